@@ -94,7 +94,8 @@ def make_environment(env_id: str, render_mode: str | None = None) -> gymnasium.E
     try:
         # gymnasium's pygame imports greet on stdout, which --json keeps for itself.
         with contextlib.redirect_stdout(io.StringIO()):
-            env = gymnasium.make(env_id, render_mode=render_mode)
+            # An environment that never draws need not know the word.
+            env = gymnasium.make(env_id) if render_mode is None else gymnasium.make(env_id, render_mode=render_mode)
     except gymnasium.error.DependencyNotInstalled as error:
         raise InputError(f"{env_id} needs a package that is not installed: {error}") from error
     try:

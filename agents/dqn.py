@@ -1,0 +1,152 @@
+"""Deep Q-learning: acting, remembering, learning."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from numpy.typing import NDArray
+
+from edgedqn.agents.learner import FusedLearner
+from edgedqn.agents.losses import double_q_target, huber, q_learning_target, select
+from edgedqn.agents.networks import NumpyMlp
+from edgedqn.agents.replay import UniformReplay
+
+
+@dataclass(frozen=True)
+class LinearDecay:
+    """Falls from `start` to `end` over the first `steps` steps, then stays."""
+
+    start: float
+    end: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"A decay takes at least one step. Got steps={self.steps}.")
+
+    def __call__(self, step: int) -> float:
+        """The value at `step`, counted from 0."""
+        return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
+
+
+@dataclass(frozen=True)
+class LearningSchedule:
+    """When the agent learns, counted in environment steps.
+
+    Attributes:
+      learning_starts: no learning before this many steps.
+      train_freq: learn after each `train_freq` steps ...
+      gradient_steps: ... this many minibatches, in one compiled call.
+      batch_size: transitions in a minibatch.
+      target_update_interval: copy the online network to the target network after this many steps; it takes effect at the
+        next time of learning, so every interval up to `train_freq` means the same.
+    """
+
+    learning_starts: int
+    train_freq: int
+    gradient_steps: int
+    batch_size: int
+    target_update_interval: int
+
+    def __post_init__(self) -> None:
+        for name in ("train_freq", "gradient_steps", "batch_size", "target_update_interval"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Expected {name} of 1 or more. Got {name}={getattr(self, name)}.")
+
+
+class DQN:
+    """A deep Q-network agent; Double DQN as an option.
+
+    Differences from Mnih et al. (2015): Adam and gradient clipping as the optimizer is built; several gradient steps after
+    several environment steps, as Stable-Baselines3 does it.
+    """
+
+    def __init__(
+        self,
+        network: tf_keras.Model,
+        target_network: tf_keras.Model,
+        optimizer: tf_keras.optimizers.Optimizer,
+        replay: UniformReplay,
+        exploration: LinearDecay,
+        schedule: LearningSchedule,
+        rng: np.random.Generator,
+        discount: float = 0.99,
+        double: bool = False,
+    ):
+        """Takes built objects; the target network starts as a copy of the network.
+
+        Args:
+          network: [B, F] -> Q-values [B, A], from `networks.mlp`.
+          target_network: of the same architecture.
+          optimizer: for the network's weights.
+          replay: where transitions go and minibatches come from.
+          exploration: environment step -> the probability of a random action.
+          schedule: when to learn.
+          rng: for exploration.
+          discount: of the return, per step, in [0, 1].
+          double: Double DQN's target.
+        """
+        self.network = network
+        self.env_steps = 0
+        self.gradient_steps = 0
+        self.last_loss = float("nan")
+        self._target_network = target_network
+        self._replay = replay
+        self._exploration = exploration
+        self._schedule = schedule
+        self._rng = rng
+        self._discount = discount
+        self._n_actions = network.output_shape[-1]
+        self._actor = NumpyMlp(network.get_weights())
+        self._copy_to_target()
+
+        def loss(s_tm1: tf.Tensor, a_tm1: tf.Tensor, r_t: tf.Tensor, discount_t: tf.Tensor, s_t: tf.Tensor) -> tf.Tensor:
+            q_t = target_network(s_t)  # [B, A]
+            target = double_q_target(r_t, discount_t, q_t, network(s_t)) if double else q_learning_target(r_t, discount_t, q_t)
+            q_a_tm1 = select(network(s_tm1), a_tm1)  # [B]
+            return tf.reduce_mean(huber(q_a_tm1 - tf.stop_gradient(target)))
+
+        self._learner = FusedLearner(loss, network.trainable_variables, optimizer)
+
+    @property
+    def epsilon(self) -> float:
+        """The probability that the next action is random."""
+        return self._exploration(self.env_steps)
+
+    @property
+    def greedy(self) -> NumpyMlp:
+        """The policy as learned so far, without exploration, on its own copy of the weights."""
+        return NumpyMlp(self.network.get_weights())
+
+    def act(self, observation: NDArray[np.generic]) -> int:
+        """Epsilon-greedy: [F] -> an action."""
+        if self._rng.random() < self.epsilon:
+            return int(self._rng.integers(self._n_actions))
+        return self._actor(observation)
+
+    def observe(self, s_tm1: NDArray[np.generic], a_tm1: int, r_t: float, terminated: bool, s_t: NDArray[np.generic]) -> None:
+        """Remembers one step of the environment, and learns when it is time.
+
+        Raises:
+          NonFiniteLossError: the loss became NaN or infinite.
+        """
+        self._replay.add(s_tm1, a_tm1, r_t, 0.0 if terminated else self._discount, s_t)
+        self.env_steps += 1
+        schedule = self._schedule
+        if self.env_steps % schedule.target_update_interval == 0:
+            self._target_is_due = True
+        if self.env_steps > schedule.learning_starts and self.env_steps % schedule.train_freq == 0:
+            self._learn()
+
+    def _learn(self) -> None:
+        if self._target_is_due:
+            self._copy_to_target()
+        losses = self._learner.learn(*self._replay.sample(self._schedule.gradient_steps, self._schedule.batch_size))
+        self.last_loss = float(losses.mean())
+        self.gradient_steps += losses.size
+        self._actor.refresh(self.network.get_weights())
+
+    def _copy_to_target(self) -> None:
+        self._target_network.set_weights(self.network.get_weights())
+        self._target_is_due = False

@@ -1,0 +1,123 @@
+"""How to train: every number in one place, and the values that work per environment."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tf_keras
+
+from edgedqn.agents.dqn import DQN, LearningSchedule, LinearDecay
+from edgedqn.agents.environments import EnvironmentSpec
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.networks import mlp
+from edgedqn.agents.replay import UniformReplay
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """All that decides a training besides the environment and the seed.
+
+    Attributes:
+      steps: environment steps.
+      hidden: widths of the hidden layers.
+      learning_rate: of Adam.
+      batch_size: transitions per gradient step.
+      buffer_size: transitions in the replay.
+      learning_starts: environment steps before the first gradient step.
+      discount: of the return, per step.
+      target_update_interval: environment steps between copies to the target network.
+      train_freq: environment steps between times of learning.
+      gradient_steps: per time of learning.
+      exploration_fraction: the part of the training over which epsilon falls from 1, in (0, 1].
+      exploration_final: epsilon from then on.
+      max_gradient_norm: the global norm gradients are clipped to.
+      double: Double DQN.
+      evaluation_interval: environment steps between evaluations of the greedy policy.
+      evaluation_episodes: per evaluation, on `select` seeds.
+      finalists: how many of the best checkpoints are played again at the end, ten times as long, to choose one.
+    """
+
+    steps: int = 100_000
+    hidden: tuple[int, ...] = (256, 256)
+    learning_rate: float = 6.3e-4
+    batch_size: int = 128
+    buffer_size: int = 50_000
+    learning_starts: int = 1_000
+    discount: float = 0.99
+    target_update_interval: int = 250
+    train_freq: int = 16
+    gradient_steps: int = 16
+    exploration_fraction: float = 0.12
+    exploration_final: float = 0.1
+    max_gradient_norm: float = 10.0
+    double: bool = True
+    evaluation_interval: int = 5_000
+    evaluation_episodes: int = 10
+    finalists: int = 4
+
+    def __post_init__(self) -> None:
+        counts = (
+            "steps", "batch_size", "buffer_size", "target_update_interval", "train_freq", "gradient_steps",
+            "evaluation_interval", "evaluation_episodes", "finalists",
+        )  # fmt: skip
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise InputError(f"Expected {name} of 1 or more. Got {name}={getattr(self, name)}.")
+        if self.learning_starts < 0:
+            raise InputError(f"Expected learning_starts of 0 or more. Got {self.learning_starts}.")
+        if not self.hidden or any(width < 1 for width in self.hidden):
+            raise InputError(f"Expected at least one hidden width, each of 1 or more. Got hidden={self.hidden}.")
+        for name in ("learning_rate", "max_gradient_norm"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"Expected {name} above 0. Got {name}={getattr(self, name)}.")
+        for name in ("discount", "exploration_final"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"Expected {name} in [0, 1]. Got {name}={getattr(self, name)}.")
+        if not 0 < self.exploration_fraction <= 1:
+            raise InputError(f"Expected exploration_fraction in (0, 1]. Got {self.exploration_fraction}.")
+
+
+PRESETS = {
+    # The zoo's values (RL Baselines3 Zoo), and Double DQN.
+    "CartPole-v1": TrainingConfig(
+        steps=50_000,
+        learning_rate=2.3e-3,
+        batch_size=64,
+        buffer_size=100_000,
+        learning_starts=1_000,
+        target_update_interval=10,
+        train_freq=256,
+        gradient_steps=128,
+        exploration_fraction=0.16,
+        exploration_final=0.04,
+        evaluation_interval=2_000,
+    ),
+}
+
+
+def preset(env_id: str) -> TrainingConfig:
+    """The tuned values for an environment, or the defaults of `TrainingConfig` where there are none."""
+    return PRESETS.get(env_id.rpartition(":")[2], TrainingConfig())
+
+
+def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Generator) -> DQN:
+    """Builds the agent that `config` describes, for `spec`; all its randomness is spawned from `rng`."""
+    weights_rng, replay_rng, exploration_rng = rng.spawn(3)
+    schedule = LearningSchedule(
+        config.learning_starts,
+        config.train_freq,
+        config.gradient_steps,
+        config.batch_size,
+        config.target_update_interval,
+    )
+    optimizer = tf_keras.optimizers.Adam(config.learning_rate, global_clipnorm=config.max_gradient_norm)
+    return DQN(
+        mlp(spec.observation_shape, spec.n_actions, config.hidden, weights_rng),
+        mlp(spec.observation_shape, spec.n_actions, config.hidden, weights_rng),
+        optimizer,
+        UniformReplay(config.buffer_size, spec.observation_shape, replay_rng),
+        LinearDecay(1.0, config.exploration_final, max(1, round(config.exploration_fraction * config.steps))),
+        schedule,
+        exploration_rng,
+        config.discount,
+        config.double,
+    )

@@ -1,0 +1,160 @@
+"""Policy distillation: a student learns which actions its teacher prefers, and by how much.
+
+Source: Rusu et al. (2015), "Policy distillation"; Ross et al. (2011) for learning on the states the student visits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.learner import FusedLearner
+from edgedqn.compression.folding import Weights
+
+STEPS_PER_CALL = 50
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How long and how hard a student learns.
+
+    Attributes:
+      steps: gradient steps; rounded up to a multiple of 50, the number fused into one call.
+      batch_size: states per gradient step.
+      learning_rate: of Adam at the start ...
+      final_learning_rate: ... and at the end; between them it falls along a half cosine.
+      temperature: of the softmax in the divergence, in units of the preference. Low values look at the best action.
+    """
+
+    steps: int
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-5
+    temperature: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise InputError(f"Expected steps and batch_size of 1 or more. Got {self.steps} and {self.batch_size}.")
+        if not 0 < self.final_learning_rate <= self.learning_rate:
+            raise InputError(
+                "A distillation ends with a small learning rate, so that rounding settles. Expected 0 < final_learning_rate "
+                f"<= learning_rate. Got {self.final_learning_rate} and {self.learning_rate}."
+            )
+        if not self.temperature > 0:
+            raise InputError(f"Expected a temperature above 0. Got {self.temperature}.")
+
+    @property
+    def rounded_steps(self) -> int:
+        """The gradient steps really taken."""
+        return -(-self.steps // STEPS_PER_CALL) * STEPS_PER_CALL
+
+
+def median_action_gap(q_values: NDArray[np.float32]) -> float:
+    """The median positive gap between the best and the second-best action: the unit that decisions are made in.
+
+    Args:
+      q_values: [N, A], A >= 2, on-policy.
+    Raises:
+      InputError: all gaps are zero, so there is nothing to tell apart.
+    """
+    ordered = np.sort(q_values, axis=1)  # [N, A]
+    gaps = ordered[:, -1] - ordered[:, -2]  # [N]
+    if not (gaps > 0).any():
+        raise InputError("The teacher has no preference: all actions are equal in every state it was shown.")
+    return float(np.median(gaps[gaps > 0]))
+
+
+def clipped_action_gaps(q_values: NDArray[np.float32], gap: float, width: float = 2.0) -> NDArray[np.float32]:
+    """Preferences in [-1, 1]: 1 for the best action, falling with the gap to it, -1 from `width * gap` on.
+
+    The 256 levels of an int8 output are spent where actions compete; how bad a bad action is, nobody needs to know.
+
+    Args:
+      q_values: [N, A].
+      gap: the unit, > 0; see `median_action_gap`.
+      width: the clipping width in units of the gap, > 0.
+    Returns:
+      float32 [N, A], 1 + 2 clip((q - max q) / (width * gap), -1, 0).
+    """
+    below = q_values - q_values.max(axis=1, keepdims=True)  # [N, A]
+    return (1 + 2 * np.clip(below / (width * gap), -1, 0)).astype(np.float32)
+
+
+def fit_output_layer(
+    weights: Weights, inputs: NDArray[np.float32], preferences: NDArray[np.float32], ridge: float = 1e-3
+) -> Weights:
+    """Replaces the last layer by the one that fits the preferences best, in closed form: a running start.
+
+    Q-values and preferences differ in scale by orders of magnitude; gradient steps spend thousands of steps on that alone
+    (CartPole-v1, 1,000 steps: loss 0.95 from rescaled outputs, 0.33 from fresh weights, 0.27 from here).
+
+    Args:
+      weights: of a network of Dense layers with ReLU between them: kernel [in, out] and bias [out] of each in turn.
+      inputs: [N, F], as the network expects them.
+      preferences: [N, A].
+      ridge: regularization, as a share of the mean square of a hidden feature.
+    """
+    hidden = inputs
+    for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+        hidden = np.maximum(hidden @ kernel + bias, 0)  # [N, H]
+    features = np.column_stack([hidden, np.ones(len(hidden))]).astype(np.float64)  # [N, H + 1]
+    gram = features.T @ features  # [H + 1, H + 1]
+    gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
+    solution = np.linalg.solve(gram, features.T @ preferences).astype(np.float32)  # [H + 1, A]
+    return [*weights[:-2], solution[:-1], solution[-1]]
+
+
+def distil(
+    student: tf_keras.Model,
+    inputs: NDArray[np.float32],
+    preferences: NDArray[np.float32],
+    config: Distillation,
+    rng: np.random.Generator,
+    label: str,
+    before_step: Callable[[], None] = lambda: None,
+) -> NDArray[np.float32]:
+    """Trains `student` towards `preferences`, on minibatches drawn with replacement.
+
+    The loss is the Kullback-Leibler divergence of the softmax policies at `config.temperature`, which cares about the order
+    of the best actions, plus the squared error, which fixes the scale.
+
+    Args:
+      student: [B, F] -> [B, A]; called with training=True, so that TF-MOT's wrappers do their part.
+      inputs: [N, F], scaled as the student expects.
+      preferences: [N, A], the targets.
+      config: how.
+      rng: draws the minibatches.
+      label: of the progress bar on stderr, which is silent where that is no terminal.
+      before_step: traced into each gradient step, before the loss.
+    Returns:
+      The loss before each gradient step, [steps].
+    Raises:
+      NonFiniteLossError: the loss became NaN or infinite.
+    """
+    steps = config.rounded_steps
+    decay = tf_keras.optimizers.schedules.CosineDecay(
+        config.learning_rate, steps, alpha=config.final_learning_rate / config.learning_rate
+    )
+
+    def loss(x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        before_step()
+        output = student(x, training=True)  # [B, A]
+        log_policy = tf.nn.log_softmax(output / config.temperature)  # [B, A]
+        log_target = tf.nn.log_softmax(target / config.temperature)  # [B, A]
+        divergence = tf.reduce_sum(tf.exp(log_target) * (log_target - log_policy), axis=-1)  # [B]
+        error = tf.reduce_sum(tf.square(output - target), axis=-1)  # [B]
+        return tf.reduce_mean(divergence + error)
+
+    learner = FusedLearner(loss, student.trainable_variables, tf_keras.optimizers.Adam(decay, global_clipnorm=10.0))
+    losses = []
+    with tqdm(total=steps, desc=label, unit=" steps", disable=None, mininterval=0.5) as bar:
+        for _ in range(steps // STEPS_PER_CALL):
+            indices = rng.integers(len(inputs), size=(STEPS_PER_CALL, config.batch_size))  # [K, B]
+            losses.append(learner.learn(inputs[indices], preferences[indices]))
+            bar.update(STEPS_PER_CALL)
+    return np.concatenate(losses)

@@ -1,0 +1,106 @@
+"""What compression hands to the exporter."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tf_keras
+from numpy.typing import NDArray
+
+from edgedqn.agents.atomic_files import write_json
+from edgedqn.agents.environments import EnvironmentSpec
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.networks import mlp
+from edgedqn.agents.trained_agent import load_arrays, save_arrays
+from edgedqn.compression import tfmot
+from edgedqn.compression.folding import InputScaling
+
+SCHEMA = 1
+Conversion = Literal["float32", "ptq-int8", "qat-int8"]
+Meaning = Literal["q_values", "preferences"]
+
+
+@dataclass(frozen=True)
+class CompressedPolicy:
+    """A policy network as the exporter will convert it.
+
+    Attributes:
+      network: [B, F] -> [B, A], plain (`float32`, `ptq-int8`) or fake-quantized (`qat-int8`).
+      conversion: what the exporter must do with it.
+      scaling: from the environment's observation to the network's input.
+      meaning: of the network's output.
+      spec: of the environment.
+      observations: float32 [N, F] as the environment gives them, on-policy.
+      recipe: its name.
+      reports: JSON, one object per stage.
+      hidden: the widths of its hidden layers.
+      preserve_zeros: whether fake quantization keeps zeros at zero (PQAT).
+    """
+
+    network: tf_keras.Model
+    conversion: Conversion
+    scaling: InputScaling
+    meaning: Meaning
+    spec: EnvironmentSpec
+    observations: NDArray[np.float32]
+    recipe: str
+    reports: tuple[dict[str, Any], ...]
+    hidden: tuple[int, ...]
+    preserve_zeros: bool = False
+
+    def save(self, folder: Path) -> None:
+        """Writes `weights.npz`, `observations.npz` and, last, `policy.json`; each complete or absent."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_arrays(folder / "weights.npz", self.network.get_weights())
+        save_arrays(folder / "observations.npz", [self.observations])
+        description = {
+            "schema": SCHEMA,
+            "environment": self.spec.to_json(),
+            "conversion": self.conversion,
+            "scaling": asdict(self.scaling),
+            "meaning": self.meaning,
+            "recipe": self.recipe,
+            "hidden": list(self.hidden),
+            "preserve_zeros": self.preserve_zeros,
+            "reports": list(self.reports),
+        }
+        write_json(folder / "policy.json", description)
+
+    @classmethod
+    def load(cls, folder: Path) -> "CompressedPolicy":
+        """Reads what `save` wrote.
+
+        Raises:
+          InputError: the folder holds no complete policy, or one of another schema.
+        """
+        path = folder / "policy.json"
+        try:
+            description = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"No compressed policy in {folder}: expected a readable policy.json. Got {error}.") from error
+        if description.get("schema") != SCHEMA:
+            raise InputError(f"{path} has another schema: expected {SCHEMA}. Got {description.get('schema')}.")
+        spec = EnvironmentSpec.from_json(description["environment"])
+        scaling = InputScaling.from_json(description["scaling"])
+        weights = load_arrays(folder / "weights.npz")
+        network = mlp(spec.observation_shape, spec.n_actions, description["hidden"], np.random.default_rng(0))
+        if description["conversion"] == "qat-int8":
+            # PQAT takes its masks from the kernels it wraps, so they come first. All else QAT keeps is scalars.
+            network.set_weights([array for array in weights if array.ndim])
+            network = tfmot.quantization_aware(network, description["preserve_zeros"], scaling.limit)
+        network.set_weights(weights)
+        (observations,) = load_arrays(folder / "observations.npz")
+        return cls(
+            network,
+            description["conversion"],
+            scaling,
+            description["meaning"],
+            spec,
+            observations,
+            description["recipe"],
+            tuple(description["reports"]),
+            tuple(description["hidden"]),
+            description["preserve_zeros"],
+        )
