@@ -8,6 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.agents.errors import InputError
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
@@ -49,3 +54,22 @@ def write_text(path: Path, content: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` to `path` as indented JSON, all of it or nothing. NaN and infinities are refused (ValueError)."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def save_arrays(path: Path, arrays: list[NDArray[Any]]) -> None:
+    """Writes arrays in order to an `.npz`, all of it or nothing."""
+    with atomic_write(path) as file:
+        np.savez(file, *arrays)
+
+
+def load_arrays(path: Path) -> list[NDArray[Any]]:
+    """Reads what `save_arrays` wrote; never unpickles.
+
+    Raises:
+      InputError: missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return [archive[f"arr_{i}"] for i in range(len(archive.files))]
+    except Exception as error:  # zipfile, zlib, struct and NumPy each have their own
+        raise InputError(f"{path} cannot be read: {error}") from error

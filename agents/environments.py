@@ -65,9 +65,9 @@ def check_transition(env_id: str, step: int, observation: NDArray[Any], reward: 
     Raises:
       BadTransitionError: with the step in the message.
     """
-    # One dot product is several times cheaper than isfinite().all(), and this runs on every step. It can overflow on huge
-    # but finite numbers, so a second look decides.
-    if not math.isfinite(np.dot(observation, observation)) and not np.isfinite(observation).all():
+    # One dot product is several times cheaper than isfinite().all(), and this runs on every step. It can overflow on huge but
+    # finite numbers (vdot does so without a warning), so a second look decides.
+    if not math.isfinite(np.vdot(observation, observation)) and not np.isfinite(observation).all():
         raise BadTransitionError(f"{env_id} gave a bad observation at step {step}: expected finite numbers. Got {observation}.")
     if not math.isfinite(reward):
         raise BadTransitionError(f"{env_id} gave a bad reward at step {step}: expected a finite number. Got {reward}.")

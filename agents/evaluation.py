@@ -105,6 +105,20 @@ class RandomPolicy:
         return int(self._rng.integers(self._n_actions))
 
 
+class EpsilonGreedy:
+    """A policy that now and then does something at random: to explore, or to see how much an error costs."""
+
+    def __init__(self, policy: Policy, epsilon: float, n_actions: int, rng: np.random.Generator):
+        """Takes `epsilon`, the probability in [0, 1] that an action is drawn from all `n_actions` instead."""
+        self._policy = policy
+        self._epsilon = epsilon
+        self._random = RandomPolicy(n_actions, rng)
+        self._rng = rng
+
+    def __call__(self, observation: NDArray[Any], /) -> int:
+        return (self._random if self._rng.random() < self._epsilon else self._policy)(observation)
+
+
 def bootstrap_interval(values: Sequence[float] | NDArray[Any], confidence: float = 0.95) -> Interval:
     """The mean of `values` and its two-sided percentile bootstrap interval.
 

@@ -2,14 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-import tf_keras
-
-from edgedqn.agents.dqn import DQN, LearningSchedule, LinearDecay
-from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import mlp
-from edgedqn.agents.replay import UniformReplay
 
 
 @dataclass(frozen=True)
@@ -31,6 +24,7 @@ class TrainingConfig:
       exploration_final: epsilon from then on.
       max_gradient_norm: the global norm gradients are clipped to.
       double: Double DQN.
+      averaging_steps: about how many environment steps the running average of the weights looks back; 0 averages nothing.
       evaluation_interval: environment steps between evaluations of the greedy policy.
       evaluation_episodes: per evaluation, on `select` seeds.
       finalists: how many of the best checkpoints are played again at the end, ten times as long, to choose one.
@@ -50,6 +44,7 @@ class TrainingConfig:
     exploration_final: float = 0.1
     max_gradient_norm: float = 10.0
     double: bool = True
+    averaging_steps: int = 5_000
     evaluation_interval: int = 5_000
     evaluation_episodes: int = 10
     finalists: int = 4
@@ -62,8 +57,9 @@ class TrainingConfig:
         for name in counts:
             if getattr(self, name) < 1:
                 raise InputError(f"Expected {name} of 1 or more. Got {name}={getattr(self, name)}.")
-        if self.learning_starts < 0:
-            raise InputError(f"Expected learning_starts of 0 or more. Got {self.learning_starts}.")
+        for name in ("learning_starts", "averaging_steps"):
+            if getattr(self, name) < 0:
+                raise InputError(f"Expected {name} of 0 or more. Got {name}={getattr(self, name)}.")
         if not self.hidden or any(width < 1 for width in self.hidden):
             raise InputError(f"Expected at least one hidden width, each of 1 or more. Got hidden={self.hidden}.")
         for name in ("learning_rate", "max_gradient_norm"):
@@ -97,27 +93,3 @@ PRESETS = {
 def preset(env_id: str) -> TrainingConfig:
     """The tuned values for an environment, or the defaults of `TrainingConfig` where there are none."""
     return PRESETS.get(env_id.rpartition(":")[2], TrainingConfig())
-
-
-def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Generator) -> DQN:
-    """Builds the agent that `config` describes, for `spec`; all its randomness is spawned from `rng`."""
-    weights_rng, replay_rng, exploration_rng = rng.spawn(3)
-    schedule = LearningSchedule(
-        config.learning_starts,
-        config.train_freq,
-        config.gradient_steps,
-        config.batch_size,
-        config.target_update_interval,
-    )
-    optimizer = tf_keras.optimizers.Adam(config.learning_rate, global_clipnorm=config.max_gradient_norm)
-    return DQN(
-        mlp(spec.observation_shape, spec.n_actions, config.hidden, weights_rng),
-        mlp(spec.observation_shape, spec.n_actions, config.hidden, weights_rng),
-        optimizer,
-        UniformReplay(config.buffer_size, spec.observation_shape, replay_rng),
-        LinearDecay(1.0, config.exploration_final, max(1, round(config.exploration_fraction * config.steps))),
-        schedule,
-        exploration_rng,
-        config.discount,
-        config.double,
-    )

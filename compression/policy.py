@@ -9,11 +9,10 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
-from edgedqn.agents.atomic_files import write_json
+from edgedqn.agents.atomic_files import load_arrays, save_arrays, write_json
 from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
-from edgedqn.agents.trained_agent import load_arrays, save_arrays
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
 

@@ -10,9 +10,10 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.evaluation import Policy
-from edgedqn.agents.networks import NumpyMlp
-from edgedqn.agents.trained_agent import TrainedAgent, gather_observations
+from edgedqn.agents.evaluation import EpsilonGreedy, Policy
+from edgedqn.agents.numpy_network import NumpyMlp
+from edgedqn.agents.observations import gather_observations
+from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression import tfmot
 from edgedqn.compression.distillation import Distillation, clipped_action_gaps, distil, fit_output_layer
 from edgedqn.compression.folding import InputScaling, fold_input_scaling
@@ -43,7 +44,8 @@ class Lesson:
 
     def visit(self, policy: Policy, count: int, epsilon: float) -> NDArray[np.float32]:
         """float32 [count, F]: states that `policy`, with random actions mixed in, comes across."""
-        return gather_observations(policy, self.env, self.reset_seeds, count, epsilon, self.rng)
+        explorer = EpsilonGreedy(policy, epsilon, self.teacher.spec.n_actions, self.rng)
+        return gather_observations(explorer, self.env, self.reset_seeds, count)
 
 
 @dataclass(frozen=True)

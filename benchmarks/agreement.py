@@ -1,0 +1,60 @@
+"""How a file's choices compare with the float network's, on the same states."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.export.edge_policy import EdgePolicy
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Shares of the states, 0 to 1.
+
+    Attributes:
+      action: both choose the same action.
+      gap_weighted: the same, each state weighted by the float network's gap between its best and its second-best action. 1.0
+        where every gap is 0: then no choice costs anything.
+      ties: the file's largest output is not unique, so that the lowest index decides.
+    """
+
+    action: float
+    gap_weighted: float
+    ties: float
+
+
+def preferences_of(policy: EdgePolicy, observations: NDArray[Any]) -> NDArray[np.float64]:
+    """The output rows [N, A] of a file on observations [N, F].
+
+    Raises:
+      ValueError: an output is NaN or infinite.
+    """
+    rows = np.array([policy.preferences(observation) for observation in observations], np.float64)
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"The network gave a number that is not finite: expected finite outputs. Got {rows[finite.argmin()]}.")
+    return rows
+
+
+def agreement(baseline: NDArray[np.float64], candidate: NDArray[np.float64]) -> Agreement:
+    """Compares two files' output rows.
+
+    Args:
+      baseline: [N, A], the float network's Q-values on N on-policy states.
+      candidate: [N, A], on the same states, in any unit that ranks actions.
+    Raises:
+      ValueError: the shapes differ, or there are no states.
+    """
+    if baseline.shape != candidate.shape or baseline.size == 0:
+        raise ValueError(f"Expected outputs for the same states and actions, {baseline.shape}. Got {candidate.shape}.")
+    same = baseline.argmax(axis=1) == candidate.argmax(axis=1)  # [N]; argmax takes the lowest index, as the device does
+    ordered = np.sort(baseline, axis=1)  # [N, A]
+    gaps = ordered[:, -1] - ordered[:, -2] if ordered.shape[1] > 1 else np.zeros(len(ordered))  # [N]
+    ties = (candidate == candidate.max(axis=1, keepdims=True)).sum(axis=1) > 1  # [N]
+    return Agreement(
+        action=float(same.mean()),
+        gap_weighted=float(gaps[same].sum() / gaps.sum()) if gaps.any() else 1.0,
+        ties=float(ties.mean()),
+    )

@@ -1,0 +1,271 @@
+"""Time policies against each other: real calls, one clock, interleaved so that drift cancels."""
+
+import gc
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from edgedqn.export.edge_policy import EdgePolicy, VerifiedFile
+
+clock = time.perf_counter_ns
+
+# Times `n` calls: n -> [n] durations in ns, timer included.
+Block = Callable[[int], NDArray[np.int64]]
+# Builds what a block calls, afresh.
+BlockFactory = Callable[[], Block]
+
+RESAMPLES = 10_000
+_T = TypeVar("_T")
+# What a file can do wrong while it is loaded, invoked or played. Anything else is a fault of ours and is not caught.
+FILE_FAULTS = (ValueError, RuntimeError, OSError)
+
+
+@dataclass(frozen=True)
+class LatencyConfig:
+    """How much is timed.
+
+    Attributes:
+      blocks: per candidate, even: one round times every candidate in random order, then in the reverse of it (A B B A), so a
+        drift that is linear over a round cancels from its ratios.
+      invokes_per_block: timed calls in a block.
+      threads: of the interpreter.
+      warm_up_blocks: at most so many untimed blocks per candidate, until two in a row agree within `warm_up_tolerance`.
+      warm_up_tolerance: relative difference of two block medians that counts as stable.
+    """
+
+    blocks: int = 100
+    invokes_per_block: int = 500
+    threads: int = 1
+    warm_up_blocks: int = 20
+    warm_up_tolerance: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.blocks < 2 or self.blocks % 2:
+            raise ValueError(
+                f"A round takes two blocks per candidate. Expected an even number, 2 or more. Got blocks={self.blocks}."
+            )
+        if self.invokes_per_block < 1:
+            raise ValueError(
+                f"A block needs a call to time. Expected 1 or more. Got invokes_per_block={self.invokes_per_block}."
+            )
+        if self.threads < 1:
+            raise ValueError(f"An interpreter runs on at least one thread. Got threads={self.threads}.")
+        if self.warm_up_blocks < 2:
+            raise ValueError(
+                f"Stable means that two blocks agree. Expected 2 or more. Got warm_up_blocks={self.warm_up_blocks}."
+            )
+        if not 0 < self.warm_up_tolerance < 1:
+            raise ValueError(f"Expected a share in (0, 1). Got warm_up_tolerance={self.warm_up_tolerance}.")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one candidate took.
+
+    Attributes:
+      durations_us: [R, 2 n], net of the timer, one row per round; n is `invokes_per_block`.
+      timer_us: the median cost of the pair of clock readings round a call, already taken off.
+    """
+
+    durations_us: NDArray[np.float64]
+    timer_us: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in `benchmark.json`, in µs."""
+        p50, p90, p99 = np.percentile(self.durations_us, [50, 90, 99])
+        return {
+            "p50": float(p50),
+            "p90": float(p90),
+            "p99": float(p99),
+            "mean": float(self.durations_us.mean()),
+            "n": int(self.durations_us.size),
+            "timer_us": self.timer_us,
+        }
+
+
+def time_interleaved(
+    candidates: Mapping[str, BlockFactory],
+    config: LatencyConfig,
+    rng: np.random.Generator,
+    on_round: Callable[[], object] = lambda: None,
+) -> tuple[dict[str, Timing], dict[str, str]]:
+    """Times all candidates in one run, round by round.
+
+    Args:
+      candidates: by name. Each is built afresh every round: where its memory happens to lie changes its speed by some percent,
+        and without this the same file under two names would differ "significantly".
+      config: how much.
+      rng: draws the order within each round.
+      on_round: called after each of the `config.blocks / 2` rounds.
+    Returns:
+      The timings of those that ran, and for those that did not, the reason.
+    """
+    failures: dict[str, str] = {}
+    samples: dict[str, list[NDArray[np.int64]]] = {name: [] for name in candidates}
+    timer: list[NDArray[np.int64]] = []
+
+    def attempt(name: str, work: Callable[[], _T]) -> _T | None:
+        if name not in failures:
+            try:
+                return work()
+            except FILE_FAULTS as error:
+                failures[name] = one_line(error)
+        return None
+
+    def shuffled() -> list[str]:
+        return [name for name in rng.permutation(list(candidates)).tolist() if name not in failures]
+
+    for name, factory in candidates.items():
+        attempt(name, partial(_warm_up, factory, config))
+    for _ in range(config.blocks // 2):
+        # Built in random order too: who is built first gets other memory, which was worth 1 % when it was always the same one.
+        built = {name: attempt(name, partial(_build, candidates[name], config)) for name in shuffled()}
+        order = shuffled()
+        parts: dict[str, list[NDArray[np.int64]]] = {name: [] for name in order}
+        for name in [*order, *reversed(order)]:
+            block = built[name]
+            durations = attempt(name, partial(_without_collector, block, config.invokes_per_block)) if block else None
+            if durations is not None:
+                parts[name].append(durations)
+        timer.append(_without_collector(_timer_block, config.invokes_per_block))
+        for name in order:
+            if name not in failures:
+                samples[name].append(np.concatenate(parts[name]))
+        on_round()
+    timer_us = float(np.median(np.concatenate(timer))) / 1_000
+    timings = {
+        name: Timing(np.stack(rounds) / 1_000 - timer_us, timer_us) for name, rounds in samples.items() if name not in failures
+    }
+    return timings, failures
+
+
+def speedup(baseline: Timing, candidate: Timing, seed: int = 0) -> dict[str, Any]:
+    """How many times faster the candidate is: the median over rounds of (baseline's median / candidate's median).
+
+    Args:
+      baseline: timed in the same run.
+      candidate: timed in the same run.
+      seed: of the resampling, so the same timings give the same interval.
+    Returns:
+      `{"median", "ci95": [low, high]}`, dimensionless: above 1 the candidate is faster. The interval is the percentile
+      bootstrap over rounds, 10,000 resamples.
+    Raises:
+      ValueError: they have different numbers of rounds, so nothing is paired.
+    """
+    if len(baseline.durations_us) != len(candidate.durations_us):
+        raise ValueError(
+            "Ratios are paired by round. Expected the same number of rounds. "
+            f"Got {len(baseline.durations_us)} and {len(candidate.durations_us)}."
+        )
+    ratios = np.median(baseline.durations_us, axis=1) / np.median(candidate.durations_us, axis=1)  # [R]
+    picks = np.random.default_rng(seed).integers(ratios.size, size=(RESAMPLES, ratios.size))
+    low, high = np.quantile(np.median(ratios[picks], axis=1), [0.025, 0.975])
+    return {"median": float(np.median(ratios)), "ci95": [float(low), float(high)]}
+
+
+def invokes(file: VerifiedFile, observations: NDArray[Any], threads: int) -> BlockFactory:
+    """Blocks of `invoke()` alone, on what the policy makes of each observation; each input is set before the clock is read.
+
+    Args:
+      file: a policy file.
+      observations: [N, F], taken in turn.
+      threads: of the interpreter.
+    """
+    inputs: list[NDArray[Any]] = []
+
+    def factory() -> Block:
+        interpreter, policy = _load(file, threads)
+        index = interpreter.get_input_details()[0]["index"]
+        if not inputs:
+            for observation in observations:
+                policy(observation)
+                inputs.append(interpreter.get_tensor(index))  # a graph's inputs outlive an invoke
+        set_input, invoke, turns = interpreter.set_tensor, interpreter.invoke, itertools.cycle(inputs)
+
+        def block(n: int) -> NDArray[np.int64]:
+            durations = np.empty(n, np.int64)
+            for i in range(n):
+                set_input(index, next(turns))
+                start = clock()
+                invoke()
+                durations[i] = clock() - start
+            return durations
+
+        return block
+
+    return factory
+
+
+def steps(file: VerifiedFile, observations: NDArray[Any], threads: int) -> BlockFactory:
+    """Blocks of whole steps, observation in to action out, through `EdgePolicy`. Arguments as for `invokes`."""
+
+    def factory() -> Block:
+        _, policy = _load(file, threads)
+        turns = itertools.cycle(list(observations))
+
+        def block(n: int) -> NDArray[np.int64]:
+            durations = np.empty(n, np.int64)
+            for i in range(n):
+                observation = next(turns)
+                start = clock()
+                policy(observation)
+                durations[i] = clock() - start
+            return durations
+
+        return block
+
+    return factory
+
+
+def _load(file: VerifiedFile, threads: int) -> tuple[Interpreter, EdgePolicy]:
+    interpreter = Interpreter(model_content=file.content, num_threads=threads)
+    interpreter.allocate_tensors()
+    return interpreter, EdgePolicy(interpreter, file.device)
+
+
+def one_line(error: BaseException) -> str:
+    """The error as a reason in a table: one line, its type where the message alone would not say."""
+    text = " ".join(str(error).split())
+    return text or type(error).__name__
+
+
+def _build(factory: BlockFactory, config: LatencyConfig) -> Block:
+    block = factory()
+    block(max(config.invokes_per_block // 10, 1))  # The first calls of a fresh interpreter touch cold memory.
+    return block
+
+
+def _timer_block(n: int) -> NDArray[np.int64]:
+    durations = np.empty(n, np.int64)
+    for i in range(n):
+        start = clock()
+        durations[i] = clock() - start
+    return durations
+
+
+def _without_collector(block: Block, n: int) -> NDArray[np.int64]:
+    # A collection in the middle of a call would be timed as the call's.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return block(n)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _warm_up(factory: BlockFactory, config: LatencyConfig) -> None:
+    block = factory()
+    last = float(np.median(block(config.invokes_per_block)))
+    for _ in range(config.warm_up_blocks - 1):
+        median = float(np.median(block(config.invokes_per_block)))
+        if abs(median - last) <= config.warm_up_tolerance * last:
+            return
+        last = median

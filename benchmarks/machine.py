@@ -1,0 +1,52 @@
+"""What the figures were measured on: enough to judge them by, nothing that names a person or a place."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+def describe_machine(threads: int) -> dict[str, Any]:
+    """The `machine` object of `benchmark.json`. What cannot be read is null.
+
+    Args:
+      threads: each interpreter ran on.
+    """
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "governor": _read(GOVERNOR),
+        "os": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "numpy": _version("numpy"),
+        "gymnasium": _version("gymnasium"),
+        "ai-edge-litert": _version("ai-edge-litert"),
+        "xnnpack": True,  # on by default in ai-edge-litert, and nothing here turns it off
+        "threads": threads,
+    }
+
+
+def _cpu() -> str | None:
+    # x86 writes "model name" once per core; a Raspberry Pi writes the board as "Model" at the end.
+    lines = [line.partition(":") for line in (_read(CPU_INFO) or "").splitlines()]
+    known = {key.strip().lower(): value.strip() for key, _, value in reversed(lines)}
+    return known.get("model name") or known.get("model") or platform.processor() or None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

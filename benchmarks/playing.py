@@ -1,0 +1,143 @@
+"""Play policy files in the real environment, episode by episode, in one process or several."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from edgedqn.agents.evaluation import RandomPolicy, evaluate
+from edgedqn.agents.noninferiority import Gate
+from edgedqn.export.edge_policy import EdgePolicy
+
+EnvironmentFactory = Callable[[], gymnasium.Env[Any, Any]]
+
+# Episodes a process plays before it reports: enough to outweigh loading the file, few enough for the progress bar to move.
+CHUNK = 20
+
+
+@dataclass(frozen=True)
+class Play:
+    """How files are played.
+
+    Attributes:
+      make_environment: builds the environment. Must be picklable where `workers` > 1, for example
+        `functools.partial(make_environment, "module:Id")`. Its episodes depend on the reset seed and the actions alone.
+      seeds: the `prove` reset seeds, distinct, at least as many as the gate's last look.
+      gate: the test each file is put to.
+      random_seed: of the random policy.
+      workers: processes. The results are the same for any number.
+    """
+
+    make_environment: EnvironmentFactory
+    seeds: Sequence[int]
+    gate: Gate
+    random_seed: int
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        needed = self.gate.looks[-1]
+        if len(self.seeds) < needed:
+            raise ValueError(f"The gate may look at {needed} episodes. Expected a reset seed for each. Got {len(self.seeds)}.")
+        if len(set(self.seeds[:needed])) < needed:
+            raise ValueError(f"A seed played twice counts one episode twice. Expected {needed} distinct ones. Got repetitions.")
+        if self.workers < 1:
+            raise ValueError(f"Somebody has to play. Expected 1 worker or more. Got workers={self.workers}.")
+
+
+class Players:
+    """Plays each episode once, no earlier than it is asked for. A context manager: its processes end with it."""
+
+    def __init__(self, play: Play, progress: bool):
+        """Starts nothing yet.
+
+        Args:
+          play: how.
+          progress: show a bar on stderr, where that is a terminal.
+        """
+        self._play = play
+        self._hide = None if progress else True  # None leaves it to tqdm: off where the output is no terminal
+        self._returns: dict[Path | None, list[float]] = {}
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Players":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._end_processes()
+
+    def returns(self, path: Path | None, episodes: int = 0) -> NDArray[np.float64]:
+        """Undiscounted returns [N] on the first N seeds, in reward units.
+
+        Args:
+          path: the policy file, or None for the random policy.
+          episodes: N; 0 is as many as were played so far.
+        Raises:
+          PolicyFileError: the file cannot be loaded.
+          BadTransitionError: the environment gave a NaN or an infinity.
+          RuntimeError: a playing process died.
+        """
+        known = self._returns.setdefault(path, [])
+        missing = list(self._play.seeds[len(known) : episodes])
+        if missing:
+            chunks = [missing[i : i + CHUNK] for i in range(0, len(missing), CHUNK)]
+            name = "random" if path is None else path.stem
+            with tqdm(total=len(missing), desc=f"play {name}", unit="episode", disable=self._hide, leave=False) as bar:
+                for returns in self._play_chunks(path, chunks):
+                    known.extend(returns)
+                    bar.update(len(returns))
+        return np.array(known[:episodes] if episodes else known, np.float64)
+
+    def _play_chunks(self, path: Path | None, chunks: list[list[int]]) -> Iterator[list[float]]:
+        play = self._play
+        if play.workers == 1:
+            for chunk in chunks:
+                yield _play_seeds(path, play.make_environment, chunk, play.random_seed)
+            return
+        if self._pool is None:
+            # Spawned, not forked: the fork of a process that holds TensorFlow's or XNNPACK's threads can hang.
+            self._pool = ProcessPoolExecutor(play.workers, get_context("spawn"), initializer=_end_on_interrupt)
+        futures = [self._pool.submit(_play_seeds, path, play.make_environment, chunk, play.random_seed) for chunk in chunks]
+        try:
+            for future in futures:
+                yield future.result()
+        except BrokenProcessPool as error:
+            self._end_processes()  # the next file gets new ones
+            raise RuntimeError("A process that played it died. With workers=1 it is played in this process.") from error
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _end_processes(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+def _end_on_interrupt() -> None:
+    # Ctrl-C reaches every process of the terminal: a worker just ends, and the parent says what happened.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _play_seeds(path: Path | None, make: EnvironmentFactory, seeds: Sequence[int], random_seed: int) -> list[float]:
+    env = make()
+    try:
+        if path is not None:
+            return list(evaluate(EdgePolicy.load(path), env, seeds).returns)
+        # Seeded by the episode, so that it does not matter which process plays it.
+        n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
+        return [
+            evaluate(RandomPolicy(n_actions, np.random.default_rng([random_seed, seed])), env, [seed]).returns[0]
+            for seed in seeds
+        ]
+    finally:
+        env.close()

@@ -1,0 +1,109 @@
+"""The return of each file, against the baseline's on the same reset seeds, and the verdict of the gate."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.agents.evaluation import bootstrap_interval
+from edgedqn.agents.noninferiority import GateResult, run_gate
+from edgedqn.benchmarks.latency import FILE_FAULTS, one_line
+from edgedqn.benchmarks.playing import Play, Players
+from edgedqn.benchmarks.rows import BaselineError, Row, Rows
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
+
+
+def score(
+    rows: Rows, paths: Mapping[str, Path], play: Play, on_gate: Callable[[str, GateResult], object], progress: bool
+) -> None:
+    """Plays every living row's file and fills in `return`, `return_delta` and `gate`.
+
+    All files play the gate's first look; the margin comes from the baseline's and a random policy's return on it. More is
+    played only while a verdict is open. `return` and `return_delta` are over all episodes a file has played.
+
+    Args:
+      rows: to be filled.
+      paths: of the rows' files, by name.
+      play: how.
+      on_gate: told each file's name and verdict, with the margin and the interval behind it.
+      progress: show bars.
+    Raises:
+      BaselineError: the baseline could not be played.
+      BadTransitionError: the random policy met a NaN or an infinity.
+    """
+    with Players(play, progress) as players:
+        contest = _Contest(rows.baseline, paths, play, players, on_gate)
+        rows.each(contest.play_first_look)
+        contest.set_margin()
+        rows.each(contest.judge)
+        rows.each(contest.score)
+
+
+class _Contest:
+    def __init__(
+        self,
+        baseline: str,
+        paths: Mapping[str, Path],
+        play: Play,
+        players: Players,
+        on_gate: Callable[[str, GateResult], object],
+    ):
+        self._on_gate = on_gate
+        self._baseline, self._paths, self._players, self._gate = baseline, paths, players, play.gate
+        env = play.make_environment()
+        self._shape = tuple(env.observation_space.shape or ())
+        self._n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
+        env.close()
+        self._margin: float | None = None
+        self._no_margin = ""
+
+    def play_first_look(self, name: str) -> Row:
+        made_for = EdgePolicy.load(self._paths[name]).device["environment"]
+        if tuple(made_for["observation_shape"]) != self._shape or made_for["n_actions"] != self._n_actions:
+            raise PolicyFileError(
+                f"The file is for another environment: expected observations {list(self._shape)} and {self._n_actions} "
+                f"actions. Got {made_for['observation_shape']} and {made_for['n_actions']}."
+            )
+        self._players.returns(self._paths[name], self._gate.looks[0])
+        return {}
+
+    def set_margin(self) -> None:
+        first = self._gate.looks[0]
+        float_return, random_return = self._of_baseline(first).mean(), self._players.returns(None, first).mean()
+        try:
+            self._margin = self._gate.margin(float(float_return), float(random_return))
+        except ValueError as error:
+            self._no_margin = one_line(error)
+
+    def judge(self, name: str) -> Row:
+        if name == self._baseline:
+            return {}
+        if self._margin is None:
+            return {"gate": "undecided", "reason": self._no_margin}
+        path = self._paths[name]
+        result = run_gate(self._gate, self._margin, lambda n: (self._players.returns(path, n) - self._of_baseline(n)).tolist())
+        self._on_gate(name, result)
+        return {"gate": result.verdict, "reason": _why_undecided(result)}
+
+    def score(self, name: str) -> Row:
+        returns = self._players.returns(self._paths[name])
+        delta = returns - self._of_baseline(len(returns))
+        return {
+            "return": {**bootstrap_interval(returns).to_json(), "episodes": len(returns)},
+            "return_delta": bootstrap_interval(delta).to_json(),
+        }
+
+    def _of_baseline(self, episodes: int) -> NDArray[np.float64]:
+        # It may break on a later look, in the middle of judging another file, whose fault it is not.
+        try:
+            return self._players.returns(self._paths[self._baseline], episodes)
+        except FILE_FAULTS as error:
+            raise BaselineError(f"The baseline {self._baseline} cannot be played: {one_line(error)}") from error
+
+
+def _why_undecided(result: GateResult) -> str | None:
+    if result.verdict != "undecided":
+        return None
+    loss = f"[{-result.interval.high:.4g}, {-result.interval.low:.4g}]"
+    return f"After {result.episodes} episodes the loss may be anything in {loss}. {result.margin:.4g} is allowed."

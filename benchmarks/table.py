@@ -1,0 +1,78 @@
+"""The rows as a plain-text table for a terminal, and the cells it shares with the report."""
+
+from collections.abc import Callable, Sequence
+
+from edgedqn.benchmarks.rows import Row
+
+ABSENT = "-"
+
+
+def render_table(rows: Sequence[Row]) -> str:
+    """An aligned table, one line per row, and under it the reason of each row that has one.
+
+    Args:
+      rows: as in `benchmark.json`.
+    Returns:
+      Text without a newline at its end. KB is 1,000 bytes.
+    """
+    lines = [[title for title, _ in COLUMNS], *([cell(row) for _, cell in COLUMNS] for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
+    # Names to the left, numbers to the right, where their digits line up.
+    text = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines]
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([text[0], rule, *text[1:], *(f"{row['name']}: {row['reason']}" for row in rows if row["reason"])])
+
+
+def _return(row: Row) -> str:
+    found = row["return"]
+    return ABSENT if found is None else f"{found['mean']:.1f} [{found['ci95'][0]:.1f}, {found['ci95'][1]:.1f}]"
+
+
+def _delta(row: Row) -> str:
+    return ABSENT if row["return_delta"] is None else f"{row['return_delta']['mean']:+.2f}"
+
+
+def _verdict(row: Row) -> str:
+    return row["gate"] or (ABSENT if row["status"] == "ok" else str(row["status"]))
+
+
+def _zeros(row: Row) -> str:
+    return f"{1 - row['nonzero_weights'] / row['weights']:.1%}" if row["weights"] else ABSENT
+
+
+def _share(key: str) -> Callable[[Row], str]:
+    return lambda row: ABSENT if row[key] is None else f"{row[key]:.1%}"
+
+
+def _kilobytes(key: str) -> Callable[[Row], str]:
+    return lambda row: ABSENT if row[key] is None else f"{row[key] / 1_000:.1f}"
+
+
+def _p50(key: str) -> Callable[[Row], str]:
+    return lambda row: ABSENT if row[key] is None else f"{row[key]['p50']:.2f}"
+
+
+def _ratio(key: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        found = row[key]
+        return ABSENT if found is None else f"{found['median']:.2f}x [{found['ci95'][0]:.2f}, {found['ci95'][1]:.2f}]"
+
+    return cell
+
+
+COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("name", lambda row: str(row["name"])),
+    ("return [95 %]", _return),
+    ("delta", _delta),
+    ("gate", _verdict),
+    ("agree", _share("action_agreement")),
+    ("by gap", _share("gap_weighted_agreement")),
+    ("ties", _share("tie_rate")),
+    ("KB", _kilobytes("size_bytes")),
+    ("gzip KB", _kilobytes("gzip_bytes")),
+    ("zeros", _zeros),
+    ("invoke µs", _p50("latency_us")),
+    ("speed-up [95 %]", _ratio("speedup")),
+    ("step µs", _p50("step_latency_us")),
+    ("step speed-up [95 %]", _ratio("step_speedup")),
+)

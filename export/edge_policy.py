@@ -1,0 +1,446 @@
+"""Play an EdgeDQN policy on a device: this one file, a `.tflite`, NumPy and ai-edge-litert. Python 3.10 or newer.
+
+    policy = EdgePolicy.load("policy.tflite")
+    action = policy(observation)
+
+The file is proven whole before the interpreter sees a byte of it: an interpreter runs most damaged files without a word.
+"""
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+SCHEMA = 1
+MAGIC = b"EDGEDQN1"
+DIGEST_SIZE = 32
+LARGEST_SCALE = 1e18  # times the largest observation whose square is a finite float32, 1.8e19, this cannot overflow
+FLOAT32 = np.dtype(np.float32)
+T = TypeVar("T")
+
+# TensorType of the TFLite schema, by NumPy's names. Types that no policy has are left out.
+DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
+
+
+class PolicyFileError(ValueError):
+    """A policy file or its sidecar cannot be trusted or used; one line: what was wrong, what was expected, what was got."""
+
+
+class EdgePolicy:
+    """A policy behind a TFLite interpreter: observation in, action out. One instance serves one thread.
+
+    Attributes:
+      device: the manifest's device part, a JSON object.
+      n_actions: actions are 0 .. n_actions - 1.
+      output_meaning: "preferences" or "q_values"; the largest wins, the lowest index among equals.
+    """
+
+    def __init__(self, interpreter: Interpreter, device: dict[str, Any]) -> None:
+        """Wraps an interpreter whose tensors are allocated; `load` makes both arguments from a file.
+
+        Args:
+          interpreter: one input [1, ...] and one output [1, A], each int8 or float32.
+          device: as `read_device_manifest` gives it.
+        """
+        (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
+        self.device = device
+        self.n_actions: int = device["environment"]["n_actions"]
+        self.output_meaning: str = device["output"]["meaning"]
+        self._shape = tuple(device["environment"]["observation_shape"])
+        scale = np.array(device["input"]["scale"], np.float32)
+        offset = np.array(device["input"]["offset"], np.float32)
+        self._scaled = bool((scale != 1).any() or (offset != 0).any())
+        # Full-size operands: NumPy converts no scalar on each call.
+        self._scale = _spread(scale, self._shape)
+        self._offset = _spread(offset, self._shape)
+        self._lowest = np.full(self._shape, -128, np.float32)
+        self._highest = np.full(self._shape, 127, np.float32)
+        self._feed = np.zeros(source["shape"], source["dtype"])
+        self._feed_view = self._feed.reshape(self._shape)  # the same memory, shaped like an observation
+        self._quantized = self._feed.dtype == np.int8
+        self._real = np.zeros(self._shape, np.float32) if self._quantized else self._feed_view
+        # set_tensor and get_tensor each copy once. Per step (8-64-64-4, one thread) writing through tensor() costs as much,
+        # since every step must make a new view; only views held for good would save about 1 µs, and the interpreter's
+        # public invoke() refuses to run while one exists.
+        self._input_index, self._output_index = source["index"], sink["index"]
+        self._set, self._invoke, self._get = interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
+
+    @classmethod
+    def load(cls, path: str | Path, threads: int = 1) -> "EdgePolicy":
+        """Reads a policy file, proves it whole, and builds its interpreter (XNNPACK on).
+
+        Args:
+          path: the `.tflite`. Its manifest is the embedded part, else `<stem>.json` beside it; both must agree.
+          threads: for the interpreter, at least 1.
+        Raises:
+          PolicyFileError: the file or its sidecar is missing, empty, damaged, of a newer schema, or no policy.
+        """
+        file = read_verified(path)
+        try:
+            interpreter = Interpreter(model_content=file.content, num_threads=threads)
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise PolicyFileError(f"{path} is whole, but this runtime cannot run it: {reason}") from error
+        return cls(interpreter, file.device)
+
+    def __call__(self, observation: NDArray[Any]) -> int:
+        """The action for one observation: the index of the largest output, the lowest among equals.
+
+        Args:
+          observation: shaped as the manifest says, [F] for a vector, in the environment's units.
+        Raises:
+          ValueError: the shape is wrong, the observation holds a NaN or an infinity, or the network computed a NaN.
+        """
+        row = self._run(observation)
+        action = int(row.argmax())
+        best = row.item(action)
+        if best != best:  # argmax stops at a NaN, so one look finds any
+            raise ValueError(f"The policy computed a NaN: expected numbers as {self.output_meaning}. Got {row[0].tolist()}.")
+        return action
+
+    def preferences(self, observation: NDArray[Any]) -> NDArray[Any]:
+        """The output row [A] as the file computes it: int8 steps or float32, NaN included. Arguments as in a call."""
+        row: NDArray[Any] = self._run(observation)[0]  # [A]
+        return row
+
+    def reset(self) -> None:
+        """Starts a new episode. A policy of single observations remembers nothing, so there is nothing to clear."""
+
+    def _run(self, observation: NDArray[Any]) -> NDArray[Any]:
+        if type(observation) is not np.ndarray or observation.dtype is not FLOAT32:
+            observation = _as_float32(observation)
+        if observation.shape != self._shape:
+            raise ValueError(f"Wrong observation shape: expected {list(self._shape)}. Got {list(observation.shape)}.")
+        # One dot product is several times cheaper than isfinite().all(). It can overflow on huge but finite numbers, so a
+        # second look decides. (vdot, unlike dot, does so without a warning.)
+        if math.isfinite(np.vdot(observation, observation)):
+            self._fill(observation)
+        else:
+            bad = np.flatnonzero(~np.isfinite(observation))
+            if bad.size:
+                got = observation.flat[bad[0]]
+                raise ValueError(f"Bad observation: expected finite numbers. Got {got} at index {bad[0]}.")
+            with np.errstate(over="ignore"):  # an infinity is what the clamp below is for
+                self._fill(observation)
+        self._set(self._input_index, self._feed)
+        self._invoke()
+        row: NDArray[Any] = self._get(self._output_index)  # [1, A], a fresh copy
+        return row
+
+    def _fill(self, observation: NDArray[Any]) -> None:
+        # The contract of every target, all in float32: multiply, then add (never fused), clamp, round half to even, cast.
+        real = self._real
+        if self._scaled:
+            np.multiply(observation, self._scale, real)
+            np.add(real, self._offset, real)
+        else:
+            real[...] = observation
+        if self._quantized:
+            np.minimum(real, self._highest, out=real)
+            np.maximum(real, self._lowest, out=real)
+            np.rint(real, real)
+            self._feed_view[...] = real
+
+
+@dataclass(frozen=True)
+class VerifiedFile:
+    """A policy file whose bytes are what its manifest says, and whose network fits it.
+
+    Attributes:
+      content: the whole file.
+      device: the manifest's device part, without the digest.
+      digest: as `file_digest`, in hexadecimal; None where the manifest is in the sidecar alone.
+      file_sha256: SHA-256 of the whole file, in hexadecimal.
+      evidence: the sidecar's evidence; empty without a sidecar.
+    """
+
+    content: bytes
+    device: dict[str, Any]
+    digest: str | None
+    file_sha256: str
+    evidence: dict[str, Any]
+
+
+def read_verified(path: str | Path) -> VerifiedFile:
+    """Reads a `.tflite` and the sidecar beside it, and checks each against the other. Raises as `EdgePolicy.load`."""
+    path = Path(path)
+    beside = path.with_suffix(".json")
+    try:
+        content = read_file(path)
+        device = read_device_manifest(content)
+        digest = None if device is None else file_digest(content).hex()
+        sha256 = hashlib.sha256(content).hexdigest()
+        evidence: dict[str, Any] = {}
+        if beside.exists():
+            sidecar = _parse(read_file(beside), beside.name)
+            _check_schema(sidecar, beside.name)
+            _expect(sidecar.get("file_sha256"), sha256, f"{beside.name} is of another file: file_sha256")
+            evidence = _member(sidecar, "evidence", dict)
+            named = dict(_member(sidecar, "device", dict))
+            _expect(named.pop("digest", None), digest, f"{beside.name} and the file disagree: digest")
+            if device is None:
+                device = check_device(named)
+            other = sorted(key for key in device.keys() | named.keys() if device.get(key) != named.get(key))
+            if other:
+                raise PolicyFileError(f"{beside.name} and the file disagree: expected one device part. Got two of {other}.")
+        if device is None:
+            raise PolicyFileError(f"No manifest: expected one inside the file, or {beside.name} beside it. Got neither.")
+        check_structure(content, device)
+    except PolicyFileError as error:
+        raise PolicyFileError(f"{path}: {error}") from error
+    return VerifiedFile(content, device, digest, sha256, evidence)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file that is there and not empty, else PolicyFileError."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PolicyFileError(f"Cannot be read: expected a file. Got {type(error).__name__} ({error.strerror}).") from error
+    if not content:
+        raise PolicyFileError(f"{path.name} is empty: expected a file of some kilobytes. Got 0 bytes.")
+    return content
+
+
+def read_device_manifest(content: bytes) -> dict[str, Any] | None:
+    """Finds the manifest's device part inside a file and proves the file whole.
+
+    Args:
+      content: a whole `.tflite`.
+    Returns:
+      The JSON object, or None where the file carries none.
+    Raises:
+      PolicyFileError: the file was changed, carries several, or one of a newer schema.
+    """
+    at = find_block(content)
+    if at is None:
+        return None
+    stored = content[at + len(MAGIC) : at + len(MAGIC) + DIGEST_SIZE]
+    _expect(stored.hex(), file_digest(content).hex(), "The file was changed after its export: SHA-256")
+    # A flatbuffer writes a vector's length in front of it.
+    (size,) = _unpack(content, "I", at - 4)
+    if size < len(MAGIC) + DIGEST_SIZE or at + size > len(content):
+        raise PolicyFileError(f"Bad manifest length: expected {len(MAGIC) + DIGEST_SIZE} .. {len(content) - at}. Got {size}.")
+    return check_device(_parse(content[at + len(MAGIC) + DIGEST_SIZE : at + size], "manifest"))
+
+
+def find_block(content: bytes) -> int | None:
+    """The position of the magic; None where there is none.
+
+    Raises:
+      PolicyFileError: it occurs more than once, or too near the end to be followed by a digest.
+    """
+    found = content.count(MAGIC)
+    if found == 0:
+        return None
+    at = content.find(MAGIC)
+    if found > 1:
+        raise PolicyFileError(f"Ambiguous manifest: expected one {MAGIC.decode()} in the file. Got {found}.")
+    if at + len(MAGIC) + DIGEST_SIZE > len(content):
+        raise PolicyFileError(
+            f"The file is cut off: expected {DIGEST_SIZE} bytes of digest. Got {len(content) - at - len(MAGIC)}."
+        )
+    return at
+
+
+def file_digest(content: bytes) -> bytes:
+    """SHA-256 of the file with the digest's own 32 bytes zero. It detects damage, not forgery.
+
+    Raises:
+      PolicyFileError: `content` carries no block, or several.
+    """
+    at = find_block(content)
+    if at is None:
+        raise PolicyFileError(f"No manifest in the file: expected one {MAGIC.decode()}. Got 0.")
+    start = at + len(MAGIC)
+    digest = hashlib.sha256(memoryview(content)[:start])
+    digest.update(bytes(DIGEST_SIZE))
+    digest.update(memoryview(content)[start + DIGEST_SIZE :])
+    return digest.digest()
+
+
+def check_device(device: dict[str, Any]) -> dict[str, Any]:
+    """Returns `device` if it is a device part this version can play; PolicyFileError names what is missing or impossible."""
+    _check_schema(device, "manifest")
+    environment, given, output = (_member(device, key, dict) for key in ("environment", "input", "output"))
+    for part, key in ((environment, "id"), (environment, "observation_dtype"), (device, "recipe")):
+        _member(part, key, str)
+    shape = _member(environment, "observation_shape", list)
+    n_actions = _member(environment, "n_actions", int)
+    if not shape or not all(type(size) is int and size > 0 for size in [*shape, n_actions]):
+        raise PolicyFileError(f"Impossible sizes: expected positive integers. Got shape {shape}, n_actions {n_actions}.")
+    for key in ("scale", "offset"):
+        values = _member(given, key, list)
+        if len(values) not in (1, math.prod(shape)):
+            raise PolicyFileError(f"Wrong number of input {key}s: expected 1 or {math.prod(shape)}. Got {len(values)}.")
+        if not all(type(v) in (int, float) and abs(v) <= LARGEST_SCALE for v in values):
+            raise PolicyFileError(f"Impossible input {key}: expected numbers up to {LARGEST_SCALE:g}. Got {values}.")
+    if output.get("meaning") not in ("preferences", "q_values"):
+        raise PolicyFileError(f"Unknown output meaning: expected preferences or q_values. Got {output.get('meaning')!r}.")
+    _expect(output.get("tie_break"), "lowest", "Unknown tie-break")
+    # Steps this file does not know must not be skipped in silence.
+    _expect(environment.get("preprocessing"), [], "Unknown preprocessing")
+    return device
+
+
+def check_structure(content: bytes, device: dict[str, Any]) -> None:
+    """Stops at a network that does not fit its manifest.
+
+    Raises:
+      PolicyFileError: several inputs or outputs, a batch other than a static 1, wrong sizes or types, or a damaged file.
+    """
+    environment = device["environment"]
+    sides = (("input", 1, math.prod(environment["observation_shape"])), ("output", 2, environment["n_actions"]))
+    graph = read_subgraph(content)[1]
+    for side, field, size in sides:
+        indices = graph.numbers(field, "i")
+        _expect(len(indices), 1, f"Wrong number of {side}s")
+        tensor = element(graph.tables(0), indices[0])
+        shape, dtype = tensor_shape(tensor), tensor_dtype(tensor)
+        if shape[:1] != (1,) or -1 in shape:
+            raise PolicyFileError(f"Bad {side} batch: expected a static batch of 1. Got shape {list(shape)}.")
+        _expect(math.prod(shape), size, f"Wrong {side} size")
+        if dtype not in ("int8", "float32"):
+            raise PolicyFileError(f"Wrong {side} type: expected int8 or float32. Got {dtype}.")
+
+
+def read_subgraph(content: bytes) -> "tuple[Table, Table]":
+    """The Model table of a TFLite file and its only SubGraph.
+
+    Source: tensorflow/lite/schema/schema.fbs; field numbers here and in callers are its declaration order.
+    Raises:
+      PolicyFileError: no TFLite file, or not exactly one subgraph.
+    """
+    if content[4:8] != b"TFL3":
+        raise PolicyFileError(f"Not a TFLite file: expected the identifier TFL3. Got {content[4:8]!r}.")
+    model = Table(content, _unpack(content, "I", 0)[0])
+    graphs = model.tables(2)
+    _expect(len(graphs), 1, "Wrong number of subgraphs")
+    return model, graphs[0]
+
+
+def tensor_shape(tensor: "Table") -> tuple[int, ...]:
+    """The shape of a Tensor table, -1 where a dimension is dynamic: the signature has it, `shape` a 1 in its place."""
+    return tensor.numbers(7, "i") or tensor.numbers(0, "i")
+
+
+def tensor_dtype(tensor: "Table") -> str:
+    """NumPy's name of a Tensor table's type."""
+    code = tensor.scalar(1, "b", 0)
+    if code not in DTYPES:
+        raise PolicyFileError(f"Unknown tensor type: expected one of {sorted(DTYPES)}. Got {code}.")
+    return DTYPES[code]
+
+
+def element(items: Sequence[T], index: int) -> T:
+    """`items[index]`, or PolicyFileError where the file's index leads outside."""
+    if not 0 <= index < len(items):
+        raise PolicyFileError(f"The file is damaged: expected an index below {len(items)}. Got {index}.")
+    return items[index]
+
+
+class Table:
+    """A flatbuffer table: its vtable says where, or whether, each field stands. Every read is checked against the bounds."""
+
+    def __init__(self, content: bytes, at: int) -> None:
+        self._content, self._at = content, at
+        (back,) = _unpack(content, "i", at)
+        vtable_size, table_size = _unpack(content, "HH", at - back)
+        if vtable_size < 4 or vtable_size % 2 or at + table_size > len(content):
+            raise PolicyFileError(f"The file is damaged: expected a table at {at}. Got sizes {vtable_size} and {table_size}.")
+        self._size: int = table_size
+        self._fields = _unpack(content, f"{vtable_size // 2 - 2}H", at - back + 4)
+
+    def _position(self, field: int, size: int) -> int | None:
+        offset = self._fields[field] if field < len(self._fields) else 0
+        if offset == 0:
+            return None
+        if offset + size > self._size:
+            raise PolicyFileError(f"The file is damaged: expected field {field} within {self._size} bytes. Got it at {offset}.")
+        return self._at + offset
+
+    def scalar(self, field: int, form: str, default: int) -> int:
+        """An integer; `form` is a letter of `struct`."""
+        at = self._position(field, struct.calcsize(form))
+        return default if at is None else int(_unpack(self._content, form, at)[0])
+
+    def _target(self, field: int) -> int | None:
+        at = self._position(field, 4)
+        return None if at is None else at + int(_unpack(self._content, "I", at)[0])
+
+    def table(self, field: int) -> "Table | None":
+        """A table, None where it is left out."""
+        at = self._target(field)
+        return None if at is None else Table(self._content, at)
+
+    def tables(self, field: int) -> "list[Table]":
+        """A vector of tables, empty where it is left out."""
+        at = self._target(field)
+        offsets = self.numbers(field, "I")
+        return [] if at is None else [Table(self._content, at + 4 + 4 * i + offset) for i, offset in enumerate(offsets)]
+
+    def numbers(self, field: int, form: str) -> tuple[Any, ...]:
+        """A vector of numbers, empty where it is left out; `form` is a letter of `struct`."""
+        at = self._target(field)
+        if at is None:
+            return ()
+        (count,) = _unpack(self._content, "I", at)
+        return _unpack(self._content, f"{count}{form}", at + 4)
+
+    def blob(self, field: int) -> bytes:
+        """A vector of bytes, or a string."""
+        return b"".join(self.numbers(field, "s"))
+
+
+def _unpack(content: bytes, form: str, at: int) -> tuple[Any, ...]:
+    size = struct.calcsize(f"<{form}")
+    if at < 0 or at + size > len(content):
+        raise PolicyFileError(f"The file is damaged: expected {size} bytes at {at}. Got a file of {len(content)}.")
+    return struct.unpack_from(f"<{form}", content, at)
+
+
+def _parse(text: bytes, what: str) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PolicyFileError(f"Bad {what}: expected JSON. Got {error}.") from error
+    return value
+
+
+def _check_schema(value: Any, what: str) -> None:
+    schema = _member(value, "schema", int)
+    if schema != SCHEMA:
+        raise PolicyFileError(f"The {what} is of another schema: expected {SCHEMA}. Got {schema}.")
+
+
+def _member(value: Any, key: str, kind: type[T]) -> T:
+    member = value.get(key) if isinstance(value, dict) else None
+    if type(member) is not kind:
+        raise PolicyFileError(f"Bad JSON: expected a field {key!r} of type {kind.__name__}. Got {member!r}.")
+    return member
+
+
+def _expect(got: Any, expected: Any, what: str) -> None:
+    if got != expected:
+        raise PolicyFileError(f"{what}: expected {expected}. Got {got}.")
+
+
+def _as_float32(observation: Any) -> NDArray[np.float32]:
+    array = np.asarray(observation)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"Bad observation: expected numbers. Got {array.dtype}.")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes an infinity, which is refused
+        return array.astype(np.float32)
+
+
+def _spread(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.broadcast_to(values.reshape(shape if values.size > 1 else [1] * len(shape)), shape).copy()

@@ -1,0 +1,196 @@
+"""What stands in a `.tflite`, read from its bytes, and the two rewrites an export needs: fixed names and a metadata buffer."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.export.edge_policy import PolicyFileError, Table, element, read_subgraph, tensor_dtype, tensor_shape
+
+# BuiltinOperator of the TFLite schema: the operators with a kernel, their weights being input 1, and what may stand between.
+CONV_2D, DEPTHWISE_CONV_2D, DEQUANTIZE, FULLY_CONNECTED = 3, 4, 6, 9
+# The schema aligns each buffer at 16 bytes (`force_align`), which kernels on small cores rely on.
+BUFFER_ALIGNMENT = 16
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The weights of one layer, as stored.
+
+    Attributes:
+      name: of the tensor.
+      values: int8 [outputs, inputs] of a FULLY_CONNECTED, [outputs, height, width, inputs] of a CONV_2D,
+        [1, height, width, outputs] of a DEPTHWISE_CONV_2D; or float32, or float16.
+    """
+
+    name: str
+    values: NDArray[Any]
+
+    @property
+    def weights(self) -> int:
+        """How many entries there are."""
+        return self.values.size
+
+    @property
+    def nonzero_weights(self) -> int:
+        """How many are not zero. TFLite stores int8 kernels symmetrically, so a zero is the integer 0."""
+        return int(np.count_nonzero(self.values))
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How a whole tensor stores real numbers: real = scale * (value - zero_point). A float tensor has 1 and 0."""
+
+    dtype: str
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class IOQuantization:
+    """The two ends of a network."""
+
+    input: Quantization
+    output: Quantization
+
+
+def kernels(content: bytes) -> tuple[Kernel, ...]:
+    """The kernels of all dense and convolutional operators, in the order the operators run; biases are left out.
+
+    Args:
+      content: a `.tflite`.
+    Returns:
+      One entry per weight tensor: a shared one is counted once, as it is stored.
+    Raises:
+      PolicyFileError: the file is damaged, or a kernel is sparsely encoded, computed, or of a type not listed in `Kernel`.
+    """
+    model, graph = read_subgraph(content)
+    # Codes above 127 stand in the newer field; all others may stand in the old int8 one alone.
+    codes = [max(code.scalar(0, "b", 0), code.scalar(3, "i", 0)) for code in model.tables(1)]
+    tensors, buffers = graph.tables(0), model.tables(4)
+    dequantized: dict[int, int] = {}  # output tensor -> the stored one
+    found: dict[int, Kernel] = {}
+    for operator in graph.tables(3):
+        code = element(codes, operator.scalar(0, "I", 0))
+        inputs, outputs = operator.numbers(1, "i"), operator.numbers(2, "i")
+        if code == DEQUANTIZE:
+            dequantized[element(outputs, 0)] = element(inputs, 0)
+        elif code in (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED):
+            # float16 files keep a kernel as float16 and widen it on the device.
+            index = dequantized.get(element(inputs, 1), inputs[1])
+            if index not in found:
+                found[index] = _kernel(element(tensors, index), buffers)
+    return tuple(found.values())
+
+
+def io_quantization(content: bytes) -> IOQuantization:
+    """How the model's only input and only output store real numbers.
+
+    Raises:
+      PolicyFileError: the file is damaged, or there is not exactly one of each.
+    """
+    graph = read_subgraph(content)[1]
+    sides = []
+    for side, indices in (("input", graph.numbers(1, "i")), ("output", graph.numbers(2, "i"))):
+        if len(indices) != 1:
+            raise PolicyFileError(f"Wrong number of {side}s: expected 1. Got {len(indices)}.")
+        sides.append(_quantization(element(graph.tables(0), indices[0])))
+    return IOQuantization(*sides)
+
+
+def fix_names(content: bytes, output_name: str) -> bytes:
+    """Renames everything by its position, so that one policy always becomes the same bytes.
+
+    Keras numbers its layers over the life of a process, and the converter writes those names into the file.
+
+    Args:
+      content: a `.tflite` of one subgraph, one input, one output.
+      output_name: the output's meaning, for example "preferences"; the input becomes "observation".
+    Returns:
+      The file with tensors named `t0`, `t1`, ... Signatures keep their keys and name the same tensors by the new names.
+    """
+
+    def rename(model: Any) -> None:
+        graph = model.subgraphs[0]
+        for index, tensor in enumerate(graph.tensors):
+            tensor.name = f"t{index}"
+        ends = {int(graph.inputs[0]): "observation", int(graph.outputs[0]): output_name}
+        for index, name in ends.items():
+            graph.tensors[index].name = name
+        for signature in model.signatureDefs or []:
+            for end in [*signature.inputs, *signature.outputs]:
+                end.name = ends[end.tensorIndex]
+
+    io_quantization(content)  # refuses what has more than one input or output
+    return _rewrite(content, rename)
+
+
+def with_metadata(content: bytes, name: str, payload: bytes) -> bytes:
+    """Adds a metadata buffer. The same arguments give the same bytes, and the network computes what it did.
+
+    Args:
+      content: a `.tflite`.
+      name: under which TFLite's tools list it.
+      payload: at least one byte. In the result it starts at a multiple of 16, its uint32 length right in front of it.
+    """
+
+    def add(model: Any) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        model.buffers.append(schema.BufferT(data=np.frombuffer(payload, np.uint8)))
+        model.metadata = [*(model.metadata or []), schema.MetadataT(name=name, buffer=len(model.buffers) - 1)]
+
+    read_subgraph(content)  # the generated reader below checks no bounds
+    return _rewrite(content, add)
+
+
+def _rewrite(content: bytes, change: Callable[[Any], None]) -> bytes:
+    # Here and not above: together they cost 4.5 MB and a slow first import, and a board only reads.
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    class AlignedBuffer(schema.BufferT):  # type: ignore[misc]
+        """The generated Pack() ignores the schema's alignment."""
+
+        def Pack(self, builder: Any) -> int:  # noqa: N802
+            if self.data is None:
+                return int(super().Pack(builder))
+            builder.StartVector(1, len(self.data), BUFFER_ALIGNMENT)
+            builder.head -= len(self.data)
+            builder.Bytes[builder.head : builder.head + len(self.data)] = bytes(self.data)
+            data = builder.EndVector()
+            schema.BufferStart(builder)
+            schema.BufferAddData(builder, data)
+            return int(schema.BufferEnd(builder))
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+    change(model)
+    model.buffers = [AlignedBuffer(buffer.data, buffer.offset, buffer.size) for buffer in model.buffers]
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _kernel(tensor: Table, buffers: list[Table]) -> Kernel:
+    name = tensor.blob(3).decode("utf-8", "replace")
+    if tensor.table(6) is not None:
+        raise PolicyFileError(f"The kernel {name!r} is sparsely encoded: expected a dense tensor. Convert it without sparsity.")
+    dtype, shape = tensor_dtype(tensor), tensor_shape(tensor)
+    if dtype not in ("int8", "float32", "float16"):
+        raise PolicyFileError(f"The kernel {name!r} has no known type: expected int8, float32 or float16. Got {dtype}.")
+    data = element(buffers, tensor.scalar(2, "I", 0)).blob(0)
+    stored = np.dtype(dtype).newbyteorder("<")
+    if min(shape, default=0) < 1 or math.prod(shape) * stored.itemsize != len(data):
+        raise PolicyFileError(f"The kernel {name!r} has the wrong size: expected {dtype} {list(shape)}. Got {len(data)} bytes.")
+    return Kernel(name, np.frombuffer(data, stored).reshape(shape))
+
+
+def _quantization(tensor: Table) -> Quantization:
+    dtype, parameters = tensor_dtype(tensor), tensor.table(4)
+    scale = () if parameters is None else parameters.numbers(2, "f")
+    if parameters is None or not scale:
+        return Quantization(dtype, 1.0, 0)
+    return Quantization(dtype, float(element(scale, 0)), int(element(parameters.numbers(3, "q"), 0)))

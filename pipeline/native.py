@@ -1,0 +1,71 @@
+"""Native libraries: kept quiet, and kept to the threads they were given."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TextIO
+
+from edgedqn.agents.errors import InputError
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what native code prints from the terminal; what Python prints goes where it went.
+
+    TensorFlow, its converter and XNNPACK write a dozen lines of no use to file descriptors 1 and 2, past every log level.
+    EDGEDQN_VERBOSE=1 lets them.
+    """
+    if os.environ.get("EDGEDQN_VERBOSE") == "1":
+        yield
+        return
+    with ExitStack() as stack:
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            stream = getattr(sys, name)
+            stream.flush()
+            real = os.dup(number)
+            stack.callback(os.close, real)
+            if _descriptor(stream) == number:
+                # Python's own stream moves to the copy, before the original is closed to the others.
+                copy = os.fdopen(real, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+                stack.callback(setattr, sys, name, stream)
+                stack.callback(copy.flush)
+                setattr(sys, name, copy)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+            stack.callback(os.dup2, real, number)
+        yield
+
+
+def load_tensorflow(threads: int = 1) -> None:
+    """Imports TensorFlow with so many threads. One thread is what makes the same seed give the same weights.
+
+    Raises:
+      InputError: it is not installed, or already runs with another number of threads.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        import tensorflow as tf
+        import tensorflow_model_optimization  # noqa: F401
+        import tf_keras  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"This needs the extra `train`: pip install 'edgedqn[train]'. Got: {error}.") from error
+    threading = tf.config.threading
+    if (threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads()) == (threads, threads):
+        return
+    try:
+        threading.set_intra_op_parallelism_threads(threads)
+        threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        raise InputError(
+            f"TensorFlow already runs with another number of threads: expected {threads}. Start EdgeDQN before anything else "
+            "uses it."
+        ) from error
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,188 @@
+"""The run folder: what lies where, who may write in it, and which stages are done."""
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from edgedqn.agents.atomic_files import write_json
+from edgedqn.agents.errors import InputError
+
+SCHEMA = 1
+VERSIONED = (
+    "edgedqn",
+    "numpy",
+    "gymnasium",
+    "ai-edge-litert",
+    "tensorflow",
+    "tf_keras",
+    "tensorflow-model-optimization",
+)
+
+
+class RunFolder:
+    """A folder that holds one run and nothing else.
+
+    `run.json` says what the run is and which stages are done; it is written before and after each stage, complete or not at
+    all, so a run that was interrupted goes on where it stopped.
+    """
+
+    def __init__(self, path: Path, description: dict[str, Any]):
+        self.path = path
+        self.description = description
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Opens an existing run.
+
+        Raises:
+          InputError: there is none, or one of a newer schema.
+        """
+        file = path / "run.json"
+        try:
+            description = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"No run in {path}: expected a folder with a readable run.json. Got: {error}.") from error
+        if description.get("schema") != SCHEMA:
+            raise InputError(f"{file} has another schema: expected {SCHEMA}. Got {description.get('schema')}.")
+        return cls(path, description)
+
+    @classmethod
+    def create(cls, path: Path, env_id: str, seed: int, config: dict[str, Any]) -> "RunFolder":
+        """Makes a new run, or opens the one that is there if it is the same.
+
+        Args:
+          path: made with its parents.
+          env_id: the environment.
+          seed: of all randomness.
+          config: JSON. All of it but `recipes` must be the same in a run that is there already.
+        Raises:
+          InputError: the folder holds another run, or something else, or cannot be written.
+        """
+        if (path / "run.json").exists():
+            run = cls.open(path)
+            run._must_be(env_id, seed, config)
+            return run
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            strangers = [entry.name for entry in path.iterdir() if entry.name != ".lock"]
+        except OSError as error:
+            raise InputError(f"Cannot make a run in {path}: expected a folder that can be written. Got: {error}.") from error
+        if strangers:
+            raise InputError(f"{path} is no run folder: expected an empty one. Got {', '.join(sorted(strangers)[:3])}.")
+        return cls(path, {"schema": SCHEMA, "env_id": env_id, "seed": seed, "config": config, "versions": {}, "stages": []})
+
+    @property
+    def agent(self) -> Path:
+        """The float agent."""
+        return self.path / "agent"
+
+    def compressed(self, recipe: str) -> Path:
+        """A compressed policy, as the exporter takes it."""
+        return self.path / "compressed" / recipe
+
+    def model(self, name: str) -> Path:
+        """A policy file."""
+        return self.path / "models" / f"{name}.tflite"
+
+    @property
+    def benchmark(self) -> Path:
+        """The rows."""
+        return self.path / "benchmark.json"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+    @property
+    def device(self) -> Path:
+        """The bundle."""
+        return self.path / "device"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else may write here meanwhile; the lock goes with the process, however it ends.
+
+        Raises:
+          InputError: another process is at work here, or the folder cannot be written.
+        """
+        try:
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise InputError(f"Cannot write in {self.path}: expected a writable folder. Got: {error}.") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(f"{self.path} is in use by a running process: expected it to be free.") from error
+            yield
+
+    def is_done(self, stage: str) -> bool:
+        """Whether the stage was finished, with all that came before it as it is now."""
+        return any(s["name"] == stage and s["status"] == "done" for s in self.description["stages"])
+
+    def forget(self, stages: set[str]) -> None:
+        """Marks stages as to be done again."""
+        self.description["stages"] = [s for s in self.description["stages"] if s["name"] not in stages]
+
+    def set_recipes(self, recipes: Sequence[str]) -> None:
+        """Other recipes for the same agent: what is measured and reported changes with them, the rest stays done."""
+        self.description["config"]["recipes"] = list(recipes)
+        self.forget({"bench", "report"})
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Records that a stage runs, and that it is done or has failed, with the seconds it took."""
+        self.forget({name})
+        entry = {"name": name, "status": "running", "seconds": 0.0}
+        self.description["stages"].append(entry)
+        self.description["versions"] = versions()
+        self.save()
+        started = time.monotonic()
+        try:
+            yield
+        except BaseException:
+            entry["status"] = "failed"
+            raise
+        else:
+            entry["status"] = "done"
+        finally:
+            entry["seconds"] = round(time.monotonic() - started, 2)
+            self.save()
+
+    def save(self) -> None:
+        """Writes `run.json`."""
+        write_json(self.path / "run.json", self.description)
+
+    def _must_be(self, env_id: str, seed: int, config: dict[str, Any]) -> None:
+        here = {"env_id": self.description["env_id"], "seed": self.description["seed"], **_flat(self.description["config"])}
+        asked = {"env_id": env_id, "seed": seed, **_flat(json.loads(json.dumps(config)))}
+        for key in sorted(here.keys() | asked.keys()):
+            if key != "recipes" and here.get(key) != asked.get(key):
+                raise InputError(
+                    f"{self.path} holds another run: expected {key}={asked.get(key)}. Got {key}={here.get(key)}. "
+                    "Choose another --out."
+                )
+
+
+def versions() -> dict[str, str]:
+    """What is installed, of what a result may depend on."""
+    found = {}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat.update({f"{key}.{k}": v for k, v in _flat(value).items()} if isinstance(value, dict) else {key: value})
+    return flat

@@ -1,0 +1,189 @@
+"""The stages of a run, each from files to files."""
+
+import csv
+import io
+import json
+import os
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from edgedqn.agents.atomic_files import load_arrays, write_bytes, write_json, write_text
+from edgedqn.agents.dqn import build_dqn
+from edgedqn.agents.environments import make_environment, spec_of
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.noninferiority import GateResult
+from edgedqn.agents.observations import gather_observations
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.agents.training import Checkpoint, CheckpointSelection, TrainingReport
+from edgedqn.agents.training import train as train_agent
+from edgedqn.benchmarks.comparison import compare
+from edgedqn.benchmarks.playing import Play
+from edgedqn.benchmarks.report import render_report
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.recipes import FLOAT32, RECIPES
+from edgedqn.compression.recipes import compress as compress_agent
+from edgedqn.export.manifest import PolicyManifest, read_manifest, write_sidecar
+from edgedqn.export.tflite import to_tflite
+from edgedqn.pipeline.config import RunConfig
+from edgedqn.pipeline.run_folder import RunFolder, versions
+from edgedqn.pipeline.seeds import SeedStreams
+
+ON_POLICY_STATES = 10_000
+
+
+def train(run: RunFolder) -> None:
+    """Trains the float agent: `agent/`.
+
+    Raises:
+      InputError: the environment gave a NaN. The best checkpoint so far stays in `agent/checkpoints/best/`.
+    """
+    env_id, config, streams = _of(run)
+    training = config.training
+    env, selection_env = make_environment(env_id), make_environment(env_id)
+    spec = spec_of(env, env_id)
+    agent = build_dqn(spec, training, streams.rng("train"))
+
+    def keep(checkpoint: Checkpoint) -> None:
+        statistics = {"env_steps": checkpoint.env_steps, "mean_return": checkpoint.mean_return}
+        nothing_yet = np.zeros((0, *spec.observation_shape), np.float32)
+        TrainedAgent(agent.network, spec, nothing_yet, statistics).save(run.agent / "checkpoints" / "best")
+
+    selection = CheckpointSelection(
+        selection_env,
+        partial(streams.first_reset_seeds, "select"),
+        training.evaluation_episodes,
+        training.finalists,
+        int(streams.rng("select").integers(2**31)),
+        keep,
+    )
+    try:
+        report = train_agent(
+            agent, env, env_id, training.steps, streams.reset_seeds("train"), selection, training.evaluation_interval
+        )
+        observations = gather_observations(
+            NumpyMlp(report.best.weights), env, streams.reset_seeds("calibrate"), ON_POLICY_STATES
+        )
+    finally:
+        env.close()
+        selection_env.close()
+    write_text(run.agent / "training.csv", _csv(report))
+    statistics = {
+        "env_steps": training.steps,
+        "gradient_steps": report.gradient_steps,
+        "checkpoint": {"env_steps": report.best.env_steps, "mean_return": report.best.mean_return},
+        "evaluations": [list(evaluation) for evaluation in report.evaluations],
+        "seconds": round(report.seconds, 2),
+    }
+    TrainedAgent(agent.network, spec, observations, statistics).save(run.agent)
+
+
+def compress(run: RunFolder, recipe: str) -> None:
+    """Runs one recipe on the agent: `compressed/<recipe>/`."""
+    env_id, _, streams = _of(run)
+    env = make_environment(env_id)
+    try:
+        policy = compress_agent(
+            TrainedAgent.load(run.agent),
+            {FLOAT32.name: FLOAT32, **RECIPES}[recipe],
+            env,
+            streams.reset_seeds("calibrate"),
+            streams.rng("calibrate", recipe),
+        )
+    finally:
+        env.close()
+    policy.save(run.compressed(recipe))
+
+
+def export(run: RunFolder, recipe: str) -> None:
+    """Converts a compressed policy: `models/<recipe>.tflite` and `.json`."""
+    _, config, streams = _of(run)
+    policy = CompressedPolicy.load(run.compressed(recipe))
+    path = run.model(recipe)
+    path.parent.mkdir(exist_ok=True)
+    # Two files cannot be renamed at once: without the old sidecar, a reader finds either no evidence or the right one.
+    path.with_suffix(".json").unlink(missing_ok=True)
+    write_bytes(path, to_tflite(policy))
+    evidence = {
+        "environment": policy.spec.to_json(),
+        "recipe": {"name": recipe, "stages": list(policy.reports)},
+        "seed": run.description["seed"],
+        "prove_seed": streams.first_reset_seed("prove"),
+        "training": asdict(config.training),
+        "versions": versions(),
+    }
+    write_sidecar(path, PolicyManifest(read_manifest(path).device, evidence))
+
+
+def bench(run: RunFolder, recipes: tuple[str, ...]) -> dict[str, Any]:
+    """Measures all files: `benchmark.json`, and the evidence beside each file. Returns the object of `benchmark.json`."""
+    env_id, config, streams = _of(run)
+    files = [run.model(name) for name in (FLOAT32.name, *recipes)]
+    gates: dict[str, GateResult] = {}
+    (observations,) = load_arrays(run.agent / "observations.npz")
+    play = Play(
+        partial(make_environment, env_id),
+        streams.first_reset_seeds("prove", config.gate.looks[-1]),
+        config.gate,
+        random_seed=int(streams.rng("prove", "random policy").integers(2**31)),
+        workers=os.cpu_count() or 1,
+    )
+    benchmark = compare(
+        files,
+        FLOAT32.name,
+        config.latency,
+        streams.rng("bench"),
+        observations,
+        play,
+        relative_to=run.path,
+        on_gate=gates.__setitem__,
+    )
+    for path, row in zip(files, benchmark["rows"], strict=True):
+        if row["status"] == "ok":
+            manifest = read_manifest(path)
+            gate = gates.get(path.stem)
+            evidence = {**manifest.evidence, "benchmark": row, "gate": asdict(gate) if gate else None}
+            write_sidecar(path, PolicyManifest(manifest.device, evidence))
+    write_json(run.benchmark, benchmark)
+    return benchmark
+
+
+def report(run: RunFolder, command: str) -> None:
+    """Writes `report.html` from `benchmark.json`; `command` is what makes the run again."""
+    write_text(run.report, render_report(read_benchmark(run), run.description, command, _margin(run)))
+
+
+def read_benchmark(run: RunFolder) -> dict[str, Any]:
+    """The object of `benchmark.json`.
+
+    Raises:
+      InputError: it is missing or damaged.
+    """
+    try:
+        return json.loads(run.benchmark.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"No benchmark in {run.path}: expected a readable benchmark.json. Got: {error}.") from error
+
+
+def _margin(run: RunFolder) -> float | None:
+    """The gate's margin in reward units, from the evidence of the files it was applied to."""
+    for path in sorted((run.path / "models").glob("*.tflite")):
+        gate = read_manifest(path).evidence.get("gate")
+        if gate:
+            return float(gate["margin"])
+    return None
+
+
+def _of(run: RunFolder) -> tuple[str, RunConfig, SeedStreams]:
+    description = run.description
+    return description["env_id"], RunConfig.from_json(description["config"]), SeedStreams(description["seed"])
+
+
+def _csv(report: TrainingReport) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("env_steps", "episode_return", "epsilon", "loss"))
+    writer.writerows(report.episodes)
+    return text.getvalue()

@@ -1,0 +1,34 @@
+"""Weights and bytes of real files."""
+
+import gzip
+import zlib
+
+import pytest
+
+from edgedqn.benchmarks.footprint import footprint
+from edgedqn.export.edge_policy import PolicyFileError
+
+
+@pytest.mark.parametrize("name", ["float32", "int8"])
+def test_a_known_network(models, name):
+    content = (models / f"{name}.tflite").read_bytes()
+    found = footprint(content)
+    assert found.size_bytes == len(content)
+    assert found.weights == 4 * 8 + 8 * 2  # no biases
+    assert found.nonzero_weights == 10 + 2
+    assert found.arena_bytes is None
+
+
+def test_gzip_is_gzips_best_and_does_not_depend_on_the_time(models, monkeypatch):
+    content = (models / "float32.tflite").read_bytes()
+    found = footprint(content).gzip_bytes
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    assert footprint(content).gzip_bytes == found
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    assert found == len(deflate.compress(content) + deflate.flush()) + 18  # gzip's header and trailer
+    assert found < len(gzip.compress(content, 1, mtime=0)) < len(content)
+
+
+def test_what_is_no_tflite_has_no_footprint():
+    with pytest.raises(PolicyFileError):
+        footprint(b"no flatbuffer at all, but long enough to look")

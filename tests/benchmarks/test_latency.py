@@ -1,0 +1,175 @@
+"""The arithmetic of timing, fed timings that are known; what the real clock says is never asserted."""
+
+import gc
+
+import numpy as np
+import pytest
+
+from edgedqn.benchmarks.latency import LatencyConfig, Timing, invokes, speedup, steps, time_interleaved
+from edgedqn.export.edge_policy import read_verified
+
+CONFIG = LatencyConfig(blocks=40, invokes_per_block=20)
+
+
+def fake(duration_ns, rng=None, noise=0.0, calls=None, name=""):
+    """A candidate whose every call "takes" so long."""
+
+    def factory():
+        def block(n):
+            if calls is not None:
+                calls.append(name)
+            jitter = 0 if rng is None else rng.normal(0, noise, n)
+            return np.round(np.full(n, duration_ns) + jitter).astype(np.int64)
+
+        return block
+
+    return factory
+
+
+def exact(durations_us, timer_us=0.0):
+    return Timing(np.array(durations_us, np.float64), timer_us)
+
+
+def test_percentiles_are_over_all_calls_in_microseconds():
+    found = exact(np.arange(1, 101).reshape(10, 10), timer_us=0.04).to_json()
+    assert found == pytest.approx({"p50": 50.5, "p90": 90.1, "p99": 99.01, "mean": 50.5, "n": 100, "timer_us": 0.04})
+
+
+def test_the_timers_own_cost_is_taken_off_and_reported():
+    timings, failures = time_interleaved({"a": fake(10_000)}, CONFIG, np.random.default_rng(0))
+    assert failures == {}
+    assert timings["a"].timer_us > 0
+    np.testing.assert_allclose(timings["a"].durations_us, 10 - timings["a"].timer_us)
+    assert timings["a"].durations_us.shape == (20, 40)
+
+
+def test_twice_as_fast_is_two():
+    found = speedup(exact(np.full((9, 4), 6.0)), exact(np.full((9, 4), 3.0)))
+    assert found == {"median": 2.0, "ci95": [2.0, 2.0]}
+
+
+def test_ratios_are_paired_so_drift_cancels():
+    drift = np.linspace(1, 3, 20)[:, None] * np.ones((20, 6))
+    found = speedup(exact(4 * drift), exact(2 * drift))
+    assert found["median"] == pytest.approx(2)
+    assert found["ci95"] == pytest.approx([2, 2])
+
+
+def test_the_same_file_twice_is_not_faster_than_itself():
+    hits = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        both = {"a": fake(5_000, rng, noise=400), "b": fake(5_000, rng, noise=400)}
+        timings, _ = time_interleaved(both, CONFIG, np.random.default_rng(seed))
+        low, high = speedup(timings["a"], timings["b"], seed)["ci95"]
+        hits += low <= 1 <= high
+    assert hits >= 36
+
+
+def test_a_real_difference_is_found():
+    rng = np.random.default_rng(0)
+    timings, _ = time_interleaved({"a": fake(5_000, rng, 400), "b": fake(4_000, rng, 400)}, CONFIG, rng)
+    low, high = speedup(timings["a"], timings["b"])["ci95"]
+    assert 1.15 < low < high < 1.4
+
+
+def test_only_paired_rounds_are_compared():
+    with pytest.raises(ValueError, match="Got 3 and 4"):
+        speedup(exact(np.ones((3, 2))), exact(np.ones((4, 2))))
+
+
+def test_each_round_is_a_random_order_and_its_reverse():
+    calls = []
+    config = LatencyConfig(blocks=40, invokes_per_block=20, warm_up_blocks=2)
+    names = ["a", "b", "c"]
+    time_interleaved({name: fake(1_000, calls=calls, name=name) for name in names}, config, np.random.default_rng(0))
+    rounds = np.array(calls[6:]).reshape(20, 9)[:, 3:]  # without the warm-up, and each round without its first three
+    for order in rounds:
+        assert list(order[:3]) == list(order[:2:-1])
+        assert sorted(order[:3]) == names
+    assert len({tuple(order) for order in rounds}) == 6
+
+
+def test_warm_up_lasts_until_two_blocks_agree():
+    asked = []
+
+    def factory():
+        durations = iter([9_000, 5_000, 3_000, 2_990, 1, 1])
+
+        def block(n):
+            asked.append(n)
+            return np.full(n, next(durations), np.int64)
+
+        return block
+
+    time_interleaved({"a": factory}, LatencyConfig(blocks=2, invokes_per_block=20), np.random.default_rng(0))
+    assert asked == [20] * 4 + [2, 20, 20]
+
+
+@pytest.mark.parametrize("failing_call", [1, 2, 5, 6])
+def test_a_crash_fails_its_candidate_and_no_other(failing_call):
+    calls = 0
+
+    def factory():
+        def block(n):
+            nonlocal calls
+            calls += 1
+            if calls == failing_call:
+                raise RuntimeError("node 3\nfailed to invoke")
+            return np.full(n, 1_000, np.int64)
+
+        return block
+
+    config = LatencyConfig(blocks=4, invokes_per_block=5)
+    timings, failures = time_interleaved({"bad": factory, "good": fake(1_000)}, config, np.random.default_rng(0))
+    assert failures == {"bad": "node 3 failed to invoke"}
+    assert list(timings) == ["good"]
+    assert timings["good"].durations_us.shape == (2, 10)
+
+
+def test_the_collector_is_off_in_blocks_and_back_on_after():
+    seen = set()
+
+    def factory():
+        def block(n):
+            seen.add((n, gc.isenabled()))
+            return np.ones(n, np.int64)
+
+        return block
+
+    time_interleaved({"a": factory}, LatencyConfig(blocks=2, invokes_per_block=20, warm_up_blocks=2), np.random.default_rng(0))
+    assert (20, False) in seen
+    assert gc.isenabled()
+
+
+def test_progress_is_told_once_a_round():
+    told = []
+    time_interleaved({"a": fake(1_000)}, CONFIG, np.random.default_rng(0), lambda: told.append(1))
+    assert len(told) == 20
+
+
+@pytest.mark.parametrize("name", ["float32", "int8"])
+@pytest.mark.parametrize("kind", [invokes, steps])
+def test_real_files_are_timed_call_by_call(models, name, kind):
+    observations = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
+    block = kind(read_verified(models / f"{name}.tflite"), observations, 1)()
+    durations = block(30)
+    assert durations.shape == (30,)
+    assert durations.dtype == np.int64
+    assert (durations > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"blocks": 3}, "even number"),
+        ({"blocks": 0}, "even number"),
+        ({"invokes_per_block": 0}, "call to time"),
+        ({"threads": 0}, "at least one thread"),
+        ({"warm_up_blocks": 1}, "two blocks agree"),
+        ({"warm_up_tolerance": 0.0}, "share"),
+    ],
+)
+def test_what_cannot_be_timed_is_refused(fields, why):
+    with pytest.raises(ValueError, match=why):
+        LatencyConfig(**fields)

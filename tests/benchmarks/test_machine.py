@@ -1,0 +1,31 @@
+"""The machine: what can be read is told, what cannot is null."""
+
+import pytest
+
+from edgedqn.benchmarks import machine
+from edgedqn.benchmarks.machine import describe_machine
+
+X86 = "processor\t: 0\nmodel name\t: AMD EPYC\nmodel\t\t: 17\nprocessor\t: 1\nmodel name\t: AMD EPYC\n"
+PI = "processor\t: 0\nBogoMIPS\t: 108.00\nCPU part\t: 0xd08\n\nHardware\t: BCM2835\nModel\t\t: Raspberry Pi 4 Model B\n"
+
+
+@pytest.mark.parametrize(("content", "cpu"), [(X86, "AMD EPYC"), (PI, "Raspberry Pi 4 Model B")])
+def test_the_processor_by_its_own_name(tmp_path, monkeypatch, content, cpu):
+    (tmp_path / "cpuinfo").write_text(content)
+    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
+    assert describe_machine(1)["cpu"] == cpu
+
+
+def test_a_governor_only_where_one_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "GOVERNOR", tmp_path / "scaling_governor")
+    assert describe_machine(1)["governor"] is None
+    (tmp_path / "scaling_governor").write_text("performance\n")
+    assert describe_machine(1)["governor"] == "performance"
+
+
+def test_a_package_that_is_not_there_has_no_version(monkeypatch):
+    def missing(package):
+        raise machine.PackageNotFoundError(package)
+
+    monkeypatch.setattr(machine, "version", missing)
+    assert describe_machine(2) | {"numpy": None, "threads": 2} == describe_machine(2)

@@ -1,0 +1,88 @@
+"""Episodes of policy files: once each, on time, the same in any number of processes."""
+
+import multiprocessing
+from functools import partial
+
+import pytest
+
+from edgedqn.agents.environments import BadTransitionError, make_environment
+from edgedqn.agents.noninferiority import Gate
+from edgedqn.benchmarks import playing
+from edgedqn.benchmarks.playing import Play, Players
+
+GATE = Gate(looks=(30, 60))
+
+
+def play(steer, name="Steer-v0", **fields):
+    fields = {"seeds": range(60), "gate": GATE, "random_seed": 7, **fields}
+    return Play(partial(make_environment, f"{steer}:{name}"), **fields)
+
+
+def test_each_episode_is_played_once(models, steer, monkeypatch):
+    played = []
+    real = playing._play_seeds
+    monkeypatch.setattr(playing, "_play_seeds", lambda *args: played.append(list(args[2])) or real(*args))
+    path = models / "int8.tflite"
+    with Players(play(steer, seeds=range(100, 160)), progress=False) as players:
+        first = players.returns(path, 30)
+        more = players.returns(path, 60)
+        again = players.returns(path, 30)
+        everything = players.returns(path)
+    assert [seed for chunk in played for seed in chunk] == list(range(100, 160))
+    assert list(more[:30]) == list(first) == list(again)
+    assert list(everything) == list(more)
+    assert len(more) == 60
+
+
+def test_processes_change_nothing_and_end(models, steer):
+    with Players(play(steer, workers=1), progress=False) as alone, Players(play(steer, workers=2), progress=False) as several:
+        for path in (models / "int8.tflite", None):
+            assert list(alone.returns(path, 50)) == list(several.returns(path, 50))
+        assert multiprocessing.active_children()
+    assert not multiprocessing.active_children()
+
+
+def test_the_random_policy_depends_on_its_seed_and_scores_the_middle(steer):
+    returns = []
+    for seed in (1, 2):
+        with Players(play(steer, random_seed=seed), progress=False) as players:
+            returns.append(players.returns(None, 60))
+    assert list(returns[0]) != list(returns[1])
+    for found in returns:
+        assert 4 < found.mean() < 6
+        assert len(set(found)) > 4
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_bad_transition_says_its_step(models, steer, workers):
+    with (
+        Players(play(steer, "Broken-v0", workers=workers), progress=False) as players,
+        pytest.raises(BadTransitionError, match="step 3"),
+    ):
+        players.returns(models / "float32.tflite", 5)
+
+
+def test_after_a_process_died_others_can_be_played(models, steer):
+    with Players(play(steer, "Deadly-v0", workers=2), progress=False) as players:
+        with pytest.raises(RuntimeError, match="process that played it died"):
+            players.returns(models / "reversed.tflite", 30)
+        assert players.returns(models / "float32.tflite", 30).mean() == 10
+
+
+def test_no_bar_where_no_terminal_is(models, steer, capsys):
+    with Players(play(steer), progress=True) as players:
+        players.returns(models / "float32.tflite", 30)
+    assert "episode" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"seeds": range(59)}, "look at 60 episodes"),
+        ({"seeds": [*range(59), 0]}, "counts one episode twice"),
+        ({"workers": 0}, "workers=0"),
+    ],
+)
+def test_what_cannot_be_played_is_refused(steer, fields, why):
+    with pytest.raises(ValueError, match=why):
+        play(steer, **fields)

@@ -1,0 +1,135 @@
+"""The page stands alone, says what is true, and escapes what it is given."""
+
+import re
+from html.parser import HTMLParser
+
+from edgedqn.benchmarks.report import STYLE, render_report, summary
+from edgedqn.benchmarks.rows import ROW_KEYS
+
+LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "mean": 1.5, "n": 10, "timer_us": 0.04}
+
+
+def row(name="float32", size=20_000, gate=None, speed=1.0, step=1.0, **fields):
+    values = {
+        "name": name, "file": f"{name}.tflite", "status": "ok", "size_bytes": size, "gzip_bytes": size // 2,
+        "weights": 10, "nonzero_weights": 5, "latency_us": LATENCY, "step_latency_us": LATENCY,
+        "speedup": {"median": speed, "ci95": [speed - 0.01, speed + 0.01]},
+        "step_speedup": {"median": step, "ci95": [step - 0.01, step + 0.01]},
+        "return": {"mean": 498.0, "ci95": [497.0, 499.0], "episodes": 300}, "return_delta": {"mean": 0.0, "ci95": [0.0, 0.0]},
+        "action_agreement": 1.0, "gap_weighted_agreement": 1.0, "tie_rate": 0.0, "gate": gate,
+    }  # fmt: skip
+    return dict.fromkeys(ROW_KEYS) | values | fields
+
+
+def failed(name, reason):
+    return dict.fromkeys(ROW_KEYS) | {"name": name, "file": "f", "status": "failed", "reason": reason}
+
+
+def benchmark(*rows):
+    return {"schema": 1, "machine": {"cpu": "A <fast> one", "governor": None}, "baseline": "float32", "rows": list(rows)}
+
+
+RUN = {
+    "env_id": "CartPole-v1",
+    "seed": 3,
+    "versions": {"numpy": "2.4.6"},
+    "stages": [{"name": "train", "status": "done", "seconds": 31.25}, {"name": "report", "status": "skipped", "seconds": None}],
+}
+
+
+class Page(HTMLParser):
+    """Collects the elements, and checks that each that is opened is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.ids = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.ids += [value for key, value in attrs if key == "id"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone():
+    text = render_report(benchmark(row(), row("qat-int8", 8_000, "pass", 1.5)), RUN, "edgedqn run CartPole-v1", 9.6)
+    page = Page(text)
+    tags = [tag for tag, _ in page.elements]
+    assert not {"script", "link", "img", "iframe"} & set(tags)
+    assert tags.count("svg") == 3
+    for _, attributes in page.elements:
+        for key, value in attributes.items():
+            if key in ("src", "href", "xlink:href"):
+                assert value.startswith("#")
+    assert "url(http" not in text
+    assert "@import" not in text
+    assert len(page.ids) == len(set(page.ids))
+    references = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text))
+    assert {one or other for one, other in references} <= set(page.ids)
+
+
+def test_a_screen_reader_gets_the_plots_and_the_tables_heads():
+    page = Page(render_report(benchmark(row(), row("qat-int8", 8_000, "pass")), margin=9.6))
+    labels = [attributes["aria-label"] for tag, attributes in page.elements if tag == "svg"]
+    assert all(attributes["role"] == "img" for tag, attributes in page.elements if tag == "svg")
+    assert "qat-int8 8.0 KB, gzip 4.0 KB" in labels[1]
+    assert "the gate allows a loss of 9.6" in labels[0]
+    assert "p99 3.00" in labels[2]
+    scopes = [attributes["scope"] for tag, attributes in page.elements if tag == "th"]
+    assert {"col", "row"} == set(scopes)
+    assert "prefers-color-scheme: dark" in STYLE
+    assert ("html", {"lang": "en"}) in page.elements
+
+
+def test_the_same_rows_give_the_same_page():
+    given = benchmark(row(), row("qat-int8", 8_000, "fail"))
+    assert render_report(given, RUN, "x", 1.0) == render_report(given, RUN, "x", 1.0)
+
+
+def test_everything_given_is_escaped():
+    evil = "<script>alert('$1 \\g<0>')</script>"
+    run = {"env_id": evil, "seed": 0, "versions": {evil: evil}, "stages": [{"name": evil, "status": evil, "seconds": 1.0}]}
+    text = render_report(benchmark(row(), row(evil, 9, "pass"), failed("b", evil)), run, command=evil)
+    assert "<script" not in text
+    assert "A &lt;fast&gt; one" in text
+    Page(text)
+
+
+def test_failed_rows_are_shown_with_their_reason():
+    text = render_report(benchmark(row(), failed("broken", "The file was changed after its export.")))
+    assert "<b>broken</b> (failed): The file was changed after its export." in text
+    assert '<td class="failed">failed</td>' in text
+    assert "What did not work out" not in render_report(benchmark(row()))
+
+
+def test_run_and_command_are_told():
+    text = render_report(benchmark(row()), RUN, "edgedqn run CartPole-v1 --seed 3")
+    assert "<h1>EdgeDQN: CartPole-v1, seed 3</h1>" in text
+    assert "<code>edgedqn run CartPole-v1 --seed 3</code>" in text
+    assert "done, 31.2 s" in text
+    assert "<td>skipped</td>" in text
+    assert "How to reproduce" not in render_report(benchmark(row()))
+
+
+def test_the_summary_is_honest_where_it_is_slower():
+    said = summary([row(), row("qat-int8", 5_000, "pass", speed=2.7, step=0.9)], "float32")
+    assert said.startswith("qat-int8 passed its gate: it returns 498.0 where float32 returns 498.0.")
+    assert "5.0 KB instead of 20.0 KB, 25% of the size" in said
+    assert "One invoke() is 2.70 times as fast" in said
+    assert "is slower, at 0.90 times the speed" in said
+    assert "about as fast (1.00x" in summary([row(), row("q", 5_000, "pass")], "float32")
+
+
+def test_the_summary_says_when_nothing_passed_or_was_played():
+    assert summary([row(), row("q", 5_000, "undecided")], "float32").startswith("No file passed its gate")
+    unplayed = row("float32") | {"return": None}
+    assert summary([unplayed], "float32").startswith("Nothing was played")
+    assert render_report(benchmark(unplayed)).count("<svg") == 2

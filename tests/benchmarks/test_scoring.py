@@ -1,0 +1,93 @@
+"""Returns, deltas and verdicts, from returns that are written down."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from edgedqn.agents.environments import BadTransitionError, make_environment
+from edgedqn.agents.noninferiority import Gate
+from edgedqn.benchmarks import scoring
+from edgedqn.benchmarks.playing import Play
+from edgedqn.benchmarks.rows import BaselineError, Rows
+
+FLOAT = np.tile([9.0, 11.0], 30)  # mean 10 against a random policy's 0: the margin is 1
+
+
+class Scripted:
+    """Stands in for `Players`: returns by file stem, None being the random policy; a string is an error."""
+
+    def __init__(self, script):
+        self.script, self.asked = script, {}
+
+    def __call__(self, play, progress):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def returns(self, path, episodes=0):
+        name = None if path is None else path.stem
+        self.asked[name] = max(self.asked.get(name, 0), episodes)
+        values = self.script[name][: episodes or self.asked[name]]
+        if not np.isfinite(values).all():
+            raise BadTransitionError(f"{name} met a NaN")
+        return values
+
+
+@pytest.fixture
+def run(models, steer, monkeypatch):
+    def run(script):
+        players = Scripted({None: np.zeros(60), **script})
+        monkeypatch.setattr(scoring, "Players", players)
+        rows = Rows({name: name for name in script}, "float32")
+        play = Play(partial(make_environment, f"{steer}:Steer-v0"), range(60), Gate(tolerance=0.1, looks=(30, 60)), 0)
+        told = {}
+        scoring.score(rows, {name: models / f"{name}.tflite" for name in script}, play, told.__setitem__, False)
+        return rows.by_name, told, players.asked
+
+    return run
+
+
+def test_a_clear_verdict_stops_at_the_first_look(run):
+    rows, told, asked = run({"float32": FLOAT, "int8": FLOAT - 0.5, "reversed": FLOAT - 2})
+    assert (rows["int8"]["gate"], rows["reversed"]["gate"], rows["float32"]["gate"]) == ("pass", "fail", None)
+    assert rows["int8"]["return_delta"] == {"mean": -0.5, "ci95": [-0.5, -0.5]}
+    assert set(asked.values()) == {30}
+    assert told["int8"].margin == 1.0
+
+
+def test_an_open_verdict_plays_on_and_says_why_it_stayed_open(run):
+    rows, _, asked = run({"float32": FLOAT, "int8": FLOAT - np.tile([0, 0, 2, 2], 15), "reversed": FLOAT})
+    assert rows["int8"]["gate"] == "undecided"
+    assert rows["int8"]["reason"].startswith("After 60 episodes the loss may be anything in [0.")
+    assert asked == {"float32": 60, "int8": 60, "reversed": 30, None: 30}
+    assert rows["float32"]["return"]["episodes"] == rows["int8"]["return"]["episodes"] == 60
+    assert rows["reversed"]["return"]["episodes"] == 30
+    assert rows["reversed"]["return_delta"]["mean"] == 0
+
+
+def test_a_late_fault_of_the_baseline_is_not_the_candidates(run):
+    broken = FLOAT.copy()
+    broken[45] = np.nan
+    with pytest.raises(BaselineError, match="baseline float32 cannot be played"):
+        run({"float32": broken, "int8": FLOAT - np.tile([0, 0, 2, 2], 15)})
+
+
+def test_a_fault_of_a_candidate_ends_its_row(run):
+    broken = FLOAT.copy()
+    broken[3] = np.nan
+    rows, told, _ = run({"float32": FLOAT, "int8": broken, "reversed": FLOAT})
+    assert (rows["int8"]["status"], rows["int8"]["gate"], rows["int8"]["reason"]) == ("failed", None, "int8 met a NaN")
+    assert rows["reversed"]["gate"] == "pass"
+    assert list(told) == ["reversed"]
+
+
+def test_no_better_than_random_leaves_it_undecided(run):
+    rows, told, _ = run({"float32": FLOAT * 0, "int8": FLOAT})
+    assert rows["int8"]["gate"] == "undecided"
+    assert "better than a random one" in rows["int8"]["reason"]
+    assert told == {}

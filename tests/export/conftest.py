@@ -1,0 +1,126 @@
+"""Small real policy files, made once per run, and the manifest that fits them."""
+
+import json
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgedqn.agents.environments import EnvironmentSpec
+from edgedqn.export.edge_policy import DIGEST_SIZE, MAGIC, file_digest
+from edgedqn.export.flatbuffer import fix_names, io_quantization, with_metadata
+from edgedqn.export.manifest import PolicyManifest, device_part, embed, write_sidecar
+
+DeviceFor = Callable[[bytes], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A 4-16-2 network: its float weights, and its conversions as TensorFlow gave them."""
+
+    weights: list[NDArray[Any]]
+    float32: bytes
+    int8: bytes
+    float16: bytes
+
+
+def build_network() -> Any:
+    """4-16-2 with random weights and biases, always the same ones."""
+    import tf_keras
+
+    rng = np.random.default_rng(7)
+    inputs = tf_keras.Input((4,), batch_size=1)
+    hidden = tf_keras.layers.Dense(16, "relu")(inputs)
+    model = tf_keras.Model(inputs, tf_keras.layers.Dense(2)(hidden))
+    model.set_weights([rng.normal(0, 0.5, w.shape).astype(np.float32) for w in model.get_weights()])
+    return model
+
+
+def convert(model: Any, kind: str) -> bytes:
+    """`kind`: float32, float16 or int8 (post-training, integer input and output)."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if kind != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if kind == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if kind == "int8":
+        samples = np.random.default_rng(11).normal(size=(200, 1, 4)).astype(np.float32)
+        converter.representative_dataset = lambda: ([s] for s in samples)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the converter's own remarks
+        content: bytes = converter.convert()
+    return content
+
+
+@pytest.fixture(scope="session")
+def convert_again() -> Callable[[str], bytes]:
+    """Builds and converts the network once more; Keras's name counters have moved on by then."""
+    return lambda kind: convert(build_network(), kind)
+
+
+@pytest.fixture(scope="session")
+def network() -> Network:
+    model = build_network()
+    return Network(model.get_weights(), *(convert(model, kind) for kind in ("float32", "int8", "float16")))
+
+
+@pytest.fixture(scope="session")
+def spec() -> EnvironmentSpec:
+    return EnvironmentSpec("Test-v0", (4,), "float32", (None,) * 4, (None,) * 4, 2)
+
+
+@pytest.fixture(scope="session")
+def device_for(spec: EnvironmentSpec) -> DeviceFor:
+    """The device part of a network that takes plain observations: only the input tensor's own quantization is applied."""
+
+    def build(content: bytes) -> dict[str, Any]:
+        given = io_quantization(content).input
+        scale = np.full(4, 1 / given.scale, np.float32)
+        return device_part(spec, scale, np.full(4, given.zero_point, np.float32), "preferences", "test")
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def int8_policy(network: Network, device_for: DeviceFor) -> bytes:
+    content = fix_names(network.int8, "preferences")
+    return embed(content, device_for(content))
+
+
+@pytest.fixture(scope="session")
+def float_policy(network: Network, device_for: DeviceFor) -> bytes:
+    content = fix_names(network.float32, "preferences")
+    return embed(content, device_for(content))
+
+
+@pytest.fixture
+def int8_file(tmp_path: Path, int8_policy: bytes, device_for: DeviceFor) -> Path:
+    """policy.tflite with its sidecar."""
+    path = tmp_path / "policy.tflite"
+    path.write_bytes(int8_policy)
+    write_sidecar(path, PolicyManifest(device_for(int8_policy), {"return": 1.0}))
+    return path
+
+
+@pytest.fixture
+def embed_unchecked() -> Callable[[bytes, Any], bytes]:
+    """Embeds any JSON value with a right digest, as a newer version of this project might."""
+
+    def embed_any(content: bytes, device: Any) -> bytes:
+        whole = with_metadata(content, "edgedqn", MAGIC + bytes(DIGEST_SIZE) + json.dumps(device).encode())
+        at = whole.index(MAGIC) + len(MAGIC)
+        return whole[:at] + file_digest(whole) + whole[at + DIGEST_SIZE :]
+
+    return embed_any
