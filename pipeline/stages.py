@@ -15,6 +15,7 @@ from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.environments import make_environment, spec_of
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.noninferiority import GateResult
+from edgedqn.agents.numpy_network import NumpyMlp
 from edgedqn.agents.observations import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training import Checkpoint, CheckpointSelection, TrainingReport

@@ -1,0 +1,67 @@
+"""Compare policy files that are in no run: on a board, from a colleague, from two runs. Needs no TensorFlow."""
+
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgedqn.agents.environments import make_environment
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.noninferiority import Gate
+from edgedqn.agents.observations import gather_observations
+from edgedqn.benchmarks.comparison import compare
+from edgedqn.benchmarks.latency import LatencyConfig
+from edgedqn.benchmarks.playing import Play
+from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.pipeline.seeds import SeedStreams
+
+STATES = 2_000
+
+
+def bench_files(
+    paths: Sequence[Path], baseline: str | None = None, seed: int = 0, threads: int = 1, play: bool = True
+) -> dict[str, Any]:
+    """Measures files against one of them.
+
+    Args:
+      paths: `.tflite` files, each with a manifest.
+      baseline: the stem of the one the others are compared with; `float32` if there is one, else the first.
+      seed: of the reset seeds and of the order of timings.
+      threads: of the interpreter.
+      play: also play the environment that the baseline's manifest names, where it is installed.
+    Returns:
+      The object of `benchmark.json`. A gate is what it is in a run: a loss of at most 2 % against the baseline.
+    Raises:
+      InputError: the files do not belong together, or two have the same name.
+      PolicyFileError: a file is missing or damaged.
+    """
+    policies = {path.stem: EdgePolicy.load(path) for path in paths}
+    names = list(policies)
+    baseline = baseline or ("float32" if "float32" in names else names[0])
+    if baseline not in names:
+        raise InputError(f"No file is the baseline: expected one of {', '.join(names)}. Got {baseline!r}.")
+    environments = {policy.device["environment"]["id"] for policy in policies.values()}
+    if len(environments) > 1:
+        raise InputError(f"The files are for different environments: expected one. Got {', '.join(sorted(environments))}.")
+    (env_id,) = environments
+    streams = SeedStreams(seed)
+    observations, plan = None, None
+    if play:
+        try:
+            env = make_environment(env_id)
+        except InputError as error:
+            print(f"Not played: {error}", file=sys.stderr)
+        else:
+            observations = gather_observations(policies[baseline], env, streams.reset_seeds("calibrate"), STATES)
+            env.close()
+            gate = Gate()
+            plan = Play(
+                partial(make_environment, env_id),
+                streams.first_reset_seeds("prove", gate.looks[-1]),
+                gate,
+                random_seed=int(streams.rng("prove", "random policy").integers(2**31)),
+                workers=os.cpu_count() or 1,
+            )
+    return compare(paths, baseline, LatencyConfig(threads=threads), streams.rng("bench"), observations, plan)

@@ -1,0 +1,155 @@
+"""What each command does; `cli` has parsed and checked the arguments. Prints results on stdout, all else on stderr."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from edgedqn.agents.environments import make_environment
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.evaluation import Evaluation, Policy
+from edgedqn.agents.evaluation import evaluate as evaluate_policy
+from edgedqn.benchmarks.table import render_table
+from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.pipeline.cli import DONE, NOT_PASSED
+from edgedqn.pipeline.run import KINDS, Job, RunResult
+from edgedqn.pipeline.run_folder import RunFolder
+
+SCHEMA = 1
+
+
+def run(arguments: Namespace) -> int:
+    """The main job."""
+    job = Job.create(arguments.env_id, arguments.out, arguments.seed, arguments.recipes, arguments.steps)
+    with job.folder.locked():
+        job.do(KINDS, arguments.force)
+    result = job.result()
+    best = result.best["name"] if result.best else None
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, "run": str(result.folder), "best": best, "benchmark": result.benchmark}))
+    else:
+        print(render_table(result.benchmark["rows"]))
+        print(f"\nReport: {job.folder.report}")
+    return _verdict(result, arguments.json)
+
+
+def train(arguments: Namespace) -> int:
+    """The float agent alone."""
+    return _stage(Job.create(arguments.env_id, arguments.out, arguments.seed, steps=arguments.steps), arguments)
+
+
+def compress(arguments: Namespace) -> int:
+    """The recipes alone."""
+    return _stage(Job.open(arguments.path, arguments.recipes), arguments)
+
+
+def export(arguments: Namespace) -> int:
+    """The files alone."""
+    return _stage(Job.open(arguments.path, arguments.recipes), arguments)
+
+
+def report(arguments: Namespace) -> int:
+    """The page alone."""
+    return _stage(Job.open(arguments.path), arguments)
+
+
+def bench(arguments: Namespace) -> int:
+    """A run's files, or any files."""
+    folders = [path for path in arguments.paths if path.suffix != ".tflite"]
+    if folders and len(arguments.paths) > 1:
+        raise InputError(f"Expected one run folder, or .tflite files. Got {', '.join(map(str, arguments.paths))}.")
+    if folders:
+        job = Job.open(folders[0])
+        with job.folder.locked():
+            job.do(("bench",), arguments.force)
+        result = job.result()
+        _print_benchmark(result.benchmark, arguments.json)
+        return _verdict(result, arguments.json)
+    from edgedqn.pipeline.bench_files import bench_files
+
+    benchmark = bench_files(arguments.paths, arguments.baseline, arguments.seed, arguments.threads, play=not arguments.no_play)
+    _print_benchmark(benchmark, arguments.json)
+    return DONE
+
+
+def evaluate(arguments: Namespace) -> int:
+    """The return of one policy."""
+    policy, env_id = _load_policy(arguments.path)
+    env = make_environment(env_id)
+    seeds = range(arguments.seed, arguments.seed + arguments.episodes)
+    try:
+        evaluation = evaluate_policy(policy, env, tqdm(seeds, desc="play", unit=" episodes", disable=None, leave=False))
+    finally:
+        env.close()
+    if arguments.json:
+        print(json.dumps(_evaluation_json(evaluation, arguments, env_id)))
+    else:
+        interval = evaluation.interval
+        print(
+            f"{env_id}: return {interval.mean:.2f}, 95 % interval [{interval.low:.2f}, {interval.high:.2f}], "
+            f"{arguments.episodes} episodes from reset seed {arguments.seed}"
+        )
+    return DONE
+
+
+def doctor(arguments: Namespace) -> int:
+    """What is installed, and whether it works."""
+    from edgedqn.pipeline.doctor import examine
+
+    return examine(arguments.json)
+
+
+def _stage(job: Job, arguments: Namespace) -> int:
+    with job.folder.locked():
+        job.do((arguments.command,), arguments.force)
+    if arguments.json:
+        stages = [s for s in job.folder.description["stages"] if s["name"].partition("/")[0] == arguments.command]
+        print(json.dumps({"schema": SCHEMA, "run": str(job.folder.path), "stages": stages}))
+    else:
+        print(f"{arguments.command} done: {job.folder.path}")
+    return DONE
+
+
+def _verdict(result: RunResult, as_json: bool) -> int:
+    if result.best is None:
+        if not as_json:
+            print("No requested recipe passed its gate, so there is no device bundle. All files are kept.")
+        return NOT_PASSED
+    if not as_json:
+        print(f"Deploy: {result.folder / 'device'} ({result.best['name']}, {result.best['size_bytes'] / 1000:.1f} KB)")
+    return DONE
+
+
+def _print_benchmark(benchmark: dict[str, Any], as_json: bool) -> None:
+    print(json.dumps(benchmark) if as_json else render_table(benchmark["rows"]))
+
+
+def _load_policy(path: Path) -> tuple[Policy, str]:
+    if path.suffix == ".tflite":
+        policy = EdgePolicy.load(path)
+        return policy, policy.device["environment"]["id"]
+    if (path / "run.json").exists():
+        path = RunFolder.open(path).agent
+    if not (path / "agent.json").exists():
+        raise InputError(f"No policy in {path}: expected a .tflite, an agent folder, or a run folder with a trained agent.")
+    from edgedqn.pipeline.native import load_tensorflow
+
+    load_tensorflow()
+    from edgedqn.agents.trained_agent import TrainedAgent
+
+    agent = TrainedAgent.load(path)
+    return agent.policy, agent.spec.id
+
+
+def _evaluation_json(evaluation: Evaluation, arguments: Namespace, env_id: str) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "policy": str(arguments.path),
+        "env_id": env_id,
+        **evaluation.interval.to_json(),
+        "episodes": arguments.episodes,
+        "seed": arguments.seed,
+        "returns": list(evaluation.returns),
+    }

@@ -1,0 +1,78 @@
+"""Say what is installed, and try whether it works."""
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from edgedqn.agents.environments import EnvironmentSpec, make_environment
+from edgedqn.agents.errors import InputError
+from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.pipeline.cli import DONE, FAULT
+from edgedqn.pipeline.native import load_tensorflow
+from edgedqn.pipeline.run_folder import versions
+
+
+def examine(as_json: bool) -> int:
+    """Prints what it finds; returns 1 if something that is installed does not work."""
+    checks = {name: _try(check) for name, check in (("play", _play), ("train and export", _export))}
+    broken = [name for name, outcome in checks.items() if outcome.startswith("broken")]
+    findings = {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "versions": versions(),
+        "checks": checks,
+    }
+    if as_json:
+        print(json.dumps({"schema": 1, **findings}))
+    else:
+        print(f"Python {findings['python']} on {findings['machine']}")
+        for name, version in versions().items():
+            print(f"  {name} {version}")
+        for name, outcome in checks.items():
+            print(f"{name}: {outcome}")
+    return FAULT if broken else DONE
+
+
+def _try(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except InputError as error:
+        return f"not available: {error}"
+    except Exception as error:
+        return f"broken: {type(error).__name__}: {error}"
+    return "works"
+
+
+def _play() -> None:
+    env = make_environment("CartPole-v1")
+    env.reset(seed=0)
+    env.step(0)
+    env.close()
+
+
+def _export() -> None:
+    """A tiny network through TF-MOT, the converter and the interpreter."""
+    load_tensorflow()
+    from edgedqn.agents.networks import mlp
+    from edgedqn.compression import tfmot
+    from edgedqn.compression.folding import InputScaling
+    from edgedqn.compression.policy import CompressedPolicy
+    from edgedqn.export.tflite import to_tflite
+
+    spec = EnvironmentSpec("CartPole-v1", (4,), "float32", (None,) * 4, (None,) * 4, 2)
+    observations = np.random.default_rng(0).uniform(-1, 1, (100, 4)).astype(np.float32)
+    network = mlp((4,), 2, (8,), np.random.default_rng(0))
+    quantized = tfmot.quantization_aware(network, preserve_zeros=False, input_limit=1.0)
+    tfmot.start_ranges(quantized, network, observations)
+    scaling = InputScaling((1.0,) * 4, (0.0,) * 4, 1.0)
+    policy = CompressedPolicy(quantized, "qat-int8", scaling, "preferences", spec, observations, "doctor", (), (8,))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "doctor.tflite"
+        path.write_bytes(to_tflite(policy))
+        action = EdgePolicy.load(path)(observations[0])
+    assert action in (0, 1), action
