@@ -56,6 +56,22 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def read_json(path: Path, schema: int) -> dict[str, Any]:
+    """Reads a JSON object of ours.
+
+    Raises:
+      InputError: it is missing, damaged, or of another schema.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: expected a JSON object. Got: {error}.") from error
+    found = value.get("schema") if isinstance(value, dict) else None
+    if found != schema:
+        raise InputError(f"{path} has another schema: expected {schema}. Got {found}.")
+    return value
+
+
 def save_arrays(path: Path, arrays: list[NDArray[Any]]) -> None:
     """Writes arrays in order to an `.npz`, all of it or nothing."""
     with atomic_write(path) as file:
@@ -69,7 +85,10 @@ def load_arrays(path: Path) -> list[NDArray[Any]]:
       InputError: missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: of a damaged file, np.load closes nothing.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if (damaged := archive.zip.testzip()) is not None:  # a header that asks for less than there is meets no checksum
+                raise ValueError(f"{damaged} is damaged")
             return [archive[f"arr_{i}"] for i in range(len(archive.files))]
     except Exception as error:  # zipfile, zlib, struct and NumPy each have their own
         raise InputError(f"{path} cannot be read: {error}") from error

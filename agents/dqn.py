@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.learner import FusedLearner
 from edgedqn.agents.losses import double_q_target, huber, q_learning_target, select
+from edgedqn.agents.n_step import NStepTransitions
 from edgedqn.agents.networks import mlp
 from edgedqn.agents.numpy_network import NumpyMlp
 from edgedqn.agents.presets import TrainingConfig
@@ -59,7 +60,7 @@ class LearningSchedule:
 
 
 class DQN:
-    """A deep Q-network agent; Double DQN as an option.
+    """A deep Q-network agent; Double DQN, multi-step returns and averaged weights as options.
 
     Differences from Mnih et al. (2015): Adam and gradient clipping as the optimizer is built; several gradient steps after
     several environment steps, as Stable-Baselines3 does it.
@@ -74,7 +75,7 @@ class DQN:
         exploration: LinearDecay,
         schedule: LearningSchedule,
         rng: np.random.Generator,
-        discount: float = 0.99,
+        n_step: NStepTransitions,
         double: bool = False,
         averaging: float = 0.0,
     ):
@@ -88,7 +89,7 @@ class DQN:
           exploration: environment step -> the probability of a random action.
           schedule: when to learn.
           rng: for exploration.
-          discount: of the return, per step, in [0, 1].
+          n_step: joins steps to transitions, and discounts them.
           double: Double DQN's target.
           averaging: the share of the running average of the weights that each time of learning keeps, in [0, 1).
         """
@@ -102,7 +103,7 @@ class DQN:
         self._exploration = exploration
         self._schedule = schedule
         self._rng = rng
-        self._discount = discount
+        self._n_step = n_step
         self._n_actions = network.output_shape[-1]
         self._actor = NumpyMlp(network.get_weights())
         self._averaging = averaging
@@ -138,13 +139,16 @@ class DQN:
             return int(self._rng.integers(self._n_actions))
         return self._actor(observation)
 
-    def observe(self, s_tm1: NDArray[np.generic], a_tm1: int, r_t: float, terminated: bool, s_t: NDArray[np.generic]) -> None:
+    def observe(
+        self, s_tm1: NDArray[np.generic], a_tm1: int, r_t: float, terminated: bool, truncated: bool, s_t: NDArray[np.generic]
+    ) -> None:
         """Remembers one step of the environment, and learns when it is time.
 
         Raises:
           NonFiniteLossError: the loss became NaN or infinite.
         """
-        self._replay.add(s_tm1, a_tm1, r_t, 0.0 if terminated else self._discount, s_t)
+        for transition in self._n_step.step(s_tm1, a_tm1, r_t, terminated, truncated, s_t):
+            self._replay.add(*transition)
         self.env_steps += 1
         schedule = self._schedule
         if self.env_steps % schedule.target_update_interval == 0:
@@ -189,7 +193,7 @@ def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Gene
         LinearDecay(1.0, config.exploration_final, max(1, round(config.exploration_fraction * config.steps))),
         schedule,
         exploration_rng,
-        config.discount,
+        NStepTransitions(config.n_step, config.discount),
         config.double,
         max(0.0, 1 - config.train_freq / config.averaging_steps) if config.averaging_steps else 0.0,
     )

@@ -68,7 +68,9 @@ def check_transition(env_id: str, step: int, observation: NDArray[Any], reward: 
     # One dot product is several times cheaper than isfinite().all(), and this runs on every step. It can overflow on huge but
     # finite numbers (vdot does so without a warning), so a second look decides.
     if not math.isfinite(np.vdot(observation, observation)) and not np.isfinite(observation).all():
-        raise BadTransitionError(f"{env_id} gave a bad observation at step {step}: expected finite numbers. Got {observation}.")
+        i = int(np.argmin(np.isfinite(observation)))
+        got = f"{np.ravel(observation)[i]} in feature {i}"
+        raise BadTransitionError(f"{env_id} gave a bad observation at step {step}: expected finite numbers. Got {got}.")
     if not math.isfinite(reward):
         raise BadTransitionError(f"{env_id} gave a bad reward at step {step}: expected a finite number. Got {reward}.")
 
@@ -83,11 +85,11 @@ def make_environment(env_id: str, render_mode: str | None = None) -> gymnasium.E
       InputError: the id is unknown (the nearest names are given), its module cannot be imported, or a space is not one
         this version handles.
     """
-    module, _, name = env_id.rpartition(":")
-    if module:
+    module, colon, name = env_id.rpartition(":")
+    if colon:
         try:
             importlib.import_module(module)
-        except ImportError as error:
+        except (ImportError, TypeError, ValueError) as error:  # the last two: a relative or an empty name
             raise InputError(f"The module of {env_id!r} cannot be imported: {error}. Expected module:Id.") from error
     if name not in gymnasium.registry:
         raise InputError(_unknown(env_id, name))
@@ -96,7 +98,7 @@ def make_environment(env_id: str, render_mode: str | None = None) -> gymnasium.E
         with contextlib.redirect_stdout(io.StringIO()):
             # An environment that never draws need not know the word.
             env = gymnasium.make(env_id) if render_mode is None else gymnasium.make(env_id, render_mode=render_mode)
-    except gymnasium.error.DependencyNotInstalled as error:
+    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         raise InputError(f"{env_id} needs a package that is not installed: {error}") from error
     try:
         spec_of(env, env_id)
@@ -114,7 +116,7 @@ def spec_of(env: gymnasium.Env[Any, Any], env_id: str) -> EnvironmentSpec:
     """
     actions, observations = env.action_space, env.observation_space
     if not isinstance(actions, gymnasium.spaces.Discrete):
-        raise InputError(f"{env_id} has an action space DQN cannot rank: expected Discrete(n). Got {actions}.")
+        raise InputError(f"{env_id} has an action space DQN cannot rank: expected Discrete(n). Got {_short(actions)}.")
     if actions.start != 0:
         raise InputError(f"{env_id} numbers its actions from {actions.start}: expected from 0. Wrap the environment.")
     if not isinstance(observations, gymnasium.spaces.Box):
@@ -142,7 +144,7 @@ def _bounds(values: NDArray[Any]) -> tuple[float | None, ...]:
 
 
 def _short(space: gymnasium.Space[Any]) -> str:
-    text = str(space)
+    text = " ".join(str(space).split())  # NumPy breaks the lines of long bounds
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -44,7 +44,7 @@ class UniformReplay:
                 discount_t=np.zeros(capacity, np.float32),
                 s_t=np.zeros((capacity, *observation_shape), np.float32),
             )
-        except MemoryError as error:
+        except (MemoryError, ValueError) as error:  # the latter where not even the number of bytes fits
             raise InputError(f"A replay of {capacity:,} transitions does not fit in memory.") from error
         self._rng = rng
         self._capacity = capacity

@@ -1,6 +1,5 @@
 """What training leaves behind: the float network and what is known of the states it visits."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
-from edgedqn.agents.atomic_files import load_arrays, save_arrays, write_json
+from edgedqn.agents.atomic_files import load_arrays, read_json, save_arrays, write_json
 from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import hidden_widths, mlp
@@ -60,17 +59,17 @@ class TrainedAgent:
           InputError: the folder holds no complete agent, or one of a newer schema.
         """
         path = folder / "agent.json"
+        description = read_json(path, SCHEMA)
         try:
-            description = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise InputError(f"No trained agent in {folder}: expected a readable agent.json. Got {error}.") from error
-        if description.get("schema") != SCHEMA:
-            raise InputError(f"{path} has another schema: expected {SCHEMA}. Got {description.get('schema')}.")
-        spec = EnvironmentSpec.from_json(description["environment"])
-        network = mlp(spec.observation_shape, spec.n_actions, description["network"]["hidden"], np.random.default_rng(0))
-        try:
-            network.set_weights(load_arrays(folder / "weights.npz"))
-        except ValueError as error:
-            raise InputError(f"{folder / 'weights.npz'} does not fit the network of agent.json: {error}") from error
-        (observations,) = load_arrays(folder / "observations.npz")
-        return cls(network, spec, observations, description["statistics"])
+            spec = EnvironmentSpec.from_json(description["environment"])
+            hidden, statistics = description["network"]["hidden"], description["statistics"]
+            network = mlp(spec.observation_shape, spec.n_actions, hidden, np.random.default_rng(0))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} describes no agent: {error!r}") from error
+        weights, observations = load_arrays(folder / "weights.npz"), load_arrays(folder / "observations.npz")
+        if [w.shape for w in weights] != [w.shape for w in network.get_weights()]:
+            raise InputError(f"{folder / 'weights.npz'} does not fit the network of agent.json.")
+        if [o.shape[1:] for o in observations] != [spec.observation_shape]:
+            raise InputError(f"{folder / 'observations.npz'} does not fit the environment of agent.json.")
+        network.set_weights(weights)
+        return cls(network, spec, observations[0], statistics)

@@ -24,6 +24,7 @@ class Step(NamedTuple):
     a_tm1: int
     r_t: float
     terminated: bool
+    truncated: bool
     s_t: NDArray[np.generic]  # [F]
     episode_return: float | None
 
@@ -66,18 +67,19 @@ def interact(
     """
     env_steps = 0
     for seed in reset_seeds:
-        s_tm1, _ = env.reset(seed=seed)
+        observation, _ = env.reset(seed=seed)
+        s_tm1 = np.array(observation)  # a copy, here and below: some environments go on writing to the array they gave
         check_transition(env_id, env_steps, s_tm1, 0.0)
         episode_return, over = 0.0, False
         while not over:
             a_tm1 = act(s_tm1)
-            s_t, reward, terminated, truncated, _ = env.step(a_tm1)
+            observation, reward, terminated, truncated, _ = env.step(a_tm1)
             env_steps += 1
-            r_t = float(reward)
+            s_t, r_t = np.array(observation), float(reward)
             check_transition(env_id, env_steps, s_t, r_t)
             episode_return += r_t
             over = terminated or truncated
-            yield Step(s_tm1, a_tm1, r_t, terminated, s_t, episode_return if over else None)
+            yield Step(s_tm1, a_tm1, r_t, terminated, truncated, s_t, episode_return if over else None)
             s_tm1 = s_t
 
 
@@ -126,7 +128,7 @@ class CheckpointSelection:
         top = max(c.mean_return for c in final)
         alike = [c for c in final if c.mean_return >= top - 0.01 * abs(top)]
         robust = [self._score(self._distracted(c), episodes) for c in alike]
-        return alike[int(np.argmax(robust))]
+        return max(zip(robust, alike, strict=True), key=lambda pair: (pair[0], pair[1].env_steps))[1]
 
     def _distracted(self, checkpoint: Checkpoint) -> Policy:
         n_actions = len(checkpoint.weights[-1])
@@ -167,7 +169,7 @@ def train(
     stream = itertools.islice(interact(env, env_id, agent.act, reset_seeds), steps)
     with tqdm(total=steps, desc=f"train {env_id}", unit=" steps", disable=None, mininterval=0.5) as bar:
         for step in stream:
-            agent.observe(step.s_tm1, step.a_tm1, step.r_t, step.terminated, step.s_t)
+            agent.observe(*step[:-1])
             if step.episode_return is not None:
                 episodes.append(EpisodeRecord(agent.env_steps, step.episode_return, agent.epsilon, agent.last_loss))
                 bar.set_postfix(

@@ -1,6 +1,5 @@
 """What compression hands to the exporter."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,9 +8,8 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
-from edgedqn.agents.atomic_files import load_arrays, save_arrays, write_json
+from edgedqn.agents.atomic_files import load_arrays, read_json, save_arrays, write_json
 from edgedqn.agents.environments import EnvironmentSpec
-from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
@@ -75,12 +73,7 @@ class CompressedPolicy:
           InputError: the folder holds no complete policy, or one of another schema.
         """
         path = folder / "policy.json"
-        try:
-            description = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise InputError(f"No compressed policy in {folder}: expected a readable policy.json. Got {error}.") from error
-        if description.get("schema") != SCHEMA:
-            raise InputError(f"{path} has another schema: expected {SCHEMA}. Got {description.get('schema')}.")
+        description = read_json(path, SCHEMA)
         spec = EnvironmentSpec.from_json(description["environment"])
         scaling = InputScaling.from_json(description["scaling"])
         weights = load_arrays(folder / "weights.npz")

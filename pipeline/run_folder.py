@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.atomic_files import write_json
+from edgedqn.agents.atomic_files import read_json, write_json
 from edgedqn.agents.errors import InputError
 
 SCHEMA = 1
@@ -42,14 +42,7 @@ class RunFolder:
         Raises:
           InputError: there is none, or one of a newer schema.
         """
-        file = path / "run.json"
-        try:
-            description = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
-            raise InputError(f"No run in {path}: expected a folder with a readable run.json. Got: {error}.") from error
-        if description.get("schema") != SCHEMA:
-            raise InputError(f"{file} has another schema: expected {SCHEMA}. Got {description.get('schema')}.")
-        return cls(path, description)
+        return cls(path, read_json(path / "run.json", SCHEMA))
 
     @classmethod
     def create(cls, path: Path, env_id: str, seed: int, config: dict[str, Any]) -> "RunFolder":

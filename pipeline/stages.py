@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 from dataclasses import asdict
 from functools import partial
@@ -10,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from edgedqn.agents.atomic_files import load_arrays, write_bytes, write_json, write_text
+from edgedqn.agents.atomic_files import load_arrays, read_json, write_bytes, write_json, write_text
 from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.environments import make_environment, spec_of
-from edgedqn.agents.errors import InputError
 from edgedqn.agents.noninferiority import GateResult
 from edgedqn.agents.numpy_network import NumpyMlp
 from edgedqn.agents.observations import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training import Checkpoint, CheckpointSelection, TrainingReport
 from edgedqn.agents.training import train as train_agent
+from edgedqn.benchmarks.comparison import SCHEMA as BENCHMARK_SCHEMA
 from edgedqn.benchmarks.comparison import compare
 from edgedqn.benchmarks.playing import Play
 from edgedqn.benchmarks.report import render_report
@@ -162,10 +161,7 @@ def read_benchmark(run: RunFolder) -> dict[str, Any]:
     Raises:
       InputError: it is missing or damaged.
     """
-    try:
-        return json.loads(run.benchmark.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"No benchmark in {run.path}: expected a readable benchmark.json. Got: {error}.") from error
+    return read_json(run.benchmark, BENCHMARK_SCHEMA)
 
 
 def _margin(run: RunFolder) -> float | None:

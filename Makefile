@@ -1,0 +1,59 @@
+# The two commands of the README are `make demo` and `make test`. Everything makes .venv by itself, once.
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PEERS := .venv/.installed-peers
+
+.PHONY: demo test test-wheel venv lint format types clean
+
+demo: $(INSTALLED)  ## train, compress, export, measure: runs/demo/
+	$(BIN)/edgedqn run CartPole-v1 --out runs/demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -q
+
+# The same suite against what users install: the wheel, from a folder where the checkout is not on the path. The second
+# environment borrows the first one's packages; a .pth line adds their folder without running the editable install in it.
+test-wheel: $(INSTALLED)
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(BIN)/python -m build --wheel --no-isolation --outdir build/wheel . > build/wheel/log
+	$(BIN)/python -m venv --clear --without-pip build/wheel/venv
+	$(BIN)/python -m zipfile -e build/wheel/*.whl "$$(build/wheel/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> "$$(build/wheel/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth"
+	cp -r tests pyproject.toml build/wheel/
+	cd build/wheel && venv/bin/python -m pytest -q -c pyproject.toml --rootdir .
+
+venv: $(INSTALLED) $(PEERS)  ## all that tests and README tables need
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(INSTALLED) .types/edgedqn
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .types build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "EdgeDQN needs Python 3.11, 3.12 or 3.13; set PYTHON. Got: $$($(PYTHON) --version)"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# From PyPI, PyTorch for Linux comes with CUDA, several GB. Its makers' CPU index has a smaller one: point pip at it first.
+$(PEERS): requirements-peers.lock $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-peers.lock
+	@touch $@
+
+# Editors and the type checker see the mapped packages under their real names.
+.types/edgedqn:
+	mkdir -p .types && ln -sfn .. $@

@@ -1,0 +1,52 @@
+"""Environments small enough to know the answer."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+
+class Corridor(gymnasium.Env[Any, Any]):
+    """Five cells in a row; right (1) from the last ends the episode with reward 1, every other step costs nothing.
+
+    With discount d the value of going right from cell i is d ** (4 - i).
+    """
+
+    def __init__(self, bad: str | None = None, at: int = 7):
+        self.observation_space = gymnasium.spaces.Box(0, 1, (5,), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(2)
+        self._bad, self._at, self._steps = bad, at, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._cell = 0
+        return self._observe(), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        over = self._cell == 4 and action == 1
+        self._cell = min(self._cell + 1, 4) if action == 1 else max(self._cell - 1, 0)
+        reward = float("nan") if self._bad == "reward" and self._steps >= self._at else float(over)
+        return self._observe(), reward, over, False, {}
+
+    def _observe(self) -> Any:
+        observation = np.eye(5, dtype=np.float32)[self._cell]
+        return observation * np.nan if self._bad == "observation" and self._steps >= self._at else observation
+
+
+CorridorMaker = Callable[..., gymnasium.Env[Any, Any]]
+
+
+@pytest.fixture(scope="session")
+def make_corridor() -> CorridorMaker:
+    """Makes a corridor of episodes of at most `limit` steps; `bad` (observation or reward) is NaN from step `at` on."""
+    return lambda limit=50, **settings: gymnasium.wrappers.TimeLimit(Corridor(**settings), limit)
+
+
+@pytest.fixture
+def corridor(make_corridor: CorridorMaker) -> Iterator[gymnasium.Env[Any, Any]]:
+    env = make_corridor()
+    yield env
+    env.close()

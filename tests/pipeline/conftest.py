@@ -1,0 +1,47 @@
+"""One small real run, made once, and the command line as a user calls it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgedqn.agents.presets import TrainingConfig
+from edgedqn.benchmarks.latency import LatencyConfig
+from edgedqn.pipeline.run import RunResult, run
+
+TINY = TrainingConfig(
+    steps=3_000, hidden=(16, 16), batch_size=32, learning_rate=2e-3, evaluation_interval=1_000, evaluation_episodes=2
+)
+SHORT = LatencyConfig(blocks=4, invokes_per_block=50)
+
+CommandLine = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def tiny_training() -> TrainingConfig:
+    """A small network and little training."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """CartPole-v1 through all stages and recipes, with a small network and little training. Read only."""
+    return run("CartPole-v1", tmp_path_factory.mktemp("runs") / "tiny", training=TINY, latency=SHORT)
+
+
+@pytest.fixture
+def edgedqn(tmp_path: Path) -> CommandLine:
+    """Runs `edgedqn ARGUMENT ...` in an empty folder, from which modules can be imported."""
+
+    def call(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        code = "from edgedqn.pipeline.cli import console; console()"
+        environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    return call

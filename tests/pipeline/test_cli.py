@@ -1,0 +1,53 @@
+"""What the command line answers before it does anything."""
+
+import subprocess
+import sys
+
+import pytest
+
+from edgedqn.pipeline.cli import main
+
+COMMANDS = ("run", "train", "compress", "export", "bench", "report", "evaluate", "doctor")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_json(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert "--json" in capsys.readouterr().out
+
+
+def test_help_and_version_import_neither_numpy_nor_tensorflow() -> None:
+    # What makes --help answer in a tenth of a second; the time itself is measured, not asserted.
+    for argument in ("--help", "--version"):
+        code = (
+            "import sys\nfor name in ('numpy', 'tensorflow', 'gymnasium', 'matplotlib', 'ai_edge_litert'):\n"
+            "    sys.modules[name] = None\n"
+            f"from edgedqn.pipeline.cli import main\nmain([{argument!r}])"
+        )
+        answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert answer.stdout.startswith(("usage: edgedqn", "edgedqn "))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "CartPole-v1", "--steps", "0"], "--steps: expected a whole number of 1 or more, got '0'"),
+        (["run", "CartPole-v1", "--steps", "-5"], "--steps: expected a whole number of 1 or more, got '-5'"),
+        (["run", "CartPole-v1", "--seed", "-1"], "--seed: expected a whole number of 0 or more, got '-1'"),
+        (["evaluate", "x.tflite", "--episodes", "0"], "--episodes: expected a whole number of 1 or more, got '0'"),
+        (["bench", "x.tflite", "--threads", "0"], "--threads: expected a whole number of 1 or more, got '0'"),
+        (["bench", "x.tflite", "--threads", "two"], "--threads: expected a whole number of 1 or more, got 'two'"),
+        (["run", "CartPole-v1", "--stepz", "5"], "unrecognized arguments: --stepz 5"),
+        (["rum"], "invalid choice: 'rum' (choose from"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_bad_arguments_are_refused_with_what_was_expected(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,145 @@
+"""The main job: complete, repeatable, and done once."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgedqn.agents.atomic_files import load_arrays
+from edgedqn.agents.presets import TrainingConfig
+from edgedqn.benchmarks.rows import ROW_KEYS
+from edgedqn.export.flatbuffer import kernels
+from edgedqn.export.manifest import read_manifest
+from edgedqn.pipeline.native import quiet
+from edgedqn.pipeline.run import Job, PlannedStage, RunResult, _dependents
+from edgedqn.pipeline.run_folder import RunFolder
+
+NAMES = ["float32", "ptq-int8", "qat-int8", "prune-qat-int8"]
+
+
+def test_the_run_folder_is_as_the_contract_has_it(tiny_run: RunResult) -> None:
+    folder = tiny_run.folder
+    for name in NAMES:
+        manifest = read_manifest(folder / "models" / f"{name}.tflite")
+        assert manifest.device["recipe"] == name
+        assert manifest.evidence["benchmark"]["name"] == name
+    assert json.loads((folder / "benchmark.json").read_text()) == tiny_run.benchmark
+    assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+    assert (folder / "agent" / "training.csv").read_text().startswith("env_steps,episode_return,epsilon,loss\n")
+    assert all(s["status"] == "done" for s in RunFolder.open(folder).description["stages"])
+    assert not list(folder.rglob(".*.*")), "a temporary file was left behind"
+
+
+def test_rows_are_as_the_contract_has_them(tiny_run: RunResult) -> None:
+    rows = tiny_run.benchmark["rows"]
+    assert [row["name"] for row in rows] == NAMES
+    for row in rows:
+        assert set(row) == set(ROW_KEYS) and row["status"] == "ok"
+        content = (tiny_run.folder / row["file"]).read_bytes()
+        assert row["size_bytes"] == len(content) and row["sha256"] == hashlib.sha256(content).hexdigest()
+        assert row["return"]["episodes"] >= 300
+    assert rows[0]["gate"] is None and all(row["gate"] in ("pass", "fail", "undecided") for row in rows[1:])
+
+
+def test_pruned_kernels_are_sparse_in_the_file(tiny_run: RunResult) -> None:
+    path = tiny_run.folder / "models" / "prune-qat-int8.tflite"
+    found = kernels(path.read_bytes())
+    (prune,) = [s for s in read_manifest(path).evidence["recipe"]["stages"] if s["stage"] == "prune"]
+    for kernel, asked in zip(found, prune["sparsity_asked"], strict=True):
+        assert 1 - kernel.nonzero_weights / kernel.weights >= asked - 0.005
+    assert sum(k.nonzero_weights for k in found) <= 0.205 * sum(k.weights for k in found)
+
+
+def test_the_device_bundle_is_the_best_passing_file_or_absent(tiny_run: RunResult) -> None:
+    device = tiny_run.folder / "device"
+    passed = [row for row in tiny_run.benchmark["rows"] if row["gate"] == "pass"]
+    if not any(row["name"] != "ptq-int8" for row in passed):
+        assert tiny_run.best is None and not device.exists()
+        return
+    assert tiny_run.best is not None and tiny_run.best["size_bytes"] == min(row["size_bytes"] for row in passed)
+    assert {entry.name for entry in device.iterdir()} == {"policy.tflite", "policy.json", "edge_policy.py"}
+    assert hashlib.sha256((device / "policy.tflite").read_bytes()).hexdigest() == tiny_run.best["sha256"]
+
+
+def test_what_is_done_is_not_done_again_and_force_does_it_again(tiny_run: RunResult, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_run.folder, folder)
+    job = Job.open(folder)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    job.do(("train", "compress", "export", "bench", "report"))
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+    job.do(("report",), force=True)
+    changed = {path.name for path, at in before.items() if path.stat().st_mtime_ns != at}
+    assert changed == {"report.html", "run.json"}
+
+
+def test_redoing_a_stage_undoes_what_was_built_on_it(tiny_run: RunResult, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_run.folder, folder)
+    job = Job.open(folder)
+    with quiet():
+        job.do(("export",), force=True)
+    undone = {name for name in job._plan() if not job.folder.is_done(name)}
+    assert undone == {"bench", "report"}
+    # The conversion is repeatable, so the files are the same bytes as before.
+    for name in NAMES:
+        file = f"models/{name}.tflite"
+        assert (folder / file).read_bytes() == (tiny_run.folder / file).read_bytes()
+
+
+def test_dependents_are_transitive() -> None:
+    def stage(*needs: str) -> PlannedStage:
+        return PlannedStage("x", needs, lambda: None)
+
+    plan = {"a": stage(), "b": stage("a"), "c": stage("a"), "d": stage("b"), "e": stage("d", "c")}
+    assert _dependents(plan, "b") == {"d", "e"}
+    assert _dependents(plan, "a") == {"b", "c", "d", "e"}
+    assert _dependents(plan, "e") == set()
+
+
+MAKE_FILES = """
+import json, sys
+from edgedqn.agents.presets import TrainingConfig
+from edgedqn.pipeline.run import Job
+def make_files(folder, training):
+    job = Job.create("CartPole-v1", folder, training=TrainingConfig(**{**training, "hidden": tuple(training["hidden"])}))
+    with job.folder.locked():
+        job.do(("train", "compress", "export"))
+"""
+
+
+def repeatable(folder: Path) -> dict[str, bytes]:
+    files = [*folder.glob("models/*.tflite"), *folder.glob("agent/*.npz"), folder / "agent" / "training.csv"]
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_the_same_seed_gives_the_same_bytes_in_one_process_and_across_two(
+    tiny_run: RunResult, tiny_training: TrainingConfig, tmp_path: Path
+) -> None:
+    code = f"{MAKE_FILES}\nfor folder in sys.argv[2:]:\n    make_files(folder, json.loads(sys.argv[1]))"
+    training = json.dumps(asdict(tiny_training))
+    subprocess.run([sys.executable, "-c", code, training, tmp_path / "a", tmp_path / "b"], check=True, timeout=600)
+    first = repeatable(tmp_path / "a")
+    assert set(first) == {f"{name}.tflite" for name in NAMES} | {"weights.npz", "observations.npz", "training.csv"}
+    assert first == repeatable(tmp_path / "b")  # twice within one process
+    assert first == repeatable(tiny_run.folder)  # and in another
+
+
+def test_another_seed_gives_another_agent(tiny_run: RunResult, tiny_training: TrainingConfig, tmp_path: Path) -> None:
+    job = Job.create("CartPole-v1", tmp_path / "other", 1, training=tiny_training)
+    job.do(("train",))
+    ours, theirs = load_arrays(tiny_run.folder / "agent" / "weights.npz"), load_arrays(job.folder.agent / "weights.npz")
+    assert not any(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True) if a.any())
+
+
+def test_bad_input_writes_nothing(tmp_path: Path) -> None:
+    for arguments in ({"env_id": "CartPol-v1"}, {"seed": -1}, {"recipes": ["int4"]}, {"steps": 0}):
+        with pytest.raises(ValueError, match=r"Expected|Unknown"):
+            Job.create(**{"env_id": "CartPole-v1", "out": tmp_path / "run", **arguments})  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,97 @@
+"""The run folder: one run, one writer, and stages that are done or not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgedqn.agents.errors import InputError
+from edgedqn.pipeline.run_folder import RunFolder, versions
+
+CONFIG = {"training": {"steps": 10, "hidden": [8]}, "recipes": ["qat-int8"]}
+
+
+def create(path: Path, env_id: str = "CartPole-v1", seed: int = 0, **changes: object) -> RunFolder:
+    return RunFolder.create(path, env_id, seed, json.loads(json.dumps({**CONFIG, **changes})))
+
+
+def test_a_stage_is_done_only_once_it_ended_well(tmp_path: Path) -> None:
+    run = create(tmp_path / "new" / "run")
+    with run.stage("train"):
+        assert RunFolder.open(run.path).description["stages"][0]["status"] == "running"
+        assert not run.is_done("train")
+    assert RunFolder.open(run.path).is_done("train")
+    with pytest.raises(KeyboardInterrupt), run.stage("bench"):
+        raise KeyboardInterrupt
+    again = RunFolder.open(run.path)
+    assert [(s["name"], s["status"]) for s in again.description["stages"]] == [("train", "done"), ("bench", "failed")]
+    assert not again.is_done("bench")
+    again.forget({"train"})
+    assert not again.is_done("train")
+
+
+def test_run_json_is_as_the_contract_has_it(tmp_path: Path) -> None:
+    run = create(tmp_path)
+    with run.stage("train"):
+        pass
+    description = json.loads((tmp_path / "run.json").read_text())
+    assert set(description) == {"schema", "env_id", "seed", "config", "versions", "stages"}
+    assert set(description["stages"][0]) == {"name", "status", "seconds"}
+    assert description["versions"] == versions() and "numpy" in description["versions"]
+
+
+def test_the_same_run_goes_on_and_another_is_refused(tmp_path: Path) -> None:
+    run = create(tmp_path)
+    with run.stage("train"):
+        pass
+    assert create(tmp_path).is_done("train")
+    assert create(tmp_path, recipes=["prune-qat-int8"]).is_done("train")  # other recipes for the same agent
+    for other in ({"env_id": "Acrobot-v1"}, {"seed": 1}, {"training": {"steps": 11, "hidden": [8]}}):
+        with pytest.raises(InputError, match="holds another run: expected"):
+            create(tmp_path, **other)  # type: ignore[arg-type]
+
+
+def test_other_recipes_undo_what_is_measured_and_nothing_else(tmp_path: Path) -> None:
+    run = create(tmp_path)
+    for name in ("train", "bench", "report"):
+        with run.stage(name):
+            pass
+    run.set_recipes(["prune-qat-int8"])
+    assert [run.is_done(name) for name in ("train", "bench", "report")] == [True, False, False]
+
+
+def test_a_folder_with_something_else_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("do not lose this")
+    with pytest.raises(InputError, match=r"no run folder: expected an empty one\. Got thesis\.txt"):
+        create(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="Cannot make a run"):
+        create(tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"schema": 2}', "[]"])
+def test_a_damaged_or_newer_run_json_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(InputError, match="expected"):
+        RunFolder.open(tmp_path)
+
+
+def test_two_processes_cannot_write_at_once_and_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
+    run = create(tmp_path)
+    code = (
+        "import sys, time; from pathlib import Path; from edgedqn.pipeline.run_folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1]), {}).locked():\n    print('locked', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
+        with pytest.raises(InputError, match="in use by a running process"), run.locked():
+            pass
+        holder.kill()
+    with run.locked():
+        pass
