@@ -11,7 +11,7 @@ demo: $(INSTALLED)  ## train, compress, export, measure: runs/demo/
 	$(BIN)/edgedqn run CartPole-v1 --out runs/demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
 
 # The same suite against what users install: the wheel, from a folder where the checkout is not on the path. The second
 # environment borrows the first one's packages; a .pth line adds their folder without running the editable install in it.
@@ -23,7 +23,7 @@ test-wheel: $(INSTALLED)
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> "$$(build/wheel/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth"
 	cp -r tests pyproject.toml build/wheel/
-	cd build/wheel && venv/bin/python -m pytest -q -c pyproject.toml --rootdir .
+	cd build/wheel && venv/bin/python -m pytest -q --numprocesses auto --dist loadfile -c pyproject.toml --rootdir .
 
 venv: $(INSTALLED) $(PEERS)  ## all that tests and README tables need
 

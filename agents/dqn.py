@@ -153,7 +153,8 @@ class DQN:
         schedule = self._schedule
         if self.env_steps % schedule.target_update_interval == 0:
             self._target_is_due = True
-        if self.env_steps > schedule.learning_starts and self.env_steps % schedule.train_freq == 0:
+        is_time = self.env_steps > schedule.learning_starts and self.env_steps % schedule.train_freq == 0
+        if is_time and len(self._replay) > 0:  # the first transition may take several steps
             self._learn()
 
     def _learn(self) -> None:
@@ -170,7 +171,8 @@ class DQN:
         self._average = [keep * old + (1 - keep) * new for old, new in zip(self._average, weights, strict=True)]
 
     def _copy_to_target(self) -> None:
-        self._target_network.set_weights(self.network.get_weights())
+        for target, source in zip(self._target_network.variables, self.network.variables, strict=True):
+            target.assign(source)
         self._target_is_due = False
 
 

@@ -88,7 +88,7 @@ class CheckpointSelection:
     """Scores the greedy policy from time to time and keeps the best weights.
 
     A DQN's last weights are rarely its best. One short evaluation is noisy, and the best of many noisy scores flatters; so
-    the finalists are played again, ten times as long. Of those that then score alike, within 1 %, the one is taken that
+    the finalists are played again, ten times as long. Of those that then score alike, within 0.2 %, the one is taken that
     loses least when a tenth of its actions are random: a policy that lives on the brink scores as well as any, until the
     first rounding error.
 
@@ -126,7 +126,7 @@ class CheckpointSelection:
         episodes = 10 * self.episodes
         final = [c._replace(mean_return=self._score(NumpyMlp(c.weights), episodes)) for c in self.kept]
         top = max(c.mean_return for c in final)
-        alike = [c for c in final if c.mean_return >= top - 0.01 * abs(top)]
+        alike = [c for c in final if c.mean_return >= top - 0.002 * abs(top)]
         robust = [self._score(self._distracted(c), episodes) for c in alike]
         return max(zip(robust, alike, strict=True), key=lambda pair: (pair[0], pair[1].env_steps))[1]
 

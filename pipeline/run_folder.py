@@ -155,7 +155,7 @@ class RunFolder:
     def _must_be(self, env_id: str, seed: int, config: dict[str, Any]) -> None:
         here = {"env_id": self.description["env_id"], "seed": self.description["seed"], **_flat(self.description["config"])}
         asked = {"env_id": env_id, "seed": seed, **_flat(json.loads(json.dumps(config)))}
-        for key in sorted(here.keys() | asked.keys()):
+        for key in [*here, *(asked.keys() - here.keys())]:  # the environment and the seed first
             if key != "recipes" and here.get(key) != asked.get(key):
                 raise InputError(
                     f"{self.path} holds another run: expected {key}={asked.get(key)}. Got {key}={here.get(key)}. "

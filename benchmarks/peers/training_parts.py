@@ -1,0 +1,115 @@
+"""Where the time of EdgeDQN's training goes, and the least a gradient step could take."""
+
+import itertools
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from edgedqn.agents.environments import spec_of
+from edgedqn.benchmarks.peers.training_sides import Mark, Settings, clock, train_edgedqn
+
+
+def profile_edgedqn(settings: Settings) -> dict[str, Any]:
+    """Trains once with a clock round each part, and counts what the steady windows took.
+
+    Returns:
+      Under `shares`, the shares of wall time: `environment` (step and reset), `acting`, `replay` (adding and sampling),
+      `learning` (the gradient steps, and handing the weights over to acting), and `other` (the loop, the checks, and the
+      clocks); under `step_us`, the same in µs per environment step.
+    """
+    from edgedqn.agents.dqn import DQN
+    from edgedqn.agents.replay import UniformReplay
+
+    spent = dict.fromkeys(("environment", "acting", "replay", "observing"), 0.0)
+
+    def timed(call: Callable[..., Any], part: str) -> Callable[..., Any]:
+        def timed_call(*args: Any, **kwargs: Any) -> Any:
+            begin = clock()
+            result = call(*args, **kwargs)
+            spent[part] += clock() - begin
+            return result
+
+        return timed_call
+
+    make = gymnasium.make
+
+    def make_timed(env_id: str) -> gymnasium.Env[Any, Any]:
+        env = make(env_id)
+        for name in ("step", "reset"):
+            setattr(env, name, timed(getattr(env, name), "environment"))
+        return env
+
+    places: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
+        (DQN, "act", timed(DQN.act, "acting")),
+        (DQN, "observe", timed(DQN.observe, "observing")),
+        (UniformReplay, "add", timed(UniformReplay.add, "replay")),
+        (UniformReplay, "sample", timed(UniformReplay.sample, "replay")),
+        (gymnasium, "make", make_timed),
+    )
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
+    snapshots: list[tuple[Mark, dict[str, float]]] = []
+    try:
+        for owner, name, replacement in places:
+            setattr(owner, name, replacement)
+        train_edgedqn(settings, lambda mark: snapshots.append((mark, dict(spent))))
+    finally:
+        for owner, name, original in originals:
+            setattr(owner, name, original)
+    steady = [snapshot for snapshot in snapshots if snapshot[0].env_steps >= settings.settled_at]
+    return _shares(*steady[0], *steady[-1])
+
+
+def _shares(begin: Mark, before: dict[str, float], end: Mark, after: dict[str, float]) -> dict[str, Any]:
+    total_s, steps = end.learned_s - begin.learned_s, end.env_steps - begin.env_steps
+    seconds = {part: after[part] - before[part] for part in after}
+    # Observing is remembering (`replay`) and, when it is time, learning.
+    seconds["learning"] = seconds.pop("observing") - seconds["replay"]
+    seconds["other"] = total_s - sum(seconds.values())
+    return {
+        "shares": {part: value / total_s for part, value in seconds.items()},
+        "step_us": {part: 1e6 * value / steps for part, value in seconds.items()},
+    }
+
+
+def matrix_products(settings: Settings) -> dict[str, Any]:
+    """Times the matrix products of one gradient step, alone, in NumPy and into ready memory: what no learner can go below.
+
+    Returns:
+      `us`: the median over one second's blocks, in µs, of the forward passes of the online and the target network and the
+      backward pass of the online one, for one minibatch; `count`: how many products that is.
+    """
+    env = gymnasium.make(settings.env_id)
+    spec = spec_of(env, settings.env_id)
+    env.close()
+    widths = (*spec.observation_shape, *settings.config.hidden, spec.n_actions)
+    products = [
+        (left, right, np.empty((left.shape[0], right.shape[1]), np.float32))
+        for left, right in _factors(widths, settings.config.batch_size, np.random.default_rng(settings.seed))
+    ]
+    block = 20
+    durations: list[float] = []
+    begin = clock()
+    while not durations or clock() - begin < 1.0:
+        started = clock()
+        for _ in range(block):
+            for left, right, out in products:
+                np.matmul(left, right, out=out)
+        durations.append((clock() - started) / block)
+    return {"us": 1e6 * statistics.median(durations), "count": len(products)}
+
+
+def _factors(widths: tuple[int, ...], batch: int, rng: np.random.Generator) -> list[tuple[Any, Any]]:
+    def draw(*shape: int) -> Any:
+        return rng.normal(size=shape).astype(np.float32)
+
+    factors: list[tuple[Any, Any]] = []
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        x, kernel, gradient = draw(batch, inputs), draw(inputs, outputs), draw(batch, outputs)
+        factors += [(x, kernel), (draw(batch, inputs), draw(inputs, outputs))]  # online on s_tm1, target on s_t: [B, out]
+        factors.append((x.T, gradient))  # the kernel's gradient: [in, out]
+        if i > 0:  # nobody asks for the gradient of the observations
+            factors.append((gradient, kernel.T))  # [B, in]
+    return factors

@@ -1,0 +1,198 @@
+"""The two sides of the training race, what both are given, and what counts of it."""
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from edgedqn.agents.environments import spec_of
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.presets import TrainingConfig
+
+# The zoo's (RL Baselines3 Zoo), the vanilla DQN that Stable-Baselines3 has, and its default gradient clipping.
+ZOO_CARTPOLE = TrainingConfig(
+    steps=20_000,
+    hidden=(256, 256),
+    learning_rate=2.3e-3,
+    batch_size=64,
+    buffer_size=100_000,
+    learning_starts=1_000,
+    discount=0.99,
+    target_update_interval=10,
+    train_freq=256,
+    gradient_steps=128,
+    exploration_fraction=0.16,
+    exploration_final=0.04,
+    max_gradient_norm=10.0,
+    double=False,
+)
+UNUSED = ("evaluation_interval", "evaluation_episodes", "finalists")  # nothing is evaluated here, on either side
+
+clock = time.perf_counter
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What both sides are given.
+
+    Attributes:
+      env_id: for `gymnasium.make`.
+      config: `averaging_steps` is ours alone; it is part of our training and costs us.
+      threads: of each numerical library.
+      seed: of the training.
+    """
+
+    env_id: str = "CartPole-v1"
+    config: TrainingConfig = ZOO_CARTPOLE
+    threads: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise InputError(f"A side runs on at least one thread. Got threads={self.threads}.")
+        if self.config.steps < self.settled_at + 2 * self.config.train_freq:
+            raise InputError(
+                f"The steady state begins after {self.settled_at} steps. Expected at least two times of learning "
+                f"({self.config.train_freq} steps each) after that. Got steps={self.config.steps}."
+            )
+
+    @property
+    def settled_at(self) -> int:
+        """Environment steps after which the agent learns and explores no more than it will for the rest of the training."""
+        return max(self.config.learning_starts + 1, round(self.config.exploration_fraction * self.config.steps))
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object `from_json` reads."""
+        config = {key: value for key, value in asdict(self.config).items() if key not in UNUSED}
+        return {**asdict(self), "config": {**config, "hidden": list(self.config.hidden)}}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Settings":
+        """Reads what `to_json` wrote."""
+        config = value["config"]
+        return cls(**{**value, "config": TrainingConfig(**{**config, "hidden": tuple(config["hidden"])})})
+
+
+class Mark(NamedTuple):
+    """The clock at the end of a window of `train_freq` environment steps."""
+
+    env_steps: int
+    collected_s: float  # before learning
+    learned_s: float  # after it
+    cpu_s: float  # the process's processor time, then
+
+
+@dataclass(frozen=True)
+class SteadyState:
+    """Training once everything is compiled and exploration has settled.
+
+    Attributes:
+      steps_per_s: environment steps per second over all steady windows.
+      gradient_step_us: median over the windows of the time of learning, per gradient step, replay sampling included.
+      compile_s: what the very first time of learning took beyond a steady one.
+      cpu_share: processor time / wall time; about 1 on one undisturbed thread.
+      windows: how many were counted, each of `train_freq` steps.
+    """
+
+    steps_per_s: float
+    gradient_step_us: float
+    compile_s: float
+    cpu_share: float
+    windows: int
+
+
+def steady_state(marks: Sequence[Mark], settings: Settings) -> SteadyState:
+    """The rates over the whole windows that begin after `settled_at` and after a first time of learning.
+
+    Args:
+      marks: one per window, in order, from the first window on.
+      settings: as the training had them.
+    """
+    first = next(i for i, mark in enumerate(marks) if mark.env_steps >= settings.settled_at)
+    begin, steady, end = marks[first], marks[first + 1 :], marks[-1]
+    learning_s = statistics.median(mark.learned_s - mark.collected_s for mark in steady)
+    compiling = next(mark for mark in marks if mark.env_steps > settings.config.learning_starts)
+    seconds = end.learned_s - begin.learned_s
+    return SteadyState(
+        steps_per_s=(end.env_steps - begin.env_steps) / seconds,
+        gradient_step_us=1e6 * learning_s / settings.config.gradient_steps,
+        compile_s=compiling.learned_s - compiling.collected_s - learning_s,
+        cpu_share=(end.cpu_s - begin.cpu_s) / seconds,
+        windows=len(steady),
+    )
+
+
+def train_edgedqn(settings: Settings, on_mark: Callable[[Mark], object]) -> None:
+    """Trains as `agents.training.train` does, without its evaluations."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
+    from edgedqn.agents.dqn import build_dqn
+    from edgedqn.agents.training import interact
+
+    env = gymnasium.make(settings.env_id)
+    config = settings.config
+    agent = build_dqn(spec_of(env, settings.env_id), config, np.random.default_rng(settings.seed))
+    stream = interact(env, settings.env_id, agent.act, itertools.count(settings.seed))
+    for step in itertools.islice(stream, config.steps):
+        window_ends = (agent.env_steps + 1) % config.train_freq == 0
+        if window_ends:
+            collected_s = clock()
+        agent.observe(*step[:-1])
+        if window_ends:
+            on_mark(Mark(agent.env_steps, collected_s, clock(), time.process_time()))
+
+
+def train_stable_baselines3(settings: Settings, on_mark: Callable[[Mark], object]) -> None:
+    """Trains with `model.learn`; a callback reads the clock where a window's collecting and its learning end."""
+    import torch
+    from stable_baselines3 import DQN
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    torch.set_num_threads(settings.threads)
+    torch.set_num_interop_threads(settings.threads)
+
+    class ReadClock(BaseCallback):  # type: ignore[misc] # SB3 takes only its own, and ships no types
+        collected_s: float | None = None
+
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_end(self) -> None:
+            self.collected_s = clock()
+
+        def _on_rollout_start(self) -> None:
+            if self.collected_s is not None:
+                on_mark(Mark(self.num_timesteps, self.collected_s, clock(), time.process_time()))
+
+        _on_training_end = _on_rollout_start
+
+    config = settings.config
+    model = DQN(
+        "MlpPolicy",
+        gymnasium.make(settings.env_id),
+        learning_rate=config.learning_rate,
+        buffer_size=config.buffer_size,
+        learning_starts=config.learning_starts,
+        batch_size=config.batch_size,
+        gamma=config.discount,
+        train_freq=config.train_freq,
+        gradient_steps=config.gradient_steps,
+        target_update_interval=config.target_update_interval,
+        exploration_fraction=config.exploration_fraction,
+        exploration_final_eps=config.exploration_final,
+        max_grad_norm=config.max_gradient_norm,
+        policy_kwargs={"net_arch": list(config.hidden)},
+        seed=settings.seed,
+        device="cpu",
+    )
+    model.learn(config.steps // config.train_freq * config.train_freq, callback=ReadClock())
+
+
+SIDES = {"edgedqn": train_edgedqn, "stable_baselines3": train_stable_baselines3}

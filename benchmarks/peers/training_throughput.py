@@ -1,0 +1,173 @@
+"""Training throughput of EdgeDQN against Stable-Baselines3: the same settings, one run, one machine.
+
+    python -m edgedqn.benchmarks.peers.training_throughput [--env CartPole-v1] [--hidden 256 256] [--steps N] [--json FILE]
+
+Each measurement is a fresh process; the two sides take turns, so that a slow spell of the machine meets both. Counted are
+whole windows of `train_freq` steps once everything is compiled and exploration has settled.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from edgedqn.agents.atomic_files import write_json
+from edgedqn.agents.environments import make_environment
+from edgedqn.agents.errors import InputError
+from edgedqn.benchmarks.machine import describe_machine
+from edgedqn.benchmarks.peers.training_sides import SIDES, ZOO_CARTPOLE, Settings
+
+# Import name -> the extra that brings it.
+NEEDED = {"tensorflow": "train", "tf_keras": "train", "torch": "peers", "stable_baselines3": "peers"}
+UNDISTURBED = 0.97  # the least share of wall time that a side which never waits for a processor spends on one
+JOBS = (*SIDES, "matrix_products")
+# A job's name and what it is given -> the object it prints.
+Runner = Callable[[str, Settings], dict[str, Any]]
+
+
+def compare(settings: Settings, repeats: int, run: Runner) -> dict[str, Any]:
+    """Races the two sides `repeats` times, turn by turn, each time from another seed.
+
+    Args:
+      settings: for both.
+      repeats: rounds, >= 1; each is EdgeDQN, Stable-Baselines3, the matrix products.
+      run: measures one of `JOBS`, or `profile`.
+    Returns:
+      A JSON object. `runs` has each measurement; `median` the medians over rounds; `ratio` EdgeDQN / Stable-Baselines3 in
+      steps/s, per round, their median and range; `gradient_step_ratio` Stable-Baselines3 / EdgeDQN in time;
+      `over_matrix_products` EdgeDQN's gradient step / the products alone; `profile` EdgeDQN's time by part, from a run of
+      its own.
+    """
+    if repeats < 1:
+        raise InputError(f"Expected one repeat or more. Got repeats={repeats}.")
+    runs: dict[str, list[dict[str, Any]]] = {job: [] for job in JOBS}
+    turns = [(job, replace(settings, seed=settings.seed + i)) for i in range(repeats) for job in JOBS]
+    with tqdm(total=len(turns) + 1, desc="training throughput", unit=" runs", disable=None) as bar:
+        for job, given in turns:
+            runs[job].append(run(job, given))
+            bar.update()
+        profile = run("profile", settings)
+        bar.update()
+    ours, peers = runs["edgedqn"], runs["stable_baselines3"]
+    return {
+        "schema": 1,
+        "machine": describe_machine(settings.threads),
+        "versions": {package: version(package) for package in ("tensorflow", "tf_keras", "torch", "stable_baselines3")},
+        "settings": settings.to_json(),
+        "runs": runs,
+        "median": {job: {key: statistics.median(found[key] for found in runs[job]) for key in runs[job][0]} for job in JOBS},
+        "ratio": _ratio(ours, peers, "steps_per_s", "steps_per_s"),
+        "gradient_step_ratio": _ratio(peers, ours, "gradient_step_us", "gradient_step_us"),
+        "over_matrix_products": _ratio(ours, runs["matrix_products"], "gradient_step_us", "us"),
+        "profile": profile,
+    }
+
+
+def _ratio(over: list[dict[str, Any]], under: list[dict[str, Any]], over_key: str, under_key: str) -> dict[str, Any]:
+    each = [a[over_key] / b[under_key] for a, b in zip(over, under, strict=True)]
+    return {"median": statistics.median(each), "range": [min(each), max(each)], "each": each}
+
+
+def run_in_process(job: str, settings: Settings) -> dict[str, Any]:
+    """Runs one job in a fresh Python, with `settings.threads` threads per numerical library and no accelerator.
+
+    Raises:
+      RuntimeError: it failed; the message ends with what it wrote.
+    """
+    pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = {
+        **os.environ,
+        **dict.fromkeys(pools, str(settings.threads)),
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    command = [sys.executable, "-m", "edgedqn.benchmarks.peers.training_job", job, json.dumps(settings.to_json())]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"The measurement of {job} failed with exit code {done.returncode}:\n{done.stderr}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def render(report: dict[str, Any]) -> str:
+    """What `compare` found, as text for a terminal."""
+    settings, median, parts = report["settings"], report["median"], report["profile"]["shares"]
+    ours, peer, products = (median[job] for job in JOBS)
+
+    def spread(found: dict[str, Any]) -> str:
+        return f"{found['median']:.2f}x [{found['range'][0]:.2f}, {found['range'][1]:.2f}]"
+
+    lines = [
+        ("", "EdgeDQN", "SB3", "ratio [range]"),
+        ("steps/s", f"{ours['steps_per_s']:,.0f}", f"{peer['steps_per_s']:,.0f}", spread(report["ratio"])),
+        (
+            "gradient step, µs",
+            f"{ours['gradient_step_us']:,.1f}",
+            f"{peer['gradient_step_us']:,.1f}",
+            spread(report["gradient_step_ratio"]),
+        ),
+        ("  its matrix products alone, µs", f"{products['us']:,.1f}", "", spread(report["over_matrix_products"])),
+        ("compile, s (apart)", f"{ours['compile_s']:.2f}", f"{peer['compile_s']:.2f}", ""),
+        ("peak memory, MB", f"{ours['peak_memory_mb']:,.0f}", f"{peer['peak_memory_mb']:,.0f}", ""),
+        ("processor time / wall time", f"{ours['cpu_share']:.2f}", f"{peer['cpu_share']:.2f}", ""),
+    ]
+    widths = [max(len(line[i]) for line in lines) for i in range(4)]
+    table = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines]
+    shares = [found["cpu_share"] for side in SIDES for found in report["runs"][side]]
+    disturbed = [f"Processor time fell to {min(shares):.2f} of wall time: the machine was busy, measure again."]
+    hidden, rounds = ", ".join(map(str, settings["config"]["hidden"])), len(report["ratio"]["each"])
+    return "\n".join(
+        [
+            f"{settings['env_id']}, [{hidden}], {settings['config']['steps']:,} steps, threads: {settings['threads']}, "
+            f"median of {rounds}, {ours['windows']:.0f} windows of {settings['config']['train_freq']} steps each",
+            *table,
+            "EdgeDQN's time: " + ", ".join(f"{part} {share:.0%}" for part, share in parts.items()),
+            *(disturbed if min(shares) < UNDISTURBED else []),
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="training_throughput", description="EdgeDQN's training against Stable-Baselines3's.")
+    parser.add_argument("--env", default="CartPole-v1", help="a gymnasium id (%(default)s)")
+    parser.add_argument("--hidden", type=int, nargs="+", default=list(ZOO_CARTPOLE.hidden), help="widths (%(default)s)")
+    parser.add_argument("--steps", type=int, default=ZOO_CARTPOLE.steps, help="environment steps of a run (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds (%(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of each numerical library (%(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole result there")
+    given = parser.parse_args(arguments)
+    try:
+        _require_extras()
+        make_environment(given.env).close()
+        if given.json is not None and not given.json.parent.is_dir():
+            raise InputError(f"Expected a file in an existing folder. Got --json {given.json}.")
+        config = replace(ZOO_CARTPOLE, steps=given.steps, hidden=tuple(given.hidden))
+        report = compare(Settings(given.env, config, given.threads), given.repeats, run_in_process)
+        if given.json is not None:
+            write_json(given.json, report)
+    except InputError as error:
+        print(f"training_throughput: {error}", file=sys.stderr)
+        return 2
+    print(render(report))
+    return 0
+
+
+def _require_extras() -> None:
+    for package, extra in NEEDED.items():
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f'{package} is not installed. It comes with the extra {extra}: pip install "edgedqn[{extra}]".')
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""What each addition to the zoo's DQN does on CartPole-v1: the training alone, several seeds per variant.
+
+python docs/results/training_ablation.py    # writes docs/results/training_ablation.json
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from edgedqn.agents.atomic_files import write_json
+from edgedqn.pipeline.native import load_tensorflow, quiet
+
+HERE = Path(__file__).parent
+SEEDS = (0, 1, 2, 3, 4)
+EPISODES = 100
+VARIANTS = {
+    "Double DQN": {"n_step": 1, "averaging_steps": 0},
+    "+ averaged weights": {"n_step": 1},
+    "+ 3-step returns": {"averaging_steps": 0},
+    "+ both": {},
+}
+
+
+def main() -> None:
+    from edgedqn.agents.environments import make_environment
+    from edgedqn.agents.evaluation import EpsilonGreedy, evaluate
+    from edgedqn.agents.presets import preset
+    from edgedqn.agents.trained_agent import TrainedAgent
+    from edgedqn.pipeline.run import Job
+    from edgedqn.pipeline.seeds import SeedStreams
+
+    env = make_environment("CartPole-v1")
+    rows = []
+    for name, changes in VARIANTS.items():
+        for seed in SEEDS:
+            job = Job.create(
+                "CartPole-v1",
+                Path("runs/ablation") / f"{name}-{seed}",
+                seed,
+                training=replace(preset("CartPole-v1"), **changes),  # type: ignore[arg-type]
+            )
+            with job.folder.locked():
+                job.do(("train",))
+            agent, streams = TrainedAgent.load(job.folder.agent), SeedStreams(seed)
+            seeds = streams.first_reset_seeds("prove", EPISODES)
+            distracted = EpsilonGreedy(agent.policy, 0.1, agent.spec.n_actions, streams.rng("prove", "ablation"))
+            rows.append(
+                {
+                    "variant": name,
+                    "seed": seed,
+                    "return": evaluate(agent.policy, env, seeds).interval.mean,
+                    "return_with_a_tenth_of_actions_random": evaluate(distracted, env, seeds).interval.mean,
+                    "evaluations_at_500": sum(mean == 500 for _, mean in agent.statistics["evaluations"]),
+                    "evaluations": len(agent.statistics["evaluations"]),
+                }
+            )
+            print(rows[-1], flush=True)
+    write_json(HERE / "training_ablation.json", {"schema": 1, "env_id": "CartPole-v1", "episodes": EPISODES, "rows": rows})
+
+
+if __name__ == "__main__":
+    with quiet():
+        load_tensorflow()
+        main()

@@ -1,0 +1,277 @@
+"""The command line as a user types it: real runs, and bad input refused in one line with nothing written."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from edgedqn.benchmarks.rows import ROW_KEYS
+from edgedqn.pipeline.run import RunResult
+from edgedqn.pipeline.run_folder import RunFolder
+
+
+class CommandLine(Protocol):
+    """The fixture `edgedqn`."""
+
+    def __call__(self, *arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]: ...
+
+
+ENVIRONMENTS = textwrap.dedent(
+    '''
+    """Environments of a user's own."""
+    import gymnasium, numpy as np
+
+    class Base(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+        action_space = gymnasium.spaces.Discrete(2)
+        steps = 0
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.t, self.side = 0, self.np_random.integers(2)
+            return self.see(), {}
+        def step(self, action):
+            type(self).steps += 1
+            reward = float(action == self.side)
+            self.t, self.side = self.t + 1, self.np_random.integers(2)
+            return self.see(), reward, False, self.t >= 20, {}
+        def see(self):
+            return np.array([2 * self.side - 1, 0.5], np.float32)
+
+    class BadObservation(Base):
+        def see(self):
+            return super().see() * (np.float32("nan") if self.steps >= 1500 else 1)
+
+    class BadReward(Base):
+        def step(self, action):
+            s, r, *rest = super().step(action)
+            return s, float("nan") if self.steps >= 1500 else r, *rest
+
+    class Continuous(Base):
+        action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    class MultiDiscrete(Base):
+        action_space = gymnasium.spaces.MultiDiscrete([2, 2])
+
+    class DictObservation(Base):
+        observation_space = gymnasium.spaces.Dict(a=Base.observation_space)
+
+    class TupleObservation(Base):
+        observation_space = gymnasium.spaces.Tuple([Base.observation_space])
+
+    for name in ("Base", "BadObservation", "BadReward", "Continuous", "MultiDiscrete", "DictObservation", "TupleObservation"):
+        gymnasium.register(f"{name}-v0", globals()[name])
+    '''
+)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> str:
+    (tmp_path / "own.py").write_text(ENVIRONMENTS)
+    return "own"
+
+
+def refused(answer: subprocess.CompletedProcess[str], *said: str) -> None:
+    """Exit code 2 and one line on stderr, nothing on stdout."""
+    assert (answer.returncode, answer.stdout) == (2, ""), answer.stderr
+    assert answer.stderr.count("\n") == 1 and answer.stderr.startswith("edgedqn: "), answer.stderr
+    for words in said:
+        assert words in answer.stderr
+
+
+def test_unknown_environment_names_the_nearest(edgedqn: CommandLine, tmp_path: Path) -> None:
+    refused(edgedqn("run", "CartPol-v1"), "Unknown environment 'CartPol-v1'", "Nearest: CartPole-v1")
+    refused(edgedqn("run", "no_such_module:Thing-v0"), "no_such_module", "Expected module:Id")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Continuous", "expected Discrete(n). Got Box"),
+        ("MultiDiscrete", "expected Discrete(n). Got MultiDiscrete"),
+        ("DictObservation", "expected a Box. Got Dict"),
+        ("TupleObservation", "expected a Box. Got Tuple"),
+    ],
+)
+def test_spaces_that_cannot_be_learned_are_refused(
+    name: str, said: str, edgedqn: CommandLine, own: str, tmp_path: Path
+) -> None:
+    refused(edgedqn("run", f"{own}:{name}-v0"), said)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["BadObservation", "BadReward"])
+def test_a_nan_stops_the_training_with_the_step_and_keeps_the_best_checkpoint(
+    name: str, edgedqn: CommandLine, own: str, tmp_path: Path
+) -> None:
+    # Training and checkpoint evaluation share the count that turns the environment bad.
+    code = textwrap.dedent(
+        f"""
+        import sys
+        from edgedqn.agents.presets import TrainingConfig
+        from edgedqn.pipeline import run
+        from edgedqn.pipeline.cli import main
+        run.preset = lambda env_id: TrainingConfig(
+            steps=5_000, hidden=(8,), learning_starts=100, evaluation_interval=400, evaluation_episodes=2)
+        sys.exit(main(["train", "{own}:{name}-v0", "--out", "run"]))
+        """
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert answer.returncode == 2
+    what = "observation" if name == "BadObservation" else "reward"
+    assert f"{name}-v0 gave a bad {what} at step 1" in answer.stderr.splitlines()[-1]
+    assert RunFolder.open(tmp_path / "run").description["stages"] == [
+        {"name": "train", "status": "failed", "seconds": pytest.approx(0, abs=300)}
+    ]
+    assert (tmp_path / "run" / "agent" / "checkpoints" / "best" / "agent.json").exists()
+    assert not (tmp_path / "run" / "agent" / "agent.json").exists()
+
+
+def test_unknown_recipe_gives_the_choices(edgedqn: CommandLine, tmp_path: Path) -> None:
+    refused(edgedqn("run", "CartPole-v1", "--recipes", "int4"), "Unknown recipe 'int4'", "qat-int8, prune-qat-int8")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_another_run_in_the_folder_is_refused_and_left_alone(edgedqn: CommandLine, tiny_run: RunResult) -> None:
+    before = {path: path.stat().st_mtime_ns for path in tiny_run.folder.rglob("*")}
+    refused(edgedqn("run", "CartPole-v1", "--seed", "5", "--out", tiny_run.folder), "holds another run", "seed=5")
+    refused(edgedqn("run", "Acrobot-v1", "--out", tiny_run.folder), "holds another run", "env_id=Acrobot-v1")
+    assert {path: path.stat().st_mtime_ns for path in tiny_run.folder.rglob("*")} == before
+
+
+def test_a_folder_that_cannot_be_written_is_refused(edgedqn: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused(edgedqn("run", "CartPole-v1", "--out", tmp_path / "file" / "run"), "Cannot make a run")
+
+
+def test_a_folder_in_use_is_refused(edgedqn: CommandLine, tiny_run: RunResult, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    with RunFolder.open(tmp_path / "run").locked():
+        refused(edgedqn("report", tmp_path / "run", "--force"), "in use by a running process")
+
+
+def test_damaged_policy_files_are_refused(edgedqn: CommandLine, tiny_run: RunResult, tmp_path: Path) -> None:
+    good = (tiny_run.folder / "models" / "qat-int8.tflite").read_bytes()
+    changed = bytearray(good)
+    changed[len(good) // 2] ^= 1
+    for name, content in (
+        ("empty", b""),
+        ("truncated", good[: len(good) // 2]),
+        ("changed", bytes(changed)),
+        ("foreign", b"x"),
+    ):
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(content)
+        refused(edgedqn("evaluate", path), f"{name}.tflite")
+        refused(edgedqn("bench", path), f"{name}.tflite")
+    refused(edgedqn("evaluate", tmp_path / "missing.tflite"), "missing.tflite")
+
+
+def test_a_manifest_of_a_newer_schema_is_refused(edgedqn: CommandLine, tiny_run: RunResult, tmp_path: Path) -> None:
+    for suffix in (".tflite", ".json"):
+        shutil.copy(tiny_run.folder / "models" / f"qat-int8{suffix}", tmp_path)
+    sidecar = json.loads((tmp_path / "qat-int8.json").read_text())
+    (tmp_path / "qat-int8.json").write_text(json.dumps({**sidecar, "schema": 2}))
+    refused(edgedqn("evaluate", tmp_path / "qat-int8.tflite"), "schema", "2")
+
+
+def test_a_stage_whose_input_is_missing_is_refused(edgedqn: CommandLine, tiny_run: RunResult, tmp_path: Path) -> None:
+    refused(edgedqn("compress", tmp_path / "nothing"), "cannot be read")
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    description = json.loads((tmp_path / "run" / "run.json").read_text())
+    description["stages"] = []
+    (tmp_path / "run" / "run.json").write_text(json.dumps(description))
+    refused(edgedqn("export", tmp_path / "run"), "expected 'compress/float32' to be done", "edgedqn compress")
+
+
+def test_evaluate_prints_the_contract_and_the_same_return_as_the_row(edgedqn: CommandLine, tiny_run: RunResult) -> None:
+    row = tiny_run.benchmark["rows"][2]
+    path = tiny_run.folder / row["file"]
+    prove_seed = json.loads(path.with_suffix(".json").read_text())["evidence"]["prove_seed"]
+    episodes = str(row["return"]["episodes"])
+    answer = edgedqn("evaluate", path, "--episodes", episodes, "--seed", str(prove_seed), "--json")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    result = json.loads(answer.stdout)
+    assert set(result) == {"schema", "policy", "env_id", "mean", "ci95", "episodes", "seed", "returns"}
+    assert (result["mean"], result["ci95"]) == (row["return"]["mean"], row["return"]["ci95"])
+    assert len(result["returns"]) == row["return"]["episodes"]
+
+
+def test_evaluate_takes_a_run_and_an_agent_folder(edgedqn: CommandLine, tiny_run: RunResult) -> None:
+    returns = [
+        json.loads(edgedqn("evaluate", path, "--episodes", "5", "--seed", "9", "--json").stdout)["returns"]
+        for path in (tiny_run.folder, tiny_run.folder / "agent", tiny_run.folder / "models" / "float32.tflite")
+    ]
+    assert returns[0] == returns[1] == returns[2]
+
+
+def test_bench_of_a_finished_run_prints_its_benchmark(edgedqn: CommandLine, tiny_run: RunResult) -> None:
+    answer = edgedqn("bench", tiny_run.folder, "--json")
+    assert answer.returncode == (0 if tiny_run.best else 3) and answer.stderr == ""
+    assert json.loads(answer.stdout) == tiny_run.benchmark
+
+
+def test_bench_of_files_compares_them(edgedqn: CommandLine, tiny_run: RunResult) -> None:
+    models = tiny_run.folder / "models"
+    answer = edgedqn("bench", models / "float32.tflite", models / "qat-int8.tflite", "--no-play", "--json")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    benchmark = json.loads(answer.stdout)
+    assert [row["name"] for row in benchmark["rows"]] == ["float32", "qat-int8"]
+    assert all(set(row) == set(ROW_KEYS) and row["return"] is None and row["speedup"] for row in benchmark["rows"])
+
+
+def test_a_whole_run_of_an_own_environment_in_one_command(edgedqn: CommandLine, own: str, tmp_path: Path) -> None:
+    answer = edgedqn("run", f"{own}:Base-v0", "--steps", "1500", "--recipes", "qat-int8", "--out", "run")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == ""  # no chatter, and no progress bar where there is no terminal
+    for name in ("float32", "ptq-int8", "qat-int8"):
+        assert f"\n{name} " in answer.stdout
+    assert "Deploy: run/device" in answer.stdout
+    assert {path.name for path in (tmp_path / "run" / "device").iterdir()} == {"policy.tflite", "policy.json", "edge_policy.py"}
+    again = edgedqn("run", f"{own}:Base-v0", "--steps", "1500", "--recipes", "qat-int8", "--out", "run", "--json")
+    assert again.returncode == 0 and json.loads(again.stdout)["best"] in ("ptq-int8", "qat-int8")
+
+
+def test_nothing_that_passes_exits_with_3_and_makes_no_bundle(edgedqn: CommandLine, tmp_path: Path) -> None:
+    # A policy that never learned is no better than a random one, so there is no margin to lose.
+    answer = edgedqn("run", "CartPole-v1", "--steps", "1", "--recipes", "ptq-int8", "--out", "run")
+    assert answer.returncode == 3, answer.stderr
+    assert "No requested recipe passed its gate" in answer.stdout
+    assert not (tmp_path / "run" / "device").exists()
+    assert (tmp_path / "run" / "models" / "ptq-int8.tflite").exists()
+
+
+def test_interrupted_and_called_again_it_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from edgedqn.pipeline.cli import console; console()"]
+    command += ["train", "CartPole-v1", "--steps", "4000", "--out", "run"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "run" / "run.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert stderr == "Interrupted. The same command goes on where this one stopped.\n"
+    assert RunFolder.open(tmp_path / "run").description["stages"][0]["status"] == "failed"
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
+    assert finished.stdout == "train done: run\n"
+    assert not list((tmp_path / "run").rglob(".*.npz*"))
+
+
+def test_doctor_tries_what_it_names(edgedqn: CommandLine) -> None:
+    answer = edgedqn("doctor", "--json")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    findings = json.loads(answer.stdout)
+    assert findings["checks"] == {"play": "works", "train and export": "works"}
+    assert "tensorflow" in findings["versions"]

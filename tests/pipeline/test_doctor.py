@@ -1,0 +1,24 @@
+"""The doctor tells what is missing from what is broken."""
+
+import json
+
+import pytest
+
+from edgedqn.agents.errors import InputError
+from edgedqn.pipeline import doctor
+
+
+def test_missing_is_no_fault_and_broken_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def missing() -> None:
+        raise InputError("This needs the extra `train`.")
+
+    def broken() -> None:
+        raise RuntimeError("no such symbol")
+
+    monkeypatch.setattr(doctor, "_export", missing)
+    assert doctor.examine(as_json=True) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert checks == {"play": "works", "train and export": "not available: This needs the extra `train`."}
+    monkeypatch.setattr(doctor, "_export", broken)
+    assert doctor.examine(as_json=False) == 1
+    assert "train and export: broken: RuntimeError: no such symbol" in capsys.readouterr().out

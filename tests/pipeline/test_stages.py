@@ -1,0 +1,66 @@
+"""The stages' files, beyond what the run as a whole shows."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgedqn.agents.atomic_files import load_arrays
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.presets import TrainingConfig
+from edgedqn.export.manifest import read_manifest
+from edgedqn.pipeline import stages
+from edgedqn.pipeline.run import RunResult
+from edgedqn.pipeline.run_folder import RunFolder
+from edgedqn.pipeline.seeds import SeedStreams
+
+
+def test_training_csv_has_every_finished_episode(tiny_run: RunResult, tiny_training: TrainingConfig) -> None:
+    rows = list(csv.DictReader((tiny_run.folder / "agent" / "training.csv").open()))
+    lengths = np.diff([0, *(int(row["env_steps"]) for row in rows)])
+    # In CartPole each step earns 1, so an episode's return is its length.
+    assert lengths.tolist() == [float(row["episode_return"]) for row in rows]
+    assert tiny_training.steps - 500 < int(rows[-1]["env_steps"]) <= tiny_training.steps
+
+
+def test_evidence_says_how_a_file_was_made_and_proven(tiny_run: RunResult, tiny_training: TrainingConfig) -> None:
+    evidence = read_manifest(tiny_run.folder / "models" / "prune-qat-int8.tflite").evidence
+    assert [stage["stage"] for stage in evidence["recipe"]["stages"]] == ["scale_input", "distil", "prune", "quantize_aware"]
+    assert all(0 <= stage["agreement"] <= 1 and stage["seconds"] >= 0 for stage in evidence["recipe"]["stages"])
+    assert evidence["training"]["steps"] == tiny_training.steps
+    assert evidence["prove_seed"] == SeedStreams(0).first_reset_seed("prove")
+    assert evidence["gate"]["verdict"] == evidence["benchmark"]["gate"]
+    assert evidence["gate"]["margin"] > 0
+    assert evidence["versions"]["tensorflow"]
+
+
+def test_the_agent_brings_on_policy_observations(tiny_run: RunResult) -> None:
+    (observations,) = load_arrays(tiny_run.folder / "agent" / "observations.npz")
+    assert observations.shape == (stages.ON_POLICY_STATES, 4) and observations.dtype == np.float32
+    assert len(np.unique(observations, axis=0)) > 1_000
+
+
+def test_a_file_is_never_beside_the_evidence_of_another(
+    tiny_run: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    run = RunFolder.open(tmp_path / "run")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "write_sidecar", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        stages.export(run, "qat-int8")
+    assert run.model("qat-int8").exists() and not run.model("qat-int8").with_suffix(".json").exists()
+
+
+def test_a_damaged_benchmark_is_refused(tiny_run: RunResult, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path, tiny_run.benchmark)
+    for content in ("", "[]", json.dumps({**tiny_run.benchmark, "schema": 2})):
+        run.benchmark.write_text(content)
+        with pytest.raises(InputError, match="expected"):
+            stages.read_benchmark(run)
