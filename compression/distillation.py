@@ -3,7 +3,6 @@
 Source: Rusu et al. (2015), "Policy distillation"; Ross et al. (2011) for learning on the states the student visits.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,7 +115,6 @@ def distil(
     config: Distillation,
     rng: np.random.Generator,
     label: str,
-    before_step: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float32]:
     """Trains `student` towards `preferences`, on minibatches drawn with replacement.
 
@@ -130,7 +128,6 @@ def distil(
       config: how.
       rng: draws the minibatches.
       label: of the progress bar on stderr, which is silent where that is no terminal.
-      before_step: traced into each gradient step, before the loss.
     Returns:
       The loss before each gradient step, [steps].
     Raises:
@@ -142,7 +139,6 @@ def distil(
     )
 
     def loss(x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-        before_step()
         output = student(x, training=True)  # [B, A]
         log_policy = tf.nn.log_softmax(output / config.temperature)  # [B, A]
         log_target = tf.nn.log_softmax(target / config.temperature)  # [B, A]

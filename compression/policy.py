@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.atomic_files import load_arrays, read_json, save_arrays, write_json
 from edgedqn.agents.environments import EnvironmentSpec
+from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
@@ -74,25 +75,28 @@ class CompressedPolicy:
         """
         path = folder / "policy.json"
         description = read_json(path, SCHEMA)
-        spec = EnvironmentSpec.from_json(description["environment"])
-        scaling = InputScaling.from_json(description["scaling"])
-        weights = load_arrays(folder / "weights.npz")
-        network = mlp(spec.observation_shape, spec.n_actions, description["hidden"], np.random.default_rng(0))
-        if description["conversion"] == "qat-int8":
-            # PQAT takes its masks from the kernels it wraps, so they come first. All else QAT keeps is scalars.
-            network.set_weights([array for array in weights if array.ndim])
-            network = tfmot.quantization_aware(network, description["preserve_zeros"], scaling.limit)
-        network.set_weights(weights)
-        (observations,) = load_arrays(folder / "observations.npz")
-        return cls(
-            network,
-            description["conversion"],
-            scaling,
-            description["meaning"],
-            spec,
-            observations,
-            description["recipe"],
-            tuple(description["reports"]),
-            tuple(description["hidden"]),
-            description["preserve_zeros"],
-        )
+        weights, arrays = load_arrays(folder / "weights.npz"), load_arrays(folder / "observations.npz")
+        try:
+            spec = EnvironmentSpec.from_json(description["environment"])
+            scaling = InputScaling.from_json(description["scaling"])
+            network = mlp(spec.observation_shape, spec.n_actions, description["hidden"], np.random.default_rng(0))
+            if description["conversion"] == "qat-int8":
+                # PQAT takes its masks from the kernels it wraps, so they come first. All else QAT keeps is scalars.
+                network.set_weights([array for array in weights if array.ndim])
+                network = tfmot.quantization_aware(network, description["preserve_zeros"], scaling.limit)
+            network.set_weights(weights)
+            (observations,) = arrays
+            return cls(
+                network,
+                description["conversion"],
+                scaling,
+                description["meaning"],
+                spec,
+                observations,
+                description["recipe"],
+                tuple(description["reports"]),
+                tuple(description["hidden"]),
+                description["preserve_zeros"],
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} and the arrays beside it make no policy: {error!r}") from error

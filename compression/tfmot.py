@@ -76,11 +76,8 @@ def quantization_aware(model: tf_keras.Model, preserve_zeros: bool, input_limit:
     scheme = (prune_preserve.Default8BitPrunePreserveQuantizeScheme(),) if preserve_zeros else ()
     quantized = tfmot.quantization.keras.quantize_apply(annotated, *scheme)
     if input_limit is not None:
-        # TF-MOT follows the input's range with a slow moving average from [-6, 6]. A known range holds from the first step.
+        # TF-MOT widens the input's range to what it sees, from nothing. A known range holds from the first step.
         entrance = quantized.layers[1]
-        entrance.quantizer = tfmot.quantization.keras.quantizers.AllValuesQuantizer(
-            num_bits=8, per_axis=False, symmetric=False, narrow_range=False
-        )
         entrance.quantizer_vars["min_var"].assign(-input_limit)
         entrance.quantizer_vars["max_var"].assign(input_limit)
     return quantized

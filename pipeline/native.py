@@ -51,6 +51,8 @@ def load_tensorflow(threads: int = 1) -> None:
         import tf_keras  # noqa: F401
     except ImportError as error:
         raise InputError(f"This needs the extra `train`: pip install 'edgedqn[train]'. Got: {error}.") from error
+    # It warns that each fine-tuning compiles anew, which is meant.
+    tf.get_logger().setLevel("ERROR")
     threading = tf.config.threading
     if (threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads()) == (threads, threads):
         return

@@ -2,6 +2,10 @@
 
 import os
 
-# TensorFlow reads these when it loads.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+from edgedqn.pipeline.native import load_tensorflow, quiet
+
+# As in every run: one thread, decided before anything uses TensorFlow, which cannot change it afterwards.
+with quiet():
+    load_tensorflow(threads=1)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgedqn.agents.environments import BadTransitionError, make_environment
-from edgedqn.agents.evaluation import Interval, RandomPolicy, bootstrap_interval, evaluate
+from edgedqn.agents.evaluation import EpsilonGreedy, Interval, RandomPolicy, bootstrap_interval, evaluate
 
 FINITE = st.floats(-1e6, 1e6)
 
@@ -100,6 +100,27 @@ def test_a_random_policy_takes_every_action_alike():
     counts = np.bincount([policy(np.zeros(2)) for _ in range(4_000)])
     assert counts.shape == (4,)
     assert counts.min() > 900
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
+def test_epsilon_is_the_share_of_actions_drawn_from_all(epsilon):
+    asked = []
+    policy = EpsilonGreedy(lambda observation: asked.append(observation) or 2, epsilon, 3, np.random.default_rng(0))
+    observation = np.zeros(2)
+    counts = np.bincount([policy(observation) for _ in range(6_000)], minlength=3)
+    assert len(asked) == pytest.approx((1 - epsilon) * 6_000, abs=180)  # five standard deviations
+    assert all(seen is observation for seen in asked)
+    # A random action may be the greedy one.
+    assert counts == pytest.approx(6_000 * np.array([epsilon / 3, epsilon / 3, 1 - 2 * epsilon / 3]), abs=180)
+    assert (counts[0] == 0) == (epsilon == 0)
+
+
+def test_the_rng_decides_where_epsilon_strikes():
+    def actions(seed):
+        policy = EpsilonGreedy(lambda _: 0, 0.5, 10, np.random.default_rng(seed))
+        return [policy(np.zeros(1)) for _ in range(50)]
+
+    assert actions(1) == actions(1) != actions(2)
 
 
 @given(value=FINITE, count=st.integers(1, 50))

@@ -19,7 +19,7 @@ from edgedqn.pipeline.seeds import SeedStreams
 
 
 def test_training_csv_has_every_finished_episode(tiny_run: RunResult, tiny_training: TrainingConfig) -> None:
-    rows = list(csv.DictReader((tiny_run.folder / "agent" / "training.csv").open()))
+    rows = list(csv.DictReader((tiny_run.folder / "agent" / "training.csv").read_text().splitlines()))
     lengths = np.diff([0, *(int(row["env_steps"]) for row in rows)])
     # In CartPole each step earns 1, so an episode's return is its length.
     assert lengths.tolist() == [float(row["episode_return"]) for row in rows]

@@ -1,0 +1,130 @@
+"""Complete or absent, and never unpickled."""
+
+import stat
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgedqn.agents.atomic_files import atomic_write, load_arrays, save_arrays, write_bytes, write_json, write_text
+from edgedqn.agents.errors import InputError
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("old", [b"old", None])
+def test_an_exception_leaves_what_was_there_and_nothing_else(tmp_path, error, old):
+    path = tmp_path / "file.bin"
+    if old is not None:
+        path.write_bytes(old)
+    with pytest.raises(error), atomic_write(path) as file:
+        file.write(b"half of the n")
+        raise error
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({} if old is None else {"file.bin": old})
+
+
+def test_nobody_sees_the_file_before_it_is_whole(tmp_path):
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    with atomic_write(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == b"old"
+        (temporary,) = set(tmp_path.iterdir()) - {path}
+        assert temporary.name.startswith(".file.bin.")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_bytes_text_and_json_arrive_as_they_were(tmp_path):
+    write_bytes(tmp_path / "a", b"\x00\xff\r\n")
+    write_text(tmp_path / "b", "µs\n")
+    write_json(tmp_path / "c", {"steps": 1, "nested": [1.5, None]})
+    assert (tmp_path / "a").read_bytes() == b"\x00\xff\r\n"
+    assert (tmp_path / "b").read_bytes() == "µs\n".encode()
+    assert (tmp_path / "c").read_text() == '{\n  "steps": 1,\n  "nested": [\n    1.5,\n    null\n  ]\n}\n'
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"deep": [-float("inf")]}, object()])
+def test_what_json_cannot_say_is_refused_and_the_old_file_stays(tmp_path, value):
+    path = tmp_path / "file.json"
+    write_json(path, 1)
+    with pytest.raises((ValueError, TypeError)):
+        write_json(path, value)
+    assert path.read_text() == "1\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("count", [0, 1, 12])
+def test_arrays_come_back_in_their_order(tmp_path, count):
+    # More than ten: by name, arr_10 would come before arr_2.
+    arrays = [
+        np.full((i + 1, 2), i, dtype) for i, dtype in zip(range(count), [np.float32, np.int8, np.float64] * 4, strict=False)
+    ]
+    save_arrays(tmp_path / "a.npz", arrays)
+    found = load_arrays(tmp_path / "a.npz")
+    assert len(found) == count
+    for ours, theirs in zip(found, arrays, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@settings(max_examples=300, deadline=None)
+@given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_one_flipped_bit_never_changes_a_number(tmp_path_factory, at, bit):
+    path = tmp_path_factory.mktemp("flip") / "a.npz"
+    array = np.arange(300, dtype=np.float32).reshape(100, 3)
+    save_arrays(path, [array])
+    content = bytearray(path.read_bytes())
+    content[int(at * len(content))] ^= 1 << bit
+    path.write_bytes(content)
+    try:
+        found = load_arrays(path)
+    except InputError:
+        return
+    for ours in found:  # a flipped date or file mode does no harm
+        np.testing.assert_array_equal(ours, array)
+
+
+def test_a_shape_that_asks_for_less_than_there_is_is_damage(tmp_path):
+    """The part of a large array that was read is sound, and the checksum stands behind the part that was not."""
+    path = tmp_path / "a.npz"
+    save_arrays(path, [np.zeros((1664, 4), np.float32)])
+    path.write_bytes(path.read_bytes().replace(b"(1664, 4)", b"(1264, 4)"))
+    with pytest.raises(InputError, match=r"a\.npz cannot be read: arr_0\.npy is damaged"):
+        load_arrays(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", "half"], ids=["empty", "text", "half"])
+def test_a_damaged_file_is_bad_input(tmp_path, content):
+    path = tmp_path / "a.npz"
+    save_arrays(path, [np.ones(100)])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content == "half" else content)
+    with pytest.raises(InputError, match=r"a\.npz cannot be read: "):
+        load_arrays(path)
+
+
+def test_so_are_a_missing_file_other_names_and_a_lone_array(tmp_path):
+    np.savez(tmp_path / "names.npz", weights=np.ones(3))
+    with (tmp_path / "lone.npz").open("wb") as file:
+        np.save(file, np.ones(3))
+    for name in ("missing.npz", "names.npz", "lone.npz"):
+        with pytest.raises(InputError, match=f"{name} cannot be read: "):
+            load_arrays(tmp_path / name)
+
+
+def test_a_pickle_is_never_loaded(tmp_path):
+    marker = tmp_path / "it ran"
+
+    class Bomb:
+        def __reduce__(self):
+            return marker.touch, ()
+
+    path = tmp_path / "a.npz"
+    np.savez(path, np.array([Bomb()], object))
+    assert ZipFile(path).namelist() == ["arr_0.npy"]
+    with pytest.raises(InputError, match=r"a\.npz cannot be read: .*allow_pickle"):
+        load_arrays(path)
+    assert not marker.exists()

@@ -1,0 +1,87 @@
+"""Targets and errors against NumPy written by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from edgedqn.agents.losses import double_q_target, huber, q_learning_target, select
+
+FLOATS = st.floats(-1e3, 1e3, width=32, allow_subnormal=False)  # TensorFlow may flush subnormals to zero
+Batch = tuple[NDArray[Any], ...]
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Batch:
+    """r_t, discount_t, q_t, q_t_selector, a_tm1: [B], [B], [B, A], [B, A], [B]."""
+    b, a = draw(st.integers(1, 6)), draw(st.integers(1, 5))
+    q = arrays(np.float32, (b, a), elements=FLOATS)
+    return (
+        draw(arrays(np.float32, b, elements=FLOATS)),
+        draw(arrays(np.float32, b, elements=st.sampled_from([0.0, 0.5, np.float32(0.99), 1.0]))),
+        draw(q),
+        draw(q),
+        draw(arrays(np.int32, b, elements=st.integers(0, a - 1))),
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(batches())
+def test_q_learning_target(batch: Batch) -> None:
+    r_t, discount_t, q_t, _, _ = batch
+    expected = [r + d * max(q) for r, d, q in zip(r_t, discount_t, q_t, strict=True)]
+    np.testing.assert_allclose(q_learning_target(r_t, discount_t, q_t), expected, rtol=1e-6, atol=1e-4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(batches())
+def test_double_q_target_is_chosen_by_one_network_and_valued_by_the_other(batch: Batch) -> None:
+    r_t, discount_t, q_t, q_t_selector, _ = batch
+    expected = [
+        r + d * q[list(s).index(max(s))]  # the lowest index among equals
+        for r, d, q, s in zip(r_t, discount_t, q_t, q_t_selector, strict=True)
+    ]
+    np.testing.assert_allclose(double_q_target(r_t, discount_t, q_t, q_t_selector), expected, rtol=1e-6, atol=1e-4)
+
+
+def test_the_two_targets_differ_where_the_networks_disagree() -> None:
+    one = np.ones(1, np.float32)
+    q_t, q_t_selector = np.float32([[1, 5]]), np.float32([[3, 2]])
+    assert double_q_target(one, one, q_t, q_t_selector).numpy() == [2]
+    assert q_learning_target(one, one, q_t).numpy() == [6]
+
+
+@settings(max_examples=100, deadline=None)
+@given(batches())
+def test_select_is_indexing_and_its_gradient_reaches_that_entry_alone(batch: Batch) -> None:
+    _, _, q, _, actions = batch
+    rows = np.arange(len(q))
+    variable = tf.Variable(q)
+    with tf.GradientTape() as tape:
+        chosen = select(variable, actions)
+    np.testing.assert_array_equal(chosen, q[rows, actions])
+    expected = np.zeros_like(q)
+    expected[rows, actions] = 1
+    np.testing.assert_array_equal(tape.gradient(chosen, variable), expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(arrays(np.float32, st.integers(1, 8), elements=st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)))
+def test_huber_and_its_gradient(error: NDArray[Any]) -> None:
+    variable = tf.Variable(error)
+    with tf.GradientTape() as tape:
+        loss = huber(variable)
+    expected = [e * e / 2 if abs(e) <= 1 else abs(e) - 0.5 for e in error.tolist()]
+    np.testing.assert_allclose(loss, expected, rtol=1e-6, atol=1e-37)
+    # "Error clipping": finite however large the error is.
+    np.testing.assert_allclose(tape.gradient(loss, variable), np.clip(error, -1, 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("error", [-1.0, 1.0, np.nextafter(np.float32(1), np.float32(2))])
+def test_huber_has_no_jump_where_it_turns_linear(error: float) -> None:
+    assert float(huber(tf.constant(error, tf.float32))) == pytest.approx(0.5)

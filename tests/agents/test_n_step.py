@@ -1,0 +1,47 @@
+"""Multi-step transitions against their definition, over whole episodes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgedqn.agents.n_step import NStepTransitions
+
+
+@given(
+    n=st.integers(1, 5),
+    discount=st.sampled_from([0.0, 0.5, 0.9, 1.0]),
+    episodes=st.lists(
+        st.tuples(
+            st.lists(st.floats(-10, 10), min_size=1, max_size=9),  # rewards
+            st.sampled_from(["terminated", "truncated", "both"]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+def test_each_state_is_given_once_with_the_return_of_at_most_n_steps(n, discount, episodes):
+    joiner = NStepTransitions(n, discount)
+    for rewards, ending in episodes:  # nothing is carried from one episode to the next
+        length = len(rewards)
+        found = []
+        for t, reward in enumerate(rewards):
+            over = t == length - 1
+            terminated, truncated = over and ending != "truncated", over and ending != "terminated"
+            for transition in joiner.step(np.array([t]), t, reward, terminated, truncated, np.array([t + 1])):
+                assert transition.s_t.tolist() == [t + 1]  # given as soon as it is complete
+                found.append(transition)
+        assert [f.s_tm1.tolist() for f in found] == [[t] for t in range(length)]
+        assert [f.a_tm1 for f in found] == list(range(length))
+        for t, transition in enumerate(found):
+            end = min(t + n, length)
+            assert transition.s_t.tolist() == [end]
+            assert transition.r_t == pytest.approx(sum(discount**k * r for k, r in enumerate(rewards[t:end])), abs=1e-9)
+            dead = end == length and ending != "truncated"
+            assert transition.discount_t == pytest.approx(0 if dead else discount ** (end - t))
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_a_transition_takes_a_step(n):
+    with pytest.raises(ValueError, match=rf"Expected n of 1 or more\. Got {n}\."):
+        NStepTransitions(n, 0.9)

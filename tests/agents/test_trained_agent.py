@@ -1,0 +1,105 @@
+"""An agent on disk is the agent, or an error."""
+
+import json
+
+import numpy as np
+import pytest
+
+from edgedqn.agents.atomic_files import save_arrays
+from edgedqn.agents.environments import spec_of
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.networks import hidden_widths, mlp
+from edgedqn.agents.trained_agent import TrainedAgent
+
+
+@pytest.fixture
+def agent(corridor):
+    rng = np.random.default_rng(0)
+    network = mlp((5,), 2, [8, 4], rng)
+    network.set_weights([rng.normal(size=w.shape) for w in network.get_weights()[:-1]] + [np.zeros(2)])
+    return TrainedAgent(network, spec_of(corridor, "Corridor"), rng.random((20, 5), np.float32), {"steps": 3})
+
+
+@pytest.fixture
+def folder(agent, tmp_path):
+    agent.save(tmp_path / "runs" / "agent")
+    return tmp_path / "runs" / "agent"
+
+
+def test_what_was_saved_is_loaded(agent, folder):
+    loaded = TrainedAgent.load(folder)
+    observations = np.random.default_rng(1).normal(size=(50, 5)).astype(np.float32)
+    np.testing.assert_array_equal(loaded.network(observations), agent.network(observations))
+    np.testing.assert_array_equal(loaded.policy.q_values(observations), agent.policy.q_values(observations))
+    np.testing.assert_array_equal(loaded.observations, agent.observations)
+    assert loaded.observations.dtype == np.float32
+    assert loaded.spec == agent.spec
+    assert loaded.statistics == {"steps": 3}
+    assert hidden_widths(loaded.network) == (8, 4)
+
+
+def test_its_policy_is_greedy(agent):
+    observations = np.random.default_rng(2).normal(size=(50, 5)).astype(np.float32)
+    expected = agent.network(observations).numpy().argmax(axis=1)
+    assert set(expected) == {0, 1}
+    assert [agent.policy(observation) for observation in observations] == expected.tolist()
+
+
+def test_saving_again_replaces_it_whole(agent, folder):
+    agent.network.set_weights([w + 1 for w in agent.network.get_weights()])
+    agent.save(folder)
+    np.testing.assert_array_equal(TrainedAgent.load(folder).network.get_weights()[0], agent.network.get_weights()[0])
+    assert sorted(path.name for path in folder.iterdir()) == ["agent.json", "observations.npz", "weights.npz"]
+
+
+@pytest.mark.parametrize("name", ["agent.json", "weights.npz", "observations.npz"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe", "half"], ids=["missing", "empty", "brace", "bytes", "half"])
+def test_a_missing_or_damaged_file_is_bad_input(folder, name, content):
+    path = folder / name
+    whole = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    with pytest.raises(InputError, match=rf"{name} cannot be read"):
+        TrainedAgent.load(folder)
+
+
+@pytest.mark.parametrize("schema", [2, 0, "1", None])
+def test_another_schema_is_refused(folder, schema):
+    path = folder / "agent.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": schema}))
+    with pytest.raises(InputError, match=rf"agent\.json has another schema: expected 1\. Got {schema}\."):
+        TrainedAgent.load(folder)
+
+
+@pytest.mark.parametrize("change", [{"environment": {}}, {"environment": 3}, {"network": {}}, {"network": {"hidden": [-1]}}])
+def test_a_description_of_something_else_is_bad_input(folder, change):
+    path = folder / "agent.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(InputError, match=r"agent\.json describes no agent: "):
+        TrainedAgent.load(folder)
+
+
+@pytest.mark.parametrize("key", ["environment", "network", "statistics"])
+def test_so_is_half_a_description(folder, key):
+    path = folder / "agent.json"
+    description = json.loads(path.read_text())
+    del description[key]
+    path.write_text(json.dumps(description))
+    with pytest.raises(InputError, match=rf"agent\.json describes no agent: .*{key}"):
+        TrainedAgent.load(folder)
+
+
+def test_files_of_two_agents_do_not_mix(agent, folder):
+    weights = agent.network.get_weights()
+    save_arrays(folder / "weights.npz", weights[:-2])
+    with pytest.raises(InputError, match=r"weights\.npz does not fit the network of agent\.json"):
+        TrainedAgent.load(folder)
+    save_arrays(folder / "weights.npz", [w.T for w in weights])
+    with pytest.raises(InputError, match=r"weights\.npz does not fit the network of agent\.json"):
+        TrainedAgent.load(folder)
+    save_arrays(folder / "weights.npz", weights)
+    for arrays in ([], [agent.observations] * 2, [agent.observations[:, :4]]):
+        save_arrays(folder / "observations.npz", arrays)
+        with pytest.raises(InputError, match=r"observations\.npz does not fit the environment of agent\.json"):
+            TrainedAgent.load(folder)

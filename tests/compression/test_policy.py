@@ -1,0 +1,98 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgedqn.agents.errors import InputError
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.export.tflite import to_tflite
+
+KINDS = ["float32", "ptq-int8", "tiny-qat", "tiny-pruned"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, policies: dict[str, CompressedPolicy]) -> Path:
+    policies["tiny-pruned"].save(tmp_path / "policy")
+    return tmp_path / "policy"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_policy_becomes_the_same_file(tmp_path: Path, policies: dict[str, CompressedPolicy], kind: str) -> None:
+    policy = policies[kind]
+    policy.save(tmp_path / "deep" / "folder")
+    loaded = CompressedPolicy.load(tmp_path / "deep" / "folder")
+    assert replace(loaded, network=None, observations=None) == replace(policy, network=None, observations=None)
+    np.testing.assert_array_equal(loaded.observations, policy.observations)
+    for array, saved in zip(loaded.network.get_weights(), policy.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, saved)
+    assert to_tflite(loaded) == to_tflite(policy)
+
+
+def test_a_loaded_pruned_policy_goes_on_keeping_its_zeros(folder: Path) -> None:
+    policy = CompressedPolicy.load(folder)
+    zeros = [array == 0 for array in policy.network.get_weights() if array.ndim == 2]
+    assert sum(zero.sum() for zero in zeros) > 200
+    # The masks act in the forward pass: whatever stands where a zero was must not be seen.
+    expected = policy.network(policy.scaling(policy.observations), training=False).numpy()
+    arrays = policy.network.get_weights()
+    policy.network.set_weights([np.where(array == 0, 9.0, array) if array.ndim == 2 else array for array in arrays])
+    got = policy.network(policy.scaling(policy.observations), training=False).numpy()
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_the_description_is_plain_json(folder: Path, policies: dict[str, CompressedPolicy]) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == ["observations.npz", "policy.json", "weights.npz"]
+    description = json.loads((folder / "policy.json").read_text())
+    assert description["schema"] == 1
+    assert description["recipe"] == "tiny-pruned"
+    assert description["reports"] == list(policies["tiny-pruned"].reports)
+
+
+def test_refuses_another_schema(folder: Path) -> None:
+    path = folder / "policy.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 2}))
+    with pytest.raises(InputError, match=r"policy\.json has another schema: expected 1\. Got 2\.$"):
+        CompressedPolicy.load(folder)
+
+
+@pytest.mark.parametrize("name", ["policy.json", "weights.npz", "observations.npz"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "flipped"])
+def test_refuses_a_damaged_folder(folder: Path, policies: dict[str, CompressedPolicy], name: str, damage: str) -> None:
+    path = folder / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        policy = policies["tiny-pruned"]
+        kernel = max(policy.network.get_weights(), key=np.size)
+        inside = {"weights.npz": kernel, "observations.npz": policy.observations}.get(name)
+        at = len(content) // 2 if inside is None else content.index(inside.tobytes()) + 100
+        path.write_bytes(content[:at] + b"\xff\x00\xff" + content[at + 3 :])
+    with pytest.raises(InputError):
+        CompressedPolicy.load(folder)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", '{"schema": 1}', "{}"])
+def test_refuses_json_of_something_else(folder: Path, text: str) -> None:
+    (folder / "policy.json").write_text(text)
+    with pytest.raises(InputError, match=r"policy\.json"):
+        CompressedPolicy.load(folder)
+
+
+@pytest.mark.parametrize("kind", ["float32", "tiny-qat", "tiny-pruned"])
+def test_refuses_weights_of_another_network(tmp_path: Path, policies: dict[str, CompressedPolicy], kind: str) -> None:
+    policies[kind].save(tmp_path)
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "hidden": [16, 8]}))
+    with pytest.raises(InputError, match=r"policy\.json and the arrays beside it make no policy: .*not compatible"):
+        CompressedPolicy.load(tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere/policy\.json cannot be read: expected a JSON object"):
+        CompressedPolicy.load(tmp_path / "nowhere")

@@ -1,0 +1,167 @@
+import itertools
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import tf_keras
+from numpy.typing import NDArray
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.networks import mlp
+from edgedqn.agents.numpy_network import NumpyMlp
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression.distillation import Distillation, median_action_gap
+from edgedqn.compression.folding import InputScaling
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.pruning import allocate
+from edgedqn.compression.stages import Distil, Lesson, Prune, ScaleInput, Student
+
+SHAPES = [(4, 16), (16, 16), (16, 2)]
+
+
+@pytest.fixture
+def lesson(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> Lesson:
+    gap = median_action_gap(teacher.policy.q_values(teacher.observations))
+    return Lesson(teacher, env, itertools.count(50), np.random.default_rng(1), gap)
+
+
+@pytest.fixture
+def student(teacher: TrainedAgent) -> Student:
+    return Student(teacher.network, InputScaling.identity(4), teacher.observations)
+
+
+def report(policy: CompressedPolicy, stage: str) -> dict[str, Any]:
+    (found,) = [r for r in policy.reports if r["stage"] == stage]
+    return found
+
+
+def kernels(network: tf_keras.Model) -> list[NDArray[np.float32]]:
+    return [array for array in network.get_weights() if array.ndim == 2]
+
+
+# --- the lesson ------------------------------------------------------------------------------------------------------------
+
+
+def test_visits_what_the_policy_sees_from_the_reset_seeds(lesson: Lesson, teacher: TrainedAgent) -> None:
+    visited = lesson.visit(teacher.policy, 700, epsilon=0.0)
+    env = gymnasium.make("CartPole-v1")
+    expected: list[Any] = []
+    for seed in itertools.count(50):
+        observation, _ = env.reset(seed=seed)
+        over = False
+        while not over:
+            expected.append(observation)
+            observation, _, terminated, truncated, _ = env.step(teacher.policy(observation))
+            over = terminated or truncated
+        if len(expected) >= 700:
+            break
+    env.close()
+    assert visited.dtype == np.float32
+    np.testing.assert_array_equal(visited, expected[:700])
+
+
+def test_epsilon_mixes_random_actions_in(lesson: Lesson, teacher: TrainedAgent) -> None:
+    spread = [np.abs(lesson.visit(teacher.policy, 2_000, epsilon)[:, 2]).mean() for epsilon in (0.0, 0.3, 1.0)]
+    assert spread[0] < spread[1] < spread[2]  # the pole leans further the less the policy has to say
+
+
+def test_preferences_are_1_for_the_teachers_action(lesson: Lesson, teacher: TrainedAgent) -> None:
+    preferences = lesson.preferences(teacher.observations)
+    q_values = teacher.network(teacher.observations).numpy()
+    best = q_values.argmax(axis=1)
+    gaps = np.abs(q_values[:, 0] - q_values[:, 1])
+    np.testing.assert_array_equal(preferences[np.arange(len(best)), best], 1)
+    # Half of the states have a gap below the median, where the other action's preference is above 0.
+    assert (preferences[np.arange(len(best)), 1 - best] > 0).mean() == pytest.approx(0.5, abs=0.01)
+    np.testing.assert_allclose(preferences.min(axis=1), 1 - np.minimum(gaps / lesson.gap, 2), atol=1e-3)
+
+
+# --- the stages ------------------------------------------------------------------------------------------------------------
+
+
+def test_scale_input_folds_what_it_measures(student: Student, lesson: Lesson, teacher: TrainedAgent) -> None:
+    scaled, said = ScaleInput().apply(student, lesson)
+    assert scaled.scaling == InputScaling.measured(teacher.observations)
+    assert (said["scale"], said["offset"]) == (list(scaled.scaling.scale), list(scaled.scaling.offset))
+    inputs = scaled.scaling(teacher.observations)
+    inside = (np.abs(inputs) < 1).all(axis=1)
+    assert inside.mean() > 0.9
+    expected = teacher.network(teacher.observations[inside]).numpy()
+    got = scaled.network(inputs[inside]).numpy()
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    assert said["clipped_fraction"] == (np.abs(inputs) == 1).mean()
+    assert scaled.network is not student.network
+    assert not scaled.pruned
+
+
+def test_distil_teaches_on_all_the_states_it_says(lesson: Lesson, teacher: TrainedAgent) -> None:
+    fresh = mlp((4,), 2, (16, 16), np.random.default_rng(8))
+    before = fresh.get_weights()
+    scaling = InputScaling.measured(teacher.observations)
+    start = Student(fresh, scaling, teacher.observations)
+    learned, said = Distil(Distillation(100), 1_500, 500, 1, 300).apply(start, lesson)
+    assert said["states"] == 1_500 + 500 + 300 == len(learned.states)
+    assert 0 < said["final_loss"] < 0.5
+    assert learned.states.dtype == np.float32
+    # The teacher's states come first, the more random ones lean further.
+    greedy, explored = np.split(np.abs(learned.states[:2_000, 2]), [1_500])
+    assert greedy.mean() < explored.mean()
+    q_values = NumpyMlp(learned.network.get_weights()).q_values(scaling(teacher.observations))
+    agreement = (q_values.argmax(axis=1) == teacher.policy.q_values(teacher.observations).argmax(axis=1)).mean()
+    assert agreement > 0.8
+    assert learned.scaling == scaling
+    for array, kept in zip(fresh.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+def test_even_the_shortest_pruning_arrives(student: Student, lesson: Lesson) -> None:
+    before = student.network.get_weights()
+    pruned, said = Prune(0.7, "uniform", Distillation(1)).apply(student, lesson)
+    assert pruned.pruned
+    assert (said["allocation"], said["sparsity_asked"]) == ("uniform", [0.7] * 3)
+    for kernel, reached in zip(kernels(pruned.network), said["sparsity_reached"], strict=True):
+        assert reached == pytest.approx((kernel == 0).mean())
+        assert abs(reached - 0.7) <= 0.5 / kernel.size + 1e-9
+    for array, kept in zip(student.network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+@pytest.mark.parametrize("sparsity", [-0.1, 0.0, 1.0, float("nan")])
+def test_refuses_a_sparsity_that_prunes_nothing_or_all(sparsity: float) -> None:
+    with pytest.raises(InputError, match=r"Expected it in \(0, 1\)\. Got"):
+        Prune(sparsity)
+
+
+# --- the stages in a row, as a recipe runs them -----------------------------------------------------------------------------
+
+
+def test_each_stage_reports_what_it_did(policies: dict[str, CompressedPolicy]) -> None:
+    reports = policies["tiny-pruned"].reports
+    assert [r["stage"] for r in reports] == ["scale_input", "distil", "prune", "quantize_aware"]
+    assert report(policies["tiny-pruned"], "distil")["states"] == 1_000 + 500
+    for r in reports:
+        assert 0.8 < r["agreement"] <= 1
+        assert r["seconds"] >= 0
+    assert all(0 < r["final_loss"] < 1 for r in reports[1:])
+    assert reports[-1]["preserve_zeros"] is True
+    assert report(policies["tiny-qat"], "quantize_aware")["preserve_zeros"] is False
+
+
+def test_pruned_zeros_are_in_the_final_network(policies: dict[str, CompressedPolicy]) -> None:
+    said = report(policies["tiny-pruned"], "prune")
+    assert said["allocation"] == "erk"
+    assert said["sparsity_asked"] == list(allocate(SHAPES, 0.8, "erk"))
+    final = kernels(policies["tiny-pruned"].network)
+    for kernel, asked, reached in zip(final, said["sparsity_asked"], said["sparsity_reached"], strict=True):
+        assert reached >= asked - 0.5 / kernel.size - 1e-6  # to the nearest weight
+        assert (kernel == 0).mean() >= reached - 1e-6
+    assert not any((kernel == 0).any() for kernel in kernels(policies["tiny-qat"].network))
+
+
+def test_quantization_starts_from_the_pruned_student_with_its_input_range(policies: dict[str, CompressedPolicy]) -> None:
+    for name in ("tiny-qat", "tiny-pruned"):
+        policy = policies[name]
+        entrance = {v.name.rpartition("_")[2]: float(v.numpy()) for v in policy.network.layers[1].weights[:2]}
+        assert entrance == {"min:0": -1.0, "max:0": 1.0}
+        assert policy.scaling.limit == 1.0

@@ -1,0 +1,208 @@
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import tf_keras
+from numpy.typing import NDArray
+
+from edgedqn.agents.networks import mlp
+from edgedqn.compression.distillation import Distillation, clipped_action_gaps, distil, median_action_gap
+from edgedqn.compression.pruning import PolynomialSchedule
+from edgedqn.compression.tfmot import quantization_aware, start_pruning, start_ranges, strip_pruning, wrap_for_pruning
+
+SHORT = Distillation(steps=50, learning_rate=1e-2)
+
+
+def kernels(network: tf_keras.Model) -> list[NDArray[np.float32]]:
+    return [array for array in network.get_weights() if array.ndim == 2]
+
+
+def lesson(features: int = 4, count: int = 500) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Inputs in [-1, 1] and what some other network prefers there."""
+    rng = np.random.default_rng(0)
+    inputs = rng.uniform(-1, 1, (count, features)).astype(np.float32)
+    q_values = mlp((features,), 2, (8,), rng)(inputs).numpy()
+    return inputs, clipped_action_gaps(q_values, median_action_gap(q_values))
+
+
+def taught(network: tf_keras.Model) -> tf_keras.Model:
+    distil(network, *lesson(), SHORT, np.random.default_rng(1), "test")
+    return network
+
+
+def sparse_network(share: float = 0.6) -> tf_keras.Model:
+    """4-16-16-2 whose smallest weights are zero."""
+    network = mlp((4,), 2, (16, 16), np.random.default_rng(2))
+    network.set_weights([np.where(np.abs(a) < np.quantile(np.abs(a), share), 0, a) for a in network.get_weights()])
+    return network
+
+
+def ranges(quantized: tf_keras.Model, of: str) -> list[tuple[float, float]]:
+    """(min, max) of each variable pair `of`: "input", "kernel" or "post_activation"."""
+    name = {"input": r"quantize_layer(_\d+)?"}.get(of, of)  # Keras counts the layers of a process
+    sides = (
+        [float(v.numpy()) for v in quantized.weights if re.search(rf"/{name}_{side}:0$", v.name)] for side in ("min", "max")
+    )
+    return list(zip(*sides, strict=True))
+
+
+# --- pruning ---------------------------------------------------------------------------------------------------------------
+
+
+def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() -> None:
+    asked = (0.5, 0.9, 0.0)
+    network = mlp((4,), 2, (16, 16), np.random.default_rng(3))
+    before = network.get_weights()
+    wrapped = wrap_for_pruning(network, asked, PolynomialSchedule(0, 30, 10))
+    np.testing.assert_array_equal(wrapped(lesson()[0]), network(lesson()[0]))
+    finish = start_pruning(wrapped)
+    taught(wrapped)
+    # The last gradient step moved what the masks hold at zero; that is what finish() is for.
+    assert (strip_pruning(wrapped).get_weights()[2] == 0).mean() < 0.9
+    finish()
+    network_after = strip_pruning(wrapped)
+    assert [type(layer) for layer in network_after.layers] == [type(layer) for layer in network.layers]
+    for kernel, start, sparsity in zip(kernels(network_after), before[::2], asked, strict=True):
+        assert abs((kernel == 0).mean() - sparsity) <= 0.005 + 0.5 / kernel.size
+        assert (kernel != start).any()  # learned
+    assert all((bias != 0).any() for bias in network_after.get_weights()[1::2])
+    for array, kept in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+def test_masks_follow_the_schedule_step_by_step() -> None:
+    schedule = PolynomialSchedule(5, 25, 10)
+    wrapped = wrap_for_pruning(mlp((4,), 2, (64, 64), np.random.default_rng(4)), (0.5, 0.9, 0.0), schedule)
+    finish = start_pruning(wrapped)
+    for step in range(1, 41):
+        wrapped(np.zeros((1, 4), np.float32), training=True)
+        finish()
+        last_update = 5 + 10 * ((min(step, 25) - 5) // 10)
+        shares = [(kernel == 0).mean() for kernel in kernels(strip_pruning(wrapped))]
+        for share, kernel_sparsity in zip(shares, (0.5, 0.9, 0.0), strict=True):
+            expected = schedule.sparsity_at(last_update, kernel_sparsity) if step >= 5 else 0.0
+            assert share == pytest.approx(expected, abs=0.003)
+
+
+def test_the_smallest_weights_go() -> None:
+    network = mlp((4,), 2, (32,), np.random.default_rng(5))
+    before = kernels(network)[0]
+    wrapped = wrap_for_pruning(network, (0.75, 0.0), PolynomialSchedule(0, 1, 1))
+    finish = start_pruning(wrapped)
+    wrapped(np.zeros((1, 4), np.float32), training=True)
+    finish()
+    after = kernels(strip_pruning(wrapped))[0]
+    assert (after == 0).sum() == 96
+    np.testing.assert_array_equal(after, np.where(np.abs(before) >= np.sort(np.abs(before).ravel())[96], before, 0))
+
+
+def test_calls_without_training_prune_nothing() -> None:
+    network = mlp((4,), 2, (8,), np.random.default_rng(6))
+    wrapped = wrap_for_pruning(network, (0.5, 0.5), PolynomialSchedule(0, 1, 1))
+    finish = start_pruning(wrapped)
+    for _ in range(3):
+        wrapped(np.zeros((1, 4), np.float32), training=False)
+    finish()
+    for array, kept in zip(strip_pruning(wrapped).get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+@pytest.mark.parametrize("sparsities", [(0.5,), (0.5, 0.5, 0.5)])
+def test_asks_for_one_sparsity_per_kernel(sparsities: Sequence[float]) -> None:
+    with pytest.raises(ValueError, match=r"zip\(\) argument"):
+        wrap_for_pruning(mlp((4,), 2, (8,), np.random.default_rng(7)), sparsities, PolynomialSchedule(0, 1, 1))
+
+
+# --- quantization-aware training -------------------------------------------------------------------------------------------
+
+
+def test_plain_training_fills_the_zeros_in_and_preserving_keeps_every_one() -> None:
+    network = sparse_network()
+    before = network.get_weights()
+    zeros = [kernel == 0 for kernel in kernels(network)]
+    kept = taught(quantization_aware(network, True, 1.0))
+    filled = taught(quantization_aware(network, False, 1.0))
+    for zero, start, with_zeros, without in zip(zeros, kernels(network), kernels(kept), kernels(filled), strict=True):
+        assert 0.5 < zero.mean() < 0.7
+        assert (with_zeros[zero] == 0).all()
+        assert (with_zeros[~zero] != start[~zero]).mean() > 0.5  # the others learned
+        assert (without[zero] != 0).mean() > 0.5
+    # The range of the input is known and stands; those of the activations and kernels are followed.
+    for quantized in (kept, filled):
+        assert ranges(quantized, "input") == [(-1.0, 1.0)]
+        assert (-6.0, 6.0) not in ranges(quantized, "post_activation") + ranges(quantized, "kernel")
+    for array, unchanged in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(array, unchanged)
+
+
+@pytest.mark.parametrize("limit", [1.0, 2.5])
+@pytest.mark.parametrize("preserve_zeros", [False, True])
+def test_a_known_input_range_holds_from_the_first_step_and_a_new_one_moves(limit: float, preserve_zeros: bool) -> None:
+    network = sparse_network()
+    inputs = 0.5 * limit * lesson()[0]  # an average would follow them inwards
+    known = quantization_aware(network, preserve_zeros, limit)
+    followed = quantization_aware(network, preserve_zeros, None)
+    assert ranges(known, "input") == [(-limit, limit)]
+    (start,) = ranges(followed, "input")
+    for _ in range(3):
+        known(inputs, training=True)
+        followed(inputs, training=True)
+    assert ranges(known, "input") == [(-limit, limit)]
+    assert ranges(followed, "input") != [start]
+
+
+def test_rounds_the_input_and_the_weights_to_the_grids_of_int8() -> None:
+    """One linear layer, written out."""
+    network = mlp((3,), 2, (), np.random.default_rng(8))
+    inputs = np.random.default_rng(9).uniform(-1, 1, (200, 3)).astype(np.float32)
+    quantized = quantization_aware(network, False, 1.0)
+    start_ranges(quantized, network, inputs)
+    quantized(inputs, training=True)  # takes the kernel's range
+    kernel, bias = network.get_weights()
+    weight_scale = np.abs(kernel).max() / 127
+    rounded_kernel = np.rint(kernel / weight_scale) * weight_scale
+    input_scale = 2 / 255
+    rounded = np.rint(inputs / input_scale).clip(-128, 127) * input_scale
+    ((low, high),) = ranges(quantized, "post_activation")
+    exact = rounded @ rounded_kernel + bias
+    got = quantized(inputs, training=False).numpy()
+    np.testing.assert_allclose(
+        got, exact, atol=0.51 * (high - low) / 255 + 1.01 * input_scale * np.abs(kernel).sum(axis=0).max()
+    )
+    assert len(np.unique(got)) <= 256
+    assert np.ptp(np.diff(np.unique(got)) / ((high - low) / 255) % 1 - 0.5) <= 1  # whole steps apart
+
+
+@pytest.mark.parametrize("preserve_zeros", [False, True])
+def test_takes_the_weights_along(preserve_zeros: bool) -> None:
+    network = sparse_network()
+    quantized = quantization_aware(network, preserve_zeros, 1.0)
+    arrays = [array for array in quantized.get_weights() if array.ndim]
+    for array, expected in zip(arrays, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+def test_start_ranges_are_those_of_the_activations_seen() -> None:
+    network = mlp((4,), 3, (16, 8), np.random.default_rng(10))
+    network.set_weights([array + np.float32(0.1) for array in network.get_weights()])
+    inputs = lesson()[0]
+    quantized = quantization_aware(network, False, 1.0)
+    assert ranges(quantized, "post_activation") == [(-6.0, 6.0)] * 3
+    start_ranges(quantized, network, inputs)
+    x = inputs
+    weights = network.get_weights()
+    for layer, (low, high) in enumerate(ranges(quantized, "post_activation")):
+        x = x @ weights[2 * layer] + weights[2 * layer + 1]
+        x = np.maximum(x, 0) if layer < 2 else x
+        np.testing.assert_allclose([low, high], [min(0, x.min()), max(0, x.max())], rtol=1e-5)
+    assert ranges(quantized, "input") == [(-1.0, 1.0)]
+    assert ranges(quantized, "kernel") == [(-6.0, 6.0)] * 3  # taken from the kernels in the first training step
+
+
+def test_ranges_include_zero_where_no_activation_does() -> None:
+    network = mlp((2,), 1, (), np.random.default_rng(11))
+    network.set_weights([np.zeros((2, 1), np.float32), np.array([3.0], np.float32)])
+    quantized = quantization_aware(network, False, 1.0)
+    start_ranges(quantized, network, np.zeros((5, 2), np.float32))
+    assert ranges(quantized, "post_activation") == [(0.0, 3.0)]

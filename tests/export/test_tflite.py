@@ -1,0 +1,240 @@
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+with warnings.catch_warnings():
+    # TF-MOT 0.8.1 compares version numbers with distutils, which setuptools provides and calls deprecated.
+    warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
+    from edgedqn.compression import tfmot
+
+from edgedqn.agents.environments import EnvironmentSpec
+from edgedqn.agents.networks import mlp
+from edgedqn.compression.distillation import clipped_action_gaps, fit_output_layer, median_action_gap
+from edgedqn.compression.folding import InputScaling, fold_input_scaling
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.pruning import PolynomialSchedule
+from edgedqn.export.edge_policy import EdgePolicy, read_device_manifest
+from edgedqn.export.flatbuffer import io_quantization, kernels
+from edgedqn.export.tflite import CALIBRATION_STATES, to_tflite
+
+SPEC = EnvironmentSpec("CartPole-v1", (4,), "float32", (None,) * 4, (None,) * 4, 2)
+KINDS = ["float32", "ptq", "qat", "pruned"]
+
+
+def cartpole_like(count: int, seed: int) -> NDArray[np.float32]:
+    """[count, 4] in the units of CartPole's on-policy states, which differ by a factor of 20."""
+    return np.random.default_rng(seed).normal(0, [0.8, 0.6, 0.04, 0.5], (count, 4)).astype(np.float32)
+
+
+def make_policy(kind: str) -> CompressedPolicy:
+    """A policy as its recipe would leave it, without the training: weights, masks and ranges are all there."""
+    observations = cartpole_like(3_000, 1)
+    network = mlp((4,), 2, (32, 32), np.random.default_rng(2))
+    network.set_weights([array + np.float32(0.05) * (array.ndim == 1) for array in network.get_weights()])
+    if kind in ("float32", "ptq"):
+        conversion = "float32" if kind == "float32" else "ptq-int8"
+        identity = InputScaling.identity(4)
+        return CompressedPolicy(network, conversion, identity, "q_values", SPEC, observations, kind, (), (32, 32))
+    q_values = network(observations).numpy()
+    scaling = InputScaling.measured(observations)
+    inputs = scaling(observations)
+    network.set_weights(fold_input_scaling(network.get_weights(), scaling))
+    preferences = clipped_action_gaps(q_values, median_action_gap(q_values))
+    network.set_weights(fit_output_layer(network.get_weights(), inputs, preferences, ridge=0.1))
+    if kind == "pruned":
+        wrapped = tfmot.wrap_for_pruning(network, (0.3, 0.8, 0.3), PolynomialSchedule(0, 1, 1))
+        finish = tfmot.start_pruning(wrapped)
+        wrapped(inputs[:1], training=True)
+        finish()
+        network = tfmot.strip_pruning(wrapped)
+    quantized = tfmot.quantization_aware(network, kind == "pruned", scaling.limit)
+    tfmot.start_ranges(quantized, network, inputs)
+    quantized(inputs, training=True)  # a training step takes the kernels' ranges
+    return CompressedPolicy(
+        quantized, "qat-int8", scaling, "preferences", SPEC, observations, kind, (), (32, 32), kind == "pruned"
+    )
+
+
+@pytest.fixture(scope="module")
+def policies() -> dict[str, CompressedPolicy]:
+    return {kind: make_policy(kind) for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def files(policies: dict[str, CompressedPolicy]) -> dict[str, bytes]:
+    return {kind: to_tflite(policy) for kind, policy in policies.items()}
+
+
+def load(folder: Path, content: bytes) -> EdgePolicy:
+    path = folder / "policy.tflite"
+    path.write_bytes(content)
+    return EdgePolicy.load(path)
+
+
+# --- the same bytes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_policy_is_the_same_file_again(
+    policies: dict[str, CompressedPolicy], files: dict[str, bytes], kind: str
+) -> None:
+    assert to_tflite(policies[kind]) == files[kind]
+    assert to_tflite(make_policy(kind)) == files[kind]  # Keras has counted on in the meantime
+
+
+def test_the_same_policy_is_the_same_file_in_another_process(
+    tmp_path: Path, policies: dict[str, CompressedPolicy], files: dict[str, bytes]
+) -> None:
+    for kind, policy in policies.items():
+        policy.save(tmp_path / kind)
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from edgedqn.compression.policy import CompressedPolicy\n"
+        "from edgedqn.export.tflite import to_tflite\n"
+        "for folder in map(Path, sys.argv[1:]):\n"
+        "    (folder / 'policy.tflite').write_bytes(to_tflite(CompressedPolicy.load(folder)))\n"
+    )
+    # In another order, so that no name counter stands where it stood here.
+    folders = [str(tmp_path / kind) for kind in reversed(KINDS)]
+    subprocess.run([sys.executable, "-c", script, *folders], capture_output=True, check=True)
+    for kind, content in files.items():
+        assert (tmp_path / kind / "policy.tflite").read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_prints_nothing(policies: dict[str, CompressedPolicy], capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    to_tflite(policies[kind])
+    assert capsys.readouterr() == ("", "")
+
+
+# --- what the file computes ------------------------------------------------------------------------------------------------
+
+
+def test_the_float_file_is_the_float_network(
+    tmp_path: Path, policies: dict[str, CompressedPolicy], files: dict[str, bytes]
+) -> None:
+    observations = cartpole_like(500, 3)
+    expected = policies["float32"].network(observations).numpy()
+    edge = load(tmp_path, files["float32"])
+    got = np.array([edge.preferences(observation) for observation in observations])
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    assert edge.output_meaning == "q_values"
+
+
+@pytest.mark.parametrize("kind", ["qat", "pruned"])
+def test_the_int8_file_rounds_as_the_fake_quantized_network_does(
+    tmp_path: Path, policies: dict[str, CompressedPolicy], files: dict[str, bytes], kind: str
+) -> None:
+    policy = policies[kind]
+    observations = cartpole_like(500, 4)
+    observations[:20] *= 10  # beyond the range the input was given
+    inside = (np.abs(policy.scaling(observations)) < 0.995).all(axis=1)
+    assert inside.sum() > 450
+    output = io_quantization(files[kind]).output
+    expected = policy.network(policy.scaling(observations), training=False).numpy() / output.scale + output.zero_point
+    np.testing.assert_allclose(expected, np.rint(expected), atol=1e-2)  # whole steps of the file's own output
+    edge = load(tmp_path, files[kind])
+    got = np.array([edge.preferences(observation) for observation in observations])
+    difference = np.abs(got - expected)
+    assert difference[inside].max() <= 2.01  # a hidden value on a half may fall to the other side
+    # Where the scaling clamps to -1 the network is fed level -127 (-127.5 rounded up), the device -128: one input step.
+    assert difference.max() <= 5.01
+    assert (difference < 0.5).mean() > 0.9
+    assert len(np.unique(got)) > 60  # the output's levels are used
+    decided = np.abs(expected[:, 0] - expected[:, 1]) > 10
+    assert decided.mean() > 0.5
+    np.testing.assert_array_equal(got.argmax(axis=1)[decided], expected.argmax(axis=1)[decided])
+    assert edge.output_meaning == "preferences"
+
+
+def test_the_naive_file_follows_the_float_network_by_its_own_steps(
+    tmp_path: Path, policies: dict[str, CompressedPolicy], files: dict[str, bytes]
+) -> None:
+    policy = policies["ptq"]
+    observations = policy.observations[:CALIBRATION_STATES]
+    quantization = io_quantization(files["ptq"])
+    # Calibrated on the first 1,000 observations: the input's range is theirs.
+    low, high = ((q - quantization.input.zero_point) * quantization.input.scale for q in (-128, 127))
+    np.testing.assert_allclose([low, high], [observations.min(), observations.max()], atol=2 * quantization.input.scale)
+    expected = policy.network(observations).numpy()
+    edge = load(tmp_path, files["ptq"])
+    steps = np.array([edge.preferences(observation) for observation in observations]).astype(float)
+    got = (steps - quantization.output.zero_point) * quantization.output.scale
+    assert np.abs(got - expected).mean() < 3 * quantization.output.scale
+    assert np.abs(got - expected).max() < 0.1 * np.ptp(expected)
+
+
+# --- what stands in the file -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_observation_in_one_row_out(files: dict[str, bytes], kind: str) -> None:
+    interpreter = Interpreter(model_content=files[kind])
+    interpreter.allocate_tensors()
+    (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
+    dtype = np.float32 if kind == "float32" else np.int8
+    for end, shape in ((source, [1, 4]), (sink, [1, 2])):
+        assert end["dtype"] == dtype
+        assert end["shape"].tolist() == end["shape_signature"].tolist() == shape
+
+
+@pytest.mark.parametrize("kind", ["qat", "pruned"])
+def test_the_kernels_are_the_trained_ones_and_zeros_are_zeros(
+    policies: dict[str, CompressedPolicy], files: dict[str, bytes], kind: str
+) -> None:
+    trained = [array.T for array in policies[kind].network.get_weights() if array.ndim == 2]
+    for stored, expected in zip(kernels(files[kind]), trained, strict=True):
+        assert stored.values.dtype == np.int8
+        scale = np.abs(expected).max() / 127  # one for the whole kernel
+        assert np.abs(stored.values - expected / scale).max() < 0.51
+        assert (stored.values[expected == 0] == 0).all()
+        np.testing.assert_array_equal(stored.values[np.abs(expected) > 0.51 * scale] != 0, True)
+    if kind == "pruned":
+        zeros = [1 - stored.nonzero_weights / stored.weights for stored in kernels(files[kind])]
+        assert all(share >= asked - 0.005 for share, asked in zip(zeros, (0.3, 0.8, 0.3), strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_device_part_joins_both_scalings(policies: dict[str, CompressedPolicy], files: dict[str, bytes], kind: str) -> None:
+    policy = policies[kind]
+    device = read_device_manifest(files[kind])
+    assert device is not None
+    assert (device["recipe"], device["output"]["meaning"]) == (kind, policy.meaning)
+    assert device["environment"]["id"] == "CartPole-v1"
+    scale, offset = (np.array(device["input"][key], np.float32) for key in ("scale", "offset"))
+    observations = cartpole_like(2_000, 5)
+    if kind == "float32":
+        assert (scale.tolist(), offset.tolist()) == ([1.0] * 4, [0.0] * 4)
+        return
+    q = np.rint(np.clip(observations * scale + offset, -128, 127))
+    source = io_quantization(files[kind]).input
+    two_steps = np.rint(policy.scaling(observations).astype(np.float64) / source.scale + source.zero_point).clip(-128, 127)
+    assert np.abs(q - two_steps).max() <= 1
+    assert (q == two_steps).mean() > 0.999
+    if kind != "ptq":
+        assert min(len(np.unique(feature)) for feature in q.T) > 150  # each feature has the levels to itself
+
+
+def test_the_input_of_a_trained_file_is_the_clamped_range(files: dict[str, bytes]) -> None:
+    for kind in ("qat", "pruned"):
+        source = io_quantization(files[kind]).input
+        assert source.scale == pytest.approx(2 / 255, rel=1e-6)
+        assert source.zero_point in (-1, 0)
+
+
+def test_the_manifest_is_minified_json_inside_the_file(files: dict[str, bytes]) -> None:
+    for content in files.values():
+        device = read_device_manifest(content)
+        text = json.dumps({k: v for k, v in (device or {}).items() if k != "digest"}, separators=(",", ":")).encode()
+        assert text in content
