@@ -1,6 +1,6 @@
 # The two commands of the README are `make demo` and `make test`. Everything makes .venv by itself, once.
 
-PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PEERS := .venv/.installed-peers
@@ -49,9 +49,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# From PyPI, PyTorch for Linux comes with CUDA, several GB. Its makers' CPU index has a smaller one: point pip at it first.
+# With its dependencies, because PyPI's PyTorch for Linux brings CUDA along, several GB, and does not load without. Its makers'
+# own index has a CPU build: where pip is pointed at that, nothing else is needed.
 $(PEERS): requirements-peers.lock $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements-peers.lock
+	$(BIN)/python -m pip install --quiet -r requirements-peers.lock -c requirements.lock
 	@touch $@
 
 # Editors and the type checker see the mapped packages under their real names.

@@ -165,7 +165,7 @@ class DQN:
         self.gradient_steps += losses.size
         weights = self.network.get_weights()
         self._actor.refresh(weights)
-        # As in a plain mean while there is little to average, so that the initial weights are soon forgotten.
+        # A shorter memory while there is little to remember, so that the initial weights are soon forgotten.
         self._learned += 1
         keep = np.float32(min(self._averaging, self._learned / (self._learned + 5)))
         self._average = [keep * old + (1 - keep) * new for old, new in zip(self._average, weights, strict=True)]

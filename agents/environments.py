@@ -75,12 +75,11 @@ def check_transition(env_id: str, step: int, observation: NDArray[Any], reward: 
         raise BadTransitionError(f"{env_id} gave a bad reward at step {step}: expected a finite number. Got {reward}.")
 
 
-def make_environment(env_id: str, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+def make_environment(env_id: str) -> gymnasium.Env[Any, Any]:
     """Makes an environment EdgeDQN can learn: one vector in, one of n actions out.
 
     Args:
       env_id: a registered gymnasium id, or `module:Id`, which imports `module` first.
-      render_mode: passed to gymnasium.
     Raises:
       InputError: the id is unknown (the nearest names are given), its module cannot be imported, or a space is not one
         this version handles.
@@ -89,15 +88,14 @@ def make_environment(env_id: str, render_mode: str | None = None) -> gymnasium.E
     if colon:
         try:
             importlib.import_module(module)
-        except (ImportError, TypeError, ValueError) as error:  # the last two: a relative or an empty name
+        except (ImportError, SyntaxError, TypeError, ValueError) as error:  # the last two: a relative or an empty name
             raise InputError(f"The module of {env_id!r} cannot be imported: {error}. Expected module:Id.") from error
     if name not in gymnasium.registry:
         raise InputError(_unknown(env_id, name))
     try:
         # gymnasium's pygame imports greet on stdout, which --json keeps for itself.
         with contextlib.redirect_stdout(io.StringIO()):
-            # An environment that never draws need not know the word.
-            env = gymnasium.make(env_id) if render_mode is None else gymnasium.make(env_id, render_mode=render_mode)
+            env = gymnasium.make(env_id)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         raise InputError(f"{env_id} needs a package that is not installed: {error}") from error
     try:
@@ -117,6 +115,8 @@ def spec_of(env: gymnasium.Env[Any, Any], env_id: str) -> EnvironmentSpec:
     actions, observations = env.action_space, env.observation_space
     if not isinstance(actions, gymnasium.spaces.Discrete):
         raise InputError(f"{env_id} has an action space DQN cannot rank: expected Discrete(n). Got {_short(actions)}.")
+    if actions.n < 2:
+        raise InputError(f"{env_id} leaves nothing to decide: expected two actions or more. Got {actions.n}.")
     if actions.start != 0:
         raise InputError(f"{env_id} numbers its actions from {actions.start}: expected from 0. Wrap the environment.")
     if not isinstance(observations, gymnasium.spaces.Box):

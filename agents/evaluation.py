@@ -1,6 +1,5 @@
 """Play any policy on a list of reset seeds, and say what it scores."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -54,16 +53,13 @@ class Evaluation:
         return bootstrap_interval(self.returns)
 
 
-def evaluate(
-    policy: Policy, env: gymnasium.Env[Any, Any], seeds: Iterable[int], max_episode_steps: int | None = None
-) -> Evaluation:
+def evaluate(policy: Policy, env: gymnasium.Env[Any, Any], seeds: Iterable[int]) -> Evaluation:
     """Plays one episode per reset seed.
 
     Args:
       policy: asked once per step. Its `reset()`, where it has one, is called before each episode.
       env: reset with each seed in turn; left open.
       seeds: [N], N >= 1, each a gymnasium reset seed. May be a progress bar over them.
-      max_episode_steps: cut episodes here as well; None leaves it to the environment.
     Returns:
       The returns in the order of the seeds. The same seeds give the same returns.
     Raises:
@@ -72,18 +68,18 @@ def evaluate(
     """
     name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
     reset_policy = getattr(policy, "reset", None)
-    limit = math.inf if max_episode_steps is None else max_episode_steps
     returns, played, env_steps = [], [], 0
     for seed in seeds:
+        episode = f"{name}, in the episode of reset seed {seed},"
         observation, _ = env.reset(seed=seed)
-        check_transition(name, env_steps, observation, 0.0)
+        check_transition(episode, 0, observation, 0.0)
         if reset_policy is not None:
             reset_policy()
         total, length, over = 0.0, 0, False
-        while not over and length < limit:
+        while not over:
             observation, reward, terminated, truncated, _ = env.step(policy(observation))
             length += 1
-            check_transition(name, env_steps + length, observation, float(reward))
+            check_transition(episode, length, observation, float(reward))
             total += float(reward)
             over = terminated or truncated
         returns.append(total)

@@ -76,7 +76,7 @@ class TrainingConfig:
 
 PRESETS = {
     # The values of RL Baselines3 Zoo, with Double DQN, 3-step returns and averaged weights: without the last two, some seeds
-    # never hold 500 (docs/training.md).
+    # never hold 500 (docs/decisions.md).
     "CartPole-v1": TrainingConfig(
         steps=50_000,
         learning_rate=2.3e-3,

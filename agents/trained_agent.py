@@ -41,6 +41,7 @@ class TrainedAgent:
     def save(self, folder: Path) -> None:
         """Writes `weights.npz`, `observations.npz` and, last, `agent.json`; each complete or absent."""
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "agent.json").unlink(missing_ok=True)  # or an old one would vouch for weights that are not its own
         save_arrays(folder / "weights.npz", self.network.get_weights())
         save_arrays(folder / "observations.npz", [self.observations])
         description = {

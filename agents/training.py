@@ -124,10 +124,13 @@ class CheckpointSelection:
     def best(self) -> Checkpoint:
         """Plays the finalists again, ten times as long, and returns the best of them."""
         episodes = 10 * self.episodes
-        final = [c._replace(mean_return=self._score(NumpyMlp(c.weights), episodes)) for c in self.kept]
+        finalists = tqdm(self.kept, desc="choose a checkpoint", disable=None, leave=False)
+        final = [c._replace(mean_return=self._score(NumpyMlp(c.weights), episodes)) for c in finalists]
         top = max(c.mean_return for c in final)
         alike = [c for c in final if c.mean_return >= top - 0.002 * abs(top)]
-        robust = [self._score(self._distracted(c), episodes) for c in alike]
+        if len(alike) == 1:
+            return alike[0]
+        robust = [self._score(self._distracted(c), episodes) for c in tqdm(alike, desc="try them", disable=None, leave=False)]
         return max(zip(robust, alike, strict=True), key=lambda pair: (pair[0], pair[1].env_steps))[1]
 
     def _distracted(self, checkpoint: Checkpoint) -> Policy:

@@ -23,7 +23,7 @@ BlockFactory = Callable[[], Block]
 
 RESAMPLES = 10_000
 _T = TypeVar("_T")
-# What a file can do wrong while it is loaded, invoked or played. Anything else is a fault of ours and is not caught.
+# What a file can do wrong while it is loaded, invoked or played. Anything else is a fault of ours for sure.
 FILE_FAULTS = (ValueError, RuntimeError, OSError)
 
 

@@ -21,7 +21,8 @@ def describe_machine(threads: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "architecture": platform.machine(),
         "governor": _read(GOVERNOR),
-        "os": f"{platform.system()} {platform.release()}",
+        # The kernel's version, without what a distributor or a cloud appends to name its own builds.
+        "os": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "python": platform.python_version(),
         "numpy": _version("numpy"),
         "gymnasium": _version("gymnasium"),

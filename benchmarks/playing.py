@@ -112,7 +112,10 @@ class Players:
                 yield future.result()
         except BrokenProcessPool as error:
             self._end_processes()  # the next file gets new ones
-            raise RuntimeError("A process that played it died. With workers=1 it is played in this process.") from error
+            raise RuntimeError(
+                "A process that played it died. A script must do its work under `if __name__ == '__main__':`, because each "
+                "process imports it; or play with workers=1."
+            ) from error
         finally:
             for future in futures:
                 future.cancel()

@@ -51,6 +51,7 @@ class CompressedPolicy:
     def save(self, folder: Path) -> None:
         """Writes `weights.npz`, `observations.npz` and, last, `policy.json`; each complete or absent."""
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "policy.json").unlink(missing_ok=True)  # or an old one would vouch for weights that are not its own
         save_arrays(folder / "weights.npz", self.network.get_weights())
         save_arrays(folder / "observations.npz", [self.observations])
         description = {

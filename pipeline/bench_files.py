@@ -1,23 +1,17 @@
 """Compare policy files that are in no run: on a board, from a colleague, from two runs. Needs no TensorFlow."""
 
-import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.environments import make_environment
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.noninferiority import Gate
-from edgedqn.agents.observations import gather_observations
 from edgedqn.benchmarks.comparison import compare
 from edgedqn.benchmarks.latency import LatencyConfig
-from edgedqn.benchmarks.playing import Play
 from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.pipeline.proving import prove_observations, prove_play
 from edgedqn.pipeline.seeds import SeedStreams
-
-STATES = 2_000
 
 
 def bench_files(
@@ -50,18 +44,8 @@ def bench_files(
     observations, plan = None, None
     if play:
         try:
-            env = make_environment(env_id)
+            observations = prove_observations(paths[names.index(baseline)], env_id, streams)
+            plan = prove_play(env_id, streams, Gate())
         except InputError as error:
             print(f"Not played: {error}", file=sys.stderr)
-        else:
-            observations = gather_observations(policies[baseline], env, streams.reset_seeds("calibrate"), STATES)
-            env.close()
-            gate = Gate()
-            plan = Play(
-                partial(make_environment, env_id),
-                streams.first_reset_seeds("prove", gate.looks[-1]),
-                gate,
-                random_seed=int(streams.rng("prove", "random policy").integers(2**31)),
-                workers=os.cpu_count() or 1,
-            )
     return compare(paths, baseline, LatencyConfig(threads=threads), streams.rng("bench"), observations, plan)

@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +12,7 @@ DONE, FAULT, BAD_INPUT, NOT_PASSED, INTERRUPTED = 0, 1, 2, 3, 130
 
 def console() -> NoReturn:
     """The entry point `edgedqn`."""
-    # One thread each, decided before NumPy loads: the same seed then gives the same weights, and small products run faster.
-    for library in ("OPENBLAS", "MKL", "OMP"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it: module:Id may lie where the user stands
     from edgedqn.pipeline.native import quiet
 
     with quiet():
@@ -35,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = getattr(commands, arguments.command)(arguments)
         return code
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on where this one stopped.", file=sys.stderr)
+        print("Interrupted. Finished stages are kept; without --force the same command goes on with the next.", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         from edgedqn.agents.errors import InputError
@@ -48,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="edgedqn",
         description="Train a DQN agent, make it a small int8 .tflite, and prove on that file what it kept and what it gained.",
         epilog="Exit codes: 0 done, 1 a fault of EdgeDQN, 2 bad input, 3 done but no requested recipe passed its gate.",
@@ -81,10 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--baseline", metavar="NAME", help="file stem the others are compared with (default: float32, else the first)"
     )
-    bench.add_argument(
-        "--seed", type=_natural, default=0, metavar="N", help="of reset seeds and timing order, for files (default: 0)"
-    )
-    bench.add_argument("--threads", type=_positive, default=1, metavar="N", help="of the interpreter, for files (default: 1)")
+    bench.add_argument("--seed", type=_natural, metavar="N", help="of reset seeds and timing order, for files (default: 0)")
+    bench.add_argument("--threads", type=_positive, metavar="N", help="of the interpreter, for files (default: 1)")
     bench.add_argument("--no-play", action="store_true", help="time and weigh files only, without playing their environment")
     _force(bench)
 
@@ -154,6 +149,20 @@ def _whole(text: str, least: int) -> int:
     if value < least:
         raise argparse.ArgumentTypeError(f"expected a whole number of {least} or more, got {text!r}")
     return value
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, where argparse prints the usage first; an unknown option is told the known ones."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"edgedqn: {message}\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            known = sorted(option for option in self._option_string_actions if option.startswith("--"))
+            self.error(f"unexpected argument {unknown[0]!r}: expected one of {', '.join(known)}")
+        return parsed, unknown
 
 
 class _ShowVersion(argparse.Action):

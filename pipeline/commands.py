@@ -1,6 +1,7 @@
 """What each command does; `cli` has parsed and checked the arguments. Prints results on stdout, all else on stderr."""
 
 import json
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ SCHEMA = 1
 def run(arguments: Namespace) -> int:
     """The main job."""
     job = Job.create(arguments.env_id, arguments.out, arguments.seed, arguments.recipes, arguments.steps)
-    with job.folder.locked():
+    with job.locked():
         job.do(KINDS, arguments.force)
     result = job.result()
     best = result.best["name"] if result.best else None
@@ -61,15 +62,19 @@ def bench(arguments: Namespace) -> int:
     if folders and len(arguments.paths) > 1:
         raise InputError(f"Expected one run folder, or .tflite files. Got {', '.join(map(str, arguments.paths))}.")
     if folders:
+        given = [f"--{name}" for name in ("baseline", "seed", "threads") if getattr(arguments, name) is not None]
+        if given or arguments.no_play:
+            raise InputError(f"A run knows how it is measured: expected no {', '.join(given or ['--no-play'])} beside it.")
         job = Job.open(folders[0])
-        with job.folder.locked():
+        with job.locked():
             job.do(("bench",), arguments.force)
         result = job.result()
         _print_benchmark(result.benchmark, arguments.json)
         return _verdict(result, arguments.json)
     from edgedqn.pipeline.bench_files import bench_files
 
-    benchmark = bench_files(arguments.paths, arguments.baseline, arguments.seed, arguments.threads, play=not arguments.no_play)
+    seed, threads = arguments.seed or 0, arguments.threads or 1
+    benchmark = bench_files(arguments.paths, arguments.baseline, seed, threads, play=not arguments.no_play)
     _print_benchmark(benchmark, arguments.json)
     return DONE
 
@@ -102,7 +107,7 @@ def doctor(arguments: Namespace) -> int:
 
 
 def _stage(job: Job, arguments: Namespace) -> int:
-    with job.folder.locked():
+    with job.locked():
         job.do((arguments.command,), arguments.force)
     if arguments.json:
         stages = [s for s in job.folder.description["stages"] if s["name"].partition("/")[0] == arguments.command]
@@ -115,7 +120,7 @@ def _stage(job: Job, arguments: Namespace) -> int:
 def _verdict(result: RunResult, as_json: bool) -> int:
     if result.best is None:
         if not as_json:
-            print("No requested recipe passed its gate, so there is no device bundle. All files are kept.")
+            print("No requested recipe, controls aside, passed its gate, so there is no device bundle. All files are kept.")
         return NOT_PASSED
     if not as_json:
         print(f"Deploy: {result.folder / 'device'} ({result.best['name']}, {result.best['size_bytes'] / 1000:.1f} KB)")
@@ -131,7 +136,11 @@ def _load_policy(path: Path) -> tuple[Policy, str]:
         policy = EdgePolicy.load(path)
         return policy, policy.device["environment"]["id"]
     if (path / "run.json").exists():
-        path = RunFolder.open(path).agent
+        folder = RunFolder.open(path)
+        path = folder.agent
+        if not folder.is_done("train"):
+            path = folder.best_checkpoint
+            print(f"The training is not done: this is its best checkpoint so far, {path}.", file=sys.stderr)
     if not (path / "agent.json").exists():
         raise InputError(f"No policy in {path}: expected a .tflite, an agent folder, or a run folder with a trained agent.")
     from edgedqn.pipeline.native import load_tensorflow

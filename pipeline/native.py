@@ -39,7 +39,7 @@ def quiet() -> Iterator[None]:
 
 
 def load_tensorflow(threads: int = 1) -> None:
-    """Imports TensorFlow with so many threads. One thread is what makes the same seed give the same weights.
+    """Imports TensorFlow and gives it and NumPy so many threads. One thread is what makes the same seed give the same weights.
 
     Raises:
       InputError: it is not installed, or already runs with another number of threads.
@@ -49,8 +49,10 @@ def load_tensorflow(threads: int = 1) -> None:
         import tensorflow as tf
         import tensorflow_model_optimization  # noqa: F401
         import tf_keras  # noqa: F401
+        import threadpoolctl
     except ImportError as error:
         raise InputError(f"This needs the extra `train`: pip install 'edgedqn[train]'. Got: {error}.") from error
+    threadpoolctl.threadpool_limits(threads)  # NumPy's share
     # It warns that each fine-tuning compiles anew, which is meant.
     tf.get_logger().setLevel("ERROR")
     threading = tf.config.threading

@@ -1,6 +1,7 @@
 """The main job: from an environment's name to a proven policy file. The command line and scripts call the same function."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -58,7 +59,7 @@ def run(
     """
     with quiet():
         job = Job.create(env_id, out, seed, recipes, steps, training, latency)
-        with job.folder.locked():
+        with job.locked():
             job.do(KINDS, force)
         return job.result()
 
@@ -81,13 +82,16 @@ class PlannedStage:
 class Job:
     """A run folder and the stages that fill it."""
 
-    def __init__(self, folder: RunFolder):
-        """Takes a folder as it is; see `create` and `open`. Imports TensorFlow."""
+    def __init__(self, folder: RunFolder, recipes: Sequence[str] | None = None):
+        """Takes a folder as it is, and recipes to put in place of its own; see `create` and `open`. Imports TensorFlow."""
         load_tensorflow()
         from edgedqn.pipeline.config import RunConfig
 
         self.folder = folder
         self.config = RunConfig.from_json(folder.description["config"])
+        if recipes:
+            self.config = replace(self.config, recipes=tuple(recipes))
+        self._recipes = recipes
 
     @classmethod
     def create(
@@ -113,19 +117,22 @@ class Job:
 
         config = RunConfig(training, tuple(recipes or DEFAULT_RECIPES), latency=latency or LatencyConfig())
         path = Path(out) if out is not None else Path("runs") / f"{env_id.replace(':', '-').replace('/', '-')}-seed{seed}"
-        folder = RunFolder.create(path, env_id, seed, config.to_json())
-        if folder.description["config"]["recipes"] != list(config.recipes):
-            folder.set_recipes(config.recipes)
-        return cls(folder)
+        return cls(RunFolder.create(path, env_id, seed, config.to_json()), recipes)
 
     @classmethod
     def open(cls, path: Path, recipes: Sequence[str] | None = None) -> "Job":
         """An existing run, with other recipes where they are given."""
-        job = cls(RunFolder.open(path))
-        if recipes:
-            job.config = replace(job.config, recipes=tuple(recipes))
-            job.folder.set_recipes(job.config.recipes)
-        return job
+        return cls(RunFolder.open(path), recipes)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else works in the folder meanwhile. What was read of it before the lock is read again."""
+        with self.folder.locked():
+            self.folder.refresh()
+            if self._recipes:
+                self.folder.set_recipes(self._recipes)
+            self.config = replace(self.config, recipes=tuple(self.folder.description["config"]["recipes"]))
+            yield
 
     def do(self, kinds: Sequence[str], force: bool = False) -> None:
         """Does the stages of these kinds that are not done yet, or all of them by force. The caller holds the lock.
@@ -186,10 +193,13 @@ class Job:
             return None
         return best_passing(benchmark["rows"])
 
-    def _command(self) -> str:
-        description, config = self.folder.description, self.config
-        parts = ["edgedqn run", description["env_id"], f"--seed {description['seed']}", f"--steps {config.training.steps}"]
-        return " ".join([*parts, "--recipes", *config.recipes])
+    def _command(self) -> str | None:
+        """What makes this run again on the command line, if that can."""
+        env_id, seed, config = self.folder.description["env_id"], self.folder.description["seed"], self.config
+        if config.training != replace(preset(env_id), steps=config.training.steps) or config.latency != LatencyConfig():
+            return None
+        recipes = " ".join(config.recipes)
+        return f"edgedqn run {env_id} --seed {seed} --steps {config.training.steps} --recipes {recipes}"
 
 
 def _dependents(plan: Mapping[str, PlannedStage], name: str) -> set[str]:

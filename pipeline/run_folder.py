@@ -74,6 +74,11 @@ class RunFolder:
         """The float agent."""
         return self.path / "agent"
 
+    @property
+    def best_checkpoint(self) -> Path:
+        """The best float agent seen so far, while training still runs or after it stopped."""
+        return self.agent / "checkpoints" / "best"
+
     def compressed(self, recipe: str) -> Path:
         """A compressed policy, as the exporter takes it."""
         return self.path / "compressed" / recipe
@@ -125,8 +130,15 @@ class RunFolder:
 
     def set_recipes(self, recipes: Sequence[str]) -> None:
         """Other recipes for the same agent: what is measured and reported changes with them, the rest stays done."""
-        self.description["config"]["recipes"] = list(recipes)
-        self.forget({"bench", "report"})
+        if self.description["config"]["recipes"] != list(recipes):
+            self.description["config"]["recipes"] = list(recipes)
+            self.forget({"bench", "report"})
+            self.save()
+
+    def refresh(self) -> None:
+        """Reads `run.json` again, where there is one: somebody else may have gone on since."""
+        if (self.path / "run.json").exists():
+            self.description = read_json(self.path / "run.json", SCHEMA)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

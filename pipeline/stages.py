@@ -2,14 +2,17 @@
 
 import csv
 import io
-import os
+import shutil
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tf_keras
 
-from edgedqn.agents.atomic_files import load_arrays, read_json, write_bytes, write_json, write_text
+from edgedqn.agents.atomic_files import read_json, write_bytes, write_json, write_text
 from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.environments import make_environment, spec_of
 from edgedqn.agents.noninferiority import GateResult
@@ -20,14 +23,15 @@ from edgedqn.agents.training import Checkpoint, CheckpointSelection, TrainingRep
 from edgedqn.agents.training import train as train_agent
 from edgedqn.benchmarks.comparison import SCHEMA as BENCHMARK_SCHEMA
 from edgedqn.benchmarks.comparison import compare
-from edgedqn.benchmarks.playing import Play
 from edgedqn.benchmarks.report import render_report
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipes import FLOAT32, RECIPES
 from edgedqn.compression.recipes import compress as compress_agent
+from edgedqn.export.edge_policy import PolicyFileError
 from edgedqn.export.manifest import PolicyManifest, read_manifest, write_sidecar
 from edgedqn.export.tflite import to_tflite
 from edgedqn.pipeline.config import RunConfig
+from edgedqn.pipeline.proving import prove_observations, prove_play
 from edgedqn.pipeline.run_folder import RunFolder, versions
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -45,11 +49,14 @@ def train(run: RunFolder) -> None:
     env, selection_env = make_environment(env_id), make_environment(env_id)
     spec = spec_of(env, env_id)
     agent = build_dqn(spec, training, streams.rng("train"))
+    kept = tf_keras.models.clone_model(agent.network)
+    shutil.rmtree(run.agent, ignore_errors=True)  # what is there would be taken for the result of this training
 
     def keep(checkpoint: Checkpoint) -> None:
+        kept.set_weights(checkpoint.weights)
         statistics = {"env_steps": checkpoint.env_steps, "mean_return": checkpoint.mean_return}
         nothing_yet = np.zeros((0, *spec.observation_shape), np.float32)
-        TrainedAgent(agent.network, spec, nothing_yet, statistics).save(run.agent / "checkpoints" / "best")
+        TrainedAgent(kept, spec, nothing_yet, statistics).save(run.best_checkpoint)
 
     selection = CheckpointSelection(
         selection_env,
@@ -121,38 +128,38 @@ def bench(run: RunFolder, recipes: tuple[str, ...]) -> dict[str, Any]:
     """Measures all files: `benchmark.json`, and the evidence beside each file. Returns the object of `benchmark.json`."""
     env_id, config, streams = _of(run)
     files = [run.model(name) for name in (FLOAT32.name, *recipes)]
+    for path in files:
+        with suppress(PolicyFileError):  # a damaged file becomes a failed row
+            _record(path)  # what an earlier measurement found must not outlive it
     gates: dict[str, GateResult] = {}
-    (observations,) = load_arrays(run.agent / "observations.npz")
-    play = Play(
-        partial(make_environment, env_id),
-        streams.first_reset_seeds("prove", config.gate.looks[-1]),
-        config.gate,
-        random_seed=int(streams.rng("prove", "random policy").integers(2**31)),
-        workers=os.cpu_count() or 1,
-    )
     benchmark = compare(
         files,
         FLOAT32.name,
         config.latency,
         streams.rng("bench"),
-        observations,
-        play,
+        prove_observations(files[0], env_id, streams),
+        prove_play(env_id, streams, config.gate),
         relative_to=run.path,
         on_gate=gates.__setitem__,
     )
     for path, row in zip(files, benchmark["rows"], strict=True):
         if row["status"] == "ok":
-            manifest = read_manifest(path)
             gate = gates.get(path.stem)
-            evidence = {**manifest.evidence, "benchmark": row, "gate": asdict(gate) if gate else None}
-            write_sidecar(path, PolicyManifest(manifest.device, evidence))
+            _record(path, benchmark=row, gate=asdict(gate) if gate else None)
     write_json(run.benchmark, benchmark)
     return benchmark
 
 
-def report(run: RunFolder, command: str) -> None:
-    """Writes `report.html` from `benchmark.json`; `command` is what makes the run again."""
-    write_text(run.report, render_report(read_benchmark(run), run.description, command, _margin(run)))
+def _record(path: Path, **findings: Any) -> None:
+    manifest = read_manifest(path)
+    evidence = {key: value for key, value in manifest.evidence.items() if key not in ("benchmark", "gate")}
+    write_sidecar(path, PolicyManifest(manifest.device, {**evidence, **findings}))
+
+
+def report(run: RunFolder, command: str | None) -> None:
+    """Writes `report.html` from `benchmark.json`; `command` is what makes the run again, if a command can."""
+    benchmark = read_benchmark(run)
+    write_text(run.report, render_report(benchmark, run.description, command, _margin(run, benchmark)))
 
 
 def read_benchmark(run: RunFolder) -> dict[str, Any]:
@@ -164,12 +171,13 @@ def read_benchmark(run: RunFolder) -> dict[str, Any]:
     return read_json(run.benchmark, BENCHMARK_SCHEMA)
 
 
-def _margin(run: RunFolder) -> float | None:
-    """The gate's margin in reward units, from the evidence of the files it was applied to."""
-    for path in sorted((run.path / "models").glob("*.tflite")):
-        gate = read_manifest(path).evidence.get("gate")
-        if gate:
-            return float(gate["margin"])
+def _margin(run: RunFolder, benchmark: dict[str, Any]) -> float | None:
+    """The gate's margin in reward units, from the evidence of a file it was applied to."""
+    for row in benchmark["rows"]:
+        if row["status"] == "ok":
+            gate = read_manifest(run.path / row["file"]).evidence.get("gate")
+            if gate:
+                return float(gate["margin"])
     return None
 
 

@@ -30,6 +30,7 @@ ZOO_CARTPOLE = TrainingConfig(
     exploration_final=0.04,
     max_gradient_norm=10.0,
     double=False,
+    n_step=1,
 )
 UNUSED = ("evaluation_interval", "evaluation_episodes", "finalists")  # nothing is evaluated here, on either side
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from edgedqn.benchmarks.rows import ROW_KEYS
 from edgedqn.pipeline.run import RunResult
 from edgedqn.pipeline.run_folder import RunFolder
+from edgedqn.pipeline.seeds import SeedStreams
 
 
 class CommandLine(Protocol):
@@ -130,11 +132,16 @@ def test_a_nan_stops_the_training_with_the_step_and_keeps_the_best_checkpoint(
     )
     assert answer.returncode == 2
     what = "observation" if name == "BadObservation" else "reward"
-    assert f"{name}-v0 gave a bad {what} at step 1" in answer.stderr.splitlines()[-1]
+    assert re.match(rf"edgedqn: .*{name}-v0.* gave a bad {what} at step \d+: expected", answer.stderr.splitlines()[-1])
     assert RunFolder.open(tmp_path / "run").description["stages"] == [
         {"name": "train", "status": "failed", "seconds": pytest.approx(0, abs=300)}
     ]
-    assert (tmp_path / "run" / "agent" / "checkpoints" / "best" / "agent.json").exists()
+    # What was kept is what was scored: the same episodes give the same return.
+    kept = json.loads((tmp_path / "run" / "agent" / "checkpoints" / "best" / "agent.json").read_text())["statistics"]
+    first = str(SeedStreams(0).first_reset_seed("select"))
+    played = edgedqn("evaluate", "run", "--episodes", "2", "--seed", first, "--json")
+    assert "best checkpoint so far" in played.stderr
+    assert json.loads(played.stdout)["mean"] == kept["mean_return"]
     assert not (tmp_path / "run" / "agent" / "agent.json").exists()
 
 
@@ -247,7 +254,7 @@ def test_nothing_that_passes_exits_with_3_and_makes_no_bundle(edgedqn: CommandLi
     # A policy that never learned is no better than a random one, so there is no margin to lose.
     answer = edgedqn("run", "CartPole-v1", "--steps", "1", "--recipes", "ptq-int8", "--out", "run")
     assert answer.returncode == 3, answer.stderr
-    assert "No requested recipe passed its gate" in answer.stdout
+    assert "No requested recipe, controls aside, passed its gate" in answer.stdout
     assert not (tmp_path / "run" / "device").exists()
     assert (tmp_path / "run" / "models" / "ptq-int8.tflite").exists()
 
@@ -262,7 +269,7 @@ def test_interrupted_and_called_again_it_goes_on(tmp_path: Path) -> None:
         running.send_signal(signal.SIGINT)
         _, stderr = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert stderr == "Interrupted. The same command goes on where this one stopped.\n"
+    assert stderr == "Interrupted. Finished stages are kept; without --force the same command goes on with the next.\n"
     assert RunFolder.open(tmp_path / "run").description["stages"][0]["status"] == "failed"
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
     assert finished.stdout == "train done: run\n"

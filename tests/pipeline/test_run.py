@@ -79,6 +79,33 @@ def test_what_is_done_is_not_done_again_and_force_does_it_again(tiny_run: RunRes
     assert changed == {"report.html", "run.json"}
 
 
+def test_recipes_stay_what_they_were_until_others_are_asked_for(tiny_run: RunResult, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_run.folder, folder)
+
+    def recipes(job: Job) -> list[str]:
+        with job.locked():
+            pass
+        return list(json.loads((folder / "run.json").read_text())["config"]["recipes"])
+
+    asked = Job.open(folder, ["prune-qat-int8"])
+    assert recipes(asked) == list(asked.config.recipes) == ["prune-qat-int8"]
+    assert not asked.folder.is_done("bench")
+    later = Job.open(folder)
+    assert recipes(later) == list(later.config.recipes) == ["prune-qat-int8"]
+
+
+def test_what_another_process_finished_meanwhile_is_not_forgotten(tiny_run: RunResult, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_run.folder, folder)
+    description = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**description, "stages": []}))
+    job = Job.open(folder)
+    (folder / "run.json").write_text(json.dumps(description))
+    with job.locked():
+        assert job.folder.is_done("report")
+
+
 def test_redoing_a_stage_undoes_what_was_built_on_it(tiny_run: RunResult, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(tiny_run.folder, folder)
