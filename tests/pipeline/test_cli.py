@@ -41,7 +41,7 @@ def test_help_and_version_import_neither_numpy_nor_tensorflow() -> None:
         (["bench", "x.tflite", "--threads", "two"], "--threads: expected a whole number of 1 or more, got 'two'"),
         (
             ["run", "CartPole-v1", "--stepz", "5"],
-            "unexpected argument '--stepz': expected one of --force, --help, --json, --out, --recipes, --seed, --steps",
+            "unexpected argument '--stepz': expected one of --force, --help, --json, --out",
         ),
         (["rum"], "invalid choice: 'rum' (choose from"),
         ([], "the following arguments are required: COMMAND"),
