@@ -47,7 +47,6 @@ def load_tensorflow(threads: int = 1) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         import tensorflow as tf
-        import tensorflow_model_optimization  # noqa: F401
         import tf_keras  # noqa: F401
         import threadpoolctl
     except ImportError as error:

@@ -72,8 +72,7 @@ def test_nothing_imports_the_peers() -> None:
 @CHECKOUT
 def test_tfmot_is_imported_in_one_module() -> None:
     users = [path for path in modules() if "import tensorflow_model_optimization" in path.read_text()]
-    # `pipeline/native.py` only asks whether it is there.
-    assert [path.relative_to(ROOT).as_posix() for path in users] == ["compression/tfmot.py", "pipeline/native.py"]
+    assert [path.relative_to(ROOT).as_posix() for path in users] == ["compression/tfmot.py"]
 
 
 @CHECKOUT

@@ -260,7 +260,9 @@ def test_nothing_that_passes_exits_with_3_and_makes_no_bundle(edgedqn: CommandLi
 
 
 def test_interrupted_and_called_again_it_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from edgedqn.pipeline.cli import console; console()"]
+    # A shell starts background jobs with SIGINT ignored, and they pass that on; this one is to hear it.
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{hear}; from edgedqn.pipeline.cli import console; console()"]
     command += ["train", "CartPole-v1", "--steps", "4000", "--out", "run"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
         deadline = time.monotonic() + 120
