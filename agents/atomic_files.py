@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -72,14 +72,28 @@ def read_json(path: Path, schema: int) -> dict[str, Any]:
     return value
 
 
-def save_arrays(path: Path, arrays: list[NDArray[Any]]) -> None:
-    """Writes arrays in order to an `.npz`, all of it or nothing."""
+def save_arrays(path: Path, arrays: Sequence[NDArray[Any]] | Mapping[str, NDArray[Any]]) -> None:
+    """Writes arrays, in order or by name, to an `.npz`, all of it or nothing."""
+    named = arrays if isinstance(arrays, Mapping) else {f"arr_{i}": array for i, array in enumerate(arrays)}
     with atomic_write(path) as file:
-        np.savez(file, *arrays)
+        np.savez(file, allow_pickle=False, **named)
 
 
 def load_arrays(path: Path) -> list[NDArray[Any]]:
-    """Reads what `save_arrays` wrote; never unpickles.
+    """Reads what `save_arrays` wrote in order; never unpickles.
+
+    Raises:
+      InputError: missing or damaged.
+    """
+    named = load_named_arrays(path)
+    try:
+        return [named[f"arr_{i}"] for i in range(len(named))]
+    except KeyError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def load_named_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Reads what `save_arrays` wrote by name; never unpickles.
 
     Raises:
       InputError: missing or damaged.
@@ -89,6 +103,6 @@ def load_arrays(path: Path) -> list[NDArray[Any]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if (damaged := archive.zip.testzip()) is not None:  # a header that asks for less than there is meets no checksum
                 raise ValueError(f"{damaged} is damaged")
-            return [archive[f"arr_{i}"] for i in range(len(archive.files))]
+            return {name: archive[name] for name in archive.files}
     except Exception as error:  # zipfile, zlib, struct and NumPy each have their own
         raise InputError(f"{path} cannot be read: {error}") from error

@@ -1,37 +1,36 @@
 """Deep Q-learning: acting, remembering, learning."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
+from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.environments import EnvironmentSpec
+from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.learner import FusedLearner
-from edgedqn.agents.losses import double_q_target, huber, q_learning_target, select
+from edgedqn.agents.losses import (
+    double_q_target,
+    half_square,
+    huber,
+    q_learning_target,
+    quantile_huber,
+    quantile_target,
+    select,
+)
 from edgedqn.agents.n_step import NStepTransitions
-from edgedqn.agents.networks import mlp
-from edgedqn.agents.numpy_network import NumpyMlp
+from edgedqn.agents.networks import find_torso, q_network
+from edgedqn.agents.numpy_network import Conv, NumpyNetwork
 from edgedqn.agents.presets import TrainingConfig
-from edgedqn.agents.replay import UniformReplay
+from edgedqn.agents.prioritized import Prioritized
+from edgedqn.agents.replay import Handle, Replay, Uniform
+from edgedqn.agents.schedules import LinearDecay
 
-
-@dataclass(frozen=True)
-class LinearDecay:
-    """Falls from `start` to `end` over the first `steps` steps, then stays."""
-
-    start: float
-    end: float
-    steps: int
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"A decay takes at least one step. Got steps={self.steps}.")
-
-    def __call__(self, step: int) -> float:
-        """The value at `step`, counted from 0."""
-        return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
+Weights = list[NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ class LearningSchedule:
       batch_size: transitions in a minibatch.
       target_update_interval: copy the online network to the target network after this many steps; it takes effect at the
         next time of learning, so every interval up to `train_freq` means the same.
+      target_update_rate: below 1, the target network instead moves this share of the way at each gradient step.
     """
 
     learning_starts: int
@@ -52,6 +52,7 @@ class LearningSchedule:
     gradient_steps: int
     batch_size: int
     target_update_interval: int
+    target_update_rate: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("train_freq", "gradient_steps", "batch_size", "target_update_interval"):
@@ -59,8 +60,47 @@ class LearningSchedule:
                 raise ValueError(f"Expected {name} of 1 or more. Got {name}={getattr(self, name)}.")
 
 
+@dataclass(frozen=True)
+class TemporalDifference:
+    """What is minimized: the options of the family that are a matter of the loss.
+
+    Attributes:
+      double: Double DQN's target: the online network chooses the action, the target network values it.
+      square: half the squared error in place of Huber's.
+    """
+
+    double: bool = True
+    square: bool = False
+
+    def __call__(
+        self, network: tf_keras.Model, target_network: tf_keras.Model, transitions: Sequence[tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss and the absolute temporal-difference error of each sample, both [B].
+
+        Args:
+          network: [B, ...] -> [B, A], or [B, A, N] to learn the quantiles of the return.
+          target_network: of the same shape.
+          transitions: the fields of `replay.Transitions`, [B, ...].
+        """
+        s_tm1, a_tm1, r_t, discount_t, s_t = transitions
+        s_tm1, s_t = tf.cast(s_tm1, tf.float32), tf.cast(s_t, tf.float32)
+        if len(network.output_shape) == 3:
+            quantiles_t = target_network(s_t)  # [B, A, N]
+            selector = network(s_t) if self.double else quantiles_t
+            targets = quantile_target(r_t, discount_t, quantiles_t, tf.reduce_mean(selector, axis=2))  # [B, N]
+            targets = tf.stop_gradient(targets)
+            quantiles = select(network(s_tm1), a_tm1)  # [B, N]
+            error = tf.reduce_mean(quantiles, axis=1) - tf.reduce_mean(targets, axis=1)  # [B]
+            return quantile_huber(quantiles, targets), tf.abs(error)
+        q_t = target_network(s_t)  # [B, A]
+        target = double_q_target(r_t, discount_t, q_t, network(s_t)) if self.double else q_learning_target(r_t, discount_t, q_t)
+        error = select(network(s_tm1), a_tm1) - tf.stop_gradient(target)  # [B]
+        return (half_square if self.square else huber)(error), tf.abs(error)
+
+
 class DQN:
-    """A deep Q-network agent; Double DQN, multi-step returns and averaged weights as options.
+    """A deep Q-network agent. Dueling heads and quantiles are the network's, priorities the replay's, Double DQN the loss's,
+    multi-step returns the transitions': each composes with all others.
 
     Differences from Mnih et al. (2015): Adam and gradient clipping as the optimizer is built; several gradient steps after
     several environment steps, as Stable-Baselines3 does it.
@@ -71,27 +111,32 @@ class DQN:
         network: tf_keras.Model,
         target_network: tf_keras.Model,
         optimizer: tf_keras.optimizers.Optimizer,
-        replay: UniformReplay,
+        replay: Replay,
         exploration: LinearDecay,
         schedule: LearningSchedule,
         rng: np.random.Generator,
-        n_step: NStepTransitions,
-        double: bool = False,
+        n_step: int = 1,
+        discount: float = 0.99,
+        loss: TemporalDifference = TemporalDifference(),
         averaging: float = 0.0,
     ):
         """Takes built objects; the target network starts as a copy of the network.
 
         Args:
-          network: [B, F] -> Q-values [B, A], from `networks.mlp`.
+          network: [B, *observation_shape] -> Q-values [B, A] or their quantiles [B, A, N]; a chain as `chain` reads it.
           target_network: of the same architecture.
           optimizer: for the network's weights.
           replay: where transitions go and minibatches come from.
           exploration: environment step -> the probability of a random action.
           schedule: when to learn.
           rng: for exploration.
-          n_step: joins steps to transitions, and discounts them.
-          double: Double DQN's target.
+          n_step: environment steps that a transition spans.
+          discount: per step, in [0, 1].
+          loss: what is minimized.
           averaging: the share of the running average of the weights that each time of learning keeps, in [0, 1).
+        Raises:
+          NotAChainError: the network cannot be read as a plain chain of layers.
+          InputError: it has weights that are not trainable.
         """
         self.network = network
         self.env_steps = 0
@@ -99,31 +144,53 @@ class DQN:
         self.last_loss = float("nan")
         self._learned = 0
         self._target_network = target_network
+        self._optimizer = optimizer
         self._replay = replay
         self._exploration = exploration
         self._schedule = schedule
         self._rng = rng
         self._n_step = n_step
-        self._n_actions = network.output_shape[-1]
-        self._actor = NumpyMlp(network.get_weights())
+        self._discount = discount
+        self._lanes: dict[int, tuple[NStepTransitions[Handle], Handle]] = {}
+        self._horizon = min(1 / (1 - discount), 1e5) if discount < 1 else 1e5
+        self._largest_reward = 0.0
+        self._first_error = 0.0
+        self._chain = ChainReader(network)
+        weights = network.get_weights()
+        if len(network.trainable_weights) < len(weights):
+            raise InputError("Every layer of a Q-network is learned. Got one that is not trainable.")
+        operators = self._chain(weights)
+        self._n_actions = self._chain.n_actions
+        self._actor = NumpyNetwork(operators, tuple(network.input_shape[1:]))
         self._averaging = averaging
-        self._average = network.get_weights()
-        self._copy_to_target()
+        self._average = weights
+        self._target_is_due = True
+        weighted = isinstance(replay.sampler, Prioritized)
 
-        def loss(s_tm1: tf.Tensor, a_tm1: tf.Tensor, r_t: tf.Tensor, discount_t: tf.Tensor, s_t: tf.Tensor) -> tf.Tensor:
-            q_t = target_network(s_t)  # [B, A]
-            target = double_q_target(r_t, discount_t, q_t, network(s_t)) if double else q_learning_target(r_t, discount_t, q_t)
-            q_a_tm1 = select(network(s_tm1), a_tm1)  # [B]
-            return tf.reduce_mean(huber(q_a_tm1 - tf.stop_gradient(target)))
+        def minibatch_loss(*minibatch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            losses, errors = loss(network, target_network, minibatch[:5])  # [B], [B]
+            return tf.reduce_mean(losses * minibatch[5] if weighted else losses), errors
 
-        self._learner = FusedLearner(loss, network.trainable_variables, optimizer)
+        self._learner = FusedLearner(
+            minibatch_loss,
+            network.trainable_variables,
+            optimizer,
+            target_network.trainable_variables,
+            schedule.target_update_rate,
+            jit_compile=not any(isinstance(operator, Conv) for operator in operators),
+        )
 
     @property
     def epsilon(self) -> float:
         """The probability that the next action is random."""
         return self._exploration(self.env_steps)
 
-    def averaged_weights(self) -> list[NDArray[np.float32]]:
+    @property
+    def learning_rate(self) -> float:
+        """Of the optimizer's last step."""
+        return float(self._optimizer.learning_rate)
+
+    def averaged_weights(self) -> Weights:
         """A copy of the running average of the network's weights: what is scored, kept and deployed.
 
         A DQN's last weights jump about; their average is a better policy, and one that survives small errors, which is what
@@ -133,22 +200,57 @@ class DQN:
         """
         return [weights.copy() for weights in self._average]
 
+    def policy(self, weights: Weights) -> NumpyNetwork:
+        """The greedy policy of weights of this network."""
+        return NumpyNetwork(self._chain(weights), tuple(self.network.input_shape[1:]))
+
     def act(self, observation: NDArray[np.generic]) -> int:
-        """Epsilon-greedy: [F] -> an action."""
+        """Epsilon-greedy: [*observation_shape] -> an action."""
         if self._rng.random() < self.epsilon:
             return int(self._rng.integers(self._n_actions))
         return self._actor(observation)
 
+    def act_in_all(self, observations: NDArray[np.generic]) -> NDArray[np.int64]:
+        """Epsilon-greedy: [L, *observation_shape] -> actions [L]."""
+        count = len(observations)
+        explore = self._rng.random(count) < self.epsilon  # [L]
+        random = self._rng.integers(self._n_actions, size=count)
+        return random if explore.all() else np.where(explore, random, self._actor.actions(observations))
+
     def observe(
-        self, s_tm1: NDArray[np.generic], a_tm1: int, r_t: float, terminated: bool, truncated: bool, s_t: NDArray[np.generic]
+        self,
+        s_tm1: NDArray[np.generic],
+        a_tm1: int,
+        r_t: float,
+        terminated: bool,
+        truncated: bool,
+        s_t: NDArray[np.generic],
+        lane: int = 0,
     ) -> None:
         """Remembers one step of the environment, and learns when it is time.
 
+        Args:
+          s_tm1: [*observation_shape]; looked at only at the start of an episode, when it is not known from the step before.
+          a_tm1: the action taken in it.
+          r_t: in reward units.
+          terminated: s_t has no future.
+          truncated: the episode was cut off, and s_t would have had one.
+          s_t: [*observation_shape].
+          lane: which of several environments.
         Raises:
-          NonFiniteLossError: the loss became NaN or infinite.
+          DivergedError: the loss became NaN or infinite, or errors grew beyond what the rewards allow.
         """
-        for transition in self._n_step.step(s_tm1, a_tm1, r_t, terminated, truncated, s_t):
+        if lane in self._lanes:
+            transitions, before = self._lanes.pop(lane)
+        else:
+            transitions, before = NStepTransitions(self._n_step, self._discount), self._replay.store(s_tm1, None)
+        after = self._replay.store(s_t, before)
+        for transition in transitions.step(before, a_tm1, r_t, terminated, truncated, after):
             self._replay.add(*transition)
+        if not (terminated or truncated):
+            self._lanes[lane] = (transitions, after)
+        if r_t > self._largest_reward or -r_t > self._largest_reward:
+            self._largest_reward = abs(r_t)
         self.env_steps += 1
         schedule = self._schedule
         if self.env_steps % schedule.target_update_interval == 0:
@@ -157,45 +259,147 @@ class DQN:
         if is_time and len(self._replay) > 0:  # the first transition may take several steps
             self._learn()
 
+    def cut_episodes(self) -> None:
+        """Ends the episodes in progress as if they had been truncated here, so that nothing is pending at a checkpoint."""
+        for transitions, last in self._lanes.values():
+            for transition in transitions.cut(last):
+                self._replay.add(*transition)
+        self._lanes = {}
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """All that decides the future, as arrays and JSON for `restore`. No episode may be in progress.
+
+        The arrays are views; write them before the agent goes on.
+        """
+        assert not self._lanes, "episodes are cut before a state is taken"
+        replay_arrays, replay = self._replay.state()
+        arrays = {f"replay_{name}": array for name, array in replay_arrays.items()}
+        for name, group in self._variables().items():
+            arrays |= {f"{name}_{i}": variable.numpy() for i, variable in enumerate(group)}
+        arrays |= {f"average_{i}": array for i, array in enumerate(self._average)}
+        values = {name: getattr(self, name) for name in _COUNTERS}
+        return arrays, {**values, "rng": self._rng.bit_generator.state, "replay": replay}
+
+    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
+        """Goes on exactly where `state` was taken, in an agent built alike.
+
+        Raises:
+          KeyError, ValueError: it was built otherwise.
+        """
+        for name, group in self._variables().items():
+            for i, variable in enumerate(group):
+                variable.assign(arrays[f"{name}_{i}"])
+        self._average = [arrays[f"average_{i}"] for i in range(len(self._average))]
+        prefix = "replay_"
+        own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        self._replay.restore(own, values["replay"])
+        for name in _COUNTERS:
+            setattr(self, name, values[name])
+        self._rng.bit_generator.state = values["rng"]
+        self._actor.refresh(self._chain(self.network.get_weights()))
+
     def _learn(self) -> None:
-        if self._target_is_due:
-            self._copy_to_target()
-        losses = self._learner.learn(*self._replay.sample(self._schedule.gradient_steps, self._schedule.batch_size))
-        self.last_loss = float(losses.mean())
-        self.gradient_steps += losses.size
-        weights = self.network.get_weights()
-        self._actor.refresh(weights)
+        schedule = self._schedule
+        transitions, draw = self._replay.sample(schedule.gradient_steps, schedule.batch_size)
+        weights = () if draw.weights is None else (draw.weights,)
+        copy = (self._target_is_due and schedule.target_update_rate == 1) or self._learned == 0
+        try:
+            learned = self._learner.learn(*transitions, *weights, copy_to_target=copy)
+        except DivergedError as error:
+            raise DivergedError(f"Learning diverged at environment step {self.env_steps}. {error}") from error
+        self._target_is_due = False
+        self._first_error = self._first_error or float(learned.errors[0].max())
+        self._check_size(float(learned.errors.max()))
+        self._replay.learned(draw, learned.errors)
+        self.last_loss = float(learned.losses.mean())
+        self.gradient_steps += learned.losses.size
+        self._actor.refresh(self._chain(learned.weights))
         # A shorter memory while there is little to remember, so that the initial weights are soon forgotten.
         self._learned += 1
         keep = np.float32(min(self._averaging, self._learned / (self._learned + 5)))
-        self._average = [keep * old + (1 - keep) * new for old, new in zip(self._average, weights, strict=True)]
+        self._average = [keep * old + (1 - keep) * new for old, new in zip(self._average, learned.weights, strict=True)]
 
-    def _copy_to_target(self) -> None:
-        for target, source in zip(self._target_network.variables, self.network.variables, strict=True):
-            target.assign(source)
-        self._target_is_due = False
+    def _check_size(self, error: float) -> None:
+        """No value can be larger than the largest reward, paid for ever. An error a hundred times that is no longer noise, nor
+        left over from the initial weights, where observations are large."""
+        possible = self._largest_reward * self._horizon
+        if error > 100 * max(possible, self._first_error, 1.0):
+            raise DivergedError(
+                f"Values exploded at environment step {self.env_steps}: rewards of at most {self._largest_reward:.4g} allow "
+                f"values of {possible:.4g}. Got an error of {error:.4g}. A smaller learning rate may help."
+            )
+
+    def _variables(self) -> dict[str, list[tf.Variable]]:
+        return {
+            "online": self.network.variables,
+            "target": self._target_network.variables,
+            "optimizer": self._optimizer.variables,
+            "learning_rate": [self._optimizer.learning_rate],  # of a schedule it is no variable of the optimizer's
+        }
+
+
+_COUNTERS = ("env_steps", "gradient_steps", "last_loss", "_learned", "_target_is_due", "_largest_reward", "_first_error")
 
 
 def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Generator) -> DQN:
-    """Builds the agent that `config` describes, for `spec`; all its randomness is spawned from `rng`."""
+    """Builds the agent that `config` describes, for `spec`; all its randomness is spawned from `rng`.
+
+    Raises:
+      InputError: the network does not fit the observations, or the replay does not fit in memory.
+    """
     weights_rng, replay_rng, exploration_rng = rng.spawn(3)
+    torso = find_torso(config.network_for(spec.input_shape))
+    image_scale = 1 / 255 if spec.observation_dtype == "uint8" else 1.0
+    try:
+        network, target_network = (
+            q_network(
+                spec.input_shape,
+                spec.n_actions,
+                config.hidden,
+                weights_rng,
+                torso,
+                config.dueling,
+                config.quantiles,
+                image_scale,
+            )
+            for _ in range(2)
+        )
+    except ValueError as error:
+        raise InputError(f"The network does not fit observations of {spec.input_shape}: {error}") from error
+    times = max(1, (config.steps - config.learning_starts) // config.train_freq)
     schedule = LearningSchedule(
         config.learning_starts,
         config.train_freq,
         config.gradient_steps,
         config.batch_size,
         config.target_update_interval,
+        config.target_update_rate,
     )
-    optimizer = tf_keras.optimizers.Adam(config.learning_rate, global_clipnorm=config.max_gradient_norm)
+    rate: Any = config.learning_rate
+    if config.learning_rate_decay:
+        minibatches = times * config.gradient_steps
+        rate = tf_keras.optimizers.schedules.PolynomialDecay(rate, minibatches, rate * (1 - config.learning_rate_decay))
+    sampler = (
+        Prioritized(
+            config.buffer_size,
+            replay_rng,
+            config.priority_exponent,
+            config.importance_exponent,
+            times * config.gradient_steps,
+        )
+        if config.prioritized
+        else Uniform(replay_rng)
+    )
     return DQN(
-        mlp(spec.observation_shape, spec.n_actions, config.hidden, weights_rng),
-        mlp(spec.observation_shape, spec.n_actions, config.hidden, weights_rng),
-        optimizer,
-        UniformReplay(config.buffer_size, spec.observation_shape, replay_rng),
+        network,
+        target_network,
+        tf_keras.optimizers.Adam(rate, epsilon=config.adam_epsilon, global_clipnorm=config.max_gradient_norm),
+        Replay(config.buffer_size, spec.input_shape, spec.observation_dtype, sampler, spec.frame_stack),
         LinearDecay(1.0, config.exploration_final, max(1, round(config.exploration_fraction * config.steps))),
         schedule,
         exploration_rng,
-        NStepTransitions(config.n_step, config.discount),
-        config.double,
+        config.n_step,
+        config.discount,
+        TemporalDifference(config.double, config.loss == "mse"),
         max(0.0, 1 - config.train_freq / config.averaging_steps) if config.averaging_steps else 0.0,
     )

@@ -1,4 +1,4 @@
-"""The one exception that means: the input was bad, not our code."""
+"""The exceptions that mean: the input was bad, not our code."""
 
 
 class InputError(ValueError):
@@ -6,4 +6,11 @@ class InputError(ValueError):
 
     Its message is one line for a person: what was wrong, what was expected, what was got. The command line prints it and
     exits with 2; any other exception is a fault of ours and exits with 1.
+    """
+
+
+class DivergedError(InputError):
+    """Learning went astray: a loss became NaN or infinite, or values grew beyond what the rewards allow.
+
+    Nothing is repaired; what was learned since the last checkpoint is lost, the checkpoint is not.
     """

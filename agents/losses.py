@@ -1,4 +1,4 @@
-"""Temporal-difference targets and errors, in TensorFlow. B is the batch, A the number of actions."""
+"""Temporal-difference targets and errors, in TensorFlow. B is the batch, A the number of actions, N of quantiles."""
 
 import tensorflow as tf
 
@@ -19,9 +19,29 @@ def double_q_target(r_t: tf.Tensor, discount_t: tf.Tensor, q_t: tf.Tensor, q_t_s
     return r_t + discount_t * select(q_t, tf.argmax(q_t_selector, axis=-1, output_type=tf.int32))  # [B]
 
 
+def quantile_target(r_t: tf.Tensor, discount_t: tf.Tensor, quantiles_t: tf.Tensor, q_t_selector: tf.Tensor) -> tf.Tensor:
+    """r_t + discount_t times each quantile of the action that `q_t_selector` [B, A] ranks first.
+
+    Args:
+      r_t: [B].
+      discount_t: [B].
+      quantiles_t: [B, A, N], of the target network.
+      q_t_selector: [B, A]; the mean of `quantiles_t`, or, for Double DQN, of the online network's.
+    Returns:
+      [B, N].
+    Source: Dabney et al. (2018), "Distributional reinforcement learning with quantile regression", algorithm 1.
+    """
+    chosen = select(quantiles_t, tf.argmax(q_t_selector, axis=-1, output_type=tf.int32))  # [B, N]
+    return r_t[:, tf.newaxis] + discount_t[:, tf.newaxis] * chosen  # [B, N]
+
+
 def select(q: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
-    """q[b, actions[b]]: [B, A], [B] -> [B]. By one-hot product: a gather's gradient is a scatter, slow under XLA on CPUs."""
-    return tf.reduce_sum(q * tf.one_hot(actions, q.shape[-1]), axis=-1)  # [B]
+    """q[b, actions[b]]: [B, A] or [B, A, N], and [B] -> [B] or [B, N].
+
+    By one-hot product: a gather's gradient is a scatter, slow under XLA on CPUs.
+    """
+    chosen = tf.one_hot(actions, q.shape[1])  # [B, A]
+    return tf.reduce_sum(q * (chosen if len(q.shape) == 2 else chosen[..., tf.newaxis]), axis=1)  # [B] or [B, N]
 
 
 def huber(error: tf.Tensor) -> tf.Tensor:
@@ -31,3 +51,25 @@ def huber(error: tf.Tensor) -> tf.Tensor:
     """
     size = tf.abs(error)
     return tf.where(size <= 1.0, 0.5 * tf.square(error), size - 0.5)
+
+
+def half_square(error: tf.Tensor) -> tf.Tensor:
+    """Half the square of an error: any shape -> the same shape. Its gradient is the error itself."""
+    return 0.5 * tf.square(error)
+
+
+def quantile_huber(quantiles: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """The quantile Huber loss of each sample, summed over the N predicted quantiles, averaged over the N' targets.
+
+    Args:
+      quantiles: [B, N], predicted, at the midpoints (i + 1/2) / N.
+      target: [B, N'].
+    Returns:
+      [B].
+    Source: Dabney et al. (2018), equations 9 and 10, kappa = 1.
+    """
+    count = quantiles.shape[1]
+    midpoints = (tf.range(count, dtype=tf.float32) + 0.5) / count  # [N]
+    error = target[:, tf.newaxis, :] - quantiles[:, :, tf.newaxis]  # [B, N, N']
+    asymmetry = tf.abs(midpoints[:, tf.newaxis] - tf.cast(error < 0, tf.float32))  # [B, N, N']
+    return tf.reduce_sum(tf.reduce_mean(asymmetry * huber(error), axis=2), axis=1)  # [B]

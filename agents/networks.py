@@ -1,37 +1,139 @@
-"""Q-networks in Keras."""
+"""Q-networks in Keras: what looks at the observation (the torso), hidden layers, and a head. B is the batch."""
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.heads import DuelingMerge
 
-def mlp(observation_shape: tuple[int, ...], n_actions: int, hidden: Sequence[int], rng: np.random.Generator) -> tf_keras.Model:
-    """A multi-layer perceptron from observations [B, F] to Q-values [B, A], ReLU between its layers.
+Torso = Callable[[tf.Tensor, np.random.Generator], tf.Tensor]
+"""A user's own: takes the observation [B, *shape] as float32, as the environment gives it, and a generator for the initial
+weights; returns features [B, F]. Its layers are plain Keras layers, without custom code."""
+
+
+def q_network(
+    observation_shape: tuple[int, ...],
+    n_actions: int,
+    hidden: Sequence[int],
+    rng: np.random.Generator,
+    torso: Torso | None = None,
+    dueling: bool = False,
+    quantiles: int = 0,
+    image_scale: float = 1.0,
+) -> tf_keras.Model:
+    """A Q-network from observations [B, *observation_shape] to Q-values [B, A], or to their quantiles [B, A, N].
 
     Args:
-      observation_shape: without the batch, (F,).
+      observation_shape: without the batch; (F,) without a torso.
       n_actions: A >= 1.
-      hidden: the width of each hidden layer, each >= 1; none makes a linear network.
+      hidden: the width of each hidden layer between torso and head, each >= 1; none makes a linear head. With `dueling`, the
+        last one is doubled: one for the state's value, one for the advantages.
       rng: draws the initial weights: He uniform before a ReLU, Glorot uniform at the output, biases zero.
+      torso: what looks at the observation; none passes a vector on.
+      dueling: Q = V + A - mean A, with a stream each.
+      quantiles: N of each action's return, for quantile regression; 0 for plain Q-values.
+      image_scale: observations are multiplied by it first, 1/255 for images of bytes.
     Raises:
-      ValueError: an observation that is no vector, or a width below 1.
-    Source: He et al. (2015), "Delving deep into rectifiers"; Glorot and Bengio (2010).
+      InputError: an observation that is no vector without a torso, a width below 1, or a torso that gives no vector.
+    Source: He et al. (2015), "Delving deep into rectifiers"; Glorot and Bengio (2010); Wang et al. (2016), "Dueling network
+      architectures"; Dabney et al. (2018), "Distributional reinforcement learning with quantile regression".
     """
-    if len(observation_shape) != 1:
-        raise ValueError(f"An MLP takes vectors. Expected an observation shape (F,). Got {observation_shape}.")
+    if torso is None and len(observation_shape) != 1:
+        raise InputError(f"An MLP takes vectors. Expected an observation shape (F,). Got {observation_shape}.")
     if any(width < 1 for width in hidden):
-        raise ValueError(f"Expected widths of 1 or more. Got hidden={tuple(hidden)}.")
-    seeds = rng.integers(2**31, size=len(hidden) + 1).tolist()
-    observation = x = tf_keras.Input(observation_shape, name="observation")  # [B, F]
-    for i, width in enumerate(hidden):
-        initializer = tf_keras.initializers.HeUniform(seed=seeds[i])
-        x = tf_keras.layers.Dense(width, "relu", kernel_initializer=initializer, name=f"hidden_{i}")(x)  # [B, width]
-    initializer = tf_keras.initializers.GlorotUniform(seed=seeds[-1])
-    q_values = tf_keras.layers.Dense(n_actions, kernel_initializer=initializer, name="q_values")(x)  # [B, A]
+        raise InputError(f"Expected widths of 1 or more. Got hidden={tuple(hidden)}.")
+    observation = x = tf_keras.Input(observation_shape, name="observation")  # [B, *shape]
+    if image_scale != 1.0:
+        x = tf_keras.layers.Rescaling(image_scale, name="image_scale")(x)  # [B, *shape]
+    if torso is not None:
+        x = torso(x, rng)  # [B, F]
+        if len(x.shape) != 2:
+            raise InputError(f"A torso gives a vector of features. Expected the shape [B, F]. Got {tuple(x.shape)}.")
+    shared, streams = (hidden[:-1], hidden[-1:]) if dueling else (hidden, ())
+    for i, width in enumerate(shared):
+        x = _relu(width, f"hidden_{i}", rng)(x)  # [B, width]
+    if dueling:
+        value, advantages = x, x
+        for width in streams:
+            value = _relu(width, "value_hidden", rng)(value)  # [B, width]
+            advantages = _relu(width, "advantage_hidden", rng)(advantages)  # [B, width]
+        value = _linear(max(1, quantiles), "value", rng)(value)  # [B, N]
+        advantages = _linear(n_actions * max(1, quantiles), "advantages", rng)(advantages)  # [B, A * N]
+        q_values = DuelingMerge(n_actions, quantiles, name="dueling")([value, advantages])  # [B, A] or [B, A, N]
+    else:
+        q_values = _linear(n_actions * max(1, quantiles), "q_values", rng)(x)  # [B, A * N]
+        if quantiles:
+            q_values = tf_keras.layers.Reshape((n_actions, quantiles), name="quantiles")(q_values)  # [B, A, N]
     return tf_keras.Model(observation, q_values, name="q_network")
 
 
-def hidden_widths(network: tf_keras.Model) -> tuple[int, ...]:
-    """The widths `mlp` was given to make `network`."""
-    return tuple(layer.units for layer in network.layers[1:-1])
+def mlp(observation_shape: tuple[int, ...], n_actions: int, hidden: Sequence[int], rng: np.random.Generator) -> tf_keras.Model:
+    """A multi-layer perceptron from observations [B, F] to Q-values [B, A], ReLU between its layers; see `q_network`."""
+    return q_network(observation_shape, n_actions, hidden, rng)
+
+
+def table_network(n_states: int, n_actions: int) -> tf_keras.Model:
+    """A Q-table [S, A] as a network from one-hot states [B, S] to Q-values [B, A]: its kernel is the table, it has no bias."""
+    state = tf_keras.Input((n_states,), name="observation")  # [B, S]
+    return tf_keras.Model(state, tf_keras.layers.Dense(n_actions, use_bias=False, name="q_values")(state), name="q_network")
+
+
+def minatar_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
+    """[B, 10, 10, C] -> [B, 1024]: one convolution of 16 filters, 3x3.
+
+    Source: Young and Tian (2019), "MinAtar"; theirs has a hidden layer of 128 behind it.
+    """
+    return _flatten(_conv(16, 3, 1, "conv_0", rng)(x))
+
+
+def nature_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
+    """[B, 84, 84, C] -> [B, 3136]: three convolutions of 32, 64 and 64 filters, 8x8, 4x4 and 3x3, strides 4, 2 and 1.
+
+    Source: Mnih et al. (2015), "Human-level control through deep reinforcement learning"; theirs has a hidden layer of 512.
+    """
+    for i, (filters, size, stride) in enumerate(((32, 8, 4), (64, 4, 2), (64, 3, 1))):
+        x = _conv(filters, size, stride, f"conv_{i}", rng)(x)
+    return _flatten(x)
+
+
+TORSOS: dict[str, Torso | None] = {"mlp": None, "minatar": minatar_torso, "nature": nature_torso}
+
+
+def find_torso(name: str) -> Torso | None:
+    """One of `TORSOS`, or a user's own from `module:function`.
+
+    Raises:
+      InputError: there is none of this name.
+    """
+    if name in TORSOS:
+        return TORSOS[name]
+    module, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, SyntaxError, TypeError, ValueError) as error:
+        raise InputError(f"No network {name!r}: expected {', '.join(TORSOS)} or module:function. Got: {error}.") from error
+
+
+def _relu(width: int, name: str, rng: np.random.Generator) -> tf_keras.layers.Layer:
+    return tf_keras.layers.Dense(width, "relu", kernel_initializer=_he(rng), name=name)
+
+
+def _linear(width: int, name: str, rng: np.random.Generator) -> tf_keras.layers.Layer:
+    initializer = tf_keras.initializers.GlorotUniform(seed=int(rng.integers(2**31)))
+    return tf_keras.layers.Dense(width, kernel_initializer=initializer, name=name)
+
+
+def _conv(filters: int, size: int, stride: int, name: str, rng: np.random.Generator) -> tf_keras.layers.Layer:
+    return tf_keras.layers.Conv2D(filters, size, stride, activation="relu", kernel_initializer=_he(rng), name=name)
+
+
+def _flatten(x: tf.Tensor) -> tf.Tensor:
+    return tf_keras.layers.Flatten(name="flatten")(x)  # [B, F]
+
+
+def _he(rng: np.random.Generator) -> tf_keras.initializers.Initializer:
+    return tf_keras.initializers.HeUniform(seed=int(rng.integers(2**31)))

@@ -12,9 +12,7 @@ from edgedqn.agents.environments import check_transition
 from edgedqn.agents.evaluation import Policy
 
 
-def gather_observations(
-    policy: Policy, env: gymnasium.Env[Any, Any], reset_seeds: Iterator[int], count: int
-) -> NDArray[np.float32]:
+def gather_observations(policy: Policy, env: gymnasium.Env[Any, Any], reset_seeds: Iterator[int], count: int) -> NDArray[Any]:
     """The observations a policy acts on, in the order it meets them.
 
     Args:
@@ -23,7 +21,7 @@ def gather_observations(
       reset_seeds: of the episodes, endless.
       count: N >= 1, how many to gather. The last episode is cut where they are reached.
     Returns:
-      float32 [N, F].
+      [N, *observation_shape] in the environment's dtype; float64 as float32.
     Raises:
       BadTransitionError: the environment gave a NaN or an infinity.
     """
@@ -31,16 +29,18 @@ def gather_observations(
     return np.stack(list(itertools.islice(_visited(policy, env, name, reset_seeds), count)))
 
 
-def _visited(
-    policy: Policy, env: gymnasium.Env[Any, Any], name: str, reset_seeds: Iterator[int]
-) -> Iterator[NDArray[np.float32]]:
+def _visited(policy: Policy, env: gymnasium.Env[Any, Any], name: str, reset_seeds: Iterator[int]) -> Iterator[NDArray[Any]]:
     step = 0
+    reset_policy = getattr(policy, "reset", None)
     for seed in reset_seeds:
         observation, _ = env.reset(seed=seed)
+        if reset_policy is not None:
+            reset_policy()
         over = False
         while not over:
+            observation = np.asarray(observation)
             check_transition(name, step, observation, 0.0)
-            yield np.array(observation, np.float32)
+            yield np.array(observation, np.float32 if observation.dtype.kind == "f" else None)
             observation, _, terminated, truncated, _ = env.step(policy(observation))
             step += 1
             over = terminated or truncated

@@ -1,11 +1,18 @@
-"""Uniform experience replay."""
+"""Experience replay: a ring of transitions in which every frame is stored once, and how minibatches are drawn from it."""
 
-from typing import NamedTuple
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
+
+Handle = tuple[int, ...]
+"""A stored observation: the numbers of its frames, oldest first, counted from the first frame ever stored."""
 
 
 class Transitions(NamedTuple):
@@ -15,57 +22,243 @@ class Transitions(NamedTuple):
     (truncated) keeps its discount, so it bootstraps.
     """
 
-    s_tm1: NDArray[np.float32]  # [..., F]
+    s_tm1: NDArray[Any]  # [..., *observation_shape]
     a_tm1: NDArray[np.int32]  # [...]
     r_t: NDArray[np.float32]  # [...]
     discount_t: NDArray[np.float32]  # [...]
-    s_t: NDArray[np.float32]  # [..., F]
+    s_t: NDArray[Any]  # [..., *observation_shape]
 
 
-class UniformReplay:
-    """A ring of the last `capacity` transitions, sampled uniformly with replacement.
+class Draw(NamedTuple):
+    """Which transitions were drawn, and how much each counts."""
+
+    slots: NDArray[np.int64]  # [K, B], for `Sampler.learned`
+    weights: NDArray[np.float32] | None  # [K, B], or None where all count 1
+
+
+class Sampler(Protocol):
+    """Decides which transitions of a ring are learned from."""
+
+    def added(self, slot: int) -> None:
+        """The ring wrote a new transition to `slot`."""
+
+    def forgotten(self, slot: int) -> None:
+        """The transition in `slot` is gone."""
+
+    def draw(self, oldest: int, count: int, capacity: int, shape: tuple[int, int]) -> Draw:
+        """Draws `shape` = [K, B] of the `count` transitions from `oldest` on, counted from the first ever added."""
+
+    def learned(self, slots: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
+        """Minibatches [K, B] were learned from, with these absolute temporal-difference errors."""
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Arrays and JSON that `restore` reads."""
+
+    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
+        """Goes on exactly where `state` was taken."""
+
+
+class Uniform:
+    """Every transition is as likely as any other, with replacement."""
+
+    def __init__(self, rng: np.random.Generator):
+        self._rng = rng
+
+    def added(self, slot: int) -> None:
+        pass
+
+    def forgotten(self, slot: int) -> None:
+        pass
+
+    def draw(self, oldest: int, count: int, capacity: int, shape: tuple[int, int]) -> Draw:
+        return Draw((oldest + self._rng.integers(count, size=shape)) % capacity, None)
+
+    def learned(self, slots: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
+        pass
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        return {}, {"rng": self._rng.bit_generator.state}
+
+    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
+        self._rng.bit_generator.state = values["rng"]
+
+
+class Replay:
+    """A ring of the last `capacity` transitions; the oldest make room.
+
+    Observations are stored frame by frame, in the dtype the environment gives (float64 as float32), and a transition holds
+    the numbers of its frames. So the s_t of one transition and the s_tm1 of the next share their memory, and so do stacked
+    images. There is room for 5 % more frames than transitions, for the first observations of episodes; where episodes are
+    shorter than 20 steps, frames run out first, and fewer than `capacity` transitions are kept.
 
     Source: Lin (1992); Mnih et al. (2015), "Human-level control through deep reinforcement learning".
     """
 
-    def __init__(self, capacity: int, observation_shape: tuple[int, ...], rng: np.random.Generator):
-        """Allocates for `capacity` transitions at once, so that a buffer that does not fit fails before training.
+    def __init__(
+        self,
+        capacity: int,
+        observation_shape: tuple[int, ...],
+        dtype: str | np.dtype[Any],
+        sampler: Sampler,
+        frame_stack: int = 1,
+    ):
+        """Allocates for `capacity` transitions at once.
 
+        Args:
+          capacity: transitions, >= 1.
+          observation_shape: as the network sees it, stacked along the last axis.
+          dtype: of the observations.
+          sampler: draws minibatches.
+          frame_stack: how many frames an observation is made of; divides its last axis.
         Raises:
-          InputError: the capacity is below 1, or more than memory can hold.
+          InputError: the capacity is below 1, or the memory it needs is more than is available; with both in gigabytes.
         """
         if capacity < 1:
             raise InputError(f"Expected a replay capacity of 1 or more. Got {capacity}.")
-        try:
-            self._ring = Transitions(
-                s_tm1=np.zeros((capacity, *observation_shape), np.float32),
-                a_tm1=np.zeros(capacity, np.int32),
-                r_t=np.zeros(capacity, np.float32),
-                discount_t=np.zeros(capacity, np.float32),
-                s_t=np.zeros((capacity, *observation_shape), np.float32),
-            )
-        except (MemoryError, ValueError) as error:  # the latter where not even the number of bytes fits
-            raise InputError(f"A replay of {capacity:,} transitions does not fit in memory.") from error
-        self._rng = rng
+        assert observation_shape[-1] % frame_stack == 0
         self._capacity = capacity
-        self._added = 0
+        self.sampler = sampler
+        self._stack = frame_stack
+        self._channels = observation_shape[-1] // frame_stack
+        self._shape = observation_shape
+        frame_shape = (*observation_shape[:-1], self._channels)
+        frames = capacity + capacity // 20 + 64
+        stored = np.dtype(np.float32) if np.dtype(dtype).kind == "f" else np.dtype(dtype)
+        needed = frames * int(np.prod(frame_shape)) * stored.itemsize + capacity * (8 * frame_stack + 12)
+        available = available_bytes()
+        if available is not None and needed > available:
+            raise InputError(
+                f"A replay of {capacity:,} transitions needs {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are "
+                "available. Expected a smaller buffer_size."
+            )
+        self._frames = np.zeros((frames, *frame_shape), stored)
+        # The numbers of a transition's frames, counted from the first ever stored; modulo the ring, their slots.
+        self._s_tm1 = np.zeros((capacity, frame_stack), np.int32)
+        self._s_t = np.zeros((capacity, frame_stack), np.int32)
+        self._a_tm1 = np.zeros(capacity, np.int32)
+        self._r_t = np.zeros(capacity, np.float32)
+        self._discount_t = np.zeros(capacity, np.float32)
+        self._stored = 0  # frames, ever
+        self._added = 0  # transitions, ever
+        self._oldest = 0  # the first transition that is still whole, counted like `_added`
+        self._newest_start = 0  # the largest number of a first frame so far ...
+        self._disorder = 0  # ... and how far one came behind it: environments side by side finish their steps in any order
 
     def __len__(self) -> int:
-        return min(self._added, self._capacity)
+        return self._added - self._oldest
 
-    def add(self, s_tm1: NDArray[np.generic], a_tm1: int, r_t: float, discount_t: float, s_t: NDArray[np.generic]) -> None:
-        """Stores one transition; the oldest makes room."""
+    @property
+    def nbytes(self) -> int:
+        """The memory it holds when it is full, in bytes, without what the sampler keeps."""
+        return sum(array.nbytes for array in self._arrays().values())
+
+    def store(self, observation: NDArray[Any], after: Handle | None) -> Handle:
+        """Stores the newest frame of an observation.
+
+        Args:
+          observation: [*observation_shape].
+          after: the handle of the observation one step before, or None at the start of an episode: all frames of a stack
+            are then the same.
+        Returns:
+          What `add` takes as s_tm1 and s_t. It must be used before the ring of frames comes round.
+        """
+        number = self._stored
+        frames = self._frames
+        frames[number % len(frames)] = observation[..., -self._channels :]
+        self._stored = number + 1
+        lowest = number + 1 - len(frames)  # the oldest frame that is still there
+        while self._oldest < self._added and self._s_tm1[self._oldest % self._capacity, 0] - self._disorder < lowest:
+            self.sampler.forgotten(self._oldest % self._capacity)
+            self._oldest += 1
+        return (number,) * self._stack if after is None else (*after[1:], number)
+
+    def add(self, s_tm1: Handle, a_tm1: int, r_t: float, discount_t: float, s_t: Handle) -> None:
+        """Stores one transition between observations that were stored before; the oldest makes room."""
         i = self._added % self._capacity
-        ring = self._ring
-        ring.s_tm1[i] = s_tm1
-        ring.a_tm1[i] = a_tm1
-        ring.r_t[i] = r_t
-        ring.discount_t[i] = discount_t
-        ring.s_t[i] = s_t
+        if len(self) == self._capacity:
+            self._oldest += 1
+        self._s_tm1[i] = s_tm1
+        self._a_tm1[i] = a_tm1
+        self._r_t[i] = r_t
+        self._discount_t[i] = discount_t
+        self._s_t[i] = s_t
+        self._newest_start = max(self._newest_start, s_tm1[0])
+        self._disorder = max(self._disorder, self._newest_start - s_tm1[0])
         self._added += 1
+        self.sampler.added(i)
 
-    def sample(self, batches: int, batch_size: int) -> Transitions:
+    def sample(self, batches: int, batch_size: int) -> tuple[Transitions, Draw]:
         """K = `batches` minibatches of B = `batch_size` transitions, all drawn at once: arrays [K, B, ...]."""
-        assert self._added, "sampled before anything was added"
-        indices = self._rng.integers(len(self), size=(batches, batch_size))  # [K, B]
-        return Transitions._make(field.take(indices, axis=0) for field in self._ring)
+        assert len(self), "sampled before anything was added"
+        draw = self.sampler.draw(self._oldest, len(self), self._capacity, (batches, batch_size))
+        slots = draw.slots
+        s_tm1, s_t = (self._observations(numbers.take(slots, axis=0)) for numbers in (self._s_tm1, self._s_t))
+        return Transitions(s_tm1, self._a_tm1.take(slots), self._r_t.take(slots), self._discount_t.take(slots), s_t), draw
+
+    def learned(self, draw: Draw, errors: NDArray[np.float32]) -> None:
+        """Tells the sampler how wrong the network was on what it drew: absolute temporal-difference errors [K, B]."""
+        self.sampler.learned(draw.slots, errors)
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Arrays, of what is filled only, and JSON that `restore` reads; the arrays are views."""
+        sampler_arrays, sampler = self.sampler.state()
+        filled = {name: array[: self._fill(name)] for name, array in self._arrays().items()}
+        counters = {name: getattr(self, f"_{name}") for name in _COUNTERS}
+        return filled | {f"sampler_{name}": array for name, array in sampler_arrays.items()}, {**counters, "sampler": sampler}
+
+    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
+        """Goes on exactly where `state` was taken, in a replay of the same sizes.
+
+        Raises:
+          ValueError: the sizes are others.
+        """
+        for name in _COUNTERS:
+            setattr(self, f"_{name}", values[name])
+        for name, array in self._arrays().items():
+            saved = arrays[name]
+            if saved.dtype != array.dtype or saved.shape != array[: self._fill(name)].shape:
+                raise ValueError(f"Expected {name} of {array.dtype} {array.shape}. Got {saved.dtype} {saved.shape}.")
+            array[: len(saved)] = saved
+        prefix = "sampler_"
+        own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        self.sampler.restore(own, values["sampler"])
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "frames": self._frames,
+            "s_tm1": self._s_tm1,
+            "a_tm1": self._a_tm1,
+            "r_t": self._r_t,
+            "discount_t": self._discount_t,
+            "s_t": self._s_t,
+        }
+
+    def _fill(self, name: str) -> int:
+        return min(self._stored, len(self._frames)) if name == "frames" else min(self._added, self._capacity)
+
+    def _observations(self, numbers: NDArray[np.int32]) -> NDArray[Any]:
+        """[K, B, stack] -> [K, B, *observation_shape]."""
+        slots = numbers % len(self._frames)
+        if self._stack == 1:
+            return self._frames.take(slots[..., 0], axis=0)
+        stacked = self._frames.take(slots, axis=0)  # [K, B, stack, ..., C]
+        return np.moveaxis(stacked, 2, -2).reshape(*numbers.shape[:2], *self._shape)
+
+
+_COUNTERS = ("stored", "added", "oldest", "newest_start", "disorder")
+
+
+def available_bytes() -> int | None:
+    """The memory this process could still fill, in bytes; None where the system does not say."""
+    found: list[int] = []
+    with suppress(OSError, StopIteration, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
+    with suppress(OSError, ValueError):  # a container's own limit
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        # Files that are kept in memory while nobody wants it count as used.
+        kept = re.search(r"^inactive_file (\d+)$", Path("/sys/fs/cgroup/memory.stat").read_text(), re.MULTILINE)
+        found.append(limit - used + (int(kept[1]) if kept else 0))
+    with suppress(ValueError, OSError, AttributeError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(found, default=None)

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
+from edgedqn.agents.architecture import describe, rebuild
 from edgedqn.agents.atomic_files import load_arrays, read_json, save_arrays, write_json
+from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import hidden_widths, mlp
-from edgedqn.agents.numpy_network import NumpyMlp
+from edgedqn.agents.numpy_network import NumpyNetwork
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -22,21 +22,22 @@ class TrainedAgent:
     """A float Q-network and its environment.
 
     Attributes:
-      network: [B, F] -> Q-values [B, A], from `networks.mlp`.
+      network: [B, *input_shape] -> Q-values [B, A], or their quantiles [B, A, N]; a chain as `chain` reads it.
       spec: of the environment it was trained on.
-      observations: float32 [N, F], visited by the greedy policy; what integer ranges are calibrated on.
+      observations: [N, *input_shape] in the environment's dtype, as the network sees them, visited by the greedy policy; what
+        integer ranges are calibrated on.
       statistics: JSON: steps, evaluations, the checkpoint chosen.
     """
 
     network: tf_keras.Model
     spec: EnvironmentSpec
-    observations: NDArray[np.float32]
+    observations: NDArray[Any]
     statistics: dict[str, Any]
 
     @property
-    def policy(self) -> NumpyMlp:
-        """The greedy policy."""
-        return NumpyMlp(self.network.get_weights())
+    def policy(self) -> NumpyNetwork:
+        """The greedy policy, on observations as `environments.agent_view` gives them."""
+        return NumpyNetwork(ChainReader(self.network)(self.network.get_weights()), self.spec.input_shape)
 
     def save(self, folder: Path) -> None:
         """Writes `weights.npz`, `observations.npz` and, last, `agent.json`; each complete or absent."""
@@ -47,7 +48,7 @@ class TrainedAgent:
         description = {
             "schema": SCHEMA,
             "environment": self.spec.to_json(),
-            "network": {"kind": "mlp", "hidden": list(hidden_widths(self.network))},
+            "network": describe(self.network),
             "statistics": self.statistics,
         }
         write_json(folder / "agent.json", description)
@@ -63,14 +64,14 @@ class TrainedAgent:
         description = read_json(path, SCHEMA)
         try:
             spec = EnvironmentSpec.from_json(description["environment"])
-            hidden, statistics = description["network"]["hidden"], description["statistics"]
-            network = mlp(spec.observation_shape, spec.n_actions, hidden, np.random.default_rng(0))
+            statistics = description["statistics"]
+            network = rebuild(description["network"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} describes no agent: {error!r}") from error
         weights, observations = load_arrays(folder / "weights.npz"), load_arrays(folder / "observations.npz")
         if [w.shape for w in weights] != [w.shape for w in network.get_weights()]:
             raise InputError(f"{folder / 'weights.npz'} does not fit the network of agent.json.")
-        if [o.shape[1:] for o in observations] != [spec.observation_shape]:
+        if [o.shape[1:] for o in observations] != [spec.input_shape]:
             raise InputError(f"{folder / 'observations.npz'} does not fit the environment of agent.json.")
         network.set_weights(weights)
         return cls(network, spec, observations[0], statistics)

@@ -2,39 +2,84 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edgedqn.agents.dqn import DQN
+from edgedqn.agents.checkpoints import Checkpoints, State
 from edgedqn.agents.environments import check_transition
 from edgedqn.agents.evaluation import EpsilonGreedy, Policy, evaluate
-from edgedqn.agents.numpy_network import NumpyMlp
+
+Weights = list[NDArray[np.float32]]
+
+
+class Agent(Protocol):
+    """What the loop asks of an agent: `dqn.DQN` or `q_learning.QLearning`."""
+
+    env_steps: int
+    gradient_steps: int
+    last_loss: float
+
+    @property
+    def epsilon(self) -> float:
+        """The probability that the next action is random."""
+
+    @property
+    def learning_rate(self) -> float:
+        """At this step."""
+
+    def act(self, observation: NDArray[Any], /) -> int:
+        """The next action of one environment."""
+
+    def act_in_all(self, observations: NDArray[Any], /) -> NDArray[np.int64]:
+        """The next actions of several environments."""
+
+    def observe(
+        self, s_tm1: NDArray[Any], a_tm1: int, r_t: float, terminated: bool, truncated: bool, s_t: NDArray[Any], lane: int
+    ) -> None:
+        """Remembers one step and learns when it is time."""
+
+    def cut_episodes(self) -> None:
+        """Ends the episodes in progress as if truncated."""
+
+    def averaged_weights(self) -> Weights:
+        """What is scored and kept."""
+
+    def policy(self, weights: Weights) -> Policy:
+        """The greedy policy of such weights."""
+
+    def state(self) -> State:
+        """All that decides the future."""
+
+    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
+        """Goes on where `state` was taken."""
 
 
 class Step(NamedTuple):
-    """One step of the environment; `episode_return` is None until the step that ends the episode."""
+    """One step of one environment; `episode_return` is None until the step that ends the episode."""
 
-    s_tm1: NDArray[np.generic]  # [F]
+    s_tm1: NDArray[Any]  # [*observation_shape]
     a_tm1: int
     r_t: float
     terminated: bool
     truncated: bool
-    s_t: NDArray[np.generic]  # [F]
+    s_t: NDArray[Any]  # [*observation_shape]
+    lane: int
     episode_return: float | None
+    episode_length: int
 
 
-class Checkpoint(NamedTuple):
-    """Weights as `network.get_weights()` gives them, and the mean greedy return they were seen to score."""
+class Candidate(NamedTuple):
+    """Weights, and the mean greedy return they were seen to score."""
 
     env_steps: int
     mean_return: float
-    weights: list[NDArray[np.float32]]
+    weights: Weights
 
 
 class EpisodeRecord(NamedTuple):
@@ -42,45 +87,100 @@ class EpisodeRecord(NamedTuple):
 
     env_steps: int
     episode_return: float
+    episode_length: int
     epsilon: float
+    learning_rate: float
     loss: float
+    seconds: float
 
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What happened: each finished episode, each evaluation, the checkpoint taken, and the time it all took."""
+    """What happened: each finished episode, each evaluation, the candidate taken, and the time it all took."""
 
     episodes: tuple[EpisodeRecord, ...]
     evaluations: tuple[tuple[int, float], ...]  # (env_steps, mean greedy return)
-    best: Checkpoint
+    best: Candidate
     gradient_steps: int
     seconds: float
 
 
-def interact(
-    env: gymnasium.Env[Any, Any], env_id: str, act: Callable[[NDArray[Any]], int], reset_seeds: Iterator[int]
-) -> Iterator[Step]:
+class TrainingLog(Protocol):
+    """Is told what happens; see `training_log`."""
+
+    def resume(self, env_steps: int, records: Sequence[EpisodeRecord]) -> None:
+        """Before all else, where training goes on from a checkpoint: its step, and the episodes that ended before it."""
+
+    def episode(self, record: EpisodeRecord, gradient_steps: int) -> None:
+        """An episode ended."""
+
+    def evaluation(self, env_steps: int, mean_return: float) -> None:
+        """The greedy policy was scored."""
+
+    def flush(self) -> None:
+        """A checkpoint was written: what was told so far is for good."""
+
+
+def interact(env: gymnasium.Env[Any, Any], env_id: str, agent: Agent, reset_seeds: Iterator[int]) -> Iterator[Step]:
     """Plays for ever, episode after episode, each reset with the next seed.
 
     Raises:
       BadTransitionError: the environment gave a NaN or an infinity; the message has the step.
     """
-    env_steps = 0
+    act = agent.act
     for seed in reset_seeds:
         observation, _ = env.reset(seed=seed)
         s_tm1 = np.array(observation)  # a copy, here and below: some environments go on writing to the array they gave
-        check_transition(env_id, env_steps, s_tm1, 0.0)
-        episode_return, over = 0.0, False
+        check_transition(env_id, agent.env_steps, s_tm1, 0.0)
+        episode_return, length, over = 0.0, 0, False
         while not over:
             a_tm1 = act(s_tm1)
             observation, reward, terminated, truncated, _ = env.step(a_tm1)
-            env_steps += 1
             s_t, r_t = np.array(observation), float(reward)
-            check_transition(env_id, env_steps, s_t, r_t)
+            check_transition(env_id, agent.env_steps + 1, s_t, r_t)
             episode_return += r_t
+            length += 1
             over = terminated or truncated
-            yield Step(s_tm1, a_tm1, r_t, terminated, truncated, s_t, episode_return if over else None)
+            yield Step(s_tm1, a_tm1, r_t, terminated, truncated, s_t, 0, episode_return if over else None, length)
             s_tm1 = s_t
+
+
+def interact_with_all(
+    envs: gymnasium.vector.SyncVectorEnv, env_id: str, agent: Agent, reset_seeds: Iterator[int]
+) -> Iterator[Step]:
+    """Plays several environments side by side for ever; each episode is reset with the next seed.
+
+    Args:
+      envs: L of them, not resetting themselves, as `environments.make_vector` makes them.
+      env_id: for messages.
+      agent: chooses the actions.
+      reset_seeds: of the episodes, endless.
+    Raises:
+      BadTransitionError: an environment gave a NaN or an infinity; the message has the step.
+    """
+    count = envs.num_envs
+    s_tm1 = np.array(envs.reset(seed=list(itertools.islice(reset_seeds, count)))[0])  # [L, *observation_shape]
+    check_transition(env_id, agent.env_steps, s_tm1, 0.0)
+    returns, lengths = np.zeros(count), np.zeros(count, np.int64)
+    while True:
+        actions = agent.act_in_all(s_tm1)  # [L]
+        observations, rewards, terminated, truncated, _ = envs.step(actions)
+        s_t = np.array(observations)  # [L, *observation_shape]
+        returns += rewards
+        lengths += 1
+        over = terminated | truncated  # [L]
+        for lane in range(count):
+            r_t = float(rewards[lane])
+            check_transition(env_id, agent.env_steps + 1, s_t[lane], r_t)
+            ends = bool(terminated[lane]), bool(truncated[lane])
+            episode_return = float(returns[lane]) if over[lane] else None
+            yield Step(s_tm1[lane], int(actions[lane]), r_t, *ends, s_t[lane], lane, episode_return, int(lengths[lane]))
+        if over.any():
+            seeds = [next(reset_seeds) if is_over else None for is_over in over]
+            s_t = np.array(envs.reset(seed=seeds, options={"reset_mask": over})[0])
+            check_transition(env_id, agent.env_steps, s_t, 0.0)
+            returns[over], lengths[over] = 0.0, 0
+        s_tm1 = s_t
 
 
 @dataclass
@@ -93,97 +193,192 @@ class CheckpointSelection:
     first rounding error.
 
     Attributes:
-      env: its own, so that the training environment is left in peace.
+      env: its own, so that the training environment is left in peace; its observations are as the agent's policies take them.
       seeds: n -> the first n reset seeds of `select`.
       episodes: per evaluation.
-      finalists: how many checkpoints are kept.
+      finalists: how many candidates are kept.
+      n_actions: for the random actions.
       seed: of the random actions, the same for each finalist.
-      on_best: called with each checkpoint that is the best so far, before training goes on.
+      on_best: called with each candidate that is the best so far, before training goes on.
     """
 
     env: gymnasium.Env[Any, Any]
     seeds: Callable[[int], list[int]]
     episodes: int
     finalists: int
+    n_actions: int
     seed: int
-    on_best: Callable[[Checkpoint], None] = lambda checkpoint: None
+    on_best: Callable[[Candidate], None] = lambda candidate: None
     scores: list[tuple[int, float]] = field(default_factory=list)
-    kept: list[Checkpoint] = field(default_factory=list)
+    kept: list[Candidate] = field(default_factory=list)
 
-    def consider(self, agent: DQN) -> None:
+    def consider(self, agent: Agent) -> None:
         """Plays the greedy policy and keeps its weights if they are among the best."""
         weights = agent.averaged_weights()
-        mean = self._score(NumpyMlp(weights), self.episodes)
+        mean = self._score(agent.policy(weights), self.episodes)
         self.scores.append((agent.env_steps, mean))
-        checkpoint = Checkpoint(agent.env_steps, mean, weights)
+        candidate = Candidate(agent.env_steps, mean, weights)
         if all(mean > other.mean_return for other in self.kept):
-            self.on_best(checkpoint)
+            self.on_best(candidate)
         # Among equals the later one is kept: it has seen more.
-        self.kept = sorted([*self.kept, checkpoint], key=lambda c: (c.mean_return, c.env_steps))[-self.finalists :]
+        self.kept = sorted([*self.kept, candidate], key=lambda c: (c.mean_return, c.env_steps))[-self.finalists :]
 
-    def best(self) -> Checkpoint:
+    def best(self, agent: Agent) -> Candidate:
         """Plays the finalists again, ten times as long, and returns the best of them."""
         episodes = 10 * self.episodes
         finalists = tqdm(self.kept, desc="choose a checkpoint", disable=None, leave=False)
-        final = [c._replace(mean_return=self._score(NumpyMlp(c.weights), episodes)) for c in finalists]
+        final = [c._replace(mean_return=self._score(agent.policy(c.weights), episodes)) for c in finalists]
         top = max(c.mean_return for c in final)
         alike = [c for c in final if c.mean_return >= top - 0.002 * abs(top)]
         if len(alike) == 1:
             return alike[0]
-        robust = [self._score(self._distracted(c), episodes) for c in tqdm(alike, desc="try them", disable=None, leave=False)]
+        robust = [
+            self._score(self._distracted(agent.policy(c.weights)), episodes)
+            for c in tqdm(alike, desc="try them", disable=None, leave=False)
+        ]
         return max(zip(robust, alike, strict=True), key=lambda pair: (pair[0], pair[1].env_steps))[1]
 
-    def _distracted(self, checkpoint: Checkpoint) -> Policy:
-        n_actions = len(checkpoint.weights[-1])
-        return EpsilonGreedy(NumpyMlp(checkpoint.weights), 0.1, n_actions, np.random.default_rng(self.seed))
+    def state(self) -> State:
+        """Scores and candidates, as arrays and JSON."""
+        arrays = {f"kept_{i}_{j}": w for i, c in enumerate(self.kept) for j, w in enumerate(c.weights)}
+        kept = [[c.env_steps, c.mean_return, len(c.weights)] for c in self.kept]
+        return arrays, {"scores": [list(score) for score in self.scores], "kept": kept}
+
+    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
+        """Goes on where `state` was taken."""
+        self.scores = [(env_steps, mean) for env_steps, mean in values["scores"]]
+        self.kept = [
+            Candidate(env_steps, mean, [arrays[f"kept_{i}_{j}"] for j in range(count)])
+            for i, (env_steps, mean, count) in enumerate(values["kept"])
+        ]
+
+    def _distracted(self, policy: Policy) -> Policy:
+        return EpsilonGreedy(policy, 0.1, self.n_actions, np.random.default_rng(self.seed))
 
     def _score(self, policy: Policy, episodes: int) -> float:
         return evaluate(policy, self.env, self.seeds(episodes)).interval.mean
 
 
 def train(
-    agent: DQN,
-    env: gymnasium.Env[Any, Any],
-    env_id: str,
+    agent: Agent,
+    play: Callable[[Agent, Iterator[int]], Iterator[Step]],
+    label: str,
     steps: int,
     reset_seeds: Iterator[int],
     selection: CheckpointSelection,
     evaluation_interval: int,
+    checkpoints: Checkpoints | None = None,
+    checkpoint_interval: int = 0,
+    log: TrainingLog | None = None,
 ) -> TrainingReport:
-    """Trains `agent` for `steps` environment steps and leaves its network with the best checkpoint's weights.
+    """Trains `agent` for `steps` environment steps, from the newest checkpoint on where there is one.
+
+    At a checkpoint the episodes in progress are cut off as if truncated, and new ones begin: what an environment holds inside
+    cannot be saved. It is done whether or not the training is ever interrupted, so that both come to the same weights.
 
     A progress bar on stderr shows episode return, epsilon, steps/s and the time left; it is silent where stderr is no
     terminal.
 
     Args:
       agent: not trained before.
-      env: played with exploration.
-      env_id: for messages.
+      play: agent, reset seeds -> an endless stream of steps; `interact` or `interact_with_all`.
+      label: of the progress bar.
       steps: environment steps, >= 1.
       reset_seeds: of the training episodes, endless.
-      selection: scores checkpoints every `evaluation_interval` steps and at the end.
+      selection: scores candidates every `evaluation_interval` steps and at the end.
       evaluation_interval: in environment steps.
+      checkpoints: where they are kept; None makes none.
+      checkpoint_interval: in environment steps; 0 makes none.
+      log: is told of each episode and evaluation.
     Raises:
       BadTransitionError: the environment gave a NaN or an infinity.
-      NonFiniteLossError: the loss became NaN or infinite. What `selection` kept before stays with its `on_best`.
+      DivergedError: the loss became NaN or infinite. What `selection` kept before stays with its `on_best`.
     """
-    started = time.monotonic()
+    seeds = _Counted(reset_seeds)
     episodes: list[EpisodeRecord] = []
-    stream = itertools.islice(interact(env, env_id, agent.act, reset_seeds), steps)
-    with tqdm(total=steps, desc=f"train {env_id}", unit=" steps", disable=None, mininterval=0.5) as bar:
-        for step in stream:
-            agent.observe(*step[:-1])
-            if step.episode_return is not None:
-                episodes.append(EpisodeRecord(agent.env_steps, step.episode_return, agent.epsilon, agent.last_loss))
-                bar.set_postfix(
-                    {"return": f"{np.mean([e.episode_return for e in episodes[-20:]]):.1f}", "epsilon": f"{agent.epsilon:.2f}"},
-                    refresh=False,
-                )
-            bar.update()
-            if agent.env_steps % evaluation_interval == 0 and agent.gradient_steps > 0:
-                selection.consider(agent)
+    earlier_seconds = 0.0
+    if checkpoints is not None and (saved := checkpoints.newest()) is not None:
+        arrays, values = saved
+        agent.restore(_under("agent", arrays), values["agent"])
+        selection.restore(_under("selection", arrays), values["selection"])
+        episodes = [EpisodeRecord(*record) for record in values["episodes"]]
+        earlier_seconds = values["seconds"]
+        seeds.skip(values["resets"])
+        if log is not None:
+            log.resume(agent.env_steps, episodes)
+    started = time.monotonic() - earlier_seconds
+    with tqdm(total=steps, initial=agent.env_steps, desc=label, unit=" steps", disable=None, mininterval=0.5) as bar:
+        while agent.env_steps < steps:
+            boundary = steps
+            if checkpoints is not None and checkpoint_interval:
+                boundary = min(steps, (agent.env_steps // checkpoint_interval + 1) * checkpoint_interval)
+            for step in play(agent, seeds):
+                agent.observe(*step[:7])
+                if step.episode_return is not None:
+                    record = EpisodeRecord(
+                        agent.env_steps,
+                        step.episode_return,
+                        step.episode_length,
+                        agent.epsilon,
+                        agent.learning_rate,
+                        agent.last_loss,
+                        round(time.monotonic() - started, 3),
+                    )
+                    episodes.append(record)
+                    if log is not None:
+                        log.episode(record, agent.gradient_steps)
+                    recent = sum(e.episode_return for e in episodes[-20:]) / len(episodes[-20:])
+                    bar.set_postfix({"return": f"{recent:.1f}", "epsilon": f"{agent.epsilon:.2f}"}, refresh=False)
+                bar.update()
+                if agent.env_steps % evaluation_interval == 0 and agent.gradient_steps > 0:
+                    selection.consider(agent)
+                    if log is not None:
+                        log.evaluation(*selection.scores[-1])
+                if agent.env_steps == boundary:
+                    break
+            agent.cut_episodes()
+            if checkpoints is not None and checkpoint_interval and boundary < steps:
+                seconds = time.monotonic() - started
+                checkpoints.save(agent.env_steps, _state(agent, selection, episodes, seeds.taken, seconds))
+                if log is not None:
+                    log.flush()
         if not selection.scores or selection.scores[-1][0] != agent.env_steps:
             selection.consider(agent)
-    best = selection.best()
-    agent.network.set_weights(best.weights)
+            if log is not None:
+                log.evaluation(*selection.scores[-1])
+    best = selection.best(agent)
+    if log is not None:
+        log.flush()
     return TrainingReport(tuple(episodes), tuple(selection.scores), best, agent.gradient_steps, time.monotonic() - started)
+
+
+class _Counted:
+    """An iterator that knows how many it gave."""
+
+    def __init__(self, source: Iterator[int]):
+        self._source = source
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        self.taken += 1
+        return next(self._source)
+
+    def skip(self, count: int) -> None:
+        for _ in range(count):
+            next(self)
+
+
+def _state(agent: Agent, selection: CheckpointSelection, episodes: list[EpisodeRecord], resets: int, seconds: float) -> State:
+    agent_arrays, agent_values = agent.state()
+    selection_arrays, selection_values = selection.state()
+    arrays = {f"agent_{name}": array for name, array in agent_arrays.items()}
+    arrays |= {f"selection_{name}": array for name, array in selection_arrays.items()}
+    values = {"agent": agent_values, "selection": selection_values, "resets": resets, "seconds": seconds}
+    return arrays, {**values, "episodes": [list(record) for record in episodes]}
+
+
+def _under(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(f"{prefix}_"): array for name, array in arrays.items() if name.startswith(f"{prefix}_")}

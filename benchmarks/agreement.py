@@ -26,10 +26,13 @@ class Agreement:
 
 
 def preferences_of(policy: EdgePolicy, observations: NDArray[Any]) -> NDArray[np.float64]:
-    """The output rows [N, A] of a file on observations [N, F].
+    """The output rows [N, A] of a file on N states, each for itself.
 
+    Args:
+      policy: the file.
+      observations: [N, *input_shape], as the network sees them, frames already stacked.
     Raises:
-      ValueError: an output is NaN or infinite.
+      ValueError: the states are of another shape, or an output is NaN or infinite.
     """
     rows = np.array([policy.preferences(observation) for observation in observations], np.float64)
     finite = np.isfinite(rows).all(axis=1)

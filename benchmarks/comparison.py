@@ -43,7 +43,7 @@ def compare(
       baseline: the name of the float file among them.
       latency: how much is timed.
       rng: draws the order in which files are timed, and which observations they are timed on.
-      observations: [N, F], on-policy states of the float network. None: agreement and tie rate are null, and the files are
+      observations: [N, *input_shape], on-policy states as the network sees them. None: agreement and tie rate are null, and the files are
         timed on standard normal inputs.
       play: how the files are played. None: return and gate are null.
       relative_to: the folder that `file` is written relative to; None is the current one. A file outside it goes by its name.

@@ -12,7 +12,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from edgedqn.export.edge_policy import EdgePolicy, VerifiedFile
+from edgedqn.export.edge_policy import EdgePolicy, VerifiedFile, input_shape
 
 clock = time.perf_counter_ns
 
@@ -175,7 +175,8 @@ def invokes(file: VerifiedFile, observations: NDArray[Any], threads: int) -> Blo
 
     Args:
       file: a policy file.
-      observations: [N, F], taken in turn.
+      observations: [N, *input_shape], as the network sees them, taken in turn. Numbers of any other shape stand in for them:
+        they are repeated to fill it.
       threads: of the interpreter.
     """
     inputs: list[NDArray[Any]] = []
@@ -185,7 +186,7 @@ def invokes(file: VerifiedFile, observations: NDArray[Any], threads: int) -> Blo
         index = interpreter.get_input_details()[0]["index"]
         if not inputs:
             for observation in observations:
-                policy(observation)
+                policy(np.resize(observation, policy.input_shape))
                 inputs.append(interpreter.get_tensor(index))  # a graph's inputs outlive an invoke
         set_input, invoke, turns = interpreter.set_tensor, interpreter.invoke, itertools.cycle(inputs)
 
@@ -204,11 +205,17 @@ def invokes(file: VerifiedFile, observations: NDArray[Any], threads: int) -> Blo
 
 
 def steps(file: VerifiedFile, observations: NDArray[Any], threads: int) -> BlockFactory:
-    """Blocks of whole steps, observation in to action out, through `EdgePolicy`. Arguments as for `invokes`."""
+    """Blocks of whole steps, observation in to action out, through `EdgePolicy` and all its preprocessing.
+
+    Arguments as for `invokes`; what is stepped on is what the device would have seen last of each.
+    """
+    seen: list[Any] = []
 
     def factory() -> Block:
         _, policy = _load(file, threads)
-        turns = itertools.cycle(list(observations))
+        if not seen:
+            seen.extend(as_device_sees(policy, np.resize(observation, policy.input_shape)) for observation in observations)
+        turns = itertools.cycle(seen)
 
         def block(n: int) -> NDArray[np.int64]:
             durations = np.empty(n, np.int64)
@@ -222,6 +229,21 @@ def steps(file: VerifiedFile, observations: NDArray[Any], threads: int) -> Block
         return block
 
     return factory
+
+
+def as_device_sees(policy: EdgePolicy, network_input: NDArray[Any]) -> Any:
+    """What the environment gave last before the network saw this, [*input_shape]: one observation, or the number of a state."""
+    environment = policy.device["environment"]
+    steps = environment["preprocessing"]
+    if "one_hot" in steps:
+        return int(network_input.argmax())
+    seen = network_input
+    for i in reversed(range(len(steps))):
+        before = input_shape({**environment, "preprocessing": steps[:i]}, 0)
+        if steps[i].startswith("frame_stack:"):
+            seen = seen[..., -1 if len(before) == 2 else slice(-before[-1], None)]
+        seen = seen.reshape(before)
+    return np.ascontiguousarray(seen)
 
 
 def _load(file: VerifiedFile, threads: int) -> tuple[Interpreter, EdgePolicy]:

@@ -126,6 +126,26 @@ def return_plot(rows: Sequence[Row], baseline: str, margin: float | None) -> str
 def _svg(name: str, title: str, rows: Sequence[Row], spoken: Sequence[str], draw: Callable[["Axes"], None]) -> str:
     if not rows:
         return ""
+
+    def draw_rows(axes: "Axes") -> None:
+        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        draw(axes)
+        axes.set_ylim(len(rows) - 0.4, -0.6)  # the first row on top, as in the table
+
+    return to_svg(name, f"{title}: {'; '.join(spoken)}.", (5.4, 1.1 + 0.5 * len(rows)), draw_rows)
+
+
+def to_svg(name: str, spoken: str, size: tuple[float, float], draw: Callable[["Axes"], None]) -> str:
+    """One plot as an `<svg>` element for the middle of a page.
+
+    Args:
+      name: begins the ids of its parts: several share a page, and matplotlib names the parts of each alike.
+      spoken: what a screen reader says of it.
+      size: in inches, width and height.
+      draw: draws into empty axes; what it labels is named in a legend on top.
+    Raises:
+      InputError: matplotlib is not installed.
+    """
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
@@ -134,23 +154,20 @@ def _svg(name: str, title: str, rows: Sequence[Row], spoken: Sequence[str], draw
             "The report's plots need matplotlib: expected the extra `train`, pip install 'edgedqn[train]'."
         ) from error
     with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(5.4, 1.1 + 0.5 * len(rows)), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         figure.patch.set_alpha(0)
         axes = figure.add_subplot()
-        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
         draw(axes)
-        axes.set_ylim(len(rows) - 0.4, -0.6)  # the first row on top, as in the table
         if axes.get_legend_handles_labels()[0]:
-            figure.legend(loc="outside upper right", ncols=3, fontsize=9)
+            figure.legend(loc="outside upper right", ncols=4, fontsize=9)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # Several of them share a page, and matplotlib names the parts of each alike.
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    label = html.escape(f"{title}: {'; '.join(spoken)}.")
-    return re.sub(r'^<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{_literal(label)}">', svg)
+    label = _literal(html.escape(spoken))
+    return re.sub(r'^<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{label}">', svg)
 
 
 def _literal(replacement: str) -> str:

@@ -35,12 +35,16 @@ as the baseline. The gate asks whether it may have lost more than the tolerance.
 and float network choose alike, <i>by gap</i> the same weighted by what the choice costs, <i>ties</i> the share where the file
 cannot tell its two best actions apart. KB is 1,000 bytes."""
 
+LEARNING = """Training episodes act at random now and then; the greedy policy, which is what the files hold, does not. The
+checkpoint that was chosen was played again, ten times as long, and may so lie beside the score that it got while training."""
+
 
 def render_report(
     benchmark: Mapping[str, Any],
     run: Mapping[str, Any] | None = None,
     command: str | None = None,
     margin: float | None = None,
+    learning: str = "",
 ) -> str:
     """The page.
 
@@ -49,6 +53,7 @@ def render_report(
       run: the object of `run.json`, for the environment, the seed, the versions and the stages.
       command: what makes the run again, as typed.
       margin: the gate's, in reward units, drawn beside the baseline's return.
+      learning: the agent's learning curve, as `learning_curve` draws it.
     Returns:
       HTML that asks for nothing outside itself and runs no script. The same arguments give the same text.
     Raises:
@@ -61,7 +66,7 @@ def render_report(
         (size_plot(rows), "What has to fit into flash, and what has to go over the air."),
         (latency_plot(rows), "One thread unless stated below. The step contains everything between observation and action."),
     )
-    figures = [f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>" for svg, caption in plots if svg]
+    figures = [_figure(svg, caption) for svg, caption in plots if svg]
     sections = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="summary">{escape(summary(rows, baseline))}</p>',
@@ -69,6 +74,7 @@ def render_report(
         f'<div class="wide" role="region" aria-label="Table of all files" tabindex="0">{_table(rows, baseline)}</div>',
         _reasons(rows),
         *(["<h2>Plots</h2>", *figures] if figures else []),
+        *([f"<h2>Training</h2>{_figure(learning, LEARNING)}"] if learning else []),
         f'<h2>How it was measured</h2><p class="soft">{HOW}</p>',
         "<h2>Machine</h2>",
         _facts(benchmark["machine"].items()),
@@ -99,6 +105,10 @@ def summary(rows: Sequence[Row], baseline: str) -> str:
         f"{size / base_size:.0%} of the size. One invoke() is {_speed(best['speedup'])}; the whole step, from observation "
         f"to action, is {_speed(best['step_speedup'])}."
     )
+
+
+def _figure(svg: str, caption: str) -> str:
+    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _speed(ratio: Mapping[str, Any]) -> str:

@@ -3,7 +3,9 @@
 Source: Rusu et al. (2015), "Policy distillation"; Ross et al. (2011) for learning on the states the student visits.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +15,7 @@ from tqdm import tqdm
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.learner import FusedLearner
-from edgedqn.compression.folding import Weights
+from edgedqn.compression.folding import InputScaling, Weights
 
 STEPS_PER_CALL = 50
 
@@ -85,7 +87,7 @@ def clipped_action_gaps(q_values: NDArray[np.float32], gap: float, width: float 
 
 
 def fit_output_layer(
-    weights: Weights, inputs: NDArray[np.float32], preferences: NDArray[np.float32], ridge: float = 1e-3
+    network: tf_keras.Model, inputs: Iterable[NDArray[np.float32]], preferences: NDArray[np.float32], ridge: float = 1e-3
 ) -> Weights:
     """Replaces the last layer by the one that fits the preferences best, in closed form: a running start.
 
@@ -93,24 +95,33 @@ def fit_output_layer(
     (CartPole-v1, 1,000 steps: loss 0.95 from rescaled outputs, 0.33 from fresh weights, 0.27 from here).
 
     Args:
-      weights: of a network of Dense layers with ReLU between them: kernel [in, out] and bias [out] of each in turn.
-      inputs: [N, F], as the network expects them.
+      network: plain, its last layer Dense.
+      inputs: batches [B, ...] that are [N, ...] together, as the network expects them.
       preferences: [N, A].
       ridge: regularization, as a share of the mean square of a hidden feature.
+    Returns:
+      The weights of all layers.
     """
-    hidden = inputs
-    for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-        hidden = np.maximum(hidden @ kernel + bias, 0)  # [N, H]
-    features = np.column_stack([hidden, np.ones(len(hidden))]).astype(np.float64)  # [N, H + 1]
-    gram = features.T @ features  # [H + 1, H + 1]
-    gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
-    solution = np.linalg.solve(gram, features.T @ preferences).astype(np.float32)  # [H + 1, A]
-    return [*weights[:-2], solution[:-1], solution[-1]]
+    trunk = tf_keras.Model(network.input, network.layers[-1].input)
+    width = network.layers[-1].input_shape[-1] + 1  # H + 1
+    gram = np.zeros((width, width))
+    moments = np.zeros((width, preferences.shape[1]))  # [H + 1, A]
+    start = 0
+    for batch in inputs:
+        features = np.column_stack([trunk(batch), np.ones(len(batch))]).astype(np.float64)  # [B, H + 1]
+        gram += features.T @ features
+        moments += features.T @ preferences[start : start + len(batch)]
+        start += len(batch)
+    assert start == len(preferences)
+    gram += ridge * np.trace(gram) / width * np.eye(width)
+    solution = np.linalg.solve(gram, moments).astype(np.float32)  # [H + 1, A]
+    return [*network.get_weights()[:-2], solution[:-1], solution[-1]]
 
 
 def distil(
     student: tf_keras.Model,
-    inputs: NDArray[np.float32],
+    scaling: InputScaling,
+    states: NDArray[Any],
     preferences: NDArray[np.float32],
     config: Distillation,
     rng: np.random.Generator,
@@ -122,8 +133,9 @@ def distil(
     of the best actions, plus the squared error, which fixes the scale.
 
     Args:
-      student: [B, F] -> [B, A]; called with training=True, so that TF-MOT's wrappers do their part.
-      inputs: [N, F], scaled as the student expects.
+      student: [B, ...] -> [B, A]; called with training=True, so that TF-MOT's wrappers do their part.
+      scaling: from the states to the student's input, done minibatch by minibatch.
+      states: [N, ...] of any dtype.
       preferences: [N, A], the targets.
       config: how.
       rng: draws the minibatches.
@@ -131,26 +143,28 @@ def distil(
     Returns:
       The loss before each gradient step, [steps].
     Raises:
-      NonFiniteLossError: the loss became NaN or infinite.
+      DivergedError: the loss or a weight became NaN or infinite.
     """
     steps = config.rounded_steps
     decay = tf_keras.optimizers.schedules.CosineDecay(
         config.learning_rate, steps, alpha=config.final_learning_rate / config.learning_rate
     )
 
-    def loss(x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-        output = student(x, training=True)  # [B, A]
+    def loss(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        output = student(scaling.tensor(x), training=True)  # [B, A]
         log_policy = tf.nn.log_softmax(output / config.temperature)  # [B, A]
         log_target = tf.nn.log_softmax(target / config.temperature)  # [B, A]
         divergence = tf.reduce_sum(tf.exp(log_target) * (log_target - log_policy), axis=-1)  # [B]
-        error = tf.reduce_sum(tf.square(output - target), axis=-1)  # [B]
-        return tf.reduce_mean(divergence + error)
+        error = divergence + tf.reduce_sum(tf.square(output - target), axis=-1)  # [B]
+        return tf.reduce_mean(error), error
 
-    learner = FusedLearner(loss, student.trainable_variables, tf_keras.optimizers.Adam(decay, global_clipnorm=10.0))
+    variables = student.trainable_variables
+    convolves = any(len(variable.shape) == 4 for variable in variables)
+    learner = FusedLearner(loss, variables, tf_keras.optimizers.Adam(decay, global_clipnorm=10.0), jit_compile=not convolves)
     losses = []
     with tqdm(total=steps, desc=label, unit=" steps", disable=None, mininterval=0.5) as bar:
         for _ in range(steps // STEPS_PER_CALL):
-            indices = rng.integers(len(inputs), size=(STEPS_PER_CALL, config.batch_size))  # [K, B]
-            losses.append(learner.learn(inputs[indices], preferences[indices]))
+            indices = rng.integers(len(states), size=(STEPS_PER_CALL, config.batch_size))  # [K, B]
+            losses.append(learner.learn(states[indices], preferences[indices]).losses)
             bar.update(STEPS_PER_CALL)
     return np.concatenate(losses)

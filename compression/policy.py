@@ -4,18 +4,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
+from edgedqn.agents.architecture import rebuild
 from edgedqn.agents.atomic_files import load_arrays, read_json, save_arrays, write_json
 from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import mlp
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
 
-SCHEMA = 1
+SCHEMA = 2
 Conversion = Literal["float32", "ptq-int8", "qat-int8"]
 Meaning = Literal["q_values", "preferences"]
 
@@ -25,15 +24,15 @@ class CompressedPolicy:
     """A policy network as the exporter will convert it.
 
     Attributes:
-      network: [B, F] -> [B, A], plain (`float32`, `ptq-int8`) or fake-quantized (`qat-int8`).
+      network: [B, *input_shape] -> [B, A], plain (`float32`, `ptq-int8`) or fake-quantized (`qat-int8`).
       conversion: what the exporter must do with it.
-      scaling: from the environment's observation to the network's input.
+      scaling: from what the agent's network sees of the environment to this network's input.
       meaning: of the network's output.
       spec: of the environment.
-      observations: float32 [N, F] as the environment gives them, on-policy.
+      observations: [N, *input_shape] in the environment's dtype, as the agent's network sees them, on-policy.
       recipe: its name.
       reports: JSON, one object per stage.
-      hidden: the widths of its hidden layers.
+      layers: the architecture without fake quantization, as `agents.architecture.describe` gives it.
       preserve_zeros: whether fake quantization keeps zeros at zero (PQAT).
     """
 
@@ -42,10 +41,10 @@ class CompressedPolicy:
     scaling: InputScaling
     meaning: Meaning
     spec: EnvironmentSpec
-    observations: NDArray[np.float32]
+    observations: NDArray[Any]
     recipe: str
     reports: tuple[dict[str, Any], ...]
-    hidden: tuple[int, ...]
+    layers: list[dict[str, Any]]
     preserve_zeros: bool = False
 
     def save(self, folder: Path) -> None:
@@ -61,7 +60,7 @@ class CompressedPolicy:
             "scaling": asdict(self.scaling),
             "meaning": self.meaning,
             "recipe": self.recipe,
-            "hidden": list(self.hidden),
+            "layers": self.layers,
             "preserve_zeros": self.preserve_zeros,
             "reports": list(self.reports),
         }
@@ -80,12 +79,11 @@ class CompressedPolicy:
         try:
             spec = EnvironmentSpec.from_json(description["environment"])
             scaling = InputScaling.from_json(description["scaling"])
-            network = mlp(spec.observation_shape, spec.n_actions, description["hidden"], np.random.default_rng(0))
+            network = rebuild(description["layers"])
             if description["conversion"] == "qat-int8":
-                # PQAT takes its masks from the kernels it wraps, so they come first. All else QAT keeps is scalars.
-                network.set_weights([array for array in weights if array.ndim])
-                network = tfmot.quantization_aware(network, description["preserve_zeros"], scaling.limit)
-            network.set_weights(weights)
+                network = tfmot.quantization_aware_again(network, description["preserve_zeros"], weights)
+            else:
+                network.set_weights(weights)
             (observations,) = arrays
             return cls(
                 network,
@@ -96,7 +94,7 @@ class CompressedPolicy:
                 observations,
                 description["recipe"],
                 tuple(description["reports"]),
-                tuple(description["hidden"]),
+                description["layers"],
                 description["preserve_zeros"],
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:

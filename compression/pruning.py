@@ -1,5 +1,6 @@
 """Which weights go: how much of each layer, and when."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -49,22 +50,23 @@ class PolynomialSchedule:
         return final_sparsity * (1 - (1 - progress) ** self.power)
 
 
-def allocate(shapes: Sequence[tuple[int, int]], sparsity: float, allocation: Allocation) -> tuple[float, ...]:
+def allocate(shapes: Sequence[tuple[int, ...]], sparsity: float, allocation: Allocation) -> tuple[float, ...]:
     """The sparsity of each kernel, so that all of them together have `sparsity`.
 
     Args:
-      shapes: (inputs, outputs) of each kernel.
+      shapes: (inputs, outputs) of each dense kernel, (height, width, inputs, outputs) of each convolutional one.
       sparsity: the share of zeros over all kernels, in [0, 1).
       allocation: `uniform` asks the same of each. `erk` gives each kernel a density in proportion to
-        (inputs + outputs) / (inputs * outputs), at most 1: small kernels, through which everything passes, are spared.
+        (inputs + outputs) / (inputs * outputs), or (inputs + outputs + height + width) / (inputs * outputs * height * width),
+        at most 1: small kernels, through which everything passes, are spared.
     Source: Evci et al. (2020), "Rigging the lottery", Erdős-Rényi kernels; Graesser et al. (2022) for agents.
     """
     if not 0 <= sparsity < 1:
         raise InputError(f"A sparsity is the share of zeros. Expected it in [0, 1). Got {sparsity}.")
     if allocation == "uniform":
         return (sparsity,) * len(shapes)
-    sizes = np.array([n_in * n_out for n_in, n_out in shapes], np.float64)  # [L]
-    raw = np.array([n_in + n_out for n_in, n_out in shapes]) / sizes  # [L]
+    sizes = np.array([math.prod(shape) for shape in shapes], np.float64)  # [L]
+    raw = np.array([sum(shape) for shape in shapes]) / sizes  # [L]
     kept = (1 - sparsity) * sizes.sum()
     dense = np.zeros(len(shapes), bool)
     while True:

@@ -8,13 +8,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import hidden_widths
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.distillation import median_action_gap
-from edgedqn.compression.folding import InputScaling
+from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.policy import CompressedPolicy, Conversion
-from edgedqn.compression.stages import Distil, Lesson, Prune, QuantizeAware, ScaleInput, Stage, Student
+from edgedqn.compression.stages import Distil, Lesson, Prune, QuantizeAware, ScaleInput, Stage, Student, q_values_of
 
 AGREEMENT_STATES = 2_000
 
@@ -94,43 +94,45 @@ def compress(
     Args:
       agent: the teacher; it is left as it is.
       recipe: what to do.
-      env: where states are gathered; left open.
+      env: where states are gathered, as the agent's network sees it (`environments.agent_view`); left open.
       reset_seeds: of those episodes (the `calibrate` stream), endless.
       rng: for exploration and minibatches.
     Returns:
       The policy to export, with a report per stage: what it did, its agreement with the teacher, the seconds it took.
     Raises:
-      InputError: the agent cannot be compressed this way.
-      NonFiniteLossError: a fine-tuning diverged.
+      InputError: the agent cannot be compressed this way, or a fine-tuning diverged.
     """
-    identity = InputScaling.identity(agent.spec.observation_shape[0])
-    student = Student(agent.network, identity, agent.observations)
+    plain = network = plain_network(agent.network)
+    scaling, pruned = InputScaling.identity(), False
     reports: list[dict[str, Any]] = []
     if recipe.stages:
-        gap = median_action_gap(agent.policy.q_values(agent.observations))
+        gap = median_action_gap(q_values_of(agent, agent.observations))
         lesson = Lesson(agent, env, reset_seeds, rng, gap)
+        student = Student(network, scaling, agent.observations, lesson.preferences(agent.observations))
         for stage in recipe.stages:
             started = time.monotonic()
             student, report = stage.apply(student, lesson)
             agreement = _agreement(student, agent)
             seconds = round(time.monotonic() - started, 2)
             reports.append({"stage": stage.name, "agreement": agreement, "seconds": seconds, **report})
+        network, scaling, pruned = student.network, student.scaling, student.pruned
     return CompressedPolicy(
-        network=student.network,
+        network=network,
         conversion=recipe.conversion,
-        scaling=student.scaling,
+        scaling=scaling,
         meaning="preferences" if recipe.stages else "q_values",
         spec=agent.spec,
         observations=agent.observations,
         recipe=recipe.name,
         reports=tuple(reports),
-        hidden=hidden_widths(agent.network),
-        preserve_zeros=student.pruned,
+        layers=describe(plain),
+        preserve_zeros=pruned,
     )
 
 
 def _agreement(student: Student, agent: TrainedAgent) -> float:
     """The share of on-policy states in which the student, as it is in Keras, acts as its teacher does."""
-    states = agent.observations[:AGREEMENT_STATES]  # [N, F]
-    chosen = np.argmax(student.network(student.scaling(states), training=False), axis=1)  # [N]
-    return float((chosen == agent.policy.q_values(states).argmax(axis=1)).mean())
+    states = agent.observations[:AGREEMENT_STATES]  # [N, ...]
+    outputs = [student.network(batch, training=False) for batch in student.scaling.batches(states)]
+    chosen = np.concatenate(outputs).argmax(axis=1)  # [N]
+    return float((chosen == q_values_of(agent, states).argmax(axis=1)).mean())

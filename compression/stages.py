@@ -9,24 +9,26 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
+from edgedqn.agents.chain import ChainReader
+from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.evaluation import EpsilonGreedy, Policy
-from edgedqn.agents.numpy_network import NumpyMlp
+from edgedqn.agents.numpy_network import NumpyNetwork
 from edgedqn.agents.observations import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression import tfmot
 from edgedqn.compression.distillation import Distillation, clipped_action_gaps, distil, fit_output_layer
-from edgedqn.compression.folding import InputScaling, fold_input_scaling
+from edgedqn.compression.folding import BATCH, InputScaling, Weights, fold_input_scaling, pads_input
 from edgedqn.compression.pruning import Allocation, PolynomialSchedule, allocate
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is taught, and what it takes to teach it.
+    """What is taught, and what it takes to teach it. States are as the teacher's network sees them.
 
     Attributes:
       teacher: the float agent.
-      env: to gather states in.
+      env: to gather states in, as the teacher's network sees it.
       reset_seeds: of the `calibrate` stream, endless.
       rng: for exploration and minibatches.
       gap: the teacher's median action gap on-policy: the unit of the preferences.
@@ -38,14 +40,27 @@ class Lesson:
     rng: np.random.Generator
     gap: float
 
-    def preferences(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The targets for observations [N, F]: clipped action gaps, float32 [N, A]."""
-        return clipped_action_gaps(self.teacher.policy.q_values(observations), self.gap)
+    def preferences(self, states: NDArray[Any]) -> NDArray[np.float32]:
+        """The targets for states [N, ...]: clipped action gaps, float32 [N, A]."""
+        return clipped_action_gaps(q_values_of(self.teacher, states), self.gap)
 
-    def visit(self, policy: Policy, count: int, epsilon: float) -> NDArray[np.float32]:
-        """float32 [count, F]: states that `policy`, with random actions mixed in, comes across."""
+    def visit(self, policy: Policy, count: int, epsilon: float) -> NDArray[Any]:
+        """[count, ...] in the environment's dtype: states that `policy`, with random actions mixed in, comes across."""
         explorer = EpsilonGreedy(policy, epsilon, self.teacher.spec.n_actions, self.rng)
         return gather_observations(explorer, self.env, self.reset_seeds, count)
+
+    def all_states(self) -> NDArray[Any]:
+        """[S, S] one-hot where states have numbers, [0, ...] elsewhere.
+
+        Nothing follows from one state of a table for another, so each must be taught, even where the teacher hardly comes.
+        """
+        spec = self.teacher.spec
+        dtype = self.teacher.observations.dtype
+        return (
+            np.eye(*spec.input_shape, dtype=dtype)
+            if "one_hot" in spec.preprocessing
+            else np.empty((0, *spec.input_shape), dtype)
+        )
 
 
 @dataclass(frozen=True)
@@ -53,16 +68,37 @@ class Student:
     """A network on its way.
 
     Attributes:
-      network: [B, F] -> [B, A].
-      scaling: from the environment's observations to the network's input.
-      states: float32 [N, F], as the environment gives them: what it has been taught on.
+      network: [B, ...] -> [B, A].
+      scaling: from what the teacher's network sees to this network's input.
+      states: [N, ...] in the environment's dtype: what it has been taught on.
+      preferences: [N, A], the targets for them.
       pruned: its zeros are meant, and must stay.
     """
 
     network: tf_keras.Model
     scaling: InputScaling
-    states: NDArray[np.float32]
+    states: NDArray[Any]
+    preferences: NDArray[np.float32]
     pruned: bool = False
+
+    def inputs(self) -> Iterator[NDArray[np.float32]]:
+        """The states as the network takes them, in batches [B, ...]."""
+        return self.scaling.batches(self.states)
+
+    def learn(self, learning: Distillation, rng: np.random.Generator, label: str) -> NDArray[np.float32]:
+        """Teaches the network, which changes with it. Returns the loss before each gradient step."""
+        return distil(self.network, self.scaling, self.states, self.preferences, learning, rng, label)
+
+    def with_weights(self, weights: Weights) -> "Student":
+        """Another network of these weights."""
+        network = tf_keras.models.clone_model(self.network)
+        network.set_weights(weights)
+        return replace(self, network=network)
+
+    def as_policy(self, spec: EnvironmentSpec) -> Policy:
+        """How the network, still a plain one, would play."""
+        network = NumpyNetwork(ChainReader(self.network)(self.network.get_weights()), spec.input_shape)
+        return lambda observation: network(self.scaling(observation))
 
 
 class Stage(Protocol):
@@ -78,20 +114,20 @@ class Stage(Protocol):
 
 @dataclass(frozen=True)
 class ScaleInput:
-    """Gives each observation feature its own scale, and folds that into the first layer."""
+    """Gives the input a scale for int8, each feature or channel its own, and folds that into the first layer."""
 
     name: str = "scale_input"
 
     def apply(self, student: Student, lesson: Lesson) -> tuple[Student, dict[str, Any]]:
-        scaling = InputScaling.measured(lesson.teacher.observations)
-        weights = fold_input_scaling(student.network.get_weights(), scaling)
-        scaled = scaling(lesson.teacher.observations)
+        observations = lesson.teacher.observations
+        scaling = InputScaling.fitting(lesson.teacher.spec, observations, pads_input(student.network))
+        scaled = student.with_weights(fold_input_scaling(student.network.get_weights(), scaling))
         report = {
             "scale": list(scaling.scale),
             "offset": list(scaling.offset),
-            "clipped_fraction": float((np.abs(scaled) >= 1).mean()),
+            "clipped_fraction": scaling.clipped_fraction(observations),
         }
-        return replace(student, network=_plain_copy(student.network, weights), scaling=scaling), report
+        return replace(scaled, scaling=scaling), report
 
 
 @dataclass(frozen=True)
@@ -115,19 +151,21 @@ class Distil:
 
     def apply(self, student: Student, lesson: Lesson) -> tuple[Student, dict[str, Any]]:
         teacher = lesson.teacher.policy
-        states = np.concatenate(
-            [lesson.visit(teacher, self.greedy_states, 0.05), lesson.visit(teacher, self.explored_states, 0.3)]
-        )  # [N, F]
-        weights = fit_output_layer(student.network.get_weights(), student.scaling(states), lesson.preferences(states))
-        network = _plain_copy(student.network, weights)
-        losses = _teach(network, student.scaling, states, lesson, self.learning, "distil")
+        greedy, explored = lesson.visit(teacher, self.greedy_states, 0.05), lesson.visit(teacher, self.explored_states, 0.3)
+        states = np.concatenate([greedy, explored, lesson.all_states()])  # [N, ...]
+        del greedy, explored  # images fill the memory
+        student = replace(student, states=states, preferences=lesson.preferences(states))
+        student = student.with_weights(fit_output_layer(student.network, student.inputs(), student.preferences))
+        losses = student.learn(self.learning, lesson.rng, "distil")
         for i in range(self.rounds):
-            policy = _scaled(NumpyMlp(network.get_weights()), student.scaling)
-            states = np.concatenate([states, lesson.visit(policy, self.student_states, 0.05)])
-            label = f"distil, round {i + 1} of {self.rounds}"
-            losses = _teach(network, student.scaling, states, lesson, self.learning, label)
-        report = {"states": len(states), "final_loss": float(losses[-50:].mean())}
-        return replace(student, network=network, states=states), report
+            met = lesson.visit(student.as_policy(lesson.teacher.spec), self.student_states, 0.05)
+            student = replace(
+                student,
+                states=np.concatenate([student.states, met]),
+                preferences=np.concatenate([student.preferences, lesson.preferences(met)]),
+            )
+            losses = student.learn(self.learning, lesson.rng, f"distil, round {i + 1} of {self.rounds}")
+        return student, {"states": len(student.states), "final_loss": float(losses[-50:].mean())}
 
 
 @dataclass(frozen=True)
@@ -156,7 +194,7 @@ class Prune:
         schedule = PolynomialSchedule(0, end_step, frequency)
         wrapped = tfmot.wrap_for_pruning(student.network, asked, schedule)
         finish = tfmot.start_pruning(wrapped)
-        losses = _teach(wrapped, student.scaling, student.states, lesson, self.learning, "prune")
+        losses = replace(student, network=wrapped).learn(self.learning, lesson.rng, "prune")
         finish()
         network = tfmot.strip_pruning(wrapped)
         report = {
@@ -176,32 +214,17 @@ class QuantizeAware:
     name: str = "quantize_aware"
 
     def apply(self, student: Student, lesson: Lesson) -> tuple[Student, dict[str, Any]]:
-        network = tfmot.quantization_aware(student.network, student.pruned, student.scaling.limit)
-        tfmot.start_ranges(network, student.network, student.scaling(student.states))
-        losses = _teach(network, student.scaling, student.states, lesson, self.learning, "quantize")
-        return replace(student, network=network), {"preserve_zeros": student.pruned, "final_loss": float(losses[-50:].mean())}
+        quantized = replace(student, network=tfmot.quantization_aware(student.network, student.pruned, student.scaling.limits))
+        tfmot.start_ranges(quantized.network, student.network, student.inputs())
+        losses = quantized.learn(self.learning, lesson.rng, "quantize")
+        return quantized, {"preserve_zeros": student.pruned, "final_loss": float(losses[-50:].mean())}
 
 
-def _teach(
-    network: tf_keras.Model,
-    scaling: InputScaling,
-    states: NDArray[np.float32],
-    lesson: Lesson,
-    learning: Distillation,
-    label: str,
-) -> NDArray[np.float32]:
-    return distil(network, scaling(states), lesson.preferences(states), learning, lesson.rng, label)
-
-
-def _scaled(network: NumpyMlp, scaling: InputScaling) -> Policy:
-    return lambda observation: network(scaling(observation))
-
-
-def _plain_copy(network: tf_keras.Model, weights: list[NDArray[np.float32]]) -> tf_keras.Model:
-    copy = tf_keras.models.clone_model(network)
-    copy.set_weights(weights)
-    return copy
+def q_values_of(agent: TrainedAgent, states: NDArray[Any]) -> NDArray[np.float32]:
+    """The agent's Q-values [N, A] of states [N, ...] as its network sees them, piece by piece."""
+    policy = agent.policy
+    return np.concatenate([policy.q_values(states[start : start + BATCH]) for start in range(0, len(states), BATCH)])
 
 
 def _kernels(network: tf_keras.Model) -> list[NDArray[np.float32]]:
-    return [array for array in network.get_weights() if array.ndim == 2]
+    return [array for array in network.get_weights() if array.ndim > 1]

@@ -1,6 +1,7 @@
 """The one place that touches the TensorFlow Model Optimization Toolkit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_model_optimization as tfmot
@@ -15,15 +16,14 @@ from edgedqn.compression.pruning import PolynomialSchedule
 
 
 def wrap_for_pruning(model: tf_keras.Model, sparsities: Sequence[float], schedule: PolynomialSchedule) -> tf_keras.Model:
-    """A copy of `model` whose Dense kernels are pruned by magnitude while it trains; see `start_pruning`.
+    """A copy of `model` whose kernels are pruned by magnitude while it trains; see `start_pruning`.
 
     Args:
-      model: a functional model of Dense layers.
-      sparsities: the final share of zeros of each Dense kernel, in order, in [0, 1). Kernels asked for 0 are left alone.
+      model: a plain network.
+      sparsities: the final share of zeros of each kernel, in order, in [0, 1). Kernels asked for 0 are left alone.
       schedule: when.
     """
-    dense = [layer for layer in model.layers if isinstance(layer, tf_keras.layers.Dense)]
-    asked = dict(zip((layer.name for layer in dense), sparsities, strict=True))
+    asked = dict(zip((layer.name for layer in model.layers if layer.weights), sparsities, strict=True))
 
     def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         if not asked.get(layer.name):
@@ -36,7 +36,7 @@ def wrap_for_pruning(model: tf_keras.Model, sparsities: Sequence[float], schedul
 
     wrapped = tf_keras.models.clone_model(model, clone_function=wrap)
     for source, target in zip(model.layers, wrapped.layers, strict=True):
-        _dense_of(target).set_weights(source.get_weights())
+        _inside(target).set_weights(source.get_weights())
     return wrapped
 
 
@@ -62,42 +62,68 @@ def strip_pruning(wrapped: tf_keras.Model) -> tf_keras.Model:
     return tfmot.sparsity.keras.strip_pruning(wrapped)
 
 
-def quantization_aware(model: tf_keras.Model, preserve_zeros: bool, input_limit: float | None) -> tf_keras.Model:
+def quantization_aware(model: tf_keras.Model, preserve_zeros: bool, input_limits: tuple[float, float] | None) -> tf_keras.Model:
     """A copy of `model` that rounds weights and activations to int8 as its `.tflite` will, and learns around it.
 
-    The ranges of its activations are not yet known: see `start_ranges`.
+    The ranges of its activations are not yet known: see `start_ranges`. TF-MOT gives a Dense kernel one range, a Conv2D one per
+    filter.
 
     Args:
-      model: a functional model of Dense layers.
+      model: a plain network.
       preserve_zeros: keep the kernels' zeros at zero (PQAT). Plain QAT would fill them in again.
-      input_limit: the input lies in [-input_limit, input_limit]; None leaves its range to be followed.
+      input_limits: the input lies in [low, high], which has 0 in it; None leaves its range to be followed.
     """
     annotated = tfmot.quantization.keras.quantize_annotate_model(model)
     scheme = (prune_preserve.Default8BitPrunePreserveQuantizeScheme(),) if preserve_zeros else ()
     quantized = tfmot.quantization.keras.quantize_apply(annotated, *scheme)
-    if input_limit is not None:
+    if input_limits is not None:
         # TF-MOT widens the input's range to what it sees, from nothing. A known range holds from the first step.
         entrance = quantized.layers[1]
-        entrance.quantizer_vars["min_var"].assign(-input_limit)
-        entrance.quantizer_vars["max_var"].assign(input_limit)
+        entrance.quantizer_vars["min_var"].assign(input_limits[0])
+        entrance.quantizer_vars["max_var"].assign(input_limits[1])
     return quantized
 
 
-def start_ranges(quantized: tf_keras.Model, model: tf_keras.Model, inputs: NDArray[np.float32]) -> None:
-    """Sets the activations' ranges to what `model`, which `quantized` was made of, shows on `inputs` [N, F].
+def quantization_aware_again(model: tf_keras.Model, preserve_zeros: bool, weights: Sequence[NDArray[Any]]) -> tf_keras.Model:
+    """What `quantization_aware` made of `model`, and training of that, from the weights it had in the end.
+
+    Args:
+      model: a plain network; its weights are set to the trained ones.
+      preserve_zeros: as it was.
+      weights: all of the quantized network's, in their order.
+    Raises:
+      ValueError: the weights are of another network.
+    """
+    quantized = quantization_aware(model, preserve_zeros, None)
+    trained = {id(variable) for variable in quantized.trainable_variables}
+    pairs = zip(quantized.weights, weights, strict=True)
+    model.set_weights([array for variable, array in pairs if id(variable) in trained])
+    if preserve_zeros:  # PQAT takes its masks from the kernels it wraps, so they must be there first
+        quantized = quantization_aware(model, preserve_zeros, None)
+    quantized.set_weights(weights)
+    return quantized
+
+
+def start_ranges(quantized: tf_keras.Model, model: tf_keras.Model, inputs: Iterable[NDArray[np.float32]]) -> None:
+    """Sets the activations' ranges to what `model`, which `quantized` was made of, shows on batches [B, ...] of inputs.
 
     TF-MOT starts them at [-6, 6] and moves them by a thousandth per gradient step, which takes longer than a short
-    fine-tuning has.
+    fine-tuning has. A range always has 0 in it.
     """
-    activation = inputs
-    for layer in (layer for layer in model.layers if isinstance(layer, tf_keras.layers.Dense)):
-        activation = layer(activation)  # [N, units]
-        for variable in quantized.get_layer(f"quant_{layer.name}").weights:
+    ranges = {layer.name: (0.0, 0.0) for layer in model.layers if layer.weights}
+    for activation in inputs:
+        for layer in model.layers[1:]:
+            activation = layer(activation)
+            if layer.name in ranges:
+                low, high = ranges[layer.name]
+                ranges[layer.name] = min(low, float(np.min(activation))), max(high, float(np.max(activation)))
+    for name, (low, high) in ranges.items():
+        for variable in quantized.get_layer(f"quant_{name}").weights:
             if variable.name.endswith("post_activation_min:0"):
-                variable.assign(min(0.0, float(np.min(activation))))
+                variable.assign(low)
             elif variable.name.endswith("post_activation_max:0"):
-                variable.assign(max(0.0, float(np.max(activation))))
+                variable.assign(high)
 
 
-def _dense_of(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+def _inside(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
     return layer.layer if isinstance(layer, PruneLowMagnitude) else layer

@@ -1,6 +1,7 @@
 """Play an EdgeDQN policy on a device: this one file, a `.tflite`, NumPy and ai-edge-litert. Python 3.10 or newer.
 
     policy = EdgePolicy.load("policy.tflite")
+    policy.reset()  # before each episode
     action = policy(observation)
 
 The file is proven whole before the interpreter sees a byte of it: an interpreter runs most damaged files without a word.
@@ -9,8 +10,10 @@ The file is proven whole before the interpreter sees a byte of it: an interprete
 import hashlib
 import json
 import math
+import re
 import struct
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +44,7 @@ class EdgePolicy:
       device: the manifest's device part, a JSON object.
       n_actions: actions are 0 .. n_actions - 1.
       output_meaning: "preferences" or "q_values"; the largest wins, the lowest index among equals.
+      input_shape: of what the network takes, without the batch; an observation has been through the preprocessing then.
     """
 
     def __init__(self, interpreter: Interpreter, device: dict[str, Any]) -> None:
@@ -54,19 +58,25 @@ class EdgePolicy:
         self.device = device
         self.n_actions: int = device["environment"]["n_actions"]
         self.output_meaning: str = device["output"]["meaning"]
-        self._shape = tuple(device["environment"]["observation_shape"])
+        self._feed = np.zeros(source["shape"], source["dtype"])
+        self._observation_shape = tuple(device["environment"]["observation_shape"])
+        self.input_shape = input_shape(device["environment"], self._feed.size)
+        steps = dict(map(_name_and_count, device["environment"]["preprocessing"]))
+        self._frames: deque[NDArray[Any]] = deque(maxlen=steps.get("frame_stack", 1))
+        known: dict[str, Callable[[NDArray[Any]], NDArray[Any]]]
+        known = {"one_hot": self._one_hot, "frame_stack": self._stack, "flatten": np.ravel}
+        self._steps = [known[name] for name in steps if name != "atari"]
         scale = np.array(device["input"]["scale"], np.float32)
         offset = np.array(device["input"]["offset"], np.float32)
         self._scaled = bool((scale != 1).any() or (offset != 0).any())
         # Full-size operands: NumPy converts no scalar on each call.
-        self._scale = _spread(scale, self._shape)
-        self._offset = _spread(offset, self._shape)
-        self._lowest = np.full(self._shape, -128, np.float32)
-        self._highest = np.full(self._shape, 127, np.float32)
-        self._feed = np.zeros(source["shape"], source["dtype"])
-        self._feed_view = self._feed.reshape(self._shape)  # the same memory, shaped like an observation
+        self._scale, self._offset, self._lowest, self._highest = (
+            np.broadcast_to(values, self.input_shape).copy() for values in (scale, offset, np.float32(-128), np.float32(127))
+        )
+        self._feed_view = self._feed.reshape(self.input_shape)  # the same memory, shaped like an observation
         self._quantized = self._feed.dtype == np.int8
-        self._real = np.zeros(self._shape, np.float32) if self._quantized else self._feed_view
+        self._real = np.zeros(self.input_shape, np.float32) if self._quantized else self._feed_view
+        self._float_output = sink["dtype"] != np.int8
         # set_tensor and get_tensor each copy once. Per step (8-64-64-4, one thread) writing through tensor() costs as much,
         # since every step must make a new view; only views held for good would save about 1 µs, and the interpreter's
         # public invoke() refuses to run while one exists.
@@ -92,63 +102,89 @@ class EdgePolicy:
             raise PolicyFileError(f"{path} is whole, but this runtime cannot run it: {reason}") from error
         return cls(interpreter, file.device)
 
-    def __call__(self, observation: NDArray[Any]) -> int:
+    def __call__(self, observation: Any) -> int:
         """The action for one observation: the index of the largest output, the lowest among equals.
 
         Args:
-          observation: shaped as the manifest says, [F] for a vector, in the environment's units.
+          observation: one, as the environment gives it: an array shaped as the manifest says, [F] for a vector, or the number
+            of a state. Only what the manifest calls `atari` must be done already. What has been through all of the
+            preprocessing, an array of `input_shape`, is taken as it is.
         Raises:
-          ValueError: the shape is wrong, the observation holds a NaN or an infinity, or the network computed a NaN.
+          ValueError: the shape is wrong, the observation holds a NaN or an infinity, there is no such state, or the network
+            computed a NaN.
         """
         row = self._run(observation)
         action = int(row.argmax())
-        best = row.item(action)
-        if best != best:  # argmax stops at a NaN, so one look finds any
+        if self._float_output and (best := row.item(action)) != best:  # argmax stops at a NaN, so one look finds any
             raise ValueError(f"The policy computed a NaN: expected numbers as {self.output_meaning}. Got {row[0].tolist()}.")
         return action
 
-    def preferences(self, observation: NDArray[Any]) -> NDArray[Any]:
+    def preferences(self, observation: Any) -> NDArray[Any]:
         """The output row [A] as the file computes it: int8 steps or float32, NaN included. Arguments as in a call."""
         row: NDArray[Any] = self._run(observation)[0]  # [A]
         return row
 
     def reset(self) -> None:
-        """Starts a new episode. A policy of single observations remembers nothing, so there is nothing to clear."""
+        """Starts a new episode: forgets the observations of the last one. To be called before each first observation."""
+        self._frames.clear()
 
-    def _run(self, observation: NDArray[Any]) -> NDArray[Any]:
-        if type(observation) is not np.ndarray or observation.dtype is not FLOAT32:
-            observation = _as_float32(observation)
-        if observation.shape != self._shape:
-            raise ValueError(f"Wrong observation shape: expected {list(self._shape)}. Got {list(observation.shape)}.")
+    def _run(self, x: Any) -> NDArray[Any]:
+        if type(x) is not np.ndarray or x.dtype is not FLOAT32 or x.shape != self.input_shape:
+            x = self._preprocess(x)
         # One dot product is several times cheaper than isfinite().all(). It can overflow on huge but finite numbers, so a
         # second look decides. (vdot, unlike dot, does so without a warning.)
-        if math.isfinite(np.vdot(observation, observation)):
-            self._fill(observation)
+        if math.isfinite(np.vdot(x, x)):
+            self._fill(x)
         else:
-            bad = np.flatnonzero(~np.isfinite(observation))
-            if bad.size:
-                got = observation.flat[bad[0]]
-                raise ValueError(f"Bad observation: expected finite numbers. Got {got} at index {bad[0]}.")
+            _refuse_nan(x)
             with np.errstate(over="ignore"):  # an infinity is what the clamp below is for
-                self._fill(observation)
+                self._fill(x)
         self._set(self._input_index, self._feed)
         self._invoke()
         row: NDArray[Any] = self._get(self._output_index)  # [1, A], a fresh copy
         return row
 
-    def _fill(self, observation: NDArray[Any]) -> None:
+    def _fill(self, x: NDArray[Any]) -> None:
         # The contract of every target, all in float32: multiply, then add (never fused), clamp, round half to even, cast.
         real = self._real
         if self._scaled:
-            np.multiply(observation, self._scale, real)
+            np.multiply(x, self._scale, real)
             np.add(real, self._offset, real)
         else:
-            real[...] = observation
+            real[...] = x
         if self._quantized:
             np.minimum(real, self._highest, out=real)
             np.maximum(real, self._lowest, out=real)
             np.rint(real, real)
             self._feed_view[...] = real
+
+    def _preprocess(self, observation: Any) -> NDArray[np.float32]:
+        """The manifest's steps, as gymnasium's wrappers do them where an agent is trained, and float32 at last."""
+        x = np.asarray(observation)
+        if x.dtype.kind not in "biuf":
+            raise ValueError(f"Bad observation: expected numbers. Got {x.dtype}.")
+        if x.shape == self._observation_shape:
+            for step in self._steps:
+                x = step(x)
+        elif x.shape != self.input_shape:
+            raise ValueError(f"Wrong observation shape: expected {list(self._observation_shape)}. Got {list(x.shape)}.")
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes an infinity, which is refused
+            return x.astype(FLOAT32, copy=False)
+
+    def _one_hot(self, state: NDArray[Any]) -> NDArray[np.float32]:
+        if state.dtype.kind not in "iu" or not 0 <= state < self._feed.size:
+            raise ValueError(f"No such state: expected an integer in 0 .. {self._feed.size - 1}. Got {state}.")
+        row = np.zeros(self._feed.size, np.float32)
+        row[state] = 1
+        return row
+
+    def _stack(self, frame: NDArray[Any]) -> NDArray[Any]:
+        if frame.dtype.kind == "f":
+            _refuse_nan(frame)  # here already: it would be remembered
+        # A copy, because an environment may write its next observation over this one.
+        frame = (frame[:, :, np.newaxis] if frame.ndim == 2 else frame).copy()
+        self._frames.extend([frame] * (1 if self._frames else self._frames.maxlen or 1))
+        return np.concatenate(self._frames, axis=-1)
 
 
 @dataclass(frozen=True)
@@ -274,22 +310,58 @@ def check_device(device: dict[str, Any]) -> dict[str, Any]:
     environment, given, output = (_member(device, key, dict) for key in ("environment", "input", "output"))
     for part, key in ((environment, "id"), (environment, "observation_dtype"), (device, "recipe")):
         _member(part, key, str)
-    shape = _member(environment, "observation_shape", list)
+    shape, _ = _member(environment, "observation_shape", list), _member(environment, "preprocessing", list)
     n_actions = _member(environment, "n_actions", int)
-    if not shape or not all(type(size) is int and size > 0 for size in [*shape, n_actions]):
+    if not all(type(size) is int and size > 0 for size in [*shape, n_actions]):
         raise PolicyFileError(f"Impossible sizes: expected positive integers. Got shape {shape}, n_actions {n_actions}.")
+    channels = input_shape(environment, 1)[-1]
     for key in ("scale", "offset"):
         values = _member(given, key, list)
-        if len(values) not in (1, math.prod(shape)):
-            raise PolicyFileError(f"Wrong number of input {key}s: expected 1 or {math.prod(shape)}. Got {len(values)}.")
+        if len(values) not in (1, channels):
+            raise PolicyFileError(f"Wrong number of input {key}s: expected 1 or {channels}. Got {len(values)}.")
         if not all(type(v) in (int, float) and abs(v) <= LARGEST_SCALE for v in values):
             raise PolicyFileError(f"Impossible input {key}: expected numbers up to {LARGEST_SCALE:g}. Got {values}.")
     if output.get("meaning") not in ("preferences", "q_values"):
         raise PolicyFileError(f"Unknown output meaning: expected preferences or q_values. Got {output.get('meaning')!r}.")
     _expect(output.get("tie_break"), "lowest", "Unknown tie-break")
-    # Steps this file does not know must not be skipped in silence.
-    _expect(environment.get("preprocessing"), [], "Unknown preprocessing")
     return device
+
+
+def input_shape(environment: dict[str, Any], states: int) -> tuple[int, ...]:
+    """The shape of what the network takes: that of an observation after the manifest's preprocessing.
+
+    Args:
+      environment: of the device part.
+      states: how many there are, where observations are their numbers; the size of the network's input says so.
+    Raises:
+      PolicyFileError: a step is unknown, because none must be skipped in silence, or impossible for such observations.
+    """
+    shape = tuple(environment["observation_shape"])
+    done: list[str] = []
+    for step in environment["preprocessing"]:
+        name, count = _name_and_count(step)
+        done.append(name)
+        if done.count(name) > 1:
+            raise PolicyFileError(f"Unknown preprocessing: expected each step once. Got {environment['preprocessing']}.")
+        if name == "one_hot" and not shape:
+            shape = (states,)
+        elif name == "flatten" and shape:
+            shape = (math.prod(shape),)
+        elif name == "frame_stack" and shape:
+            shape = (*shape[:2], count) if len(shape) == 2 else (*shape[:-1], shape[-1] * count)
+        elif name != "atari":
+            raise PolicyFileError(f"Unknown preprocessing: expected steps for the shape {list(shape)}. Got {step!r}.")
+    if not shape:
+        raise PolicyFileError("Unknown preprocessing: expected one_hot for the number of a state. Got none.")
+    return shape
+
+
+def _name_and_count(step: Any) -> tuple[str, int]:
+    """A step of the preprocessing, and the K of `frame_stack:K`."""
+    match = re.fullmatch(r"atari|one_hot|flatten|frame_stack:([1-9][0-9]{0,3})", step) if isinstance(step, str) else None
+    if match is None:
+        raise PolicyFileError(f"Unknown preprocessing: expected atari, frame_stack:K, one_hot or flatten. Got {step!r}.")
+    return str(step).partition(":")[0], int(match[1] or 1)
 
 
 def check_structure(content: bytes, device: dict[str, Any]) -> None:
@@ -298,17 +370,17 @@ def check_structure(content: bytes, device: dict[str, Any]) -> None:
     Raises:
       PolicyFileError: several inputs or outputs, a batch other than a static 1, wrong sizes or types, or a damaged file.
     """
-    environment = device["environment"]
-    sides = (("input", 1, math.prod(environment["observation_shape"])), ("output", 2, environment["n_actions"]))
     graph = read_subgraph(content)[1]
-    for side, field, size in sides:
+    for side, field in (("input", 1), ("output", 2)):
         indices = graph.numbers(field, "i")
         _expect(len(indices), 1, f"Wrong number of {side}s")
         tensor = element(graph.tables(0), indices[0])
         shape, dtype = tensor_shape(tensor), tensor_dtype(tensor)
-        if shape[:1] != (1,) or -1 in shape:
+        if shape[:1] != (1,) or min(shape) < 1:
             raise PolicyFileError(f"Bad {side} batch: expected a static batch of 1. Got shape {list(shape)}.")
-        _expect(math.prod(shape), size, f"Wrong {side} size")
+        size, environment = math.prod(shape), device["environment"]
+        expected = math.prod(input_shape(environment, size)) if side == "input" else environment["n_actions"]
+        _expect(size, expected, f"Wrong {side} size")
         if dtype not in ("int8", "float32"):
             raise PolicyFileError(f"Wrong {side} type: expected int8 or float32. Got {dtype}.")
 
@@ -434,13 +506,7 @@ def _expect(got: Any, expected: Any, what: str) -> None:
         raise PolicyFileError(f"{what}: expected {expected}. Got {got}.")
 
 
-def _as_float32(observation: Any) -> NDArray[np.float32]:
-    array = np.asarray(observation)
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"Bad observation: expected numbers. Got {array.dtype}.")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes an infinity, which is refused
-        return array.astype(np.float32)
-
-
-def _spread(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return np.broadcast_to(values.reshape(shape if values.size > 1 else [1] * len(shape)), shape).copy()
+def _refuse_nan(observation: NDArray[Any]) -> None:
+    bad = np.flatnonzero(~np.isfinite(observation))
+    if bad.size:
+        raise ValueError(f"Bad observation: expected finite numbers. Got {observation.flat[bad[0]]} at index {bad[0]}.")

@@ -47,8 +47,9 @@ def device_part(
 
     Args:
       spec: of the environment the policy acts in.
-      scale: [F] or [1], float32. The device feeds observation * scale + offset, both steps in float32; for an int8 input
-        then clamped and rounded half to even, so scale and offset include the input tensor's own quantization.
+      scale: float32, one for each feature or channel of the network's input, [F], or one for all, [1]. The device feeds
+        observation * scale + offset, both steps in float32; for an int8 input then clamped and rounded half to even, so scale
+        and offset include the input tensor's own quantization.
       offset: as many entries as `scale`.
       meaning: of the output, "preferences" or "q_values".
       recipe: the name of the recipe that made the policy.

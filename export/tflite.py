@@ -30,7 +30,7 @@ def to_tflite(policy: CompressedPolicy) -> bytes:
         converter.inference_input_type = converter.inference_output_type = tf.int8
     if policy.conversion == "ptq-int8":
         # Quantization-aware networks bring their ranges along; with these two lines the converter would discard them.
-        converter.representative_dataset = lambda: _calibration(policy.scaling(policy.observations))
+        converter.representative_dataset = lambda: _calibration(policy)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     with _silence():
         content = flatbuffer.fix_names(converter.convert(), policy.meaning)
@@ -43,15 +43,15 @@ def _static_batch(network: tf_keras.Model) -> tf.types.experimental.ConcreteFunc
     return tf.function(lambda observation: network(observation, training=False)).get_concrete_function(specification)
 
 
-def _calibration(inputs: NDArray[np.float32]) -> Iterator[list[NDArray[np.float32]]]:
-    for row in inputs[:CALIBRATION_STATES]:
-        yield [row[np.newaxis]]
+def _calibration(policy: CompressedPolicy) -> Iterator[list[NDArray[np.float32]]]:
+    for observation in policy.observations[:CALIBRATION_STATES]:
+        yield [policy.scaling(observation)[np.newaxis]]
 
 
 def _device_part(policy: CompressedPolicy, scale: float, zero_point: int) -> dict[str, Any]:
     """Joins the policy's own input scaling with the input tensor's: q = (x * s + o) / scale + zero_point."""
-    own_scale = np.asarray(policy.scaling.scale, np.float64)  # [F]
-    own_offset = np.asarray(policy.scaling.offset, np.float64)  # [F]
+    own_scale = np.asarray(policy.scaling.scale, np.float64)  # [F], or [1]
+    own_offset = np.asarray(policy.scaling.offset, np.float64)  # [F], or [1]
     return manifest.device_part(
         policy.spec,
         (own_scale / scale).astype(np.float32),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.noninferiority import Gate
+from edgedqn.agents.noninferiority import gate_for
 from edgedqn.benchmarks.comparison import compare
 from edgedqn.benchmarks.latency import LatencyConfig
 from edgedqn.export.edge_policy import EdgePolicy
@@ -26,7 +26,7 @@ def bench_files(
       threads: of the interpreter.
       play: also play the environment that the baseline's manifest names, where it is installed.
     Returns:
-      The object of `benchmark.json`. A gate is what it is in a run: a loss of at most 2 % against the baseline.
+      The object of `benchmark.json`. The gate is what it is in a run of that environment.
     Raises:
       InputError: the files do not belong together, or two have the same name.
       PolicyFileError: a file is missing or damaged.
@@ -40,12 +40,17 @@ def bench_files(
     if len(environments) > 1:
         raise InputError(f"The files are for different environments: expected one. Got {', '.join(sorted(environments))}.")
     (env_id,) = environments
+    views = {str(policy.device["environment"]["preprocessing"]) for policy in policies.values()}
+    if play and len(views) > 1:
+        raise InputError(
+            f"The files see the environment differently: expected one preprocessing. Got {' and '.join(sorted(views))}."
+        )
     streams = SeedStreams(seed)
     observations, plan = None, None
     if play:
         try:
             observations = prove_observations(paths[names.index(baseline)], env_id, streams)
-            plan = prove_play(env_id, streams, Gate())
+            plan = prove_play(env_id, streams, gate_for(env_id))
         except InputError as error:
             print(f"Not played: {error}", file=sys.stderr)
     return compare(paths, baseline, LatencyConfig(threads=threads), streams.rng("bench"), observations, plan)

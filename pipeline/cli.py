@@ -4,8 +4,15 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
+
+from edgedqn.agents.presets import ALGORITHMS, QLearningConfig, TrainingConfig
+
+SETTING = "setting_"  # begins the names of training options among the parsed arguments
+
+FUNCTIONS = {"import": "import_agent"}  # of commands that cannot be a function's name
 
 DONE, FAULT, BAD_INPUT, NOT_PASSED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -29,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         commands = importlib.import_module("edgedqn.pipeline.commands")
-        code: int = getattr(commands, arguments.command)(arguments)
+        code: int = getattr(commands, FUNCTIONS.get(arguments.command, arguments.command))(arguments)
         return code
     except KeyboardInterrupt:
         print("Interrupted. Finished stages are kept; without --force the same command goes on with the next.", file=sys.stderr)
@@ -56,13 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     run = _command(commands, "run", "the main job: train, compress, export, bench, report; goes on where it stopped")
     _environment(run)
     _recipes(run)
-    _steps(run)
     _force(run)
+    _training(run)
 
-    train = _command(commands, "train", "train the float agent of a run")
+    train = _command(commands, "train", "train the float agent of a run; goes on from its newest checkpoint")
     _environment(train)
-    _steps(train)
     _force(train)
+    _training(train)
 
     for name, summary in (
         ("compress", "compress the agent of a run by recipes"),
@@ -93,6 +100,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--episodes", type=_positive, default=100, metavar="N", help="how many (default: 100)")
     evaluate.add_argument("--seed", type=_natural, default=0, metavar="S", help="reset seeds count up from S (default: 0)")
+
+    play = _command(commands, "play", "play a policy for people to watch, in a window or as a film")
+    play.add_argument("path", metavar="PATH", type=Path, help="a .tflite, an agent folder, or a run folder (its float agent)")
+    play.add_argument("--episodes", type=_positive, default=1, metavar="N", help="how many (default: 1)")
+    play.add_argument("--seed", type=_natural, default=0, metavar="S", help="reset seeds count up from S (default: 0)")
+    play.add_argument("--gif", type=Path, metavar="FILE", help="make a film FILE.gif in place of a window")
+    play.add_argument("--video", type=Path, metavar="FILE", help="make a film FILE.mp4 in place of a window")
+    play.add_argument("--fps", type=_positive, metavar="N", help="frames per second (default: what the environment names)")
+
+    importing = _command(commands, "import", "make a run of a Keras model or a Stable-Baselines3 DQN, in place of its training")
+    importing.add_argument("model", metavar="MODEL", type=Path, help="a .keras, an .h5 of a whole model, or an SB3 DQN .zip")
+    _environment(importing)
 
     _command(commands, "doctor", "say what is installed and whether it works")
     return parser
@@ -125,12 +144,55 @@ def _recipes(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _steps(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--steps", type=_positive, metavar="N", help="environment steps of training (default: the preset's)")
+def _training(command: argparse.ArgumentParser) -> None:
+    """An option for every value of `presets`; the defaults are the preset's, or those shown."""
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the newest checkpoint of an interrupted training (this is done anyway, unless --force is given)",
+    )
+    group = command.add_argument_group("training", "Each value is the preset's, or the default shown where there is no preset.")
+    group.add_argument(
+        "--algorithm", choices=list(ALGORITHMS), help="q-learning is for discrete observations (default: by those)"
+    )
+    deep = {setting.name: setting for setting in fields(TrainingConfig)}
+    table = {setting.name: setting for setting in fields(QLearningConfig)}
+    for name, setting in (table | deep).items():
+        owner = "" if name in deep and name in table else "DQN: " if name in deep else "q-learning: "
+        option = f"--{name.replace('_', '-')}"
+        default, dest = setting.default, f"{SETTING}{name}"
+        shown = (
+            " ".join(map(str, default)) if isinstance(default, tuple) else f"{default:,}" if type(default) is int else default
+        )
+        text = f"{owner}{setting.metadata['help']} (default: {shown})".replace("%", "%%")
+        if isinstance(default, bool):
+            group.add_argument(option, dest=dest, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            kind = type(default[0] if isinstance(default, tuple) else default)
+            nargs = "+" if isinstance(default, tuple) else None
+            natural = {0: _natural, 1: _positive}.get(setting.metadata["least"])
+            parse: Any = natural if kind is int and natural else {int: _integer, float: _number, str: str}[kind]
+            group.add_argument(
+                option, dest=dest, type=parse, metavar={int: "N", float: "X", str: "NAME"}[kind], help=text, nargs=nargs
+            )
 
 
 def _force(command: argparse.ArgumentParser) -> None:
     command.add_argument("--force", action="store_true", help="do it again, even what is done")
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from error
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from error
 
 
 def _natural(text: str) -> int:

@@ -3,18 +3,21 @@
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 from tqdm import tqdm
 
-from edgedqn.agents.environments import make_environment
+from edgedqn.agents.environments import agent_view, make_environment
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.evaluation import Evaluation, Policy
 from edgedqn.agents.evaluation import evaluate as evaluate_policy
 from edgedqn.benchmarks.table import render_table
 from edgedqn.export.edge_policy import EdgePolicy
-from edgedqn.pipeline.cli import DONE, NOT_PASSED
+from edgedqn.pipeline.cli import DONE, NOT_PASSED, SETTING
 from edgedqn.pipeline.run import KINDS, Job, RunResult
 from edgedqn.pipeline.run_folder import RunFolder
 
@@ -23,7 +26,7 @@ SCHEMA = 1
 
 def run(arguments: Namespace) -> int:
     """The main job."""
-    job = Job.create(arguments.env_id, arguments.out, arguments.seed, arguments.recipes, arguments.steps)
+    job = _new_job(arguments, arguments.recipes)
     with job.locked():
         job.do(KINDS, arguments.force)
     result = job.result()
@@ -38,7 +41,7 @@ def run(arguments: Namespace) -> int:
 
 def train(arguments: Namespace) -> int:
     """The float agent alone."""
-    return _stage(Job.create(arguments.env_id, arguments.out, arguments.seed, steps=arguments.steps), arguments)
+    return _stage(_new_job(arguments), arguments)
 
 
 def compress(arguments: Namespace) -> int:
@@ -81,8 +84,7 @@ def bench(arguments: Namespace) -> int:
 
 def evaluate(arguments: Namespace) -> int:
     """The return of one policy."""
-    policy, env_id = _load_policy(arguments.path)
-    env = make_environment(env_id)
+    policy, env, env_id = load_player(arguments.path)
     seeds = range(arguments.seed, arguments.seed + arguments.episodes)
     try:
         evaluation = evaluate_policy(policy, env, tqdm(seeds, desc="play", unit=" episodes", disable=None, leave=False))
@@ -99,11 +101,65 @@ def evaluate(arguments: Namespace) -> int:
     return DONE
 
 
+def play(arguments: Namespace) -> int:
+    """One policy, for people to watch."""
+    from edgedqn.pipeline.play import film_path
+    from edgedqn.pipeline.play import play as play_policy
+
+    def tell(env_id: str, seed: int, evaluation: Evaluation) -> None:
+        if not arguments.json:
+            tqdm.write(f"{env_id}, reset seed {seed}: return {evaluation.returns[0]:.2f}, {evaluation.env_steps} steps")
+
+    film = film_path(arguments.gif, arguments.video)
+    seeds = range(arguments.seed, arguments.seed + arguments.episodes)
+    performance = play_policy(partial(load_player, arguments.path), seeds, film, arguments.fps, tell)
+    if arguments.json:
+        told = {
+            "schema": SCHEMA,
+            "policy": str(arguments.path),
+            "env_id": performance.env_id,
+            "episodes": arguments.episodes,
+            "seed": arguments.seed,
+            "returns": list(performance.returns),
+            "env_steps": performance.env_steps,
+            "film": str(film) if film else None,
+            "frames": performance.frames,
+            "fps": performance.frames_per_second,
+        }
+        print(json.dumps(told))
+    elif film is not None:
+        print(f"Film: {film} ({performance.frames} frames, {performance.frames_per_second:g} per second)")
+    return DONE
+
+
+def import_agent(arguments: Namespace) -> int:
+    """An agent from elsewhere."""
+    from edgedqn.pipeline.importing import import_job
+
+    job = import_job(arguments.model, arguments.env_id, arguments.out, arguments.seed)
+    if arguments.json:
+        config = job.folder.description["config"]["training"]
+        stages = [stage for stage in job.folder.description["stages"] if stage["name"] == "train"]
+        print(json.dumps({"schema": SCHEMA, "run": str(job.folder.path), "stages": stages, **config}))
+    else:
+        print(f"import done: {job.folder.path}")
+    return DONE
+
+
 def doctor(arguments: Namespace) -> int:
     """What is installed, and whether it works."""
     from edgedqn.pipeline.doctor import examine
 
     return examine(arguments.json)
+
+
+def _new_job(arguments: Namespace, recipes: Sequence[str] | None = None) -> Job:
+    settings = {
+        name.removeprefix(SETTING): tuple(value) if isinstance(value, list) else value
+        for name, value in vars(arguments).items()
+        if name.startswith(SETTING) and value is not None
+    }
+    return Job.create(arguments.env_id, arguments.out, arguments.seed, recipes, settings, arguments.algorithm)
 
 
 def _stage(job: Job, arguments: Namespace) -> int:
@@ -131,10 +187,17 @@ def _print_benchmark(benchmark: dict[str, Any], as_json: bool) -> None:
     print(json.dumps(benchmark) if as_json else render_table(benchmark["rows"]))
 
 
-def _load_policy(path: Path) -> tuple[Policy, str]:
+def load_player(path: Path, render_mode: str | None = None) -> tuple[Policy, gymnasium.Env[Any, Any], str]:
+    """A policy, its environment as the policy sees it, and that one's id.
+
+    Args:
+      path: a `.tflite`, an agent folder, or a run folder: its float agent.
+      render_mode: of the environment.
+    """
     if path.suffix == ".tflite":
         policy = EdgePolicy.load(path)
-        return policy, policy.device["environment"]["id"]
+        env_id = policy.device["environment"]["id"]
+        return policy, make_environment(env_id, render_mode), env_id
     if (path / "run.json").exists():
         folder = RunFolder.open(path)
         path = folder.agent
@@ -149,7 +212,7 @@ def _load_policy(path: Path) -> tuple[Policy, str]:
     from edgedqn.agents.trained_agent import TrainedAgent
 
     agent = TrainedAgent.load(path)
-    return agent.policy, agent.spec.id
+    return agent.policy, agent_view(make_environment(agent.spec.id, render_mode), agent.spec), agent.spec.id
 
 
 def _evaluation_json(evaluation: Evaluation, arguments: Namespace, env_id: str) -> dict[str, Any]:

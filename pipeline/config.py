@@ -5,7 +5,7 @@ from typing import Any
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.noninferiority import Gate
-from edgedqn.agents.presets import TrainingConfig
+from edgedqn.agents.presets import Config, config_from_json
 from edgedqn.benchmarks.latency import LatencyConfig
 from edgedqn.compression.recipes import DEFAULT_RECIPES, recipe
 
@@ -13,18 +13,27 @@ CONTROL = "ptq-int8"
 
 
 @dataclass(frozen=True)
+class ImportedAgent:
+    """In place of a training: which file the float agent came from, and what kind of file it is."""
+
+    source: str
+    source_sha256: str
+    kind: str
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """All that decides a run besides its environment and its seed.
 
     Attributes:
-      training: of the float agent.
+      training: of the float agent, or where it came from.
       recipes: names, in the order of the rows; `ptq-int8` is added where it is missing, so that everybody sees what the naive
         conversion costs.
       gate: the test each file is put to.
       latency: how much is timed.
     """
 
-    training: TrainingConfig
+    training: Config | ImportedAgent
     recipes: tuple[str, ...] = DEFAULT_RECIPES
     gate: Gate = field(default_factory=Gate)
     latency: LatencyConfig = field(default_factory=LatencyConfig)
@@ -47,9 +56,9 @@ class RunConfig:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "RunConfig":
         """Reads what `to_json` wrote."""
-        training, gate = value["training"], value["gate"]
+        gate, training = value["gate"], value["training"]
         return cls(
-            TrainingConfig(**{**training, "hidden": tuple(training["hidden"])}),
+            ImportedAgent(**training) if "source_sha256" in training else config_from_json(training),
             tuple(value["recipes"]),
             Gate(**{**gate, "looks": tuple(gate["looks"])}),
             LatencyConfig(**value["latency"]),

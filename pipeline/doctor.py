@@ -58,6 +58,7 @@ def _play() -> None:
 def _export() -> None:
     """A tiny network through TF-MOT, the converter and the interpreter."""
     load_tensorflow()
+    from edgedqn.agents.architecture import describe
     from edgedqn.agents.networks import mlp
     from edgedqn.compression import tfmot
     from edgedqn.compression.folding import InputScaling
@@ -67,10 +68,11 @@ def _export() -> None:
     spec = EnvironmentSpec("CartPole-v1", (4,), "float32", (None,) * 4, (None,) * 4, 2)
     observations = np.random.default_rng(0).uniform(-1, 1, (100, 4)).astype(np.float32)
     network = mlp((4,), 2, (8,), np.random.default_rng(0))
-    quantized = tfmot.quantization_aware(network, preserve_zeros=False, input_limit=1.0)
-    tfmot.start_ranges(quantized, network, observations)
-    scaling = InputScaling((1.0,) * 4, (0.0,) * 4, 1.0)
-    policy = CompressedPolicy(quantized, "qat-int8", scaling, "preferences", spec, observations, "doctor", (), (8,))
+    quantized = tfmot.quantization_aware(network, preserve_zeros=False, input_limits=(-1.0, 1.0))
+    tfmot.start_ranges(quantized, network, [observations])
+    scaling = InputScaling((1.0,), (0.0,), (-1.0, 1.0))
+    layers = describe(network)
+    policy = CompressedPolicy(quantized, "qat-int8", scaling, "preferences", spec, observations, "doctor", (), layers)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "doctor.tflite"
         path.write_bytes(to_tflite(policy))

@@ -1,13 +1,15 @@
 """How files are played to prove them: in episodes that nothing earlier has seen. Needs no TensorFlow."""
 
 import os
+from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.environments import make_environment
+from edgedqn.agents.environments import EnvironmentSpec, agent_view, make_environment, spec_of
+from edgedqn.agents.errors import InputError
 from edgedqn.agents.noninferiority import Gate
 from edgedqn.agents.observations import gather_observations
 from edgedqn.benchmarks.playing import Play
@@ -17,13 +19,18 @@ from edgedqn.pipeline.seeds import SeedStreams
 STATES = 10_000
 
 
-def prove_observations(baseline: Path, env_id: str, streams: SeedStreams) -> NDArray[np.float32]:
-    """float32 [10,000, F]: the states the float file visits on the `prove` seeds, for agreement, ties and timing."""
-    env = make_environment(env_id)
-    try:
-        return gather_observations(EdgePolicy.load(baseline), env, streams.reset_seeds("prove"), STATES)
-    finally:
-        env.close()
+def prove_observations(baseline: Path, env_id: str, streams: SeedStreams) -> NDArray[Any]:
+    """The states the float file visits on the `prove` seeds, for agreement, ties and timing.
+
+    Returns:
+      [10,000, *input_shape] in the environment's dtype, as the network sees them: each complete in itself, frames stacked.
+    Raises:
+      InputError: the environment is not installed, or not the one the file was made for.
+    """
+    policy = EdgePolicy.load(baseline)
+    with closing(make_environment(env_id)) as device_env:
+        env = agent_view(device_env, _spec_of(policy, device_env, env_id))
+        return gather_observations(policy, env, streams.reset_seeds("prove"), STATES)
 
 
 def prove_play(env_id: str, streams: SeedStreams, gate: Gate) -> Play:
@@ -35,3 +42,17 @@ def prove_play(env_id: str, streams: SeedStreams, gate: Gate) -> Play:
         random_seed=int(streams.rng("prove", "random policy").integers(2**31)),
         workers=os.cpu_count() or 1,
     )
+
+
+def _spec_of(policy: EdgePolicy, env: Any, env_id: str) -> EnvironmentSpec:
+    """Of the environment, with the preprocessing that the file was made for."""
+    made_for = policy.device["environment"]
+    steps = made_for["preprocessing"]
+    frame_stack = next((int(step.partition(":")[2]) for step in steps if step.startswith("frame_stack:")), 1)
+    spec = spec_of(env, env_id, frame_stack, flatten="flatten" in steps)
+    if (list(spec.observation_shape), list(spec.preprocessing)) != (made_for["observation_shape"], steps):
+        raise InputError(
+            f"The file is for another environment than {env_id}: expected observations {list(spec.observation_shape)} and the "
+            f"steps {list(spec.preprocessing)}. Got {made_for['observation_shape']} and {steps}."
+        )
+    return spec

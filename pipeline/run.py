@@ -1,19 +1,25 @@
 """The main job: from an environment's name to a proven policy file. The command line and scripts call the same function."""
 
+import shlex
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgedqn.agents.environments import make_environment
+from edgedqn.agents.environments import make_environment, spec_of
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.presets import TrainingConfig, preset
+from edgedqn.agents.noninferiority import gate_for
+from edgedqn.agents.presets import ALGORITHMS, Config, changed, observation_kind, preset
 from edgedqn.benchmarks.latency import LatencyConfig
 from edgedqn.benchmarks.rows import Row, best_passing
 from edgedqn.pipeline.native import load_tensorflow, quiet
 from edgedqn.pipeline.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from edgedqn.pipeline.config import ImportedAgent
 
 KINDS = ("train", "compress", "export", "bench", "report")
 
@@ -40,7 +46,7 @@ def run(
     recipes: Sequence[str] | None = None,
     steps: int | None = None,
     force: bool = False,
-    training: TrainingConfig | None = None,
+    training: Config | None = None,
     latency: LatencyConfig | None = None,
 ) -> RunResult:
     """Trains an agent, compresses it by each recipe, exports, measures and reports; goes on where an earlier call stopped.
@@ -58,7 +64,8 @@ def run(
       InputError: something of this cannot be used; nothing was written.
     """
     with quiet():
-        job = Job.create(env_id, out, seed, recipes, steps, training, latency)
+        settings = {} if steps is None else {"steps": steps}
+        job = Job.create(env_id, out, seed, recipes, settings, None, training, latency)
         with job.locked():
             job.do(KINDS, force)
         return job.result()
@@ -100,23 +107,36 @@ class Job:
         out: str | Path | None = None,
         seed: int = 0,
         recipes: Sequence[str] | None = None,
-        steps: int | None = None,
-        training: TrainingConfig | None = None,
+        settings: Mapping[str, Any] | None = None,
+        algorithm: str | None = None,
+        training: "Config | ImportedAgent | None" = None,
         latency: LatencyConfig | None = None,
     ) -> "Job":
-        """A new run, or the same one continued. All input is checked before anything is written; see `run`."""
+        """A new run, or the same one continued. All input is checked before anything is written; see `run`.
+
+        `settings` are values to change in the preset, or in `training`, by name; `algorithm` is "dqn" or "q-learning", by
+        default what the preset has. An imported agent that is there already is gone on with.
+        """
         if seed < 0:
             raise InputError(f"Expected a seed of 0 or more. Got {seed}.")
-        training = training or preset(env_id)
-        if steps is not None:
-            training = replace(training, steps=steps)
-        make_environment(env_id).close()
+        path = Path(out) if out is not None else Path("runs") / f"{env_id.replace(':', '-').replace('/', '-')}-seed{seed}"
+        base = training or _imported(path) or _configured(env_id, algorithm)
         load_tensorflow()
         from edgedqn.compression.recipes import DEFAULT_RECIPES
-        from edgedqn.pipeline.config import RunConfig
+        from edgedqn.pipeline.config import ImportedAgent, RunConfig
 
-        config = RunConfig(training, tuple(recipes or DEFAULT_RECIPES), latency=latency or LatencyConfig())
-        path = Path(out) if out is not None else Path("runs") / f"{env_id.replace(':', '-').replace('/', '-')}-seed{seed}"
+        if isinstance(base, ImportedAgent):
+            if settings or algorithm:
+                given = ", ".join([*(settings or {}), *(["algorithm"] if algorithm else [])])
+                raise InputError(f"{path} holds an agent imported from {base.source}: expected nothing to train. Got {given}.")
+        else:
+            base = changed(base, env_id, settings or {})
+        config = RunConfig(
+            base,
+            tuple(recipes or DEFAULT_RECIPES),
+            gate_for(env_id),
+            latency or LatencyConfig(),
+        )
         return cls(RunFolder.create(path, env_id, seed, config.to_json()), recipes)
 
     @classmethod
@@ -140,10 +160,17 @@ class Job:
         Raises:
           InputError: a stage they need is missing.
         """
-        plan = self._plan()
+        from edgedqn.pipeline.config import ImportedAgent
+
+        plan, training = self._plan(), self.config.training
         for name, stage in plan.items():
             if stage.kind not in kinds or (self.folder.is_done(name) and not force):
                 continue
+            if stage.kind == "train" and isinstance(training, ImportedAgent):
+                raise InputError(
+                    f"{self.folder.path} holds an agent imported from {training.source}, which cannot be trained again. "
+                    "Expected another stage, or `edgedqn import`."
+                )
             for needed in stage.needs:
                 if not self.folder.is_done(needed):
                     raise InputError(
@@ -151,6 +178,8 @@ class Job:
                         f"Run `edgedqn {plan[needed].kind}` first."
                     )
             self.folder.forget(_dependents(plan, name))
+            if stage.kind == "train" and force:
+                shutil.rmtree(self.folder.agent, ignore_errors=True)  # or its checkpoints would be gone on from
             with self.folder.stage(name):
                 stage.work()
 
@@ -195,11 +224,46 @@ class Job:
 
     def _command(self) -> str | None:
         """What makes this run again on the command line, if that can."""
-        env_id, seed, config = self.folder.description["env_id"], self.folder.description["seed"], self.config
-        if config.training != replace(preset(env_id), steps=config.training.steps) or config.latency != LatencyConfig():
+        from edgedqn.pipeline.config import ImportedAgent
+
+        env_id, seed, training = self.folder.description["env_id"], self.folder.description["seed"], self.config.training
+        if self.config.latency != LatencyConfig():
             return None
-        recipes = " ".join(config.recipes)
-        return f"edgedqn run {env_id} --seed {seed} --steps {config.training.steps} --recipes {recipes}"
+        if isinstance(training, ImportedAgent):
+            of_both = f"{env_id} --seed {seed}"
+            recipes = " ".join(self.config.recipes)
+            return f"edgedqn import {shlex.quote(training.source)} {of_both}\nedgedqn run {of_both} --recipes {recipes}"
+        algorithm = next(name for name, cls in ALGORITHMS.items() if isinstance(training, cls))
+        before = _configured(env_id, algorithm)
+        words = ["edgedqn run", env_id, f"--seed {seed}"]
+        if _configured(env_id) != before:
+            words.append(f"--algorithm {algorithm}")
+        for name, value in asdict(training).items():
+            if value != getattr(before, name):
+                option = name.replace("_", "-")
+                if isinstance(value, bool):
+                    words.append(f"--{option}" if value else f"--no-{option}")
+                else:
+                    words.append(f"--{option} {' '.join(map(str, value)) if isinstance(value, tuple) else value}")
+        return " ".join([*words, "--recipes", *self.config.recipes])
+
+
+def _configured(env_id: str, algorithm: str | None = None) -> Config:
+    """The preset of an environment that can be made."""
+    with closing(make_environment(env_id)) as env:
+        spec = spec_of(env, env_id)
+    return preset(env_id, observation_kind(spec.observation_shape, spec.preprocessing), algorithm)
+
+
+def _imported(path: Path) -> "ImportedAgent | None":
+    """The agent that was imported into a run, if there is one."""
+    training = RunFolder.open(path).description["config"]["training"] if (path / "run.json").exists() else {}
+    if "source_sha256" not in training:
+        return None
+    load_tensorflow()
+    from edgedqn.pipeline.config import ImportedAgent
+
+    return ImportedAgent(**training)
 
 
 def _dependents(plan: Mapping[str, PlannedStage], name: str) -> set[str]:

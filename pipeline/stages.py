@@ -1,28 +1,18 @@
 """The stages of a run, each from files to files."""
 
-import csv
-import io
-import shutil
 from contextlib import suppress
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tf_keras
-
 from edgedqn.agents.atomic_files import read_json, write_bytes, write_json, write_text
-from edgedqn.agents.dqn import build_dqn
-from edgedqn.agents.environments import make_environment, spec_of
+from edgedqn.agents.environments import agent_view, make_environment
+from edgedqn.agents.errors import InputError
 from edgedqn.agents.noninferiority import GateResult
-from edgedqn.agents.numpy_network import NumpyMlp
-from edgedqn.agents.observations import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.agents.training import Checkpoint, CheckpointSelection, TrainingReport
-from edgedqn.agents.training import train as train_agent
 from edgedqn.benchmarks.comparison import SCHEMA as BENCHMARK_SCHEMA
 from edgedqn.benchmarks.comparison import compare
+from edgedqn.benchmarks.learning_curve import learning_curve, standalone
 from edgedqn.benchmarks.report import render_report
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipes import FLOAT32, RECIPES
@@ -30,70 +20,35 @@ from edgedqn.compression.recipes import compress as compress_agent
 from edgedqn.export.edge_policy import PolicyFileError
 from edgedqn.export.manifest import PolicyManifest, read_manifest, write_sidecar
 from edgedqn.export.tflite import to_tflite
-from edgedqn.pipeline.config import RunConfig
+from edgedqn.pipeline.config import ImportedAgent, RunConfig
 from edgedqn.pipeline.proving import prove_observations, prove_play
 from edgedqn.pipeline.run_folder import RunFolder, versions
 from edgedqn.pipeline.seeds import SeedStreams
-
-ON_POLICY_STATES = 10_000
+from edgedqn.pipeline.training import train_agent
 
 
 def train(run: RunFolder) -> None:
-    """Trains the float agent: `agent/`.
+    """Trains the float agent: `agent/`, with `learning_curve.svg`. Goes on from the newest checkpoint after an interruption.
 
     Raises:
-      InputError: the environment gave a NaN. The best checkpoint so far stays in `agent/checkpoints/best/`.
+      InputError: the environment gave a NaN, or learning diverged. The best candidate so far stays in
+        `agent/checkpoints/best/`.
     """
     env_id, config, streams = _of(run)
-    training = config.training
-    env, selection_env = make_environment(env_id), make_environment(env_id)
-    spec = spec_of(env, env_id)
-    agent = build_dqn(spec, training, streams.rng("train"))
-    kept = tf_keras.models.clone_model(agent.network)
-    shutil.rmtree(run.agent, ignore_errors=True)  # what is there would be taken for the result of this training
-
-    def keep(checkpoint: Checkpoint) -> None:
-        kept.set_weights(checkpoint.weights)
-        statistics = {"env_steps": checkpoint.env_steps, "mean_return": checkpoint.mean_return}
-        nothing_yet = np.zeros((0, *spec.observation_shape), np.float32)
-        TrainedAgent(kept, spec, nothing_yet, statistics).save(run.best_checkpoint)
-
-    selection = CheckpointSelection(
-        selection_env,
-        partial(streams.first_reset_seeds, "select"),
-        training.evaluation_episodes,
-        training.finalists,
-        int(streams.rng("select").integers(2**31)),
-        keep,
-    )
-    try:
-        report = train_agent(
-            agent, env, env_id, training.steps, streams.reset_seeds("train"), selection, training.evaluation_interval
-        )
-        observations = gather_observations(
-            NumpyMlp(report.best.weights), env, streams.reset_seeds("calibrate"), ON_POLICY_STATES
-        )
-    finally:
-        env.close()
-        selection_env.close()
-    write_text(run.agent / "training.csv", _csv(report))
-    statistics = {
-        "env_steps": training.steps,
-        "gradient_steps": report.gradient_steps,
-        "checkpoint": {"env_steps": report.best.env_steps, "mean_return": report.best.mean_return},
-        "evaluations": [list(evaluation) for evaluation in report.evaluations],
-        "seconds": round(report.seconds, 2),
-    }
-    TrainedAgent(agent.network, spec, observations, statistics).save(run.agent)
+    assert not isinstance(config.training, ImportedAgent)
+    train_agent(env_id, config.training, streams, run.agent)
+    with suppress(InputError):  # without matplotlib there is no picture, but an agent all the same
+        write_text(run.agent / "learning_curve.svg", standalone(learning_curve(run.agent)))
 
 
 def compress(run: RunFolder, recipe: str) -> None:
     """Runs one recipe on the agent: `compressed/<recipe>/`."""
     env_id, _, streams = _of(run)
-    env = make_environment(env_id)
+    agent = TrainedAgent.load(run.agent)
+    env = agent_view(make_environment(env_id), agent.spec)
     try:
         policy = compress_agent(
-            TrainedAgent.load(run.agent),
+            agent,
             {FLOAT32.name: FLOAT32, **RECIPES}[recipe],
             env,
             streams.reset_seeds("calibrate"),
@@ -159,7 +114,8 @@ def _record(path: Path, **findings: Any) -> None:
 def report(run: RunFolder, command: str | None) -> None:
     """Writes `report.html` from `benchmark.json`; `command` is what makes the run again, if a command can."""
     benchmark = read_benchmark(run)
-    write_text(run.report, render_report(benchmark, run.description, command, _margin(run, benchmark)))
+    curve = learning_curve(run.agent)
+    write_text(run.report, render_report(benchmark, run.description, command, _margin(run, benchmark), curve))
 
 
 def read_benchmark(run: RunFolder) -> dict[str, Any]:
@@ -184,11 +140,3 @@ def _margin(run: RunFolder, benchmark: dict[str, Any]) -> float | None:
 def _of(run: RunFolder) -> tuple[str, RunConfig, SeedStreams]:
     description = run.description
     return description["env_id"], RunConfig.from_json(description["config"]), SeedStreams(description["seed"])
-
-
-def _csv(report: TrainingReport) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("env_steps", "episode_return", "epsilon", "loss"))
-    writer.writerows(report.episodes)
-    return text.getvalue()

@@ -1,14 +1,16 @@
 """Where the time of EdgeDQN's training goes, and the least a gradient step could take."""
 
 import itertools
+import math
 import statistics
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from edgedqn.agents.environments import spec_of
+from edgedqn.agents.environments import make_environment, spec_of
 from edgedqn.benchmarks.peers.training_sides import Mark, Settings, clock, train_edgedqn
 
 
@@ -21,7 +23,7 @@ def profile_edgedqn(settings: Settings) -> dict[str, Any]:
       clocks); under `step_us`, the same in µs per environment step.
     """
     from edgedqn.agents.dqn import DQN
-    from edgedqn.agents.replay import UniformReplay
+    from edgedqn.agents.replay import Replay
 
     spent = dict.fromkeys(("environment", "acting", "replay", "observing"), 0.0)
 
@@ -36,8 +38,8 @@ def profile_edgedqn(settings: Settings) -> dict[str, Any]:
 
     make = gymnasium.make
 
-    def make_timed(env_id: str) -> gymnasium.Env[Any, Any]:
-        env = make(env_id)
+    def make_timed(env_id: str, **settings: Any) -> gymnasium.Env[Any, Any]:
+        env = make(env_id, **settings)
         for name in ("step", "reset"):
             setattr(env, name, timed(getattr(env, name), "environment"))
         return env
@@ -45,8 +47,9 @@ def profile_edgedqn(settings: Settings) -> dict[str, Any]:
     places: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
         (DQN, "act", timed(DQN.act, "acting")),
         (DQN, "observe", timed(DQN.observe, "observing")),
-        (UniformReplay, "add", timed(UniformReplay.add, "replay")),
-        (UniformReplay, "sample", timed(UniformReplay.sample, "replay")),
+        (Replay, "store", timed(Replay.store, "replay")),
+        (Replay, "add", timed(Replay.add, "replay")),
+        (Replay, "sample", timed(Replay.sample, "replay")),
         (gymnasium, "make", make_timed),
     )
     originals = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
@@ -79,15 +82,22 @@ def matrix_products(settings: Settings) -> dict[str, Any]:
 
     Returns:
       `us`: the median over one second's blocks, in µs, of the forward passes of the online and the target network and the
-      backward pass of the online one, for one minibatch; `count`: how many products that is.
+      backward pass of the online one, for one minibatch; a convolution counts as the one product it is once its inputs are
+      laid out; `count`: how many products that is.
     """
-    env = gymnasium.make(settings.env_id)
-    spec = spec_of(env, settings.env_id)
-    env.close()
-    widths = (*spec.observation_shape, *settings.config.hidden, spec.n_actions)
+    with closing(make_environment(settings.env_id)) as env:
+        spec = spec_of(env, settings.env_id)
+    layers, batch = [], settings.config.batch_size
+    features = math.prod(spec.input_shape)
+    if settings.config.network_for(spec.input_shape) == "minatar":
+        height, width, channels = spec.input_shape
+        outputs = (height - 2) * (width - 2)
+        layers, features = [(batch * outputs, 9 * channels, 16)], 16 * outputs
+    widths = (features, *settings.config.hidden, spec.n_actions)
+    layers += [(batch, *pair) for pair in itertools.pairwise(widths)]
     products = [
         (left, right, np.empty((left.shape[0], right.shape[1]), np.float32))
-        for left, right in _factors(widths, settings.config.batch_size, np.random.default_rng(settings.seed))
+        for left, right in _factors(layers, np.random.default_rng(settings.seed))
     ]
     block = 20
     durations: list[float] = []
@@ -101,15 +111,17 @@ def matrix_products(settings: Settings) -> dict[str, Any]:
     return {"us": 1e6 * statistics.median(durations), "count": len(products)}
 
 
-def _factors(widths: tuple[int, ...], batch: int, rng: np.random.Generator) -> list[tuple[Any, Any]]:
+def _factors(layers: list[tuple[int, int, int]], rng: np.random.Generator) -> list[tuple[Any, Any]]:
+    """The factors of all products, for layers of (rows, inputs, outputs)."""
+
     def draw(*shape: int) -> Any:
         return rng.normal(size=shape).astype(np.float32)
 
     factors: list[tuple[Any, Any]] = []
-    for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-        x, kernel, gradient = draw(batch, inputs), draw(inputs, outputs), draw(batch, outputs)
-        factors += [(x, kernel), (draw(batch, inputs), draw(inputs, outputs))]  # online on s_tm1, target on s_t: [B, out]
+    for i, (rows, inputs, outputs) in enumerate(layers):
+        x, kernel, gradient = draw(rows, inputs), draw(inputs, outputs), draw(rows, outputs)
+        factors += [(x, kernel), (draw(rows, inputs), draw(inputs, outputs))]  # online on s_tm1, target on s_t: [rows, out]
         factors.append((x.T, gradient))  # the kernel's gradient: [in, out]
         if i > 0:  # nobody asks for the gradient of the observations
-            factors.append((gradient, kernel.T))  # [B, in]
+            factors.append((gradient, kernel.T))  # [rows, in]
     return factors

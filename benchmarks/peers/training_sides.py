@@ -10,29 +10,67 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
-from edgedqn.agents.environments import spec_of
+from edgedqn.agents.environments import make_environment, spec_of
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.presets import TrainingConfig
 
-# The zoo's (RL Baselines3 Zoo), the vanilla DQN that Stable-Baselines3 has, and its default gradient clipping.
-ZOO_CARTPOLE = TrainingConfig(
-    steps=20_000,
-    hidden=(256, 256),
-    learning_rate=2.3e-3,
-    batch_size=64,
-    buffer_size=100_000,
-    learning_starts=1_000,
-    discount=0.99,
-    target_update_interval=10,
-    train_freq=256,
-    gradient_steps=128,
-    exploration_fraction=0.16,
-    exploration_final=0.04,
-    max_gradient_norm=10.0,
-    double=False,
-    n_step=1,
-)
-UNUSED = ("evaluation_interval", "evaluation_episodes", "finalists")  # nothing is evaluated here, on either side
+# RL Baselines3 Zoo's values, the vanilla DQN that Stable-Baselines3 has, and its default gradient clipping.
+ZOO = {
+    "CartPole-v1": TrainingConfig(
+        steps=20_000,
+        hidden=(256, 256),
+        learning_rate=2.3e-3,
+        batch_size=64,
+        buffer_size=100_000,
+        learning_starts=1_000,
+        discount=0.99,
+        target_update_interval=10,
+        train_freq=256,
+        gradient_steps=128,
+        exploration_fraction=0.16,
+        exploration_final=0.04,
+        max_gradient_norm=10.0,
+        double=False,
+        n_step=1,
+    ),
+    "LunarLander-v3": TrainingConfig(
+        steps=12_000,
+        hidden=(256, 256),
+        learning_rate=6.3e-4,
+        batch_size=128,
+        buffer_size=50_000,
+        learning_starts=0,
+        discount=0.99,
+        target_update_interval=250,
+        train_freq=4,
+        gradient_steps=4,
+        exploration_fraction=0.12,
+        exploration_final=0.1,
+        max_gradient_norm=10.0,
+        double=False,
+        n_step=1,
+    ),
+    # Not in the zoo: Young and Tian's network, learning every fourth step from 32 transitions.
+    "MinAtar/Breakout-v1": TrainingConfig(
+        steps=20_000,
+        hidden=(128,),
+        learning_rate=2.5e-4,
+        batch_size=32,
+        buffer_size=100_000,
+        learning_starts=1_000,
+        discount=0.99,
+        target_update_interval=1_000,
+        train_freq=32,
+        gradient_steps=8,
+        exploration_fraction=0.1,
+        exploration_final=0.1,
+        max_gradient_norm=10.0,
+        double=False,
+        n_step=1,
+    ),
+}
+# Nothing is evaluated or saved here, on either side.
+UNUSED = ("evaluation_interval", "evaluation_episodes", "finalists", "checkpoint_interval")
 
 clock = time.perf_counter
 
@@ -42,14 +80,14 @@ class Settings:
     """What both sides are given.
 
     Attributes:
-      env_id: for `gymnasium.make`.
+      env_id: made for both by `make_environment`.
       config: `averaging_steps` is ours alone; it is part of our training and costs us.
       threads: of each numerical library.
       seed: of the training.
     """
 
     env_id: str = "CartPole-v1"
-    config: TrainingConfig = ZOO_CARTPOLE
+    config: TrainingConfig = ZOO["CartPole-v1"]
     threads: int = 1
     seed: int = 0
 
@@ -137,15 +175,15 @@ def train_edgedqn(settings: Settings, on_mark: Callable[[Mark], object]) -> None
     from edgedqn.agents.dqn import build_dqn
     from edgedqn.agents.training import interact
 
-    env = gymnasium.make(settings.env_id)
+    env = make_environment(settings.env_id)
     config = settings.config
     agent = build_dqn(spec_of(env, settings.env_id), config, np.random.default_rng(settings.seed))
-    stream = interact(env, settings.env_id, agent.act, itertools.count(settings.seed))
+    stream = interact(env, settings.env_id, agent, itertools.count(settings.seed))
     for step in itertools.islice(stream, config.steps):
         window_ends = (agent.env_steps + 1) % config.train_freq == 0
         if window_ends:
             collected_s = clock()
-        agent.observe(*step[:-1])
+        agent.observe(*step[:7])
         if window_ends:
             on_mark(Mark(agent.env_steps, collected_s, clock(), time.process_time()))
 
@@ -175,9 +213,14 @@ def train_stable_baselines3(settings: Settings, on_mark: Callable[[Mark], object
         _on_training_end = _on_rollout_start
 
     config = settings.config
+    env = make_environment(settings.env_id)
+    is_image = len(env.observation_space.shape or ()) == 3
+    policy: dict[str, Any] = {"net_arch": list(config.hidden)}
+    if is_image:
+        policy |= {"features_extractor_class": _minatar_extractor(), "normalize_images": False}
     model = DQN(
-        "MlpPolicy",
-        gymnasium.make(settings.env_id),
+        "CnnPolicy" if is_image else "MlpPolicy",
+        env,
         learning_rate=config.learning_rate,
         buffer_size=config.buffer_size,
         learning_starts=config.learning_starts,
@@ -189,11 +232,28 @@ def train_stable_baselines3(settings: Settings, on_mark: Callable[[Mark], object
         exploration_fraction=config.exploration_fraction,
         exploration_final_eps=config.exploration_final,
         max_grad_norm=config.max_gradient_norm,
-        policy_kwargs={"net_arch": list(config.hidden)},
+        policy_kwargs=policy,
         seed=settings.seed,
         device="cpu",
     )
     model.learn(config.steps // config.train_freq * config.train_freq, callback=ReadClock())
+
+
+def _minatar_extractor() -> type:
+    """The MinAtar convolution for Stable-Baselines3's CnnPolicy: [B, H, W, C] -> [B, 16 (H - 2) (W - 2)]."""
+    import torch
+    from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+
+    class MinAtarExtractor(BaseFeaturesExtractor):  # type: ignore[misc] # SB3 takes only its own, and ships no types
+        def __init__(self, space: gymnasium.spaces.Box):
+            height, width, channels = space.shape
+            super().__init__(space, 16 * (height - 2) * (width - 2))
+            self.net = torch.nn.Sequential(torch.nn.Conv2d(channels, 16, 3), torch.nn.ReLU(), torch.nn.Flatten())
+
+        def forward(self, observations: Any) -> Any:
+            return self.net(observations.permute(0, 3, 1, 2))
+
+    return MinAtarExtractor
 
 
 SIDES = {"edgedqn": train_edgedqn, "stable_baselines3": train_stable_baselines3}

@@ -25,7 +25,7 @@ from edgedqn.agents.atomic_files import write_json
 from edgedqn.agents.environments import make_environment
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.machine import describe_machine
-from edgedqn.benchmarks.peers.training_sides import SIDES, ZOO_CARTPOLE, Settings
+from edgedqn.benchmarks.peers.training_sides import SIDES, ZOO, Settings
 
 # Import name -> the extra that brings it.
 NEEDED = {"tensorflow": "train", "tf_keras": "train", "torch": "peers", "stable_baselines3": "peers"}
@@ -140,9 +140,9 @@ def render(report: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns its exit code."""
     parser = argparse.ArgumentParser(prog="training_throughput", description="EdgeDQN's training against Stable-Baselines3's.")
-    parser.add_argument("--env", default="CartPole-v1", help="a gymnasium id (%(default)s)")
-    parser.add_argument("--hidden", type=int, nargs="+", default=list(ZOO_CARTPOLE.hidden), help="widths (%(default)s)")
-    parser.add_argument("--steps", type=int, default=ZOO_CARTPOLE.steps, help="environment steps of a run (%(default)s)")
+    parser.add_argument("--env", default="CartPole-v1", choices=list(ZOO), help="whose settings (%(default)s)")
+    parser.add_argument("--hidden", type=int, nargs="+", metavar="N", help="widths (its own)")
+    parser.add_argument("--steps", type=int, metavar="N", help="environment steps of a run (its own)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of each numerical library (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole result there")
@@ -150,9 +150,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _require_extras()
         make_environment(given.env).close()
+        zoo = ZOO[given.env]
         if given.json is not None and not given.json.parent.is_dir():
             raise InputError(f"Expected a file in an existing folder. Got --json {given.json}.")
-        config = replace(ZOO_CARTPOLE, steps=given.steps, hidden=tuple(given.hidden))
+        config = replace(zoo, steps=given.steps or zoo.steps, hidden=tuple(given.hidden or zoo.hidden))
         report = compare(Settings(given.env, config, given.threads), given.repeats, run_in_process)
         if given.json is not None:
             write_json(given.json, report)

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgedqn.agents.atomic_files import atomic_write, load_arrays, save_arrays, write_bytes, write_json, write_text
+from edgedqn.agents.atomic_files import (
+    atomic_write,
+    load_arrays,
+    load_named_arrays,
+    read_json,
+    save_arrays,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from edgedqn.agents.errors import InputError
 
 
@@ -69,6 +78,38 @@ def test_arrays_come_back_in_their_order(tmp_path, count):
     for ours, theirs in zip(found, arrays, strict=True):
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_named_arrays_come_back_by_their_names(tmp_path):
+    arrays = {"b": np.arange(3), "a/c": np.ones((2, 0), bool), "last": np.float32(4)}
+    save_arrays(tmp_path / "a.npz", arrays)
+    found = load_named_arrays(tmp_path / "a.npz")
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, r"cannot be read: expected a JSON object\. Got: .*No such file"),
+        ("", r"cannot be read: expected a JSON object\. Got: "),
+        ('{"schema": 1', r"cannot be read: expected a JSON object\. Got: "),
+        ("\udcff", r"cannot be read: expected a JSON object\. Got: .*utf-8"),
+        ("[1]", r"has another schema: expected 1\. Got None\."),
+        ("{}", r"has another schema: expected 1\. Got None\."),
+        ('{"schema": 2}', r"has another schema: expected 1\. Got 2\."),
+    ],
+)
+def test_what_is_no_json_object_of_ours_is_bad_input(tmp_path, content, reason):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match=rf"a\.json {reason}"):
+        read_json(path, 1)
+    write_json(path, {"schema": 1, "x": None})
+    assert read_json(path, 1) == {"schema": 1, "x": None}
 
 
 @settings(max_examples=300, deadline=None)

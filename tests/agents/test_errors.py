@@ -2,9 +2,9 @@
 
 import pytest
 
+from edgedqn.agents.chain import NotAChainError
 from edgedqn.agents.environments import BadTransitionError
-from edgedqn.agents.errors import InputError
-from edgedqn.agents.learner import NonFiniteLossError
+from edgedqn.agents.errors import DivergedError, InputError
 
 
 def test_bad_input_is_a_value_error_that_keeps_its_sentence():
@@ -12,6 +12,6 @@ def test_bad_input_is_a_value_error_that_keeps_its_sentence():
         raise InputError("Expected 1. Got 2.")
 
 
-def test_an_environments_nan_is_bad_input_and_a_diverged_loss_is_not():
-    assert issubclass(BadTransitionError, InputError)
-    assert not issubclass(NonFiniteLossError, InputError)
+@pytest.mark.parametrize("error", [BadTransitionError, DivergedError, NotAChainError])
+def test_what_the_user_can_mend_is_bad_input(error):
+    assert issubclass(error, InputError)

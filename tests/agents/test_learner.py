@@ -5,14 +5,20 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from edgedqn.agents.learner import FusedLearner, NonFiniteLossError
+from edgedqn.agents.errors import DivergedError
+from edgedqn.agents.learner import FusedLearner
 
 K, B, F = 7, 5, 3
 
 
 def least_squares(weights, bias):
-    """Half the mean squared error of a linear model, B at a time."""
-    return lambda x, y: tf.reduce_mean(0.5 * tf.square(tf.linalg.matvec(x, weights) + bias - y))
+    """Half the mean squared error of a linear model, B at a time, and the absolute errors."""
+
+    def loss(x, y):
+        error = tf.linalg.matvec(x, weights) + bias - y  # [B]
+        return tf.reduce_mean(0.5 * tf.square(error)), tf.abs(error)
+
+    return loss
 
 
 def problem(seed=0, k=K):
@@ -26,21 +32,40 @@ def variables():
     return tf.Variable(np.float32([0.5, 0.1, -0.2])), tf.Variable(np.float32(0.3))
 
 
-def test_fused_gradient_descent_is_gradient_descent_written_by_hand():
+def descent(rate, *of_variables, **settings):
+    return FusedLearner(least_squares(*of_variables), of_variables, tf_keras.optimizers.SGD(rate), **settings)
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_fused_gradient_descent_is_gradient_descent_written_by_hand(jit_compile):
     weights, bias = variables()
     w, b = weights.numpy().astype(np.float64), float(bias)
     x, y = problem()
-    expected = []
+    losses, errors = [], []
     for x_k, y_k in zip(x, y, strict=True):
         error = x_k @ w + b - y_k  # [B]
-        expected.append(np.mean(error**2) / 2)
+        losses.append(np.mean(error**2) / 2)
+        errors.append(abs(error))
         w, b = w - 0.1 * (x_k * error[:, None]).mean(axis=0), b - 0.1 * error.mean()
-    learner = FusedLearner(least_squares(weights, bias), [weights, bias], tf_keras.optimizers.SGD(0.1))
-    losses = learner.learn(x, y)
-    assert losses.dtype == np.float32
-    np.testing.assert_allclose(losses, expected, rtol=1e-5)  # the loss *before* each step
+    learned = descent(0.1, weights, bias, jit_compile=jit_compile).learn(x, y)
+    assert learned.losses.dtype == learned.errors.dtype == np.float32
+    np.testing.assert_allclose(learned.losses, losses, rtol=1e-5)  # the loss *before* each step
+    np.testing.assert_allclose(learned.errors, errors, rtol=1e-4, atol=1e-6)  # [K, B]
     np.testing.assert_allclose(weights, w, rtol=1e-5)
     np.testing.assert_allclose(float(bias), b, rtol=1e-5)
+
+
+def test_the_weights_come_back_in_their_order_and_shapes():
+    rng = np.random.default_rng(0)
+    several = [tf.Variable(rng.normal(size=shape).astype(np.float32)) for shape in ((3, 4), (), (2,), (1, 1, 5))]
+
+    def loss(x):
+        return sum(tf.reduce_sum(v) for v in several) * tf.reduce_mean(x), x
+
+    learned = FusedLearner(loss, several, tf_keras.optimizers.SGD(0.1)).learn(np.ones((2, 3), np.float32))
+    assert [w.shape for w in learned.weights] == [(3, 4), (), (2,), (1, 1, 5)]
+    for ours, variable in zip(learned.weights, several, strict=True):
+        np.testing.assert_array_equal(ours, variable)
 
 
 def test_fused_clipped_adam_is_the_same_optimizer_called_step_by_step():
@@ -57,7 +82,7 @@ def test_fused_clipped_adam_is_the_same_optimizer_called_step_by_step():
         learner.learn(x, y)
         for x_k, y_k in zip(x, y, strict=True):
             with tf.GradientTape() as tape:
-                value = loss(x_k, y_k)
+                value, _ = loss(x_k, y_k)
             gradients = tape.gradient(value, single)
             norms.append(float(tf.linalg.global_norm(gradients)))
             optimizer.apply_gradients(zip(gradients, single, strict=True))
@@ -66,14 +91,50 @@ def test_fused_clipped_adam_is_the_same_optimizer_called_step_by_step():
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
+def test_targets_are_copied_before_the_first_step_and_only_when_told():
+    weights, bias = variables()
+    target = tf.Variable(np.zeros(F, np.float32)), tf.Variable(np.float32(0))
+    learner = descent(0.1, weights, bias, targets=target)
+    learner.learn(*problem())
+    assert not target[0].numpy().any()
+    before = weights.numpy()
+    learner.learn(*problem(1), copy_to_target=True)
+    np.testing.assert_array_equal(target[0], before)
+    assert not np.array_equal(weights, before)
+
+
+def test_soft_targets_follow_each_step():
+    weights, bias = variables()
+    target = tf.Variable(np.zeros(F, np.float32)), tf.Variable(np.float32(0))
+    w, b, t = weights.numpy().astype(np.float64), float(bias), np.zeros(F)
+    x, y = problem()
+    for x_k, y_k in zip(x, y, strict=True):
+        error = x_k @ w + b - y_k  # [B]
+        w, b = w - 0.1 * (x_k * error[:, None]).mean(axis=0), b - 0.1 * error.mean()
+        t = 0.75 * t + 0.25 * w
+    descent(0.1, weights, bias, targets=target, target_update_rate=0.25).learn(x, y)
+    np.testing.assert_allclose(target[0], t, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("bad", "name"), [(np.nan, "nan"), (np.inf, "inf")])
 def test_a_loss_that_is_no_number_stops_with_its_step(bad, name):
-    weights, bias = variables()
-    learner = FusedLearner(least_squares(weights, bias), [weights, bias], tf_keras.optimizers.SGD(0.1))
     x, y = problem()
     y[2, 1] = bad
-    with pytest.raises(NonFiniteLossError, match=f"^The loss became {name} at gradient step 3 of 7"):
-        learner.learn(x, y)
+    with pytest.raises(DivergedError, match=f"^The loss became {name} at gradient step 3 of 7"):
+        descent(0.1, *variables()).learn(x, y)
+
+
+def test_so_does_the_first_of_several_and_a_weight_that_the_last_step_ruined():
+    with pytest.raises(DivergedError, match=r"^The loss became inf at gradient step 2 of 7"):
+        descent(1e30, *variables()).learn(*problem())
+    with pytest.raises(DivergedError, match=r"^A weight became NaN or infinite within 1 gradient steps\.$"):
+        descent(3e38, *variables()).learn(*problem(k=1))
+
+
+def test_large_weights_are_not_infinite():
+    weights = tf.Variable(np.full(F, 1e30, np.float32))  # their squares are
+    learner = FusedLearner(lambda x: (tf.reduce_sum(weights * x), x), [weights], tf_keras.optimizers.SGD(0.1))
+    assert np.isfinite(learner.learn(np.ones((2, F), np.float32)).weights[0]).all()
 
 
 def test_each_shape_is_compiled_once():
@@ -88,9 +149,9 @@ def test_each_shape_is_compiled_once():
     learner.learn(*problem(0))
     once = len(traced)
     for seed in range(5):
-        learner.learn(*problem(seed))
+        learner.learn(*problem(seed), copy_to_target=seed == 3)
     assert len(traced) == once
-    assert learner.learn(*problem(0, k=2)).shape == (2,)
+    assert learner.learn(*problem(0, k=2)).losses.shape == (2,)
     assert len(traced) == 2 * once
     learner.learn(*problem(1, k=2))
     learner.learn(*problem(1))

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from edgedqn.agents.losses import double_q_target, huber, q_learning_target, select
+from edgedqn.agents.losses import (
+    double_q_target,
+    half_square,
+    huber,
+    q_learning_target,
+    quantile_huber,
+    quantile_target,
+    select,
+)
 
 FLOATS = st.floats(-1e3, 1e3, width=32, allow_subnormal=False)  # TensorFlow may flush subnormals to zero
 Batch = tuple[NDArray[Any], ...]
@@ -30,7 +38,7 @@ def batches(draw: st.DrawFn) -> Batch:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(batches())
 def test_q_learning_target(batch: Batch) -> None:
     r_t, discount_t, q_t, _, _ = batch
@@ -38,7 +46,7 @@ def test_q_learning_target(batch: Batch) -> None:
     np.testing.assert_allclose(q_learning_target(r_t, discount_t, q_t), expected, rtol=1e-6, atol=1e-4)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(batches())
 def test_double_q_target_is_chosen_by_one_network_and_valued_by_the_other(batch: Batch) -> None:
     r_t, discount_t, q_t, q_t_selector, _ = batch
@@ -56,7 +64,7 @@ def test_the_two_targets_differ_where_the_networks_disagree() -> None:
     assert q_learning_target(one, one, q_t).numpy() == [6]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(batches())
 def test_select_is_indexing_and_its_gradient_reaches_that_entry_alone(batch: Batch) -> None:
     _, _, q, _, actions = batch
@@ -70,7 +78,7 @@ def test_select_is_indexing_and_its_gradient_reaches_that_entry_alone(batch: Bat
     np.testing.assert_array_equal(tape.gradient(chosen, variable), expected)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(arrays(np.float32, st.integers(1, 8), elements=st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)))
 def test_huber_and_its_gradient(error: NDArray[Any]) -> None:
     variable = tf.Variable(error)
@@ -85,3 +93,59 @@ def test_huber_and_its_gradient(error: NDArray[Any]) -> None:
 @pytest.mark.parametrize("error", [-1.0, 1.0, np.nextafter(np.float32(1), np.float32(2))])
 def test_huber_has_no_jump_where_it_turns_linear(error: float) -> None:
     assert float(huber(tf.constant(error, tf.float32))) == pytest.approx(0.5)
+
+
+def test_half_square_and_its_gradient() -> None:
+    error = tf.Variable([-3.0, 0.0, 0.5, 1e4])
+    with tf.GradientTape() as tape:
+        loss = half_square(error)
+    np.testing.assert_allclose(loss, [4.5, 0, 0.125, 5e7])
+    np.testing.assert_array_equal(tape.gradient(loss, error), error)
+
+
+@st.composite
+def distributions(draw: st.DrawFn) -> Batch:
+    """r_t, discount_t, quantiles_t, q_t_selector, quantiles, a_tm1: [B], [B], [B, A, N], [B, A], [B, A, N], [B]."""
+    b, a, n = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 5))
+    floats = st.floats(-20, 20, width=32, allow_subnormal=False)
+    return (
+        draw(arrays(np.float32, b, elements=floats)),
+        draw(arrays(np.float32, b, elements=st.sampled_from([0.0, 0.5, np.float32(0.99), 1.0]))),
+        draw(arrays(np.float32, (b, a, n), elements=floats)),
+        draw(arrays(np.float32, (b, a), elements=floats)),
+        draw(arrays(np.float32, (b, a, n), elements=floats)),
+        draw(arrays(np.int32, b, elements=st.integers(0, a - 1))),
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(distributions())
+def test_quantile_target_is_every_quantile_of_the_action_the_selector_ranks_first(batch: Batch) -> None:
+    r_t, discount_t, quantiles_t, q_t_selector, quantiles, actions = batch
+    expected = [
+        [r + d * q for q in of_actions[list(s).index(max(s))]]
+        for r, d, of_actions, s in zip(r_t, discount_t, quantiles_t, q_t_selector, strict=True)
+    ]
+    np.testing.assert_allclose(quantile_target(r_t, discount_t, quantiles_t, q_t_selector), expected, rtol=1e-6, atol=1e-4)
+    np.testing.assert_array_equal(select(quantiles, actions), quantiles[np.arange(len(actions)), actions])
+
+
+@settings(max_examples=50, deadline=None)
+@given(distributions())
+def test_quantile_huber_is_equation_10_and_its_gradient(batch: Batch) -> None:
+    predicted, targets = batch[4][:, 0], batch[2][:, 0]  # [B, N], [B, N]
+    b, n = predicted.shape
+    variable = tf.Variable(predicted)
+    with tf.GradientTape() as tape:
+        loss = quantile_huber(variable, targets)
+    expected, gradient = np.zeros(b), np.zeros((b, n))
+    for k in range(b):
+        for i in range(n):
+            midpoint = (2 * i + 1) / (2 * n)
+            for target in targets[k].tolist():
+                error = target - float(predicted[k, i])
+                weight = (1 - midpoint) if error < 0 else midpoint
+                expected[k] += weight * (error**2 / 2 if abs(error) <= 1 else abs(error) - 0.5) / n
+                gradient[k, i] -= weight * min(max(error, -1), 1) / n
+    np.testing.assert_allclose(loss, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(tape.gradient(loss, variable), gradient, rtol=1e-4, atol=1e-5)

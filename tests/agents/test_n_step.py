@@ -41,6 +41,22 @@ def test_each_state_is_given_once_with_the_return_of_at_most_n_steps(n, discount
             assert transition.discount_t == pytest.approx(0 if dead else discount ** (end - t))
 
 
+@given(n=st.integers(1, 5), rewards=st.lists(st.floats(-10, 10), max_size=7), again=st.integers(1, 4))
+def test_an_episode_that_is_cut_is_one_that_was_truncated_after_its_last_step(n, rewards, again):
+    cut, truncated = NStepTransitions(n, 0.9), NStepTransitions(n, 0.9)
+    ours, theirs = [], []
+    for t, reward in enumerate(rewards):
+        ours += cut.step(t, 0, reward, False, False, t + 1)
+        theirs += truncated.step(t, 0, reward, False, t == len(rewards) - 1, t + 1)
+    ours += cut.cut(len(rewards))
+    assert ours == theirs
+    # Nothing is left of it.
+    for t in range(again):
+        ours += cut.step(t, 1, 1.0, False, False, t + 1)
+        theirs += truncated.step(t, 1, 1.0, False, False, t + 1)
+    assert ours == theirs
+
+
 @pytest.mark.parametrize("n", [0, -1])
 def test_a_transition_takes_a_step(n):
     with pytest.raises(ValueError, match=rf"Expected n of 1 or more\. Got {n}\."):

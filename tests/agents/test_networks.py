@@ -9,7 +9,12 @@ import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgedqn.agents.networks import hidden_widths, mlp
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.networks import TORSOS, find_torso, minatar_torso, mlp, nature_torso, q_network, table_network
+
+
+def by_name(network):
+    return {weights.name: weights.shape for weights in network.weights}
 
 
 @settings(max_examples=15, deadline=None)
@@ -20,13 +25,65 @@ def test_the_network_has_the_shape_asked_for(features, n_actions, hidden):
     expected = [shape for n_in, n_out in itertools.pairwise(widths) for shape in ((n_in, n_out), (n_out,))]
     assert [w.shape for w in network.get_weights()] == expected
     assert network(np.zeros((3, features), np.float32)).shape == (3, n_actions)
-    assert hidden_widths(network) == tuple(hidden)
+
+
+@pytest.mark.parametrize(
+    ("settings", "output_shape", "last"),
+    [
+        ({}, (3,), {"q_values": (8, 3)}),
+        ({"quantiles": 5}, (3, 5), {"q_values": (8, 15)}),
+        (
+            {"dueling": True},
+            (3,),
+            {"value_hidden": (16, 8), "advantage_hidden": (16, 8), "value": (8, 1), "advantages": (8, 3)},
+        ),
+        ({"dueling": True, "quantiles": 5}, (3, 5), {"value_hidden": (16, 8), "value": (8, 5), "advantages": (8, 15)}),
+    ],
+    ids=["plain", "quantiles", "dueling", "both"],
+)
+def test_heads(settings, output_shape, last):
+    network = q_network((4,), 3, (16, 8), np.random.default_rng(0), **settings)
+    assert network.output_shape == (None, *output_shape)
+    shapes = by_name(network)
+    assert shapes["hidden_0/kernel:0"] == (4, 16)
+    assert {name: shapes[f"{name}/kernel:0"] for name in last} == last
+    assert ("hidden_1/kernel:0" in shapes) != ("dueling" in settings)  # with two streams, the last hidden layer is theirs
+
+
+def test_the_minatar_network_is_that_of_the_paper():
+    network = q_network((10, 10, 4), 3, (128,), np.random.default_rng(0), minatar_torso)
+    assert list(by_name(network).values())[::2] == [(3, 3, 4, 16), (1024, 128), (128, 3)]
+    assert network.count_params() == 592 + 131_200 + 387
+
+
+def test_the_nature_network_is_that_of_the_paper():
+    network = q_network((84, 84, 4), 6, (512,), np.random.default_rng(0), nature_torso, image_scale=1 / 255)
+    assert list(by_name(network).values())[::2] == [(8, 8, 4, 32), (4, 4, 32, 64), (3, 3, 64, 64), (3136, 512), (512, 6)]
+    assert [layer.strides for layer in network.layers if isinstance(layer, tf_keras.layers.Conv2D)] == [(4, 4), (2, 2), (1, 1)]
+    assert network.count_params() == 8_224 + 32_832 + 36_928 + 1_606_144 + 3_078
+
+
+def test_bytes_are_scaled_inside():
+    rng = np.random.default_rng(0)
+    scaled = q_network((4,), 2, (8,), rng, image_scale=1 / 255)
+    plain = mlp((4,), 2, (8,), rng)
+    plain.set_weights(scaled.get_weights())
+    observations = rng.integers(256, size=(20, 4)).astype(np.float32)
+    np.testing.assert_allclose(scaled(observations), plain(observations / 255), rtol=1e-5, atol=1e-6)
+
+
+def test_a_table_is_a_kernel():
+    network = table_network(16, 4)
+    table = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)
+    network.set_weights([table])
+    np.testing.assert_array_equal(network(np.eye(16, dtype=np.float32)), table)
 
 
 def test_the_rng_decides_the_weights_and_nothing_else_does():
     def weights(seed, global_seed):
         tf_keras.utils.set_random_seed(global_seed)
-        return np.concatenate([w.ravel() for w in mlp((4,), 2, [8, 8], np.random.default_rng(seed)).get_weights()])
+        network = q_network((9, 9, 2), 2, [8, 8], np.random.default_rng(seed), minatar_torso, dueling=True)
+        return np.concatenate([w.ravel() for w in network.get_weights()])
 
     np.testing.assert_array_equal(weights(1, 0), weights(1, 99))
     assert not np.array_equal(weights(1, 0), weights(2, 0))
@@ -41,14 +98,49 @@ def test_two_networks_of_one_rng_and_two_layers_of_one_network_differ():
 
 def test_first_weights_fill_their_papers_ranges_and_biases_are_zero():
     w1, b1, w2, b2, w3, b3 = mlp((50,), 40, [300, 200], np.random.default_rng(0)).get_weights()
-    for kernel, limit in ((w1, sqrt(6 / 50)), (w2, sqrt(6 / 300)), (w3, sqrt(6 / (200 + 40)))):
+    conv, b4, *_ = q_network((9, 9, 20), 2, [4], np.random.default_rng(0), minatar_torso).get_weights()
+    limits = (w1, sqrt(6 / 50)), (w2, sqrt(6 / 300)), (w3, sqrt(6 / (200 + 40))), (conv, sqrt(6 / (3 * 3 * 20)))
+    for kernel, limit in limits:
         assert 0.99 * limit < np.abs(kernel).max() <= limit
         assert kernel.std() == pytest.approx(limit / sqrt(3), rel=0.03)  # uniform over the range
-    assert not any(bias.any() for bias in (b1, b2, b3))
+    assert not any(bias.any() for bias in (b1, b2, b3, b4))
 
 
-def test_an_image_and_an_empty_layer_are_refused():
-    with pytest.raises(ValueError, match=r"takes vectors\. Expected an observation shape \(F,\)\. Got \(84, 84, 4\)\."):
+def test_an_image_without_a_torso_and_an_empty_layer_are_refused():
+    with pytest.raises(InputError, match=r"takes vectors\. Expected an observation shape \(F,\)\. Got \(84, 84, 4\)\."):
         mlp((84, 84, 4), 2, [8], np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"Expected widths of 1 or more\. Got hidden=\(8, 0\)\."):
+    with pytest.raises(InputError, match=r"Expected widths of 1 or more\. Got hidden=\(8, 0\)\."):
         mlp((4,), 2, [8, 0], np.random.default_rng(0))
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A user's module with torsos of their own."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_networks.py").write_text("""
+import tf_keras
+def small(x, rng):
+    x = tf_keras.layers.Conv2D(4, 2, activation="relu", name="mine")(x)
+    return tf_keras.layers.Flatten()(x)
+def unfinished(x, rng):
+    return tf_keras.layers.Conv2D(4, 2)(x)
+""")
+    return "my_networks"
+
+
+def test_a_torso_of_the_users_own(module):
+    network = q_network((5, 5, 1), 2, (8,), np.random.default_rng(0), find_torso(f"{module}:small"))
+    assert by_name(network)["mine/kernel:0"] == (2, 2, 1, 4)
+    assert by_name(network)["hidden_0/kernel:0"] == (64, 8)
+    with pytest.raises(InputError, match=r"^A torso gives a vector .*Expected the shape \[B, F\]\. Got \(None, 4, 4, 4\)\.$"):
+        q_network((5, 5, 1), 2, (8,), np.random.default_rng(0), find_torso(f"{module}:unfinished"))
+
+
+@pytest.mark.parametrize("name", ["nurture", "no_such_module:small", "my_networks:large", ":small", "my_networks:", "a.:b"])
+def test_a_torso_that_is_not_there(module, name):
+    with pytest.raises(InputError, match=rf"^No network '{name}': expected mlp, minatar, nature or module:function\. Got: "):
+        find_torso(name)
+
+
+def test_the_torsos_by_their_names():
+    assert {name: find_torso(name) for name in TORSOS} == {"mlp": None, "minatar": minatar_torso, "nature": nature_torso}

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgedqn.agents.evaluation import Interval
-from edgedqn.agents.noninferiority import Gate, run_gate
+from edgedqn.agents.noninferiority import Gate, gate_for, run_gate
 
 QUICK = Gate(looks=(30, 60, 120))
 
@@ -123,3 +123,9 @@ def test_as_many_differences_as_asked_for_all_finite():
         run_gate(QUICK, 1.0, lambda n: [0.0] * (n - 1))
     with pytest.raises(ValueError, match="finite"):
         run_gate(QUICK, 1.0, lambda n: [np.nan] * n)
+
+
+@pytest.mark.parametrize("env_id", ["MinAtar/Breakout-v1", "mine:FrozenLake-v1", "Taxi-v4"])
+def test_noisy_environments_get_a_wider_gate_and_more_episodes(env_id):
+    assert gate_for(env_id) == Gate(0.05, (1_200, 4_800, 19_200))
+    assert gate_for("CartPole-v1") == Gate()

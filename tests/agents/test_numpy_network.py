@@ -2,19 +2,43 @@
 
 import numpy as np
 import pytest
+import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgedqn.agents.networks import mlp
-from edgedqn.agents.numpy_network import NumpyMlp
+from edgedqn.agents.chain import ChainReader
+from edgedqn.agents.networks import minatar_torso, mlp, nature_torso, q_network
+from edgedqn.agents.numpy_network import Dense, NumpyNetwork
+
+layers = tf_keras.layers
 
 
-def random_mlp(features, n_actions, hidden, seed):
-    """With biases that matter, which `mlp` alone does not give."""
+def randomized(network, seed=0):
+    """With biases that matter, which a fresh network does not have."""
     rng = np.random.default_rng(seed)
-    network = mlp((features,), n_actions, hidden, rng)
-    network.set_weights([rng.normal(size=w.shape).astype(np.float32) for w in network.get_weights()])
+    network.set_weights([rng.normal(0, 1 / np.sqrt(np.prod(w.shape[:-1]) or 1), w.shape) for w in network.get_weights()])
     return network
+
+
+def in_numpy(network):
+    return NumpyNetwork(ChainReader(network)(network.get_weights()), network.input_shape[1:])
+
+
+def assert_equal_to_keras(network, scale=1.0):
+    shape = network.input_shape[1:]
+    observations = (scale * np.random.default_rng(1).normal(size=(6, *shape))).astype(np.float32)
+    expected = network(observations).numpy()
+    expected = expected.mean(axis=2) if expected.ndim == 3 else expected
+    ours = in_numpy(network)
+    limit = 1e-5 * np.abs(expected).max()
+    batch = ours.q_values(observations)
+    assert batch.dtype == np.float32
+    np.testing.assert_allclose(batch, expected, rtol=0, atol=limit)
+    single = np.stack([ours.q_values(observation) for observation in observations])
+    np.testing.assert_allclose(single, expected, rtol=0, atol=limit)
+    blocks = ours.q_values(observations.reshape(2, 3, *shape))
+    np.testing.assert_allclose(blocks, expected.reshape(2, 3, -1), rtol=0, atol=limit)
+    np.testing.assert_array_equal(ours.actions(observations), batch.argmax(axis=1))
 
 
 @settings(max_examples=15, deadline=None)
@@ -25,49 +49,79 @@ def random_mlp(features, n_actions, hidden, seed):
     seed=st.integers(0, 2**16),
 )
 def test_q_values_are_kerass_for_batches_and_single_observations(features, n_actions, hidden, seed):
-    network = random_mlp(features, n_actions, hidden, seed)
-    observations = np.random.default_rng(seed).normal(0, 3, (64, features)).astype(np.float32)
-    expected = network(observations).numpy()
-    ours = NumpyMlp(network.get_weights())
-    limit = 1e-5 * np.abs(expected).max()
-    batch = ours.q_values(observations)
-    assert batch.dtype == np.float32
-    np.testing.assert_allclose(batch, expected, rtol=0, atol=limit)
-    single = np.stack([ours.q_values(observation) for observation in observations])
-    np.testing.assert_allclose(single, expected, rtol=0, atol=limit)
-    blocks = ours.q_values(observations.reshape(4, 16, features))
-    np.testing.assert_allclose(blocks, expected.reshape(4, 16, n_actions), rtol=0, atol=limit)
+    assert_equal_to_keras(randomized(mlp((features,), n_actions, hidden, np.random.default_rng(0)), seed))
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.int64, np.uint8, np.float16])
-def test_other_dtypes_are_computed_in_float32_and_left_unchanged(dtype):
-    ours = NumpyMlp(random_mlp(4, 3, [16], 0).get_weights())
-    observation = np.array([3, 0, 7, 1], dtype)
+@pytest.mark.parametrize("head", [{}, {"dueling": True}, {"quantiles": 4}, {"dueling": True, "quantiles": 4}], ids=str)
+@pytest.mark.parametrize(
+    ("torso", "shape", "scale"),
+    [(None, (7,), 1.0), (None, (7,), 1 / 255), (minatar_torso, (10, 10, 4), 1.0), (nature_torso, (84, 84, 4), 1 / 255)],
+    ids=["mlp", "bytes", "minatar", "nature"],
+)
+def test_so_they_are_for_every_network_and_head(torso, shape, scale, head):
+    assert_equal_to_keras(
+        randomized(q_network(shape, 3, (16,), np.random.default_rng(0), torso, **head, image_scale=scale)), 1 / scale
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    size=st.tuples(st.integers(4, 9), st.integers(4, 9)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    strides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    paddings=st.tuples(*[st.sampled_from(["valid", "same"])] * 2),
+)
+def test_so_they_are_for_two_convolutions_of_any_kind(size, kernel, strides, paddings):
+    observation = tf_keras.Input((*size, 2))
+    x = layers.Conv2D(3, kernel, strides, paddings[0], activation="relu")(observation)
+    x = layers.Conv2D(2, 1, (2, 1), paddings[1])(x)
+    x = layers.Dense(2)(layers.Flatten()(x))
+    assert_equal_to_keras(randomized(tf_keras.Model(observation, x)))
+
+
+def test_so_they_are_where_an_offset_was_folded():
+    observation = tf_keras.Input((8, 8, 1))
+    x = layers.Conv2D(3, 3, 2, activation="relu")(layers.Rescaling(1 / 127.5, -1)(observation))
+    assert_equal_to_keras(randomized(tf_keras.Model(observation, layers.Dense(2)(layers.Flatten()(x)))), 100)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64, np.uint8, np.float16, bool])
+@pytest.mark.parametrize("torso", [None, minatar_torso])
+def test_other_dtypes_are_computed_in_float32_and_left_unchanged(torso, dtype):
+    shape = (4,) if torso is None else (5, 5, 2)
+    ours = in_numpy(randomized(q_network(shape, 3, [16], np.random.default_rng(0), torso)))
+    observation = (10 * np.random.default_rng(0).random(shape)).astype(dtype)
+    before = observation.copy()
     q = ours.q_values(observation)
     assert q.dtype == np.float32
     np.testing.assert_array_equal(q, ours.q_values(observation.astype(np.float32)))
-    np.testing.assert_array_equal(observation, np.array([3, 0, 7, 1], dtype))
+    np.testing.assert_array_equal(observation, before)
 
 
 def test_a_linear_network_leaves_its_observation_unchanged():
     observation = np.float32([-1, 2])
-    assert NumpyMlp([np.eye(2, dtype=np.float32), np.float32([0, 9])]).q_values(observation).tolist() == [-1, 11]
+    ours = NumpyNetwork([Dense(np.eye(2, dtype=np.float32), np.float32([0, 9]), False)], (2,))
+    assert ours.q_values(observation).tolist() == [-1, 11]
     assert observation.tolist() == [-1, 2]
 
 
 def test_a_call_is_the_best_action_and_the_lowest_among_equals():
-    kernel = np.zeros((2, 4), np.float32)
-    action = NumpyMlp([kernel, np.float32([1, 3, 3, 2])])(np.zeros(2))
+    ours = NumpyNetwork([Dense(np.zeros((2, 4), np.float32), np.float32([1, 3, 3, 2]), False)], (2,))
+    action = ours(np.zeros(2))
     assert action == 1
     assert type(action) is int
+    assert ours.actions(np.zeros((3, 2))).tolist() == [1, 1, 1]
 
 
-def test_it_follows_the_network_only_when_told():
-    network = random_mlp(4, 3, [16], 1)
-    ours = NumpyMlp(network.get_weights())
-    observation = np.ones(4, np.float32)
+@pytest.mark.parametrize("torso", [None, minatar_torso])
+def test_it_follows_the_network_only_when_told(torso):
+    shape = (4,) if torso is None else (5, 5, 2)
+    network = randomized(q_network(shape, 3, [16], np.random.default_rng(0), torso))
+    read = ChainReader(network)
+    ours = in_numpy(network)
+    observation = np.ones(shape, np.float32)
     before = ours.q_values(observation)
     network.set_weights([w + 1 for w in network.get_weights()])
     np.testing.assert_array_equal(ours.q_values(observation), before)
-    ours.refresh(network.get_weights())
+    ours.refresh(read(network.get_weights()))
     np.testing.assert_allclose(ours.q_values(observation), network(observation[None])[0], rtol=1e-5)

@@ -49,6 +49,47 @@ def test_episode_follows_episode_seed_follows_seed_and_each_row_is_a_copy():
     assert found.tolist() == [[10, 0], [10, 1], [10, 2], [20, 0], [20, 1], [20, 2], [30, 0], [30, 1]]
 
 
+class Shown(gymnasium.Env):
+    """Shows one observation for ever."""
+
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, observation):
+        self.observation = observation
+
+    def reset(self, *, seed=None, options=None):
+        return self.observation, {}
+
+    def step(self, action):
+        return self.observation, 0.0, False, False, {}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kept"),
+    [("uint8", "uint8"), ("bool", "bool"), ("int64", "int64"), ("float32", "float32"), ("float64", "float32")],
+)
+def test_the_dtype_is_kept_and_float64_becomes_what_is_computed_in(dtype, kept):
+    image = np.random.default_rng(0).integers(2, size=(4, 4, 2)).astype(dtype)
+    found = gather_observations(lambda _: 0, Shown(image), itertools.count(), 3)
+    assert (found.dtype, found.shape) == (kept, (3, 4, 4, 2))
+    np.testing.assert_array_equal(found, np.stack([image] * 3))
+
+
+def test_a_policy_with_a_memory_starts_anew_with_each_episode():
+    class Policy:
+        resets = 0
+
+        def reset(self):
+            self.resets += 1
+
+        def __call__(self, observation):
+            return 0
+
+    policy = Policy()
+    gather_observations(policy, Reusing(), iter([10, 20, 30]), 8)
+    assert policy.resets == 3
+
+
 def test_a_nan_stops_with_its_step(make_corridor):
     env = make_corridor(bad="observation", at=7)
     with pytest.raises(BadTransitionError, match=r"^Corridor gave a bad observation at step 7: .*Got nan in feature 0\.$"):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.atomic_files import save_arrays
-from edgedqn.agents.environments import spec_of
+from edgedqn.agents.environments import EnvironmentSpec, spec_of
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import hidden_widths, mlp
+from edgedqn.agents.networks import minatar_torso, mlp, q_network
 from edgedqn.agents.trained_agent import TrainedAgent
 
 
@@ -35,7 +35,20 @@ def test_what_was_saved_is_loaded(agent, folder):
     assert loaded.observations.dtype == np.float32
     assert loaded.spec == agent.spec
     assert loaded.statistics == {"steps": 3}
-    assert hidden_widths(loaded.network) == (8, 4)
+    assert [w.shape for w in loaded.network.get_weights()] == [(5, 8), (8,), (8, 4), (4,), (4, 2), (2,)]
+
+
+def test_so_it_is_with_images_and_every_head(tmp_path):
+    rng = np.random.default_rng(0)
+    network = q_network((6, 5, 2), 3, (8,), rng, minatar_torso, dueling=True, quantiles=4, image_scale=1 / 255)
+    spec = EnvironmentSpec("My-v0", (6, 5), "uint8", (0.0,), (255.0,), 3, ("frame_stack:2",))
+    observations = rng.integers(256, size=(20, 6, 5, 2), dtype=np.uint8)
+    TrainedAgent(network, spec, observations, {}).save(tmp_path)
+    loaded = TrainedAgent.load(tmp_path)
+    assert loaded.spec == spec
+    assert loaded.observations.dtype == np.uint8
+    q_values = network(observations.astype(np.float32)).numpy().mean(axis=2)
+    np.testing.assert_allclose(loaded.policy.q_values(observations), q_values, rtol=0, atol=1e-5 * np.abs(q_values).max())
 
 
 def test_its_policy_is_greedy(agent):
@@ -64,15 +77,17 @@ def test_a_missing_or_damaged_file_is_bad_input(folder, name, content):
         TrainedAgent.load(folder)
 
 
-@pytest.mark.parametrize("schema", [2, 0, "1", None])
+@pytest.mark.parametrize("schema", [1, 3, "2", None])
 def test_another_schema_is_refused(folder, schema):
     path = folder / "agent.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": schema}))
-    with pytest.raises(InputError, match=rf"agent\.json has another schema: expected 1\. Got {schema}\."):
+    with pytest.raises(InputError, match=rf"agent\.json has another schema: expected 2\. Got {schema}\."):
         TrainedAgent.load(folder)
 
 
-@pytest.mark.parametrize("change", [{"environment": {}}, {"environment": 3}, {"network": {}}, {"network": {"hidden": [-1]}}])
+@pytest.mark.parametrize(
+    "change", [{"environment": {}}, {"environment": 3}, {"network": {}}, {"network": [{"layer": "Lambda"}]}]
+)
 def test_a_description_of_something_else_is_bad_input(folder, change):
     path = folder / "agent.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))

@@ -4,6 +4,8 @@ In `steer:Steer-v0` an episode is ten steps, each with a fresh observation [4]; 
 positive, action 0 where it is negative. The file `float32` always earns 10, `reversed` 0, a random policy 5 on average.
 """
 
+import hashlib
+import json
 import os
 import sys
 import warnings
@@ -16,6 +18,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from edgedqn.agents.environments import EnvironmentSpec
+from edgedqn.export.edge_policy import MAGIC, read_device_manifest
 from edgedqn.export.flatbuffer import io_quantization
 from edgedqn.export.manifest import device_part, embed
 
@@ -82,6 +85,28 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, content in _convert().items():
             (folder / f"{name}.tflite").write_bytes(_with_manifest(content, name))
     return folder
+
+
+@pytest.fixture(scope="session")
+def views(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the same int8 network, made for other devices: `stacked` sees two observations [2], `table` 4 states."""
+    folder = tmp_path_factory.mktemp("views")
+    content = (models / "int8.tflite").read_bytes()
+    device = read_device_manifest(content)
+    assert device is not None
+    given = {key: values[:1] for key, values in device["input"].items()}
+    for name, shape, step in (("stacked", [2], "frame_stack:2"), ("table", [], "one_hot")):
+        environment = {**device["environment"], "observation_shape": shape, "preprocessing": [step]}
+        (folder / f"{name}.tflite").write_bytes(_bare(content))
+        sidecar = {"schema": 1, "device": {**device, "environment": environment, "input": given}, "evidence": {}}
+        sidecar["file_sha256"] = hashlib.sha256(_bare(content)).hexdigest()
+        (folder / f"{name}.json").write_text(json.dumps(sidecar))
+    return folder
+
+
+def _bare(content: bytes) -> bytes:
+    """The file with its manifest's magic gone, so that the sidecar alone says what it is."""
+    return content.replace(MAGIC, b"NOTHING1")
 
 
 def _convert() -> dict[str, bytes]:

@@ -69,3 +69,14 @@ def test_rows_are_what_the_file_computes(models):
 def test_nan_is_never_a_preference(models):
     with pytest.raises(ValueError, match="not finite"):
         preferences_of(EdgePolicy.load(models / "nan.tflite"), np.ones((2, 4), np.float32))
+
+
+def test_states_are_compared_as_the_network_sees_them(models, views):
+    """Each for itself: a stack that is complete needs no memory."""
+    observations = np.random.default_rng(1).normal(size=(20, 4)).astype(np.float32)
+    expected = preferences_of(EdgePolicy.load(models / "int8.tflite"), observations)
+    policy = EdgePolicy.load(views / "stacked.tflite")
+    np.testing.assert_array_equal(preferences_of(policy, observations), expected)
+    np.testing.assert_array_equal(preferences_of(policy, observations[::-1]), expected[::-1])
+    one_hot = preferences_of(EdgePolicy.load(views / "table.tflite"), np.eye(4, dtype=np.int64))
+    np.testing.assert_array_equal(one_hot, [EdgePolicy.load(views / "table.tflite").preferences(i) for i in range(4)])

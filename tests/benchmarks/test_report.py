@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 
+from edgedqn.benchmarks.learning_curve import learning_curve
 from edgedqn.benchmarks.report import STYLE, render_report, summary
 from edgedqn.benchmarks.rows import ROW_KEYS
 
@@ -74,6 +75,16 @@ def test_the_page_stands_alone():
     assert len(page.ids) == len(set(page.ids))
     references = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text))
     assert {one or other for one, other in references} <= set(page.ids)
+
+
+def test_the_learning_curve_is_shown_where_there_is_one(tmp_path):
+    (tmp_path / "training.csv").write_text("env_steps,episode_return\n10,1.0\n30,2.0\n")
+    curve = learning_curve(tmp_path)
+    text = render_report(benchmark(row()), learning=curve)
+    assert f"<h2>Training</h2><figure>{curve}<figcaption>" in text
+    page = Page(text)
+    assert len(page.ids) == len(set(page.ids))
+    assert "<h2>Training</h2>" not in render_report(benchmark(row()))
 
 
 def test_a_screen_reader_gets_the_plots_and_the_tables_heads():

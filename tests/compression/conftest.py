@@ -4,6 +4,7 @@ import itertools
 import os
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -11,15 +12,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import gymnasium
 import numpy as np
 import pytest
+import tf_keras
 
 with warnings.catch_warnings():
     # TF-MOT 0.8.1 compares version numbers with distutils, which setuptools provides and calls deprecated.
     warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
     import edgedqn.compression.tfmot  # noqa: F401
 
-from edgedqn.agents.environments import make_environment, spec_of
-from edgedqn.agents.networks import mlp
-from edgedqn.agents.numpy_network import NumpyMlp
+from edgedqn.agents.environments import EnvironmentSpec, agent_view, make_environment, spec_of
+from edgedqn.agents.networks import minatar_torso, mlp, q_network, table_network
 from edgedqn.agents.observations import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.distillation import Distillation
@@ -37,6 +38,77 @@ PRUNED = Recipe(
 )
 
 
+class Drift(gymnasium.Env[Any, Any]):
+    """A bright spot falls through noise, [9, 8] bytes, and can be pushed aside."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (9, 8), np.uint8)
+    action_space = gymnasium.spaces.Discrete(3)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._frame = np.zeros((9, 8), np.uint8)
+        self._steps, self._column = 0, int(self.np_random.integers(8))
+        return self._observe(), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        self._column += int(action) - 1
+        return self._observe(), float(self._column % 8 == 3), False, self._steps == 30, {}
+
+    def _observe(self) -> Any:
+        self._frame[...] = self.np_random.integers(0, 60, (9, 8))
+        self._frame[self._steps % 9, self._column % 8] = 255
+        return self._frame.copy()
+
+
+@dataclass(frozen=True)
+class Case:
+    """An untrained agent that does not always do the same, and its environment as its network and as a device sees it."""
+
+    agent: TrainedAgent
+    env: gymnasium.Env[Any, Any]
+    device_env: gymnasium.Env[Any, Any]
+
+
+def padded_torso(x: Any, rng: np.random.Generator) -> Any:
+    """[B, H, W, C] -> [B, F], with a convolution that pads."""
+    initializer = tf_keras.initializers.HeUniform(seed=int(rng.integers(2**31)))
+    x = tf_keras.layers.Conv2D(6, 3, 2, "same", activation="relu", kernel_initializer=initializer)(x)
+    return tf_keras.layers.Flatten()(x)
+
+
+def make_case(kind: str) -> Case:
+    """table: a Q-table; image: a MinAtar CNN; quantiles: an MLP with every kind of head; frames: 4 stacked images of bytes."""
+    gymnasium.register("Drift-v0", Drift, disable_env_checker=True)
+    env_id = {"table": "FrozenLake-v1", "image": "MinAtar/Breakout-v1", "quantiles": "CartPole-v1", "frames": "Drift-v0"}[kind]
+    device_env, below = make_environment(env_id), make_environment(env_id)
+    spec = spec_of(device_env, env_id, frame_stack=4 if kind == "frames" else 1)
+    env = agent_view(below, spec)
+    del gymnasium.registry["Drift-v0"]
+    for seed in itertools.count():
+        network = make_network(kind, spec, np.random.default_rng(seed))
+        agent = with_observations(network, spec, env)
+        if np.bincount(agent.policy.actions(agent.observations)).max() < 0.8 * len(agent.observations):
+            return Case(agent, env, device_env)
+    raise AssertionError
+
+
+def make_network(kind: str, spec: EnvironmentSpec, rng: np.random.Generator) -> tf_keras.Model:
+    """Random weights, and biases so small that the observation decides."""
+    if kind == "table":
+        network = table_network(spec.input_shape[0], spec.n_actions)
+    elif kind == "image":
+        network = q_network(spec.input_shape, spec.n_actions, (32,), rng, minatar_torso)
+    elif kind == "quantiles":
+        network = q_network(spec.input_shape, spec.n_actions, (16, 16), rng, dueling=True, quantiles=5)
+    else:
+        network = q_network(spec.input_shape, spec.n_actions, (16,), rng, padded_torso, dueling=True, image_scale=1 / 255)
+    sizes = [0.2 if array.ndim > 1 else 0.001 for array in network.get_weights()]
+    noise = [rng.normal(0, size, array.shape) for size, array in zip(sizes, network.get_weights(), strict=True)]
+    network.set_weights([array + extra for array, extra in zip(network.get_weights(), noise, strict=True)])
+    return network
+
+
 def balancing_agent(env: gymnasium.Env[Any, Any]) -> TrainedAgent:
     """A 4-16-16-2 network that balances CartPole by design: it pushes to where the pole leans and falls."""
     network = mlp((4,), 2, (16, 16), np.random.default_rng(3))
@@ -46,9 +118,13 @@ def balancing_agent(env: gymnasium.Env[Any, Any]) -> TrainedAgent:
     w1[0, 0] = w1[1, 1] = 1
     w2[0], w2[1] = [-1, 1], [1, -1]
     network.set_weights([w0, b0, w1, b1, w2, b2 + 20])
-    policy = NumpyMlp(network.get_weights())
-    observations = gather_observations(policy, env, itertools.count(10), 2_000)
-    return TrainedAgent(network, spec_of(env, "CartPole-v1"), observations, {})
+    return with_observations(network, spec_of(env, "CartPole-v1"), env)
+
+
+def with_observations(network: tf_keras.Model, spec: EnvironmentSpec, env: gymnasium.Env[Any, Any]) -> TrainedAgent:
+    """`env` is as the network sees it."""
+    agent = TrainedAgent(network, spec, np.empty(0), {})
+    return replace(agent, observations=gather_observations(agent.policy, env, itertools.count(10), 2_000))
 
 
 def compressed(agent: TrainedAgent, recipe: Recipe, env: gymnasium.Env[Any, Any]) -> CompressedPolicy:
@@ -79,3 +155,22 @@ def policies(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> dict[str, C
 def recipes() -> dict[str, Recipe]:
     """What `policies` were made by."""
     return {recipe.name: recipe for recipe in (FLOAT32, RECIPES["ptq-int8"], QAT, PRUNED)}
+
+
+@pytest.fixture(scope="session", params=["table", "image", "quantiles", "frames"])
+def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+    if request.param == "image":
+        pytest.importorskip("minatar")
+    made = make_case(request.param)
+    yield made
+    made.env.close()
+    made.device_env.close()
+
+
+@pytest.fixture(scope="session")
+def frames() -> Iterator[Case]:
+    """The case of stacked images of bytes alone."""
+    made = make_case("frames")
+    yield made
+    made.env.close()
+    made.device_env.close()

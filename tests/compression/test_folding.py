@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.networks import mlp
-from edgedqn.agents.numpy_network import NumpyMlp
-from edgedqn.compression.folding import InputScaling, Weights, fold_input_scaling
+from edgedqn.agents.numpy_network import Dense, NumpyNetwork
+from edgedqn.compression.folding import BATCH, InputScaling, Weights, fold_input_scaling
 
 CARTPOLE_RANGE = np.array([2.4, 3.0, 0.21, 3.5])
 
@@ -27,10 +28,17 @@ def random_weights(widths: list[int], rng: np.random.Generator) -> Weights:
     return weights
 
 
+def run(weights: Weights, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Dense layers with ReLU between them."""
+    layers = list(zip(weights[::2], weights[1::2], strict=True))
+    chain = [Dense(kernel, bias, relu=kernel is not weights[-2]) for kernel, bias in layers]
+    return NumpyNetwork(chain, inputs.shape[1:]).q_values(inputs)
+
+
 def largest_error(weights: Weights, scaling: InputScaling, observations: NDArray[np.float32]) -> float:
     """Of the folded network behind the scaling against the plain one, as a share of the largest |Q|."""
-    expected = NumpyMlp(weights).q_values(observations)
-    folded = NumpyMlp(fold_input_scaling(weights, scaling)).q_values(scaling(observations))
+    expected = run(weights, observations)
+    folded = run(fold_input_scaling(weights, scaling), scaling(observations))
     return float(np.abs(folded - expected).max() / np.abs(expected).max())
 
 
@@ -86,7 +94,7 @@ def test_folding_leaves_its_argument_and_all_later_layers_alone() -> None:
 def test_the_identity_changes_not_a_bit() -> None:
     rng = np.random.default_rng(3)
     observations = rng.normal(size=(50, 4)).astype(np.float32)
-    identity = InputScaling.identity(4)
+    identity = InputScaling.identity()
     np.testing.assert_array_equal(identity(observations * 1e6), observations * np.float32(1e6))
     weights = random_weights([4, 8, 2], rng)
     for array, folded in zip(weights, fold_input_scaling(weights, identity), strict=True):
@@ -102,7 +110,7 @@ def test_measured_ranges_are_the_quantiles_with_headroom(tail: float, headroom: 
     edge = 1 / (1 + 2 * headroom)  # the measured range lies that far from the middle on both sides
     np.testing.assert_allclose(low * scaling.scale + scaling.offset, -edge, rtol=1e-9)
     np.testing.assert_allclose(high * scaling.scale + scaling.offset, edge, rtol=1e-9)
-    assert scaling.limit == 1
+    assert scaling.limits == (-1, 1)
     scaled = scaling(observations)
     assert scaled.dtype == np.float32
     assert np.abs(scaled).max() <= 1
@@ -131,10 +139,10 @@ def test_a_feature_that_does_not_move_does_no_harm(constant: float, count: int) 
     assert np.isfinite(np.concatenate([array.ravel() for array in fold_input_scaling(weights, scaling)])).all()
 
 
-def test_the_clamp_is_at_the_limit_and_only_where_there_is_one() -> None:
+def test_the_clamp_is_at_the_limits_and_only_where_there_is_one() -> None:
     far = np.array([[1e9, -1e9], [0.25, -0.25]], np.float32)
-    np.testing.assert_array_equal(InputScaling((2.0, 2.0), (0.0, 0.0), 1.0)(far), [[1, -1], [0.5, -0.5]])
-    np.testing.assert_array_equal(InputScaling((2.0, 2.0), (0.0, 0.0), 3.0)(far), [[3, -3], [0.5, -0.5]])
+    np.testing.assert_array_equal(InputScaling((2.0, 2.0), (0.0, 0.0), (-1.0, 1.0))(far), [[1, -1], [0.5, -0.5]])
+    np.testing.assert_array_equal(InputScaling((2.0, 2.0), (0.0, 0.0), (0.0, 3.0))(far), [[3, 0], [0.5, 0]])
     np.testing.assert_array_equal(InputScaling((2.0, 2.0), (0.0, 0.0))(far), [[2e9, -2e9], [0.5, -0.5]])
 
 
@@ -148,11 +156,77 @@ def test_scales_the_last_axis_of_any_shape(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     "scaling",
     [
-        InputScaling.identity(3),
+        InputScaling.identity(),
         InputScaling.measured(np.random.default_rng(9).normal(size=(100, 4)).astype(np.float32)),
-        InputScaling((1 / 3,), (-1e-300,), 0.1),
+        InputScaling((1 / 3,), (-1e-300,), (-0.1, 0.2)),
     ],
 )
 def test_round_trips_through_json(scaling: InputScaling) -> None:
     value: dict[str, Any] = json.loads(json.dumps(asdict(scaling)))
     assert InputScaling.from_json(value) == scaling
+
+
+# --- what images and states of a number get ---------------------------------------------------------------------------------
+
+
+def spec(shape: tuple[int, ...], dtype: str, *preprocessing: str) -> EnvironmentSpec:
+    return EnvironmentSpec("Test-v0", shape, dtype, (0.0,), (255.0,), 3, preprocessing)
+
+
+@pytest.mark.parametrize(
+    ("environment", "size"),
+    [
+        (spec((), "int64", "one_hot"), 1.0),
+        (spec((5, 5, 2), "bool"), 1.0),
+        (spec((5, 5), "bool", "frame_stack:2", "flatten"), 1.0),
+        (spec((5, 5), "uint8", "frame_stack:2"), 255.0),
+        (spec((5, 5, 2), "uint8", "flatten"), 255.0),
+    ],
+)
+@pytest.mark.parametrize("pads", [False, True])
+def test_what_has_few_values_has_them_all_whatever_was_visited(environment: EnvironmentSpec, size: float, pads: bool) -> None:
+    never = np.zeros((3, *environment.input_shape), environment.observation_dtype)
+    scaling = InputScaling.fitting(environment, never, pads)
+    assert scaling == InputScaling((1 / size,), (0.0,), (0.0, 1.0))
+    values = np.arange(size + 1)
+    levels = scaling(values).astype(np.float64) * 255 - 128  # as an int8 input of [0, 1] stores them
+    np.testing.assert_allclose(levels, np.rint(levels), atol=1e-4)
+    assert len(np.unique(np.rint(levels))) == size + 1
+
+
+@pytest.mark.parametrize(("pads", "offsets"), [(False, True), (True, False)])
+def test_other_images_are_measured_per_channel_and_centred_where_nothing_is_padded(pads: bool, offsets: bool) -> None:
+    rng = np.random.default_rng(20)
+    images = (rng.uniform(-1, 1, (500, 6, 5, 3)) * [0.1, 1, 20] + [0.5, 0, -3]).astype(np.float32)
+    scaling = InputScaling.fitting(spec((6, 5, 3), "float32"), images, pads)
+    assert len(scaling.scale) == len(scaling.offset) == 3
+    assert any(offset != 0 for offset in scaling.offset) == offsets
+    scaled = scaling(images)
+    assert 0.7 < np.abs(scaled).max(axis=(0, 1, 2)).min() < 1
+    assert scaling.limits == (-1, 1)
+
+
+def test_vectors_of_any_type_are_measured_per_feature() -> None:
+    values = np.random.default_rng(21).integers(0, 9, (300, 4)).astype(np.uint8)
+    assert InputScaling.fitting(spec((4,), "uint8"), values, False) == InputScaling.measured(values)
+    stacked = InputScaling.fitting(spec((2,), "float32", "frame_stack:2"), values.astype(np.float32), False)
+    assert len(stacked.scale) == 4
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float32", "float64"])
+def test_scales_the_same_in_tensorflow_and_in_batches(dtype: str) -> None:
+    values = np.random.default_rng(22).integers(0, 200, (BATCH + 7, 3, 2)).astype(dtype)
+    scaling = InputScaling((0.013, 2.0), (-1.0, 0.25), (-0.9, 0.9))
+    expected = scaling(values)
+    assert expected.dtype == np.float32
+    np.testing.assert_allclose(scaling.tensor(values), expected, atol=1e-6)
+    batches = list(scaling.batches(values))
+    assert [len(batch) for batch in batches] == [BATCH, 7]
+    np.testing.assert_array_equal(np.concatenate(batches), expected)
+
+
+def test_counts_what_is_clipped() -> None:
+    values = np.array([[-3, 0.2], [-1, 1], [0, 1.5], [2, 0]], np.float32)
+    assert InputScaling((1.0,), (0.0,), (-1.0, 1.0)).clipped_fraction(values) == 3 / 8
+    assert InputScaling((1.0,), (0.0,), (0.0, 1.0)).clipped_fraction(values) == 4 / 8
+    assert InputScaling.identity().clipped_fraction(values) == 0

@@ -1,12 +1,16 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
+from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.tfmot import quantization_aware, start_ranges
 from edgedqn.export.tflite import to_tflite
 
 KINDS = ["float32", "ptq-int8", "tiny-qat", "tiny-pruned"]
@@ -45,15 +49,15 @@ def test_a_loaded_pruned_policy_goes_on_keeping_its_zeros(folder: Path) -> None:
 def test_the_description_is_plain_json(folder: Path, policies: dict[str, CompressedPolicy]) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["observations.npz", "policy.json", "weights.npz"]
     description = json.loads((folder / "policy.json").read_text())
-    assert description["schema"] == 1
+    assert description["schema"] == 2
     assert description["recipe"] == "tiny-pruned"
     assert description["reports"] == list(policies["tiny-pruned"].reports)
 
 
 def test_refuses_another_schema(folder: Path) -> None:
     path = folder / "policy.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 2}))
-    with pytest.raises(InputError, match=r"policy\.json has another schema: expected 1\. Got 2\.$"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 1}))
+    with pytest.raises(InputError, match=r"policy\.json has another schema: expected 2\. Got 1\.$"):
         CompressedPolicy.load(folder)
 
 
@@ -77,7 +81,7 @@ def test_refuses_a_damaged_folder(folder: Path, policies: dict[str, CompressedPo
         CompressedPolicy.load(folder)
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "3", '{"schema": 1}', "{}"])
+@pytest.mark.parametrize("text", ["[]", "null", "3", '{"schema": 2}', "{}"])
 def test_refuses_json_of_something_else(folder: Path, text: str) -> None:
     (folder / "policy.json").write_text(text)
     with pytest.raises(InputError, match=r"policy\.json"):
@@ -88,7 +92,9 @@ def test_refuses_json_of_something_else(folder: Path, text: str) -> None:
 def test_refuses_weights_of_another_network(tmp_path: Path, policies: dict[str, CompressedPolicy], kind: str) -> None:
     policies[kind].save(tmp_path)
     path = tmp_path / "policy.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "hidden": [16, 8]}))
+    description = json.loads(path.read_text())
+    description["layers"][2]["units"] = 8
+    path.write_text(json.dumps(description))
     with pytest.raises(InputError, match=r"policy\.json and the arrays beside it make no policy: .*not compatible"):
         CompressedPolicy.load(tmp_path)
 
@@ -96,3 +102,31 @@ def test_refuses_weights_of_another_network(tmp_path: Path, policies: dict[str, 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere/policy\.json cannot be read: expected a JSON object"):
         CompressedPolicy.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("preserve_zeros", [False, True])
+def test_a_saved_policy_of_convolutions_becomes_the_same_file(tmp_path: Path, frames: Any, preserve_zeros: bool) -> None:
+    network = plain_network(frames.agent.network)
+    network.set_weights([np.where(np.abs(a) < 0.05, 0, a) if a.ndim > 1 else a for a in network.get_weights()])
+    quantized = quantization_aware(network, preserve_zeros, (0.0, 1.0))
+    scaling = InputScaling((1 / 255,), (0.0,), (0.0, 1.0))
+    start_ranges(quantized, network, scaling.batches(frames.agent.observations))
+    quantized(scaling(frames.agent.observations[:64]), training=True)  # takes the kernels' ranges
+    policy = CompressedPolicy(
+        quantized, "qat-int8", scaling, "preferences", frames.agent.spec, frames.agent.observations, "test", (),
+        describe(network), preserve_zeros,
+    )  # fmt: skip
+    policy.save(tmp_path)
+    loaded = CompressedPolicy.load(tmp_path)
+    assert (loaded.layers, loaded.scaling, loaded.spec) == (policy.layers, scaling, frames.agent.spec)
+    assert loaded.observations.dtype == np.uint8
+    assert to_tflite(loaded) == to_tflite(policy)
+
+
+def test_the_architecture_can_name_no_code(folder: Path) -> None:
+    path = folder / "policy.json"
+    description = json.loads(path.read_text())
+    description["layers"][1] = {"layer": "Lambda", "name": "evil", "function": "os.system", "inputs": ["observation"]}
+    path.write_text(json.dumps(description))
+    with pytest.raises(InputError, match="Got 'Lambda'"):
+        CompressedPolicy.load(folder)

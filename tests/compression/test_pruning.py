@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -61,8 +62,8 @@ def test_refuses_a_schedule_with_the_reason(arguments: tuple[float, ...], words:
         PolynomialSchedule(*arguments)  # type: ignore[arg-type]
 
 
-def total(shapes: list[tuple[int, int]], sparsities: tuple[float, ...]) -> float:
-    sizes = np.array([n_in * n_out for n_in, n_out in shapes])
+def total(shapes: list[tuple[int, ...]], sparsities: tuple[float, ...]) -> float:
+    sizes = np.array([math.prod(shape) for shape in shapes])
     return float((sizes * sparsities).sum() / sizes.sum())
 
 
@@ -84,20 +85,22 @@ def test_erk_by_hand_at_98_percent() -> None:
     np.testing.assert_allclose(allocate(CARTPOLE, 0.98, "erk"), expected, atol=1e-12)
 
 
-shapes = st.lists(st.tuples(st.integers(1, 600), st.integers(1, 600)), min_size=1, max_size=6)
+dense = st.tuples(st.integers(1, 600), st.integers(1, 600))
+convolution = st.tuples(st.integers(1, 8), st.integers(1, 8), st.integers(1, 64), st.integers(1, 64))
+shapes = st.lists(st.one_of(dense, convolution), min_size=1, max_size=6)
 sparsities = st.one_of(st.floats(0, 0.9999999), st.sampled_from([0.0, 1e-12, 0.5, 0.8, 0.98, 0.99999, 1 - 1e-12]))
 
 
 @settings(max_examples=300, deadline=None)
 @given(shapes, sparsities)
-def test_erk_fills_up_to_the_asked_total(kernels: list[tuple[int, int]], sparsity: float) -> None:
+def test_erk_fills_up_to_the_asked_total(kernels: list[tuple[int, ...]], sparsity: float) -> None:
     got = allocate(kernels, sparsity, "erk")
     assert len(got) == len(kernels)
     assert all(-1e-12 <= s < 1 for s in got)
     assert total(kernels, got) == pytest.approx(sparsity, abs=1e-9)
     # The oracle: one factor for all, found by bisection, such that densities cut off at 1 keep the asked number.
-    sizes = np.array([n_in * n_out for n_in, n_out in kernels], np.float64)
-    raw = np.array([n_in + n_out for n_in, n_out in kernels]) / sizes
+    sizes = np.array([math.prod(shape) for shape in kernels], np.float64)
+    raw = np.array([sum(shape) for shape in kernels]) / sizes
     low, high = 0.0, 1 / raw.min()
     for _ in range(200):
         middle = (low + high) / 2
@@ -122,3 +125,16 @@ def test_refuses_a_sparsity_that_is_no_share(allocation: str, sparsity: float) -
 def test_nothing_asked_leaves_all_dense() -> None:
     for allocation in ("uniform", "erk"):
         assert allocate(CARTPOLE, 0.0, allocation) == (0.0, 0.0, 0.0)  # type: ignore[arg-type]
+
+
+def test_erk_counts_the_window_of_a_convolution() -> None:
+    # MinAtar's network with 4 channels: 576 + 131,072 + 384 weights, 10 % of which stay.
+    kernels = [(3, 3, 4, 16), (1024, 128), (128, 3)]
+    kept = 0.1 * (576 + 131_072 + 384)
+    share = kept / ((3 + 3 + 4 + 16) + (1024 + 128) + (128 + 3))
+    assert 26 * share < 576  # the convolution is not full ...
+    assert 131 * share > 384  # ... but the output is
+    share = (kept - 384) / (26 + 1152)
+    np.testing.assert_allclose(allocate(kernels, 0.9, "erk"), [1 - 26 * share / 576, 1 - 1152 * share / 131_072, 0], atol=1e-12)
+    assert total(kernels, allocate(kernels, 0.9, "erk")) == pytest.approx(0.9)
+    assert allocate(kernels, 0.9, "uniform") == (0.9,) * 3

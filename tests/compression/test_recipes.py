@@ -7,10 +7,11 @@ import gymnasium
 import numpy as np
 import pytest
 
+from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression.folding import InputScaling
+from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipes import DEFAULT_RECIPES, FLOAT32, RECIPES, Recipe, compress, recipe
 from edgedqn.compression.stages import Distil, Prune, QuantizeAware, ScaleInput
@@ -40,12 +41,13 @@ def test_no_compression_so_far_has_touched_the_teacher(teacher: TrainedAgent, po
 
 
 @pytest.mark.parametrize("name", ["float32", "ptq-int8"])
-def test_without_stages_the_network_is_left_as_it_is(
+def test_without_stages_the_network_computes_what_it_did(
     teacher: TrainedAgent, policies: dict[str, CompressedPolicy], name: str
 ) -> None:
     policy = policies[name]
-    assert policy.network is teacher.network
-    assert (policy.reports, policy.scaling) == ((), InputScaling.identity(4))
+    assert policy.network is not teacher.network
+    np.testing.assert_array_equal(policy.network(teacher.observations), teacher.network(teacher.observations))
+    assert (policy.reports, policy.scaling) == ((), InputScaling.identity())
     assert (policy.meaning, policy.conversion, policy.recipe) == ("q_values", name, name)
     assert not policy.preserve_zeros
 
@@ -56,7 +58,8 @@ def test_what_a_recipe_hands_on(
 ) -> None:
     policy = policies[name]
     assert (policy.meaning, policy.conversion, policy.recipe) == ("preferences", "qat-int8", name)
-    assert (policy.spec, policy.hidden) == (teacher.spec, (16, 16))
+    assert policy.spec == teacher.spec
+    assert policy.layers == describe(plain_network(teacher.network))
     assert policy.preserve_zeros == (name == "tiny-pruned")
     np.testing.assert_array_equal(policy.observations, teacher.observations)
     assert [r["stage"] for r in policy.reports] == [stage.name for stage in recipes[name].stages]
@@ -76,7 +79,7 @@ def test_refuses_a_teacher_that_has_nothing_to_teach(teacher: TrainedAgent, env:
     indifferent = replace(teacher, network=network)
     with pytest.raises(InputError, match="all actions are equal"):
         compress(indifferent, RECIPES["qat-int8"], env, itertools.count(), np.random.default_rng(0))
-    assert compress(indifferent, FLOAT32, env, itertools.count(), np.random.default_rng(0)).network is network
+    assert compress(indifferent, FLOAT32, env, itertools.count(), np.random.default_rng(0)).reports == ()
 
 
 @pytest.mark.parametrize(

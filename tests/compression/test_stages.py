@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -9,13 +10,12 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
-from edgedqn.agents.numpy_network import NumpyMlp
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.distillation import Distillation, median_action_gap
-from edgedqn.compression.folding import InputScaling
+from edgedqn.compression.folding import BATCH, InputScaling, plain_network
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.pruning import allocate
-from edgedqn.compression.stages import Distil, Lesson, Prune, ScaleInput, Student
+from edgedqn.compression.stages import Distil, Lesson, Prune, ScaleInput, Student, q_values_of
 
 SHAPES = [(4, 16), (16, 16), (16, 2)]
 
@@ -27,8 +27,10 @@ def lesson(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> Lesson:
 
 
 @pytest.fixture
-def student(teacher: TrainedAgent) -> Student:
-    return Student(teacher.network, InputScaling.identity(4), teacher.observations)
+def student(teacher: TrainedAgent, lesson: Lesson) -> Student:
+    return Student(
+        plain_network(teacher.network), InputScaling.identity(), teacher.observations, lesson.preferences(teacher.observations)
+    )
 
 
 def report(policy: CompressedPolicy, stage: str) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def report(policy: CompressedPolicy, stage: str) -> dict[str, Any]:
 
 
 def kernels(network: tf_keras.Model) -> list[NDArray[np.float32]]:
-    return [array for array in network.get_weights() if array.ndim == 2]
+    return [array for array in network.get_weights() if array.ndim > 1]
 
 
 # --- the lesson ------------------------------------------------------------------------------------------------------------
@@ -99,7 +101,7 @@ def test_distil_teaches_on_all_the_states_it_says(lesson: Lesson, teacher: Train
     fresh = mlp((4,), 2, (16, 16), np.random.default_rng(8))
     before = fresh.get_weights()
     scaling = InputScaling.measured(teacher.observations)
-    start = Student(fresh, scaling, teacher.observations)
+    start = Student(fresh, scaling, teacher.observations, lesson.preferences(teacher.observations))
     learned, said = Distil(Distillation(100), 1_500, 500, 1, 300).apply(start, lesson)
     assert said["states"] == 1_500 + 500 + 300 == len(learned.states)
     assert 0 < said["final_loss"] < 0.5
@@ -107,7 +109,8 @@ def test_distil_teaches_on_all_the_states_it_says(lesson: Lesson, teacher: Train
     # The teacher's states come first, the more random ones lean further.
     greedy, explored = np.split(np.abs(learned.states[:2_000, 2]), [1_500])
     assert greedy.mean() < explored.mean()
-    q_values = NumpyMlp(learned.network.get_weights()).q_values(scaling(teacher.observations))
+    np.testing.assert_array_equal(learned.preferences, lesson.preferences(learned.states))
+    q_values = learned.network(scaling(teacher.observations)).numpy()
     agreement = (q_values.argmax(axis=1) == teacher.policy.q_values(teacher.observations).argmax(axis=1)).mean()
     assert agreement > 0.8
     assert learned.scaling == scaling
@@ -164,4 +167,75 @@ def test_quantization_starts_from_the_pruned_student_with_its_input_range(polici
         policy = policies[name]
         entrance = {v.name.rpartition("_")[2]: float(v.numpy()) for v in policy.network.layers[1].weights[:2]}
         assert entrance == {"min:0": -1.0, "max:0": 1.0}
-        assert policy.scaling.limit == 1.0
+        assert policy.scaling.limits == (-1.0, 1.0)
+
+
+# --- other networks than an MLP -------------------------------------------------------------------------------------------
+
+
+def lesson_of(case: Any) -> tuple[Student, Lesson]:
+    gap = median_action_gap(q_values_of(case.agent, case.agent.observations))
+    lesson = Lesson(case.agent, case.env, itertools.count(70), np.random.default_rng(2), gap)
+    states = case.agent.observations
+    return Student(plain_network(case.agent.network), InputScaling.identity(), states, lesson.preferences(states)), lesson
+
+
+def test_q_values_of_many_states_are_those_of_each(frames: Any) -> None:
+    states = frames.agent.observations[: BATCH + 3]
+    expected = np.stack([frames.agent.policy.q_values(state) for state in states])
+    np.testing.assert_allclose(q_values_of(frames.agent, states), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_the_scaled_input_of_any_network_changes_nothing(case: Any) -> None:
+    student, lesson = lesson_of(case)
+    scaled, said = ScaleInput().apply(student, lesson)
+    assert said["clipped_fraction"] == 0 or case.agent.spec.observation_dtype == "float32"
+    expected = q_values_of(case.agent, case.agent.observations)
+    got = np.concatenate([scaled.network(batch) for batch in scaled.inputs()])
+    clear = np.abs(scaled.scaling(case.agent.observations)).reshape(len(got), -1).max(axis=1) <= 1
+    assert clear.mean() > 0.9
+    np.testing.assert_allclose(got[clear], expected[clear], rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+def test_states_are_kept_in_the_environments_dtype(frames: Any) -> None:
+    student, lesson = lesson_of(frames)
+    student, _ = ScaleInput().apply(student, lesson)
+    learned, said = Distil(Distillation(50), 150, 50, 2, 40).apply(student, lesson)
+    assert (learned.states.dtype, learned.states.shape) == (np.uint8, (150 + 50 + 2 * 40, 9, 8, 4))
+    assert said["states"] == len(learned.states) == len(learned.preferences)
+    np.testing.assert_allclose(learned.preferences, lesson.preferences(learned.states), atol=1e-5)
+    assert 0 < said["final_loss"] < 0.5
+
+
+def test_a_table_is_taught_in_every_state(case: Any) -> None:
+    if case.agent.spec.observation_shape:
+        assert len(lesson_of(case)[1].all_states()) == 0
+        return
+    # The teacher sees two states only, and has learned nothing of a third.
+    kernel = case.agent.network.get_weights()[0].copy()
+    kernel[5] = 0
+    network = tf_keras.models.clone_model(case.agent.network)
+    network.set_weights([kernel])
+    agent = replace(case.agent, network=network, observations=np.eye(16, dtype=np.int64)[[0, 4]])
+    student, lesson = lesson_of(replace(case, agent=agent))
+    every = np.eye(16, dtype=np.int64)
+    np.testing.assert_array_equal(lesson.all_states(), every)
+    student, _ = ScaleInput().apply(student, lesson)
+    assert student.scaling == InputScaling((1.0,), (0.0,), (0.0, 1.0))
+    learned, said = Distil(Distillation(300, learning_rate=1e-2), 40, 20, 0).apply(student, lesson)
+    assert said["states"] == 40 + 20 + 16
+    preferences = lesson.preferences(every)
+    np.testing.assert_array_equal(preferences[5], 1)
+    got = learned.network(every.astype(np.float32)).numpy()
+    np.testing.assert_array_equal(np.delete(got.argmax(axis=1), 5), np.delete(preferences.argmax(axis=1), 5))
+
+
+def test_convolutions_are_pruned_as_dense_layers_are(frames: Any) -> None:
+    student, lesson = lesson_of(frames)
+    student, _ = ScaleInput().apply(student, lesson)
+    pruned, said = Prune(0.6, "erk", Distillation(50)).apply(student, lesson)
+    shapes = [(3, 3, 4, 6), (120, 32), (32, 3)]
+    assert [kernel.shape for kernel in kernels(pruned.network)] == shapes
+    assert said["sparsity_asked"] == list(allocate(shapes, 0.6, "erk"))
+    for reached, asked, shape in zip(said["sparsity_reached"], said["sparsity_asked"], shapes, strict=True):
+        assert reached == pytest.approx(asked, abs=0.5 / np.prod(shape) + 1e-6)

@@ -8,14 +8,22 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.networks import mlp
 from edgedqn.compression.distillation import Distillation, clipped_action_gaps, distil, median_action_gap
+from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.pruning import PolynomialSchedule
-from edgedqn.compression.tfmot import quantization_aware, start_pruning, start_ranges, strip_pruning, wrap_for_pruning
+from edgedqn.compression.tfmot import (
+    quantization_aware,
+    start_pruning,
+    start_ranges,
+    strip_pruning,
+    wrap_for_pruning,
+)
 
+UNIT = (-1.0, 1.0)
 SHORT = Distillation(steps=50, learning_rate=1e-2)
 
 
 def kernels(network: tf_keras.Model) -> list[NDArray[np.float32]]:
-    return [array for array in network.get_weights() if array.ndim == 2]
+    return [array for array in network.get_weights() if array.ndim > 1]
 
 
 def lesson(features: int = 4, count: int = 500) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -27,7 +35,7 @@ def lesson(features: int = 4, count: int = 500) -> tuple[NDArray[np.float32], ND
 
 
 def taught(network: tf_keras.Model) -> tf_keras.Model:
-    distil(network, *lesson(), SHORT, np.random.default_rng(1), "test")
+    distil(network, InputScaling.identity(), *lesson(), SHORT, np.random.default_rng(1), "test")
     return network
 
 
@@ -121,8 +129,8 @@ def test_plain_training_fills_the_zeros_in_and_preserving_keeps_every_one() -> N
     network = sparse_network()
     before = network.get_weights()
     zeros = [kernel == 0 for kernel in kernels(network)]
-    kept = taught(quantization_aware(network, True, 1.0))
-    filled = taught(quantization_aware(network, False, 1.0))
+    kept = taught(quantization_aware(network, True, UNIT))
+    filled = taught(quantization_aware(network, False, UNIT))
     for zero, start, with_zeros, without in zip(zeros, kernels(network), kernels(kept), kernels(filled), strict=True):
         assert 0.5 < zero.mean() < 0.7
         assert (with_zeros[zero] == 0).all()
@@ -136,19 +144,21 @@ def test_plain_training_fills_the_zeros_in_and_preserving_keeps_every_one() -> N
         np.testing.assert_array_equal(array, unchanged)
 
 
-@pytest.mark.parametrize("limit", [1.0, 2.5])
+@pytest.mark.parametrize("limits", [UNIT, (-2.5, 2.5), (0.0, 1.0)])
 @pytest.mark.parametrize("preserve_zeros", [False, True])
-def test_a_known_input_range_holds_from_the_first_step_and_a_new_one_moves(limit: float, preserve_zeros: bool) -> None:
+def test_a_known_input_range_holds_from_the_first_step_and_a_new_one_moves(
+    limits: tuple[float, float], preserve_zeros: bool
+) -> None:
     network = sparse_network()
-    inputs = 0.5 * limit * lesson()[0]  # an average would follow them inwards
-    known = quantization_aware(network, preserve_zeros, limit)
+    inputs = np.clip(0.5 * limits[1] * lesson()[0], *limits)  # an average would follow them inwards
+    known = quantization_aware(network, preserve_zeros, limits)
     followed = quantization_aware(network, preserve_zeros, None)
-    assert ranges(known, "input") == [(-limit, limit)]
+    assert ranges(known, "input") == [limits]
     (start,) = ranges(followed, "input")
     for _ in range(3):
         known(inputs, training=True)
         followed(inputs, training=True)
-    assert ranges(known, "input") == [(-limit, limit)]
+    assert ranges(known, "input") == [limits]
     assert ranges(followed, "input") != [start]
 
 
@@ -156,8 +166,8 @@ def test_rounds_the_input_and_the_weights_to_the_grids_of_int8() -> None:
     """One linear layer, written out."""
     network = mlp((3,), 2, (), np.random.default_rng(8))
     inputs = np.random.default_rng(9).uniform(-1, 1, (200, 3)).astype(np.float32)
-    quantized = quantization_aware(network, False, 1.0)
-    start_ranges(quantized, network, inputs)
+    quantized = quantization_aware(network, False, UNIT)
+    start_ranges(quantized, network, [inputs])
     quantized(inputs, training=True)  # takes the kernel's range
     kernel, bias = network.get_weights()
     weight_scale = np.abs(kernel).max() / 127
@@ -177,7 +187,7 @@ def test_rounds_the_input_and_the_weights_to_the_grids_of_int8() -> None:
 @pytest.mark.parametrize("preserve_zeros", [False, True])
 def test_takes_the_weights_along(preserve_zeros: bool) -> None:
     network = sparse_network()
-    quantized = quantization_aware(network, preserve_zeros, 1.0)
+    quantized = quantization_aware(network, preserve_zeros, UNIT)
     arrays = [array for array in quantized.get_weights() if array.ndim]
     for array, expected in zip(arrays, network.get_weights(), strict=True):
         np.testing.assert_array_equal(array, expected)
@@ -187,9 +197,9 @@ def test_start_ranges_are_those_of_the_activations_seen() -> None:
     network = mlp((4,), 3, (16, 8), np.random.default_rng(10))
     network.set_weights([array + np.float32(0.1) for array in network.get_weights()])
     inputs = lesson()[0]
-    quantized = quantization_aware(network, False, 1.0)
+    quantized = quantization_aware(network, False, UNIT)
     assert ranges(quantized, "post_activation") == [(-6.0, 6.0)] * 3
-    start_ranges(quantized, network, inputs)
+    start_ranges(quantized, network, [inputs])
     x = inputs
     weights = network.get_weights()
     for layer, (low, high) in enumerate(ranges(quantized, "post_activation")):
@@ -203,6 +213,6 @@ def test_start_ranges_are_those_of_the_activations_seen() -> None:
 def test_ranges_include_zero_where_no_activation_does() -> None:
     network = mlp((2,), 1, (), np.random.default_rng(11))
     network.set_weights([np.zeros((2, 1), np.float32), np.array([3.0], np.float32)])
-    quantized = quantization_aware(network, False, 1.0)
-    start_ranges(quantized, network, np.zeros((5, 2), np.float32))
+    quantized = quantization_aware(network, False, UNIT)
+    start_ranges(quantized, network, [np.zeros((5, 2), np.float32)])
     assert ranges(quantized, "post_activation") == [(0.0, 3.0)]

@@ -44,7 +44,7 @@ class Recorder:
         self.invoke = lambda: None
         self.get_tensor = lambda index: answer[None].copy()
         self.get_input_details = lambda: [{"index": 0, "shape": np.array([1, features]), "dtype": dtype}]
-        self.get_output_details = lambda: [{"index": 1}]
+        self.get_output_details = lambda: [{"index": 1, "dtype": answer.dtype}]
 
 
 def recorded(
@@ -52,7 +52,7 @@ def recorded(
 ) -> tuple[EdgePolicy, Recorder]:
     answers = np.asarray(answer)
     device = {
-        "environment": {"n_actions": len(answers), "observation_shape": [len(scale)]},
+        "environment": {"n_actions": len(answers), "observation_shape": [len(scale)], "preprocessing": []},
         "input": {"scale": scale, "offset": offset},
         "output": {"meaning": "preferences"},
     }
@@ -315,6 +315,9 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         _set("environment.n_actions", 3),
         _set("environment.n_actions", "2"),
         _set("environment.preprocessing", ["one_hot"]),
+        _set("environment.preprocessing", ["frame_stack:2"]),
+        _set("environment.preprocessing", ["sharpen"]),
+        _set("environment.preprocessing", None),
         _set("input.scale", [1.0, 2.0]),
         _set("input.scale", ["1", "1", "1", "1"]),
         _set("input.scale", [1e19]),

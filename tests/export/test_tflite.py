@@ -17,6 +17,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
     from edgedqn.compression import tfmot
 
+from edgedqn.agents.architecture import describe
 from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.networks import mlp
 from edgedqn.compression.distillation import clipped_action_gaps, fit_output_layer, median_action_gap
@@ -43,25 +44,25 @@ def make_policy(kind: str) -> CompressedPolicy:
     network.set_weights([array + np.float32(0.05) * (array.ndim == 1) for array in network.get_weights()])
     if kind in ("float32", "ptq"):
         conversion = "float32" if kind == "float32" else "ptq-int8"
-        identity = InputScaling.identity(4)
-        return CompressedPolicy(network, conversion, identity, "q_values", SPEC, observations, kind, (), (32, 32))
+        identity = InputScaling.identity()
+        return CompressedPolicy(network, conversion, identity, "q_values", SPEC, observations, kind, (), describe(network))
     q_values = network(observations).numpy()
     scaling = InputScaling.measured(observations)
     inputs = scaling(observations)
     network.set_weights(fold_input_scaling(network.get_weights(), scaling))
     preferences = clipped_action_gaps(q_values, median_action_gap(q_values))
-    network.set_weights(fit_output_layer(network.get_weights(), inputs, preferences, ridge=0.1))
+    network.set_weights(fit_output_layer(network, [inputs], preferences, ridge=0.1))
     if kind == "pruned":
         wrapped = tfmot.wrap_for_pruning(network, (0.3, 0.8, 0.3), PolynomialSchedule(0, 1, 1))
         finish = tfmot.start_pruning(wrapped)
         wrapped(inputs[:1], training=True)
         finish()
         network = tfmot.strip_pruning(wrapped)
-    quantized = tfmot.quantization_aware(network, kind == "pruned", scaling.limit)
-    tfmot.start_ranges(quantized, network, inputs)
+    quantized = tfmot.quantization_aware(network, kind == "pruned", scaling.limits)
+    tfmot.start_ranges(quantized, network, [inputs])
     quantized(inputs, training=True)  # a training step takes the kernels' ranges
     return CompressedPolicy(
-        quantized, "qat-int8", scaling, "preferences", SPEC, observations, kind, (), (32, 32), kind == "pruned"
+        quantized, "qat-int8", scaling, "preferences", SPEC, observations, kind, (), describe(network), kind == "pruned"
     )
 
 
@@ -215,7 +216,7 @@ def test_the_device_part_joins_both_scalings(policies: dict[str, CompressedPolic
     scale, offset = (np.array(device["input"][key], np.float32) for key in ("scale", "offset"))
     observations = cartpole_like(2_000, 5)
     if kind == "float32":
-        assert (scale.tolist(), offset.tolist()) == ([1.0] * 4, [0.0] * 4)
+        assert (scale.tolist(), offset.tolist()) == ([1.0], [0.0])
         return
     q = np.rint(np.clip(observations * scale + offset, -128, 127))
     source = io_quantization(files[kind]).input

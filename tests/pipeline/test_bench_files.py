@@ -3,10 +3,17 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from edgedqn.agents.architecture import describe
+from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.networks import mlp
 from edgedqn.benchmarks.latency import LatencyConfig
+from edgedqn.compression.folding import InputScaling
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.export.tflite import to_tflite
 from edgedqn.pipeline import bench_files as module
 from edgedqn.pipeline.bench_files import bench_files
 from edgedqn.pipeline.run import RunResult
@@ -43,3 +50,17 @@ def test_two_files_of_one_name_are_refused(tiny_run: RunResult, tmp_path: Path) 
     shutil.copy(path, tmp_path)
     with pytest.raises(InputError, match="qat-int8"):
         bench_files([path, tmp_path / "qat-int8.tflite"], play=False)
+
+
+def test_files_that_see_the_environment_differently_are_timed_but_not_played(tiny_run: RunResult, tmp_path: Path) -> None:
+    spec = EnvironmentSpec("CartPole-v1", (4,), "float32", (None,), (None,), 2, ("frame_stack:2",))
+    network = mlp((8,), 2, (8,), np.random.default_rng(0))
+    identity = InputScaling.identity()
+    policy = CompressedPolicy(network, "float32", identity, "q_values", spec, np.empty(0), "stacked", (), describe(network))
+    (tmp_path / "stacked.tflite").write_bytes(to_tflite(policy))
+    paths = [tiny_run.folder / "models" / "float32.tflite", tmp_path / "stacked.tflite"]
+    with pytest.raises(InputError, match=r"see the environment differently.*Got \['frame_stack:2'\] and \[\]"):
+        bench_files(paths)
+    rows = bench_files(paths, play=False)["rows"]
+    assert [row["status"] for row in rows] == ["ok", "ok"]
+    assert all(row["step_latency_us"]["n"] > 0 for row in rows)

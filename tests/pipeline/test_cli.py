@@ -1,13 +1,15 @@
 """What the command line answers before it does anything."""
 
+import dataclasses
 import subprocess
 import sys
 
 import pytest
 
+from edgedqn.agents.presets import QLearningConfig, TrainingConfig
 from edgedqn.pipeline.cli import main
 
-COMMANDS = ("run", "train", "compress", "export", "bench", "report", "evaluate", "doctor")
+COMMANDS = ("run", "train", "compress", "export", "bench", "report", "evaluate", "play", "import", "doctor")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -16,6 +18,17 @@ def test_every_command_has_help_and_json(command: str, capsys: pytest.CaptureFix
         main([command, "--help"])
     assert stop.value.code == 0
     assert "--json" in capsys.readouterr().out
+
+
+def test_every_setting_of_both_agents_is_an_option_with_its_meaning_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for config in (TrainingConfig, QLearningConfig):
+        for setting in dataclasses.fields(config):
+            assert f"--{setting.name.replace('_', '-')} " in shown
+    assert "environment steps that a transition spans (default: 3)" in shown
+    assert "--dueling, --no-dueling" in shown
 
 
 def test_help_and_version_import_neither_numpy_nor_tensorflow() -> None:
@@ -41,7 +54,7 @@ def test_help_and_version_import_neither_numpy_nor_tensorflow() -> None:
         (["bench", "x.tflite", "--threads", "two"], "--threads: expected a whole number of 1 or more, got 'two'"),
         (
             ["run", "CartPole-v1", "--stepz", "5"],
-            "unexpected argument '--stepz': expected one of --force, --help, --json, --out",
+            "unexpected argument '--stepz': expected one of --adam-epsilon, --algorithm, ",
         ),
         (["rum"], "invalid choice: 'rum' (choose from"),
         ([], "the following arguments are required: COMMAND"),

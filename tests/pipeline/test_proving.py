@@ -1,6 +1,7 @@
 """What proves a file was seen by nothing that made it."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,18 @@ import numpy as np
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 
+from edgedqn.agents.architecture import describe
+from edgedqn.agents.environments import agent_view, make_environment, spec_of
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.networks import mlp
 from edgedqn.agents.noninferiority import Gate
+from edgedqn.agents.observations import gather_observations
 from edgedqn.agents.presets import TrainingConfig
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression.folding import InputScaling
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.export.tflite import to_tflite
+from edgedqn.pipeline import proving
 from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.proving import STATES, prove_observations, prove_play
 from edgedqn.pipeline.run import Job, RunResult
@@ -55,3 +66,35 @@ def test_agreement_and_gate_are_measured_on_prove_seeds_alone(reset_seeds: list[
     assert streams_of(reset_seeds) == {"prove"}
     play = prove_play("CartPole-v1", streams, Gate(looks=(300, 600)))
     assert streams_of(list(play.seeds)) == {"prove"} and len(play.seeds) == 600
+
+
+def float_file(path: Path, env_id: str, frame_stack: int = 1) -> TrainedAgent:
+    """Writes the file of an untrained agent."""
+    with closing(make_environment(env_id)) as env:
+        spec = spec_of(env, env_id, frame_stack)
+    network = mlp(spec.input_shape, spec.n_actions, (8,), np.random.default_rng(0))
+    policy = CompressedPolicy(
+        network, "float32", InputScaling.identity(), "q_values", spec, np.empty(0), "float32", (), describe(network)
+    )
+    path.write_bytes(to_tflite(policy))
+    return TrainedAgent(network, spec, np.empty(0), {})
+
+
+@pytest.mark.parametrize(("env_id", "frame_stack"), [("FrozenLake-v1", 1), ("CartPole-v1", 3)])
+def test_states_are_those_the_agents_network_would_visit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env_id: str, frame_stack: int
+) -> None:
+    monkeypatch.setattr(proving, "STATES", 300)
+    agent = float_file(tmp_path / "float32.tflite", env_id, frame_stack)
+    found = prove_observations(tmp_path / "float32.tflite", env_id, SeedStreams(4))
+    with closing(make_environment(env_id)) as env:
+        seeds = SeedStreams(4).reset_seeds("prove")
+        expected = gather_observations(agent.policy, agent_view(env, agent.spec), seeds, 300)
+    assert found.shape == (300, *agent.spec.input_shape) and found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_file_of_another_environment_is_refused(tmp_path: Path) -> None:
+    float_file(tmp_path / "float32.tflite", "CartPole-v1")
+    with pytest.raises(InputError, match=r"another environment than Acrobot-v1: expected observations \[6\]"):
+        prove_observations(tmp_path / "float32.tflite", "Acrobot-v1", SeedStreams(0))

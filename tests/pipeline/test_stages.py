@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedqn.agents.atomic_files import load_arrays
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.presets import TrainingConfig
+from edgedqn.benchmarks.learning_curve import learning_curve, standalone
 from edgedqn.export.manifest import read_manifest
 from edgedqn.pipeline import stages
 from edgedqn.pipeline.run import RunResult
@@ -37,10 +37,10 @@ def test_evidence_says_how_a_file_was_made_and_proven(tiny_run: RunResult, tiny_
     assert evidence["versions"]["tensorflow"]
 
 
-def test_the_agent_brings_on_policy_observations(tiny_run: RunResult) -> None:
-    (observations,) = load_arrays(tiny_run.folder / "agent" / "observations.npz")
-    assert observations.shape == (stages.ON_POLICY_STATES, 4) and observations.dtype == np.float32
-    assert len(np.unique(observations, axis=0)) > 1_000
+def test_the_learning_curve_lies_by_the_agent_and_in_the_report(tiny_run: RunResult) -> None:
+    curve = learning_curve(tiny_run.folder / "agent")
+    assert (tiny_run.folder / "agent" / "learning_curve.svg").read_text() == standalone(curve)
+    assert curve in (tiny_run.folder / "report.html").read_text()
 
 
 def test_a_file_is_never_beside_the_evidence_of_another(

@@ -15,10 +15,10 @@ from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.peers import training_throughput
 from edgedqn.benchmarks.peers.training_job import measure
 from edgedqn.benchmarks.peers.training_parts import matrix_products, profile_edgedqn
-from edgedqn.benchmarks.peers.training_sides import ZOO_CARTPOLE, Mark, Settings, steady_state
+from edgedqn.benchmarks.peers.training_sides import ZOO, Mark, Settings, steady_state
 from edgedqn.benchmarks.peers.training_throughput import compare, main, render
 
-SMALL = Settings(config=replace(ZOO_CARTPOLE, steps=2_560, hidden=(8,), gradient_steps=4, batch_size=8))
+SMALL = Settings(config=replace(ZOO["CartPole-v1"], steps=2_560, hidden=(8,), gradient_steps=4, batch_size=8))
 
 
 def fake_run(job: str, settings: Settings) -> dict[str, Any]:
@@ -43,7 +43,7 @@ needs_peers = pytest.mark.skipif(importlib.util.find_spec("stable_baselines3") i
 
 
 def test_settings_are_the_zoos_and_round_trip_through_json() -> None:
-    settings = Settings("CartPole-v1", replace(ZOO_CARTPOLE, hidden=(64, 64)), threads=2, seed=3)
+    settings = Settings("CartPole-v1", replace(ZOO["CartPole-v1"], hidden=(64, 64)), threads=2, seed=3)
     text = json.dumps(settings.to_json())
     assert Settings.from_json(json.loads(text)) == settings
     assert "evaluation_interval" not in text
@@ -56,16 +56,16 @@ def test_settings_are_the_zoos_and_round_trip_through_json() -> None:
 
 
 def test_the_steady_state_begins_after_exploration_or_after_learning_starts() -> None:
-    assert Settings(config=replace(ZOO_CARTPOLE, steps=20_000)).settled_at == 3_200
-    assert Settings(config=replace(ZOO_CARTPOLE, steps=5_000)).settled_at == 1_001
+    assert Settings(config=replace(ZOO["CartPole-v1"], steps=20_000)).settled_at == 3_200
+    assert Settings(config=replace(ZOO["CartPole-v1"], steps=5_000)).settled_at == 1_001
     with pytest.raises(InputError, match=r"begins after 1001 steps.*Got steps=1500"):
-        Settings(config=replace(ZOO_CARTPOLE, steps=1_500))
+        Settings(config=replace(ZOO["CartPole-v1"], steps=1_500))
 
 
 def test_steady_state_counts_whole_windows_and_no_compilation() -> None:
     """Windows of 100 steps: 0.5 s to collect, then 2 s to learn; the first time of learning takes 7 s more."""
     config = replace(
-        ZOO_CARTPOLE, steps=1_000, train_freq=100, gradient_steps=10, learning_starts=300, exploration_fraction=0.62
+        ZOO["CartPole-v1"], steps=1_000, train_freq=100, gradient_steps=10, learning_starts=300, exploration_fraction=0.62
     )
     marks, now = [], 50.0
     for env_steps in range(100, 1_001, 100):
@@ -83,7 +83,9 @@ def test_steady_state_counts_whole_windows_and_no_compilation() -> None:
 
 
 def test_the_window_of_the_first_learning_is_not_counted_when_exploration_ended_before_it() -> None:
-    config = replace(ZOO_CARTPOLE, steps=500, train_freq=100, gradient_steps=10, learning_starts=200, exploration_fraction=0.1)
+    config = replace(
+        ZOO["CartPole-v1"], steps=500, train_freq=100, gradient_steps=10, learning_starts=200, exploration_fraction=0.1
+    )
     marks = [Mark(100, 1, 1, 0), Mark(200, 2, 2, 0), Mark(300, 3, 13, 0), Mark(400, 14, 15, 0), Mark(500, 16, 17, 0)]
     found = steady_state(marks, Settings(config=config))
     assert (found.windows, found.steps_per_s, found.compile_s) == (2, 200 / 4, 9)

@@ -1,0 +1,170 @@
+"""A network's architecture as JSON, and back: plain values that can build nothing but the layers listed here.
+
+Keras' own configuration can name functions and modules, which its loader then runs. This can not.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tf_keras
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.heads import DuelingMerge
+
+_ACTIVATIONS = ("linear", "relu")
+_PADDINGS = ("valid", "same")
+
+# Of each layer, the settings that decide what it computes. Everything else, such as initializers and regularizers, matters
+# only while a network is trained, and ours is trained from its weights.
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "InputLayer": ("shape",),
+    "Rescaling": ("scale", "offset"),
+    "Dense": ("units", "activation", "use_bias"),
+    "Conv2D": ("filters", "kernel_size", "strides", "padding", "activation", "use_bias"),
+    "ReLU": (),
+    "Activation": ("activation",),
+    "Flatten": (),
+    "Reshape": ("target_shape",),
+    "Dropout": ("rate",),
+    "DuelingMerge": ("n_actions", "quantiles"),
+}
+
+# What else decides it, and the only value it may have.
+_FIXED: dict[str, dict[str, Any]] = {
+    "Conv2D": {"groups": 1, "dilation_rate": (1, 1), "data_format": "channels_last"},
+    "ReLU": {"max_value": None, "negative_slope": 0.0, "threshold": 0.0},
+    "Flatten": {"data_format": "channels_last"},
+}
+_MOST_WEIGHTS = 2**28  # of one layer: a gigabyte
+
+
+def describe(network: tf_keras.Model) -> list[dict[str, Any]]:
+    """The architecture of a functional network as JSON: a list of layers, each with its name, settings and inputs.
+
+    Raises:
+      InputError: it has a layer that is not in `SETTINGS`, or one with a setting that cannot be written there.
+    """
+    layers = []
+    for layer in network.layers:
+        kind = type(layer).__name__
+        if kind not in SETTINGS:
+            raise InputError(f"Layer {layer.name!r} is a {kind}: expected one of {', '.join(SETTINGS)}.")
+        values = {"layer": kind, "name": layer.name}
+        if kind == "InputLayer":
+            values["shape"] = list(layer.output_shape[0][1:])
+        else:
+            config = layer.get_config()
+            for name, only in _FIXED.get(kind, {}).items():
+                if config[name] != only:
+                    raise InputError(f"Layer {layer.name!r} ({kind}) cannot have {name}={config[name]!r}: expected {only!r}.")
+            if kind == "Reshape":  # it may say -1
+                config["target_shape"] = layer.output_shape[1:]
+            values |= {name: list(v) if isinstance(v := config[name], tuple) else v for name in SETTINGS[kind]}
+            sources = layer.inbound_nodes[0].inbound_layers
+            values["inputs"] = [source.name for source in (sources if isinstance(sources, list | tuple) else [sources])]
+        layers.append(values)
+    check(layers)
+    return layers
+
+
+def rebuild(layers: list[dict[str, Any]]) -> tf_keras.Model:
+    """Builds the network that `describe` described, with fresh weights.
+
+    Raises:
+      InputError: a layer or a setting is not one of those listed here, or they do not fit together.
+    """
+    check(layers)
+    tensors: dict[str, Any] = {}
+    unused: dict[str, None] = {}
+    inputs = []
+    try:
+        for values in layers:
+            name = values["name"]
+            if name in tensors:
+                raise ValueError(f"two layers are called {name!r}")
+            if values["layer"] == "InputLayer":
+                tensors[name] = tf_keras.Input(tuple(values["shape"]), name=name)
+                inputs.append(tensors[name])
+            else:
+                sources = [tensors[source] for source in values["inputs"]]
+                settings = {key: values[key] for key in SETTINGS[values["layer"]]}
+                size = math.prod(settings.get("kernel_size", ())) * settings.get("units", settings.get("filters", 0))
+                if size * sources[0].shape[-1] > _MOST_WEIGHTS:
+                    raise ValueError(f"{name!r} would have more than {_MOST_WEIGHTS:,} weights")
+                layer = _LAYERS[values["layer"]](name=name, **settings)
+                tensors[name] = layer(sources if len(sources) > 1 else sources[0])
+                for source in values["inputs"]:
+                    unused.pop(source, None)
+            unused[name] = None
+        if len(inputs) != 1 or len(unused) != 1:
+            raise ValueError(f"expected one input and one output, got {len(inputs)} and {len(unused)}")
+        (output,) = unused
+        return tf_keras.Model(inputs[0], tensors[output], name="q_network")
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"The layers do not make a network: {error!r}.") from error
+
+
+def check(layers: Any) -> None:
+    """Looks at every value before any of them is used.
+
+    Raises:
+      InputError: with the layer and the setting.
+    """
+    if not isinstance(layers, list) or not layers:
+        raise InputError(f"Expected a list of layers. Got {str(layers)[:80]}.")
+    for layer in layers:
+        kind = layer.get("layer") if isinstance(layer, dict) else None
+        if not isinstance(kind, str) or kind not in SETTINGS:
+            raise InputError(f"Expected layers of {', '.join(SETTINGS)}. Got {kind!r}.")
+        wanted = {"layer", "name", *SETTINGS[kind]} | ({"inputs"} if kind != "InputLayer" else set())
+        if set(layer) != wanted:
+            raise InputError(f"A {kind} is described by {', '.join(sorted(wanted))}. Got {', '.join(map(str, layer))}.")
+        for setting, value in layer.items():
+            if not _CHECKS[setting](value):
+                raise InputError(f"Layer {layer['name']!r} ({kind}) cannot have {setting}={str(value)[:80]!r}.")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 2**24
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, list) and 0 < len(value) <= 4 and all(map(_is_count, value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
+
+
+_LAYERS: dict[str, Any] = {
+    "Rescaling": tf_keras.layers.Rescaling,
+    "Dense": tf_keras.layers.Dense,
+    "Conv2D": tf_keras.layers.Conv2D,
+    "ReLU": tf_keras.layers.ReLU,
+    "Activation": tf_keras.layers.Activation,
+    "Flatten": tf_keras.layers.Flatten,
+    "Reshape": tf_keras.layers.Reshape,
+    "Dropout": tf_keras.layers.Dropout,
+    "DuelingMerge": DuelingMerge,
+}
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "layer": lambda value: isinstance(value, str),
+    "name": lambda value: isinstance(value, str) and 0 < len(value) <= 200,
+    "inputs": lambda value: isinstance(value, list) and 0 < len(value) <= 2 and all(isinstance(v, str) for v in value),
+    "shape": _are_counts,
+    "target_shape": _are_counts,
+    "kernel_size": lambda value: _are_counts(value) and len(value) == 2,
+    "strides": lambda value: _are_counts(value) and len(value) == 2,
+    "units": _is_count,
+    "filters": _is_count,
+    "n_actions": _is_count,
+    "quantiles": lambda value: value == 0 or _is_count(value),
+    "rate": lambda value: _is_number(value) and 0 <= value < 1,
+    "scale": _is_number,
+    "offset": _is_number,
+    "activation": lambda value: value in _ACTIVATIONS,
+    "padding": lambda value: value in _PADDINGS,
+    "use_bias": lambda value: isinstance(value, bool),
+}

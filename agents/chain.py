@@ -1,0 +1,198 @@
+"""What a Q-network computes, written as a plain chain of operators: its heads and scalings folded into Dense and Conv.
+
+Acting in NumPy, compression and export all start from this one reading of a Keras network. B is the batch.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tf_keras
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.heads import DuelingMerge
+from edgedqn.agents.numpy_network import Array, Conv, Dense, Flatten, Operator
+
+
+class NotAChainError(InputError):
+    """The network is not one layer after the other, or has a layer whose meaning is not known here."""
+
+
+class ChainReader:
+    """Knows how a network's weights make a chain. Made once per architecture; then any weights of it can be read.
+
+    Understood: Dense and Conv2D with linear or ReLU activation, ReLU on its own, Flatten, Dropout, a Rescaling or a reshape
+    to one axis, and at the end a quantile head (a Reshape to [A, N]) or a dueling head (`heads.DuelingMerge`). Everything but
+    Dense, Conv and Flatten is folded, exactly in real numbers: a scaling into the first kernel, a dueling head by
+    concatenating its streams and adding the value to each action, quantiles by averaging them.
+    """
+
+    def __init__(self, network: tf_keras.Model):
+        """Reads the layers of a functional model [B, ...] -> [B, A] or [B, A, N].
+
+        Raises:
+          NotAChainError: with the layer that is not understood.
+        """
+        self._slices: dict[str, slice] = {}
+        at = 0
+        for layer in network.layers:
+            self._slices[layer.name] = slice(at, at + len(layer.weights))
+            at += len(layer.weights)
+        self._quantiles = network.output_shape[2] if len(network.output_shape) == 3 else 0
+        self.n_actions: int = network.output_shape[1]
+        last = network.layers[-1] if len(network.layers) > 1 else None
+        if len(network.inputs) != 1 or len(network.outputs) != 1 or last is None:
+            raise NotAChainError("A policy network has one input and one output. Got several, or no layers.")
+        last = network.outputs[0]._keras_history.layer
+        self._dueling: list[list[Any]] = []
+        if isinstance(last, DuelingMerge):
+            streams = [_back_to_fork(source) for source in _sources(last)]
+            forks = {id(fork) for _, fork in streams}
+            if len(forks) != 1 or len({len(stream) for stream, _ in streams}) != 1:
+                raise NotAChainError("The two streams of a dueling head must leave the same layer and be equally deep.")
+            self._dueling = [stream for stream, _ in streams]
+            trunk = _back_to_input(streams[0][1])
+        else:
+            trunk = _back_to_input(last)
+            if self._quantiles:
+                if not isinstance(trunk[-1], tf_keras.layers.Reshape):
+                    raise NotAChainError(f"A quantile head ends in a Reshape to [A, N]. Got {trunk[-1].name!r}.")
+                trunk = trunk[:-1]
+        self._trunk = trunk
+        self(network.get_weights())  # names the first layer that is not understood
+
+    def __call__(self, weights: Sequence[Array]) -> list[Operator]:
+        """The chain for weights as `network.get_weights()` gives them. The last operator gives Q-values [B, A]."""
+        operators, scale, offset = self._read(self._trunk, weights)
+        if self._dueling:
+            value, advantage = (self._read(stream, weights, scale, offset)[0] for stream in self._dueling)
+            operators += _merge_streams(value, advantage, self.n_actions, max(1, self._quantiles))
+        last = operators[-1] if operators else None
+        if not isinstance(last, Dense) or last.relu:
+            raise NotAChainError("A Q-network ends in a Dense layer without activation.")
+        if self._quantiles and not self._dueling:
+            operators[-1] = _mean_over_quantiles(last, self.n_actions, self._quantiles)
+        return operators
+
+    def _read(
+        self, layers: Sequence[Any], weights: Sequence[Array], scale: float = 1.0, offset: float = 0.0
+    ) -> tuple[list[Operator], float, float]:
+        """The operators of layers whose input is x * scale + offset, and the scale and offset that are left for the next."""
+        operators: list[Operator] = []
+        for layer in layers:
+            own = weights[self._slices[layer.name]]
+            match layer:
+                case tf_keras.layers.InputLayer() | tf_keras.layers.Dropout():
+                    pass
+                case tf_keras.layers.Rescaling():
+                    if operators and not isinstance(operators[-1], Flatten):
+                        raise NotAChainError(f"A Rescaling is understood before the first kernel only. Got {layer.name!r}.")
+                    if np.ndim(layer.scale) or np.ndim(layer.offset):
+                        raise NotAChainError(f"A Rescaling by one number is understood. Got several in {layer.name!r}.")
+                    scale, offset = scale * float(layer.scale), offset * float(layer.scale) + float(layer.offset)
+                case tf_keras.layers.Dense() if len(layer.input_shape) == 2:
+                    bias = own[1] if layer.use_bias else np.zeros(layer.units, np.float32)
+                    operators.append(_rescaled(Dense(own[0], bias, _is_relu(layer)), scale, offset))
+                    scale, offset = 1.0, 0.0
+                case tf_keras.layers.Conv2D() if type(layer) is tf_keras.layers.Conv2D:
+                    operators.append(_rescaled(_conv(layer, own), scale, offset))
+                    scale, offset = 1.0, 0.0
+                case tf_keras.layers.ReLU() | tf_keras.layers.Activation() if operators:
+                    previous = operators[-1]
+                    if isinstance(previous, Flatten) or not _is_relu(layer):
+                        raise NotAChainError(f"Expected a plain ReLU after a Dense or Conv2D. Got {layer.name!r}.")
+                    operators[-1] = previous._replace(relu=True)
+                case tf_keras.layers.Flatten() if layer.data_format == "channels_last":
+                    operators.append(Flatten())
+                case tf_keras.layers.Reshape() if len(layer.output_shape) == 2:
+                    operators.append(Flatten())
+                case _:
+                    raise NotAChainError(f"Layer {layer.name!r} ({type(layer).__name__}) is not one of a plain Q-network.")
+        return operators, scale, offset
+
+
+def _sources(layer: Any) -> list[Any]:
+    """The layers whose output `layer` takes."""
+    if len(layer.inbound_nodes) != 1:
+        raise NotAChainError(f"Layer {layer.name!r} is used more than once.")
+    sources = layer.inbound_nodes[0].inbound_layers
+    return list(sources) if isinstance(sources, list | tuple) else [sources]
+
+
+def _back_to_input(layer: Any) -> list[Any]:
+    layers = [layer]
+    while not isinstance(layers[0], tf_keras.layers.InputLayer):
+        sources = _sources(layers[0])
+        if len(sources) != 1:
+            raise NotAChainError(f"Layer {layers[0].name!r} ({type(layers[0]).__name__}) joins several layers.")
+        layers.insert(0, sources[0])
+    return layers
+
+
+def _back_to_fork(layer: Any) -> tuple[list[Any], Any]:
+    """The Dense layers of one stream of a dueling head, and the layer it leaves."""
+    layers = [layer]
+    source = _sources(layer)[0]
+    while len(source.outbound_nodes) == 1 and isinstance(source, tf_keras.layers.Dense):
+        layers.insert(0, source)
+        source = _sources(source)[0]
+    return layers, source
+
+
+def _is_relu(layer: Any) -> bool:
+    if isinstance(layer, tf_keras.layers.ReLU):
+        if layer.max_value is None and not layer.negative_slope and not layer.threshold:
+            return True
+    elif layer.activation is tf_keras.activations.relu:
+        return True
+    elif layer.activation is tf_keras.activations.linear:
+        return False
+    raise NotAChainError(f"Layer {layer.name!r} has an activation that is neither linear nor a plain ReLU.")
+
+
+def _conv(layer: Any, own: Sequence[Array]) -> Conv:
+    if layer.data_format != "channels_last" or layer.groups != 1 or layer.dilation_rate != (1, 1):
+        raise NotAChainError(f"Conv2D {layer.name!r} is understood channels last, in one group, without dilation only.")
+    bias = own[1] if layer.use_bias else np.zeros(layer.filters, np.float32)
+    return Conv(own[0], bias, _is_relu(layer), layer.strides, layer.padding)
+
+
+def _rescaled(operator: Any, scale: float, offset: float) -> Any:
+    """The operator on x that equals the given one on x * scale + offset."""
+    if (scale, offset) == (1.0, 0.0):
+        return operator
+    if offset and isinstance(operator, Conv) and operator.padding == "same":
+        raise NotAChainError("A Rescaling with an offset cannot be folded into a convolution that pads with zeros.")
+    inputs = tuple(range(operator.kernel.ndim - 1))
+    bias = operator.bias + np.float32(offset) * operator.kernel.sum(axis=inputs)
+    return operator._replace(kernel=operator.kernel * np.float32(scale), bias=bias)
+
+
+def _mean_over_quantiles(dense: Dense, n_actions: int, quantiles: int) -> Dense:
+    """[B, A * N] -> [B, A], the mean over the N quantiles of each action."""
+    kernel = dense.kernel.reshape(-1, n_actions, quantiles).mean(axis=2)  # [in, A]
+    return dense._replace(kernel=kernel, bias=dense.bias.reshape(n_actions, quantiles).mean(axis=1))
+
+
+def _merge_streams(value: list[Operator], advantage: list[Operator], n_actions: int, quantiles: int) -> list[Operator]:
+    """The two streams side by side in each layer, and V + A - mean A in the last one."""
+    pairs = [(v, a) for v, a in zip(value, advantage, strict=True) if isinstance(v, Dense) and isinstance(a, Dense)]
+    if any(v.relu != a.relu for v, a in pairs) or pairs[-1][0].relu:
+        raise NotAChainError("The two streams of a dueling head must have the same activations, and none at their ends.")
+    merged: list[Operator] = []
+    for i, (v, a) in enumerate(pairs[:-1]):
+        kernel = np.hstack([v.kernel, a.kernel]) if i == 0 else _block_diagonal(v.kernel, a.kernel)
+        merged.append(Dense(kernel, np.concatenate([v.bias, a.bias]), v.relu))
+    v, a = pairs[-1]
+    a = _mean_over_quantiles(a, n_actions, quantiles)
+    v = Dense(v.kernel.mean(axis=1, keepdims=True), v.bias.mean(keepdims=True), False)  # [in, 1]
+    centred = a.kernel - a.kernel.mean(axis=1, keepdims=True)  # [in, A]
+    of_value = np.repeat(v.kernel, n_actions, axis=1)  # [in, A]
+    kernel = np.vstack([of_value, centred]) if merged else of_value + centred
+    return [*merged, Dense(kernel, v.bias + a.bias - a.bias.mean(), False)]
+
+
+def _block_diagonal(first: Array, second: Array) -> Array:
+    upper = np.hstack([first, np.zeros((first.shape[0], second.shape[1]), np.float32)])
+    lower = np.hstack([np.zeros((second.shape[0], first.shape[1]), np.float32), second])
+    return np.vstack([upper, lower])

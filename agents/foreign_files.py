@@ -1,0 +1,99 @@
+"""Files that others made: read whole, within bounds, and never unpacked onto the disk."""
+
+import io
+import json
+import zipfile
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.agents.errors import InputError
+
+Array = NDArray[np.float32]
+Network = tuple[list[dict[str, Any]], dict[str, list[Array]]]
+"""The layers as `architecture` describes them, and each one's weights by its name."""
+
+LARGEST_FILE = 2**29  # bytes; the Nature CNN has 7 million
+LARGEST_TEXT = 2**26  # bytes of JSON
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+      InputError: it is no plain file, cannot be read, or is larger than `LARGEST_FILE`.
+    """
+    try:
+        if not path.is_file():
+            raise InputError("expected a file. Got a folder, or nothing.")
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise InputError(f"expected a file that can be read. Got: {error}.") from error
+    if len(content) > LARGEST_FILE:
+        raise InputError(f"expected at most {LARGEST_FILE:,} bytes. Got more.")
+    return content
+
+
+def open_archive(content: bytes) -> zipfile.ZipFile:
+    """Opens a zip archive in memory.
+
+    Raises:
+      InputError: it is damaged, or names in it are not those of plain files inside it.
+    """
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(content))
+    except Exception as error:  # zipfile, struct and codecs each have their own
+        raise InputError(f"expected a zip archive. Got: {error}.") from error
+    seen = set()
+    for member in archive.infolist():
+        name = member.orig_filename
+        windows = PureWindowsPath(name)  # its rules for what leaves a folder include those of POSIX
+        if ".." in windows.parts or windows.anchor or PurePosixPath(name).is_absolute() or not name.isprintable():
+            raise InputError(f"expected names of files inside the archive. Got {name[:80]!r}.")
+        if name in seen:
+            raise InputError(f"expected each name once. Got {name[:80]!r} twice.")
+        seen.add(name)
+    return archive
+
+
+def read_member(archive: zipfile.ZipFile, name: str, largest: int) -> bytes:
+    """The content of one file of an archive.
+
+    Args:
+      archive: as `open_archive` gives it.
+      name: of the file.
+      largest: how many bytes it may have, unpacked.
+    Raises:
+      InputError: it is missing, damaged, encrypted, larger, or packed in a way that is not known to stay within bounds.
+    """
+    try:
+        member = archive.getinfo(name)
+        if member.file_size > largest:
+            raise ValueError(f"expected at most {largest:,} bytes, got {member.file_size:,}")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others unpack without a bound
+            raise ValueError(f"expected it stored or deflated, got compression {member.compress_type}")
+        with archive.open(member) as file:
+            return file.read()  # never more than file_size, and the checksum is compared
+    except Exception as error:  # KeyError, zipfile's and zlib's own, RuntimeError for a password
+        raise InputError(f"{name!r} in it cannot be read: {error}.") from error
+
+
+def parse_json(content: bytes | str, name: str) -> dict[str, Any]:
+    """A JSON object.
+
+    Args:
+      content: UTF-8.
+      name: for the message.
+    Raises:
+      InputError: it is something else.
+    """
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name} in it is no JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{name} in it is no JSON object.")
+    return value

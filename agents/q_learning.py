@@ -1,0 +1,203 @@
+"""Tabular Q-learning, for environments whose observation is the number of a state. S is the states, A the actions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.agents.checkpoints import State
+from edgedqn.agents.environments import EnvironmentSpec
+from edgedqn.agents.errors import DivergedError, InputError
+from edgedqn.agents.presets import QLearningConfig
+from edgedqn.agents.schedules import LinearDecay
+
+Weights = list[NDArray[np.float32]]
+StateNumber = NDArray[Any] | int  # an int, a NumPy integer or an array without dimensions
+
+LARGEST_VALUE = float(np.finfo(np.float32).max)  # what is kept and deployed is float32
+LARGEST_TABLE = 10_000_000  # values; some 400 MB as Python floats, and as a device's file far too large
+
+
+class QLearning:
+    """Q-learning on a table [S, A] that learns at each step; it fulfils `training.Agent`.
+
+    Difference from Watkins and Dayan (1992): the learning rate follows the steps of the training, not the visits of each state
+    and action.
+
+    Source: Watkins (1989), "Learning from delayed rewards"; Watkins and Dayan (1992), "Q-learning".
+    """
+
+    def __init__(
+        self,
+        n_states: int,
+        n_actions: int,
+        exploration: Callable[[int], float],
+        learning_rate: Callable[[int], float],
+        rng: np.random.Generator,
+        discount: float = 0.99,
+        initial_value: float = 0.0,
+    ):
+        """Takes built objects.
+
+        Args:
+          n_states: S >= 1; states are 0 .. S - 1.
+          n_actions: A >= 1; actions are 0 .. A - 1.
+          exploration: environment step -> the probability of a random action.
+          learning_rate: environment step -> the share of the temporal-difference error that is corrected, in [0, 1].
+          rng: for exploration.
+          discount: per step, in [0, 1].
+          initial_value: of every state and action, in reward units.
+        """
+        self.env_steps = 0
+        self.gradient_steps = 0  # updates of the table
+        self.last_loss = float("nan")  # a running mean of the absolute temporal-difference error
+        # Python floats in lists: one value at a time they are several times faster than an array.
+        self._table = [[float(initial_value)] * n_actions for _ in range(n_states)]
+        self._n_actions = n_actions
+        self._exploration = exploration
+        self._learning_rate = learning_rate
+        self._rng = rng
+        self._discount = discount
+
+    @property
+    def epsilon(self) -> float:
+        """The probability that the next action is random."""
+        return self._exploration(self.env_steps)
+
+    @property
+    def learning_rate(self) -> float:
+        """The share of the next error that is corrected."""
+        return self._learning_rate(self.env_steps)
+
+    def averaged_weights(self) -> Weights:
+        """A copy of the table [S, A], all there is. Nothing is averaged: its learning rate falls instead."""
+        return [np.array(self._table, np.float32)]
+
+    def policy(self, weights: Weights) -> "TablePolicy":
+        """The greedy policy of such a table."""
+        return TablePolicy(weights[0])
+
+    def act(self, observation: StateNumber, /) -> int:
+        """Epsilon-greedy: the number of a state -> an action; the greedy one is the lowest index among equals.
+
+        Raises:
+          InputError: there is no such state.
+        """
+        if self._rng.random() < self._exploration(self.env_steps):
+            return int(self._rng.integers(self._n_actions))
+        values = self._values(observation)  # [A]
+        return values.index(max(values))
+
+    def act_in_all(self, observations: NDArray[Any], /) -> NDArray[np.int64]:
+        """Epsilon-greedy: numbers of states [L] -> actions [L]."""
+        return np.array([self.act(observation) for observation in observations], np.int64)
+
+    def observe(
+        self,
+        s_tm1: StateNumber,
+        a_tm1: int,
+        r_t: float,
+        terminated: bool,
+        truncated: bool,
+        s_t: StateNumber,
+        lane: int = 0,
+    ) -> None:
+        """Learns from one step of the environment.
+
+        Args:
+          s_tm1: the number of the state before.
+          a_tm1: the action taken in it.
+          r_t: in reward units.
+          terminated: s_t has no future.
+          truncated: the episode was cut off; s_t would have had a future, and its value counts.
+          s_t: the number of the state after.
+          lane: which of several environments; they share the table.
+        Raises:
+          InputError: there is no such state.
+          DivergedError: a value is NaN, or too large for the float32 table that is kept.
+        """
+        future = 0.0 if terminated else max(self._values(s_t))
+        values = self._values(s_tm1)  # [A]
+        error = r_t + self._discount * future - values[a_tm1]
+        value = values[a_tm1] + self._learning_rate(self.env_steps) * error
+        self.env_steps += 1
+        if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
+            raise DivergedError(
+                f"The Q-table exploded at environment step {self.env_steps}: expected values up to {LARGEST_VALUE:.2g} either "
+                f"way. Got {value:.4g} for action {a_tm1} in state {int(s_tm1)}. Scale the rewards down."
+            )
+        values[a_tm1] = value
+        self.last_loss = self.last_loss + 0.01 * (abs(error) - self.last_loss) if self.gradient_steps else abs(error)
+        self.gradient_steps += 1
+
+    def cut_episodes(self) -> None:
+        """Nothing to do: each step is learned at once, so that nothing is pending at a checkpoint."""
+
+    def state(self) -> State:
+        """All that decides the future, as arrays and JSON for `restore`."""
+        values = {name: getattr(self, name) for name in _COUNTERS}
+        return {"table": np.array(self._table)}, {**values, "rng": self._rng.bit_generator.state}
+
+    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
+        """Goes on exactly where `state` was taken, in an agent built alike.
+
+        Raises:
+          KeyError, ValueError: it was built otherwise.
+        """
+        table, shape = arrays["table"], (len(self._table), self._n_actions)
+        if table.shape != shape:
+            raise ValueError(f"The table is of another environment: expected the shape {shape}. Got {table.shape}.")
+        for name in _COUNTERS:
+            setattr(self, name, values[name])
+        self._rng.bit_generator.state = values["rng"]
+        self._table = table.tolist()
+
+    def _values(self, observation: StateNumber) -> list[float]:
+        state = int(observation)
+        if not 0 <= state < len(self._table):  # a list takes -1 without a word
+            expected = f"expected 0 to {len(self._table) - 1}"
+            raise InputError(f"The environment gave an unknown state near step {self.env_steps}: {expected}. Got {state}.")
+        return self._table[state]
+
+
+_COUNTERS = ("env_steps", "gradient_steps", "last_loss")
+
+
+class TablePolicy:
+    """The greedy policy of a table: the number of a state -> an action, the lowest index among equals."""
+
+    def __init__(self, table: NDArray[np.float32]):
+        """Takes Q-values [S, A]; later changes to them change nothing here."""
+        self._actions: list[int] = table.argmax(axis=1).tolist()  # [S]
+
+    def __call__(self, observation: StateNumber, /) -> int:
+        return self._actions[int(observation)]
+
+
+def build_q_learning(spec: EnvironmentSpec, config: QLearningConfig, rng: np.random.Generator) -> QLearning:
+    """Builds the agent that `config` describes, for `spec`; all its randomness is drawn from `rng`.
+
+    Raises:
+      InputError: the observations are not the number of a state, or there are too many states for a table.
+    """
+    if spec.preprocessing != ("one_hot",):
+        raise InputError(
+            f"A Q-table takes the number of a state: expected Discrete observations. Got {spec.id} with observations of shape "
+            f"{spec.observation_shape}; those are for a Q-network."
+        )
+    n_states = spec.input_shape[0]
+    if n_states * spec.n_actions > LARGEST_TABLE:
+        raise InputError(
+            f"The Q-table would not fit: expected at most {LARGEST_TABLE:,} values. Got {spec.id} with {n_states:,} states and "
+            f"{spec.n_actions} actions."
+        )
+    return QLearning(
+        n_states,
+        spec.n_actions,
+        LinearDecay(1.0, config.exploration_final, max(1, round(config.exploration_fraction * config.steps))),
+        LinearDecay(config.learning_rate, config.learning_rate_final, config.steps),
+        rng,
+        config.discount,
+        config.initial_value,
+    )

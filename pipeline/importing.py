@@ -1,0 +1,48 @@
+"""An agent from elsewhere in a run folder, in place of one that was trained there. Imports TensorFlow when it is called."""
+
+from contextlib import closing
+from pathlib import Path
+
+from edgedqn.agents.environments import make_environment
+from edgedqn.pipeline.native import load_tensorflow, quiet
+from edgedqn.pipeline.run import Job
+
+
+def import_agent(path: str | Path, env_id: str, out: str | Path | None = None, seed: int = 0) -> Path:
+    """Makes a run of a Keras model or a Stable-Baselines3 DQN; `run` with the same environment, seed and folder goes on.
+
+    Nothing in the file is run: its description is compared with a list of plain layers, and its weights are copied.
+
+    Args:
+      path: a `.keras`, an `.h5` as `model.save` writes it, or the `.zip` of an SB3 DQN.
+      env_id: the environment it was trained for: a gymnasium id, or `module:Id`.
+      out: the run folder; `runs/<environment>-seed<seed>` by default.
+      seed: of all randomness, >= 0.
+    Returns:
+      The run folder, its stage `train` done.
+    Raises:
+      InputError: the file or a part of it cannot be used, or does not fit the environment; nothing was written.
+    """
+    with quiet():
+        return import_job(Path(path), env_id, out, seed).folder.path
+
+
+def import_job(path: Path, env_id: str, out: str | Path | None = None, seed: int = 0) -> Job:
+    """See `import_agent`."""
+    load_tensorflow()
+    from edgedqn.agents.imports import as_agent, fit, read_model
+    from edgedqn.pipeline.config import ImportedAgent
+    from edgedqn.pipeline.seeds import SeedStreams
+    from edgedqn.pipeline.training import ON_POLICY_STATES
+
+    model = read_model(path)
+    with closing(make_environment(env_id)) as env:
+        fit(model, env, env_id)  # before the folder is made
+    origin = ImportedAgent(model.source, model.source_sha256, model.kind)
+    job = Job.create(env_id, out, seed, training=origin)
+    with job.locked():
+        if not job.folder.is_done("train"):
+            with job.folder.stage("train"):
+                seeds = SeedStreams(seed).reset_seeds("calibrate")
+                as_agent(model, env_id, seeds, ON_POLICY_STATES).save(job.folder.agent)
+    return job

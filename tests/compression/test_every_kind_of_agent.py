@@ -1,0 +1,90 @@
+"""From any kind of agent to a file that a device plays: a table, a CNN, every head, stacked images of bytes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from edgedqn.compression.distillation import Distillation
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.recipes import FLOAT32, RECIPES, Recipe, compress
+from edgedqn.compression.stages import Distil, Prune, QuantizeAware, ScaleInput
+from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.export.tflite import to_tflite
+
+SHORT = Distillation(steps=150, learning_rate=2e-3)
+DISTIL = Distil(SHORT, greedy_states=600, explored_states=300, rounds=0)
+SEEDS = range(900, 912)
+
+
+def actions_of(policy: Any, env: gymnasium.Env[Any, Any]) -> list[list[int]]:
+    """What it does in each episode, from its first observation to its last."""
+    episodes = []
+    for seed in SEEDS:
+        observation, _ = env.reset(seed=seed)
+        if hasattr(policy, "reset"):
+            policy.reset()
+        actions, over = [], False
+        while not over and len(actions) < 200:
+            actions.append(policy(observation))
+            observation, _, terminated, truncated, _ = env.step(actions[-1])
+            over = terminated or truncated
+        episodes.append(actions)
+    return episodes
+
+
+@pytest.fixture
+def make(tmp_path: Path, case: Any) -> Iterator[Any]:
+    """Compresses, saves, loads, exports and loads again, as a run does."""
+
+    def by(recipe: Recipe) -> tuple[CompressedPolicy, EdgePolicy]:
+        policy = compress(case.agent, recipe, case.env, iter(range(1_000, 2_000)), np.random.default_rng(5))
+        policy.save(tmp_path / recipe.name)
+        content = to_tflite(CompressedPolicy.load(tmp_path / recipe.name))
+        assert content == to_tflite(policy)
+        (tmp_path / f"{recipe.name}.tflite").write_bytes(content)
+        return policy, EdgePolicy.load(tmp_path / f"{recipe.name}.tflite")
+
+    yield by
+
+
+def agreement(case: Any, edge: EdgePolicy) -> float:
+    states = case.agent.observations[:500]
+    chosen = [int(edge.preferences(state).argmax()) for state in states]
+    return float((case.agent.policy.actions(states) == chosen).mean())
+
+
+def test_the_float_file_on_a_device_plays_as_the_agent_in_training(case: Any, make: Any) -> None:
+    _, edge = make(FLOAT32)
+    expected = actions_of(case.agent.policy, case.env)
+    assert len({action for episode in expected for action in episode}) > 1
+    assert actions_of(edge, case.device_env) == expected
+
+
+def test_the_naive_file_plays(case: Any, make: Any) -> None:
+    policy, edge = make(RECIPES["ptq-int8"])
+    assert edge.output_meaning == policy.meaning == "q_values"
+    assert agreement(case, edge) > 0.7
+    assert len(actions_of(edge, case.device_env)) == len(SEEDS)
+
+
+def test_the_trained_file_plays(case: Any, make: Any) -> None:
+    policy, edge = make(Recipe("tiny-qat", "", (ScaleInput(), DISTIL, QuantizeAware(SHORT)), "qat-int8"))
+    assert edge.output_meaning == policy.meaning == "preferences"
+    assert edge.device["environment"]["preprocessing"] == list(case.agent.spec.preprocessing)
+    assert agreement(case, edge) > 0.8
+    assert len(actions_of(edge, case.device_env)) == len(SEEDS)
+
+
+def test_the_pruned_file_plays_and_keeps_its_zeros(case: Any, make: Any) -> None:
+    stages = (ScaleInput(), DISTIL, Prune(0.5, learning=SHORT), QuantizeAware(SHORT))
+    policy, edge = make(Recipe("tiny-pruned", "", stages, "qat-int8"))
+    (said,) = [report for report in policy.reports if report["stage"] == "prune"]
+    learned = [variable.numpy() for variable in policy.network.trainable_variables if len(variable.shape) > 1]
+    for kernel, reached in zip(learned, said["sparsity_reached"], strict=True):
+        assert (kernel == 0).mean() >= reached - 1e-6
+    assert agreement(case, edge) > 0.6
+    assert len(actions_of(edge, case.device_env)) == len(SEEDS)

@@ -1,0 +1,125 @@
+"""Pruning and quantization-aware training of convolutions, and making a trained network again."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tf_keras
+from numpy.typing import NDArray
+
+from edgedqn.agents.networks import mlp
+from edgedqn.compression.distillation import Distillation, distil
+from edgedqn.compression.folding import InputScaling
+from edgedqn.compression.pruning import PolynomialSchedule
+from edgedqn.compression.tfmot import (
+    quantization_aware,
+    quantization_aware_again,
+    start_pruning,
+    start_ranges,
+    strip_pruning,
+    wrap_for_pruning,
+)
+
+SHORT = Distillation(steps=50, learning_rate=1e-2)
+
+
+def image_network(zeros: float = 0.0) -> tf_keras.Model:
+    """[7, 6, 2] -> 3 by two convolutions, one of which pads, and two dense layers."""
+    x = image = tf_keras.Input((7, 6, 2))
+    x = tf_keras.layers.Conv2D(8, 3, 2, "same", activation="relu", name="conv_a")(x)
+    x = tf_keras.layers.Conv2D(5, 2, activation="relu", name="conv_b")(x)
+    x = tf_keras.layers.Flatten(name="flatten")(x)
+    x = tf_keras.layers.Dense(9, "relu", name="hidden")(x)
+    network = tf_keras.Model(image, tf_keras.layers.Dense(3, name="out")(x))
+    rng = np.random.default_rng(12)
+    weights = [rng.normal(0, 0.3, array.shape).astype(np.float32) for array in network.get_weights()]
+    network.set_weights([np.where(np.abs(a) < np.quantile(np.abs(a), zeros), 0, a) if a.ndim > 1 else a for a in weights])
+    return network
+
+
+def dense_network(zeros: float) -> tf_keras.Model:
+    """4-16-2."""
+    network = mlp((4,), 2, (16,), np.random.default_rng(16))
+    network.set_weights([np.where(np.abs(a) < np.quantile(np.abs(a), zeros), 0, a) for a in network.get_weights()])
+    return network
+
+
+def kernels(network: tf_keras.Model) -> list[NDArray[np.float32]]:
+    return [array for array in network.get_weights() if array.ndim > 1]
+
+
+def images() -> NDArray[np.float32]:
+    return np.random.default_rng(13).uniform(0, 1, (300, 7, 6, 2)).astype(np.float32)
+
+
+def train_on_images(network: tf_keras.Model) -> None:
+    preferences = np.random.default_rng(14).uniform(-1, 1, (300, 3)).astype(np.float32)
+    distil(network, InputScaling.identity(), images(), preferences, SHORT, np.random.default_rng(15), "test")
+
+
+def test_convolutions_are_pruned_to_what_was_asked() -> None:
+    asked = (0.5, 0.0, 0.8, 0.25)
+    network = image_network()
+    wrapped = wrap_for_pruning(network, asked, PolynomialSchedule(0, 30, 10))
+    np.testing.assert_array_equal(wrapped(images()), network(images()))
+    finish = start_pruning(wrapped)
+    train_on_images(wrapped)
+    finish()
+    stripped = strip_pruning(wrapped)
+    assert [type(layer) for layer in stripped.layers] == [type(layer) for layer in network.layers]
+    for kernel, start, sparsity in zip(kernels(stripped), kernels(network), asked, strict=True):
+        assert abs((kernel == 0).mean() - sparsity) <= 0.005 + 0.5 / kernel.size
+        assert (kernel != start).any()
+
+
+def test_the_ranges_of_convolutions_are_those_of_the_activations_seen() -> None:
+    network = image_network()
+    quantized = quantization_aware(network, False, (0.0, 1.0))
+    start_ranges(quantized, network, np.split(images(), [1, 120]))
+    expected, x = [], images()
+    for layer in network.layers[1:]:
+        x = layer(x)
+        if layer.weights:
+            expected.append((min(0.0, float(np.min(x))), max(0.0, float(np.max(x)))))
+    found = [
+        [float(v.numpy()) for v in quantized.weights if v.name.endswith(f"post_activation_{side}:0")] for side in ("min", "max")
+    ]
+    np.testing.assert_allclose(np.transpose(found), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("preserve_zeros", [False, True])
+def test_each_filter_of_a_convolution_has_its_own_scale(preserve_zeros: bool) -> None:
+    network = image_network(0.5)
+    zeros = [kernel == 0 for kernel in kernels(network)]
+    quantized = quantization_aware(network, preserve_zeros, (0.0, 1.0))
+    start_ranges(quantized, network, [images()])
+    train_on_images(quantized)
+    sizes = {v.name.rpartition("quant_")[2]: v.shape.num_elements() for v in quantized.weights if "kernel_max" in v.name}
+    assert sizes == {"conv_a/kernel_max:0": 8, "conv_b/kernel_max:0": 5, "hidden/kernel_max:0": 1, "out/kernel_max:0": 1}
+    learned = [variable.numpy() for variable in quantized.trainable_variables if len(variable.shape) > 1]
+    assert [kernel.shape for kernel in learned] == [kernel.shape for kernel in kernels(network)]
+    for zero, kernel in zip(zeros, learned, strict=True):
+        assert 0.4 < zero.mean() < 0.6
+        assert (kernel[zero] == 0).all() == preserve_zeros
+
+
+@pytest.mark.parametrize("preserve_zeros", [False, True])
+@pytest.mark.parametrize("make", [image_network, dense_network])
+def test_a_trained_network_can_be_made_again(make: Callable[[float], tf_keras.Model], preserve_zeros: bool) -> None:
+    network = make(0.5)
+    quantized = quantization_aware(network, preserve_zeros, (0.0, 1.0))
+    inputs = images() if make is image_network else images().reshape(-1, 4)
+    start_ranges(quantized, network, [inputs])
+    # As if trained: other weights and ranges, the same zeros.
+    weights = [array * np.float32(1.25) for array in quantized.get_weights()]
+    quantized.set_weights(weights)
+    fresh = tf_keras.models.clone_model(network)
+    again = quantization_aware_again(fresh, preserve_zeros, weights)
+    np.testing.assert_array_equal(again(inputs, training=False), quantized(inputs, training=False))
+    for array, expected in zip(kernels(fresh), kernels(network), strict=True):
+        np.testing.assert_array_equal(array, expected * np.float32(1.25))
+    if preserve_zeros:  # the masks are there too: what is written where a zero was is not seen
+        again.set_weights([np.where(array == 0, 7, array) if array.ndim > 1 else array for array in weights])
+        np.testing.assert_array_equal(again(inputs, training=False), quantized(inputs, training=False))
+    with pytest.raises(ValueError):
+        quantization_aware_again(fresh, preserve_zeros, weights[:-1])

@@ -1,0 +1,175 @@
+"""An agent from elsewhere takes the place of a training, and every other stage goes on from it."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import tf_keras
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.presets import TrainingConfig
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.export.manifest import read_manifest
+from edgedqn.pipeline.cli import main
+from edgedqn.pipeline.config import ImportedAgent, RunConfig
+from edgedqn.pipeline.importing import import_agent
+from edgedqn.pipeline.run import Job, run
+from edgedqn.pipeline.run_folder import RunFolder
+from edgedqn.pipeline.seeds import SeedStreams
+
+layers = tf_keras.layers
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Keras model that balances CartPole: it pushes to the side where the pole falls."""
+    network = tf_keras.Sequential([tf_keras.Input((4,)), layers.Dense(8, "relu"), layers.Dense(2)])
+    lean = np.array([0.1, 0.3, 1.0, 0.8], np.float32)
+    kernel = np.zeros((4, 8), np.float32)
+    kernel[:, 0], kernel[:, 1] = lean, -lean
+    values = np.zeros((8, 2), np.float32)
+    values[0], values[1] = (-1, 1), (1, -1)
+    network.set_weights([kernel, np.zeros(8), values, np.zeros(2)])
+    path = tmp_path_factory.mktemp("models") / "it is mine.keras"
+    network.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def imported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read only."""
+    return import_agent(model, "CartPole-v1", tmp_path_factory.mktemp("runs") / "imported", seed=3)
+
+
+def test_a_run_folder_is_made_whose_training_is_done(imported: Path, model: Path) -> None:
+    folder = RunFolder.open(imported)
+    assert folder.is_done("train") and [stage["name"] for stage in folder.description["stages"]] == ["train"]
+    assert (folder.description["env_id"], folder.description["seed"]) == ("CartPole-v1", 3)
+    origin = {"source": model.name, "source_sha256": hashlib.sha256(model.read_bytes()).hexdigest(), "kind": "keras"}
+    assert folder.description["config"]["training"] == origin
+    agent = TrainedAgent.load(folder.agent)
+    assert agent.statistics == origin
+    assert agent.observations.shape == (10_000, 4)
+    # Of the seeds that are for calibration; what proves a policy was not seen.
+    env = gymnasium.make("CartPole-v1")
+    first, _ = env.reset(seed=SeedStreams(3).first_reset_seed("calibrate"))
+    env.close()
+    np.testing.assert_array_equal(agent.observations[0], first)
+
+
+def test_it_is_the_same_again(imported: Path, model: Path, tmp_path: Path) -> None:
+    again = import_agent(model, "CartPole-v1", tmp_path / "again", seed=3)
+    for name in ("agent/agent.json", "agent/weights.npz", "agent/observations.npz"):
+        assert (again / name).read_bytes() == (imported / name).read_bytes()
+    before = (imported / "run.json").stat().st_mtime_ns, (imported / "agent/agent.json").stat().st_mtime_ns
+    assert import_agent(model, "CartPole-v1", imported, seed=3) == imported
+    assert ((imported / "run.json").stat().st_mtime_ns, (imported / "agent/agent.json").stat().st_mtime_ns) == before
+
+
+def test_a_configuration_with_an_import_round_trips_through_json() -> None:
+    config = RunConfig(ImportedAgent("mine.keras", "0" * 64, "keras"))
+    assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_a_run_goes_on_with_the_agent_that_is_there(imported: Path) -> None:
+    job = Job.create("CartPole-v1", imported, seed=3)
+    assert isinstance(job.config.training, ImportedAgent)
+    job.do(("train",))  # is done
+    assert job._command() == (
+        "edgedqn import 'it is mine.keras' CartPole-v1 --seed 3\n"
+        "edgedqn run CartPole-v1 --seed 3 --recipes qat-int8 prune-qat-int8"
+    )
+
+
+def test_it_cannot_be_trained(imported: Path) -> None:
+    before = {path: path.read_bytes() for path in imported.rglob("*") if path.is_file()}
+    for kinds in (("train",), ("train", "compress")):
+        with pytest.raises(InputError, match=r"imported from it is mine\.keras, which cannot be trained again\."):
+            Job.open(imported).do(kinds, force=True)
+    for settings, algorithm in (({"steps": 5_000}, None), ({}, "dqn")):
+        with pytest.raises(InputError, match=r"from it is mine\.keras: expected nothing to train\. Got (steps|algorithm)"):
+            Job.create("CartPole-v1", imported, 3, settings=settings, algorithm=algorithm)
+    with pytest.raises(InputError, match=r"holds another run: expected training\..*Choose another --out"):
+        Job.create("CartPole-v1", imported, 3, training=TrainingConfig())
+    assert {path: path.read_bytes() for path in imported.rglob("*") if path.is_file()} == before
+
+
+def test_nor_does_another_agent_take_its_place(imported: Path, tmp_path: Path) -> None:
+    other = tf_keras.Sequential([tf_keras.Input((4,)), layers.Dense(2)])
+    other.save(tmp_path / "other.keras")
+    with pytest.raises(InputError, match=r"holds another run: expected training\.source=other\.keras\. Got .*mine\.keras"):
+        import_agent(tmp_path / "other.keras", "CartPole-v1", imported, seed=3)
+    with pytest.raises(InputError, match=r"holds another run: expected seed=4\. Got seed=3"):
+        Job.create("CartPole-v1", imported, seed=4)
+
+
+def test_nothing_is_written_where_the_model_cannot_be_used(model: Path, tmp_path: Path) -> None:
+    for path, env_id, reason in (
+        (model, "Acrobot-v1", r"does not fit Acrobot-v1: expected Q-values of 3 actions\. Got an output of \(2,\)"),
+        (model, "CartPole-v9", "Unknown environment"),
+        (tmp_path / "nothing.keras", "CartPole-v1", "expected a file"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            import_agent(path, env_id, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="Expected a seed of 0 or more"):
+        import_agent(model, "CartPole-v1", tmp_path / "run", seed=-1)
+
+
+def test_the_command_says_where_it_is(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["import", str(model), "CartPole-v1", "--out", "mine"]) == 0
+    assert capsys.readouterr().out == "import done: mine\n"
+    assert main(["import", str(model), "CartPole-v1", "--out", "mine", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["schema"], told["run"], told["source"], told["kind"]) == (1, "mine", "it is mine.keras", "keras")
+    assert [stage["status"] for stage in told["stages"]] == ["done"]
+    assert main(["evaluate", "mine", "--episodes", "5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mean"] > 100
+    assert main(["train", "CartPole-v1", "--out", "mine"]) == 0
+    capsys.readouterr()
+    assert main(["train", "CartPole-v1", "--out", "mine", "--force"]) == 2
+    assert capsys.readouterr().err == (
+        "edgedqn: mine holds an agent imported from it is mine.keras, which cannot be trained again. "
+        "Expected another stage, or `edgedqn import`.\n"
+    )
+
+
+def test_a_trap_in_a_model_is_refused_by_the_command(tmp_path: Path) -> None:
+    """In a process of its own, as a user would run it."""
+    mark = tmp_path / "ran"
+    trap = layers.Lambda(lambda x, mark=str(mark): (__import__("pathlib").Path(mark).touch(), x)[1], name="odd")
+    tf_keras.Sequential([tf_keras.Input((4,)), trap, layers.Dense(2)]).save(tmp_path / "trap.keras")
+    mark.unlink()
+    code = "from edgedqn.pipeline.cli import console; console()"
+    command = [sys.executable, "-P", "-c", code, "import", "trap.keras", "CartPole-v1"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr.startswith("edgedqn: trap.keras cannot be imported: layer 'odd' is a 'Lambda'")
+    assert answer.stderr.count("\n") == 1
+    assert not mark.exists() and not (tmp_path / "runs").exists()
+
+
+def test_every_other_stage_goes_on_from_it(imported: Path, model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(imported, tmp_path / "run")
+    result = run("CartPole-v1", folder, seed=3, recipes=["qat-int8"])
+    rows = result.benchmark["rows"]
+    assert [row["name"] for row in rows] == ["float32", "ptq-int8", "qat-int8"]
+    assert all(row["status"] == "ok" and row["return"]["mean"] > 450 for row in rows)
+    assert result.best is not None and (folder / "device" / "policy.tflite").exists()
+    for row in rows:
+        evidence = read_manifest(folder / row["file"]).evidence
+        assert evidence["training"]["source_sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    page = (folder / "report.html").read_text()
+    assert (
+        "edgedqn import &#x27;it is mine.keras&#x27; CartPole-v1 --seed 3\nedgedqn run CartPole-v1 --seed 3 --recipes " in page
+    )
+    assert (folder / "agent" / "agent.json").read_bytes() == (imported / "agent" / "agent.json").read_bytes()

@@ -1,0 +1,102 @@
+"""From an environment's name to a trained agent in a folder."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgedqn.agents.atomic_files import load_arrays
+from edgedqn.agents.checkpoints import Checkpoints
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.presets import QLearningConfig, TrainingConfig
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.pipeline.run import RunResult
+from edgedqn.pipeline.seeds import SeedStreams
+from edgedqn.pipeline.training import ON_POLICY_STATES, train_agent
+
+QUICK = TrainingConfig(
+    steps=900,
+    hidden=(8,),
+    batch_size=16,
+    learning_starts=100,
+    evaluation_interval=300,
+    evaluation_episodes=2,
+    finalists=2,
+    checkpoint_interval=400,
+)
+TABLE = QLearningConfig(steps=3_000, evaluation_interval=1_000, evaluation_episodes=5, finalists=2, checkpoint_interval=1_000)
+
+
+def test_the_agent_brings_on_policy_observations(tiny_run: RunResult) -> None:
+    (observations,) = load_arrays(tiny_run.folder / "agent" / "observations.npz")
+    assert observations.shape == (ON_POLICY_STATES, 4) and observations.dtype == np.float32
+    assert len(np.unique(observations, axis=0)) > 1_000
+
+
+@pytest.mark.parametrize(
+    ("env_id", "config", "input_shape"),
+    [
+        ("CartPole-v1", replace(QUICK, num_envs=2, frame_stack=2, dueling=True, quantiles=5, prioritized=True), (8,)),
+        ("MinAtar/Breakout-v1", replace(QUICK, batch_size=8), (10, 10, 4)),
+        ("MinAtar/Breakout-v1", replace(QUICK, network="mlp"), (400,)),
+        ("FrozenLake-v1", replace(QUICK, num_envs=2), (16,)),
+        ("FrozenLake-v1", TABLE, (16,)),
+    ],
+)
+def test_every_kind_of_agent_is_trained_and_can_be_loaded(env_id, config, input_shape, tmp_path: Path) -> None:
+    agent = train_agent(env_id, config, SeedStreams(3), tmp_path)
+    loaded = TrainedAgent.load(tmp_path)
+    assert loaded.spec == agent.spec and loaded.spec.input_shape == input_shape
+    assert loaded.observations.shape == (ON_POLICY_STATES, *input_shape)
+    np.testing.assert_array_equal(
+        loaded.policy.q_values(loaded.observations[:50]), agent.policy.q_values(agent.observations[:50])
+    )
+    assert loaded.statistics["env_steps"] == config.steps
+    assert {path.name for path in tmp_path.iterdir()} >= {"agent.json", "training.csv", "checkpoints"}
+    assert (tmp_path / "checkpoints" / "best" / "agent.json").exists()
+
+
+@pytest.mark.parametrize(("env_id", "config"), [("CartPole-v1", QUICK), ("FrozenLake-v1", TABLE)])
+def test_what_was_interrupted_ends_as_if_it_had_not_been(env_id, config, tmp_path: Path, monkeypatch) -> None:
+    whole = train_agent(env_id, config, SeedStreams(3), tmp_path / "whole")
+    save, saved = Checkpoints.save, []
+
+    def die_after_the_first(self, env_steps, state):
+        save(self, env_steps, state)
+        saved.append(env_steps)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save", die_after_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        train_agent(env_id, config, SeedStreams(3), tmp_path / "cut")
+    assert saved == [config.checkpoint_interval]
+    monkeypatch.setattr(Checkpoints, "save", save)
+    resumed = train_agent(env_id, config, SeedStreams(3), tmp_path / "cut")
+    for ours, theirs in zip(resumed.network.get_weights(), whole.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert resumed.statistics["evaluations"] == whole.statistics["evaluations"]
+    without_seconds = [
+        [line.rpartition(",")[0] for line in (tmp_path / name / "training.csv").read_text().splitlines()]
+        for name in ("whole", "cut")
+    ]
+    assert without_seconds[0] == without_seconds[1]
+
+
+def test_a_network_of_ones_own(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "my_networks.py").write_text(
+        "import tf_keras\n"
+        "def narrow(x, rng):\n"
+        "    return tf_keras.layers.Dense(3, 'relu', name='mine')(x)\n"
+        "def branched(x, rng):\n"
+        "    y = tf_keras.layers.Dense(3, name='side')(x)\n"
+        "    return tf_keras.layers.Concatenate(name='joined')([x, y])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    agent = train_agent("CartPole-v1", replace(QUICK, network="my_networks:narrow"), SeedStreams(0), tmp_path / "run")
+    assert [w.shape for w in agent.network.get_weights()[:2]] == [(4, 3), (3,)]
+    # What could not be compressed and exported is refused before it is trained.
+    with pytest.raises(InputError, match="'joined'"):
+        train_agent("CartPole-v1", replace(QUICK, network="my_networks:branched"), SeedStreams(0), tmp_path / "other")
+    with pytest.raises(InputError, match=r"No network 'my_networks:gone': expected .*module:function"):
+        train_agent("CartPole-v1", replace(QUICK, network="my_networks:gone"), SeedStreams(0), tmp_path / "other")
