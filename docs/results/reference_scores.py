@@ -1,0 +1,104 @@
+"""Trains every preset on several seeds and keeps what the chosen checkpoints score on episodes nothing has seen.
+
+python docs/results/reference_scores.py                        # all, 5 seeds each: hours; goes on where it stopped
+python docs/results/reference_scores.py Acrobot-v1 --seeds 0 1
+python docs/results/reference_scores.py --table                # only prints the table from the JSON
+
+Writes docs/results/reference_scores.json.
+"""
+
+import argparse
+import time
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from edgedqn.agents.across_seeds import across_seeds
+from edgedqn.agents.atomic_files import read_json, write_json
+from edgedqn.agents.evaluation import evaluate
+from edgedqn.benchmarks.machine import describe_machine
+from edgedqn.pipeline.commands import load_player
+from edgedqn.pipeline.native import quiet
+from edgedqn.pipeline.run import Job
+from edgedqn.pipeline.run_folder import versions
+from edgedqn.pipeline.seeds import SeedStreams
+
+RESULTS = Path(__file__).with_suffix(".json")
+# Environment -> (training seeds, `prove` episodes, the mean return asked for)
+ASKED = {
+    "CartPole-v1": (5, 200, 499),
+    "Acrobot-v1": (5, 200, -77),
+    "MountainCar-v0": (5, 200, -103),
+    "LunarLander-v3": (5, 200, 250),
+    "FrozenLake-v1": (5, 1_000, 0.70),
+    "Taxi-v4": (5, 1_000, 7.5),
+    "MinAtar/Breakout-v1": (3, 200, 10),
+    "MinAtar/Freeway-v1": (3, 200, 48),
+}
+
+
+def score(env_id: str, seed: int, runs: Path) -> dict[str, Any]:
+    """Trains one seed in its run folder, unless that is done, and plays the checkpoint it chose."""
+    job = Job.create(env_id, runs / f"{env_id.replace('/', '-')}-{seed}", seed)
+    with job.locked():
+        job.do(("train",))
+    started = time.monotonic()
+    policy, env, _ = load_player(job.folder.path)
+    seeds = SeedStreams(seed).first_reset_seeds("prove", ASKED[env_id][1])
+    with closing(env):
+        found = evaluate(policy, env, tqdm(seeds, desc=f"prove {env_id} {seed}", disable=None, leave=False)).interval
+    training = read_json(job.folder.agent / "agent.json", 2)["statistics"]
+    return {
+        "seed": seed,
+        **found.to_json(),
+        "checkpoint": training["checkpoint"],
+        "env_steps": training["env_steps"],
+        "training_seconds": training["seconds"],
+        "proving_seconds": round(time.monotonic() - started, 1),
+        "training": asdict(job.config.training),
+    }
+
+
+def table(results: dict[str, Any]) -> str:
+    """The README's table, in Markdown."""
+    lines = [
+        "| environment | env steps | mean return per seed | mean | IQM [95 %] | asked |",
+        "|---|---|---|---|---|---|",
+    ]
+    for env_id, (_, _, asked) in ASKED.items():
+        if rows := results["environments"].get(env_id):
+            summary = across_seeds([row["mean"] for row in rows])
+            digits = 2 if abs(summary.mean) < 20 else 1
+            iqm = f"{summary.iqm.mean:.{digits}f} [{summary.iqm.low:.{digits}f}, {summary.iqm.high:.{digits}f}]"
+            means = ", ".join(f"{mean:.{digits}f}" for mean in summary.means)
+            steps = f"{rows[0]['env_steps'] // 1000}k"
+            lines.append(f"| {env_id} | {steps} | {means} | **{summary.mean:.{digits}f}** | {iqm} | >= {asked} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("env_ids", nargs="*", metavar="ENV_ID", default=list(ASKED), help=f"any of {', '.join(ASKED)}")
+    parser.add_argument("--seeds", type=int, nargs="+", help="training seeds (default: 0 to 4, MinAtar 0 to 2)")
+    parser.add_argument("--runs", type=Path, default=Path("runs/reference"), help="where run folders go (%(default)s)")
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    arguments = parser.parse_args()
+    results = read_json(RESULTS, 1) if RESULTS.exists() else {"schema": 1, "environments": {}}
+    for env_id in [] if arguments.table else arguments.env_ids:
+        for seed in arguments.seeds or range(ASKED[env_id][0]):
+            with quiet():
+                found = score(env_id, seed, arguments.runs)
+            if RESULTS.exists():
+                results = read_json(RESULTS, 1)  # another process may work on another environment
+            rows = [row for row in results["environments"].get(env_id, []) if row["seed"] != seed]
+            results["environments"][env_id] = sorted([*rows, found], key=lambda row: row["seed"])
+            write_json(RESULTS, {**results, "machine": describe_machine(1), "versions": versions()})
+            print(f"{env_id} seed {seed}: {found['mean']:.2f} {found['ci95']}, {found['training_seconds']:.0f} s")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
