@@ -65,6 +65,20 @@ def test_saving_again_replaces_it_whole(agent, folder):
     assert sorted(path.name for path in folder.iterdir()) == ["agent.json", "observations.npz", "weights.npz"]
 
 
+@pytest.mark.parametrize("fails_at", ["weights.npz", "observations.npz"])
+def test_a_save_that_broke_off_leaves_no_mixture(agent, folder, monkeypatch, fails_at):
+    def save_or_fail(path, arrays):
+        if path.name == fails_at:
+            raise OSError("No space left on device")
+        save_arrays(path, arrays)
+
+    monkeypatch.setattr("edgedqn.agents.trained_agent.save_arrays", save_or_fail)
+    with pytest.raises(OSError, match="No space left"):
+        agent.save(folder)
+    with pytest.raises(InputError, match=r"agent\.json cannot be read"):
+        TrainedAgent.load(folder)
+
+
 @pytest.mark.parametrize("name", ["agent.json", "weights.npz", "observations.npz"])
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe", "half"], ids=["missing", "empty", "brace", "bytes", "half"])
 def test_a_missing_or_damaged_file_is_bad_input(folder, name, content):
