@@ -43,8 +43,8 @@ def compare(
       baseline: the name of the float file among them.
       latency: how much is timed.
       rng: draws the order in which files are timed, and which observations they are timed on.
-      observations: [N, *input_shape], on-policy states as the network sees them. None: agreement and tie rate are null, and the files are
-        timed on standard normal inputs.
+      observations: [N, *input_shape], on-policy states as the network sees them. None: agreement and tie
+        rate are null, and the files are timed on standard normal inputs.
       play: how the files are played. None: return and gate are null.
       relative_to: the folder that `file` is written relative to; None is the current one. A file outside it goes by its name.
       on_gate: told each played file's name and verdict, with the margin and the interval that a row has no place for.

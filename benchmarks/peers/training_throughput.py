@@ -140,7 +140,7 @@ def render(report: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns its exit code."""
     parser = argparse.ArgumentParser(prog="training_throughput", description="EdgeDQN's training against Stable-Baselines3's.")
-    parser.add_argument("--env", default="CartPole-v1", choices=list(ZOO), help="whose settings (%(default)s)")
+    parser.add_argument("--env", default="CartPole-v1", help=f"whose settings: one of {', '.join(ZOO)} (%(default)s)")
     parser.add_argument("--hidden", type=int, nargs="+", metavar="N", help="widths (its own)")
     parser.add_argument("--steps", type=int, metavar="N", help="environment steps of a run (its own)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds (%(default)s)")
@@ -149,11 +149,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         _require_extras()
+        if given.env not in ZOO:
+            raise InputError(f"Expected --env to be one of {', '.join(ZOO)}. Got {given.env!r}.")
         make_environment(given.env).close()
-        zoo = ZOO[given.env]
         if given.json is not None and not given.json.parent.is_dir():
             raise InputError(f"Expected a file in an existing folder. Got --json {given.json}.")
-        config = replace(zoo, steps=given.steps or zoo.steps, hidden=tuple(given.hidden or zoo.hidden))
+        config = ZOO[given.env]
+        if given.steps is not None:
+            config = replace(config, steps=given.steps)
+        if given.hidden is not None:
+            config = replace(config, hidden=tuple(given.hidden))
         report = compare(Settings(given.env, config, given.threads), given.repeats, run_in_process)
         if given.json is not None:
             write_json(given.json, report)

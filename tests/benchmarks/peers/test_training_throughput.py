@@ -148,8 +148,11 @@ def test_a_missing_extra_is_named_in_one_line(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--env", "CartPole-v9"], "Unknown environment 'CartPole-v9'"),
-        (["--steps", "1000"], "Got steps=1000"),
+        (
+            ["--env", "CartPole-v9"],
+            "Expected --env to be one of CartPole-v1, LunarLander-v3, MinAtar/Breakout-v1. Got 'CartPole-v9'",
+        ),
+        (["--steps", "1000"], "and steps=1000"),
         (["--steps", "0"], "Got steps=0"),
         (["--hidden", "0"], "Got hidden="),
         (["--repeats", "0"], "Got repeats=0"),
@@ -203,6 +206,8 @@ def test_matrix_products_are_those_of_two_forward_passes_and_one_backward() -> N
     found = matrix_products(SMALL)
     assert found["count"] == 3 + 4
     assert found["us"] > 0
+    images = Settings("MinAtar/Breakout-v1", ZOO["MinAtar/Breakout-v1"])
+    assert matrix_products(images)["count"] == 3 + 4 + 4  # one convolution, two Dense layers
     widths = replace(SMALL, config=replace(SMALL.config, hidden=(8, 8)))
     assert matrix_products(widths)["count"] == 3 + 4 + 4
 
@@ -229,11 +234,11 @@ def test_our_side_really_trains() -> None:
 @pytest.mark.usefixtures("one_thread")
 def test_the_profile_accounts_for_all_time_and_leaves_the_classes_as_they_were() -> None:
     from edgedqn.agents.dqn import DQN
-    from edgedqn.agents.replay import UniformReplay
+    from edgedqn.agents.replay import Replay
 
-    before = (DQN.act, DQN.observe, UniformReplay.add, UniformReplay.sample)
+    before = (DQN.act, DQN.observe, Replay.store, Replay.add, Replay.sample)
     shares = profile_edgedqn(SMALL)["shares"]
     assert set(shares) == {"environment", "acting", "replay", "learning", "other"}
     assert sum(shares.values()) == pytest.approx(1.0)
     assert all(share > 0 for share in shares.values())
-    assert (DQN.act, DQN.observe, UniformReplay.add, UniformReplay.sample) == before
+    assert (DQN.act, DQN.observe, Replay.store, Replay.add, Replay.sample) == before
