@@ -97,6 +97,10 @@ class ChainReader:
                 case tf_keras.layers.Conv2D() if type(layer) is tf_keras.layers.Conv2D:
                     operators.append(_rescaled(_conv(layer, own), scale, offset))
                     scale, offset = 1.0, 0.0
+                case tf_keras.layers.Activation() if layer.activation is tf_keras.activations.linear:
+                    pass
+                case tf_keras.layers.Reshape() if layer.output_shape == layer.input_shape:
+                    pass
                 case tf_keras.layers.ReLU() | tf_keras.layers.Activation() if operators:
                     previous = operators[-1]
                     if isinstance(previous, Flatten) or not _is_relu(layer):

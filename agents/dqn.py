@@ -364,7 +364,7 @@ def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Gene
             )
             for _ in range(2)
         )
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # a torso of one's own may have another signature, or expect other shapes
         raise InputError(f"The network does not fit observations of {spec.input_shape}: {error}") from error
     times = max(1, (config.steps - config.learning_starts) // config.train_freq)
     schedule = LearningSchedule(

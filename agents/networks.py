@@ -113,7 +113,10 @@ def find_torso(name: str) -> Torso | None:
         return TORSOS[name]
     module, _, function = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), function)
+        torso: Torso = getattr(importlib.import_module(module), function)
+        if not callable(torso):
+            raise TypeError(f"{function} is a {type(torso).__name__}, no function")
+        return torso
     except (ImportError, AttributeError, SyntaxError, TypeError, ValueError) as error:
         raise InputError(f"No network {name!r}: expected {', '.join(TORSOS)} or module:function. Got: {error}.") from error
 

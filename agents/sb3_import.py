@@ -98,6 +98,10 @@ def _observations(data: dict[str, Any]) -> _Space:
 def _tensors(content: bytes) -> dict[str, Array]:
     """The state dict in `policy.pth`, as float32 arrays."""
     members = open_archive(content).infolist()  # PyTorch's formats before 1.6 are none
+    if not content.startswith(b"PK\x03\x04"):  # an archive behind something else, which PyTorch would read instead
+        raise InputError(
+            f"{WEIGHTS!r} in it does not begin as an archive: expected tensors as PyTorch 1.6 or newer saves them."
+        )
     if any(m.compress_type != zipfile.ZIP_STORED for m in members) or sum(m.file_size for m in members) > len(content):
         raise InputError(f"{WEIGHTS!r} in it is packed: expected stored tensors.")
     torch = _import_torch()

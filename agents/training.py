@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -256,7 +257,7 @@ class CheckpointSelection:
         return EpsilonGreedy(policy, 0.1, self.n_actions, np.random.default_rng(self.seed))
 
     def _score(self, policy: Policy, episodes: int) -> float:
-        return evaluate(policy, self.env, self.seeds(episodes)).interval.mean
+        return float(np.mean(evaluate(policy, self.env, self.seeds(episodes)).returns))
 
 
 def train(
@@ -307,7 +308,12 @@ def train(
         if log is not None:
             log.resume(agent.env_steps, episodes)
     started = time.monotonic() - earlier_seconds
-    with tqdm(total=steps, initial=agent.env_steps, desc=label, unit=" steps", disable=None, mininterval=0.5) as bar:
+    with ExitStack() as stack:
+        if log is not None:
+            stack.callback(log.flush)  # also what led to an error is worth reading
+        bar = stack.enter_context(
+            tqdm(total=steps, initial=agent.env_steps, desc=label, unit=" steps", disable=None, mininterval=0.5)
+        )
         while agent.env_steps < steps:
             boundary = steps
             if checkpoints is not None and checkpoint_interval:
@@ -346,9 +352,10 @@ def train(
             selection.consider(agent)
             if log is not None:
                 log.evaluation(*selection.scores[-1])
+        if checkpoints is not None and checkpoint_interval:  # choosing takes its time, and may be interrupted, too
+            seconds = time.monotonic() - started
+            checkpoints.save(agent.env_steps, _state(agent, selection, episodes, seeds.taken, seconds))
     best = selection.best(agent)
-    if log is not None:
-        log.flush()
     return TrainingReport(tuple(episodes), tuple(selection.scores), best, agent.gradient_steps, time.monotonic() - started)
 
 

@@ -120,7 +120,10 @@ class EdgePolicy:
         return action
 
     def preferences(self, observation: Any) -> NDArray[Any]:
-        """The output row [A] as the file computes it: int8 steps or float32, NaN included. Arguments as in a call."""
+        """The output row [A] as the file computes it: int8 steps or float32, NaN included. Arguments as in a call.
+
+        To a frame stack this is one step of the episode, as a call is: ask one or the other.
+        """
         row: NDArray[Any] = self._run(observation)[0]  # [A]
         return row
 

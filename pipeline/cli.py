@@ -1,6 +1,7 @@
 """The command line. Imports what a command needs when it runs, so that `--help` answers at once."""
 
 import argparse
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -39,13 +40,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = getattr(commands, FUNCTIONS.get(arguments.command, arguments.command))(arguments)
         return code
     except KeyboardInterrupt:
-        print("Interrupted. Finished stages are kept; without --force the same command goes on with the next.", file=sys.stderr)
+        print(
+            "Interrupted. Finished stages and the last checkpoint are kept; the same command goes on from there.",
+            file=sys.stderr,
+        )
         return INTERRUPTED
     except Exception as error:
         from edgedqn.agents.errors import InputError
         from edgedqn.export.edge_policy import PolicyFileError
 
-        if isinstance(error, InputError | PolicyFileError):
+        full_or_forbidden = isinstance(error, OSError) and error.errno in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EACCES,
+            errno.EROFS,
+        )
+        if isinstance(error, InputError | PolicyFileError) or full_or_forbidden:
             print(f"edgedqn: {' '.join(str(error).split())}", file=sys.stderr)
             return BAD_INPUT
         raise

@@ -154,6 +154,8 @@ def doctor(arguments: Namespace) -> int:
 
 
 def _new_job(arguments: Namespace, recipes: Sequence[str] | None = None) -> Job:
+    if arguments.resume and arguments.force:
+        raise InputError("Expected --resume, which goes on, or --force, which starts over. Got both.")
     settings = {
         name.removeprefix(SETTING): tuple(value) if isinstance(value, list) else value
         for name, value in vars(arguments).items()

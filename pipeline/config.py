@@ -55,11 +55,18 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "RunConfig":
-        """Reads what `to_json` wrote."""
-        gate, training = value["gate"], value["training"]
-        return cls(
-            ImportedAgent(**training) if "source_sha256" in training else config_from_json(training),
-            tuple(value["recipes"]),
-            Gate(**{**gate, "looks": tuple(gate["looks"])}),
-            LatencyConfig(**value["latency"]),
-        )
+        """Reads what `to_json` wrote.
+
+        Raises:
+          InputError: another version wrote it.
+        """
+        try:
+            gate, training = value["gate"], value["training"]
+            return cls(
+                ImportedAgent(**training) if "source_sha256" in training else config_from_json(training),
+                tuple(value["recipes"]),
+                Gate(**{**gate, "looks": tuple(gate["looks"])}),
+                LatencyConfig(**value["latency"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(f"Another version of EdgeDQN made this run; its settings are not understood: {error}.") from error

@@ -232,3 +232,13 @@ def test_what_is_no_chain_is_refused_with_the_layer(network, reason):
     with pytest.raises(NotAChainError, match=reason) as caught:
         ChainReader(network())
     assert "\n" not in str(caught.value)
+
+
+def test_a_linear_activation_and_a_reshape_to_the_same_shape_change_nothing():
+    x = inputs = tf_keras.Input((3,))
+    for layer in (tf_keras.layers.Reshape((3,)), tf_keras.layers.Dense(2), tf_keras.layers.Activation("linear")):
+        x = layer(x)
+    network = tf_keras.Model(inputs, x)
+    (dense,) = ChainReader(network)(network.get_weights())
+    np.testing.assert_array_equal(dense.kernel, network.get_weights()[0])
+    assert not dense.relu

@@ -446,11 +446,11 @@ def test_a_run_that_was_interrupted_goes_on_from_its_newest_checkpoint_to_the_sa
 def test_at_a_checkpoint_nothing_is_pending(make_corridor, tmp_path):
     training = Training(make_corridor(), make_corridor, Checkpoints(tmp_path, {}, keep=9))
     training.run(steps=460)
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4  # at 150, 300, 450, and at the end
     arrays, values = Checkpoints(tmp_path, {}).newest()
-    assert values["agent"]["env_steps"] == 450
-    # 3-step transitions, and yet one per step: those of the episodes that were cut at 150, 300 and 450 are among them.
-    assert len(arrays["agent_replay_a_tm1"]) == 450
+    assert values["agent"]["env_steps"] == 460
+    # 3-step transitions, and yet one per step: those of the episodes that were cut at 150, 300, 450 and 460 are among them.
+    assert len(arrays["agent_replay_a_tm1"]) == 460
 
 
 @pytest.mark.parametrize("bad", ["observation", "reward"])

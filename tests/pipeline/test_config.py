@@ -24,3 +24,13 @@ def test_unknown_and_repeated_recipes_are_refused() -> None:
         RunConfig(TrainingConfig(), ("int4",))
     with pytest.raises(InputError, match="each recipe once"):
         RunConfig(TrainingConfig(), ("qat-int8", "qat-int8"))
+
+
+def test_a_run_of_another_version_is_refused_in_one_line() -> None:
+    whole = RunConfig(TrainingConfig()).to_json()
+    for damaged in (
+        {**whole, "training": {**whole["training"], "novelty": 1}},
+        {k: v for k, v in whole.items() if k != "gate"},
+    ):
+        with pytest.raises(InputError, match="Another version of EdgeDQN made this run"):
+            RunConfig.from_json(damaged)
