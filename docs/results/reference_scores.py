@@ -8,6 +8,7 @@ Writes docs/results/reference_scores.json.
 """
 
 import argparse
+import json
 import time
 from contextlib import closing
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from edgedqn.agents.across_seeds import across_seeds
 from edgedqn.agents.atomic_files import read_json, write_json
 from edgedqn.agents.evaluation import evaluate
+from edgedqn.agents.presets import preset
 from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.pipeline.commands import load_player
 from edgedqn.pipeline.native import quiet
@@ -84,11 +86,15 @@ def main() -> None:
     parser.add_argument("env_ids", nargs="*", metavar="ENV_ID", default=list(ASKED), help=f"any of {', '.join(ASKED)}")
     parser.add_argument("--seeds", type=int, nargs="+", help="training seeds (default: 0 to 4, MinAtar 0 to 2)")
     parser.add_argument("--runs", type=Path, default=Path("runs/reference"), help="where run folders go (%(default)s)")
+    parser.add_argument("--again", action="store_true", help="also the seeds that were scored with the same preset")
     parser.add_argument("--table", action="store_true", help="train nothing")
     arguments = parser.parse_args()
     results = read_json(RESULTS, 1) if RESULTS.exists() else {"schema": 1, "environments": {}}
     for env_id in [] if arguments.table else arguments.env_ids:
         for seed in arguments.seeds or range(ASKED[env_id][0]):
+            known = [row for row in results["environments"].get(env_id, []) if row["seed"] == seed]
+            if known and known[0]["training"] == json.loads(json.dumps(asdict(preset(env_id)))) and not arguments.again:
+                continue
             with quiet():
                 found = score(env_id, seed, arguments.runs)
             if RESULTS.exists():

@@ -84,7 +84,7 @@ def test_what_was_interrupted_ends_as_if_it_had_not_been(env_id, config, tmp_pat
 
 
 def test_a_network_of_ones_own(tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "my_networks.py").write_text(
+    (tmp_path / "own_torsos.py").write_text(
         "import tf_keras\n"
         "def narrow(x, rng):\n"
         "    return tf_keras.layers.Dense(3, 'relu', name='mine')(x)\n"
@@ -93,10 +93,10 @@ def test_a_network_of_ones_own(tmp_path: Path, monkeypatch) -> None:
         "    return tf_keras.layers.Concatenate(name='joined')([x, y])\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    agent = train_agent("CartPole-v1", replace(QUICK, network="my_networks:narrow"), SeedStreams(0), tmp_path / "run")
+    agent = train_agent("CartPole-v1", replace(QUICK, network="own_torsos:narrow"), SeedStreams(0), tmp_path / "run")
     assert [w.shape for w in agent.network.get_weights()[:2]] == [(4, 3), (3,)]
     # What could not be compressed and exported is refused before it is trained.
     with pytest.raises(InputError, match="'joined'"):
-        train_agent("CartPole-v1", replace(QUICK, network="my_networks:branched"), SeedStreams(0), tmp_path / "other")
-    with pytest.raises(InputError, match=r"No network 'my_networks:gone': expected .*module:function"):
-        train_agent("CartPole-v1", replace(QUICK, network="my_networks:gone"), SeedStreams(0), tmp_path / "other")
+        train_agent("CartPole-v1", replace(QUICK, network="own_torsos:branched"), SeedStreams(0), tmp_path / "other")
+    with pytest.raises(InputError, match=r"No network 'own_torsos:gone': expected .*module:function"):
+        train_agent("CartPole-v1", replace(QUICK, network="own_torsos:gone"), SeedStreams(0), tmp_path / "other")
