@@ -28,36 +28,9 @@ from edgedqn.agents.numpy_network import Conv, NumpyNetwork
 from edgedqn.agents.presets import TrainingConfig
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Handle, Replay, Uniform
-from edgedqn.agents.schedules import LinearDecay
+from edgedqn.agents.schedules import LearningSchedule, LinearDecay
 
 Weights = list[NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class LearningSchedule:
-    """When the agent learns, counted in environment steps.
-
-    Attributes:
-      learning_starts: no learning before this many steps.
-      train_freq: learn after each `train_freq` steps ...
-      gradient_steps: ... this many minibatches, in one compiled call.
-      batch_size: transitions in a minibatch.
-      target_update_interval: copy the online network to the target network after this many steps; it takes effect at the
-        next time of learning, so every interval up to `train_freq` means the same.
-      target_update_rate: below 1, the target network instead moves this share of the way at each gradient step.
-    """
-
-    learning_starts: int
-    train_freq: int
-    gradient_steps: int
-    batch_size: int
-    target_update_interval: int
-    target_update_rate: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("train_freq", "gradient_steps", "batch_size", "target_update_interval"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Expected {name} of 1 or more. Got {name}={getattr(self, name)}.")
 
 
 @dataclass(frozen=True)
@@ -364,6 +337,8 @@ def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Gene
             )
             for _ in range(2)
         )
+    except InputError:
+        raise  # says what is wrong already
     except (TypeError, ValueError) as error:  # a torso of one's own may have another signature, or expect other shapes
         raise InputError(f"The network does not fit observations of {spec.input_shape}: {error}") from error
     times = max(1, (config.steps - config.learning_starts) // config.train_freq)

@@ -1,4 +1,4 @@
-"""Values that change while an agent learns."""
+"""Values that change while an agent learns, and when it learns."""
 
 from dataclasses import dataclass
 
@@ -18,3 +18,30 @@ class LinearDecay:
     def __call__(self, step: int) -> float:
         """The value at `step`, counted from 0."""
         return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
+
+
+@dataclass(frozen=True)
+class LearningSchedule:
+    """When the agent learns, counted in environment steps.
+
+    Attributes:
+      learning_starts: no learning before this many steps.
+      train_freq: learn after each `train_freq` steps ...
+      gradient_steps: ... this many minibatches, in one compiled call.
+      batch_size: transitions in a minibatch.
+      target_update_interval: copy the online network to the target network after this many steps; it takes effect at the
+        next time of learning, so every interval up to `train_freq` means the same.
+      target_update_rate: below 1, the target network instead moves this share of the way at each gradient step.
+    """
+
+    learning_starts: int
+    train_freq: int
+    gradient_steps: int
+    batch_size: int
+    target_update_interval: int
+    target_update_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("train_freq", "gradient_steps", "batch_size", "target_update_interval"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Expected {name} of 1 or more. Got {name}={getattr(self, name)}.")

@@ -14,14 +14,14 @@ import pytest
 import tf_keras
 
 from edgedqn.agents.checkpoints import Checkpoints
-from edgedqn.agents.dqn import DQN, LearningSchedule, TemporalDifference, build_dqn
+from edgedqn.agents.dqn import DQN, TemporalDifference, build_dqn
 from edgedqn.agents.environments import agent_view, make_vector, spec_of
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.networks import q_network
 from edgedqn.agents.presets import TrainingConfig
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Replay, Uniform
-from edgedqn.agents.schedules import LinearDecay
+from edgedqn.agents.schedules import LearningSchedule, LinearDecay
 from edgedqn.agents.training import interact, interact_with_all
 
 FEATURES, ACTIONS, CAPACITY, RATE, DISCOUNT = 3, 4, 50, 0.05, 0.9
@@ -611,13 +611,6 @@ def test_several_are_acted_in_as_each_is():
     agent = small_agent()
     observations = np.random.default_rng(0).normal(size=(30, FEATURES)).astype(np.float32)
     assert agent.act_in_all(observations).tolist() == [agent.act(observation) for observation in observations]
-
-
-@pytest.mark.parametrize("name", ["train_freq", "gradient_steps", "batch_size", "target_update_interval"])
-def test_a_schedule_counts_from_one(name):
-    counts = {"train_freq": 1, "gradient_steps": 1, "batch_size": 1, "target_update_interval": 1, name: 0}
-    with pytest.raises(ValueError, match=rf"^Expected {name} of 1 or more\. Got {name}=0\.$"):
-        LearningSchedule(learning_starts=0, **counts)
 
 
 def test_a_layer_that_does_not_learn_is_refused():
