@@ -1,8 +1,11 @@
 """Files that are complete or absent: written beside their place, flushed to the disk, and renamed."""
 
 import json
+import math
 import os
+import struct
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,7 +79,7 @@ def save_arrays(path: Path, arrays: Sequence[NDArray[Any]] | Mapping[str, NDArra
     """Writes arrays, in order or by name, to an `.npz`, all of it or nothing."""
     named = arrays if isinstance(arrays, Mapping) else {f"arr_{i}": array for i, array in enumerate(arrays)}
     with atomic_write(path) as file:
-        np.savez(file, allow_pickle=False, **named)
+        np.savez(file, allow_pickle=False, **{name: np.asarray(array, order="C") for name, array in named.items()})
 
 
 def load_arrays(path: Path) -> list[NDArray[Any]]:
@@ -98,11 +101,43 @@ def load_named_arrays(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
       InputError: missing or damaged.
     """
+    return {name: np.array(array) for name, array in map_arrays(path).items()}
+
+
+def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Like `load_named_arrays`, but the arrays stay in the file: read-only, and brought into memory where they are used.
+
+    Every checksum is compared first. The file may be removed while it is mapped, but not written to.
+
+    Raises:
+      InputError: missing or damaged, or not as `save_arrays` writes it.
+    """
     try:
-        # Opened here: of a damaged file, np.load closes nothing.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if (damaged := archive.zip.testzip()) is not None:  # a header that asks for less than there is meets no checksum
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            if (damaged := archive.testzip()) is not None:  # a header that asks for less than there is meets no checksum
                 raise ValueError(f"{damaged} is damaged")
-            return {name: archive[name] for name in archive.files}
+            return {member.filename.removesuffix(".npy"): _mapped(file, archive, member) for member in archive.infolist()}
     except Exception as error:  # zipfile, zlib, struct and NumPy each have their own
         raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def _mapped(file: BinaryIO, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    """The array that lies in a member of an archive as it is, not deflated."""
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{member.filename} is packed")
+    with archive.open(member) as content:
+        version = np.lib.format.read_magic(content)
+        if version != (1, 0):
+            raise ValueError(f"{member.filename} has version {version}")
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(content)
+        header_bytes = content.tell()
+    size = dtype.itemsize * math.prod(shape)
+    if dtype.hasobject:
+        raise ValueError(f"{member.filename} holds Python objects, which are never loaded")
+    if fortran_order or header_bytes + size != member.file_size:
+        raise ValueError(f"{member.filename} is no plain array of its size")
+    if size == 0:
+        return np.zeros(shape, dtype)  # nothing to map
+    file.seek(member.header_offset + 26)  # in the local header: the lengths of the name and of what comes before the content
+    start = member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4))) + header_bytes
+    return np.memmap(file, dtype, "r", start, shape)

@@ -2,22 +2,21 @@
 
 import json
 import re
+import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgedqn.agents.atomic_files import load_named_arrays, save_arrays
+from edgedqn.agents.atomic_files import map_arrays, save_arrays
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.state import State
 
 SCHEMA = 1
 _NAME = re.compile(r"step-(\d+)\.npz")
-
-State = tuple[dict[str, NDArray[Any]], dict[str, Any]]  # arrays, and JSON
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,34 @@ class Checkpoints:
         text = json.dumps({"schema": SCHEMA, "identity": self.identity, "state": values})
         self.folder.mkdir(parents=True, exist_ok=True)
         save_arrays(self.folder / f"step-{env_steps:012d}.npz", {**arrays, "json": np.frombuffer(text.encode(), np.uint8)})
-        for path in [*self._newest_first(env_steps)][self.keep :]:
-            path.unlink(missing_ok=True)
-        for path in self.folder.glob(".step-*"):  # of a write that was killed
-            path.unlink(missing_ok=True)
+        self._remove([*self._newest_first(env_steps)][self.keep :])
+
+    def require_space(self, state_bytes: int) -> None:
+        """Training for hours towards a checkpoint that cannot be written helps nobody.
+
+        Args:
+          state_bytes: of one checkpoint, when the replay is full.
+        Raises:
+          InputError: the disk has no room for those that are kept and the one being written; with both in gigabytes.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        there = sum(path.stat().st_size for path in self.folder.glob("step-*.npz"))
+        needed, free = (self.keep + 1) * state_bytes, shutil.disk_usage(self.folder).free + there
+        if needed > free:
+            raise InputError(
+                f"{self.keep} checkpoints and one being written need {needed / 1e9:.1f} GB in {self.folder}: the disk has "
+                f"{free / 1e9:.1f} GB left. Expected a smaller buffer_size, or checkpoint_interval=0, which makes none."
+            )
+
+    def clear(self) -> None:
+        """Removes them: a training that is over has nothing to go on with, and each holds the whole replay."""
+        self._remove(self._newest_first())
 
     def newest(self) -> State | None:
-        """The newest checkpoint that is whole and of this training; those that are not are passed over with a warning."""
+        """The newest checkpoint that is whole and of this training; those that are not are passed over with a warning.
+
+        The arrays are read-only maps of the file: a replay is never twice in memory while it is restored.
+        """
         for path in self._newest_first():
             try:
                 return self._read(path)
@@ -59,7 +79,7 @@ class Checkpoints:
         return None
 
     def _read(self, path: Path) -> State:
-        arrays = load_named_arrays(path)
+        arrays = map_arrays(path)
         try:
             description = json.loads(arrays.pop("json").tobytes())
             schema, identity, values = (description[key] for key in ("schema", "identity", "state"))
@@ -70,6 +90,10 @@ class Checkpoints:
         if identity != json.loads(json.dumps(self.identity)):
             raise InputError(f"{path} is of another training: its environment, seed or settings differ.")
         return arrays, values
+
+    def _remove(self, paths: Iterable[Path]) -> None:
+        for path in [*paths, *self.folder.glob(".step-*")]:  # the latter of a write that was killed
+            path.unlink(missing_ok=True)
 
     def _newest_first(self, up_to: float = float("inf")) -> Iterator[Path]:
         found = {int(match[1]): path for path in self.folder.glob("step-*.npz") if (match := _NAME.fullmatch(path.name))}

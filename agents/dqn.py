@@ -1,6 +1,6 @@
 """Deep Q-learning: acting, remembering, learning."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,7 @@ from edgedqn.agents.presets import TrainingConfig
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Handle, Replay, Uniform
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay
-
-Weights = list[NDArray[np.float32]]
+from edgedqn.agents.state import State, Weights, prefixed, under
 
 
 @dataclass(frozen=True)
@@ -239,21 +238,27 @@ class DQN:
                 self._replay.add(*transition)
         self._lanes = {}
 
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    @property
+    def state_bytes(self) -> int:
+        """About how large `state` becomes, when the replay is full."""
+        variables = sum(variable.numpy().nbytes for group in self._variables().values() for variable in group)
+        return self._replay.nbytes + variables + sum(array.nbytes for array in self._average)
+
+    def state(self) -> State:
         """All that decides the future, as arrays and JSON for `restore`. No episode may be in progress.
 
         The arrays are views; write them before the agent goes on.
         """
         assert not self._lanes, "episodes are cut before a state is taken"
         replay_arrays, replay = self._replay.state()
-        arrays = {f"replay_{name}": array for name, array in replay_arrays.items()}
+        arrays = prefixed("replay", replay_arrays)
         for name, group in self._variables().items():
             arrays |= {f"{name}_{i}": variable.numpy() for i, variable in enumerate(group)}
         arrays |= {f"average_{i}": array for i, array in enumerate(self._average)}
         values = {name: getattr(self, name) for name in _COUNTERS}
         return arrays, {**values, "rng": self._rng.bit_generator.state, "replay": replay}
 
-    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
         """Goes on exactly where `state` was taken, in an agent built alike.
 
         Raises:
@@ -261,11 +266,9 @@ class DQN:
         """
         for name, group in self._variables().items():
             for i, variable in enumerate(group):
-                variable.assign(arrays[f"{name}_{i}"])
-        self._average = [arrays[f"average_{i}"] for i in range(len(self._average))]
-        prefix = "replay_"
-        own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-        self._replay.restore(own, values["replay"])
+                variable.assign(np.array(arrays[f"{name}_{i}"]))
+        self._average = [np.array(arrays[f"average_{i}"]) for i in range(len(self._average))]
+        self._replay.restore(under("replay", arrays), values["replay"])
         for name in _COUNTERS:
             setattr(self, name, values[name])
         self._rng.bit_generator.state = values["rng"]

@@ -1,7 +1,7 @@
 """Texts and float arrays of an HDF5 file, read in a process of its own.
 
 HDF5's library was not made for damage: of 1,200 Keras files with up to seven changed bytes, version 1.14.6 hung on five, where
-not even an interrupt stops it. This process reads the answer only.
+not even an interrupt stops it. So it has a limit of time and of memory, and this process reads the answer only.
 """
 
 import io
@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -19,6 +20,7 @@ from edgedqn.agents.errors import InputError
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 TIME_LIMIT = 120  # seconds; the Nature CNN takes less than one
+MEMORY_LIMIT = 2**28  # bytes, beside some copies of the file
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def main() -> None:
     """The other process: HDF5 on stdin, NumPy's format on stdout."""
     groups, attributes = json.loads(sys.argv[1])
     content = sys.stdin.buffer.read()
+    _limit_memory(MEMORY_LIMIT + 6 * len(content))  # the file, its arrays and the answer, which is copied once
     texts: dict[str, str | list[str]] = {}
     arrays: dict[str, NDArray[np.float32]] = {}
     with h5py.File(io.BytesIO(content), "r") as file:
@@ -102,6 +105,16 @@ def main() -> None:
     answer = io.BytesIO()
     np.savez(answer, found=found_json, **{str(i): array for i, array in enumerate(arrays.values())})  # type: ignore[arg-type]
     sys.stdout.buffer.write(answer.getvalue())
+
+
+def _limit_memory(additional: int) -> None:
+    """Lets this process have so many bytes beside what it has now, where the system tells and keeps limits (Linux)."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        import resource
+
+        now = int(statm.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + additional, now + additional))
 
 
 def _is_plain(data: h5py.Dataset) -> bool:

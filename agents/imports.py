@@ -177,6 +177,8 @@ def _after(layer: dict[str, Any], shape: tuple[int, ...]) -> tuple[tuple[int, ..
         if len(shape) != 3:
             raise InputError(f"layer {name!r} (Conv2D) takes {shape}: expected an image of height, width and channels.")
         filters, size = layer["filters"], layer["kernel_size"]
+        if any(window > 2 * side for side, window in zip(shape, size, strict=False)):
+            raise InputError(f"layer {name!r} (Conv2D) looks at {size} of {shape[:2]}: expected at most twice the image.")
         sides = tuple(
             (side - window) // stride + 1 if layer["padding"] == "valid" else -(-side // stride)
             for side, window, stride in zip(shape, size, layer["strides"], strict=False)

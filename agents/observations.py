@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from edgedqn.agents.environments import check_transition
 from edgedqn.agents.evaluation import Policy
@@ -26,7 +27,8 @@ def gather_observations(policy: Policy, env: gymnasium.Env[Any, Any], reset_seed
       BadTransitionError: the environment gave a NaN or an infinity.
     """
     name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
-    return np.stack(list(itertools.islice(_visited(policy, env, name, reset_seeds), count)))
+    visited = itertools.islice(_visited(policy, env, name, reset_seeds), count)
+    return np.stack(list(tqdm(visited, "gather states", count, unit=" states", disable=None, leave=False)))
 
 
 def _visited(policy: Policy, env: gymnasium.Env[Any, Any], name: str, reset_seeds: Iterator[int]) -> Iterator[NDArray[Any]]:

@@ -101,6 +101,7 @@ class TrainingConfig:
     checkpoint_interval: int = _value(
         25_000, "environment steps between checkpoints to resume from; episodes restart there. 0 makes none", least=0
     )
+    keep_checkpoints: int = _value(2, "of the last checkpoints, each with the whole replay, while it trains", least=1)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -156,6 +157,7 @@ class QLearningConfig:
     checkpoint_interval: int = _value(
         100_000, "environment steps between checkpoints to resume from; episodes restart there. 0 makes none", least=0
     )
+    keep_checkpoints: int = _value(2, "of the last checkpoints, each with the whole replay, while it trains", least=1)
 
     def __post_init__(self) -> None:
         _check(self)

@@ -1,5 +1,6 @@
 """Prioritized experience replay: what surprised the network comes back more often."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.replay import Draw
+from edgedqn.agents.state import State
 
 
 class SumTree:
@@ -117,13 +119,13 @@ class Prioritized:
         self._largest = max(self._largest, float(priorities.max()))
         self._tree[slots.ravel()] = priorities.ravel()
 
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def state(self) -> State:
         self._settle()
         leaves = self._tree._nodes[self._tree._leaves :]
         values = {"rng": self._rng.bit_generator.state, "drawn": self._drawn, "largest": self._largest}
         return {"priorities": leaves}, values
 
-    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
         self._pending = {}
         self._tree[np.arange(len(arrays["priorities"]))] = arrays["priorities"]
         self._rng.bit_generator.state = values["rng"]

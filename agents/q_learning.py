@@ -1,18 +1,17 @@
 """Tabular Q-learning, for environments whose observation is the number of a state. S is the states, A the actions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.checkpoints import State
 from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.presets import QLearningConfig
 from edgedqn.agents.schedules import LinearDecay
+from edgedqn.agents.state import State, Weights
 
-Weights = list[NDArray[np.float32]]
 StateNumber = NDArray[Any] | int  # an int, a NumPy integer or an array without dimensions
 
 LARGEST_VALUE = float(np.finfo(np.float32).max)  # what is kept and deployed is float32
@@ -134,12 +133,17 @@ class QLearning:
     def cut_episodes(self) -> None:
         """Nothing to do: each step is learned at once, so that nothing is pending at a checkpoint."""
 
+    @property
+    def state_bytes(self) -> int:
+        """How large `state` becomes."""
+        return 8 * len(self._table) * self._n_actions
+
     def state(self) -> State:
         """All that decides the future, as arrays and JSON for `restore`."""
         values = {name: getattr(self, name) for name in _COUNTERS}
         return {"table": np.array(self._table)}, {**values, "rng": self._rng.bit_generator.state}
 
-    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
         """Goes on exactly where `state` was taken, in an agent built alike.
 
         Raises:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.state import State, prefixed, under
 
 Handle = tuple[int, ...]
 """A stored observation: the numbers of its frames, oldest first, counted from the first frame ever stored."""
@@ -51,10 +53,10 @@ class Sampler(Protocol):
     def learned(self, slots: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
         """Minibatches [K, B] were learned from, with these absolute temporal-difference errors."""
 
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def state(self) -> State:
         """Arrays and JSON that `restore` reads."""
 
-    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
         """Goes on exactly where `state` was taken."""
 
 
@@ -76,10 +78,10 @@ class Uniform:
     def learned(self, slots: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
         pass
 
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def state(self) -> State:
         return {}, {"rng": self._rng.bit_generator.state}
 
-    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
         self._rng.bit_generator.state = values["rng"]
 
 
@@ -199,14 +201,14 @@ class Replay:
         """Tells the sampler how wrong the network was on what it drew: absolute temporal-difference errors [K, B]."""
         self.sampler.learned(draw.slots, errors)
 
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def state(self) -> State:
         """Arrays, of what is filled only, and JSON that `restore` reads; the arrays are views."""
         sampler_arrays, sampler = self.sampler.state()
         filled = {name: array[: self._fill(name)] for name, array in self._arrays().items()}
         counters = {name: getattr(self, f"_{name}") for name in _COUNTERS}
-        return filled | {f"sampler_{name}": array for name, array in sampler_arrays.items()}, {**counters, "sampler": sampler}
+        return filled | prefixed("sampler", sampler_arrays), {**counters, "sampler": sampler}
 
-    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
         """Goes on exactly where `state` was taken, in a replay of the same sizes.
 
         Raises:
@@ -219,9 +221,7 @@ class Replay:
             if saved.dtype != array.dtype or saved.shape != array[: self._fill(name)].shape:
                 raise ValueError(f"Expected {name} of {array.dtype} {array.shape}. Got {saved.dtype} {saved.shape}.")
             array[: len(saved)] = saved
-        prefix = "sampler_"
-        own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-        self.sampler.restore(own, values["sampler"])
+        self.sampler.restore(under("sampler", arrays), values["sampler"])
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {

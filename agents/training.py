@@ -1,10 +1,11 @@
 """The run loop: a stream of steps, consumed by the learner, the log and the choice of the best checkpoint."""
 
 import itertools
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
@@ -12,17 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edgedqn.agents.checkpoints import Checkpoints, State
+from edgedqn.agents.checkpoints import Checkpoints
 from edgedqn.agents.environments import check_transition
-from edgedqn.agents.evaluation import EpsilonGreedy, Policy, evaluate
+from edgedqn.agents.selection import Candidate, CheckpointSelection, Scorable
+from edgedqn.agents.state import State, prefixed, under
 
-Weights = list[NDArray[np.float32]]
 
-
-class Agent(Protocol):
+class Agent(Scorable, Protocol):
     """What the loop asks of an agent: `dqn.DQN` or `q_learning.QLearning`."""
 
-    env_steps: int
     gradient_steps: int
     last_loss: float
 
@@ -33,6 +32,10 @@ class Agent(Protocol):
     @property
     def learning_rate(self) -> float:
         """At this step."""
+
+    @property
+    def state_bytes(self) -> int:
+        """About how large `state` becomes."""
 
     def act(self, observation: NDArray[Any], /) -> int:
         """The next action of one environment."""
@@ -48,16 +51,10 @@ class Agent(Protocol):
     def cut_episodes(self) -> None:
         """Ends the episodes in progress as if truncated."""
 
-    def averaged_weights(self) -> Weights:
-        """What is scored and kept."""
-
-    def policy(self, weights: Weights) -> Policy:
-        """The greedy policy of such weights."""
-
     def state(self) -> State:
         """All that decides the future."""
 
-    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
         """Goes on where `state` was taken."""
 
 
@@ -73,14 +70,6 @@ class Step(NamedTuple):
     lane: int
     episode_return: float | None
     episode_length: int
-
-
-class Candidate(NamedTuple):
-    """Weights, and the mean greedy return they were seen to score."""
-
-    env_steps: int
-    mean_return: float
-    weights: Weights
 
 
 class EpisodeRecord(NamedTuple):
@@ -184,82 +173,6 @@ def interact_with_all(
         s_tm1 = s_t
 
 
-@dataclass
-class CheckpointSelection:
-    """Scores the greedy policy from time to time and keeps the best weights.
-
-    A DQN's last weights are rarely its best. One short evaluation is noisy, and the best of many noisy scores flatters; so
-    the finalists are played again, ten times as long. Of those that then score alike, within 0.2 %, the one is taken that
-    loses least when a tenth of its actions are random: a policy that lives on the brink scores as well as any, until the
-    first rounding error.
-
-    Attributes:
-      env: its own, so that the training environment is left in peace; its observations are as the agent's policies take them.
-      seeds: n -> the first n reset seeds of `select`.
-      episodes: per evaluation.
-      finalists: how many candidates are kept.
-      n_actions: for the random actions.
-      seed: of the random actions, the same for each finalist.
-      on_best: called with each candidate that is the best so far, before training goes on.
-    """
-
-    env: gymnasium.Env[Any, Any]
-    seeds: Callable[[int], list[int]]
-    episodes: int
-    finalists: int
-    n_actions: int
-    seed: int
-    on_best: Callable[[Candidate], None] = lambda candidate: None
-    scores: list[tuple[int, float]] = field(default_factory=list)
-    kept: list[Candidate] = field(default_factory=list)
-
-    def consider(self, agent: Agent) -> None:
-        """Plays the greedy policy and keeps its weights if they are among the best."""
-        weights = agent.averaged_weights()
-        mean = self._score(agent.policy(weights), self.episodes)
-        self.scores.append((agent.env_steps, mean))
-        candidate = Candidate(agent.env_steps, mean, weights)
-        if all(mean > other.mean_return for other in self.kept):
-            self.on_best(candidate)
-        # Among equals the later one is kept: it has seen more.
-        self.kept = sorted([*self.kept, candidate], key=lambda c: (c.mean_return, c.env_steps))[-self.finalists :]
-
-    def best(self, agent: Agent) -> Candidate:
-        """Plays the finalists again, ten times as long, and returns the best of them."""
-        episodes = 10 * self.episodes
-        finalists = tqdm(self.kept, desc="choose a checkpoint", disable=None, leave=False)
-        final = [c._replace(mean_return=self._score(agent.policy(c.weights), episodes)) for c in finalists]
-        top = max(c.mean_return for c in final)
-        alike = [c for c in final if c.mean_return >= top - 0.002 * abs(top)]
-        if len(alike) == 1:
-            return alike[0]
-        robust = [
-            self._score(self._distracted(agent.policy(c.weights)), episodes)
-            for c in tqdm(alike, desc="try them", disable=None, leave=False)
-        ]
-        return max(zip(robust, alike, strict=True), key=lambda pair: (pair[0], pair[1].env_steps))[1]
-
-    def state(self) -> State:
-        """Scores and candidates, as arrays and JSON."""
-        arrays = {f"kept_{i}_{j}": w for i, c in enumerate(self.kept) for j, w in enumerate(c.weights)}
-        kept = [[c.env_steps, c.mean_return, len(c.weights)] for c in self.kept]
-        return arrays, {"scores": [list(score) for score in self.scores], "kept": kept}
-
-    def restore(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
-        """Goes on where `state` was taken."""
-        self.scores = [(env_steps, mean) for env_steps, mean in values["scores"]]
-        self.kept = [
-            Candidate(env_steps, mean, [arrays[f"kept_{i}_{j}"] for j in range(count)])
-            for i, (env_steps, mean, count) in enumerate(values["kept"])
-        ]
-
-    def _distracted(self, policy: Policy) -> Policy:
-        return EpsilonGreedy(policy, 0.1, self.n_actions, np.random.default_rng(self.seed))
-
-    def _score(self, policy: Policy, episodes: int) -> float:
-        return float(np.mean(evaluate(policy, self.env, self.seeds(episodes)).returns))
-
-
 def train(
     agent: Agent,
     play: Callable[[Agent, Iterator[int]], Iterator[Step]],
@@ -300,11 +213,12 @@ def train(
     earlier_seconds = 0.0
     if checkpoints is not None and (saved := checkpoints.newest()) is not None:
         arrays, values = saved
-        agent.restore(_under("agent", arrays), values["agent"])
-        selection.restore(_under("selection", arrays), values["selection"])
+        agent.restore(under("agent", arrays), values["agent"])
+        selection.restore(under("selection", arrays), values["selection"])
         episodes = [EpisodeRecord(*record) for record in values["episodes"]]
         earlier_seconds = values["seconds"]
         seeds.skip(values["resets"])
+        tqdm.write(f"{label}: going on at step {agent.env_steps:,} of {steps:,}.", file=sys.stderr)
         if log is not None:
             log.resume(agent.env_steps, episodes)
     started = time.monotonic() - earlier_seconds
@@ -381,11 +295,6 @@ class _Counted:
 def _state(agent: Agent, selection: CheckpointSelection, episodes: list[EpisodeRecord], resets: int, seconds: float) -> State:
     agent_arrays, agent_values = agent.state()
     selection_arrays, selection_values = selection.state()
-    arrays = {f"agent_{name}": array for name, array in agent_arrays.items()}
-    arrays |= {f"selection_{name}": array for name, array in selection_arrays.items()}
+    arrays = prefixed("agent", agent_arrays) | prefixed("selection", selection_arrays)
     values = {"agent": agent_values, "selection": selection_values, "resets": resets, "seconds": seconds}
     return arrays, {**values, "episodes": [list(record) for record in episodes]}
-
-
-def _under(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(f"{prefix}_"): array for name, array in arrays.items() if name.startswith(f"{prefix}_")}

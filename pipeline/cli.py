@@ -4,6 +4,7 @@ import argparse
 import errno
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -21,6 +22,7 @@ DONE, FAULT, BAD_INPUT, NOT_PASSED, INTERRUPTED = 0, 1, 2, 3, 130
 def console() -> NoReturn:
     """The entry point `edgedqn`."""
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it: module:Id may lie where the user stands
+    warnings.formatwarning = lambda message, *_: f"edgedqn: {message}\n"
     from edgedqn.pipeline.native import quiet
 
     with quiet():
@@ -121,6 +123,11 @@ def _parser() -> argparse.ArgumentParser:
 
     importing = _command(commands, "import", "make a run of a Keras model or a Stable-Baselines3 DQN, in place of its training")
     importing.add_argument("model", metavar="MODEL", type=Path, help="a .keras, an .h5 of a whole model, or an SB3 DQN .zip")
+    importing.epilog = (
+        "Not in any of these files, so it cannot be seen: an SB3 agent behind VecNormalize takes observations that are "
+        "normalized first; wrap the environment alike and give it as module:Id. SB3's VecFrameStack begins an episode with "
+        "frames of zeros where EdgeDQN repeats the first frame."
+    )
     _environment(importing)
 
     _command(commands, "doctor", "say what is installed and whether it works")
@@ -179,7 +186,7 @@ def _training(command: argparse.ArgumentParser) -> None:
             group.add_argument(option, dest=dest, action=argparse.BooleanOptionalAction, help=text)
         else:
             kind = type(default[0] if isinstance(default, tuple) else default)
-            nargs = "+" if isinstance(default, tuple) else None
+            nargs = "*" if isinstance(default, tuple) else None
             natural = {0: _natural, 1: _positive}.get(setting.metadata["least"])
             parse: Any = natural if kind is int and natural else {int: _integer, float: _number, str: str}[kind]
             group.add_argument(

@@ -161,7 +161,11 @@ def _new_job(arguments: Namespace, recipes: Sequence[str] | None = None) -> Job:
         for name, value in vars(arguments).items()
         if name.startswith(SETTING) and value is not None
     }
-    return Job.create(arguments.env_id, arguments.out, arguments.seed, recipes, settings, arguments.algorithm)
+    job = Job.create(arguments.env_id, arguments.out, arguments.seed, recipes, settings, arguments.algorithm)
+    folder = job.folder
+    if arguments.resume and not folder.is_done("train") and not any(folder.checkpoints.glob("step-*.npz")):
+        print(f"Nothing to resume in {folder.path}: training starts at step 0.", file=sys.stderr)
+    return job
 
 
 def _stage(job: Job, arguments: Namespace) -> int:

@@ -21,7 +21,8 @@ def import_agent(path: str | Path, env_id: str, out: str | Path | None = None, s
     Returns:
       The run folder, its stage `train` done.
     Raises:
-      InputError: the file or a part of it cannot be used, or does not fit the environment; nothing was written.
+      InputError: the file or a part of it cannot be used, or does not fit the environment, and nothing was written; or the
+        environment failed while the model played it, and the run folder is there without an agent.
     """
     with quiet():
         return import_job(Path(path), env_id, out, seed).folder.path

@@ -75,9 +75,14 @@ class RunFolder:
         return self.path / "agent"
 
     @property
+    def checkpoints(self) -> Path:
+        """What an interrupted training goes on from."""
+        return self.agent / "checkpoints"
+
+    @property
     def best_checkpoint(self) -> Path:
         """The best float agent seen so far, while training still runs or after it stopped."""
-        return self.agent / "checkpoints" / "best"
+        return self.checkpoints / "best"
 
     def compressed(self, recipe: str) -> Path:
         """A compressed policy, as the exporter takes it."""

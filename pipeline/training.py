@@ -12,12 +12,14 @@ from edgedqn.agents.architecture import describe, rebuild
 from edgedqn.agents.checkpoints import Checkpoints
 from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.environments import agent_view, make_environment, make_vector, spec_of
+from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.networks import table_network
 from edgedqn.agents.observations import gather_observations
 from edgedqn.agents.presets import Config, QLearningConfig
 from edgedqn.agents.q_learning import build_q_learning
+from edgedqn.agents.selection import Candidate, CheckpointSelection
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.agents.training import Agent, Candidate, CheckpointSelection, interact, interact_with_all, train
+from edgedqn.agents.training import Agent, interact, interact_with_all, train
 from edgedqn.agents.training_log import FileLog
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -28,7 +30,7 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
     """Trains an agent and writes it to `folder`, or goes on from the newest checkpoint there.
 
     While it trains, the best candidate so far is in `checkpoints/best/`, what it takes to go on in `checkpoints/`, and
-    `training.csv` and TensorBoard events beside them.
+    `training.csv` and TensorBoard events beside them. At the end the best candidate stays, and what it took to go on goes.
 
     Args:
       env_id: a gymnasium id, or `module:Id`.
@@ -36,7 +38,8 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
       streams: the randomness: `train`, `select` for the choice of the checkpoint, `calibrate` for on-policy observations.
       folder: made if it is not there.
     Raises:
-      InputError: the environment or the settings cannot be used, or learning diverged.
+      InputError: the environment or the settings cannot be used, the disk is too full for the checkpoints, or learning
+        diverged (DivergedError).
     """
     with ExitStack() as stack:
 
@@ -59,7 +62,15 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
                 envs = stack.enter_context(closing(make_vector(env_id, spec, config.num_envs)))
                 play = partial(interact_with_all, envs, env_id)
             selection_env = agent_view(make(), spec)
-        checkpoints = folder / "checkpoints"
+        identity = {
+            "env_id": env_id,
+            "config": asdict(config),
+            "first_seed": streams.first_reset_seed("train"),
+            "network": describe(network),  # the code of a network of one's own may have changed
+        }
+        checkpoints = Checkpoints(folder / "checkpoints", identity, config.keep_checkpoints)
+        if config.checkpoint_interval:
+            checkpoints.require_space(agent.state_bytes)
 
         def trained(candidate: Candidate, observations: np.ndarray[Any, Any], statistics: dict[str, Any]) -> TrainedAgent:
             network.set_weights(candidate.weights)
@@ -68,7 +79,7 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
         def keep(candidate: Candidate) -> None:
             nothing_yet = np.zeros((0, *spec.input_shape), np.float32)
             statistics = {"env_steps": candidate.env_steps, "mean_return": candidate.mean_return}
-            trained(candidate, nothing_yet, statistics).save(checkpoints / "best")
+            trained(candidate, nothing_yet, statistics).save(folder / "checkpoints" / "best")
 
         selection = CheckpointSelection(
             selection_env,
@@ -79,20 +90,24 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
             int(streams.rng("select").integers(2**31)),
             keep,
         )
-        report = train(
-            agent,
-            play,
-            f"train {env_id}",
-            config.steps,
-            streams.reset_seeds("train"),
-            selection,
-            config.evaluation_interval,
-            Checkpoints(
-                checkpoints, {"env_id": env_id, "config": asdict(config), "first_seed": streams.first_reset_seed("train")}
-            ),
-            config.checkpoint_interval,
-            FileLog(folder),
-        )
+        try:
+            report = train(
+                agent,
+                play,
+                f"train {env_id}",
+                config.steps,
+                streams.reset_seeds("train"),
+                selection,
+                config.evaluation_interval,
+                checkpoints,
+                config.checkpoint_interval,
+                FileLog(folder),
+            )
+        except DivergedError as error:
+            raise DivergedError(
+                f"{error} The best network so far is kept. The same command would diverge again: expected other settings and "
+                "--force, or another --out."
+            ) from error
         result = trained(report.best, np.zeros((0, *spec.input_shape), np.float32), {})
         observations = gather_observations(
             result.policy, agent_view(make(), spec), streams.reset_seeds("calibrate"), ON_POLICY_STATES
@@ -106,4 +121,5 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
     }
     result = trained(report.best, observations, statistics)
     result.save(folder)
+    checkpoints.clear()
     return result

@@ -8,7 +8,6 @@ Writes docs/results/reference_scores.json.
 """
 
 import argparse
-import json
 import time
 from contextlib import closing
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from tqdm import tqdm
 from edgedqn.agents.across_seeds import across_seeds
 from edgedqn.agents.atomic_files import read_json, write_json
 from edgedqn.agents.evaluation import evaluate
-from edgedqn.agents.presets import preset
+from edgedqn.agents.presets import config_from_json, preset
 from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.pipeline.commands import load_player
 from edgedqn.pipeline.native import quiet
@@ -93,7 +92,7 @@ def main() -> None:
     for env_id in [] if arguments.table else arguments.env_ids:
         for seed in arguments.seeds or range(ASKED[env_id][0]):
             known = [row for row in results["environments"].get(env_id, []) if row["seed"] == seed]
-            if known and known[0]["training"] == json.loads(json.dumps(asdict(preset(env_id)))) and not arguments.again:
+            if known and config_from_json(known[0]["training"]) == preset(env_id) and not arguments.again:
                 continue
             with quiet():
                 found = score(env_id, seed, arguments.runs)

@@ -1,6 +1,7 @@
 """Complete or absent, and never unpickled."""
 
 import stat
+import tracemalloc
 from zipfile import ZipFile
 
 import numpy as np
@@ -12,6 +13,7 @@ from edgedqn.agents.atomic_files import (
     atomic_write,
     load_arrays,
     load_named_arrays,
+    map_arrays,
     read_json,
     save_arrays,
     write_bytes,
@@ -90,6 +92,49 @@ def test_named_arrays_come_back_by_their_names(tmp_path):
         np.testing.assert_array_equal(found[name], array)
 
 
+def test_mapped_arrays_are_those_of_the_file_and_outlive_its_name(tmp_path):
+    arrays = {
+        "b": np.arange(3),
+        "empty": np.ones((2, 0), bool),
+        "number": np.float32(4),
+        "fortran": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+        "strided": np.arange(20, dtype=np.uint8)[::3],
+    }
+    save_arrays(tmp_path / "a.npz", arrays)
+    found = map_arrays(tmp_path / "a.npz")
+    (tmp_path / "a.npz").unlink()
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(found[name], array)
+    with pytest.raises(ValueError, match="read-only"):
+        found["b"][0] = 1
+
+
+def test_mapping_takes_no_memory_for_what_is_not_looked_at(tmp_path):
+    save_arrays(tmp_path / "a.npz", {"frames": np.zeros(50_000_000, np.uint8), "last": np.arange(3)})
+    tracemalloc.start()
+    found = map_arrays(tmp_path / "a.npz")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found["last"].tolist() == [0, 1, 2]
+    assert most < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (lambda path: np.savez_compressed(path, a=np.zeros(1000)), r"a\.npy is packed"),
+        (lambda path: np.savez(path, a=np.array([{}], object)), r"a\.npy holds Python objects"),
+        (lambda path: np.savez(path, a=np.asfortranarray(np.zeros((2, 3)))), r"a\.npy is no plain array"),
+    ],
+)
+def test_what_was_written_otherwise_is_not_mapped(tmp_path, write, reason):
+    write(tmp_path / "a.npz")
+    with pytest.raises(InputError, match=rf"a\.npz cannot be read: {reason}"):
+        map_arrays(tmp_path / "a.npz")
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -166,6 +211,6 @@ def test_a_pickle_is_never_loaded(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, np.array([Bomb()], object))
     assert ZipFile(path).namelist() == ["arr_0.npy"]
-    with pytest.raises(InputError, match=r"a\.npz cannot be read: .*allow_pickle"):
+    with pytest.raises(InputError, match=r"a\.npz cannot be read: .*holds Python objects"):
         load_arrays(path)
     assert not marker.exists()

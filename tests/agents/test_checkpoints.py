@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.checkpoints import Checkpoints
+from edgedqn.agents.errors import InputError
 
 IDENTITY = {"env_id": "My-v0", "config": {"steps": 10, "hidden": (8, 8)}, "first_seed": 3}
 ARRAYS = {
@@ -71,6 +73,28 @@ def test_the_last_ones_are_kept(tmp_path, keep):
     save(of, 540)
     assert newest_step(of) == 540
     assert (tmp_path / "checkpoints" / "best").exists()
+
+
+def test_those_of_a_training_that_is_over_go_and_what_was_best_stays(tmp_path):
+    of = checkpoints(tmp_path)
+    save(of, 100, 200)
+    (tmp_path / "checkpoints" / "best").mkdir()
+    (tmp_path / "checkpoints" / ".step-000000000300.npz.x").touch()  # of a write that was killed
+    of.clear()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["best"]
+
+
+def test_a_disk_without_room_for_them_is_named_before_training(tmp_path, monkeypatch):
+    of = checkpoints(tmp_path, keep=2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(9, 0, 3_000_000_000))
+    of.require_space(1_000_000_000)
+    with pytest.raises(
+        InputError, match=r"^2 checkpoints and one being written need 3\.3 GB in .*: the disk has 3\.0 GB left\. Expected"
+    ):
+        of.require_space(1_100_000_000)
+    with (tmp_path / "checkpoints" / "step-000000000100.npz").open("wb") as file:
+        file.truncate(300_000_000)  # one that is there already will make room
+    of.require_space(1_100_000_000)
 
 
 def spoil(path, how):
@@ -165,10 +189,12 @@ import tensorflow as tf
 
 from edgedqn.agents import atomic_files
 from edgedqn.agents.checkpoints import Checkpoints
+from edgedqn.agents.errors import InputError
 from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.environments import agent_view, make_environment, make_vector, spec_of
 from edgedqn.agents.presets import TrainingConfig
-from edgedqn.agents.training import CheckpointSelection, interact, interact_with_all, train
+from edgedqn.agents.selection import CheckpointSelection
+from edgedqn.agents.training import interact, interact_with_all, train
 
 
 class Pulse:

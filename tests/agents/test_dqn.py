@@ -661,7 +661,7 @@ def test_bytes_are_scaled_and_what_does_not_fit_is_refused():
         InputError, match=r"^The nature network looks at images from 36x36\. Got observations of \(5, 4, 1\)\.$"
     ):
         build_dqn(spec_of(Noise((5, 4), "uint8"), "Noise"), replace(config, network="nature"), rng)
-    with pytest.raises(InputError, match=r"^The network does not fit observations of \(5, 4, 1\): An MLP takes vectors\."):
+    with pytest.raises(InputError, match=r"^An MLP takes vectors\."):
         build_dqn(spec_of(Noise((5, 4), "uint8"), "Noise"), replace(config, network="mlp"), rng)
 
 

@@ -1,5 +1,6 @@
 """HDF5 is read elsewhere, so that damage stops nothing here."""
 
+import subprocess
 import sys
 
 import h5py
@@ -45,6 +46,14 @@ def test_what_was_asked_for_is_found(path):
     for holder, attribute in (("layers", "title"), ("layers", "names"), ("", "names")):
         with pytest.raises(InputError, match=f"expected a text in {attribute} of '{holder}'"):
             found.text(holder, attribute)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems keep no such limit")
+@pytest.mark.parametrize(("megabytes", "message"), [(16, "MemoryError"), (256, "")])
+def test_its_memory_is_limited(megabytes, message):
+    code = f"import numpy; from edgedqn.agents import hdf5_reader; hdf5_reader._limit_memory({megabytes}_000_000)"
+    ran = subprocess.run([sys.executable, "-c", f"{code}; numpy.ones(8_000_000)"], capture_output=True, text=True, check=False)
+    assert message in ran.stderr and bool(ran.returncode) == bool(message)
 
 
 def test_a_file_that_shows_itself_again_and_again_is_refused(path):

@@ -33,6 +33,7 @@ RANGES = {
         **dict.fromkeys(
             ("target_update_interval", "num_envs", "evaluation_interval", "evaluation_episodes", "finalists"), COUNT
         ),
+        "keep_checkpoints": COUNT,
         **dict.fromkeys(("quantiles", "learning_starts", "averaging_steps", "checkpoint_interval"), NATURAL),
         **dict.fromkeys(("priority_exponent", "importance_exponent", "learning_rate_decay"), FRACTION),
         **dict.fromkeys(("discount", "exploration_final"), FRACTION),
@@ -44,7 +45,7 @@ RANGES = {
         "hidden": "widths",
     },
     QLearningConfig: {
-        **dict.fromkeys(("steps", "evaluation_interval", "evaluation_episodes", "finalists"), COUNT),
+        **dict.fromkeys(("steps", "evaluation_interval", "evaluation_episodes", "finalists", "keep_checkpoints"), COUNT),
         "checkpoint_interval": NATURAL,
         **dict.fromkeys(("discount", "exploration_final"), FRACTION),
         **dict.fromkeys(("learning_rate", "learning_rate_final", "exploration_fraction"), SHARE),

@@ -16,7 +16,8 @@ from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.networks import table_network
 from edgedqn.agents.presets import QLearningConfig
 from edgedqn.agents.q_learning import QLearning, TablePolicy, build_q_learning
-from edgedqn.agents.training import CheckpointSelection, interact, interact_with_all, train
+from edgedqn.agents.selection import CheckpointSelection
+from edgedqn.agents.training import interact, interact_with_all, train
 
 STATES, ACTIONS = 4, 3
 CORRIDOR_VALUES = 0.9 ** np.array([[5, 4], [5, 3], [4, 2], [3, 1], [2, 0]])  # [S, A]: a step to the left, a step to the right

@@ -1,5 +1,7 @@
 """From an environment's name to a trained agent in a folder."""
 
+import importlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 from edgedqn.agents.atomic_files import load_arrays
 from edgedqn.agents.checkpoints import Checkpoints
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.presets import QLearningConfig, TrainingConfig
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.pipeline.run import RunResult
@@ -54,6 +56,7 @@ def test_every_kind_of_agent_is_trained_and_can_be_loaded(env_id, config, input_
     )
     assert loaded.statistics["env_steps"] == config.steps
     assert {path.name for path in tmp_path.iterdir()} >= {"agent.json", "training.csv", "checkpoints"}
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["best"]  # there is nothing left to go on with
     assert (tmp_path / "checkpoints" / "best" / "agent.json").exists()
 
 
@@ -100,3 +103,34 @@ def test_a_network_of_ones_own(tmp_path: Path, monkeypatch) -> None:
         train_agent("CartPole-v1", replace(QUICK, network="own_torsos:branched"), SeedStreams(0), tmp_path / "other")
     with pytest.raises(InputError, match=r"No network 'own_torsos:gone': expected .*module:function"):
         train_agent("CartPole-v1", replace(QUICK, network="own_torsos:gone"), SeedStreams(0), tmp_path / "other")
+
+
+def test_a_network_that_was_edited_does_not_go_on_from_the_old_ones_checkpoint(tmp_path: Path, monkeypatch) -> None:
+    code = "import tf_keras\ndef torso(x, rng):\n    return tf_keras.layers.Dense({}, 'relu')(x)\n"
+    (tmp_path / "edited_torso.py").write_text(code.format(3))
+    monkeypatch.syspath_prepend(tmp_path)
+    save = Checkpoints.save
+
+    def die_after(self, env_steps, state):
+        save(self, env_steps, state)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save", die_after)
+    config = replace(QUICK, network="edited_torso:torso")
+    with pytest.raises(KeyboardInterrupt):
+        train_agent("CartPole-v1", config, SeedStreams(0), tmp_path / "run")
+    monkeypatch.setattr(Checkpoints, "save", save)
+    (tmp_path / "edited_torso.py").write_text(code.format(5))
+    monkeypatch.delitem(sys.modules, "edited_torso")
+    importlib.invalidate_caches()
+    with pytest.warns(UserWarning, match="passed over: .* is of another training"):
+        agent = train_agent("CartPole-v1", config, SeedStreams(0), tmp_path / "run")
+    assert agent.network.get_weights()[0].shape == (4, 5)
+
+
+def test_a_training_that_diverges_says_how_to_go_on(tmp_path: Path) -> None:
+    config = replace(QUICK, learning_rate=10.0, max_gradient_norm=1e30, hidden=(32, 32))
+    with pytest.raises(
+        DivergedError, match=r"at environment step \d+.* expected other settings and --force, or another --out"
+    ):
+        train_agent("CartPole-v1", config, SeedStreams(0), tmp_path)
