@@ -71,11 +71,11 @@ class NumpyNetwork:
                     x = x.reshape(len(x), -1)  # [B, F]
                 case Conv():
                     assert patches is not None
-                    x = patches(x) @ operator.kernel.reshape(-1, patches.output_shape[-1])  # [B, H' W', out]
+                    x = patches(x).dot(operator.kernel.reshape(-1, patches.output_shape[-1]))  # [B, H' W', out]
                     x += operator.bias
                     x = x.reshape(-1, *patches.output_shape)  # [B, H', W', out]
                 case Dense():
-                    x = x @ operator.kernel  # [B, out]
+                    x = x.dot(operator.kernel)  # [B, out]
                     x += operator.bias
             if not isinstance(operator, Flatten) and operator.relu:
                 np.maximum(x, 0, out=x)
@@ -90,7 +90,7 @@ class NumpyNetwork:
 
     def _dense(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         for kernel, bias, relu in self._operators:  # type: ignore[misc]
-            x = x @ kernel  # [..., width]
+            x = x.dot(kernel)  # [..., width]; a fifth of the time of [64, 64] less than by @
             x += bias
             if relu:
                 np.maximum(x, 0, out=x)

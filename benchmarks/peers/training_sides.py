@@ -70,7 +70,7 @@ ZOO = {
     ),
 }
 # Nothing is evaluated or saved here, on either side.
-UNUSED = ("evaluation_interval", "evaluation_episodes", "finalists", "checkpoint_interval")
+UNUSED = ("evaluation_interval", "evaluation_episodes", "finalists", "checkpoint_interval", "keep_checkpoints")
 
 clock = time.perf_counter
 
