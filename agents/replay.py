@@ -179,13 +179,20 @@ class Replay:
         i = self._added % self._capacity
         if len(self) == self._capacity:
             self._oldest += 1
-        self._s_tm1[i] = s_tm1
+        first = s_tm1[0]
+        if self._stack == 1:  # a number is written several times faster than a tuple, and this runs on every step
+            self._s_tm1[i, 0] = first
+            self._s_t[i, 0] = s_t[0]
+        else:
+            self._s_tm1[i] = s_tm1
+            self._s_t[i] = s_t
         self._a_tm1[i] = a_tm1
         self._r_t[i] = r_t
         self._discount_t[i] = discount_t
-        self._s_t[i] = s_t
-        self._newest_start = max(self._newest_start, s_tm1[0])
-        self._disorder = max(self._disorder, self._newest_start - s_tm1[0])
+        if first > self._newest_start:
+            self._newest_start = first
+        elif self._newest_start - first > self._disorder:
+            self._disorder = self._newest_start - first
         self._added += 1
         self.sampler.added(i)
 
