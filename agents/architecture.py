@@ -36,7 +36,7 @@ _FIXED: dict[str, dict[str, Any]] = {
     "ReLU": {"max_value": None, "negative_slope": 0.0, "threshold": 0.0},
     "Flatten": {"data_format": "channels_last"},
 }
-_MOST_WEIGHTS = 2**28  # of one layer: a gigabyte
+MOST_WEIGHTS = 2**28  # of one layer: a gigabyte
 
 
 def describe(network: tf_keras.Model) -> list[dict[str, Any]]:
@@ -90,8 +90,8 @@ def rebuild(layers: list[dict[str, Any]]) -> tf_keras.Model:
                 sources = [tensors[source] for source in values["inputs"]]
                 settings = {key: values[key] for key in SETTINGS[values["layer"]]}
                 size = math.prod(settings.get("kernel_size", ())) * settings.get("units", settings.get("filters", 0))
-                if size * sources[0].shape[-1] > _MOST_WEIGHTS:
-                    raise ValueError(f"{name!r} would have more than {_MOST_WEIGHTS:,} weights")
+                if size * sources[0].shape[-1] > MOST_WEIGHTS:
+                    raise ValueError(f"{name!r} would have more than {MOST_WEIGHTS:,} weights")
                 layer = _LAYERS[values["layer"]](name=name, **settings)
                 tensors[name] = layer(sources if len(sources) > 1 else sources[0])
                 for source in values["inputs"]:

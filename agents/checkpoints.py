@@ -43,7 +43,7 @@ class Checkpoints:
         text = json.dumps({"schema": SCHEMA, "identity": self.identity, "state": values})
         self.folder.mkdir(parents=True, exist_ok=True)
         save_arrays(self.folder / f"step-{env_steps:012d}.npz", {**arrays, "json": np.frombuffer(text.encode(), np.uint8)})
-        self._remove([*self._newest_first(env_steps)][self.keep :])
+        _remove(self.folder, [*_newest_first(self.folder, env_steps)][self.keep :])
 
     def require_space(self, state_bytes: int) -> None:
         """Training for hours towards a checkpoint that cannot be written helps nobody.
@@ -53,25 +53,21 @@ class Checkpoints:
         Raises:
           InputError: the disk has no room for those that are kept and the one being written; with both in gigabytes.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         there = sum(path.stat().st_size for path in self.folder.glob("step-*.npz"))
-        needed, free = (self.keep + 1) * state_bytes, shutil.disk_usage(self.folder).free + there
+        disk = next(folder for folder in (self.folder, *self.folder.absolute().parents) if folder.exists())
+        needed, free = (self.keep + 1) * state_bytes, shutil.disk_usage(disk).free + there
         if needed > free:
             raise InputError(
                 f"{self.keep} checkpoints and one being written need {needed / 1e9:.1f} GB in {self.folder}: the disk has "
                 f"{free / 1e9:.1f} GB left. Expected a smaller buffer_size, or checkpoint_interval=0, which makes none."
             )
 
-    def clear(self) -> None:
-        """Removes them: a training that is over has nothing to go on with, and each holds the whole replay."""
-        self._remove(self._newest_first())
-
     def newest(self) -> State | None:
         """The newest checkpoint that is whole and of this training; those that are not are passed over with a warning.
 
         The arrays are read-only maps of the file: a replay is never twice in memory while it is restored.
         """
-        for path in self._newest_first():
+        for path in _newest_first(self.folder):
             try:
                 return self._read(path)
             except InputError as error:
@@ -91,10 +87,25 @@ class Checkpoints:
             raise InputError(f"{path} is of another training: its environment, seed or settings differ.")
         return arrays, values
 
-    def _remove(self, paths: Iterable[Path]) -> None:
-        for path in [*paths, *self.folder.glob(".step-*")]:  # the latter of a write that was killed
-            path.unlink(missing_ok=True)
 
-    def _newest_first(self, up_to: float = float("inf")) -> Iterator[Path]:
-        found = {int(match[1]): path for path in self.folder.glob("step-*.npz") if (match := _NAME.fullmatch(path.name))}
-        return (found[step] for step in sorted(found, reverse=True) if step <= up_to)
+def has_checkpoints(folder: Path) -> bool:
+    """Whether a training could go on from here."""
+    return any(_newest_first(folder))
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Removes those of a training that is over: it has nothing to go on with, and each holds the whole replay.
+
+    The oldest goes first, so that a kill in the midst of it leaves the newest.
+    """
+    _remove(folder, reversed([*_newest_first(folder)]))
+
+
+def _newest_first(folder: Path, up_to: float = float("inf")) -> Iterator[Path]:
+    found = {int(match[1]): path for path in folder.glob("step-*.npz") if (match := _NAME.fullmatch(path.name))}
+    return (found[step] for step in sorted(found, reverse=True) if step <= up_to)
+
+
+def _remove(folder: Path, paths: Iterable[Path]) -> None:
+    for path in [*paths, *folder.glob(".step-*")]:  # the latter of a write that was killed
+        path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
+from edgedqn.agents.adam import FusedAdam
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import DivergedError, InputError
@@ -368,10 +369,12 @@ def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Gene
         if config.prioritized
         else Uniform(replay_rng)
     )
+    convolves = any(len(variable.shape) == 4 for variable in network.trainable_variables)
+    adam = FusedAdam if convolves else tf_keras.optimizers.Adam
     return DQN(
         network,
         target_network,
-        tf_keras.optimizers.Adam(rate, epsilon=config.adam_epsilon, global_clipnorm=config.max_gradient_norm),
+        adam(rate, epsilon=config.adam_epsilon, global_clipnorm=config.max_gradient_norm),
         Replay(config.buffer_size, spec.input_shape, spec.observation_dtype, sampler, spec.frame_stack),
         LinearDecay(1.0, config.exploration_final, max(1, round(config.exploration_fraction * config.steps))),
         schedule,

@@ -162,7 +162,7 @@ def make_environment(env_id: str, render_mode: str | None = None) -> gymnasium.E
     elif env.spec is not None and env.spec.max_episode_steps is None:
         env = gymnasium.wrappers.TimeLimit(env, LONGEST_EPISODE)
     try:
-        spec_of(env, env_id)
+        spec_of(env, env_id, flatten=True)
     except InputError:
         env.close()
         raise
@@ -176,10 +176,10 @@ def spec_of(env: gymnasium.Env[Any, Any], env_id: str, frame_stack: int = 1, fla
       env: the device's view.
       env_id: as it was asked for.
       frame_stack: how many observations the network is to see at once.
-      flatten: whether the network wants arrays of rank 2 and 3 as vectors.
+      flatten: whether the network wants arrays of rank 2 and more as vectors.
     Raises:
-      InputError: the action space is not Discrete from 0, or the observation space neither a Box of rank 1 to 3 nor Discrete
-        from 0.
+      InputError: the action space is not Discrete from 0, or the observation space neither a Box that is a vector, an image or
+        to be flattened, nor Discrete from 0.
     """
     actions, observations = env.action_space, env.observation_space
     if not isinstance(actions, gymnasium.spaces.Discrete):
@@ -203,9 +203,12 @@ def spec_of(env: gymnasium.Env[Any, Any], env_id: str, frame_stack: int = 1, fla
             "gymnasium.wrappers.FlattenObservation makes one of a Dict or Tuple."
         )
     shape = tuple(observations.shape)
-    if not 1 <= len(shape) <= 3:
+    if not shape:
+        raise InputError(f"{env_id} has single numbers as observations: expected an array. Got {_short(observations)}.")
+    if len(shape) > 3 and not flatten:
         raise InputError(
-            f"{env_id} has observations of rank {len(shape)}: expected a vector or an image. Got {_short(observations)}."
+            f"{env_id} has observations of rank {len(shape)}: expected a vector or an image, or the network mlp, which takes "
+            f"them as a vector. Got {_short(observations)}."
         )
     preprocessing = ["atari"] if _is_wrapped(env, gymnasium.wrappers.AtariPreprocessing) else []
     flatten = flatten and len(shape) > 1

@@ -99,7 +99,7 @@ def fit(model: ForeignModel, env: gymnasium.Env[Any, Any], env_id: str) -> Envir
     Raises:
       InputError: the model takes other observations or ranks another number of actions.
     """
-    spec = spec_of(env, env_id)
+    spec = spec_of(env, env_id, flatten=len(env.observation_space.shape or ()) > 3)
     wanted, n_actions = model.network.input_shape[1:], model.network.output_shape[1:]
     what = f"{model.source} does not fit {env_id}"
     if n_actions != (spec.n_actions,):

@@ -1,18 +1,23 @@
 """Q-networks in Keras: what looks at the observation (the torso), hidden layers, and a head. B is the batch."""
 
 import importlib
-from collections.abc import Callable, Sequence
+import itertools
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from edgedqn.agents.architecture import MOST_WEIGHTS
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.heads import DuelingMerge
 
 Torso = Callable[[tf.Tensor, np.random.Generator], tf.Tensor]
 """A user's own: takes the observation [B, *shape] as float32, as the environment gives it, and a generator for the initial
-weights; returns features [B, F]. Its layers are plain Keras layers, without custom code."""
+weights; returns features [B, F]. Its layers are plain Keras layers, without custom code. Layers that are given no seed draw
+one that depends on the generator all the same."""
 
 
 def q_network(
@@ -46,11 +51,16 @@ def q_network(
         raise InputError(f"An MLP takes vectors. Expected an observation shape (F,). Got {observation_shape}.")
     if any(width < 1 for width in hidden):
         raise InputError(f"Expected widths of 1 or more. Got hidden={tuple(hidden)}.")
+    if any(a * b > MOST_WEIGHTS for a, b in itertools.pairwise(hidden)):
+        raise InputError(
+            f"A layer would have more than {MOST_WEIGHTS:,} weights. Expected smaller widths. Got {tuple(hidden)}."
+        )
     observation = x = tf_keras.Input(observation_shape, name="observation")  # [B, *shape]
     if image_scale != 1.0:
         x = tf_keras.layers.Rescaling(image_scale, name="image_scale")(x)  # [B, *shape]
     if torso is not None:
-        x = torso(x, rng)  # [B, F]
+        with _seeded(int(rng.integers(2**31))):
+            x = torso(x, rng)  # [B, F]
         if len(x.shape) != 2:
             raise InputError(f"A torso gives a vector of features. Expected the shape [B, F]. Got {tuple(x.shape)}.")
     shared, streams = (hidden[:-1], hidden[-1:]) if dueling else (hidden, ())
@@ -119,6 +129,20 @@ def find_torso(name: str) -> Torso | None:
         return torso
     except (ImportError, AttributeError, SyntaxError, TypeError, ValueError) as error:
         raise InputError(f"No network {name!r}: expected {', '.join(TORSOS)} or module:function. Got: {error}.") from error
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Python's and NumPy's global generators, from which Keras' layers take their seeds unless they are given one, begin at
+    `seed` and are afterwards as they were: the same run has the same initial weights, whoever wrote the layers."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 def _relu(width: int, name: str, rng: np.random.Generator) -> tf_keras.layers.Layer:

@@ -60,8 +60,8 @@ class TrainingConfig:
     steps: int = _value(100_000, "environment steps", least=1)
     network: str = _value(
         "auto",
-        "what looks at the observation: mlp (a vector goes straight on), minatar or nature (their CNNs), module:function (your "
-        "own), or auto: nature for images from 36x36, minatar for smaller ones, else mlp",
+        "what looks at the observation: mlp (as a vector, straight on), minatar or nature (their CNNs), module:function (your "
+        "own), or auto: nature for images from 36x36, minatar for those from 3x3, else mlp",
     )
     hidden: tuple[int, ...] = _value((256, 256), "widths of the hidden layers behind it", least=1)
     dueling: bool = _value(False, "separate streams for the state's value and the advantages; the last hidden layer is doubled")
@@ -121,6 +121,11 @@ class TrainingConfig:
             raise InputError("A dueling head splits the last hidden layer. Expected at least one width. Got hidden=().")
         if self.quantiles and self.loss == "mse":
             raise InputError("Quantiles are learned with the quantile Huber loss: expected loss='huber'. Got loss='mse'.")
+
+    def flattens(self, shape: tuple[int, ...]) -> bool:
+        """Whether observations of a Box of this shape are made a vector of: by the `mlp`, and where no CNN can look at them."""
+        too_small = len(shape) > 1 and min(shape[:2]) < LEAST_IMAGE["minatar"]
+        return self.network == "mlp" or (self.network == "auto" and (len(shape) > 3 or too_small))
 
     def network_for(self, input_shape: tuple[int, ...]) -> str:
         """What `network` comes to for observations of this shape, `auto` resolved.
@@ -227,7 +232,7 @@ _MINATAR = TrainingConfig(
     checkpoint_interval=200_000,
 )
 PRESETS["MinAtar/Breakout-v1"] = replace(_MINATAR, steps=1_000_000)
-PRESETS["MinAtar/Freeway-v1"] = _MINATAR
+PRESETS["MinAtar/Freeway-v1"] = replace(_MINATAR, steps=1_500_000)
 
 # Long-running: 10 M steps at some hundred steps a second are a day or more on one core.
 _ATARI = TrainingConfig(
@@ -301,7 +306,9 @@ def observation_kind(shape: tuple[int, ...], preprocessing: tuple[str, ...]) -> 
         return "atari"
     if not shape:
         return "state"
-    return "vector" if len(shape) == 1 else "image" if min(shape[:2]) >= 36 else "small image"
+    if len(shape) not in (2, 3) or min(shape[:2]) < LEAST_IMAGE["minatar"]:
+        return "vector"
+    return "image" if min(shape[:2]) >= LEAST_IMAGE["nature"] else "small image"
 
 
 def config_from_json(value: dict[str, Any]) -> Config:

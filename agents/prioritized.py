@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.replay import Draw
+from edgedqn.agents.replay import Draw, require_memory
 from edgedqn.agents.state import State
 
 
@@ -22,6 +22,11 @@ class SumTree:
         self._leaves = 1 << max(0, size - 1).bit_length()
         self._levels = self._leaves.bit_length() - 1
         self._nodes = np.zeros(2 * self._leaves, np.float64)  # node 1 is the root, node i has the children 2i and 2i + 1
+
+    @property
+    def nbytes(self) -> int:
+        """The memory it holds, in bytes."""
+        return self._nodes.nbytes
 
     @property
     def total(self) -> float:
@@ -84,6 +89,7 @@ class Prioritized:
         """
         if not 0 <= alpha <= 1 or not 0 <= beta <= 1:
             raise InputError(f"Expected priority_exponent and importance_exponent in [0, 1]. Got {alpha} and {beta}.")
+        require_memory(f"A sum tree over {capacity:,} priorities", 32 * capacity)
         self._tree = SumTree(capacity)
         self._rng = rng
         self._alpha = alpha
@@ -118,6 +124,10 @@ class Prioritized:
         priorities = (np.abs(errors, dtype=np.float64) + 1e-6) ** self._alpha  # [K, B]
         self._largest = max(self._largest, float(priorities.max()))
         self._tree[slots.ravel()] = priorities.ravel()
+
+    @property
+    def nbytes(self) -> int:
+        return self._tree.nbytes
 
     def state(self) -> State:
         self._settle()

@@ -53,6 +53,10 @@ class Sampler(Protocol):
     def learned(self, slots: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
         """Minibatches [K, B] were learned from, with these absolute temporal-difference errors."""
 
+    @property
+    def nbytes(self) -> int:
+        """The memory it holds, in bytes."""
+
     def state(self) -> State:
         """Arrays and JSON that `restore` reads."""
 
@@ -77,6 +81,10 @@ class Uniform:
 
     def learned(self, slots: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
         pass
+
+    @property
+    def nbytes(self) -> int:
+        return 0
 
     def state(self) -> State:
         return {}, {"rng": self._rng.bit_generator.state}
@@ -127,12 +135,7 @@ class Replay:
         frames = capacity + capacity // 20 + 64
         stored = np.dtype(np.float32) if np.dtype(dtype).kind == "f" else np.dtype(dtype)
         needed = frames * int(np.prod(frame_shape)) * stored.itemsize + capacity * (8 * frame_stack + 12)
-        available = available_bytes()
-        if available is not None and needed > available:
-            raise InputError(
-                f"A replay of {capacity:,} transitions needs {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are "
-                "available. Expected a smaller buffer_size."
-            )
+        require_memory(f"A replay of {capacity:,} transitions", needed)
         self._frames = np.zeros((frames, *frame_shape), stored)
         # The numbers of a transition's frames, counted from the first ever stored; modulo the ring, their slots.
         self._s_tm1 = np.zeros((capacity, frame_stack), np.int32)
@@ -151,8 +154,8 @@ class Replay:
 
     @property
     def nbytes(self) -> int:
-        """The memory it holds when it is full, in bytes, without what the sampler keeps."""
-        return sum(array.nbytes for array in self._arrays().values())
+        """The memory it holds when it is full, in bytes."""
+        return sum(array.nbytes for array in self._arrays().values()) + self.sampler.nbytes
 
     def store(self, observation: NDArray[Any], after: Handle | None) -> Handle:
         """Stores the newest frame of an observation.
@@ -253,6 +256,20 @@ class Replay:
 
 
 _COUNTERS = ("stored", "added", "oldest", "newest_start", "disorder")
+
+
+def require_memory(what: str, needed: int) -> None:
+    """Refuses `needed` bytes for `what` where they are not available.
+
+    Raises:
+      InputError: with both in gigabytes.
+    """
+    available = available_bytes()
+    if available is not None and needed > available:
+        raise InputError(
+            f"{what} needs {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are available. "
+            "Expected a smaller buffer_size."
+        )
 
 
 def available_bytes() -> int | None:

@@ -26,8 +26,8 @@ class FileLog:
     a training of millions of short episodes then makes some thousand records instead of a gigabyte, TensorBoard shows 1,000
     points of a curve anyway, and what is recorded depends on no clock and not on how often the training was interrupted.
 
-    Events are for good as soon as they are told. `training.csv` is written at each checkpoint and at the end, complete or not
-    at all, so that it always agrees with the newest checkpoint.
+    Events are for good as soon as they are told. `training.csv` is written at each checkpoint and when the training ends or
+    stops, for whatever reason, complete or not at all; what it has beyond the newest checkpoint is written over on resuming.
     """
 
     def __init__(self, folder: Path):

@@ -13,6 +13,7 @@ import tf_keras
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edgedqn.agents.adam import FusedAdam
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.learner import FusedLearner
 from edgedqn.compression.folding import InputScaling, Weights
@@ -160,7 +161,8 @@ def distil(
 
     variables = student.trainable_variables
     convolves = any(len(variable.shape) == 4 for variable in variables)
-    learner = FusedLearner(loss, variables, tf_keras.optimizers.Adam(decay, global_clipnorm=10.0), jit_compile=not convolves)
+    adam = FusedAdam if convolves else tf_keras.optimizers.Adam
+    learner = FusedLearner(loss, variables, adam(decay, global_clipnorm=10.0), jit_compile=not convolves)
     losses = []
     with tqdm(total=steps, desc=label, unit=" steps", disable=None, mininterval=0.5) as bar:
         for _ in range(steps // STEPS_PER_CALL):

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgedqn.agents.presets import ALGORITHMS, QLearningConfig, TrainingConfig
+from edgedqn.agents.presets import ALGORITHMS, DEFAULTS, PRESETS, QLearningConfig, TrainingConfig
 
 SETTING = "setting_"  # begins the names of training options among the parsed arguments
 
@@ -42,10 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = getattr(commands, FUNCTIONS.get(arguments.command, arguments.command))(arguments)
         return code
     except KeyboardInterrupt:
-        print(
-            "Interrupted. Finished stages and the last checkpoint are kept; the same command goes on from there.",
-            file=sys.stderr,
-        )
+        goes_on = arguments.command in ("run", "train", "compress", "export", "bench", "report")
+        kept = " What was finished is kept, and a training's last checkpoint; the same command without --force goes on."
+        print(f"Interrupted.{kept if goes_on else ''}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         from edgedqn.agents.errors import InputError
@@ -168,7 +167,10 @@ def _training(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on from the newest checkpoint of an interrupted training (this is done anyway, unless --force is given)",
     )
-    group = command.add_argument_group("training", "Each value is the preset's, or the default shown where there is no preset.")
+    group = command.add_argument_group(
+        "training",
+        f"Each value is the preset's for {', '.join(PRESETS)}; else the default shown, which may depend on the observations.",
+    )
     group.add_argument(
         "--algorithm", choices=list(ALGORITHMS), help="q-learning is for discrete observations (default: by those)"
     )
@@ -178,10 +180,7 @@ def _training(command: argparse.ArgumentParser) -> None:
         owner = "" if name in deep and name in table else "DQN: " if name in deep else "q-learning: "
         option = f"--{name.replace('_', '-')}"
         default, dest = setting.default, f"{SETTING}{name}"
-        shown = (
-            " ".join(map(str, default)) if isinstance(default, tuple) else f"{default:,}" if type(default) is int else default
-        )
-        text = f"{owner}{setting.metadata['help']} (default: {shown})".replace("%", "%%")
+        text = f"{owner}{setting.metadata['help']} (default: {_defaults(name)})".replace("%", "%%")
         if isinstance(default, bool):
             group.add_argument(option, dest=dest, action=argparse.BooleanOptionalAction, help=text)
         else:
@@ -192,6 +191,23 @@ def _training(command: argparse.ArgumentParser) -> None:
             group.add_argument(
                 option, dest=dest, type=parse, metavar={int: "N", float: "X", str: "NAME"}[kind], help=text, nargs=nargs
             )
+
+
+def _defaults(name: str) -> str:
+    """The value of a setting where there is no preset, and for which observations it is another."""
+    values = {kind: getattr(config, name) for kind, config in DEFAULTS.items() if hasattr(config, name)}
+    first, *_ = values.values()
+    kinds: dict[str, list[str]] = {}
+    for kind, value in values.items():
+        if value != first:
+            kinds.setdefault(_shown(value), []).append(kind)
+    return "; ".join([_shown(first), *(f"{value} for {', '.join(which)}" for value, which in kinds.items())])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 def _force(command: argparse.ArgumentParser) -> None:

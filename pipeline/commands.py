@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium
 from tqdm import tqdm
 
+from edgedqn.agents.checkpoints import has_checkpoints
 from edgedqn.agents.environments import agent_view, make_environment
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.evaluation import Evaluation, Policy
@@ -161,9 +162,11 @@ def _new_job(arguments: Namespace, recipes: Sequence[str] | None = None) -> Job:
         for name, value in vars(arguments).items()
         if name.startswith(SETTING) and value is not None
     }
-    job = Job.create(arguments.env_id, arguments.out, arguments.seed, recipes, settings, arguments.algorithm)
+    job = Job.create(
+        arguments.env_id, arguments.out, arguments.seed, recipes, settings, arguments.algorithm, force=arguments.force
+    )
     folder = job.folder
-    if arguments.resume and not folder.is_done("train") and not any(folder.checkpoints.glob("step-*.npz")):
+    if arguments.resume and not folder.is_done("train") and not has_checkpoints(folder.checkpoints):
         print(f"Nothing to resume in {folder.path}: training starts at step 0.", file=sys.stderr)
     return job
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedqn.agents.checkpoints import remove_checkpoints
 from edgedqn.agents.environments import make_environment, spec_of
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.noninferiority import gate_for
@@ -65,7 +66,7 @@ def run(
     """
     with quiet():
         settings = {} if steps is None else {"steps": steps}
-        job = Job.create(env_id, out, seed, recipes, settings, None, training, latency)
+        job = Job.create(env_id, out, seed, recipes, settings, None, training, latency, force)
         with job.locked():
             job.do(KINDS, force)
         return job.result()
@@ -111,11 +112,13 @@ class Job:
         algorithm: str | None = None,
         training: "Config | ImportedAgent | None" = None,
         latency: LatencyConfig | None = None,
+        force: bool = False,
     ) -> "Job":
         """A new run, or the same one continued. All input is checked before anything is written; see `run`.
 
         `settings` are values to change in the preset, or in `training`, by name; `algorithm` is "dqn" or "q-learning", by
-        default what the preset has. An imported agent that is there already is gone on with.
+        default what the preset has. An imported agent that is there already is gone on with. By `force`, a run that is there
+        may take other settings.
         """
         if seed < 0:
             raise InputError(f"Expected a seed of 0 or more. Got {seed}.")
@@ -124,6 +127,7 @@ class Job:
         load_tensorflow()
         from edgedqn.compression.recipes import DEFAULT_RECIPES
         from edgedqn.pipeline.config import ImportedAgent, RunConfig
+        from edgedqn.pipeline.training import check_training
 
         if isinstance(base, ImportedAgent):
             if settings or algorithm:
@@ -131,13 +135,15 @@ class Job:
                 raise InputError(f"{path} holds an agent imported from {base.source}: expected nothing to train. Got {given}.")
         else:
             base = changed(base, env_id, settings or {})
+            if force or not _is_trained(path):
+                check_training(env_id, base, path / "agent")
         config = RunConfig(
             base,
             tuple(recipes or DEFAULT_RECIPES),
             gate_for(env_id),
             latency or LatencyConfig(),
         )
-        return cls(RunFolder.create(path, env_id, seed, config.to_json()), recipes)
+        return cls(RunFolder.create(path, env_id, seed, config.to_json(), force), recipes)
 
     @classmethod
     def open(cls, path: Path, recipes: Sequence[str] | None = None) -> "Job":
@@ -182,6 +188,8 @@ class Job:
                 shutil.rmtree(self.folder.agent, ignore_errors=True)  # or its checkpoints would be gone on from
             with self.folder.stage(name):
                 stage.work()
+        if self.folder.is_done("train"):  # and recorded as such: a kill before that goes on from the last checkpoint
+            remove_checkpoints(self.folder.checkpoints)
 
     def result(self) -> RunResult:
         """What the run came to. The stage `bench` must be done."""
@@ -253,6 +261,10 @@ def _configured(env_id: str, algorithm: str | None = None) -> Config:
     with closing(make_environment(env_id)) as env:
         spec = spec_of(env, env_id)
     return preset(env_id, observation_kind(spec.observation_shape, spec.preprocessing), algorithm)
+
+
+def _is_trained(path: Path) -> bool:
+    return (path / "run.json").exists() and RunFolder.open(path).is_done("train")
 
 
 def _imported(path: Path) -> "ImportedAgent | None":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedqn.agents.atomic_files import read_json, write_json
+from edgedqn.agents.checkpoints import has_checkpoints
 from edgedqn.agents.errors import InputError
 
 SCHEMA = 1
@@ -45,20 +46,34 @@ class RunFolder:
         return cls(path, read_json(path / "run.json", SCHEMA))
 
     @classmethod
-    def create(cls, path: Path, env_id: str, seed: int, config: dict[str, Any]) -> "RunFolder":
+    def create(cls, path: Path, env_id: str, seed: int, config: dict[str, Any], force: bool = False) -> "RunFolder":
         """Makes a new run, or opens the one that is there if it is the same.
 
         Args:
           path: made with its parents.
           env_id: the environment.
           seed: of all randomness.
-          config: JSON. All of it but `recipes` must be the same in a run that is there already.
+          config: JSON. All of it but `recipes` must be the same in a run that is there already and in which something was
+            done, unless it is done again.
+          force: everything is done again, so a run of the same environment and seed may take other settings.
         Raises:
           InputError: the folder holds another run, or something else, or cannot be written.
         """
         if (path / "run.json").exists():
             run = cls.open(path)
-            run._must_be(env_id, seed, config)
+            changed = run._differences(env_id, seed, config)
+            if {"env_id", "seed"} & changed.keys() or (changed and run.is_begun and not force):
+                key, (here, asked) = next(iter(changed.items()))
+                raise InputError(
+                    f"{path} holds another run: expected {key}={asked}. Got {key}={here}. Choose another --out"
+                    f"{'' if {'env_id', 'seed'} & changed.keys() else ', or --force to start over'}."
+                )
+            if changed:
+                with run.locked():
+                    run.refresh()
+                    recipes = run.description["config"]["recipes"]
+                    run.description |= {"config": {**config, "recipes": recipes}, "stages": []}
+                    run.save()
             return run
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -125,6 +140,11 @@ class RunFolder:
                 raise InputError(f"{self.path} is in use by a running process: expected it to be free.") from error
             yield
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is something to lose: a stage that is done, or a checkpoint to go on from."""
+        return any(s["status"] == "done" for s in self.description["stages"]) or has_checkpoints(self.checkpoints)
+
     def is_done(self, stage: str) -> bool:
         """Whether the stage was finished, with all that came before it as it is now."""
         return any(s["name"] == stage and s["status"] == "done" for s in self.description["stages"])
@@ -169,15 +189,12 @@ class RunFolder:
         """Writes `run.json`."""
         write_json(self.path / "run.json", self.description)
 
-    def _must_be(self, env_id: str, seed: int, config: dict[str, Any]) -> None:
+    def _differences(self, env_id: str, seed: int, config: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """What is otherwise here than asked for, recipes aside: key -> (here, asked)."""
         here = {"env_id": self.description["env_id"], "seed": self.description["seed"], **_flat(self.description["config"])}
         asked = {"env_id": env_id, "seed": seed, **_flat(json.loads(json.dumps(config)))}
-        for key in [*here, *(asked.keys() - here.keys())]:  # the environment and the seed first
-            if key != "recipes" and here.get(key) != asked.get(key):
-                raise InputError(
-                    f"{self.path} holds another run: expected {key}={asked.get(key)}. Got {key}={here.get(key)}. "
-                    "Choose another --out."
-                )
+        keys = [key for key in [*here, *(asked.keys() - here.keys())] if key != "recipes"]  # the environment and the seed first
+        return {key: (here.get(key), asked.get(key)) for key in keys if here.get(key) != asked.get(key)}
 
 
 def versions() -> dict[str, str]:

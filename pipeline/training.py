@@ -6,12 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
+import tf_keras
 
 from edgedqn.agents.architecture import describe, rebuild
 from edgedqn.agents.checkpoints import Checkpoints
 from edgedqn.agents.dqn import build_dqn
-from edgedqn.agents.environments import agent_view, make_environment, make_vector, spec_of
+from edgedqn.agents.environments import EnvironmentSpec, agent_view, make_environment, make_vector, spec_of
 from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.networks import table_network
 from edgedqn.agents.observations import gather_observations
@@ -30,7 +32,7 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
     """Trains an agent and writes it to `folder`, or goes on from the newest checkpoint there.
 
     While it trains, the best candidate so far is in `checkpoints/best/`, what it takes to go on in `checkpoints/`, and
-    `training.csv` and TensorBoard events beside them. At the end the best candidate stays, and what it took to go on goes.
+    `training.csv` and TensorBoard events beside them. Who records that it is done may call `remove_checkpoints` then.
 
     Args:
       env_id: a gymnasium id, or `module:Id`.
@@ -47,26 +49,19 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
             return stack.enter_context(closing(make_environment(env_id)))
 
         device_env = make()
-        if isinstance(config, QLearningConfig):
-            spec = spec_of(device_env, env_id)
-            agent: Agent = build_q_learning(spec, config, streams.rng("train"))
-            network = table_network(spec.input_shape[0], spec.n_actions)
-            play = partial(interact, device_env, env_id)
-            selection_env = make()
+        agent, spec, network = _build(device_env, env_id, config, streams.rng("train"))
+        if isinstance(config, QLearningConfig):  # it takes the number of a state as it is
+            play, selection_env = partial(interact, device_env, env_id), make()
         else:
-            spec = spec_of(device_env, env_id, config.frame_stack, flatten=config.network == "mlp")
-            dqn = build_dqn(spec, config, streams.rng("train"))
-            agent, network = dqn, rebuild(describe(dqn.network))
-            play = partial(interact, agent_view(device_env, spec), env_id)
+            play, selection_env = partial(interact, agent_view(device_env, spec), env_id), agent_view(make(), spec)
             if config.num_envs > 1:
                 envs = stack.enter_context(closing(make_vector(env_id, spec, config.num_envs)))
                 play = partial(interact_with_all, envs, env_id)
-            selection_env = agent_view(make(), spec)
         identity = {
             "env_id": env_id,
             "config": asdict(config),
             "first_seed": streams.first_reset_seed("train"),
-            "network": describe(network),  # the code of a network of one's own may have changed
+            "network": _without_names(describe(network)),  # the code of a network of one's own may have changed
         }
         checkpoints = Checkpoints(folder / "checkpoints", identity, config.keep_checkpoints)
         if config.checkpoint_interval:
@@ -104,9 +99,9 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
                 FileLog(folder),
             )
         except DivergedError as error:
+            kept = "The best network so far is kept. " if (checkpoints.folder / "best" / "agent.json").exists() else ""
             raise DivergedError(
-                f"{error} The best network so far is kept. The same command would diverge again: expected other settings and "
-                "--force, or another --out."
+                f"{error} {kept}The same command would diverge again: expected other settings and --force, or another --out."
             ) from error
         result = trained(report.best, np.zeros((0, *spec.input_shape), np.float32), {})
         observations = gather_observations(
@@ -121,5 +116,41 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
     }
     result = trained(report.best, observations, statistics)
     result.save(folder)
-    checkpoints.clear()
     return result
+
+
+def check_training(env_id: str, config: Config, folder: Path) -> None:
+    """Finds out what `train_agent` would refuse, without writing anything.
+
+    Args:
+      env_id: a gymnasium id, or `module:Id`.
+      config: of the training.
+      folder: of the agent, which need not be there.
+    Raises:
+      InputError: the environment or the settings cannot be used, the network cannot be built, the replay does not fit in
+        memory, or the checkpoints do not fit on the disk.
+    """
+    with closing(make_environment(env_id)) as env:
+        agent, _, _ = _build(env, env_id, config, np.random.default_rng(0))
+    if config.checkpoint_interval:
+        Checkpoints(folder / "checkpoints", {}, config.keep_checkpoints).require_space(agent.state_bytes)
+
+
+def _build(
+    env: gymnasium.Env[Any, Any], env_id: str, config: Config, rng: np.random.Generator
+) -> tuple[Agent, EnvironmentSpec, tf_keras.Model]:
+    """The agent that `config` describes, the spec of its environment, and a network to keep its weights in."""
+    if isinstance(config, QLearningConfig):
+        spec = spec_of(env, env_id)
+        return build_q_learning(spec, config, rng), spec, table_network(spec.input_shape[0], spec.n_actions)
+    spec = spec_of(env, env_id, config.frame_stack, flatten=config.flattens(tuple(env.observation_space.shape or ())))
+    agent = build_dqn(spec, config, rng)
+    return agent, spec, rebuild(describe(agent.network))
+
+
+def _without_names(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The layers by their place: Keras counts the names it gives over the life of a process."""
+    place = {layer["name"]: i for i, layer in enumerate(layers)}
+    return [
+        {**layer, "name": place[layer["name"]], "inputs": [place[name] for name in layer.get("inputs", [])]} for layer in layers
+    ]

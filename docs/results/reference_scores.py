@@ -8,6 +8,8 @@ Writes docs/results/reference_scores.json.
 """
 
 import argparse
+import fcntl
+import os
 import time
 from contextlib import closing
 from dataclasses import asdict
@@ -41,11 +43,11 @@ ASKED = {
 }
 
 
-def score(env_id: str, seed: int, runs: Path) -> dict[str, Any]:
+def score(env_id: str, seed: int, runs: Path, again: bool) -> dict[str, Any]:
     """Trains one seed in its run folder, unless that is done, and plays the checkpoint it chose."""
-    job = Job.create(env_id, runs / f"{env_id.replace('/', '-')}-{seed}", seed)
+    job = Job.create(env_id, runs / f"{env_id.replace('/', '-')}-{seed}", seed, force=True)  # the preset may have changed
     with job.locked():
-        job.do(("train",))
+        job.do(("train",), force=again)
     started = time.monotonic()
     policy, env, _ = load_player(job.folder.path)
     seeds = SeedStreams(seed).first_reset_seeds("prove", ASKED[env_id][1])
@@ -60,7 +62,33 @@ def score(env_id: str, seed: int, runs: Path) -> dict[str, Any]:
         "training_seconds": training["seconds"],
         "proving_seconds": round(time.monotonic() - started, 1),
         "training": asdict(job.config.training),
+        "machine": describe_machine(1),
+        "versions": versions(),
     }
+
+
+def read() -> dict[str, Any]:
+    """What is known so far."""
+    return read_json(RESULTS, 1) if RESULTS.exists() else {"schema": 1, "environments": {}}
+
+
+def keep(env_id: str, row: dict[str, Any]) -> None:
+    """Adds a row in place of an older one of its seed. Other processes may work on other environments meanwhile."""
+    folder = os.open(RESULTS.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        results = read()
+        rows = [other for other in results["environments"].get(env_id, []) if other["seed"] != row["seed"]]
+        results["environments"][env_id] = sorted([*rows, row], key=lambda row: row["seed"])
+        write_json(RESULTS, results)
+    finally:
+        os.close(folder)
+
+
+def rows_of(results: dict[str, Any], env_id: str) -> list[dict[str, Any]]:
+    """Those that were trained with the preset as it is now."""
+    rows = results["environments"].get(env_id, [])
+    return [row for row in rows if config_from_json(row["training"]) == preset(env_id)]
 
 
 def table(results: dict[str, Any]) -> str:
@@ -69,14 +97,15 @@ def table(results: dict[str, Any]) -> str:
         "| environment | env steps | mean return per seed | mean | IQM [95 %] | asked |",
         "|---|---|---|---|---|---|",
     ]
-    for env_id, (_, _, asked) in ASKED.items():
-        if rows := results["environments"].get(env_id):
+    for env_id, (seeds, _, asked) in ASKED.items():
+        if rows := rows_of(results, env_id):
             summary = across_seeds([row["mean"] for row in rows])
             digits = 2 if abs(summary.mean) < 20 else 1
             iqm = f"{summary.iqm.mean:.{digits}f} [{summary.iqm.low:.{digits}f}, {summary.iqm.high:.{digits}f}]"
             means = ", ".join(f"{mean:.{digits}f}" for mean in summary.means)
             steps = f"{rows[0]['env_steps'] // 1000}k"
-            lines.append(f"| {env_id} | {steps} | {means} | **{summary.mean:.{digits}f}** | {iqm} | >= {asked} |")
+            missing = "" if len(rows) == seeds else f" ({len(rows)} of {seeds} seeds)"
+            lines.append(f"| {env_id}{missing} | {steps} | {means} | **{summary.mean:.{digits}f}** | {iqm} | >= {asked} |")
     return "\n".join(lines)
 
 
@@ -88,21 +117,15 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="also the seeds that were scored with the same preset")
     parser.add_argument("--table", action="store_true", help="train nothing")
     arguments = parser.parse_args()
-    results = read_json(RESULTS, 1) if RESULTS.exists() else {"schema": 1, "environments": {}}
     for env_id in [] if arguments.table else arguments.env_ids:
         for seed in arguments.seeds or range(ASKED[env_id][0]):
-            known = [row for row in results["environments"].get(env_id, []) if row["seed"] == seed]
-            if known and config_from_json(known[0]["training"]) == preset(env_id) and not arguments.again:
+            if seed in {row["seed"] for row in rows_of(read(), env_id)} and not arguments.again:
                 continue
             with quiet():
-                found = score(env_id, seed, arguments.runs)
-            if RESULTS.exists():
-                results = read_json(RESULTS, 1)  # another process may work on another environment
-            rows = [row for row in results["environments"].get(env_id, []) if row["seed"] != seed]
-            results["environments"][env_id] = sorted([*rows, found], key=lambda row: row["seed"])
-            write_json(RESULTS, {**results, "machine": describe_machine(1), "versions": versions()})
+                found = score(env_id, seed, arguments.runs, arguments.again)
+            keep(env_id, found)
             print(f"{env_id} seed {seed}: {found['mean']:.2f} {found['ci95']}, {found['training_seconds']:.0f} s")
-    print(table(results))
+    print(table(read()))
 
 
 if __name__ == "__main__":

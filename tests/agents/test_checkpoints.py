@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from edgedqn.agents.checkpoints import Checkpoints
+from edgedqn.agents.checkpoints import Checkpoints, has_checkpoints, remove_checkpoints
 from edgedqn.agents.errors import InputError
 
 IDENTITY = {"env_id": "My-v0", "config": {"steps": 10, "hidden": (8, 8)}, "first_seed": 3}
@@ -80,8 +80,10 @@ def test_those_of_a_training_that_is_over_go_and_what_was_best_stays(tmp_path):
     save(of, 100, 200)
     (tmp_path / "checkpoints" / "best").mkdir()
     (tmp_path / "checkpoints" / ".step-000000000300.npz.x").touch()  # of a write that was killed
-    of.clear()
+    assert has_checkpoints(of.folder)
+    remove_checkpoints(of.folder)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["best"]
+    assert not has_checkpoints(of.folder)
 
 
 def test_a_disk_without_room_for_them_is_named_before_training(tmp_path, monkeypatch):
@@ -92,7 +94,9 @@ def test_a_disk_without_room_for_them_is_named_before_training(tmp_path, monkeyp
         InputError, match=r"^2 checkpoints and one being written need 3\.3 GB in .*: the disk has 3\.0 GB left\. Expected"
     ):
         of.require_space(1_100_000_000)
-    with (tmp_path / "checkpoints" / "step-000000000100.npz").open("wb") as file:
+    assert not of.folder.exists()
+    of.folder.mkdir()
+    with (of.folder / "step-000000000100.npz").open("wb") as file:
         file.truncate(300_000_000)  # one that is there already will make room
     of.require_space(1_100_000_000)
 
@@ -188,7 +192,7 @@ import numpy as np
 import tensorflow as tf
 
 from edgedqn.agents import atomic_files
-from edgedqn.agents.checkpoints import Checkpoints
+from edgedqn.agents.checkpoints import Checkpoints, has_checkpoints, remove_checkpoints
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.environments import agent_view, make_environment, make_vector, spec_of

@@ -258,7 +258,10 @@ def test_interrupted_and_called_again_it_goes_on(tmp_path: Path) -> None:
         running.send_signal(signal.SIGINT)
         _, stderr = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert stderr.startswith("Interrupted. Finished stages and the last checkpoint are kept;") and stderr.count("\n") == 1
+    assert (
+        stderr.startswith("Interrupted. What was finished is kept, and a training's last checkpoint;")
+        and stderr.count("\n") == 1
+    )
     assert RunFolder.open(tmp_path / "run").description["stages"][0]["status"] == "failed"
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
     assert finished.stdout == "train done: run\n"
