@@ -4,7 +4,7 @@ import tensorflow as tf
 import tf_keras
 
 
-class FusedAdam(tf_keras.optimizers.Adam):
+class FusedAdam(tf_keras.optimizers.Adam):  # type: ignore[misc] # it ships no types
     """Keras' Adam with each variable's update in one kernel.
 
     Keras writes it as a dozen operators. XLA fuses them; without XLA, as around convolutions, each of them goes over all

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tf_keras.src import backend
 
 from edgedqn.agents.architecture import MOST_WEIGHTS
 from edgedqn.agents.errors import InputError
@@ -52,9 +53,7 @@ def q_network(
     if any(width < 1 for width in hidden):
         raise InputError(f"Expected widths of 1 or more. Got hidden={tuple(hidden)}.")
     if any(a * b > MOST_WEIGHTS for a, b in itertools.pairwise(hidden)):
-        raise InputError(
-            f"A layer would have more than {MOST_WEIGHTS:,} weights. Expected smaller widths. Got {tuple(hidden)}."
-        )
+        raise InputError(f"A layer has up to {MOST_WEIGHTS:,} weights. Expected smaller widths. Got {tuple(hidden)}.")
     observation = x = tf_keras.Input(observation_shape, name="observation")  # [B, *shape]
     if image_scale != 1.0:
         x = tf_keras.layers.Rescaling(image_scale, name="image_scale")(x)  # [B, *shape]
@@ -133,16 +132,22 @@ def find_torso(name: str) -> Torso | None:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Python's and NumPy's global generators, from which Keras' layers take their seeds unless they are given one, begin at
-    `seed` and are afterwards as they were: the same run has the same initial weights, whoever wrote the layers."""
+    """The global generators from which layers draw, unless they are given a seed, begin at `seed` and are afterwards as they
+    were: the same run has the same initial weights, whoever wrote the layers."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    keras = getattr(backend._SEED_GENERATOR, "generator", None)  # there once somebody has called set_random_seed
+    keras_state = keras and keras.getstate()
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
+    if keras:
+        keras.seed(seed)
     try:
         yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
+        if keras:
+            keras.setstate(keras_state)
 
 
 def _relu(width: int, name: str, rng: np.random.Generator) -> tf_keras.layers.Layer:

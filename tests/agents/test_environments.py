@@ -48,7 +48,7 @@ class Fixed(gymnasium.Env):
         (Fixed(spaces.Tuple([VECTOR, TWO])), r"no single array: expected a Box or Discrete\. Got Tuple\(.*FlattenObservation"),
         (Fixed(spaces.MultiDiscrete([3, 3])), r"no single array: expected a Box or Discrete\. Got MultiDiscrete\("),
         (Fixed(spaces.Discrete(16, start=1)), r"numbers its states from 1: expected from 0\. Wrap the environment"),
-        (Fixed(spaces.Box(0, 1, (), np.float32)), r"observations of rank 0: expected a vector or an image\. Got Box\("),
+        (Fixed(spaces.Box(0, 1, (), np.float32)), r"single numbers as observations: expected an array\. Got Box\("),
         (Fixed(spaces.Box(0, 1, (2, 2, 2, 2), np.float32)), r"observations of rank 4: expected a vector or an image"),
     ],
 )
@@ -156,6 +156,8 @@ def test_the_network_sees_its_input_shape_the_oldest_frame_first(shape, frame_st
         (spaces.Box(0, 255, (84, 84), np.uint8), 1, False, ("frame_stack:1",), (84, 84, 1), "image"),
         (spaces.Box(0, 1, (5, 4), np.float32), 1, True, ("flatten",), (20,), "small image"),
         (spaces.Box(0, 1, (5, 4), np.float32), 3, True, ("flatten", "frame_stack:3"), (60,), "small image"),
+        (spaces.Box(0, 1, (2, 3, 4, 5), np.float32), 1, True, ("flatten",), (120,), "vector"),
+        (spaces.Box(0, 1, (1, 4), np.float32), 1, True, ("flatten",), (4,), "vector"),
     ],
 )
 def test_the_steps_to_the_network_are_written_down(space, frame_stack, flatten, preprocessing, input_shape, kind):

@@ -1,6 +1,7 @@
 """The Keras network: its shape, and where its first weights come from."""
 
 import itertools
+import random
 from math import sqrt
 
 import numpy as np
@@ -144,3 +145,29 @@ def test_a_torso_that_is_not_there(module, name):
 
 def test_the_torsos_by_their_names():
     assert {name: find_torso(name) for name in TORSOS} == {"mlp": None, "minatar": minatar_torso, "nature": nature_torso}
+
+
+@pytest.mark.parametrize("somebody_seeded_keras", [False, True])
+def test_layers_without_a_seed_of_their_own_depend_on_the_rng_and_disturb_nobody(somebody_seeded_keras):
+    if somebody_seeded_keras:
+        tf_keras.utils.set_random_seed(7)
+
+    def torso(x, rng):
+        x = tf_keras.layers.Dense(5, kernel_initializer=tf_keras.initializers.RandomNormal())(x)
+        return tf_keras.layers.Dense(int(np.random.randint(4, 9)), "relu")(x)  # noqa: NPY002
+
+    random.seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    undisturbed = random.random(), np.random.random()  # noqa: NPY002
+    random.seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    first, again, other = (q_network((3,), 2, (4,), np.random.default_rng(seed), torso) for seed in (0, 0, 1))
+    assert (random.random(), np.random.random()) == undisturbed  # noqa: NPY002
+    for ours, theirs in zip(first.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert not np.array_equal(first.get_weights()[0], other.get_weights()[0])
+
+
+def test_a_layer_that_no_memory_holds_is_refused_before_it_is_made():
+    with pytest.raises(InputError, match=r"up to 268,435,456 weights\. .* Got \(1000000, 1000000\)"):
+        q_network((3,), 2, (1_000_000, 1_000_000), np.random.default_rng(0))

@@ -251,3 +251,21 @@ def test_any_value_is_changed_by_its_name():
         changed(preset("Taxi-v4"), "Taxi-v4", {"hidden": (8,)})
     with pytest.raises(InputError, match=r"^Expected steps of 1 or more\. Got steps=0\.$"):
         changed(config, "CartPole-v1", {"steps": 0})
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "flattens"),
+    [
+        ("auto", (4,), False),
+        ("auto", (), False),
+        ("auto", (3, 3), False),
+        ("auto", (2, 9), True),
+        ("auto", (9, 2, 3), True),
+        ("auto", (5, 5, 5, 5), True),
+        ("mlp", (10, 10, 4), True),
+        ("minatar", (1, 4), False),
+        ("module:function", (5, 5, 5, 5), False),
+    ],
+)
+def test_what_no_cnn_can_look_at_is_made_a_vector(network, shape, flattens):
+    assert TrainingConfig(network=network).flattens(shape) == flattens

@@ -5,17 +5,21 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgedqn.agents.atomic_files import load_arrays
+from edgedqn.agents.checkpoints import has_checkpoints
+from edgedqn.agents.dqn import DQN
+from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.presets import TrainingConfig
 from edgedqn.benchmarks.rows import ROW_KEYS
 from edgedqn.export.flatbuffer import kernels
 from edgedqn.export.manifest import read_manifest
+from edgedqn.pipeline import stages
 from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.run import Job, PlannedStage, RunResult, _dependents
 from edgedqn.pipeline.run_folder import RunFolder
@@ -172,3 +176,54 @@ def test_bad_input_writes_nothing(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"Expected|Unknown"):
             Job.create(**{"env_id": "CartPole-v1", "out": tmp_path / "run", **arguments})  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_training_would_refuse_leaves_no_folder(tmp_path: Path) -> None:
+    for settings, message in (
+        ({"buffer_size": 10**12}, r"needs .* GB of memory"),
+        ({"network": "minatar"}, "looks at images"),
+        ({"network": "nowhere:at_all"}, "No network"),
+        ({"hidden": (10**6, 10**6)}, "Expected smaller widths"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Job.create("CartPole-v1", tmp_path / "run", settings=settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_killed_before_it_was_recorded_goes_on_from_its_last_checkpoint(
+    tiny_run: RunResult, tiny_training: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job.create("CartPole-v1", tmp_path, 3, training=replace(tiny_training, checkpoint_interval=512))
+    train = stages.train
+
+    def killed_at_the_end(run: RunFolder) -> None:
+        train(run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "train", killed_at_the_end)
+    with pytest.raises(KeyboardInterrupt), job.locked():
+        job.do(("train",))
+    assert has_checkpoints(job.folder.checkpoints) and not job.folder.is_done("train")
+    monkeypatch.setattr(stages, "train", train)
+    weights = load_arrays(tmp_path / "agent" / "weights.npz")
+    (tmp_path / "agent" / "weights.npz").unlink()
+    observed: list[int] = []
+    monkeypatch.setattr(DQN, "observe", lambda *arguments, **_: observed.append(1))
+    again = Job.create("CartPole-v1", tmp_path, 3, training=replace(tiny_training, checkpoint_interval=512))
+    with again.locked():
+        again.do(("train",))
+    assert not observed  # all that was left was the choice of the checkpoint
+    for ours, theirs in zip(load_arrays(tmp_path / "agent" / "weights.npz"), weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert again.folder.is_done("train") and not has_checkpoints(again.folder.checkpoints)
+
+
+def test_the_advice_after_divergence_works(tiny_training: TrainingConfig, tmp_path: Path) -> None:
+    diverging = replace(tiny_training, learning_rate=10.0, max_gradient_norm=1e30)
+    job = Job.create("CartPole-v1", tmp_path, training=diverging)
+    with pytest.raises(DivergedError, match="expected other settings and --force, or another --out"), job.locked():
+        job.do(("train",))
+    job = Job.create("CartPole-v1", tmp_path, training=tiny_training, force=True)
+    with job.locked():
+        job.do(("train",), force=True)
+    assert job.folder.is_done("train")

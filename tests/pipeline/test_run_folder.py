@@ -95,3 +95,31 @@ def test_two_processes_cannot_write_at_once_and_the_lock_dies_with_its_holder(tm
         holder.kill()
     with run.locked():
         pass
+
+
+OTHER = {"training": {"steps": 11, "hidden": [8]}}
+
+
+def test_where_nothing_was_done_yet_other_settings_take_the_place_of_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), create(tmp_path).stage("train"):
+        raise KeyboardInterrupt
+    run = create(tmp_path, **OTHER)  # type: ignore[arg-type]
+    assert run.description["config"]["training"] == OTHER["training"]
+    assert RunFolder.open(tmp_path).description == run.description and run.description["stages"] == []
+    run.checkpoints.mkdir(parents=True)
+    (run.checkpoints / "step-000000000005.npz").touch()
+    with pytest.raises(InputError, match=r"holds another run: expected training\..* Choose another --out, or --force"):
+        create(tmp_path)
+
+
+def test_by_force_a_run_takes_other_settings_but_no_other_environment(tmp_path: Path) -> None:
+    run = create(tmp_path)
+    with run.stage("train"):
+        pass
+    config = {**run.description["config"], **OTHER}
+    for env_id, seed in (("Acrobot-v1", 0), ("CartPole-v1", 1)):
+        with pytest.raises(InputError, match=r"holds another run: .* Choose another --out\.$"):
+            RunFolder.create(tmp_path, env_id, seed, config, force=True)
+    assert RunFolder.open(tmp_path).is_done("train")
+    forced = RunFolder.create(tmp_path, "CartPole-v1", 0, config, force=True)
+    assert forced.description["config"]["training"] == OTHER["training"] and not forced.is_done("train")
