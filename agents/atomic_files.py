@@ -2,6 +2,7 @@
 
 import json
 import math
+import mmap
 import os
 import struct
 import tempfile
@@ -116,12 +117,17 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             if (damaged := archive.testzip()) is not None:  # a header that asks for less than there is meets no checksum
                 raise ValueError(f"{damaged} is damaged")
-            return {member.filename.removesuffix(".npy"): _mapped(file, archive, member) for member in archive.infolist()}
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return {member.filename.removesuffix(".npy"): _array(mapped, archive, member) for member in archive.infolist()}
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise InputError(f"{path} cannot be read: {error}") from error
+        raise  # it may be whole all the same
     except Exception as error:  # zipfile, zlib, struct and NumPy each have their own
         raise InputError(f"{path} cannot be read: {error}") from error
 
 
-def _mapped(file: BinaryIO, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+def _array(mapped: mmap.mmap, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
     """The array that lies in a member of an archive as it is, not deflated."""
     if member.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{member.filename} is packed")
@@ -131,13 +137,11 @@ def _mapped(file: BinaryIO, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -
             raise ValueError(f"{member.filename} has version {version}")
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(content)
         header_bytes = content.tell()
-    size = dtype.itemsize * math.prod(shape)
+    count = math.prod(shape)
     if dtype.hasobject:
         raise ValueError(f"{member.filename} holds Python objects, which are never loaded")
-    if fortran_order or header_bytes + size != member.file_size:
+    if fortran_order or header_bytes + count * dtype.itemsize != member.file_size:
         raise ValueError(f"{member.filename} is no plain array of its size")
-    if size == 0:
-        return np.zeros(shape, dtype)  # nothing to map
-    file.seek(member.header_offset + 26)  # in the local header: the lengths of the name and of what comes before the content
-    start = member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4))) + header_bytes
-    return np.memmap(file, dtype, "r", start, shape)
+    # In the local header: the lengths of the name and of what comes between it and the content.
+    lengths = struct.unpack_from("<HH", mapped, member.header_offset + 26)
+    return np.frombuffer(mapped, dtype, count, member.header_offset + 30 + sum(lengths) + header_bytes).reshape(shape)

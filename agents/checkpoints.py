@@ -59,7 +59,7 @@ class Checkpoints:
         if needed > free:
             raise InputError(
                 f"{self.keep} checkpoints and one being written need {needed / 1e9:.1f} GB in {self.folder}: the disk has "
-                f"{free / 1e9:.1f} GB left. Expected a smaller buffer_size, or checkpoint_interval=0, which makes none."
+                f"{free / 1e9:.1f} GB left. Expected a smaller buffer_size or keep_checkpoints, or checkpoint_interval=0."
             )
 
     def newest(self) -> State | None:

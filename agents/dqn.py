@@ -9,11 +9,10 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from edgedqn.agents.adam import FusedAdam
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import DivergedError, InputError
-from edgedqn.agents.learner import FusedLearner
+from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.agents.losses import (
     double_q_target,
     half_square,
@@ -25,7 +24,7 @@ from edgedqn.agents.losses import (
 )
 from edgedqn.agents.n_step import NStepTransitions
 from edgedqn.agents.networks import find_torso, q_network
-from edgedqn.agents.numpy_network import Conv, NumpyNetwork
+from edgedqn.agents.numpy_network import NumpyNetwork
 from edgedqn.agents.presets import TrainingConfig
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Handle, Replay, Uniform
@@ -150,7 +149,6 @@ class DQN:
             optimizer,
             target_network.trainable_variables,
             schedule.target_update_rate,
-            jit_compile=not any(isinstance(operator, Conv) for operator in operators),
         )
 
     @property
@@ -369,12 +367,10 @@ def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Gene
         if config.prioritized
         else Uniform(replay_rng)
     )
-    convolves = any(len(variable.shape) == 4 for variable in network.trainable_variables)
-    adam = FusedAdam if convolves else tf_keras.optimizers.Adam
     return DQN(
         network,
         target_network,
-        adam(rate, epsilon=config.adam_epsilon, global_clipnorm=config.max_gradient_norm),
+        adam(rate, network.trainable_variables, config.adam_epsilon, config.max_gradient_norm),
         Replay(config.buffer_size, spec.input_shape, spec.observation_dtype, sampler, spec.frame_stack),
         LinearDecay(1.0, config.exploration_final, max(1, round(config.exploration_fraction * config.steps))),
         schedule,

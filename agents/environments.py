@@ -169,6 +169,11 @@ def make_environment(env_id: str, render_mode: str | None = None) -> gymnasium.E
     return env
 
 
+def is_beyond_images(env: gymnasium.Env[Any, Any]) -> bool:
+    """Whether its observations are arrays of more axes than an image has, so that they are only learned from as vectors."""
+    return len(env.observation_space.shape or ()) > 3
+
+
 def spec_of(env: gymnasium.Env[Any, Any], env_id: str, frame_stack: int = 1, flatten: bool = False) -> EnvironmentSpec:
     """Describes `env` as `make_environment` makes it, or says why it cannot be learned.
 

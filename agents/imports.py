@@ -14,7 +14,7 @@ import tf_keras
 
 from edgedqn.agents.architecture import check, rebuild
 from edgedqn.agents.chain import ChainReader
-from edgedqn.agents.environments import EnvironmentSpec, agent_view, make_environment, spec_of
+from edgedqn.agents.environments import EnvironmentSpec, agent_view, is_beyond_images, make_environment, spec_of
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.foreign_files import Array, open_archive, read_file
 from edgedqn.agents.hdf5_reader import MAGIC
@@ -99,7 +99,7 @@ def fit(model: ForeignModel, env: gymnasium.Env[Any, Any], env_id: str) -> Envir
     Raises:
       InputError: the model takes other observations or ranks another number of actions.
     """
-    spec = spec_of(env, env_id, flatten=len(env.observation_space.shape or ()) > 3)
+    spec = spec_of(env, env_id, flatten=is_beyond_images(env))
     wanted, n_actions = model.network.input_shape[1:], model.network.output_shape[1:]
     what = f"{model.source} does not fit {env_id}"
     if n_actions != (spec.n_actions,):

@@ -1,13 +1,14 @@
 """Many gradient steps in one compiled call."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
+from edgedqn.agents.adam import FusedAdam
 from edgedqn.agents.errors import DivergedError
 
 
@@ -25,8 +26,22 @@ class Learned(NamedTuple):
     weights: list[NDArray[np.float32]]
 
 
+def suits_xla(variables: Sequence[tf.Variable]) -> bool:
+    """Whether XLA compiles the training of these well: not where there is a convolution, on which its own are 18 times slower
+    than TensorFlow's on a CPU."""
+    return not any(len(variable.shape) == 4 for variable in variables)
+
+
+def adam(
+    learning_rate: Any, variables: Sequence[tf.Variable], epsilon: float = 1e-7, max_gradient_norm: float = 10.0
+) -> tf_keras.optimizers.Optimizer:
+    """Adam in the form that is fast for these variables; gradients are clipped to a global norm, the rate may be a schedule."""
+    kind = tf_keras.optimizers.Adam if suits_xla(variables) else FusedAdam
+    return kind(learning_rate, epsilon=epsilon, global_clipnorm=max_gradient_norm)
+
+
 class FusedLearner:
-    """Runs K gradient steps on K minibatches as one compiled loop, by XLA unless told otherwise.
+    """Runs K gradient steps on K minibatches as one compiled loop, by XLA where that suits.
 
     Calling into TensorFlow once per gradient step costs more than the step itself for networks of this size: 706 µs against
     234 µs for [256, 256] at batch 64. Each new shape of the minibatches is compiled once, for 1-2 s. The weights come back
@@ -40,7 +55,6 @@ class FusedLearner:
         optimizer: tf_keras.optimizers.Optimizer,
         targets: Sequence[tf.Variable] = (),
         target_update_rate: float = 1.0,
-        jit_compile: bool = True,
     ):
         """Takes what to minimize and how.
 
@@ -52,7 +66,6 @@ class FusedLearner:
           targets: follow the variables, one for one; none without a target network.
           target_update_rate: below 1, each gradient step moves the targets by this share of the way to the variables; at 1
             they are copied when `learn` is told to.
-          jit_compile: by XLA. Not for convolutions: XLA's own are 18 times slower than TensorFlow's on a CPU.
         """
         optimizer.build(list(variables))
         self._shapes = [tuple(variable.shape) for variable in variables]
@@ -75,7 +88,7 @@ class FusedLearner:
             flat = tf.concat([tf.reshape(variable, [-1]) for variable in variables], axis=0)
             return losses.stack(), errors.stack(), flat  # [K], [K, B], [P]
 
-        self._run = tf.function(run, jit_compile=jit_compile)
+        self._run = tf.function(run, jit_compile=suits_xla(variables))
 
     def learn(self, *minibatches: NDArray[np.generic], copy_to_target: bool = False) -> Learned:
         """Takes K gradient steps.

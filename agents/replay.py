@@ -135,7 +135,7 @@ class Replay:
         frames = capacity + capacity // 20 + 64
         stored = np.dtype(np.float32) if np.dtype(dtype).kind == "f" else np.dtype(dtype)
         needed = frames * int(np.prod(frame_shape)) * stored.itemsize + capacity * (8 * frame_stack + 12)
-        require_memory(f"A replay of {capacity:,} transitions", needed)
+        require_memory(f"A replay of {capacity:,} transitions", needed + sampler.nbytes)
         self._frames = np.zeros((frames, *frame_shape), stored)
         # The numbers of a transition's frames, counted from the first ever stored; modulo the ring, their slots.
         self._s_tm1 = np.zeros((capacity, frame_stack), np.int32)

@@ -211,10 +211,7 @@ def train(
     seeds = _Counted(reset_seeds)
     episodes: list[EpisodeRecord] = []
     earlier_seconds = 0.0
-    if checkpoints is not None and (saved := checkpoints.newest()) is not None:
-        arrays, values = saved
-        agent.restore(under("agent", arrays), values["agent"])
-        selection.restore(under("selection", arrays), values["selection"])
+    if checkpoints is not None and (values := _restored(checkpoints, agent, selection)) is not None:
         episodes = [EpisodeRecord(*record) for record in values["episodes"]]
         earlier_seconds = values["seconds"]
         seeds.skip(values["resets"])
@@ -290,6 +287,18 @@ class _Counted:
     def skip(self, count: int) -> None:
         for _ in range(count):
             next(self)
+
+
+def _restored(checkpoints: Checkpoints, agent: Agent, selection: CheckpointSelection) -> dict[str, Any] | None:
+    """Takes both to where the newest checkpoint was written, and gives what else it says. Its arrays, which keep the file on
+    the disk while they live, end here."""
+    saved = checkpoints.newest()
+    if saved is None:
+        return None
+    arrays, values = saved
+    agent.restore(under("agent", arrays), values["agent"])
+    selection.restore(under("selection", arrays), values["selection"])
+    return values
 
 
 def _state(agent: Agent, selection: CheckpointSelection, episodes: list[EpisodeRecord], resets: int, seconds: float) -> State:

@@ -13,9 +13,8 @@ import tf_keras
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edgedqn.agents.adam import FusedAdam
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.learner import FusedLearner
+from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.compression.folding import InputScaling, Weights
 
 STEPS_PER_CALL = 50
@@ -160,9 +159,7 @@ def distil(
         return tf.reduce_mean(error), error
 
     variables = student.trainable_variables
-    convolves = any(len(variable.shape) == 4 for variable in variables)
-    adam = FusedAdam if convolves else tf_keras.optimizers.Adam
-    learner = FusedLearner(loss, variables, adam(decay, global_clipnorm=10.0), jit_compile=not convolves)
+    learner = FusedLearner(loss, variables, adam(decay, variables))
     losses = []
     with tqdm(total=steps, desc=label, unit=" steps", disable=None, mininterval=0.5) as bar:
         for _ in range(steps // STEPS_PER_CALL):

@@ -54,6 +54,11 @@ class RunConfig:
         return asdict(self)
 
     @classmethod
+    def updated(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """What an earlier version wrote, with the defaults of what has been added since."""
+        return cls.from_json(value).to_json()
+
+    @classmethod
     def from_json(cls, value: dict[str, Any]) -> "RunConfig":
         """Reads what `to_json` wrote.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedqn.agents.checkpoints import remove_checkpoints
-from edgedqn.agents.environments import make_environment, spec_of
+from edgedqn.agents.environments import is_beyond_images, make_environment, spec_of
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.noninferiority import gate_for
 from edgedqn.agents.presets import ALGORITHMS, Config, changed, observation_kind, preset
@@ -143,7 +143,8 @@ class Job:
             gate_for(env_id),
             latency or LatencyConfig(),
         )
-        return cls(RunFolder.create(path, env_id, seed, config.to_json(), force), recipes)
+        starts_over = force and not isinstance(base, ImportedAgent)
+        return cls(RunFolder.create(path, env_id, seed, config.to_json(), starts_over, RunConfig.updated), recipes)
 
     @classmethod
     def open(cls, path: Path, recipes: Sequence[str] | None = None) -> "Job":
@@ -169,6 +170,7 @@ class Job:
         from edgedqn.pipeline.config import ImportedAgent
 
         plan, training = self._plan(), self.config.training
+        self._tidy()
         for name, stage in plan.items():
             if stage.kind not in kinds or (self.folder.is_done(name) and not force):
                 continue
@@ -184,11 +186,15 @@ class Job:
                         f"Run `edgedqn {plan[needed].kind}` first."
                     )
             self.folder.forget(_dependents(plan, name))
-            if stage.kind == "train" and force:
-                shutil.rmtree(self.folder.agent, ignore_errors=True)  # or its checkpoints would be gone on from
             with self.folder.stage(name):
+                if stage.kind == "train" and force and self.folder.agent.exists():
+                    shutil.rmtree(self.folder.agent)  # or its checkpoints would be gone on from
                 stage.work()
-        if self.folder.is_done("train"):  # and recorded as such: a kill before that goes on from the last checkpoint
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Removes checkpoints once the training is recorded as done: a kill before that goes on from them."""
+        if self.folder.is_done("train"):
             remove_checkpoints(self.folder.checkpoints)
 
     def result(self) -> RunResult:
@@ -259,7 +265,7 @@ class Job:
 def _configured(env_id: str, algorithm: str | None = None) -> Config:
     """The preset of an environment that can be made."""
     with closing(make_environment(env_id)) as env:
-        spec = spec_of(env, env_id)
+        spec = spec_of(env, env_id, flatten=is_beyond_images(env))
     return preset(env_id, observation_kind(spec.observation_shape, spec.preprocessing), algorithm)
 
 

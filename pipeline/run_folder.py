@@ -2,8 +2,9 @@
 
 import fcntl
 import json
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +15,7 @@ from edgedqn.agents.checkpoints import has_checkpoints
 from edgedqn.agents.errors import InputError
 
 SCHEMA = 1
+INCIDENTAL = ("recipes", "training.keep_checkpoints")  # may change in the midst of a run: no agent depends on them
 VERSIONED = (
     "edgedqn",
     "numpy",
@@ -46,34 +48,35 @@ class RunFolder:
         return cls(path, read_json(path / "run.json", SCHEMA))
 
     @classmethod
-    def create(cls, path: Path, env_id: str, seed: int, config: dict[str, Any], force: bool = False) -> "RunFolder":
+    def create(
+        cls,
+        path: Path,
+        env_id: str,
+        seed: int,
+        config: dict[str, Any],
+        force: bool = False,
+        updated: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config,
+    ) -> "RunFolder":
         """Makes a new run, or opens the one that is there if it is the same.
 
         Args:
           path: made with its parents.
           env_id: the environment.
           seed: of all randomness.
-          config: JSON. All of it but `recipes` must be the same in a run that is there already and in which something was
-            done, unless it is done again.
-          force: everything is done again, so a run of the same environment and seed may take other settings.
+          config: JSON. All of it but `INCIDENTAL` must be the same in a run that is there already, unless there is nothing to
+            lose in it yet.
+          force: all will be done again, so a run of the same environment and seed may take other settings.
+          updated: brings a config that an earlier version wrote to the form of this one's.
         Raises:
           InputError: the folder holds another run, or something else, or cannot be written.
         """
         if (path / "run.json").exists():
             run = cls.open(path)
-            changed = run._differences(env_id, seed, config)
-            if {"env_id", "seed"} & changed.keys() or (changed and run.is_begun and not force):
-                key, (here, asked) = next(iter(changed.items()))
-                raise InputError(
-                    f"{path} holds another run: expected {key}={asked}. Got {key}={here}. Choose another --out"
-                    f"{'' if {'env_id', 'seed'} & changed.keys() else ', or --force to start over'}."
-                )
-            if changed:
+            asked = json.loads(json.dumps(config))
+            if run._differences(env_id, seed, asked, updated, force):
                 with run.locked():
                     run.refresh()
-                    recipes = run.description["config"]["recipes"]
-                    run.description |= {"config": {**config, "recipes": recipes}, "stages": []}
-                    run.save()
+                    run._take(asked, run._differences(env_id, seed, asked, updated, force))
             return run
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -142,8 +145,9 @@ class RunFolder:
 
     @property
     def is_begun(self) -> bool:
-        """Whether there is something to lose: a stage that is done, or a checkpoint to go on from."""
-        return any(s["status"] == "done" for s in self.description["stages"]) or has_checkpoints(self.checkpoints)
+        """Whether there is something to lose: a stage that is done, a checkpoint to go on from, or the best network so far."""
+        is_done = any(stage["status"] == "done" for stage in self.description["stages"])
+        return is_done or has_checkpoints(self.checkpoints) or (self.best_checkpoint / "agent.json").exists()
 
     def is_done(self, stage: str) -> bool:
         """Whether the stage was finished, with all that came before it as it is now."""
@@ -189,12 +193,47 @@ class RunFolder:
         """Writes `run.json`."""
         write_json(self.path / "run.json", self.description)
 
-    def _differences(self, env_id: str, seed: int, config: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-        """What is otherwise here than asked for, recipes aside: key -> (here, asked)."""
-        here = {"env_id": self.description["env_id"], "seed": self.description["seed"], **_flat(self.description["config"])}
-        asked = {"env_id": env_id, "seed": seed, **_flat(json.loads(json.dumps(config)))}
-        keys = [key for key in [*here, *(asked.keys() - here.keys())] if key != "recipes"]  # the environment and the seed first
-        return {key: (here.get(key), asked.get(key)) for key in keys if here.get(key) != asked.get(key)}
+    def _differences(
+        self,
+        env_id: str,
+        seed: int,
+        asked: dict[str, Any],
+        updated: Callable[[dict[str, Any]], dict[str, Any]],
+        force: bool,
+    ) -> set[str]:
+        """Which settings are otherwise here than asked for, recipes aside.
+
+        Raises:
+          InputError: something would be lost if they were changed, or it is a run of another environment or seed.
+        """
+        config = json.loads(json.dumps(updated(self.description["config"])))
+        here = {"env_id": self.description["env_id"], "seed": self.description["seed"], **_flat(config)}
+        there = {"env_id": env_id, "seed": seed, **_flat(asked)}
+        differences = [
+            key
+            for key in [*here, *(there.keys() - here.keys())]  # the environment and the seed first
+            if key != "recipes" and here.get(key) != there.get(key)
+        ]
+        changed = [key for key in differences if key not in INCIDENTAL]
+        is_another = bool({"env_id", "seed"} & set(changed))
+        if is_another or (changed and self.is_begun and not force):
+            key = changed[0]
+            startable = not is_another and not any(key.startswith("training.source") for key in changed)
+            raise InputError(
+                f"{self.path} holds another run: expected {key}={there.get(key)}. Got {key}={here.get(key)}. "
+                f"Choose another --out{', or --force to start over' if startable else ''}."
+            )
+        return set(differences)
+
+    def _take(self, asked: dict[str, Any], differences: set[str]) -> None:
+        """Puts the settings asked for in the place of those here. The caller holds the lock."""
+        changed = differences.difference(INCIDENTAL)
+        self.description["config"] = {**asked, "recipes": self.description["config"]["recipes"]}
+        if changed:
+            self.description["stages"] = []
+        self.save()
+        if changed and self.agent.exists():
+            shutil.rmtree(self.agent)
 
 
 def versions() -> dict[str, str]:

@@ -59,13 +59,13 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
                 play = partial(interact_with_all, envs, env_id)
         identity = {
             "env_id": env_id,
-            "config": asdict(config),
+            "config": {name: value for name, value in asdict(config).items() if name != "keep_checkpoints"},
             "first_seed": streams.first_reset_seed("train"),
             "network": _without_names(describe(network)),  # the code of a network of one's own may have changed
         }
         checkpoints = Checkpoints(folder / "checkpoints", identity, config.keep_checkpoints)
         if config.checkpoint_interval:
-            checkpoints.require_space(agent.state_bytes)
+            checkpoints.require_space(_checkpoint_bytes(agent, network, config))
 
         def trained(candidate: Candidate, observations: np.ndarray[Any, Any], statistics: dict[str, Any]) -> TrainedAgent:
             network.set_weights(candidate.weights)
@@ -101,7 +101,8 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
         except DivergedError as error:
             kept = "The best network so far is kept. " if (checkpoints.folder / "best" / "agent.json").exists() else ""
             raise DivergedError(
-                f"{error} {kept}The same command would diverge again: expected other settings and --force, or another --out."
+                f"{error} {kept}The same command would diverge again: expected other settings and another --out, or --force, "
+                "which starts over."
             ) from error
         result = trained(report.best, np.zeros((0, *spec.input_shape), np.float32), {})
         observations = gather_observations(
@@ -131,9 +132,11 @@ def check_training(env_id: str, config: Config, folder: Path) -> None:
         memory, or the checkpoints do not fit on the disk.
     """
     with closing(make_environment(env_id)) as env:
-        agent, _, _ = _build(env, env_id, config, np.random.default_rng(0))
+        agent, _, network = _build(env, env_id, config, np.random.default_rng(0))
     if config.checkpoint_interval:
-        Checkpoints(folder / "checkpoints", {}, config.keep_checkpoints).require_space(agent.state_bytes)
+        Checkpoints(folder / "checkpoints", {}, config.keep_checkpoints).require_space(
+            _checkpoint_bytes(agent, network, config)
+        )
 
 
 def _build(
@@ -146,6 +149,12 @@ def _build(
     spec = spec_of(env, env_id, config.frame_stack, flatten=config.flattens(tuple(env.observation_space.shape or ())))
     agent = build_dqn(spec, config, rng)
     return agent, spec, rebuild(describe(agent.network))
+
+
+def _checkpoint_bytes(agent: Agent, network: tf_keras.Model, config: Config) -> int:
+    """About how large a checkpoint becomes."""
+    candidate = sum(array.nbytes for array in network.get_weights())
+    return agent.state_bytes + config.finalists * candidate
 
 
 def _without_names(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """Complete or absent, and never unpickled."""
 
+import errno
+import resource
 import stat
 import tracemalloc
 from zipfile import ZipFile
@@ -119,6 +121,27 @@ def test_mapping_takes_no_memory_for_what_is_not_looked_at(tmp_path):
     tracemalloc.stop()
     assert found["last"].tolist() == [0, 1, 2]
     assert most < 5_000_000
+
+
+def test_one_mapping_serves_all_arrays(tmp_path):
+    save_arrays(tmp_path / "a.npz", [np.arange(3)] * 400)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(200, limit[1]), limit[1]))
+    try:
+        assert len(map_arrays(tmp_path / "a.npz")) == 400
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+def test_a_file_that_cannot_be_opened_now_is_not_called_damaged(tmp_path, monkeypatch):
+    save_arrays(tmp_path / "a.npz", [np.arange(3)])
+
+    def full(self, *_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(type(tmp_path), "open", full)
+    with pytest.raises(OSError, match="Too many open files"):
+        map_arrays(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize(

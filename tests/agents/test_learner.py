@@ -5,8 +5,10 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from edgedqn.agents import learner
+from edgedqn.agents.adam import FusedAdam
 from edgedqn.agents.errors import DivergedError
-from edgedqn.agents.learner import FusedLearner
+from edgedqn.agents.learner import FusedLearner, adam, suits_xla
 
 K, B, F = 7, 5, 3
 
@@ -37,7 +39,8 @@ def descent(rate, *of_variables, **settings):
 
 
 @pytest.mark.parametrize("jit_compile", [True, False])
-def test_fused_gradient_descent_is_gradient_descent_written_by_hand(jit_compile):
+def test_fused_gradient_descent_is_gradient_descent_written_by_hand(jit_compile, monkeypatch):
+    monkeypatch.setattr(learner, "suits_xla", lambda variables: jit_compile)
     weights, bias = variables()
     w, b = weights.numpy().astype(np.float64), float(bias)
     x, y = problem()
@@ -47,7 +50,7 @@ def test_fused_gradient_descent_is_gradient_descent_written_by_hand(jit_compile)
         losses.append(np.mean(error**2) / 2)
         errors.append(abs(error))
         w, b = w - 0.1 * (x_k * error[:, None]).mean(axis=0), b - 0.1 * error.mean()
-    learned = descent(0.1, weights, bias, jit_compile=jit_compile).learn(x, y)
+    learned = descent(0.1, weights, bias).learn(x, y)
     assert learned.losses.dtype == learned.errors.dtype == np.float32
     np.testing.assert_allclose(learned.losses, losses, rtol=1e-5)  # the loss *before* each step
     np.testing.assert_allclose(learned.errors, errors, rtol=1e-4, atol=1e-6)  # [K, B]
@@ -156,3 +159,14 @@ def test_each_shape_is_compiled_once():
     learner.learn(*problem(1, k=2))
     learner.learn(*problem(1))
     assert len(traced) == 2 * once
+
+
+@pytest.mark.parametrize(("shapes", "compiled"), [(((3, 4), (4,)), True), (((3, 3, 2, 4), (4,), (4, 1)), False)])
+def test_around_convolutions_nothing_is_compiled_by_xla_and_adam_is_one_kernel(shapes, compiled):
+    several = [tf.Variable(tf.zeros(shape)) for shape in shapes]
+    optimizer = adam(0.1, several, epsilon=0.5, max_gradient_norm=3.0)
+    assert isinstance(optimizer, FusedAdam) == (not compiled)
+    assert (optimizer.epsilon, optimizer.global_clipnorm) == (0.5, 3.0)
+    assert suits_xla(several) == compiled
+    learned = FusedLearner(lambda x: (sum(tf.reduce_sum(v) for v in several), x), several, optimizer)
+    assert learned._run._jit_compile == compiled

@@ -3,14 +3,10 @@
 from typing import Any
 
 import numpy as np
-import pytest
 import tf_keras
 
-from edgedqn.agents.learner import FusedLearner
-from edgedqn.agents.networks import mlp, q_network
-from edgedqn.compression import distillation
-from edgedqn.compression.distillation import Distillation, distil, fit_output_layer
-from edgedqn.compression.folding import InputScaling
+from edgedqn.agents.networks import q_network
+from edgedqn.compression.distillation import fit_output_layer
 
 
 def image_network(seed: int) -> tf_keras.Model:
@@ -38,29 +34,3 @@ def test_fit_output_layer_goes_through_convolutions() -> None:
         np.testing.assert_array_equal(array, kept)
     network.set_weights(fitted)
     np.testing.assert_allclose(network(images), target, atol=1e-4 * np.abs(target).max())
-
-
-@pytest.mark.parametrize(
-    ("make", "compiled"), [(lambda: image_network(35), False), (lambda: mlp((3,), 3, (), np.random.default_rng(0)), True)]
-)
-def test_convolutions_are_not_compiled_by_xla(monkeypatch: pytest.MonkeyPatch, make: Any, compiled: bool) -> None:
-    asked = []
-
-    class Watched(FusedLearner):
-        def __init__(self, *arguments: Any, jit_compile: bool = True) -> None:
-            asked.append(jit_compile)
-            super().__init__(*arguments, jit_compile=jit_compile)
-
-    monkeypatch.setattr(distillation, "FusedLearner", Watched)
-    network = make()
-    states = np.zeros((4, *network.input_shape[1:]), np.float32)
-    distil(
-        network,
-        InputScaling.identity(),
-        states,
-        np.zeros((4, 3), np.float32),
-        Distillation(1),
-        np.random.default_rng(0),
-        "test",
-    )
-    assert asked == [compiled]

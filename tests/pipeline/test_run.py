@@ -221,9 +221,35 @@ def test_a_training_killed_before_it_was_recorded_goes_on_from_its_last_checkpoi
 def test_the_advice_after_divergence_works(tiny_training: TrainingConfig, tmp_path: Path) -> None:
     diverging = replace(tiny_training, learning_rate=10.0, max_gradient_norm=1e30)
     job = Job.create("CartPole-v1", tmp_path, training=diverging)
-    with pytest.raises(DivergedError, match="expected other settings and --force, or another --out"), job.locked():
+    with (
+        pytest.raises(DivergedError, match="other settings and another --out, or --force, which starts over"),
+        job.locked(),
+    ):
         job.do(("train",))
     job = Job.create("CartPole-v1", tmp_path, training=tiny_training, force=True)
     with job.locked():
         job.do(("train",), force=True)
     assert job.folder.is_done("train")
+
+
+def test_arrays_of_more_axes_than_an_image_make_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "blocks.py").write_text(
+        "import gymnasium, numpy as np\n"
+        "class Blocks(gymnasium.Env):\n"
+        "    observation_space = gymnasium.spaces.Box(0, 1, (2, 2, 2, 2), np.float32)\n"
+        "    action_space = gymnasium.spaces.Discrete(2)\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        super().reset(seed=seed)\n"
+        "        return self.np_random.random((2, 2, 2, 2)).astype(np.float32), {}\n"
+        "    def step(self, action):\n"
+        "        over = self.np_random.random() < 0.2\n"
+        "        return self.np_random.random((2, 2, 2, 2)).astype(np.float32), float(action), over, False, {}\n"
+        "gymnasium.register('Blocks-v0', entry_point=Blocks)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = {"steps": 400, "learning_starts": 100, "hidden": (8,), "evaluation_episodes": 1, "finalists": 1}
+    job = Job.create("blocks:Blocks-v0", tmp_path / "run", settings=settings)
+    with job.locked():
+        job.do(("train",))
+    assert load_arrays(tmp_path / "run" / "agent" / "weights.npz")[0].shape == (16, 8)
+    assert "--steps 400" in str(job._command())

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,3 +124,40 @@ def test_by_force_a_run_takes_other_settings_but_no_other_environment(tmp_path: 
     assert RunFolder.open(tmp_path).is_done("train")
     forced = RunFolder.create(tmp_path, "CartPole-v1", 0, config, force=True)
     assert forced.description["config"]["training"] == OTHER["training"] and not forced.is_done("train")
+
+
+def test_how_many_checkpoints_are_kept_may_change_in_the_midst_of_a_run(tmp_path: Path) -> None:
+    training = {"steps": 10, "hidden": [8]}
+    run = create(tmp_path, training={**training, "keep_checkpoints": 2})
+    with run.stage("train"):
+        pass
+    again = create(tmp_path, training={**training, "keep_checkpoints": 1})
+    assert again.is_done("train")
+    assert RunFolder.open(tmp_path).description["config"]["training"]["keep_checkpoints"] == 1
+
+
+def test_settings_that_are_new_since_a_run_was_made_have_their_defaults_there(tmp_path: Path) -> None:
+    with create(tmp_path).stage("train"):
+        pass
+    config = RunFolder.open(tmp_path).description["config"]
+    newer = {**config, "training": {**config["training"], "dueling": False}}
+
+    def updated(value: dict[str, Any]) -> dict[str, Any]:
+        return {**value, "training": {"dueling": False, **value["training"]}}
+
+    assert RunFolder.create(tmp_path, "CartPole-v1", 0, newer, updated=updated).is_done("train")
+    with pytest.raises(InputError, match=r"expected training\.dueling=True\. Got training\.dueling=False"):
+        other = {**config, "training": {**config["training"], "dueling": True}}
+        RunFolder.create(tmp_path, "CartPole-v1", 0, other, updated=updated)
+
+
+def test_the_best_network_so_far_is_something_to_lose(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), create(tmp_path).stage("train"):
+        raise KeyboardInterrupt
+    best = RunFolder.open(tmp_path).best_checkpoint
+    best.mkdir(parents=True)
+    (best / "agent.json").touch()
+    with pytest.raises(InputError, match="holds another run"):
+        create(tmp_path, **OTHER)  # type: ignore[arg-type]
+    RunFolder.create(tmp_path, "CartPole-v1", 0, {**RunFolder.open(tmp_path).description["config"], **OTHER}, force=True)
+    assert not best.exists()  # and nothing of the old settings is taken for the new ones'

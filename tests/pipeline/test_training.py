@@ -152,5 +152,5 @@ def test_a_network_of_ones_own_goes_on_in_the_same_process(tmp_path: Path, monke
 
 def test_a_training_that_diverges_says_how_to_go_on(tmp_path: Path) -> None:
     config = replace(QUICK, learning_rate=10.0, max_gradient_norm=1e30, hidden=(32, 32))
-    with pytest.raises(DivergedError, match=r"at environment step \d+.* expected other settings and --force, or another --out"):
+    with pytest.raises(DivergedError, match=r"at environment step \d+.* expected other settings and another --out, or --force"):
         train_agent("CartPole-v1", config, SeedStreams(0), tmp_path)
