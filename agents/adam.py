@@ -8,7 +8,7 @@ class FusedAdam(tf_keras.optimizers.Adam):  # type: ignore[misc] # it ships no t
     """Keras' Adam with each variable's update in one kernel.
 
     Keras writes it as a dozen operators. XLA fuses them; without XLA, as around convolutions, each of them goes over all
-    weights: 0.15 of the 1.1 ms of a gradient step of the MinAtar network.
+    weights: 0.17 of the 1.14 ms of a gradient step of the MinAtar network (docs/decisions.md).
 
     Source: Kingma and Ba (2015), "Adam: a method for stochastic optimization"; TensorFlow's kernel `ResourceApplyAdam`.
     """
