@@ -2,14 +2,12 @@
 
 import importlib
 import itertools
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from tf_keras.src import backend
 
 from edgedqn.agents.architecture import MOST_WEIGHTS
 from edgedqn.agents.errors import InputError
@@ -17,8 +15,8 @@ from edgedqn.agents.heads import DuelingMerge
 
 Torso = Callable[[tf.Tensor, np.random.Generator], tf.Tensor]
 """A user's own: takes the observation [B, *shape] as float32, as the environment gives it, and a generator for the initial
-weights; returns features [B, F]. Its layers are plain Keras layers, without custom code. Layers that are given no seed draw
-one that depends on the generator all the same."""
+weights; returns features [B, F]. Its layers are plain Keras layers, without custom code. Layers that are given no seed
+for their first weights have them drawn from the generator all the same."""
 
 
 def q_network(
@@ -58,10 +56,11 @@ def q_network(
     if image_scale != 1.0:
         x = tf_keras.layers.Rescaling(image_scale, name="image_scale")(x)  # [B, *shape]
     if torso is not None:
-        with _seeded(int(rng.integers(2**31))):
-            x = torso(x, rng)  # [B, F]
+        unseeded = np.random.default_rng(int(rng.integers(2**31)))
+        x = torso(x, rng)  # [B, F]
         if len(x.shape) != 2:
             raise InputError(f"A torso gives a vector of features. Expected the shape [B, F]. Got {tuple(x.shape)}.")
+        _draw_anew(tf_keras.Model(observation, x).layers, unseeded)
     shared, streams = (hidden[:-1], hidden[-1:]) if dueling else (hidden, ())
     for i, width in enumerate(shared):
         x = _relu(width, f"hidden_{i}", rng)(x)  # [B, width]
@@ -130,24 +129,25 @@ def find_torso(name: str) -> Torso | None:
         raise InputError(f"No network {name!r}: expected {', '.join(TORSOS)} or module:function. Got: {error}.") from error
 
 
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """The global generators from which layers draw, unless they are given a seed, begin at `seed` and are afterwards as they
-    were: the same run has the same initial weights, whoever wrote the layers."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    keras = getattr(backend._SEED_GENERATOR, "generator", None)  # there once somebody has called set_random_seed
-    keras_state = keras and keras.getstate()
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    if keras:
-        keras.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
-        if keras:
-            keras.setstate(keras_state)
+def _draw_anew(layers: Sequence[tf_keras.layers.Layer], rng: np.random.Generator) -> None:
+    """Draws the first weights again of those layers that took them from Keras' global generator, for want of a seed.
+
+    Weights that a layer was given otherwise stay: an initializer gives the same values each time, so it tells its own.
+    """
+    for layer in layers:
+        for name in ("kernel", "bias"):
+            initializer, variable = getattr(layer, f"{name}_initializer", None), getattr(layer, name, None)
+            if initializer is None or variable is None:
+                continue
+            config = initializer.get_config()
+            if config.get("seed", 0) is not None:  # it has one, or needs none
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an initializer without a seed minds being asked twice
+                fresh = initializer(variable.shape)
+            if np.array_equal(fresh, variable):
+                seeded = type(initializer).from_config({**config, "seed": int(rng.integers(2**31))})
+                variable.assign(seeded(variable.shape))
 
 
 def _relu(width: int, name: str, rng: np.random.Generator) -> tf_keras.layers.Layer:

@@ -1,7 +1,6 @@
 """The Keras network: its shape, and where its first weights come from."""
 
 import itertools
-import random
 from math import sqrt
 
 import numpy as np
@@ -148,24 +147,36 @@ def test_the_torsos_by_their_names():
 
 
 @pytest.mark.parametrize("somebody_seeded_keras", [False, True])
-def test_layers_without_a_seed_of_their_own_depend_on_the_rng_and_disturb_nobody(somebody_seeded_keras):
+def test_layers_without_a_seed_of_their_own_have_their_first_weights_from_the_rng(somebody_seeded_keras):
     if somebody_seeded_keras:
         tf_keras.utils.set_random_seed(7)
 
     def torso(x, rng):
-        x = tf_keras.layers.Dense(5, kernel_initializer=tf_keras.initializers.RandomNormal())(x)
-        return tf_keras.layers.Dense(int(np.random.randint(4, 9)), "relu")(x)  # noqa: NPY002
+        x = tf_keras.layers.Dense(5, kernel_initializer="he_normal", bias_initializer=tf_keras.initializers.RandomNormal())(x)
+        return tf_keras.layers.Dense(6, "relu")(x)
 
-    random.seed(5)
-    np.random.seed(5)  # noqa: NPY002
-    undisturbed = random.random(), np.random.random()  # noqa: NPY002
-    random.seed(5)
-    np.random.seed(5)  # noqa: NPY002
-    first, again, other = (q_network((3,), 2, (4,), np.random.default_rng(seed), torso) for seed in (0, 0, 1))
-    assert (random.random(), np.random.random()) == undisturbed  # noqa: NPY002
-    for ours, theirs in zip(first.get_weights(), again.get_weights(), strict=True):
+    first, again, other = (q_network((3,), 2, (4,), np.random.default_rng(seed), torso).get_weights() for seed in (0, 0, 1))
+    for ours, theirs in zip(first, again, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert not np.array_equal(first.get_weights()[0], other.get_weights()[0])
+    for i in (0, 1, 2):  # the last bias is zero, which is no draw
+        assert not np.array_equal(first[i], other[i])
+    assert not first[3].any()
+    limit = 2 * sqrt(2 / 3)  # a truncated He normal of three inputs, within two deviations (of the untruncated one, 14 % more)
+    assert 0 < np.abs(first[0]).max() <= 1.14 * limit
+
+
+def test_weights_that_layers_were_given_stay():
+    given = [np.full((3, 5), 7, np.float32), np.full(5, 8, np.float32)]
+
+    def torso(x, rng):
+        layer = tf_keras.layers.Dense(5)
+        y = layer(x)
+        layer.set_weights(given)
+        return y
+
+    found = q_network((3,), 2, (), np.random.default_rng(0), torso).get_weights()[:2]
+    for ours, theirs in zip(found, given, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_layer_that_no_memory_holds_is_refused_before_it_is_made():
