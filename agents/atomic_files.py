@@ -119,9 +119,9 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 raise ValueError(f"{damaged} is damaged")
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             return {member.filename.removesuffix(".npy"): _array(mapped, archive, member) for member in archive.infolist()}
-    except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise InputError(f"{path} cannot be read: {error}") from error
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    except OSError:
         raise  # it may be whole all the same
     except Exception as error:  # zipfile, zlib, struct and NumPy each have their own
         raise InputError(f"{path} cannot be read: {error}") from error

@@ -125,7 +125,7 @@ def _views(
     if not shape:
         return
     frames, rest = divmod(wanted[-1], shape[-1] if len(shape) != 2 else 1)
-    if frames > 1 and not rest:
+    if frames > 1 and not rest and not is_beyond_images(env):
         yield spec_of(env, env_id, frame_stack=frames)
     flattened, rest = divmod(wanted[-1], math.prod(shape))
     if flattened and not rest:

@@ -34,6 +34,8 @@ def model_of(shape, n_actions=2, dtype=None):
 
 
 FITTING = [
+    (box((2, 3, 2, 3)), (36,), ("flatten",)),
+    (box((2, 3, 2, 3)), (72,), ("flatten", "frame_stack:2")),
     (box((4,)), (4,), ()),
     (box((4,)), (12,), ("frame_stack:3",)),
     (gymnasium.spaces.Discrete(16), (16,), ("one_hot",)),
@@ -133,6 +135,10 @@ def saved_as(tmp_path, *parts):
 ODD = {
     "a Dense on a matrix": ([tf_keras.Input((4, 3)), layers.Dense(5), layers.Flatten(), layers.Dense(2)], "expected a vector"),
     "a convolution of a vector": ([tf_keras.Input((4, 3, 2)), layers.Conv2D(2, 2)], "expected one Q-value per action"),
+    "a kernel that sees more than there is": (
+        [tf_keras.Input((4, 4, 1)), layers.Conv2D(1, 9, padding="same"), layers.Flatten(), layers.Dense(2)],
+        r"looks at \[9, 9\] of \(4, 4\): expected at most twice the image",
+    ),
     "no Dense at the end": ([tf_keras.Input((4,)), layers.Dense(2), layers.ReLU()], "ends in a Dense layer without activation"),
     "a ReLU at the end": ([tf_keras.Input((4,)), layers.Dense(2, "relu")], "ends in a Dense layer without activation"),
     "a folded vector": (
