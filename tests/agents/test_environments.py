@@ -408,6 +408,11 @@ def test_every_finite_observation_passes_and_no_other(values, dtype, bad, data):
 )
 def test_large_is_not_infinite(observation):
     check_transition("My-v0", 1, observation, 1e300)
+    if observation.dtype.kind == "f":  # the others have no infinity
+        with pytest.raises(BadTransitionError, match="bad observation"):
+            check_transition("My-v0", 1, np.append(observation, observation.dtype.type(np.inf)), 1e300)
+    with pytest.raises(BadTransitionError, match="bad reward"):
+        check_transition("My-v0", 1, observation, np.inf)
 
 
 @pytest.mark.parametrize("reward", [np.nan, np.inf, -np.inf])

@@ -79,7 +79,7 @@ def own(tmp_path: Path) -> str:
     return "own"
 
 
-def refused(answer: subprocess.CompletedProcess[str], *said: str) -> None:
+def assert_refused(answer: subprocess.CompletedProcess[str], *said: str) -> None:
     """Exit code 2 and one line on stderr, nothing on stdout."""
     assert (answer.returncode, answer.stdout) == (2, ""), answer.stderr
     assert answer.stderr.count("\n") == 1 and answer.stderr.startswith("edgedqn: "), answer.stderr
@@ -88,8 +88,8 @@ def refused(answer: subprocess.CompletedProcess[str], *said: str) -> None:
 
 
 def test_unknown_environment_names_the_nearest(edgedqn: CommandLine, tmp_path: Path) -> None:
-    refused(edgedqn("run", "CartPol-v1"), "Unknown environment 'CartPol-v1'", "Nearest: CartPole-v1")
-    refused(edgedqn("run", "no_such_module:Thing-v0"), "no_such_module", "Expected module:Id")
+    assert_refused(edgedqn("run", "CartPol-v1"), "Unknown environment 'CartPol-v1'", "Nearest: CartPole-v1")
+    assert_refused(edgedqn("run", "no_such_module:Thing-v0"), "no_such_module", "Expected module:Id")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -105,7 +105,7 @@ def test_unknown_environment_names_the_nearest(edgedqn: CommandLine, tmp_path: P
 def test_spaces_that_cannot_be_learned_are_refused(
     name: str, said: str, edgedqn: CommandLine, own: str, tmp_path: Path
 ) -> None:
-    refused(edgedqn("run", f"{own}:{name}-v0"), said)
+    assert_refused(edgedqn("run", f"{own}:{name}-v0"), said)
     assert not (tmp_path / "runs").exists()
 
 
@@ -132,26 +132,26 @@ def test_a_nan_stops_the_training_with_the_step_and_keeps_the_best_checkpoint(
 
 
 def test_unknown_recipe_gives_the_choices(edgedqn: CommandLine, tmp_path: Path) -> None:
-    refused(edgedqn("run", "CartPole-v1", "--recipes", "int4"), "Unknown recipe 'int4'", "qat-int8, prune-qat-int8")
+    assert_refused(edgedqn("run", "CartPole-v1", "--recipes", "int4"), "Unknown recipe 'int4'", "qat-int8, prune-qat-int8")
     assert not (tmp_path / "runs").exists()
 
 
 def test_another_run_in_the_folder_is_refused_and_left_alone(edgedqn: CommandLine, tiny_run: RunResult) -> None:
     before = {path: path.stat().st_mtime_ns for path in tiny_run.folder.rglob("*")}
-    refused(edgedqn("run", "CartPole-v1", "--seed", "5", "--out", tiny_run.folder), "holds another run", "seed=5")
-    refused(edgedqn("run", "Acrobot-v1", "--out", tiny_run.folder), "holds another run", "env_id=Acrobot-v1")
+    assert_refused(edgedqn("run", "CartPole-v1", "--seed", "5", "--out", tiny_run.folder), "holds another run", "seed=5")
+    assert_refused(edgedqn("run", "Acrobot-v1", "--out", tiny_run.folder), "holds another run", "env_id=Acrobot-v1")
     assert {path: path.stat().st_mtime_ns for path in tiny_run.folder.rglob("*")} == before
 
 
 def test_a_folder_that_cannot_be_written_is_refused(edgedqn: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    refused(edgedqn("run", "CartPole-v1", "--out", tmp_path / "file" / "run"), "Cannot make a run")
+    assert_refused(edgedqn("run", "CartPole-v1", "--out", tmp_path / "file" / "run"), "Cannot make a run")
 
 
 def test_a_folder_in_use_is_refused(edgedqn: CommandLine, tiny_run: RunResult, tmp_path: Path) -> None:
     shutil.copytree(tiny_run.folder, tmp_path / "run")
     with RunFolder.open(tmp_path / "run").locked():
-        refused(edgedqn("report", tmp_path / "run", "--force"), "in use by a running process")
+        assert_refused(edgedqn("report", tmp_path / "run", "--force"), "in use by a running process")
 
 
 def test_damaged_policy_files_are_refused(edgedqn: CommandLine, tiny_run: RunResult, tmp_path: Path) -> None:
@@ -166,9 +166,9 @@ def test_damaged_policy_files_are_refused(edgedqn: CommandLine, tiny_run: RunRes
     ):
         path = tmp_path / f"{name}.tflite"
         path.write_bytes(content)
-        refused(edgedqn("evaluate", path), f"{name}.tflite")
-        refused(edgedqn("bench", path), f"{name}.tflite")
-    refused(edgedqn("evaluate", tmp_path / "missing.tflite"), "missing.tflite")
+        assert_refused(edgedqn("evaluate", path), f"{name}.tflite")
+        assert_refused(edgedqn("bench", path), f"{name}.tflite")
+    assert_refused(edgedqn("evaluate", tmp_path / "missing.tflite"), "missing.tflite")
 
 
 def test_a_manifest_of_a_newer_schema_is_refused(edgedqn: CommandLine, tiny_run: RunResult, tmp_path: Path) -> None:
@@ -176,16 +176,24 @@ def test_a_manifest_of_a_newer_schema_is_refused(edgedqn: CommandLine, tiny_run:
         shutil.copy(tiny_run.folder / "models" / f"qat-int8{suffix}", tmp_path)
     sidecar = json.loads((tmp_path / "qat-int8.json").read_text())
     (tmp_path / "qat-int8.json").write_text(json.dumps({**sidecar, "schema": 2}))
-    refused(edgedqn("evaluate", tmp_path / "qat-int8.tflite"), "schema", "2")
+    assert_refused(edgedqn("evaluate", tmp_path / "qat-int8.tflite"), "schema", "2")
+
+
+def test_resuming_what_was_never_begun_is_said(edgedqn: CommandLine, tmp_path: Path) -> None:
+    answer = edgedqn(
+        "train", "FrozenLake-v1", "--steps", "500", "--evaluation-episodes", "1", "--resume", "--out", tmp_path / "run"
+    )
+    assert answer.returncode == 0
+    assert f"Nothing to resume in {tmp_path / 'run'}: training starts at step 0." in answer.stderr
 
 
 def test_a_stage_whose_input_is_missing_is_refused(edgedqn: CommandLine, tiny_run: RunResult, tmp_path: Path) -> None:
-    refused(edgedqn("compress", tmp_path / "nothing"), "cannot be read")
+    assert_refused(edgedqn("compress", tmp_path / "nothing"), "cannot be read")
     shutil.copytree(tiny_run.folder, tmp_path / "run")
     description = json.loads((tmp_path / "run" / "run.json").read_text())
     description["stages"] = []
     (tmp_path / "run" / "run.json").write_text(json.dumps(description))
-    refused(edgedqn("export", tmp_path / "run"), "expected 'compress/float32' to be done", "edgedqn compress")
+    assert_refused(edgedqn("export", tmp_path / "run"), "expected 'compress/float32' to be done", "edgedqn compress")
 
 
 def test_evaluate_prints_the_contract_and_the_same_return_as_the_row(edgedqn: CommandLine, tiny_run: RunResult) -> None:

@@ -184,6 +184,7 @@ def test_what_training_would_refuse_leaves_no_folder(tmp_path: Path) -> None:
         ({"network": "minatar"}, "looks at images"),
         ({"network": "nowhere:at_all"}, "No network"),
         ({"hidden": (10**6, 10**6)}, "Expected smaller widths"),
+        ({"keep_checkpoints": 10**9}, r"1000000000 checkpoints and one being written need .* GB"),
     ):
         with pytest.raises(InputError, match=message):
             Job.create("CartPole-v1", tmp_path / "run", settings=settings)
@@ -219,13 +220,17 @@ def test_a_training_killed_before_it_was_recorded_goes_on_from_its_last_checkpoi
 
 
 def test_the_advice_after_divergence_works(tiny_training: TrainingConfig, tmp_path: Path) -> None:
-    diverging = replace(tiny_training, learning_rate=10.0, max_gradient_norm=1e30)
+    # By then there is a checkpoint, which is something to lose.
+    diverging = replace(tiny_training, learning_rate=10.0, max_gradient_norm=1e30, checkpoint_interval=512)
     job = Job.create("CartPole-v1", tmp_path, training=diverging)
     with (
         pytest.raises(DivergedError, match="other settings and another --out, or --force, which starts over"),
         job.locked(),
     ):
         job.do(("train",))
+    assert has_checkpoints(job.folder.checkpoints)
+    with pytest.raises(InputError, match="or --force to start over"):
+        Job.create("CartPole-v1", tmp_path, training=tiny_training)
     job = Job.create("CartPole-v1", tmp_path, training=tiny_training, force=True)
     with job.locked():
         job.do(("train",), force=True)

@@ -85,6 +85,18 @@ def test_what_was_interrupted_ends_as_if_it_had_not_been(env_id, config, tmp_pat
     assert without_seconds[0] == without_seconds[1]
 
 
+def test_as_many_checkpoints_as_asked_for_are_kept_and_their_size_is_foreseen(tmp_path: Path, monkeypatch) -> None:
+    asked = []
+    require_space = Checkpoints.require_space
+    monkeypatch.setattr(Checkpoints, "require_space", lambda self, size: asked.append(size) or require_space(self, size))
+    config = replace(QUICK, buffer_size=300, checkpoint_interval=128, keep_checkpoints=3, prioritized=True)
+    train_agent("CartPole-v1", config, SeedStreams(3), tmp_path)
+    found = sorted((tmp_path / "checkpoints").glob("step-*.npz"))
+    assert [path.stem for path in found] == ["step-000000000768", "step-000000000896", "step-000000000900"]
+    # Beside the arrays: their headers, and the record of the episodes.
+    assert 0 < found[-1].stat().st_size - asked[0] < 60_000
+
+
 def test_a_network_of_ones_own(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "own_torsos.py").write_text(
         "import tf_keras\n"
