@@ -1,5 +1,6 @@
 """Files that are complete or absent: written beside their place, flushed to the disk, and renamed."""
 
+import errno
 import json
 import math
 import mmap
@@ -121,9 +122,10 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
             return {member.filename.removesuffix(".npy"): _array(mapped, archive, member) for member in archive.infolist()}
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
-    except OSError:
-        raise  # it may be whole all the same
     except Exception as error:  # zipfile, zlib, struct and NumPy each have their own
+        # zipfile follows a damaged directory to places before the file; whatever else the system minds, the file may be whole.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise InputError(f"{path} cannot be read: {error}") from error
 
 

@@ -8,7 +8,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgedqn.agents.atomic_files import (
@@ -182,6 +182,7 @@ def test_what_is_no_json_object_of_ours_is_bad_input(tmp_path, content, reason):
 
 @settings(max_examples=300, deadline=None)
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@example(at=0.998046875, bit=0)  # zipfile seeks to a place before the file
 def test_one_flipped_bit_never_changes_a_number(tmp_path_factory, at, bit):
     path = tmp_path_factory.mktemp("flip") / "a.npz"
     array = np.arange(300, dtype=np.float32).reshape(100, 3)
