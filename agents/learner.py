@@ -33,10 +33,15 @@ def suits_xla(variables: Sequence[tf.Variable]) -> bool:
 
 
 def adam(
-    learning_rate: Any, variables: Sequence[tf.Variable], epsilon: float = 1e-7, max_gradient_norm: float = 10.0
+    learning_rate: Any,
+    variables: Sequence[tf.Variable],
+    epsilon: float = 1e-7,
+    max_gradient_norm: float = 10.0,
+    xla: bool = True,
 ) -> tf_keras.optimizers.Optimizer:
-    """Adam in the form that is fast for these variables; gradients are clipped to a global norm, the rate may be a schedule."""
-    kind = tf_keras.optimizers.Adam if suits_xla(variables) else FusedAdam
+    """Adam in the form that is fast for these variables, and for a learner with or without XLA; gradients are clipped to a
+    global norm, the rate may be a schedule."""
+    kind = tf_keras.optimizers.Adam if xla and suits_xla(variables) else FusedAdam
     return kind(learning_rate, epsilon=epsilon, global_clipnorm=max_gradient_norm)
 
 
@@ -55,6 +60,7 @@ class FusedLearner:
         optimizer: tf_keras.optimizers.Optimizer,
         targets: Sequence[tf.Variable] = (),
         target_update_rate: float = 1.0,
+        xla: bool = True,
     ):
         """Takes what to minimize and how.
 
@@ -66,6 +72,7 @@ class FusedLearner:
           targets: follow the variables, one for one; none without a target network.
           target_update_rate: below 1, each gradient step moves the targets by this share of the way to the variables; at 1
             they are copied when `learn` is told to.
+          xla: compile by XLA, where it suits the variables.
         """
         optimizer.build(list(variables))
         self._shapes = [tuple(variable.shape) for variable in variables]
@@ -79,7 +86,9 @@ class FusedLearner:
             for k in tf.range(count):
                 with tf.GradientTape() as tape:
                     value, error = loss(*(minibatch[k] for minibatch in minibatches))
-                optimizer.apply_gradients(zip(tape.gradient(value, variables), variables, strict=True))
+                # TF-MOT's clustering leaves kernels in the model that nothing is computed from.
+                gradients = tape.gradient(value, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+                optimizer.apply_gradients(zip(gradients, variables, strict=True))
                 if target_update_rate < 1:
                     for target, source in zip(targets, variables, strict=True):
                         target.assign_add(target_update_rate * (source - target))
@@ -88,7 +97,7 @@ class FusedLearner:
             flat = tf.concat([tf.reshape(variable, [-1]) for variable in variables], axis=0)
             return losses.stack(), errors.stack(), flat  # [K], [K, B], [P]
 
-        self._run = tf.function(run, jit_compile=suits_xla(variables))
+        self._run = tf.function(run, jit_compile=xla and suits_xla(variables))
 
     def learn(self, *minibatches: NDArray[np.generic], copy_to_target: bool = False) -> Learned:
         """Takes K gradient steps.

@@ -67,6 +67,7 @@ class Players:
         self._play = play
         self._hide = None if progress else True  # None leaves it to tqdm: off where the output is no terminal
         self._returns: dict[Path | None, list[float]] = {}
+        self._env_steps: dict[Path | None, int] = {}
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> "Players":
@@ -92,12 +93,17 @@ class Players:
             chunks = [missing[i : i + CHUNK] for i in range(0, len(missing), CHUNK)]
             name = "random" if path is None else path.stem
             with tqdm(total=len(missing), desc=f"play {name}", unit="episode", disable=self._hide, leave=False) as bar:
-                for returns in self._play_chunks(path, chunks):
+                for returns, env_steps in self._play_chunks(path, chunks):
                     known.extend(returns)
+                    self._env_steps[path] = self.env_steps(path) + env_steps
                     bar.update(len(returns))
         return np.array(known[:episodes] if episodes else known, np.float64)
 
-    def _play_chunks(self, path: Path | None, chunks: list[list[int]]) -> Iterator[list[float]]:
+    def env_steps(self, path: Path | None) -> int:
+        """Environment steps in all episodes of this file that were played so far."""
+        return self._env_steps.get(path, 0)
+
+    def _play_chunks(self, path: Path | None, chunks: list[list[int]]) -> Iterator[tuple[list[float], int]]:
         play = self._play
         if play.workers == 1:
             for chunk in chunks:
@@ -131,16 +137,18 @@ def _end_on_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _play_seeds(path: Path | None, make: EnvironmentFactory, seeds: Sequence[int], random_seed: int) -> list[float]:
+def _play_seeds(path: Path | None, make: EnvironmentFactory, seeds: Sequence[int], random_seed: int) -> tuple[list[float], int]:
+    """The returns, and the environment steps of all together."""
     env = make()
     try:
         if path is not None:
-            return list(evaluate(EdgePolicy.load(path), env, seeds).returns)
-        # Seeded by the episode, so that it does not matter which process plays it.
-        n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
-        return [
-            evaluate(RandomPolicy(n_actions, np.random.default_rng([random_seed, seed])), env, [seed]).returns[0]
-            for seed in seeds
-        ]
+            played = [evaluate(EdgePolicy.load(path), env, seeds)]
+        else:
+            # Seeded by the episode, so that it does not matter which process plays it.
+            n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
+            played = [
+                evaluate(RandomPolicy(n_actions, np.random.default_rng([random_seed, seed])), env, [seed]) for seed in seeds
+            ]
+        return [value for each in played for value in each.returns], sum(each.env_steps for each in played)
     finally:
         env.close()

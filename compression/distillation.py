@@ -5,7 +5,7 @@ Source: Rusu et al. (2015), "Policy distillation"; Ross et al. (2011) for learni
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -15,9 +15,47 @@ from tqdm import tqdm
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.learner import FusedLearner, adam
+from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling, Weights
 
 STEPS_PER_CALL = 50
+
+TargetKind = Literal["clipped_gaps", "advantages", "q_values", "one_hot"]
+Loss = Literal["kl_and_square", "kl", "square", "cross_entropy"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a student is to say of a state.
+
+    Attributes:
+      kind: `clipped_gaps`, see `clipped_action_gaps`; `advantages`, the same without clipping; `q_values`, the teacher's own in
+        the same unit; `one_hot`, 1 for the teacher's action and -1 for all others.
+      width: what falls from 1 to -1, in units of the teacher's median action gap, > 0.
+    """
+
+    kind: TargetKind = "clipped_gaps"
+    width: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(TargetKind):
+            raise InputError(f"Expected targets of a kind in {', '.join(get_args(TargetKind))}. Got {self.kind!r}.")
+        if not self.width > 0:
+            raise InputError(f"Expected a clipping width above 0. Got {self.width}.")
+
+    def __call__(self, q_values: NDArray[np.float32], gap: float) -> NDArray[np.float32]:
+        """Q-values [N, A] and the unit, > 0 -> float32 [N, A]."""
+        best = q_values.max(axis=1, keepdims=True)  # [N, 1]
+        match self.kind:
+            case "clipped_gaps":
+                return clipped_action_gaps(q_values, gap, self.width)
+            case "advantages":
+                targets = 1 + 2 * (q_values - best) / (self.width * gap)
+            case "q_values":
+                targets = 2 * q_values / (self.width * gap)
+            case "one_hot":
+                targets = 2 * np.eye(q_values.shape[1])[q_values.argmax(axis=1)] - 1
+        return targets.astype(np.float32)  # [N, A]
 
 
 @dataclass(frozen=True)
@@ -30,6 +68,8 @@ class Distillation:
       learning_rate: of Adam at the start ...
       final_learning_rate: ... and at the end; between them it falls along a half cosine.
       temperature: of the softmax in the divergence, in units of the preference. Low values look at the best action.
+      loss: `kl`, the Kullback-Leibler divergence of the softmax policies, which cares about the order of the best actions;
+        `square`, the squared error, which fixes the scale; the sum of both; `cross_entropy` with the best action alone.
     """
 
     steps: int
@@ -37,8 +77,11 @@ class Distillation:
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-5
     temperature: float = 0.25
+    loss: Loss = "kl_and_square"
 
     def __post_init__(self) -> None:
+        if self.loss not in get_args(Loss):
+            raise InputError(f"Expected a loss of {', '.join(get_args(Loss))}. Got {self.loss!r}.")
         if self.steps < 1 or self.batch_size < 1:
             raise InputError(f"Expected steps and batch_size of 1 or more. Got {self.steps} and {self.batch_size}.")
         if not 0 < self.final_learning_rate <= self.learning_rate:
@@ -129,9 +172,6 @@ def distil(
 ) -> NDArray[np.float32]:
     """Trains `student` towards `preferences`, on minibatches drawn with replacement.
 
-    The loss is the Kullback-Leibler divergence of the softmax policies at `config.temperature`, which cares about the order
-    of the best actions, plus the squared error, which fixes the scale.
-
     Args:
       student: [B, ...] -> [B, A]; called with training=True, so that TF-MOT's wrappers do their part.
       scaling: from the states to the student's input, done minibatch by minibatch.
@@ -152,14 +192,12 @@ def distil(
 
     def loss(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         output = student(scaling.tensor(x), training=True)  # [B, A]
-        log_policy = tf.nn.log_softmax(output / config.temperature)  # [B, A]
-        log_target = tf.nn.log_softmax(target / config.temperature)  # [B, A]
-        divergence = tf.reduce_sum(tf.exp(log_target) * (log_target - log_policy), axis=-1)  # [B]
-        error = divergence + tf.reduce_sum(tf.square(output - target), axis=-1)  # [B]
+        error = _error(output, target, config)  # [B]
         return tf.reduce_mean(error), error
 
     variables = student.trainable_variables
-    learner = FusedLearner(loss, variables, adam(decay, variables))
+    xla = not tfmot.is_clustered(student)
+    learner = FusedLearner(loss, variables, adam(decay, variables, xla=xla), xla=xla)
     losses = []
     with tqdm(total=steps, desc=label, unit=" steps", disable=None, mininterval=0.5) as bar:
         for _ in range(steps // STEPS_PER_CALL):
@@ -167,3 +205,16 @@ def distil(
             losses.append(learner.learn(states[indices], preferences[indices]).losses)
             bar.update(STEPS_PER_CALL)
     return np.concatenate(losses)
+
+
+def _error(output: tf.Tensor, target: tf.Tensor, config: Distillation) -> tf.Tensor:
+    """[B, A], [B, A] -> [B]."""
+    log_policy = tf.nn.log_softmax(output / config.temperature)  # [B, A]
+    if config.loss == "cross_entropy":
+        return -tf.reduce_sum(tf.one_hot(tf.argmax(target, axis=-1), target.shape[-1]) * log_policy, axis=-1)
+    square = tf.reduce_sum(tf.square(output - target), axis=-1)  # [B]
+    if config.loss == "square":
+        return square
+    log_target = tf.nn.log_softmax(target / config.temperature)  # [B, A]
+    divergence = tf.reduce_sum(tf.exp(log_target) * (log_target - log_policy), axis=-1)  # [B]
+    return divergence if config.loss == "kl" else divergence + square

@@ -151,6 +151,11 @@ def plain_network(network: tf_keras.Model) -> tf_keras.Model:
     return plain
 
 
+def kernels_of(network: tf_keras.Model) -> Weights:
+    """The kernels of a plain network, in order, without its biases."""
+    return [array for array in network.get_weights() if array.ndim > 1]
+
+
 def pads_input(network: tf_keras.Model) -> bool:
     """Whether the first kernel of a plain network is a convolution that pads with zeros."""
     first = next(layer for layer in network.layers if layer.weights)

@@ -14,8 +14,9 @@ from edgedqn.agents.errors import InputError
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
 
-SCHEMA = 2
-Conversion = Literal["float32", "ptq-int8", "qat-int8"]
+SCHEMA = 3
+Conversion = Literal["float32", "float16", "dynamic", "ptq-int8", "qat-int8", "qat-int8-float-output", "int16x8"]
+QUANTIZATION_AWARE = ("qat-int8", "qat-int8-float-output")  # they read the ranges that training learned
 Meaning = Literal["q_values", "preferences"]
 
 
@@ -24,7 +25,8 @@ class CompressedPolicy:
     """A policy network as the exporter will convert it.
 
     Attributes:
-      network: [B, *input_shape] -> [B, A], plain (`float32`, `ptq-int8`) or fake-quantized (`qat-int8`).
+      network: [B, *input_shape] -> [B, A]; fake-quantized where the conversion is `qat-int8`, with or without a float output,
+        else plain.
       conversion: what the exporter must do with it.
       scaling: from what the agent's network sees of the environment to this network's input.
       meaning: of the network's output.
@@ -33,7 +35,6 @@ class CompressedPolicy:
       recipe: its name.
       reports: JSON, one object per stage.
       layers: the architecture without fake quantization, as `agents.architecture.describe` gives it.
-      preserve_zeros: whether fake quantization keeps zeros at zero (PQAT).
     """
 
     network: tf_keras.Model
@@ -45,7 +46,6 @@ class CompressedPolicy:
     recipe: str
     reports: tuple[dict[str, Any], ...]
     layers: list[dict[str, Any]]
-    preserve_zeros: bool = False
 
     def save(self, folder: Path) -> None:
         """Writes `weights.npz`, `observations.npz` and, last, `policy.json`; each complete or absent."""
@@ -61,7 +61,6 @@ class CompressedPolicy:
             "meaning": self.meaning,
             "recipe": self.recipe,
             "layers": self.layers,
-            "preserve_zeros": self.preserve_zeros,
             "reports": list(self.reports),
         }
         write_json(folder / "policy.json", description)
@@ -80,10 +79,9 @@ class CompressedPolicy:
             spec = EnvironmentSpec.from_json(description["environment"])
             scaling = InputScaling.from_json(description["scaling"])
             network = rebuild(description["layers"])
-            if description["conversion"] == "qat-int8":
-                network = tfmot.quantization_aware_again(network, description["preserve_zeros"], weights)
-            else:
-                network.set_weights(weights)
+            if description["conversion"] in QUANTIZATION_AWARE:
+                network = tfmot.quantization_aware(network, None)
+            network.set_weights(weights)
             (observations,) = arrays
             return cls(
                 network,
@@ -95,7 +93,6 @@ class CompressedPolicy:
                 description["recipe"],
                 tuple(description["reports"]),
                 description["layers"],
-                description["preserve_zeros"],
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} and the arrays beside it make no policy: {error!r}") from error

@@ -10,6 +10,9 @@ import numpy as np
 from edgedqn.agents.errors import InputError
 
 Allocation = Literal["erk", "uniform"]
+# Which weights go together: each by itself; two of four neighbours along the inputs; or blocks of (outputs, inputs), as the
+# `.tflite` stores a kernel, of which one by sixteen is what its sparse encoding knows.
+Structure = Literal["unstructured", "2:4"] | tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,32 @@ class PolynomialSchedule:
         return final_sparsity * (1 - (1 - progress) ** self.power)
 
 
+@dataclass(frozen=True)
+class ConstantSchedule:
+    """The final sparsity at once, and again at each update: weights may come back and others go.
+
+    Attributes:
+      begin_step: gradient step of the first pruning, >= 0.
+      frequency: gradient steps between two updates of the masks.
+    """
+
+    begin_step: int = 0
+    frequency: int = 50
+
+    def __post_init__(self) -> None:
+        if self.begin_step < 0 or self.frequency < 1:
+            raise InputError(
+                f"Expected begin_step of 0 or more and a frequency of 1 or more. Got {self.begin_step} and {self.frequency}."
+            )
+
+    def sparsity_at(self, step: int, final_sparsity: float) -> float:
+        """The sparsity asked for at a gradient step."""
+        return final_sparsity if step >= self.begin_step else 0.0
+
+
+Schedule = PolynomialSchedule | ConstantSchedule
+
+
 def allocate(shapes: Sequence[tuple[int, ...]], sparsity: float, allocation: Allocation) -> tuple[float, ...]:
     """The sparsity of each kernel, so that all of them together have `sparsity`.
 
@@ -76,3 +105,15 @@ def allocate(shapes: Sequence[tuple[int, ...]], sparsity: float, allocation: All
         if (density <= 1).all():
             return tuple((1 - density).tolist())
         dense |= density > 1
+
+
+def unprunable(shape: tuple[int, ...], structure: Structure) -> str | None:
+    """Why a kernel of this shape, (inputs, outputs) or (height, width, inputs, outputs), cannot have this structure, if so."""
+    if structure == "unstructured":
+        return None
+    if len(shape) != 2:
+        return "only Dense kernels can have a structure"
+    outputs, inputs = (1, 4) if structure == "2:4" else structure
+    if shape[0] % inputs or shape[1] % outputs:
+        return f"{shape[0]} inputs and {shape[1]} outputs are no multiples of {inputs} and {outputs}"
+    return None

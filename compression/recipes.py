@@ -1,59 +1,25 @@
-"""Recipes: named, frozen, and made of stages. A new method is a value here and a stage."""
+"""The recipes that come with EdgeDQN."""
 
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-import gymnasium
-import numpy as np
-
-from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression.distillation import median_action_gap
-from edgedqn.compression.folding import InputScaling, plain_network
-from edgedqn.compression.policy import CompressedPolicy, Conversion
-from edgedqn.compression.stages import Distil, Lesson, Prune, QuantizeAware, ScaleInput, Stage, Student, q_values_of
-
-AGREEMENT_STATES = 2_000
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a float agent becomes a policy file.
-
-    Attributes:
-      name: of the recipe, and of the file: `<name>.tflite`.
-      summary: one line.
-      stages: in order; none leaves the Q-network as it is.
-      conversion: what the exporter does at the end.
-      control: shown beside the others so that everybody sees what it costs; it may fail its gate.
-    """
-
-    name: str
-    summary: str
-    stages: tuple[Stage, ...]
-    conversion: Conversion
-    control: bool = False
-
-    def __post_init__(self) -> None:
-        quantized = any(isinstance(stage, QuantizeAware) for stage in self.stages)
-        if quantized != (self.conversion == "qat-int8"):
-            raise InputError(
-                "Quantization-aware training and the qat-int8 conversion need each other: the converter reads the ranges that "
-                f"training learned. Got stages={[s.name for s in self.stages]} and conversion={self.conversion!r}."
-            )
-        if quantized and not isinstance(self.stages[-1], QuantizeAware):
-            raise InputError("Quantization-aware training must come last: what follows it would move the rounded weights.")
-
+from edgedqn.compression.distillation import Distillation
+from edgedqn.compression.recipe import Recipe
+from edgedqn.compression.searching import STUDENT, NewStudent, Search
+from edgedqn.compression.shrinking import Shrink
+from edgedqn.compression.stages import Cluster, Distil, Prune, QuantizeAware, ScaleInput, Threshold
 
 FLOAT32 = Recipe("float32", "the float Q-network as trained: the baseline", (), "float32", control=True)
+
+OF_CLUSTERS = Distillation(steps=1_500, learning_rate=5e-4)  # each step takes ten times as long as another
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("ptq-int8", "the naive conversion: quantization after training, a control", (), "ptq-int8", True),
+        Recipe("dynamic", "int8 weights, float activations, nothing trained, a control", (), "dynamic", True),
+        Recipe("float16", "half precision, nothing trained, a control", (), "float16", True),
+        Recipe("threshold", "float, weights below 0.05 set to zero once, a control", (Threshold(),), "float32", True),
         Recipe(
             "qat-int8",
             "scaled inputs, clipped action gaps, quantization-aware distillation",
@@ -61,10 +27,53 @@ RECIPES = {
             "qat-int8",
         ),
         Recipe(
+            "prune-int8",
+            "80 % of the weights pruned (ERK), then quantized after training",
+            (ScaleInput(), Distil(), Prune(0.8)),
+            "ptq-int8",
+        ),
+        Recipe(
             "prune-qat-int8",
-            "the same with 80 % of the weights pruned to zero (ERK), and kept there",
+            "80 % of the weights pruned (ERK) and kept at zero in quantization-aware distillation (PQAT)",
             (ScaleInput(), Distil(), Prune(0.8), QuantizeAware()),
             "qat-int8",
+        ),
+        Recipe(
+            "prune98-qat-int8",
+            "the same with 98 % of the weights pruned",
+            (ScaleInput(), Distil(), Prune(0.98), QuantizeAware()),
+            "qat-int8",
+        ),
+        Recipe(
+            "cluster-qat-int8",
+            "16 distinct values per kernel, kept in quantization-aware distillation (CQAT)",
+            (ScaleInput(), Distil(), Cluster(16), QuantizeAware(OF_CLUSTERS)),
+            "qat-int8",
+        ),
+        Recipe(
+            "prune-cluster-qat-int8",
+            "80 % zeros and 16 distinct values per kernel, both kept (PCQAT)",
+            (ScaleInput(), Distil(), Prune(0.8), Cluster(16), QuantizeAware(OF_CLUSTERS)),
+            "qat-int8",
+        ),
+        Recipe(
+            "shrink-qat-int8",
+            "neurons, filters and layers removed as long as the gate passes; a smaller dense network",
+            (ScaleInput(), Distil(), Shrink()),
+            "qat-int8",
+        ),
+        Recipe(
+            "student-qat-int8",
+            "a new network of 16 x 16 neurons (and a quarter of the filters), distilled from scratch",
+            (ScaleInput(), NewStudent(), STUDENT, QuantizeAware()),
+            "qat-int8",
+        ),
+        Recipe("auto-int8", "the smallest student that passes the gate, searched for", (ScaleInput(), Search()), "qat-int8"),
+        Recipe(
+            "int16x8",
+            "int16 activations where int8 falls short: exact, but slow, and not for XNNPACK",
+            (ScaleInput(), Distil()),
+            "int16x8",
         ),
     )
 }
@@ -72,67 +81,24 @@ DEFAULT_RECIPES = ("qat-int8", "prune-qat-int8")
 
 
 def recipe(name: str) -> Recipe:
-    """Looks a recipe up.
+    """Looks a recipe up, or reads one of the user's own, if the name ends in `.toml`.
 
     Raises:
-      InputError: there is none of this name; the message has the choices.
+      InputError: there is none of this name, with the choices; or the file makes no recipe, or takes a name that is taken.
     """
+    if name.endswith(".toml"):
+        return checked(Recipe.read(Path(name)))
     if name not in RECIPES:
-        raise InputError(f"Unknown recipe {name!r}. Expected one of: {', '.join(RECIPES)}.")
+        raise InputError(f"Unknown recipe {name!r}. Expected a file NAME.toml or one of: {', '.join(RECIPES)}.")
     return RECIPES[name]
 
 
-def compress(
-    agent: TrainedAgent,
-    recipe: Recipe,
-    env: gymnasium.Env[Any, Any],
-    reset_seeds: Iterator[int],
-    rng: np.random.Generator,
-) -> CompressedPolicy:
-    """Runs a recipe's stages on a float agent.
+def checked(own: Recipe) -> Recipe:
+    """A recipe of the user's own, which must not pass for one of these.
 
-    Args:
-      agent: the teacher; it is left as it is.
-      recipe: what to do.
-      env: where states are gathered, as the agent's network sees it (`environments.agent_view`); left open.
-      reset_seeds: of those episodes (the `calibrate` stream), endless.
-      rng: for exploration and minibatches.
-    Returns:
-      The policy to export, with a report per stage: what it did, its agreement with the teacher, the seconds it took.
     Raises:
-      InputError: the agent cannot be compressed this way, or a fine-tuning diverged.
+      InputError: it has the name of another one.
     """
-    plain = network = plain_network(agent.network)
-    scaling, pruned = InputScaling.identity(), False
-    reports: list[dict[str, Any]] = []
-    if recipe.stages:
-        gap = median_action_gap(q_values_of(agent, agent.observations))
-        lesson = Lesson(agent, env, reset_seeds, rng, gap)
-        student = Student(network, scaling, agent.observations, lesson.preferences(agent.observations))
-        for stage in recipe.stages:
-            started = time.monotonic()
-            student, report = stage.apply(student, lesson)
-            agreement = _agreement(student, agent)
-            seconds = round(time.monotonic() - started, 2)
-            reports.append({"stage": stage.name, "agreement": agreement, "seconds": seconds, **report})
-        network, scaling, pruned = student.network, student.scaling, student.pruned
-    return CompressedPolicy(
-        network=network,
-        conversion=recipe.conversion,
-        scaling=scaling,
-        meaning="preferences" if recipe.stages else "q_values",
-        spec=agent.spec,
-        observations=agent.observations,
-        recipe=recipe.name,
-        reports=tuple(reports),
-        layers=describe(plain),
-        preserve_zeros=pruned,
-    )
-
-
-def _agreement(student: Student, agent: TrainedAgent) -> float:
-    """The share of on-policy states in which the student, as it is in Keras, acts as its teacher does."""
-    states = agent.observations[:AGREEMENT_STATES]  # [N, ...]
-    outputs = [student.network(batch, training=False) for batch in student.scaling.batches(states)]
-    chosen = np.concatenate(outputs).argmax(axis=1)  # [N]
-    return float((chosen == q_values_of(agent, states).argmax(axis=1)).mean())
+    if {FLOAT32.name: FLOAT32, **RECIPES}.get(own.name, own) != own:
+        raise InputError(f"A recipe of this name comes with EdgeDQN. Expected another name. Got {own.name!r}.")
+    return own

@@ -1,124 +1,40 @@
 """The steps recipes are made of: small frozen values, each of which turns one student into the next."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import ClassVar, Literal
 
-import gymnasium
 import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
-from edgedqn.agents.chain import ChainReader
-from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.evaluation import EpsilonGreedy, Policy
-from edgedqn.agents.numpy_network import NumpyNetwork
-from edgedqn.agents.observations import gather_observations
-from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression import tfmot
-from edgedqn.compression.distillation import Distillation, clipped_action_gaps, distil, fit_output_layer
-from edgedqn.compression.folding import BATCH, InputScaling, Weights, fold_input_scaling, pads_input
-from edgedqn.compression.pruning import Allocation, PolynomialSchedule, allocate
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What is taught, and what it takes to teach it. States are as the teacher's network sees them.
-
-    Attributes:
-      teacher: the float agent.
-      env: to gather states in, as the teacher's network sees it.
-      reset_seeds: of the `calibrate` stream, endless.
-      rng: for exploration and minibatches.
-      gap: the teacher's median action gap on-policy: the unit of the preferences.
-    """
-
-    teacher: TrainedAgent
-    env: gymnasium.Env[Any, Any]
-    reset_seeds: Iterator[int]
-    rng: np.random.Generator
-    gap: float
-
-    def preferences(self, states: NDArray[Any]) -> NDArray[np.float32]:
-        """The targets for states [N, ...]: clipped action gaps, float32 [N, A]."""
-        return clipped_action_gaps(q_values_of(self.teacher, states), self.gap)
-
-    def visit(self, policy: Policy, count: int, epsilon: float) -> NDArray[Any]:
-        """[count, ...] in the environment's dtype: states that `policy`, with random actions mixed in, comes across."""
-        explorer = EpsilonGreedy(policy, epsilon, self.teacher.spec.n_actions, self.rng)
-        return gather_observations(explorer, self.env, self.reset_seeds, count)
-
-    def all_states(self) -> NDArray[Any]:
-        """[S, S] one-hot where states have numbers, [0, ...] elsewhere.
-
-        Nothing follows from one state of a table for another, so each must be taught, even where the teacher hardly comes.
-        """
-        spec = self.teacher.spec
-        dtype = self.teacher.observations.dtype
-        return (
-            np.eye(*spec.input_shape, dtype=dtype)
-            if "one_hot" in spec.preprocessing
-            else np.empty((0, *spec.input_shape), dtype)
-        )
-
-
-@dataclass(frozen=True)
-class Student:
-    """A network on its way.
-
-    Attributes:
-      network: [B, ...] -> [B, A].
-      scaling: from what the teacher's network sees to this network's input.
-      states: [N, ...] in the environment's dtype: what it has been taught on.
-      preferences: [N, A], the targets for them.
-      pruned: its zeros are meant, and must stay.
-    """
-
-    network: tf_keras.Model
-    scaling: InputScaling
-    states: NDArray[Any]
-    preferences: NDArray[np.float32]
-    pruned: bool = False
-
-    def inputs(self) -> Iterator[NDArray[np.float32]]:
-        """The states as the network takes them, in batches [B, ...]."""
-        return self.scaling.batches(self.states)
-
-    def learn(self, learning: Distillation, rng: np.random.Generator, label: str) -> NDArray[np.float32]:
-        """Teaches the network, which changes with it. Returns the loss before each gradient step."""
-        return distil(self.network, self.scaling, self.states, self.preferences, learning, rng, label)
-
-    def with_weights(self, weights: Weights) -> "Student":
-        """Another network of these weights."""
-        network = tf_keras.models.clone_model(self.network)
-        network.set_weights(weights)
-        return replace(self, network=network)
-
-    def as_policy(self, spec: EnvironmentSpec) -> Policy:
-        """How the network, still a plain one, would play."""
-        network = NumpyNetwork(ChainReader(self.network)(self.network.get_weights()), spec.input_shape)
-        return lambda observation: network(self.scaling(observation))
-
-
-class Stage(Protocol):
-    """One step of a recipe."""
-
-    @property
-    def name(self) -> str:
-        """As it stands in the report."""
-
-    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, dict[str, Any]]:
-        """Returns the next student, and what there is to report."""
+from edgedqn.compression.distillation import Distillation, Targets, fit_output_layer
+from edgedqn.compression.folding import InputScaling, fold_input_scaling, kernels_of, pads_input
+from edgedqn.compression.networks import fresh
+from edgedqn.compression.policy import Meaning
+from edgedqn.compression.pruning import (
+    Allocation,
+    ConstantSchedule,
+    PolynomialSchedule,
+    Schedule,
+    Structure,
+    allocate,
+    unprunable,
+)
+from edgedqn.compression.student import Lesson, Report, Student, q_values_of
+from edgedqn.compression.td_learning import TdLearning, learn_by_td
 
 
 @dataclass(frozen=True)
 class ScaleInput:
     """Gives the input a scale for int8, each feature or channel its own, and folds that into the first layer."""
 
-    name: str = "scale_input"
+    name: ClassVar[str] = "scale_input"
+    rounds_to_int8: ClassVar[bool] = False
 
-    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, dict[str, Any]]:
+    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
         observations = lesson.teacher.observations
         scaling = InputScaling.fitting(lesson.teacher.spec, observations, pads_input(student.network))
         scaled = student.with_weights(fold_input_scaling(student.network.get_weights(), scaling))
@@ -131,6 +47,42 @@ class ScaleInput:
 
 
 @dataclass(frozen=True)
+class Restart:
+    """Draws all weights anew, for training that is to prune or to round from its first step on."""
+
+    name: ClassVar[str] = "restart"
+    rounds_to_int8: ClassVar[bool] = False
+
+    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
+        return replace(student, network=fresh(student.network, lesson.rng)), {}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Sets all weights of a small magnitude to zero, once, and teaches nothing: where the subject starts.
+
+    Attributes:
+      value: weights of a magnitude below it become zero, >= 0.
+    """
+
+    value: float = 0.05
+    name: ClassVar[str] = "threshold"
+    rounds_to_int8: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value < np.inf:
+            raise InputError(f"A threshold is a magnitude. Expected a finite number of 0 or more. Got {self.value}.")
+
+    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
+        weights = [
+            np.where(np.abs(array) < self.value, 0, array).astype(np.float32) if array.ndim > 1 else array
+            for array in student.network.get_weights()
+        ]
+        thinned = replace(student.with_weights(weights), pruned=True)
+        return thinned, {"sparsity_reached": _sparsity(thinned.network)}
+
+
+@dataclass(frozen=True)
 class Distil:
     """Teaches the float student the teacher's preferences, on the teacher's states and then on its own.
 
@@ -138,34 +90,59 @@ class Distil:
       learning: per round.
       greedy_states: from the teacher at epsilon 0.05.
       explored_states: from the teacher at epsilon 0.3.
-      rounds: how often the student then plays itself, and is taught on what it met (DAgger).
+      rounds: how often at most the student then plays itself, and is taught on what it met (DAgger).
       student_states: gathered per round, at epsilon 0.05.
+      enough_agreement: no further round once the student acts as its teacher in this share of the states it has just met.
+      targets: what it is to say.
     """
 
-    learning: Distillation = Distillation(steps=1_500, final_learning_rate=1e-4)  # noqa: RUF009
+    learning: Distillation = Distillation(steps=1_500, final_learning_rate=1e-4)
     greedy_states: int = 20_000
     explored_states: int = 10_000
     rounds: int = 2
     student_states: int = 8_000
-    name: str = "distil"
+    enough_agreement: float = 0.999
+    targets: Targets = Targets()
+    name: ClassVar[str] = "distil"
+    rounds_to_int8: ClassVar[bool] = False
 
-    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, dict[str, Any]]:
+    def __post_init__(self) -> None:
+        if min(self.greedy_states, self.student_states) < 1 or min(self.explored_states, self.rounds) < 0:
+            raise InputError(
+                "Expected 1 or more greedy_states and student_states, and 0 or more explored_states and rounds. "
+                f"Got {self.greedy_states}, {self.student_states}, {self.explored_states} and {self.rounds}."
+            )
+        if not 0 < self.enough_agreement <= 1:
+            raise InputError(f"An agreement is a share of states. Expected it in (0, 1]. Got {self.enough_agreement}.")
+
+    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
+        return self.teach(self.gather(student, lesson), lesson)
+
+    def gather(self, student: Student, lesson: Lesson) -> Student:
+        """The student with the teacher's states and what it says of them in front of it, not yet taught."""
         teacher = lesson.teacher.policy
         greedy, explored = lesson.visit(teacher, self.greedy_states, 0.05), lesson.visit(teacher, self.explored_states, 0.3)
         states = np.concatenate([greedy, explored, lesson.all_states()])  # [N, ...]
         del greedy, explored  # images fill the memory
-        student = replace(student, states=states, preferences=lesson.preferences(states))
+        preferences = lesson.preferences(states, self.targets)
+        return replace(student, states=states, preferences=preferences, targets=self.targets, meaning="preferences")
+
+    def teach(self, student: Student, lesson: Lesson, label: str = "distil") -> tuple[Student, Report]:
+        """Teaches a student that has states; its network is left as it is."""
         student = student.with_weights(fit_output_layer(student.network, student.inputs(), student.preferences))
-        losses = student.learn(self.learning, lesson.rng, "distil")
+        losses = student.learn(self.learning, lesson.rng, label)
+        agreements: list[float] = []
         for i in range(self.rounds):
-            met = lesson.visit(student.as_policy(lesson.teacher.spec), self.student_states, 0.05)
-            student = replace(
-                student,
-                states=np.concatenate([student.states, met]),
-                preferences=np.concatenate([student.preferences, lesson.preferences(met)]),
-            )
-            losses = student.learn(self.learning, lesson.rng, f"distil, round {i + 1} of {self.rounds}")
-        return student, {"states": len(student.states), "final_loss": float(losses[-50:].mean())}
+            policy = student.as_policy(lesson.teacher.spec)
+            met = lesson.visit(policy, self.student_states, 0.05)
+            wanted = q_values_of(lesson.teacher, met).argmax(axis=1)  # [N]
+            agreements.append(float((policy.actions(met) == wanted).mean()))
+            if agreements[-1] >= self.enough_agreement:
+                break
+            student = student.taught(met, lesson)
+            losses = student.learn(self.learning, lesson.rng, f"{label}, round {i + 1} of {self.rounds}")
+        report = {"states": len(student.states), "final_loss": float(losses[-50:].mean()), "agreement_per_round": agreements}
+        return student, report
 
 
 @dataclass(frozen=True)
@@ -173,58 +150,166 @@ class Prune:
     """Sets the smallest weights to zero, more and more of them, while the student goes on learning.
 
     Attributes:
-      sparsity: the share of zeros over all kernels at the end, in (0, 1).
-      allocation: how it is spread over the layers.
-      learning: the fine-tuning. Pruning begins at once and ends after 60 % of it; the rest heals.
+      sparsity: the share of zeros over all kernels at the end, in (0, 1); of each pruned kernel with `2:4`, where it is 0.5.
+      allocation: how it is spread over the layers: `erk`, `uniform`, or a share in [0, 1) for each kernel, in order.
+      structure: `unstructured`; `2:4`, two of four neighbours; or a block (outputs, inputs), such as (1, 16).
+      schedule: `polynomial` rises from zero; `constant` asks for all at once.
+      begin, end: where pruning starts and where the final sparsity is reached, as shares of the learning; the rest heals.
+      learning: by distillation, or by going on with temporal-difference learning of Q-values.
     """
 
     sparsity: float
-    allocation: Allocation = "erk"
-    learning: Distillation = Distillation(steps=4_000)  # noqa: RUF009
-    name: str = "prune"
+    allocation: Allocation | tuple[float, ...] = "erk"
+    learning: Distillation | TdLearning = Distillation(steps=4_000)
+    structure: Structure = "unstructured"
+    schedule: Literal["polynomial", "constant"] = "polynomial"
+    begin: float = 0.0
+    end: float = 0.6
+    name: ClassVar[str] = "prune"
+    rounds_to_int8: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 < self.sparsity < 1:
             raise InputError(f"A sparsity is the share of zeros. Expected it in (0, 1). Got {self.sparsity}.")
+        if self.structure == "2:4" and (self.sparsity, self.allocation) != (0.5, "uniform"):
+            raise InputError(
+                "2:4 keeps two of any four weights. Expected sparsity=0.5 and allocation='uniform'. "
+                f"Got {self.sparsity} and {self.allocation!r}."
+            )
+        if isinstance(self.structure, tuple):
+            if len(self.structure) != 2 or min(self.structure) < 1:
+                raise InputError(f"A block is (outputs, inputs), each 1 or more. Got {self.structure}.")
+        elif self.structure not in ("unstructured", "2:4"):
+            raise InputError(
+                f"Expected a structure of 'unstructured', '2:4', or a block (outputs, inputs). Got {self.structure!r}."
+            )
+        if isinstance(self.allocation, tuple):
+            if not all(0 <= share < 1 for share in self.allocation):
+                raise InputError(f"Expected an allocation of shares in [0, 1). Got {self.allocation}.")
+        elif self.allocation not in ("erk", "uniform"):
+            raise InputError(f"Expected an allocation of 'erk', 'uniform' or shares. Got {self.allocation!r}.")
+        if self.schedule not in ("polynomial", "constant"):
+            raise InputError(f"Expected a schedule of 'polynomial' or 'constant'. Got {self.schedule!r}.")
+        if not 0 <= self.begin < self.end <= 1:
+            raise InputError(
+                f"Pruning must begin before it ends. Expected 0 <= begin < end <= 1. Got begin={self.begin} and end={self.end}."
+            )
 
-    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, dict[str, Any]]:
-        asked = allocate([kernel.shape for kernel in _kernels(student.network)], self.sparsity, self.allocation)
-        frequency = 50
-        end_step = frequency * max(1, round(0.6 * self.learning.rounded_steps / frequency))
-        schedule = PolynomialSchedule(0, end_step, frequency)
-        wrapped = tfmot.wrap_for_pruning(student.network, asked, schedule)
+    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
+        asked, skipped = self._allocated([kernel.shape for kernel in kernels_of(student.network)])
+        wrapped = tfmot.wrap_for_pruning(student.network, asked, self._when(), self.structure)
         finish = tfmot.start_pruning(wrapped)
-        losses = replace(student, network=wrapped).learn(self.learning, lesson.rng, "prune")
+        losses = fine_tune(wrapped, student, lesson, self.learning, "prune", finish)
         finish()
-        network = tfmot.strip_pruning(wrapped)
+        network = tfmot.strip_pruning(wrapped, student.network)
+        pruned = replace(student, network=network, meaning=_meaning(self.learning), pruned=True)
         report = {
             "allocation": self.allocation,
+            "structure": self.structure,
             "sparsity_asked": list(asked),
-            "sparsity_reached": [float((kernel == 0).mean()) for kernel in _kernels(network)],
+            "sparsity_reached": _sparsity(pruned.network),
+            "skipped": skipped,
             "final_loss": float(losses[-50:].mean()),
         }
-        return replace(student, network=network, pruned=True), report
+        return pruned, report
+
+    def _when(self) -> Schedule:
+        steps, frequency = self.learning.rounded_steps, 50
+        begin = frequency * round(self.begin * steps / frequency)
+        if self.schedule == "constant":
+            return ConstantSchedule(begin, frequency)
+        return PolynomialSchedule(begin, begin + frequency * max(1, round((self.end * steps - begin) / frequency)), frequency)
+
+    def _allocated(self, shapes: list[tuple[int, ...]]) -> tuple[tuple[float, ...], list[str]]:
+        """The sparsity of each kernel, and which are left alone and why."""
+        if isinstance(self.allocation, tuple):
+            if len(self.allocation) != len(shapes):
+                raise InputError(f"Expected an allocation of {len(shapes)} shares, one per kernel. Got {len(self.allocation)}.")
+            asked = self.allocation
+        else:
+            asked = allocate(shapes, self.sparsity, self.allocation)
+        skipped = []
+        for i, shape in enumerate(shapes):
+            reason = unprunable(shape, self.structure)
+            if reason:
+                skipped.append(f"kernel {i}, {' x '.join(map(str, shape))}: {reason}")
+                asked = (*asked[:i], 0.0, *asked[i + 1 :])
+        return asked, skipped
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Lets each kernel have few distinct values, which the student goes on learning. Zeros of a pruned student stay.
+
+    Attributes:
+      clusters: distinct values of a kernel, 2 or more.
+      learning: the fine-tuning.
+    """
+
+    clusters: int = 16
+    learning: Distillation | TdLearning = Distillation(steps=500, learning_rate=5e-4)
+    name: ClassVar[str] = "cluster"
+    rounds_to_int8: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.clusters < 2:
+            raise InputError(f"One value for all weights is no network. Expected clusters of 2 or more. Got {self.clusters}.")
+
+    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
+        distinct = [len(np.unique(kernel)) for kernel in kernels_of(student.network)]
+        chosen = [count > self.clusters for count in distinct]
+        wrapped = tfmot.wrap_for_clustering(student.network, chosen, self.clusters, student.pruned)
+        losses = fine_tune(wrapped, student, lesson, self.learning, "cluster")
+        network = tfmot.strip_clustering(wrapped, student.network)
+        clustered = replace(student, network=network, meaning=_meaning(self.learning), clustered=True)
+        report = {
+            "clusters_asked": self.clusters,
+            "clusters_reached": [len(np.unique(kernel)) for kernel in kernels_of(clustered.network)],
+            "skipped": [f"kernel {i} has {count} values already" for i, count in enumerate(distinct) if count <= self.clusters],
+            "final_loss": float(losses[-50:].mean()),
+        }
+        return clustered, report
 
 
 @dataclass(frozen=True)
 class QuantizeAware:
-    """Rounds weights and activations to int8 in the forward pass and lets the student learn around it; keeps zeros."""
+    """Rounds weights and activations to int8 in the forward pass and lets the student learn around it; keeps zeros and
+    clusters."""
 
-    learning: Distillation = Distillation(steps=4_000, learning_rate=5e-4)  # noqa: RUF009
-    name: str = "quantize_aware"
+    learning: Distillation | TdLearning = Distillation(steps=4_000, learning_rate=5e-4)
+    name: ClassVar[str] = "quantize_aware"
+    rounds_to_int8: ClassVar[bool] = True
 
-    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, dict[str, Any]]:
-        quantized = replace(student, network=tfmot.quantization_aware(student.network, student.pruned, student.scaling.limits))
-        tfmot.start_ranges(quantized.network, student.network, student.inputs())
-        losses = quantized.learn(self.learning, lesson.rng, "quantize")
-        return quantized, {"preserve_zeros": student.pruned, "final_loss": float(losses[-50:].mean())}
+    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
+        quantized = tfmot.quantization_aware(student.network, student.scaling.limits, student.pruned, student.clustered)
+        tfmot.start_ranges(quantized, student.network, student.inputs())
+        losses = fine_tune(quantized, student, lesson, self.learning, "quantize")
+        settled = tfmot.settle(quantized, student.network, student.pruned)
+        report = {
+            "keep_zeros": student.pruned,
+            "keep_clusters": student.clustered,
+            "final_loss": float(losses[-50:].mean()),
+        }
+        return replace(student, quantized=settled, meaning=_meaning(self.learning)), report
 
 
-def q_values_of(agent: TrainedAgent, states: NDArray[Any]) -> NDArray[np.float32]:
-    """The agent's Q-values [N, A] of states [N, ...] as its network sees them, piece by piece."""
-    policy = agent.policy
-    return np.concatenate([policy.q_values(states[start : start + BATCH]) for start in range(0, len(states), BATCH)])
+def fine_tune(
+    wrapped: tf_keras.Model,
+    student: Student,
+    lesson: Lesson,
+    learning: Distillation | TdLearning,
+    label: str,
+    before_copy: Callable[[], None] = lambda: None,
+) -> NDArray[np.float32]:
+    """Teaches a wrapped copy of the student's network. Returns the loss before each gradient step."""
+    if isinstance(learning, TdLearning):
+        return learn_by_td(wrapped, student, lesson, learning, label, before_copy)
+    return student.learn(learning, lesson.rng, label, wrapped)
 
 
-def _kernels(network: tf_keras.Model) -> list[NDArray[np.float32]]:
-    return [array for array in network.get_weights() if array.ndim > 1]
+def _meaning(learning: Distillation | TdLearning) -> Meaning:
+    return "q_values" if isinstance(learning, TdLearning) else "preferences"
+
+
+def _sparsity(network: tf_keras.Model) -> list[float]:
+    return [float((kernel == 0).mean()) for kernel in kernels_of(network)]

@@ -1,4 +1,4 @@
-"""What stands in a `.tflite`, read from its bytes, and the two rewrites an export needs: fixed names and a metadata buffer."""
+"""What stands in a `.tflite`, read from its bytes, and what an export rewrites: names, and a metadata buffer."""
 
 import math
 from collections.abc import Callable
@@ -126,6 +126,37 @@ def fix_names(content: bytes, output_name: str) -> bytes:
 
     io_quantization(content)  # refuses what has more than one input or output
     return _rewrite(content, rename)
+
+
+def stripped(content: bytes) -> bytes:
+    """Without what no runtime reads: names, descriptions, signatures, metadata, calibration ranges, and buffers of nothing.
+
+    Args:
+      content: a `.tflite` of one subgraph, one input, one output; a manifest inside it goes, too.
+    Returns:
+      A file that computes the same.
+    """
+
+    def strip(model: Any) -> None:
+        graph = model.subgraphs[0]
+        graph.name = model.description = model.signatureDefs = model.metadata = model.metadataBuffer = None
+        kept = [model.buffers[0]]
+        for tensor in graph.tensors:
+            tensor.name = tensor.shapeSignature = None
+            if tensor.quantization is not None:
+                tensor.quantization.min = tensor.quantization.max = None
+                if tensor.quantization.scale is None:
+                    tensor.quantization = None
+            data = model.buffers[tensor.buffer].data
+            if data is None or len(data) == 0:
+                tensor.buffer = 0  # the schema's own empty buffer
+            else:
+                kept.append(model.buffers[tensor.buffer])
+                tensor.buffer = len(kept) - 1
+        model.buffers = kept
+
+    io_quantization(content)  # refuses what has more than one input or output
+    return _rewrite(content, strip)
 
 
 def with_metadata(content: bytes, name: str, payload: bytes) -> bytes:

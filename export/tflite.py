@@ -3,39 +3,86 @@
 import contextlib
 import io
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.agents.errors import InputError
+from edgedqn.compression.policy import QUANTIZATION_AWARE, CompressedPolicy
 from edgedqn.export import flatbuffer, manifest
 
+ManifestPlace = Literal["embedded", "beside"]
 CALIBRATION_STATES = 1_000
+CALIBRATED = {
+    "ptq-int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
+    "int16x8": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+}
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """How a policy file is written.
+
+    Attributes:
+      strip: leave out what no runtime reads: names, descriptions, signatures, calibration ranges.
+      manifest: `embedded`, the device part of the manifest lies in the file, too; `beside`, in `<name>.json` alone, without
+        which the file is refused.
+    """
+
+    strip: bool = False
+    manifest: ManifestPlace = "embedded"
+
+    def __post_init__(self) -> None:
+        if self.manifest not in get_args(ManifestPlace):
+            raise InputError(f"Expected a manifest 'embedded' or 'beside'. Got {self.manifest!r}.")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A policy file's content, and its manifest's device part, inside it or not."""
+
+    content: bytes
+    device: dict[str, Any]
 
 
 def to_tflite(policy: CompressedPolicy) -> bytes:
-    """Converts a policy with a static batch of 1, fixes all names, and embeds the manifest's device part.
+    """The content of a policy's file, with names and an embedded manifest; see `exported`."""
+    return exported(policy, ExportConfig()).content
 
-    `float32` stays float. `ptq-int8` is TensorFlow's post-training quantization, calibrated on on-policy observations.
-    `qat-int8` rounds as the fake-quantized network was trained to. Integer files have int8 input and output.
+
+def exported(policy: CompressedPolicy, config: ExportConfig) -> Exported:
+    """Converts a policy with a static batch of 1, fixes or leaves out all names, and embeds the manifest's device part or not.
+
+    `float32` stays float. `float16` stores half-precision weights, `dynamic` int8 ones; both compute in float. `ptq-int8` is
+    TensorFlow's post-training quantization, calibrated on on-policy observations, `int16x8` the same with 16-bit activations.
+    `qat-int8` rounds as the fake-quantized network was trained to. `ptq-int8` and `qat-int8` have int8 input and output,
+    `qat-int8-float-output` int8 input alone, all others float ends.
 
     The same policy gives the same bytes, in any process.
     """
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_static_batch(policy.network)], policy.network)
-    if policy.conversion != "float32":
+    kind = policy.conversion
+    if kind != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.inference_input_type = converter.inference_output_type = tf.int8
-    if policy.conversion == "ptq-int8":
+    if kind in ("ptq-int8", *QUANTIZATION_AWARE):
+        converter.inference_input_type = tf.int8
+        converter.inference_output_type = tf.float32 if kind == "qat-int8-float-output" else tf.int8
+    if kind == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if kind in CALIBRATED:
         # Quantization-aware networks bring their ranges along; with these two lines the converter would discard them.
         converter.representative_dataset = lambda: _calibration(policy)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.target_spec.supported_ops = [CALIBRATED[kind]]
     with _silence():
-        content = flatbuffer.fix_names(converter.convert(), policy.meaning)
+        converted = converter.convert()
+    content = flatbuffer.stripped(converted) if config.strip else flatbuffer.fix_names(converted, policy.meaning)
     source = flatbuffer.io_quantization(content).input
-    return manifest.embed(content, _device_part(policy, source.scale, source.zero_point))
+    device = _device_part(policy, source.scale, source.zero_point)
+    return Exported(manifest.embed(content, device) if config.manifest == "embedded" else content, device)
 
 
 def _static_batch(network: tf_keras.Model) -> tf.types.experimental.ConcreteFunction:

@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     run = _command(commands, "run", "the main job: train, compress, export, bench, report; goes on where it stopped")
     _environment(run)
     _recipes(run)
+    _exporting(run)
     _force(run)
     _training(run)
 
@@ -87,8 +88,12 @@ def _parser() -> argparse.ArgumentParser:
         ("export", "write the .tflite files of a run"),
     ):
         command = _command(commands, name, summary)
-        _run_folder(command)
+        command.add_argument("path", metavar="RUN", type=Path, nargs="?" if name == "compress" else None, help="a run folder")
         _recipes(command)
+        if name == "compress":
+            command.add_argument("--list", action="store_true", help="list the recipes that there are, and end")
+        else:
+            _exporting(command)
         _force(command)
 
     bench = _command(commands, "bench", "time, weigh, play and compare .tflite files, or all files of a run")
@@ -156,7 +161,21 @@ def _recipes(command: argparse.ArgumentParser) -> None:
         "--recipes",
         nargs="+",
         metavar="NAME",
-        help="any of ptq-int8, qat-int8, prune-qat-int8 (default: the last two; the first is always shown beside them)",
+        help="recipes that `edgedqn compress --list` shows, or files NAME.toml with your own (default: qat-int8 "
+        "prune-qat-int8; ptq-int8 is always shown beside them)",
+    )
+
+
+def _exporting(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--strip",
+        action=argparse.BooleanOptionalAction,
+        help="leave names, descriptions and all else that no runtime reads out of the files (default: no)",
+    )
+    command.add_argument(
+        "--manifest",
+        choices=("embedded", "beside"),
+        help="beside: the manifest is in NAME.json alone, without which the file is refused (default: embedded)",
     )
 
 

@@ -27,7 +27,7 @@ SCHEMA = 1
 
 def run(arguments: Namespace) -> int:
     """The main job."""
-    job = _new_job(arguments, arguments.recipes)
+    job = _new_job(arguments, arguments.recipes, exporting=True)
     with job.locked():
         job.do(KINDS, arguments.force)
     result = job.result()
@@ -47,12 +47,16 @@ def train(arguments: Namespace) -> int:
 
 def compress(arguments: Namespace) -> int:
     """The recipes alone."""
+    if arguments.list:
+        return _list_recipes(arguments)
+    if arguments.path is None:
+        raise InputError("Expected a run folder, or --list. Got neither.")
     return _stage(Job.open(arguments.path, arguments.recipes), arguments)
 
 
 def export(arguments: Namespace) -> int:
     """The files alone."""
-    return _stage(Job.open(arguments.path, arguments.recipes), arguments)
+    return _stage(Job.open(arguments.path, arguments.recipes, arguments.strip, arguments.manifest), arguments)
 
 
 def report(arguments: Namespace) -> int:
@@ -154,7 +158,22 @@ def doctor(arguments: Namespace) -> int:
     return examine(arguments.json)
 
 
-def _new_job(arguments: Namespace, recipes: Sequence[str] | None = None) -> Job:
+def _list_recipes(arguments: Namespace) -> int:
+    from edgedqn.pipeline.native import load_tensorflow
+
+    load_tensorflow()
+    from edgedqn.compression.recipes import RECIPES
+
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, "recipes": [recipe.to_json() for recipe in RECIPES.values()]}))
+        return DONE
+    width = max(map(len, RECIPES))
+    for recipe in RECIPES.values():
+        print(f"{recipe.name:<{width}}  {recipe.summary}")
+    return DONE
+
+
+def _new_job(arguments: Namespace, recipes: Sequence[str] | None = None, exporting: bool = False) -> Job:
     if arguments.resume and arguments.force:
         raise InputError("Expected --resume, which goes on, or --force, which starts over. Got both.")
     settings = {
@@ -163,7 +182,15 @@ def _new_job(arguments: Namespace, recipes: Sequence[str] | None = None) -> Job:
         if name.startswith(SETTING) and value is not None
     }
     job = Job.create(
-        arguments.env_id, arguments.out, arguments.seed, recipes, settings, arguments.algorithm, force=arguments.force
+        arguments.env_id,
+        arguments.out,
+        arguments.seed,
+        recipes,
+        settings,
+        arguments.algorithm,
+        force=arguments.force,
+        strip=arguments.strip if exporting else None,
+        manifest=arguments.manifest if exporting else None,
     )
     folder = job.folder
     if arguments.resume and not folder.is_done("train") and not has_checkpoints(folder.checkpoints):

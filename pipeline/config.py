@@ -1,5 +1,6 @@
 """What a run is told: the one place where settings become values."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -7,7 +8,9 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.noninferiority import Gate
 from edgedqn.agents.presets import Config, config_from_json
 from edgedqn.benchmarks.latency import LatencyConfig
-from edgedqn.compression.recipes import DEFAULT_RECIPES, recipe
+from edgedqn.compression.recipe import Recipe
+from edgedqn.compression.recipes import DEFAULT_RECIPES, RECIPES, checked, recipe
+from edgedqn.export.tflite import ExportConfig
 
 CONTROL = "ptq-int8"
 
@@ -27,31 +30,38 @@ class RunConfig:
 
     Attributes:
       training: of the float agent, or where it came from.
-      recipes: names, in the order of the rows; `ptq-int8` is added where it is missing, so that everybody sees what the naive
+      recipes: in the order of the rows; `ptq-int8` is added where it is missing, so that everybody sees what the naive
         conversion costs.
       gate: the test each file is put to.
       latency: how much is timed.
+      export: how files are written.
     """
 
     training: Config | ImportedAgent
-    recipes: tuple[str, ...] = DEFAULT_RECIPES
+    recipes: tuple[Recipe, ...] = tuple(RECIPES[name] for name in DEFAULT_RECIPES)
     gate: Gate = field(default_factory=Gate)
     latency: LatencyConfig = field(default_factory=LatencyConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
 
     def __post_init__(self) -> None:
-        for name in self.recipes:
-            recipe(name)
-        if len(set(self.recipes)) < len(self.recipes):
-            raise InputError(f"Expected each recipe once. Got {', '.join(self.recipes)}.")
+        names = [each.name for each in self.recipes]
+        if len(set(names)) < len(names):
+            raise InputError(f"Expected each recipe once. Got {', '.join(names)}.")
 
     @property
-    def all_recipes(self) -> tuple[str, ...]:
+    def all_recipes(self) -> tuple[Recipe, ...]:
         """With the control, first."""
-        return (CONTROL, *(name for name in self.recipes if name != CONTROL))
+        return (RECIPES[CONTROL], *(each for each in self.recipes if each.name != CONTROL))
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object `from_json` reads."""
-        return asdict(self)
+        return {
+            "training": asdict(self.training),
+            "recipes": [recipe_to_json(each) for each in self.recipes],
+            "gate": asdict(self.gate),
+            "latency": asdict(self.latency),
+            "export": asdict(self.export),
+        }
 
     @classmethod
     def updated(cls, value: dict[str, Any]) -> dict[str, Any]:
@@ -69,9 +79,24 @@ class RunConfig:
             gate, training = value["gate"], value["training"]
             return cls(
                 ImportedAgent(**training) if "source_sha256" in training else config_from_json(training),
-                tuple(value["recipes"]),
+                tuple(recipe(each) if isinstance(each, str) else Recipe.from_json(each) for each in value["recipes"]),
                 Gate(**{**gate, "looks": tuple(gate["looks"])}),
                 LatencyConfig(**value["latency"]),
+                ExportConfig(**value.get("export", {})),
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"Another version of EdgeDQN made this run; its settings are not understood: {error}.") from error
+
+
+def recipe_to_json(value: Recipe) -> str | dict[str, Any]:
+    """The name of a recipe that comes with EdgeDQN, all of one that does not."""
+    return value.name if value.name in RECIPES else value.to_json()
+
+
+def resolved(recipes: Sequence[str | Recipe]) -> tuple[Recipe, ...]:
+    """Recipes by name, by TOML file, or as they are.
+
+    Raises:
+      InputError: one of them is none.
+    """
+    return tuple(recipe(each) if isinstance(each, str) else checked(each) for each in recipes)

@@ -20,6 +20,8 @@ from edgedqn.pipeline.native import load_tensorflow, quiet
 from edgedqn.pipeline.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from edgedqn.compression.recipe import Recipe
+    from edgedqn.export.tflite import ManifestPlace
     from edgedqn.pipeline.config import ImportedAgent
 
 KINDS = ("train", "compress", "export", "bench", "report")
@@ -44,11 +46,13 @@ def run(
     env_id: str,
     out: str | Path | None = None,
     seed: int = 0,
-    recipes: Sequence[str] | None = None,
+    recipes: "Sequence[str | Recipe] | None" = None,
     steps: int | None = None,
     force: bool = False,
     training: Config | None = None,
     latency: LatencyConfig | None = None,
+    strip: bool | None = None,
+    manifest: "ManifestPlace | None" = None,
 ) -> RunResult:
     """Trains an agent, compresses it by each recipe, exports, measures and reports; goes on where an earlier call stopped.
 
@@ -56,17 +60,20 @@ def run(
       env_id: a gymnasium id, or `module:Id`.
       out: the run folder; `runs/<environment>-seed<seed>` by default.
       seed: of all randomness, >= 0.
-      recipes: names; `qat-int8` and `prune-qat-int8` by default. `ptq-int8` is always shown beside them.
+      recipes: names, TOML files, or recipes of your own; `qat-int8` and `prune-qat-int8` by default. `ptq-int8` is always
+        shown beside them.
       steps: environment steps of the training; the preset's by default.
       force: do every stage again.
       training: in place of the preset.
       latency: how much is timed.
+      strip: leave what no runtime reads out of the files; by default no, or as the run has it.
+      manifest: "embedded" in the files, or "beside" them alone; by default embedded, or as the run has it.
     Raises:
       InputError: something of this cannot be used; nothing was written.
     """
     with quiet():
         settings = {} if steps is None else {"steps": steps}
-        job = Job.create(env_id, out, seed, recipes, settings, None, training, latency, force)
+        job = Job.create(env_id, out, seed, recipes, settings, None, training, latency, force, strip, manifest)
         with job.locked():
             job.do(KINDS, force)
         return job.result()
@@ -90,16 +97,34 @@ class PlannedStage:
 class Job:
     """A run folder and the stages that fill it."""
 
-    def __init__(self, folder: RunFolder, recipes: Sequence[str] | None = None):
-        """Takes a folder as it is, and recipes to put in place of its own; see `create` and `open`. Imports TensorFlow."""
+    def __init__(
+        self,
+        folder: RunFolder,
+        recipes: "Sequence[str | Recipe] | None" = None,
+        strip: bool | None = None,
+        manifest: "ManifestPlace | None" = None,
+    ):
+        """Takes a folder as it is, and what to put in place of its own recipes and way of exporting; see `create` and `open`.
+
+        Imports TensorFlow.
+        """
         load_tensorflow()
-        from edgedqn.pipeline.config import RunConfig
+        from edgedqn.pipeline.config import RunConfig, resolved
 
         self.folder = folder
-        self.config = RunConfig.from_json(folder.description["config"])
-        if recipes:
-            self.config = replace(self.config, recipes=tuple(recipes))
-        self._recipes = recipes
+        own = resolved(recipes) if recipes else None
+
+        def changed(config: RunConfig) -> RunConfig:
+            export = config.export
+            export = replace(
+                export,
+                strip=export.strip if strip is None else strip,
+                manifest=export.manifest if manifest is None else manifest,
+            )
+            return replace(config, recipes=own or config.recipes, export=export)
+
+        self._changed = changed
+        self.config = changed(RunConfig.from_json(folder.description["config"]))
 
     @classmethod
     def create(
@@ -107,12 +132,14 @@ class Job:
         env_id: str,
         out: str | Path | None = None,
         seed: int = 0,
-        recipes: Sequence[str] | None = None,
+        recipes: "Sequence[str | Recipe] | None" = None,
         settings: Mapping[str, Any] | None = None,
         algorithm: str | None = None,
         training: "Config | ImportedAgent | None" = None,
         latency: LatencyConfig | None = None,
         force: bool = False,
+        strip: bool | None = None,
+        manifest: "ManifestPlace | None" = None,
     ) -> "Job":
         """A new run, or the same one continued. All input is checked before anything is written; see `run`.
 
@@ -126,7 +153,7 @@ class Job:
         base = training or _imported(path) or _configured(env_id, algorithm)
         load_tensorflow()
         from edgedqn.compression.recipes import DEFAULT_RECIPES
-        from edgedqn.pipeline.config import ImportedAgent, RunConfig
+        from edgedqn.pipeline.config import ImportedAgent, RunConfig, resolved
         from edgedqn.pipeline.training import check_training
 
         if isinstance(base, ImportedAgent):
@@ -139,26 +166,36 @@ class Job:
                 check_training(env_id, base, path / "agent")
         config = RunConfig(
             base,
-            tuple(recipes or DEFAULT_RECIPES),
+            resolved(recipes or DEFAULT_RECIPES),
             gate_for(env_id),
             latency or LatencyConfig(),
         )
         starts_over = force and not isinstance(base, ImportedAgent)
-        return cls(RunFolder.create(path, env_id, seed, config.to_json(), starts_over, RunConfig.updated), recipes)
+        return cls(
+            RunFolder.create(path, env_id, seed, config.to_json(), starts_over, RunConfig.updated), recipes, strip, manifest
+        )
 
     @classmethod
-    def open(cls, path: Path, recipes: Sequence[str] | None = None) -> "Job":
-        """An existing run, with other recipes where they are given."""
-        return cls(RunFolder.open(path), recipes)
+    def open(
+        cls,
+        path: Path,
+        recipes: "Sequence[str | Recipe] | None" = None,
+        strip: bool | None = None,
+        manifest: "ManifestPlace | None" = None,
+    ) -> "Job":
+        """An existing run, with other recipes, or files written in another way, where these are given."""
+        return cls(RunFolder.open(path), recipes, strip, manifest)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Nobody else works in the folder meanwhile. What was read of it before the lock is read again."""
+        from edgedqn.pipeline.config import RunConfig
+
         with self.folder.locked():
             self.folder.refresh()
-            if self._recipes:
-                self.folder.set_recipes(self._recipes)
-            self.config = replace(self.config, recipes=tuple(self.folder.description["config"]["recipes"]))
+            config = self._changed(RunConfig.from_json(self.folder.description["config"]))
+            self.folder.change(config.to_json())
+            self.config = config
             yield
 
     def do(self, kinds: Sequence[str], force: bool = False) -> None:
@@ -210,11 +247,13 @@ class Job:
         from edgedqn.pipeline import stages
 
         folder = self.folder
-        names = (FLOAT32.name, *self.config.all_recipes)
+        recipes = {recipe.name: recipe for recipe in (FLOAT32, *self.config.all_recipes)}
         plan = {"train": PlannedStage("train", (), partial(stages.train, folder))}
-        plan |= {f"compress/{n}": PlannedStage("compress", ("train",), partial(stages.compress, folder, n)) for n in names}
-        plan |= {f"export/{n}": PlannedStage("export", (f"compress/{n}",), partial(stages.export, folder, n)) for n in names}
-        plan["bench"] = PlannedStage("bench", tuple(f"export/{n}" for n in names), self._bench)
+        for name, each in recipes.items():
+            plan[f"compress/{name}"] = PlannedStage("compress", ("train",), partial(stages.compress, folder, each))
+        for name, each in recipes.items():
+            plan[f"export/{name}"] = PlannedStage("export", (f"compress/{name}",), partial(stages.export, folder, each))
+        plan["bench"] = PlannedStage("bench", tuple(f"export/{n}" for n in recipes), self._bench)
         plan["report"] = PlannedStage("report", ("bench",), partial(stages.report, folder, self._command()))
         return plan
 
@@ -229,24 +268,26 @@ class Job:
 
     def _best(self, benchmark: dict[str, Any]) -> Row | None:
         """The file to ship, if a requested recipe that is no mere control passed its gate."""
-        from edgedqn.compression.recipes import RECIPES
-
         passed = {row["name"] for row in benchmark["rows"] if row["gate"] == "pass"}
-        if not any(name in passed and not RECIPES[name].control for name in self.config.recipes):
+        if not any(recipe.name in passed and not recipe.control for recipe in self.config.recipes):
             return None
         return best_passing(benchmark["rows"])
 
     def _command(self) -> str | None:
         """What makes this run again on the command line, if that can."""
+        from edgedqn.compression.recipes import RECIPES
         from edgedqn.pipeline.config import ImportedAgent
 
         env_id, seed, training = self.folder.description["env_id"], self.folder.description["seed"], self.config.training
-        if self.config.latency != LatencyConfig():
+        if self.config.latency != LatencyConfig() or any(recipe.name not in RECIPES for recipe in self.config.recipes):
             return None
+        recipes = [recipe.name for recipe in self.config.recipes]
+        strip, manifest = self.config.export.strip, self.config.export.manifest
+        options = [*(["--strip"] if strip else []), *([f"--manifest {manifest}"] if manifest != "embedded" else [])]
         if isinstance(training, ImportedAgent):
             of_both = f"{env_id} --seed {seed}"
-            recipes = " ".join(self.config.recipes)
-            return f"edgedqn import {shlex.quote(training.source)} {of_both}\nedgedqn run {of_both} --recipes {recipes}"
+            words = ["edgedqn run", of_both, *options, "--recipes", *recipes]
+            return f"edgedqn import {shlex.quote(training.source)} {of_both}\n{' '.join(words)}"
         algorithm = next(name for name, cls in ALGORITHMS.items() if isinstance(training, cls))
         before = _configured(env_id, algorithm)
         words = ["edgedqn run", env_id, f"--seed {seed}"]
@@ -259,7 +300,7 @@ class Job:
                     words.append(f"--{option}" if value else f"--no-{option}")
                 else:
                     words.append(f"--{option} {' '.join(map(str, value)) if isinstance(value, tuple) else value}")
-        return " ".join([*words, "--recipes", *self.config.recipes])
+        return " ".join([*words, *options, "--recipes", *recipes])
 
 
 def _configured(env_id: str, algorithm: str | None = None) -> Config:

@@ -4,7 +4,7 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +15,8 @@ from edgedqn.agents.checkpoints import has_checkpoints
 from edgedqn.agents.errors import InputError
 
 SCHEMA = 1
-INCIDENTAL = ("recipes", "training.keep_checkpoints")  # may change in the midst of a run: no agent depends on them
+# What may change in the midst of a run: no agent depends on it.
+INCIDENTAL = ("recipes", "export.strip", "export.manifest", "training.keep_checkpoints")
 VERSIONED = (
     "edgedqn",
     "numpy",
@@ -157,12 +158,21 @@ class RunFolder:
         """Marks stages as to be done again."""
         self.description["stages"] = [s for s in self.description["stages"] if s["name"] not in stages]
 
-    def set_recipes(self, recipes: Sequence[str]) -> None:
-        """Other recipes for the same agent: what is measured and reported changes with them, the rest stays done."""
-        if self.description["config"]["recipes"] != list(recipes):
-            self.description["config"]["recipes"] = list(recipes)
-            self.forget({"bench", "report"})
-            self.save()
+    def change(self, config: dict[str, Any]) -> None:
+        """Takes other recipes for the same agent, or another way to write files. What does not depend on them stays done."""
+        old, new = self.description["config"], json.loads(json.dumps(config))
+        if old == new:
+            return
+        undone = {"bench", "report"}
+        if old.get("export") != new["export"]:
+            undone |= {stage["name"] for stage in self.description["stages"] if stage["name"].startswith("export/")}
+        was, now = ({r["name"]: r for r in recipes if isinstance(r, dict)} for recipes in (old["recipes"], new["recipes"]))
+        for name in now:
+            if was.get(name) != now[name]:
+                undone |= {f"compress/{name}", f"export/{name}"}
+        self.description["config"] = new
+        self.forget(undone)
+        self.save()
 
     def refresh(self) -> None:
         """Reads `run.json` again, where there is one: somebody else may have gone on since."""
@@ -201,7 +211,7 @@ class RunFolder:
         updated: Callable[[dict[str, Any]], dict[str, Any]],
         force: bool,
     ) -> set[str]:
-        """Which settings are otherwise here than asked for, recipes aside.
+        """Which settings are otherwise here than asked for, aside from recipes and the way files are written.
 
         Raises:
           InputError: something would be lost if they were changed, or it is a run of another environment or seed.
@@ -212,7 +222,7 @@ class RunFolder:
         differences = [
             key
             for key in [*here, *(there.keys() - here.keys())]  # the environment and the seed first
-            if key != "recipes" and here.get(key) != there.get(key)
+            if not key.startswith(("recipes", "export.")) and here.get(key) != there.get(key)
         ]
         changed = [key for key in differences if key not in INCIDENTAL]
         is_another = bool({"env_id", "seed"} & set(changed))
@@ -228,7 +238,8 @@ class RunFolder:
     def _take(self, asked: dict[str, Any], differences: set[str]) -> None:
         """Puts the settings asked for in the place of those here. The caller holds the lock."""
         changed = differences.difference(INCIDENTAL)
-        self.description["config"] = {**asked, "recipes": self.description["config"]["recipes"]}
+        here = self.description["config"]
+        self.description["config"] = {**asked, **{key: here[key] for key in ("recipes", "export") if key in here}}
         if changed:
             self.description["stages"] = []
         self.save()

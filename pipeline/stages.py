@@ -1,6 +1,6 @@
 """The stages of a run, each from files to files."""
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ from edgedqn.benchmarks.comparison import SCHEMA as BENCHMARK_SCHEMA
 from edgedqn.benchmarks.comparison import compare
 from edgedqn.benchmarks.learning_curve import learning_curve, standalone
 from edgedqn.benchmarks.report import render_report
+from edgedqn.compression.compress import compress as compress_agent
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.recipes import FLOAT32, RECIPES
-from edgedqn.compression.recipes import compress as compress_agent
+from edgedqn.compression.recipe import Recipe
+from edgedqn.compression.recipes import FLOAT32
 from edgedqn.export.edge_policy import PolicyFileError
 from edgedqn.export.manifest import PolicyManifest, read_manifest, write_sidecar
-from edgedqn.export.tflite import to_tflite
+from edgedqn.export.tflite import exported as export_policy
 from edgedqn.pipeline.config import ImportedAgent, RunConfig
+from edgedqn.pipeline.judge import judging
 from edgedqn.pipeline.proving import prove_observations, prove_play
 from edgedqn.pipeline.run_folder import RunFolder, versions
 from edgedqn.pipeline.seeds import SeedStreams
@@ -41,48 +43,49 @@ def train(run: RunFolder) -> None:
         write_text(run.agent / "learning_curve.svg", standalone(learning_curve(run.agent)))
 
 
-def compress(run: RunFolder, recipe: str) -> None:
+def compress(run: RunFolder, recipe: Recipe) -> None:
     """Runs one recipe on the agent: `compressed/<recipe>/`."""
-    env_id, _, streams = _of(run)
+    env_id, config, streams = _of(run)
     agent = TrainedAgent.load(run.agent)
     env = agent_view(make_environment(env_id), agent.spec)
-    try:
+    with closing(env), judging(agent, env_id, streams, config.gate, config.export) as judge:
         policy = compress_agent(
             agent,
-            {FLOAT32.name: FLOAT32, **RECIPES}[recipe],
+            recipe,
             env,
             streams.reset_seeds("calibrate"),
-            streams.rng("calibrate", recipe),
+            streams.rng("calibrate", recipe.name),
+            judge,
         )
-    finally:
-        env.close()
-    policy.save(run.compressed(recipe))
+    policy.save(run.compressed(recipe.name))
 
 
-def export(run: RunFolder, recipe: str) -> None:
+def export(run: RunFolder, recipe: Recipe) -> None:
     """Converts a compressed policy: `models/<recipe>.tflite` and `.json`."""
     _, config, streams = _of(run)
-    policy = CompressedPolicy.load(run.compressed(recipe))
-    path = run.model(recipe)
+    policy = CompressedPolicy.load(run.compressed(recipe.name))
+    path = run.model(recipe.name)
     path.parent.mkdir(exist_ok=True)
     # Two files cannot be renamed at once: without the old sidecar, a reader finds either no evidence or the right one.
     path.with_suffix(".json").unlink(missing_ok=True)
-    write_bytes(path, to_tflite(policy))
+    exported = export_policy(policy, config.export)
+    write_bytes(path, exported.content)
     evidence = {
         "environment": policy.spec.to_json(),
-        "recipe": {"name": recipe, "stages": list(policy.reports)},
+        "recipe": {**recipe.to_json(), "stages": list(policy.reports), "settings": recipe.to_json()["stages"]},
         "seed": run.description["seed"],
         "prove_seed": streams.first_reset_seed("prove"),
         "training": asdict(config.training),
+        "export": asdict(config.export),
         "versions": versions(),
     }
-    write_sidecar(path, PolicyManifest(read_manifest(path).device, evidence))
+    write_sidecar(path, PolicyManifest(exported.device, evidence))
 
 
-def bench(run: RunFolder, recipes: tuple[str, ...]) -> dict[str, Any]:
+def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> dict[str, Any]:
     """Measures all files: `benchmark.json`, and the evidence beside each file. Returns the object of `benchmark.json`."""
     env_id, config, streams = _of(run)
-    files = [run.model(name) for name in (FLOAT32.name, *recipes)]
+    files = [run.model(name) for name in (FLOAT32.name, *(recipe.name for recipe in recipes))]
     for path in files:
         with suppress(PolicyFileError):  # a damaged file becomes a failed row
             _record(path)  # what an earlier measurement found must not outlive it

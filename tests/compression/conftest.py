@@ -23,9 +23,11 @@ from edgedqn.agents.environments import EnvironmentSpec, agent_view, make_enviro
 from edgedqn.agents.networks import minatar_torso, mlp, q_network, table_network
 from edgedqn.agents.observations import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression.compress import compress
 from edgedqn.compression.distillation import Distillation
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.recipes import FLOAT32, RECIPES, Recipe, compress
+from edgedqn.compression.recipe import Recipe
+from edgedqn.compression.recipes import FLOAT32, RECIPES
 from edgedqn.compression.stages import Distil, Prune, QuantizeAware, ScaleInput
 
 SHORT = Distillation(steps=100)

@@ -15,6 +15,7 @@ from edgedqn.compression import distillation
 from edgedqn.compression.distillation import (
     STEPS_PER_CALL,
     Distillation,
+    Targets,
     clipped_action_gaps,
     distil,
     fit_output_layer,
@@ -276,3 +277,55 @@ def test_rounds_up_to_whole_calls(steps: int, rounded: int) -> None:
 def test_refuses_what_cannot_be_learned(change: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         Distillation(**{"steps": 10, **change})
+
+
+# --- targets and losses ----------------------------------------------------------------------------------------------------
+
+
+def test_targets_of_each_kind_rank_actions_as_the_teacher_does() -> None:
+    q_values = np.array([[1.0, 3.0, 2.5], [-4.0, -9.0, -4.5]], np.float32)
+    for kind in ("clipped_gaps", "advantages", "q_values", "one_hot"):
+        targets = Targets(kind, width=2.0)(q_values, gap=0.5)
+        assert (targets.shape, targets.dtype) == ((2, 3), np.float32)
+        np.testing.assert_array_equal(targets.argmax(axis=1), [1, 0])
+    # One unit of width is 0.5 * 2; it falls from 1 to -1.
+    np.testing.assert_allclose(Targets("clipped_gaps")(q_values, 0.5), [[-1, 1, 0], [1, -1, 0]])
+    np.testing.assert_allclose(Targets("advantages")(q_values, 0.5), [[-3, 1, 0], [1, -9, 0]])
+    np.testing.assert_allclose(Targets("q_values")(q_values, 0.5), [[2, 6, 5], [-8, -18, -9]])
+    np.testing.assert_allclose(Targets("one_hot")(q_values, 0.5), [[-1, 1, -1], [1, -1, -1]])
+
+
+@pytest.mark.parametrize("settings", [{"kind": "guess"}, {"width": 0.0}, {"width": -1.0}])
+def test_refuses_targets_that_are_none(settings: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="Got"):
+        Targets(**settings)
+
+
+@pytest.mark.parametrize("loss", ["kl", "square", "kl_and_square", "cross_entropy"])
+def test_each_loss_is_what_its_formula_says(loss: Any) -> None:
+    """The first loss of a network that is held still, on one minibatch of all states, written out in NumPy."""
+    rng = np.random.default_rng(0)
+    network = mlp((3,), 4, (8,), rng)
+    states = rng.normal(size=(1, 3)).astype(np.float32)
+    target = np.array([[0.2, -1.0, 1.0, 0.9]], np.float32)
+    output = network(states).numpy()[0].astype(np.float64)
+    config = Distillation(1, 5, 1e-6, 1e-6, temperature=0.5, loss=loss)
+    losses = distil(network, InputScaling.identity(), states, target, config, rng, "test")
+
+    def log_softmax(x: Any) -> Any:
+        return x / 0.5 - np.log(np.exp(x / 0.5).sum())
+
+    divergence = (np.exp(log_softmax(target[0])) * (log_softmax(target[0]) - log_softmax(output))).sum()
+    square = ((output - target[0]) ** 2).sum()
+    expected = {
+        "kl": divergence,
+        "square": square,
+        "kl_and_square": divergence + square,
+        "cross_entropy": -log_softmax(output)[2],
+    }[loss]
+    assert losses[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_refuses_a_loss_that_is_none() -> None:
+    with pytest.raises(InputError, match=r"Expected a loss of kl_and_square, .*Got 'hinge'"):
+        Distillation(1, loss="hinge")  # type: ignore[arg-type]

@@ -34,22 +34,16 @@ def test_a_saved_policy_becomes_the_same_file(tmp_path: Path, policies: dict[str
     assert to_tflite(loaded) == to_tflite(policy)
 
 
-def test_a_loaded_pruned_policy_goes_on_keeping_its_zeros(folder: Path) -> None:
+def test_a_loaded_pruned_policy_has_its_zeros(folder: Path) -> None:
     policy = CompressedPolicy.load(folder)
-    zeros = [array == 0 for array in policy.network.get_weights() if array.ndim == 2]
-    assert sum(zero.sum() for zero in zeros) > 200
-    # The masks act in the forward pass: whatever stands where a zero was must not be seen.
-    expected = policy.network(policy.scaling(policy.observations), training=False).numpy()
-    arrays = policy.network.get_weights()
-    policy.network.set_weights([np.where(array == 0, 9.0, array) if array.ndim == 2 else array for array in arrays])
-    got = policy.network(policy.scaling(policy.observations), training=False).numpy()
-    np.testing.assert_array_equal(got, expected)
+    kernels = [array for array in policy.network.get_weights() if array.ndim == 2]
+    assert sum((kernel == 0).sum() for kernel in kernels) > 200
 
 
 def test_the_description_is_plain_json(folder: Path, policies: dict[str, CompressedPolicy]) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["observations.npz", "policy.json", "weights.npz"]
     description = json.loads((folder / "policy.json").read_text())
-    assert description["schema"] == 2
+    assert description["schema"] == 3
     assert description["recipe"] == "tiny-pruned"
     assert description["reports"] == list(policies["tiny-pruned"].reports)
 
@@ -57,7 +51,7 @@ def test_the_description_is_plain_json(folder: Path, policies: dict[str, Compres
 def test_refuses_another_schema(folder: Path) -> None:
     path = folder / "policy.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 1}))
-    with pytest.raises(InputError, match=r"policy\.json has another schema: expected 2\. Got 1\.$"):
+    with pytest.raises(InputError, match=r"policy\.json has another schema: expected 3\. Got 1\.$"):
         CompressedPolicy.load(folder)
 
 
@@ -81,7 +75,7 @@ def test_refuses_a_damaged_folder(folder: Path, policies: dict[str, CompressedPo
         CompressedPolicy.load(folder)
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "3", '{"schema": 2}', "{}"])
+@pytest.mark.parametrize("text", ["[]", "null", "3", '{"schema": 4}', "{}"])
 def test_refuses_json_of_something_else(folder: Path, text: str) -> None:
     (folder / "policy.json").write_text(text)
     with pytest.raises(InputError, match=r"policy\.json"):
@@ -104,17 +98,17 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         CompressedPolicy.load(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("preserve_zeros", [False, True])
-def test_a_saved_policy_of_convolutions_becomes_the_same_file(tmp_path: Path, frames: Any, preserve_zeros: bool) -> None:
+@pytest.mark.parametrize("keep_zeros", [False, True])
+def test_a_saved_policy_of_convolutions_becomes_the_same_file(tmp_path: Path, frames: Any, keep_zeros: bool) -> None:
     network = plain_network(frames.agent.network)
     network.set_weights([np.where(np.abs(a) < 0.05, 0, a) if a.ndim > 1 else a for a in network.get_weights()])
-    quantized = quantization_aware(network, preserve_zeros, (0.0, 1.0))
+    quantized = quantization_aware(network, (0.0, 1.0), keep_zeros=keep_zeros)
     scaling = InputScaling((1 / 255,), (0.0,), (0.0, 1.0))
     start_ranges(quantized, network, scaling.batches(frames.agent.observations))
     quantized(scaling(frames.agent.observations[:64]), training=True)  # takes the kernels' ranges
     policy = CompressedPolicy(
         quantized, "qat-int8", scaling, "preferences", frames.agent.spec, frames.agent.observations, "test", (),
-        describe(network), preserve_zeros,
+        describe(network),
     )  # fmt: skip
     policy.save(tmp_path)
     loaded = CompressedPolicy.load(tmp_path)

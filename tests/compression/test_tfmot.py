@@ -67,9 +67,9 @@ def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() 
     finish = start_pruning(wrapped)
     taught(wrapped)
     # The last gradient step moved what the masks hold at zero; that is what finish() is for.
-    assert (strip_pruning(wrapped).get_weights()[2] == 0).mean() < 0.9
+    assert (strip_pruning(wrapped, network).get_weights()[2] == 0).mean() < 0.9
     finish()
-    network_after = strip_pruning(wrapped)
+    network_after = strip_pruning(wrapped, network)
     assert [type(layer) for layer in network_after.layers] == [type(layer) for layer in network.layers]
     for kernel, start, sparsity in zip(kernels(network_after), before[::2], asked, strict=True):
         assert abs((kernel == 0).mean() - sparsity) <= 0.005 + 0.5 / kernel.size
@@ -81,13 +81,14 @@ def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() 
 
 def test_masks_follow_the_schedule_step_by_step() -> None:
     schedule = PolynomialSchedule(5, 25, 10)
-    wrapped = wrap_for_pruning(mlp((4,), 2, (64, 64), np.random.default_rng(4)), (0.5, 0.9, 0.0), schedule)
+    network = mlp((4,), 2, (64, 64), np.random.default_rng(4))
+    wrapped = wrap_for_pruning(network, (0.5, 0.9, 0.0), schedule)
     finish = start_pruning(wrapped)
     for step in range(1, 41):
         wrapped(np.zeros((1, 4), np.float32), training=True)
         finish()
         last_update = 5 + 10 * ((min(step, 25) - 5) // 10)
-        shares = [(kernel == 0).mean() for kernel in kernels(strip_pruning(wrapped))]
+        shares = [(kernel == 0).mean() for kernel in kernels(strip_pruning(wrapped, network))]
         for share, kernel_sparsity in zip(shares, (0.5, 0.9, 0.0), strict=True):
             expected = schedule.sparsity_at(last_update, kernel_sparsity) if step >= 5 else 0.0
             assert share == pytest.approx(expected, abs=0.003)
@@ -100,7 +101,7 @@ def test_the_smallest_weights_go() -> None:
     finish = start_pruning(wrapped)
     wrapped(np.zeros((1, 4), np.float32), training=True)
     finish()
-    after = kernels(strip_pruning(wrapped))[0]
+    after = kernels(strip_pruning(wrapped, network))[0]
     assert (after == 0).sum() == 96
     np.testing.assert_array_equal(after, np.where(np.abs(before) >= np.sort(np.abs(before).ravel())[96], before, 0))
 
@@ -112,7 +113,7 @@ def test_calls_without_training_prune_nothing() -> None:
     for _ in range(3):
         wrapped(np.zeros((1, 4), np.float32), training=False)
     finish()
-    for array, kept in zip(strip_pruning(wrapped).get_weights(), network.get_weights(), strict=True):
+    for array, kept in zip(strip_pruning(wrapped, network).get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(array, kept)
 
 
@@ -129,8 +130,8 @@ def test_plain_training_fills_the_zeros_in_and_preserving_keeps_every_one() -> N
     network = sparse_network()
     before = network.get_weights()
     zeros = [kernel == 0 for kernel in kernels(network)]
-    kept = taught(quantization_aware(network, True, UNIT))
-    filled = taught(quantization_aware(network, False, UNIT))
+    kept = taught(quantization_aware(network, UNIT, keep_zeros=True))
+    filled = taught(quantization_aware(network, UNIT))
     for zero, start, with_zeros, without in zip(zeros, kernels(network), kernels(kept), kernels(filled), strict=True):
         assert 0.5 < zero.mean() < 0.7
         assert (with_zeros[zero] == 0).all()
@@ -145,14 +146,14 @@ def test_plain_training_fills_the_zeros_in_and_preserving_keeps_every_one() -> N
 
 
 @pytest.mark.parametrize("limits", [UNIT, (-2.5, 2.5), (0.0, 1.0)])
-@pytest.mark.parametrize("preserve_zeros", [False, True])
+@pytest.mark.parametrize("keep_zeros", [False, True])
 def test_a_known_input_range_holds_from_the_first_step_and_a_new_one_moves(
-    limits: tuple[float, float], preserve_zeros: bool
+    limits: tuple[float, float], keep_zeros: bool
 ) -> None:
     network = sparse_network()
     inputs = np.clip(0.5 * limits[1] * lesson()[0], *limits)  # an average would follow them inwards
-    known = quantization_aware(network, preserve_zeros, limits)
-    followed = quantization_aware(network, preserve_zeros, None)
+    known = quantization_aware(network, limits, keep_zeros=keep_zeros)
+    followed = quantization_aware(network, None, keep_zeros=keep_zeros)
     assert ranges(known, "input") == [limits]
     (start,) = ranges(followed, "input")
     for _ in range(3):
@@ -166,7 +167,7 @@ def test_rounds_the_input_and_the_weights_to_the_grids_of_int8() -> None:
     """One linear layer, written out."""
     network = mlp((3,), 2, (), np.random.default_rng(8))
     inputs = np.random.default_rng(9).uniform(-1, 1, (200, 3)).astype(np.float32)
-    quantized = quantization_aware(network, False, UNIT)
+    quantized = quantization_aware(network, UNIT)
     start_ranges(quantized, network, [inputs])
     quantized(inputs, training=True)  # takes the kernel's range
     kernel, bias = network.get_weights()
@@ -184,10 +185,10 @@ def test_rounds_the_input_and_the_weights_to_the_grids_of_int8() -> None:
     assert np.ptp(np.diff(np.unique(got)) / ((high - low) / 255) % 1 - 0.5) <= 1  # whole steps apart
 
 
-@pytest.mark.parametrize("preserve_zeros", [False, True])
-def test_takes_the_weights_along(preserve_zeros: bool) -> None:
+@pytest.mark.parametrize("keep_zeros", [False, True])
+def test_takes_the_weights_along(keep_zeros: bool) -> None:
     network = sparse_network()
-    quantized = quantization_aware(network, preserve_zeros, UNIT)
+    quantized = quantization_aware(network, UNIT, keep_zeros=keep_zeros)
     arrays = [array for array in quantized.get_weights() if array.ndim]
     for array, expected in zip(arrays, network.get_weights(), strict=True):
         np.testing.assert_array_equal(array, expected)
@@ -197,7 +198,7 @@ def test_start_ranges_are_those_of_the_activations_seen() -> None:
     network = mlp((4,), 3, (16, 8), np.random.default_rng(10))
     network.set_weights([array + np.float32(0.1) for array in network.get_weights()])
     inputs = lesson()[0]
-    quantized = quantization_aware(network, False, UNIT)
+    quantized = quantization_aware(network, UNIT)
     assert ranges(quantized, "post_activation") == [(-6.0, 6.0)] * 3
     start_ranges(quantized, network, [inputs])
     x = inputs
@@ -213,6 +214,6 @@ def test_start_ranges_are_those_of_the_activations_seen() -> None:
 def test_ranges_include_zero_where_no_activation_does() -> None:
     network = mlp((2,), 1, (), np.random.default_rng(11))
     network.set_weights([np.zeros((2, 1), np.float32), np.array([3.0], np.float32)])
-    quantized = quantization_aware(network, False, UNIT)
+    quantized = quantization_aware(network, UNIT)
     start_ranges(quantized, network, [np.zeros((5, 2), np.float32)])
     assert ranges(quantized, "post_activation") == [(0.0, 3.0)]

@@ -13,10 +13,12 @@ from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.pruning import PolynomialSchedule
 from edgedqn.compression.tfmot import (
     quantization_aware,
-    quantization_aware_again,
+    settle,
     start_pruning,
     start_ranges,
+    strip_clustering,
     strip_pruning,
+    wrap_for_clustering,
     wrap_for_pruning,
 )
 
@@ -65,7 +67,7 @@ def test_convolutions_are_pruned_to_what_was_asked() -> None:
     finish = start_pruning(wrapped)
     train_on_images(wrapped)
     finish()
-    stripped = strip_pruning(wrapped)
+    stripped = strip_pruning(wrapped, network)
     assert [type(layer) for layer in stripped.layers] == [type(layer) for layer in network.layers]
     for kernel, start, sparsity in zip(kernels(stripped), kernels(network), asked, strict=True):
         assert abs((kernel == 0).mean() - sparsity) <= 0.005 + 0.5 / kernel.size
@@ -74,7 +76,7 @@ def test_convolutions_are_pruned_to_what_was_asked() -> None:
 
 def test_the_ranges_of_convolutions_are_those_of_the_activations_seen() -> None:
     network = image_network()
-    quantized = quantization_aware(network, False, (0.0, 1.0))
+    quantized = quantization_aware(network, (0.0, 1.0))
     start_ranges(quantized, network, np.split(images(), [1, 120]))
     expected, x = [], images()
     for layer in network.layers[1:]:
@@ -87,11 +89,11 @@ def test_the_ranges_of_convolutions_are_those_of_the_activations_seen() -> None:
     np.testing.assert_allclose(np.transpose(found), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("preserve_zeros", [False, True])
-def test_each_filter_of_a_convolution_has_its_own_scale(preserve_zeros: bool) -> None:
+@pytest.mark.parametrize("keep_zeros", [False, True])
+def test_each_filter_of_a_convolution_has_its_own_scale(keep_zeros: bool) -> None:
     network = image_network(0.5)
     zeros = [kernel == 0 for kernel in kernels(network)]
-    quantized = quantization_aware(network, preserve_zeros, (0.0, 1.0))
+    quantized = quantization_aware(network, (0.0, 1.0), keep_zeros=keep_zeros)
     start_ranges(quantized, network, [images()])
     train_on_images(quantized)
     sizes = {v.name.rpartition("quant_")[2]: v.shape.num_elements() for v in quantized.weights if "kernel_max" in v.name}
@@ -100,26 +102,31 @@ def test_each_filter_of_a_convolution_has_its_own_scale(preserve_zeros: bool) ->
     assert [kernel.shape for kernel in learned] == [kernel.shape for kernel in kernels(network)]
     for zero, kernel in zip(zeros, learned, strict=True):
         assert 0.4 < zero.mean() < 0.6
-        assert (kernel[zero] == 0).all() == preserve_zeros
+        assert (kernel[zero] == 0).all() == keep_zeros
 
 
-@pytest.mark.parametrize("preserve_zeros", [False, True])
+@pytest.mark.parametrize(("keep_zeros", "keep_clusters"), [(False, False), (True, False), (False, True), (True, True)])
 @pytest.mark.parametrize("make", [image_network, dense_network])
-def test_a_trained_network_can_be_made_again(make: Callable[[float], tf_keras.Model], preserve_zeros: bool) -> None:
+def test_what_settles_computes_the_same_without_what_kept_it(
+    make: Callable[[float], tf_keras.Model], keep_zeros: bool, keep_clusters: bool
+) -> None:
     network = make(0.5)
-    quantized = quantization_aware(network, preserve_zeros, (0.0, 1.0))
+    if keep_clusters:
+        network = strip_clustering(wrap_for_clustering(network, [True] * len(kernels(network)), 4, keep_zeros), network)
+    quantized = quantization_aware(network, (0.0, 1.0), keep_zeros, keep_clusters)
     inputs = images() if make is image_network else images().reshape(-1, 4)
     start_ranges(quantized, network, [inputs])
-    # As if trained: other weights and ranges, the same zeros.
-    weights = [array * np.float32(1.25) for array in quantized.get_weights()]
-    quantized.set_weights(weights)
-    fresh = tf_keras.models.clone_model(network)
-    again = quantization_aware_again(fresh, preserve_zeros, weights)
-    np.testing.assert_array_equal(again(inputs, training=False), quantized(inputs, training=False))
-    for array, expected in zip(kernels(fresh), kernels(network), strict=True):
-        np.testing.assert_array_equal(array, expected * np.float32(1.25))
-    if preserve_zeros:  # the masks are there too: what is written where a zero was is not seen
-        again.set_weights([np.where(array == 0, 7, array) if array.ndim > 1 else array for array in weights])
-        np.testing.assert_array_equal(again(inputs, training=False), quantized(inputs, training=False))
-    with pytest.raises(ValueError):
-        quantization_aware_again(fresh, preserve_zeros, weights[:-1])
+    for _ in range(3):  # as in training: other weights and ranges, and what held on to zeros and clusters does its part
+        for variable in quantized.trainable_variables:
+            variable.assign(variable * np.float32(1.1))
+        quantized(inputs, training=True)
+    settled = settle(quantized, network, keep_zeros)
+    np.testing.assert_array_equal(settled(inputs, training=False), quantized(inputs, training=False))
+    after = [array for array in settled.get_weights() if array.ndim > 1]
+    for before, kernel in zip(kernels(network), after, strict=True):
+        assert not keep_zeros or (kernel[before == 0] == 0).all()
+        assert not keep_clusters or len(np.unique(kernel)) <= 4
+    # It is an ordinary network: its weights fit one that is made anew.
+    again = quantization_aware(network, None)
+    again.set_weights(settled.get_weights())
+    np.testing.assert_array_equal(again(inputs, training=False), settled(inputs, training=False))

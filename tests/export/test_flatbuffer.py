@@ -1,3 +1,4 @@
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from edgedqn.export.edge_policy import PolicyFileError
-from edgedqn.export.flatbuffer import IOQuantization, Quantization, fix_names, io_quantization, kernels, with_metadata
+from edgedqn.export.flatbuffer import IOQuantization, Quantization, fix_names, io_quantization, kernels, stripped, with_metadata
 
 
 def run(content: bytes, rows: NDArray[Any]) -> NDArray[Any]:
@@ -166,3 +167,24 @@ def test_damaged_bytes_end_in_one_exception_only(network: Any) -> None:
             except PolicyFileError:
                 refused += 1
     assert refused > 200
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
+def test_a_stripped_file_computes_the_same_and_holds_no_text(network: Any, kind: str) -> None:
+    content = with_metadata(getattr(network, kind), "note", b"something that is read by nobody")
+    bare = stripped(content)
+    rows = np.random.default_rng(4).normal(size=(50, 4)) * (20 if kind == "int8" else 1)
+    np.testing.assert_array_equal(run(bare, rows), run(content, rows))
+    for before, after in zip(kernels(content), kernels(bare), strict=True):
+        np.testing.assert_array_equal(before.values, after.values)
+        assert after.name == ""
+    assert io_quantization(bare) == io_quantization(content)
+    assert not any(len(text) > 4 for text in re.findall(rb"[a-zA-Z_ ]{5,}", bare) if text in content and text != b"TFL3")
+    assert len(bare) < len(content) - 400
+    assert stripped(bare) == bare
+
+
+def test_stripping_keeps_convolutions() -> None:
+    content = convolutions()
+    rows = np.random.default_rng(2).normal(size=(10, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(run(stripped(content), rows), run(content, rows))

@@ -3,7 +3,9 @@ import os
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -19,14 +21,16 @@ with warnings.catch_warnings():
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.environments import EnvironmentSpec
+from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
 from edgedqn.compression.distillation import clipped_action_gaps, fit_output_layer, median_action_gap
 from edgedqn.compression.folding import InputScaling, fold_input_scaling
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.pruning import PolynomialSchedule
-from edgedqn.export.edge_policy import EdgePolicy, read_device_manifest
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_device_manifest
 from edgedqn.export.flatbuffer import io_quantization, kernels
-from edgedqn.export.tflite import CALIBRATION_STATES, to_tflite
+from edgedqn.export.manifest import PolicyManifest, write_sidecar
+from edgedqn.export.tflite import CALIBRATION_STATES, ExportConfig, exported, to_tflite
 
 SPEC = EnvironmentSpec("CartPole-v1", (4,), "float32", (None,) * 4, (None,) * 4, 2)
 KINDS = ["float32", "ptq", "qat", "pruned"]
@@ -57,13 +61,11 @@ def make_policy(kind: str) -> CompressedPolicy:
         finish = tfmot.start_pruning(wrapped)
         wrapped(inputs[:1], training=True)
         finish()
-        network = tfmot.strip_pruning(wrapped)
-    quantized = tfmot.quantization_aware(network, kind == "pruned", scaling.limits)
+        network = tfmot.strip_pruning(wrapped, network)
+    quantized = tfmot.quantization_aware(network, scaling.limits, keep_zeros=kind == "pruned")
     tfmot.start_ranges(quantized, network, [inputs])
     quantized(inputs, training=True)  # a training step takes the kernels' ranges
-    return CompressedPolicy(
-        quantized, "qat-int8", scaling, "preferences", SPEC, observations, kind, (), describe(network), kind == "pruned"
-    )
+    return CompressedPolicy(quantized, "qat-int8", scaling, "preferences", SPEC, observations, kind, (), describe(network))
 
 
 @pytest.fixture(scope="module")
@@ -239,3 +241,73 @@ def test_the_manifest_is_minified_json_inside_the_file(files: dict[str, bytes]) 
         device = read_device_manifest(content)
         text = json.dumps({k: v for k, v in (device or {}).items() if k != "digest"}, separators=(",", ":")).encode()
         assert text in content
+
+
+# --- other conversions, and other ways to write a file ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("conversion", "share_of_bytes", "tolerance"), [("float16", 0.6, 1e-3), ("dynamic", 0.5, 0.05), ("int16x8", 0.5, 0.05)]
+)
+def test_conversions_that_train_nothing_compute_nearly_the_same(
+    tmp_path: Path, files: dict[str, bytes], conversion: Any, share_of_bytes: float, tolerance: float
+) -> None:
+    network = mlp((4,), 2, (128, 128), np.random.default_rng(2))
+    observations = cartpole_like(1_000, 1)
+    identity = InputScaling.identity()
+    policy = CompressedPolicy(network, conversion, identity, "q_values", SPEC, observations, "x", (), describe(network))
+    content = to_tflite(policy)
+    assert len(content) < share_of_bytes * len(to_tflite(replace(policy, conversion="float32")))
+    edge = load(tmp_path, content)
+    expected = network(observations[:200]).numpy()
+    got = np.array([edge.preferences(observation) for observation in observations[:200]])
+    np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * np.ptp(expected))
+    io = io_quantization(content)
+    assert (io.input.dtype, io.output.dtype) == ("float32", "float32")
+
+
+def test_a_float_output_speaks_of_the_same_preferences(
+    tmp_path: Path, policies: dict[str, CompressedPolicy], files: dict[str, bytes]
+) -> None:
+    content = to_tflite(replace(policies["qat"], conversion="qat-int8-float-output"))
+    io = io_quantization(content)
+    assert (io.input.dtype, io.output.dtype) == ("int8", "float32")
+    output = io_quantization(files["qat"]).output
+    whole, real = load(tmp_path, files["qat"]), load(tmp_path, content)
+    for observation in cartpole_like(200, 6):
+        expected = (whole.preferences(observation) - output.zero_point) * output.scale
+        np.testing.assert_allclose(real.preferences(observation), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bare_file_plays_by_its_sidecar_alone(
+    tmp_path: Path, policies: dict[str, CompressedPolicy], files: dict[str, bytes], kind: str
+) -> None:
+    bare = exported(policies[kind], ExportConfig(strip=True, manifest="beside"))
+    assert len(bare.content) < len(files[kind]) - 700
+    assert read_device_manifest(bare.content) is None
+    path = tmp_path / "bare.tflite"
+    path.write_bytes(bare.content)
+    with pytest.raises(PolicyFileError):
+        EdgePolicy.load(path)
+    write_sidecar(path, PolicyManifest(bare.device, {}))
+    whole, alone = load(tmp_path, files[kind]), EdgePolicy.load(path)
+    for observation in cartpole_like(100, 7):
+        np.testing.assert_array_equal(alone.preferences(observation), whole.preferences(observation))
+    path.write_bytes(bare.content[:-1] + bytes([bare.content[-1] ^ 1]))
+    with pytest.raises(PolicyFileError):
+        EdgePolicy.load(path)
+
+
+@pytest.mark.parametrize(("strip", "manifest"), [(False, "beside"), (True, "embedded")])
+def test_names_and_manifest_are_left_out_independently(
+    policies: dict[str, CompressedPolicy], strip: bool, manifest: Any
+) -> None:
+    file = exported(policies["qat"], ExportConfig(strip, manifest))
+    assert (read_device_manifest(file.content) is not None) == (manifest == "embedded")
+    assert (b"observation\0" in file.content) != strip
+
+
+def test_refuses_another_place_for_the_manifest() -> None:
+    with pytest.raises(InputError, match=r"Expected a manifest 'embedded' or 'beside'\. Got 'elsewhere'"):
+        ExportConfig(manifest="elsewhere")  # type: ignore[arg-type]

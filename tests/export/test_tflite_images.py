@@ -52,7 +52,7 @@ def make_policy(kind: str, conversion: Any, padding: str = "valid") -> Compresse
     if conversion == "qat-int8":
         scaling = InputScaling.fitting(spec, observations, pads_input(network))
         network.set_weights(fold_input_scaling(network.get_weights(), scaling))
-        network = quantization_aware(network, False, scaling.limits)
+        network = quantization_aware(network, scaling.limits)
         start_ranges(network, plain, scaling.batches(observations))
         network(scaling(observations), training=True)  # a training step takes the kernels' ranges
     return CompressedPolicy(network, conversion, scaling, "q_values", spec, observations, "test", (), describe(plain))

@@ -1,0 +1,75 @@
+"""Runs a recipe: from a float agent to a policy that the exporter can convert."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from edgedqn.agents.evaluation import evaluate
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression.distillation import median_action_gap
+from edgedqn.compression.folding import InputScaling, plain_network
+from edgedqn.compression.judge import Judge
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.recipe import Recipe
+from edgedqn.compression.student import Lesson, Student, q_values_of
+
+AGREEMENT_STATES = 2_000
+EPISODES = 20  # whose mean return a stage's report shows: to see where it broke, not to prove anything
+
+
+def compress(
+    agent: TrainedAgent,
+    recipe: Recipe,
+    env: gymnasium.Env[Any, Any],
+    reset_seeds: Iterator[int],
+    rng: np.random.Generator,
+    judge: Judge | None = None,
+) -> CompressedPolicy:
+    """Runs a recipe's stages on a float agent.
+
+    Args:
+      agent: the teacher; it is left as it is.
+      recipe: what to do.
+      env: where states are gathered, as the agent's network sees it (`environments.agent_view`); left open.
+      reset_seeds: of those episodes (the `calibrate` stream), endless.
+      rng: for exploration and minibatches.
+      judge: says how candidates play as files; stages that search need it.
+    Returns:
+      The policy to export, with a report per stage: what it did, its agreement with the teacher and its mean return over 20
+      episodes, as far as it is a float network still, and the seconds it took.
+    Raises:
+      InputError: the agent cannot be compressed this way, or a fine-tuning diverged.
+    """
+    plain = plain_network(agent.network)
+    student = Student(plain, InputScaling.identity(), agent.observations, q_values_of(agent, agent.observations))
+    reports: list[dict[str, Any]] = []
+    if recipe.stages:
+        gap = median_action_gap(student.preferences)
+        lesson = Lesson(agent, env, reset_seeds, rng, gap, judge)
+        student = replace(student, preferences=lesson.preferences(agent.observations))
+        for stage in recipe.stages:
+            started = time.monotonic()
+            student, report = stage.apply(student, lesson)
+            seconds = round(time.monotonic() - started, 2)
+            reports.append({"stage": stage.name, **_found(student, lesson), "seconds": seconds, **report})
+    return replace(
+        student.as_compressed(agent.spec, agent.observations, recipe.conversion, recipe.name), reports=tuple(reports)
+    )
+
+
+def _found(student: Student, lesson: Lesson) -> dict[str, Any]:
+    """The share of on-policy states in which the student, as it is in Keras, acts as its teacher does, and what it scores."""
+    states = lesson.teacher.observations[:AGREEMENT_STATES]  # [N, ...]
+    network = student.quantized or student.network
+    outputs = [network(batch, training=False) for batch in student.scaling.batches(states)]
+    chosen = np.concatenate(outputs).argmax(axis=1)  # [N]
+    agreement = float((chosen == q_values_of(lesson.teacher, states).argmax(axis=1)).mean())
+    if student.quantized is not None:
+        return {"agreement": agreement, "return": None}  # integers are played once they are a file
+    episodes = evaluate(student.as_policy(lesson.teacher.spec), lesson.env, itertools.islice(lesson.reset_seeds, EPISODES))
+    return {"agreement": agreement, "return": float(np.mean(episodes.returns))}

@@ -1,0 +1,39 @@
+"""How a candidate plays as the file it would become: asked by whoever searches, answered by whoever can export and play."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgedqn.agents.noninferiority import Verdict
+
+if TYPE_CHECKING:
+    from edgedqn.compression.policy import CompressedPolicy
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a candidate came to, on reset seeds that are for choosing and prove nothing.
+
+    Attributes:
+      verdict: of the gate.
+      mean_return: in reward units, over the episodes that were played.
+      loss: of the paired differences to the float agent, in units of the gate's margin: up to about 1 is allowed.
+      episodes: how many were played.
+      env_steps: in them, the float agent's not counted.
+      size_bytes: of the file.
+    """
+
+    verdict: Verdict
+    mean_return: float
+    loss: float
+    episodes: int
+    env_steps: int
+    size_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a stage's report."""
+        return asdict(self)
+
+
+# Handed to a recipe like an optimizer or a generator; compression itself cannot export, nor play integers.
+Judge = Callable[["CompressedPolicy"], Judgement]

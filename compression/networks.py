@@ -1,0 +1,67 @@
+"""Plain networks of other widths: what students are, and what is left of a network when neurons go."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import tf_keras
+
+from edgedqn.agents.errors import InputError
+from edgedqn.compression.folding import Weights
+
+
+def resized(like: tf_keras.Model, filters: Sequence[int], hidden: Sequence[int]) -> tf_keras.Model:
+    """A plain network for the same inputs and actions, of other widths, its weights not yet set.
+
+    Args:
+      like: a plain network: convolutions, if any, then dense layers.
+      filters: of each of its convolutions, in order; their sizes and strides stay.
+      hidden: the width of each hidden dense layer, as many as are wanted; none makes a linear head.
+    Returns:
+      Its layers are named by position, as `folding.plain_network` names them.
+    Raises:
+      InputError: a width below 1, or another number of convolutions.
+    """
+    convolutions = [layer for layer in like.layers if isinstance(layer, tf_keras.layers.Conv2D)]
+    if len(filters) != len(convolutions) or min([1, *filters, *hidden]) < 1:
+        raise InputError(
+            f"Expected {len(convolutions)} numbers of filters, and filters and widths of 1 or more. "
+            f"Got filters={tuple(filters)} and hidden={tuple(hidden)}."
+        )
+    x = observation = tf_keras.Input(like.input_shape[1:], name="observation")  # [B, ...]
+    position = itertools.count()
+    for layer, count in zip(convolutions, filters, strict=True):
+        name = f"conv_{next(position)}"
+        x = tf_keras.layers.Conv2D(
+            count, layer.kernel_size, layer.strides, layer.padding, activation=layer.activation, name=name
+        )(x)
+    if len(x.shape) > 2:
+        x = tf_keras.layers.Flatten(name=f"flatten_{next(position)}")(x)  # [B, F]
+    for width in hidden:
+        x = tf_keras.layers.Dense(width, "relu", name=f"dense_{next(position)}")(x)  # [B, width]
+    x = tf_keras.layers.Dense(like.output_shape[-1], name=f"dense_{next(position)}")(x)  # [B, A]
+    return tf_keras.Model(observation, x, name="q_network")
+
+
+def widths(network: tf_keras.Model) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The filters of a plain network's convolutions, and the widths of its hidden dense layers."""
+    filters = tuple(layer.filters for layer in network.layers if isinstance(layer, tf_keras.layers.Conv2D))
+    units = tuple(layer.units for layer in network.layers if isinstance(layer, tf_keras.layers.Dense))
+    return filters, units[:-1]
+
+
+def fresh(network: tf_keras.Model, rng: np.random.Generator) -> tf_keras.Model:
+    """Draws a plain network's weights anew: He uniform before a ReLU, Glorot uniform at the output, biases zero.
+
+    Source: He et al. (2015), "Delving deep into rectifiers"; Glorot and Bengio (2010).
+    """
+    kernels = [array for array in network.get_weights() if array.ndim > 1]
+    weights: Weights = []
+    for i, kernel in enumerate(kernels):
+        window = int(np.prod(kernel.shape[:-2]))
+        inputs, outputs = window * kernel.shape[-2], window * kernel.shape[-1]
+        limit = np.sqrt(6 / inputs) if i < len(kernels) - 1 else np.sqrt(6 / (inputs + outputs))
+        weights += [rng.uniform(-limit, limit, kernel.shape).astype(np.float32), np.zeros(kernel.shape[-1], np.float32)]
+    drawn = tf_keras.models.clone_model(network)
+    drawn.set_weights(weights)
+    return drawn

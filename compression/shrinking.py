@@ -1,0 +1,240 @@
+"""Fewer neurons, filters and layers: what is left is a smaller dense network, which every runtime makes faster."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import tf_keras
+from numpy.typing import NDArray
+
+from edgedqn.agents.errors import InputError
+from edgedqn.compression.distillation import Distillation
+from edgedqn.compression.folding import Weights
+from edgedqn.compression.judge import Judgement
+from edgedqn.compression.networks import resized, widths
+from edgedqn.compression.stages import Distil, QuantizeAware
+from edgedqn.compression.student import Lesson, Report, Student
+
+MEASURED_STATES = 4_096
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """Removes neurons and filters, teaches what is left, asks how that plays as int8, and goes on as long as the gate passes.
+
+    What never fires goes first, then what contributes least to the next layer per weight that it costs. What a removed neuron
+    contributed is taken over by those that stay, as well as they can (least squares), before they learn.
+
+    Attributes:
+      share: of the neurons left, how many go at a time, in (0, 1); halved where the gate fails, and removal ends below 0.1.
+      least: neurons that each layer keeps, >= 1.
+      attempts: how many candidates are judged at most.
+      remove_layers: try to do without a whole hidden layer, too, at the end.
+      teaching: of each candidate; it is shown the states that there are already.
+      quantizing: the candidate's, before it is judged. The last that passed is handed on as it was judged.
+    Source: Su et al. (2024) on neurons without use in deep reinforcement learning; He et al. (2017), "Channel pruning", for
+      least squares.
+    """
+
+    share: float = 0.75
+    least: int = 2
+    attempts: int = 8
+    remove_layers: bool = True
+    teaching: Distil = Distil(
+        Distillation(steps=2_000, learning_rate=2e-3, final_learning_rate=1e-4), rounds=1, student_states=4_000
+    )
+    quantizing: Distillation = Distillation(steps=2_000, learning_rate=1e-3)
+    name: ClassVar[str] = "shrink"
+    rounds_to_int8: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise InputError(f"A share of neurons is in (0, 1). Got share={self.share}.")
+        if min(self.least, self.attempts) < 1:
+            raise InputError(f"Expected least and attempts of 1 or more. Got {self.least} and {self.attempts}.")
+
+    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
+        if student.meaning != "preferences":
+            raise InputError(
+                "Candidates are taught the teacher's preferences. Expected a distil stage before shrink. Got none."
+            )
+        before = sum(map(sum, widths(student.network)))
+        kept, share = student, self.share
+        rounded: Student | None = None
+        attempts: list[dict[str, Any]] = []
+
+        def attempt(network: tf_keras.Model, what: str) -> tuple[Student, Student] | None:
+            label = f"shrink to {' x '.join(map(str, sum(widths(network), ())))}"
+            candidate, _ = self.teaching.teach(replace(kept, network=network), lesson, label)
+            int8, judgement = judge(candidate, lesson, QuantizeAware(self.quantizing))
+            attempts.append({"tried": what, **described(candidate.network), **judgement.to_json()})
+            return (candidate, int8) if judgement.verdict == "pass" else None
+
+        while len(attempts) < self.attempts and share >= 0.1:
+            network = self._thinned(kept, share)
+            if network is None:
+                break
+            smaller = attempt(network, f"{share:.0%} of the neurons less")
+            if smaller is None:
+                share /= 2
+            else:
+                kept, rounded = smaller
+        while self.remove_layers and len(attempts) < self.attempts and len(widths(kept.network)[1]) > 1:
+            smaller = attempt(_without_a_layer(kept), "a layer less")
+            if smaller is None:
+                break
+            kept, rounded = smaller
+        if rounded is None:  # nothing could go
+            rounded, _ = QuantizeAware(self.quantizing).apply(kept, lesson)
+        after = sum(map(sum, widths(kept.network)))
+        report = {
+            "neurons_before": before,
+            "neurons_after": after,
+            "neurons_removed": 1 - after / before if before else 0.0,
+            **described(kept.network),
+            "attempts": attempts,
+        }
+        return rounded, report
+
+    def _thinned(self, student: Student, share: float) -> tf_keras.Model | None:
+        """Without the least useful neurons, or None where each layer is at its least."""
+        layers = _hidden(student.network)
+        x = student.scaling(_sample(student.states))
+        saliency = _saliency(student.network, x)
+        costs = [_weights_of_a_neuron(student.network, i) for i in range(len(layers))]
+        gone = _thinned_by(saliency, costs, share, self.least)
+        if not any(gone):
+            return None
+        return _keeping(student.network, [sorted(set(range(len(s))) - g) for s, g in zip(saliency, gone, strict=True)], x)
+
+
+def judge(candidate: Student, lesson: Lesson, quantize: QuantizeAware) -> tuple[Student, Judgement]:
+    """Rounds a candidate and asks the judge how it plays. Returns it rounded, and what was said of it.
+
+    Raises:
+      InputError: there is no judge.
+    """
+    if lesson.judge is None:
+        raise InputError("A search plays its candidates as files. Expected a judge. Got none.")
+    rounded, _ = quantize.apply(candidate, lesson)
+    teacher = lesson.teacher
+    return rounded, lesson.judge(rounded.as_compressed(teacher.spec, teacher.observations, "qat-int8", "candidate"))
+
+
+def described(network: tf_keras.Model) -> dict[str, Any]:
+    filters, hidden = widths(network)
+    return {"filters": list(filters), "hidden": list(hidden), "weights": sum(map(np.size, network.get_weights()))}
+
+
+def _hidden(network: tf_keras.Model) -> list[tf_keras.layers.Layer]:
+    return [layer for layer in network.layers if layer.weights][:-1]
+
+
+def _sample(states: NDArray[Any]) -> NDArray[Any]:
+    return states[:: -(-len(states) // MEASURED_STATES)]
+
+
+def _activations(network: tf_keras.Model, x: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Of each hidden layer: [N, ..., width]."""
+    outputs = [layer.output for layer in _hidden(network)]
+    if outputs:
+        found = tf_keras.Model(network.input, outputs)(x)
+        yield from (np.asarray(output) for output in (found if isinstance(found, list) else [found]))
+
+
+def _saliency(network: tf_keras.Model, x: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+    """Of each neuron or filter, layer by layer: its share of the variance that its layer hands on; 0 where it never moves.
+
+    What is constant costs nothing to remove: it goes into the next layer's bias.
+    """
+    kernels = network.get_weights()[::2]
+    result = []
+    for i, activation in enumerate(_activations(network, x)):
+        width = activation.shape[-1]
+        following = kernels[i + 1]  # [in, out], [h, w, in, out], or [positions * in, out] behind a Flatten
+        axes = (0, 1, 3) if following.ndim == 4 else (0, 2)
+        strength = np.square(following if following.ndim == 4 else following.reshape(-1, width, following.shape[-1]))
+        variance = activation.reshape(-1, width).var(axis=0, dtype=np.float64)
+        energy = variance * strength.sum(axis=axes, dtype=np.float64)  # [width]
+        result.append(energy / max(energy.sum(), 1e-30))
+    return result
+
+
+def _thinned_by(saliency: list[NDArray[np.float64]], costs: list[int], share: float, least: int) -> list[set[int]]:
+    """Which neurons of each layer go: those of the least saliency per weight, a share of all, and whatever has none."""
+    ranked = sorted((score / costs[i], i, j) for i, scores in enumerate(saliency) for j, score in enumerate(scores))
+    goal = max(1, round(share * len(ranked)))
+    gone: list[set[int]] = [set() for _ in saliency]
+    for score, i, j in ranked:
+        if sum(map(len, gone)) >= goal and score > 0:
+            break
+        if len(saliency[i]) - len(gone[i]) > least:
+            gone[i].add(j)
+    return gone
+
+
+def _weights_of_a_neuron(network: tf_keras.Model, index: int) -> int:
+    kernels = network.get_weights()[::2]
+    own, following = kernels[index], kernels[index + 1]
+    return own.size // own.shape[-1] + following.size // own.shape[-1]
+
+
+def _keeping(network: tf_keras.Model, kept: list[list[int]], x: NDArray[np.float32]) -> tf_keras.Model:
+    """The network of these neurons of each hidden layer alone; each next dense layer makes up for the others on x [N, ...]."""
+    weights = network.get_weights()
+    for i, (activation, columns) in enumerate(zip(_activations(network, x), kept, strict=True)):
+        kernel, bias, following, following_bias = weights[2 * i : 2 * i + 4]
+        width = kernel.shape[-1]
+        if following.ndim == 2 and following.shape[0] == width:
+            weights[2 * i + 2 : 2 * i + 4] = _refitted(activation.reshape(-1, width), columns, following, following_bias)
+        elif following.ndim == 2:  # behind a Flatten, channels are innermost
+            weights[2 * i + 2] = following.reshape(-1, width, following.shape[-1])[:, columns].reshape(-1, following.shape[-1])
+        else:
+            weights[2 * i + 2] = following[:, :, columns]
+        weights[2 * i : 2 * i + 2] = [kernel[..., columns], bias[columns]]
+    filters, hidden = widths(network)
+    counts = [len(columns) for columns in kept]
+    smaller = resized(network, counts[: len(filters)], counts[len(filters) : len(filters) + len(hidden)])
+    smaller.set_weights(weights)
+    return smaller
+
+
+def _refitted(
+    activation: NDArray[np.float32], columns: list[int], kernel: NDArray[np.float32], bias: NDArray[np.float32]
+) -> Weights:
+    """The kernel and bias with which a layer gives from some columns of [N, in] what it gave from all, as nearly as it can."""
+    return _least_squares(activation[:, columns], activation @ kernel + bias)
+
+
+def _without_a_layer(student: Student) -> tf_keras.Model:
+    """Without the hidden dense layer that a linear map replaces best."""
+    network = student.network
+    x = student.scaling(_sample(student.states))
+    filters, hidden = widths(network)
+    dense = [layer for layer in network.layers if isinstance(layer, tf_keras.layers.Dense)]
+    best: tuple[float, int, Weights] | None = None
+    for i in range(len(hidden)):
+        entering = tf_keras.Model(network.input, dense[i].input)(x).numpy()  # [N, in]
+        kernel, bias = dense[i + 1].get_weights()
+        wanted = tf_keras.Model(network.input, dense[i].output)(x).numpy() @ kernel + bias  # [N, out]
+        bridge = _least_squares(entering, wanted)
+        error = float(np.square(entering @ bridge[0] + bridge[1] - wanted).mean() / max(wanted.var(), 1e-30))
+        if best is None or error < best[0]:
+            best = (error, i, bridge)
+    assert best is not None
+    _, index, bridge = best
+    smaller = resized(network, filters, [*hidden[:index], *hidden[index + 1 :]])
+    first = 2 * (len(filters) + index)
+    weights = network.get_weights()
+    smaller.set_weights([*weights[:first], *bridge, *weights[first + 4 :]])
+    return smaller
+
+
+def _least_squares(x: NDArray[np.float32], wanted: NDArray[np.float32], ridge: float = 1e-4) -> Weights:
+    """[N, in], [N, out] -> kernel [in, out] and bias [out]."""
+    extended = np.column_stack([x, np.ones(len(x))]).astype(np.float64)  # [N, in + 1]
+    gram = extended.T @ extended
+    gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
+    solution = np.linalg.solve(gram, extended.T @ wanted).astype(np.float32)  # [in + 1, out]
+    return [solution[:-1], solution[-1]]

@@ -1,0 +1,170 @@
+"""Who is taught, and what: the things that the stages of a recipe hand on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
+
+import gymnasium
+import numpy as np
+import tf_keras
+from numpy.typing import NDArray
+
+from edgedqn.agents.architecture import describe
+from edgedqn.agents.chain import ChainReader
+from edgedqn.agents.environments import EnvironmentSpec
+from edgedqn.agents.evaluation import EpsilonGreedy, Policy
+from edgedqn.agents.numpy_network import NumpyNetwork
+from edgedqn.agents.observations import gather_observations
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression.distillation import Distillation, Targets, distil
+from edgedqn.compression.folding import BATCH, InputScaling, Weights
+from edgedqn.compression.judge import Judge
+from edgedqn.compression.policy import CompressedPolicy, Conversion, Meaning
+
+Report = dict[str, Any]  # JSON: what a stage did, what it skipped and why
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is taught, and what it takes to teach it. States are as the teacher's network sees them.
+
+    Attributes:
+      teacher: the float agent.
+      env: to gather states in, as the teacher's network sees it.
+      reset_seeds: of the `calibrate` stream, endless.
+      rng: for exploration and minibatches.
+      gap: the teacher's median action gap on-policy: the unit of the targets.
+      judge: says how a candidate plays as the exporter writes it; None where there is none, and stages that search need one.
+    """
+
+    teacher: TrainedAgent
+    env: gymnasium.Env[Any, Any]
+    reset_seeds: Iterator[int]
+    rng: np.random.Generator
+    gap: float
+    judge: Judge | None = None
+
+    def preferences(self, states: NDArray[Any], targets: Targets = Targets()) -> NDArray[np.float32]:
+        """What the student is to say of states [N, ...]: float32 [N, A]."""
+        return targets(q_values_of(self.teacher, states), self.gap)
+
+    def visit(self, policy: Policy, count: int, epsilon: float) -> NDArray[Any]:
+        """[count, ...] in the environment's dtype: states that `policy`, with random actions mixed in, comes across."""
+        explorer = EpsilonGreedy(policy, epsilon, self.teacher.spec.n_actions, self.rng)
+        return gather_observations(explorer, self.env, self.reset_seeds, count)
+
+    def all_states(self) -> NDArray[Any]:
+        """[S, S] one-hot where states have numbers, [0, ...] elsewhere.
+
+        Nothing follows from one state of a table for another, so each must be taught, even where the teacher hardly comes.
+        """
+        spec = self.teacher.spec
+        dtype = self.teacher.observations.dtype
+        return (
+            np.eye(*spec.input_shape, dtype=dtype)
+            if "one_hot" in spec.preprocessing
+            else np.empty((0, *spec.input_shape), dtype)
+        )
+
+
+@dataclass(frozen=True)
+class Student:
+    """A network on its way.
+
+    Attributes:
+      network: plain, [B, ...] -> [B, A].
+      scaling: from what the teacher's network sees to this network's input.
+      states: [N, ...] in the environment's dtype: what it has been taught on.
+      preferences: [N, A], the targets for them.
+      targets: what they are made by.
+      meaning: of the output. A network that nobody has taught gives its teacher's Q-values.
+      quantized: the same network with fake quantization, once it is there.
+      pruned: its zeros are meant, and must stay.
+      clustered: so are the weights that are equal.
+    """
+
+    network: tf_keras.Model
+    scaling: InputScaling
+    states: NDArray[Any]
+    preferences: NDArray[np.float32]
+    targets: Targets = Targets()
+    meaning: Meaning = "q_values"
+    quantized: tf_keras.Model | None = None
+    pruned: bool = False
+    clustered: bool = False
+
+    def inputs(self) -> Iterator[NDArray[np.float32]]:
+        """The states as the network takes them, in batches [B, ...]."""
+        return self.scaling.batches(self.states)
+
+    def learn(
+        self, learning: Distillation, rng: np.random.Generator, label: str, network: tf_keras.Model | None = None
+    ) -> NDArray[np.float32]:
+        """Teaches its network, or a wrapped one, which changes with it. Returns the loss before each gradient step."""
+        return distil(network or self.network, self.scaling, self.states, self.preferences, learning, rng, label)
+
+    def taught(self, states: NDArray[Any], lesson: Lesson) -> "Student":
+        """Remembers more states, [N, ...], and what their targets are."""
+        return replace(
+            self,
+            states=np.concatenate([self.states, states]),
+            preferences=np.concatenate([self.preferences, lesson.preferences(states, self.targets)]),
+        )
+
+    def with_weights(self, weights: Weights) -> "Student":
+        """Another network of these weights."""
+        network = tf_keras.models.clone_model(self.network)
+        network.set_weights(weights)
+        return replace(self, network=network)
+
+    def as_policy(self, spec: EnvironmentSpec) -> "ScaledPolicy":
+        """How the plain network would play."""
+        return ScaledPolicy(NumpyNetwork(ChainReader(self.network)(self.network.get_weights()), spec.input_shape), self.scaling)
+
+    def as_compressed(
+        self, spec: EnvironmentSpec, observations: NDArray[Any], conversion: Conversion, recipe: str
+    ) -> CompressedPolicy:
+        """What the exporter is handed; the reports are for whoever kept them."""
+        return CompressedPolicy(
+            network=self.quantized or self.network,
+            conversion=conversion,
+            scaling=self.scaling,
+            meaning=self.meaning,
+            spec=spec,
+            observations=observations,
+            recipe=recipe,
+            reports=(),
+            layers=describe(self.network),
+        )
+
+
+@dataclass(frozen=True)
+class ScaledPolicy:
+    """A network behind its input scaling."""
+
+    network: NumpyNetwork
+    scaling: InputScaling
+
+    def __call__(self, observation: NDArray[Any], /) -> int:
+        """[...] as the teacher's network sees it -> an action."""
+        return self.network(self.scaling(observation))
+
+    def actions(self, observations: NDArray[Any]) -> NDArray[np.int64]:
+        """[N, ...] -> [N]."""
+        return np.concatenate([self.network.actions(batch) for batch in self.scaling.batches(observations)])
+
+
+class Stage(Protocol):
+    """One step of a recipe: a frozen dataclass."""
+
+    name: ClassVar[str]  # as it stands in the report, and in a recipe's file
+    rounds_to_int8: ClassVar[bool]  # it hands on a network with fake quantization
+
+    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
+        """Returns the next student, and what there is to report."""
+
+
+def q_values_of(agent: TrainedAgent, states: NDArray[Any]) -> NDArray[np.float32]:
+    """The agent's Q-values [N, A] of states [N, ...] as its network sees them, piece by piece."""
+    policy = agent.policy
+    return np.concatenate([policy.q_values(states[start : start + BATCH]) for start in range(0, len(states), BATCH)])

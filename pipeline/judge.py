@@ -1,0 +1,91 @@
+"""The judge that searches ask: exports a candidate and plays the file, on episodes that prove nothing."""
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from edgedqn.agents.atomic_files import write_bytes
+from edgedqn.agents.environments import make_environment
+from edgedqn.agents.noninferiority import Gate, run_gate
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.benchmarks.playing import Play, Players
+from edgedqn.compression.folding import InputScaling, plain_network
+from edgedqn.compression.judge import Judge, Judgement
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.student import Student
+from edgedqn.export.manifest import PolicyManifest, write_sidecar
+from edgedqn.export.tflite import ExportConfig
+from edgedqn.export.tflite import exported as export_policy
+from edgedqn.pipeline.seeds import SeedStreams
+
+# A search takes the best of many: what just passes by luck here would not pass again. So it asks for a smaller loss.
+STRICTNESS = 0.9
+EARLY = 3  # the first look at a candidate is at a third of the gate's first
+
+
+@contextmanager
+def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, export: ExportConfig) -> Iterator[Judge]:
+    """A judge of candidates against this agent, on the `select` seeds; its processes end with the context.
+
+    It starts nothing before it is asked. The float agent is played as a file, too, once.
+
+    Args:
+      agent: the float agent.
+      env_id: where it plays.
+      streams: of the run.
+      gate: as it will be applied in the end. Here 90 % of its tolerance is allowed, and it looks once more, early.
+      export: how the files will be written.
+    """
+    first, *_ = gate.looks
+    stricter = replace(gate, tolerance=STRICTNESS * gate.tolerance, looks=(max(2, first // EARLY), *gate.looks))
+    play = Play(
+        partial(make_environment, env_id),
+        streams.first_reset_seeds("select", stricter.looks[-1]),
+        stricter,
+        random_seed=int(streams.rng("select", "random policy").integers(2**31)),
+        workers=os.cpu_count() or 1,
+    )
+    number = itertools.count()
+    with tempfile.TemporaryDirectory() as folder, Players(play, progress=True) as players:
+
+        def written(policy: CompressedPolicy, name: str) -> Path:
+            path = Path(folder) / f"{name}.tflite"
+            exported = export_policy(policy, export)
+            write_bytes(path, exported.content)
+            write_sidecar(path, PolicyManifest(exported.device, {}))
+            return path
+
+        baseline: list[Path] = []
+
+        def judge(policy: CompressedPolicy) -> Judgement:
+            if not baseline:
+                no_targets = np.empty((0, agent.spec.n_actions), np.float32)
+                as_it_is = Student(plain_network(agent.network), InputScaling.identity(), agent.observations, no_targets)
+                baseline.append(written(as_it_is.as_compressed(agent.spec, agent.observations, "float32", "float"), "float"))
+            (float_file,) = baseline
+            path = written(policy, f"candidate-{next(number)}")
+            float_returns, random_returns = (players.returns(each, first) for each in (float_file, None))
+            margin = gate.margin(float(float_returns.mean()), float(random_returns.mean()))
+            result = run_gate(
+                stricter,
+                STRICTNESS * margin,
+                lambda n: (players.returns(path, n) - players.returns(float_file, n)).tolist(),
+            )
+            returns = players.returns(path)
+            return Judgement(
+                result.verdict,
+                float(returns.mean()),
+                -result.interval.mean / margin,
+                len(returns),
+                players.env_steps(path),
+                path.stat().st_size,
+            )
+
+        yield judge

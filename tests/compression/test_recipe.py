@@ -1,0 +1,168 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgedqn.agents.errors import InputError
+from edgedqn.compression.distillation import Distillation, Targets
+from edgedqn.compression.recipe import STAGES, Recipe
+from edgedqn.compression.recipes import FLOAT32, RECIPES
+from edgedqn.compression.searching import NewStudent, Search
+from edgedqn.compression.shrinking import Shrink
+from edgedqn.compression.stages import Cluster, Distil, Prune, QuantizeAware, Restart, ScaleInput, Threshold
+from edgedqn.compression.td_learning import TdLearning
+
+
+@pytest.mark.parametrize(
+    ("stages", "conversion", "words"),
+    [
+        ((), "qat-int8", r"need each other: the converter reads.*Got stages=\[\] and conversion='qat-int8'"),
+        ((ScaleInput(), Distil()), "qat-int8", r"Got stages=\['scale_input', 'distil'\]"),
+        ((QuantizeAware(),), "float32", r"need each other.*conversion='float32'"),
+        ((QuantizeAware(),), "ptq-int8", r"need each other.*conversion='ptq-int8'"),
+        ((QuantizeAware(), Prune(0.5)), "qat-int8", r"must come last: what follows it would move the rounded weights"),
+        ((Search(), QuantizeAware()), "qat-int8", r"must come last"),
+        ((), "int4", r"Expected a conversion of float32, .*int16x8\. Got 'int4'"),
+        ((Distil(), Prune(0.5, learning=TdLearning())), "float32", r"goes on from Q-values, which distillation replaces"),
+        ((Prune(0.5), NewStudent(), Distil()), "float32", r"new_student makes a new network: expected no prune before"),
+        ((Cluster(), Prune(0.5)), "float32", r"Pruning moves weights out of their clusters"),
+        ((Threshold(), Distil()), "float32", r"Distillation moves all weights, zeros too"),
+        ((Distil(), ScaleInput()), "float32", r"Expected it first"),
+        ((Shrink(),), "qat-int8", r"Expected distil before it"),
+        ((NewStudent(),), "float32", r"Expected distil after new_student"),
+    ],
+)
+def test_refuses_stages_that_do_not_go_together(stages: Any, conversion: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Recipe("bad", "", stages, conversion)
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", "Upper", ".hidden", "x" * 65, "white space"])
+def test_a_name_is_one_of_a_file(name: str) -> None:
+    with pytest.raises(InputError, match="becomes a file's"):
+        Recipe(name, "", (), "float32")
+
+
+@pytest.mark.parametrize("recipe", [FLOAT32, *RECIPES.values()], ids=lambda recipe: recipe.name)
+def test_a_recipe_survives_json(recipe: Recipe) -> None:
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+@given(
+    sparsity=st.floats(0.01, 0.99),
+    allocation=st.one_of(st.sampled_from(["erk", "uniform"]), st.tuples(st.floats(0, 0.9), st.floats(0, 0.9))),
+    structure=st.one_of(st.just("unstructured"), st.tuples(st.integers(1, 4), st.integers(1, 16))),
+    learning=st.one_of(
+        st.builds(Distillation, steps=st.integers(1, 9_999), loss=st.sampled_from(["kl", "square", "cross_entropy"])),
+        st.builds(TdLearning, steps=st.integers(1, 9_999), discount=st.floats(0, 1)),
+    ),
+    begin=st.floats(0, 0.4),
+)
+def test_any_pruning_survives_json(sparsity: float, allocation: Any, structure: Any, learning: Any, begin: float) -> None:
+    recipe = Recipe("x", "of my own", (Prune(sparsity, allocation, learning, structure, "constant", begin),), "float32")
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+def test_reads_toml_and_keeps_what_it_does_not_name(tmp_path: Path) -> None:
+    path = tmp_path / "my-recipe.toml"
+    path.write_text(
+        """
+        summary = "of my own"
+        conversion = "qat-int8"
+
+        [[stages]]
+        stage = "scale_input"
+
+        [[stages]]
+        stage = "distil"
+        rounds = 1
+        learning = { steps = 700, loss = "kl" }
+        targets = { kind = "advantages" }
+
+        [[stages]]
+        stage = "prune"
+        sparsity = 0.9
+        allocation = [0.5, 0.9, 0.0]
+        structure = [1, 16]
+
+        [[stages]]
+        stage = "quantize_aware"
+        """
+    )
+    distil = Distil(Distillation(steps=700, final_learning_rate=1e-4, loss="kl"), rounds=1, targets=Targets("advantages"))
+    stages = (ScaleInput(), distil, Prune(0.9, (0.5, 0.9, 0.0), structure=(1, 16)), QuantizeAware())
+    assert Recipe.read(path) == Recipe("my-recipe", "of my own", stages, "qat-int8")
+
+
+def test_fine_tuning_by_temporal_differences_is_a_word() -> None:
+    value = {
+        "name": "td",
+        "conversion": "qat-int8",
+        "stages": [
+            "scale_input",
+            {"stage": "restart"},
+            {"stage": "prune", "sparsity": 0.8, "learning": {"fine_tune": "td", "steps": 30_000}},
+            {"stage": "quantize_aware", "learning": {"fine_tune": "td"}},
+        ],
+    }
+    prune = Prune(0.8, learning=TdLearning(30_000))
+    expected = Recipe("td", "", (ScaleInput(), Restart(), prune, QuantizeAware(TdLearning())), "qat-int8")
+    assert Recipe.from_json(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([], r"A recipe is a table of settings\. Got \[\]"),
+        ({"conversion": "float32"}, r"expected name, conversion, .*Got no 'name'"),
+        ({"name": "x", "conversion": "float32", "colour": 3}, r"Got 'colour'"),
+        ({"name": "x", "conversion": "float32", "stages": "distil"}, r"in a list\. Got 'distil'"),
+        ({"name": "x", "conversion": "float32", "stages": ["melt"]}, r"Expected a stage of scale_input, .*Got 'melt'"),
+        ({"name": "x", "conversion": "float32", "stages": [7]}, r"Expected a stage of .*Got 7"),
+        ({"name": "x", "conversion": "float32", "stages": [{"stage": "prune"}]}, r"prune has settings.*Got no 'sparsity'"),
+        ({"name": "x", "conversion": "float32", "stages": [{"stage": "cluster", "k": 3}]}, r"cluster has settings.*Got 'k'"),
+        (
+            {"name": "x", "conversion": "float32", "stages": [{"stage": "cluster", "clusters": 2.5}]},
+            r"Expected a whole number for clusters of cluster\. Got 2\.5",
+        ),
+        (
+            {"name": "x", "conversion": "float32", "stages": [{"stage": "threshold", "value": "big"}]},
+            r"Expected a number for value of threshold\. Got 'big'",
+        ),
+        (
+            {"name": "x", "conversion": "float32", "stages": [{"stage": "prune", "sparsity": "half"}]},
+            r"settings of prune have the wrong types.*Got \{'sparsity': 'half'\}",
+        ),
+        (
+            {"name": "x", "conversion": "float32", "stages": [{"stage": "distil", "learning": {"steps": 5, "speed": 2}}]},
+            r"Distillation has settings.*Got 'speed'",
+        ),
+        (
+            {"name": "x", "conversion": "float32", "stages": [{"stage": "distil", "targets": {"fine_tune": "td"}}]},
+            r"Only the learning of a stage can be by temporal differences",
+        ),
+        (
+            {"name": "x", "conversion": "float32", "stages": [{"stage": "prune", "sparsity": 1.0}]},
+            r"Expected it in \(0, 1\)\. Got 1\.0",
+        ),
+    ],
+)
+def test_refuses_what_makes_no_recipe(value: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Recipe.from_json(value)
+
+
+def test_refuses_files_that_are_no_toml(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("conversion = ")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    for name in ("bad.toml", "bytes.toml", "missing.toml"):
+        with pytest.raises(InputError, match=f"{name} is no recipe"):
+            Recipe.read(tmp_path / name)
+
+
+def test_every_stage_has_a_name_of_its_own_and_says_whether_it_rounds() -> None:
+    assert {name for name, stage in STAGES.items() if stage.rounds_to_int8} == {"quantize_aware", "shrink", "search"}
+    assert all(stage.name == name for name, stage in STAGES.items())

@@ -1,0 +1,67 @@
+"""What a lesson and a student do beyond what the stages' own tests show."""
+
+import itertools
+
+import gymnasium
+import numpy as np
+import pytest
+
+from edgedqn.agents.architecture import describe
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression.distillation import Targets
+from edgedqn.compression.folding import InputScaling, fold_input_scaling, plain_network
+from edgedqn.compression.student import Lesson, Student
+from edgedqn.compression.tfmot import quantization_aware
+
+
+@pytest.fixture
+def lesson(teacher: TrainedAgent, env: gymnasium.Env[object, object]) -> Lesson:
+    return Lesson(teacher, env, itertools.count(50), np.random.default_rng(1), gap=0.5)
+
+
+@pytest.fixture
+def student(teacher: TrainedAgent, lesson: Lesson) -> Student:
+    """The teacher, behind a scaled input."""
+    scaling = InputScaling.measured(teacher.observations)
+    network = plain_network(teacher.network)
+    network.set_weights(fold_input_scaling(network.get_weights(), scaling))
+    states = teacher.observations[:100]
+    return Student(network, scaling, states, lesson.preferences(states))
+
+
+def test_a_student_plays_behind_its_scaling(student: Student, teacher: TrainedAgent) -> None:
+    policy = student.as_policy(teacher.spec)
+    states = teacher.observations[:300]
+    inside = (np.abs(student.scaling(states)) < 1).all(axis=1)
+    actions = policy.actions(states)
+    assert [policy(state) for state in states] == actions.tolist()
+    q_values = teacher.policy.q_values(states)
+    clear = inside & (np.abs(q_values[:, 0] - q_values[:, 1]) > 1e-3)
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(actions[clear], q_values.argmax(axis=1)[clear])
+
+
+def test_more_states_are_remembered_with_targets_of_the_same_kind(student: Student, lesson: Lesson) -> None:
+    one_hot = Targets("one_hot")
+    more = lesson.teacher.observations[100:150]
+    taught = Student(student.network, student.scaling, student.states, student.preferences, one_hot).taught(more, lesson)
+    assert len(taught.states) == len(taught.preferences) == 150
+    np.testing.assert_array_equal(taught.preferences[:100], student.preferences)
+    np.testing.assert_array_equal(taught.preferences[100:], lesson.preferences(more, one_hot))
+    assert set(np.unique(taught.preferences[100:])) == {-1.0, 1.0}
+
+
+def test_hands_on_the_rounded_network_where_there_is_one(student: Student, teacher: TrainedAgent) -> None:
+    plain = student.as_compressed(teacher.spec, teacher.observations, "float32", "mine")
+    assert (plain.network, plain.recipe, plain.meaning, plain.reports) == (student.network, "mine", "q_values", ())
+    rounded = Student(
+        student.network,
+        student.scaling,
+        student.states,
+        student.preferences,
+        meaning="preferences",
+        quantized=quantization_aware(student.network, (-1.0, 1.0)),
+    )
+    handed = rounded.as_compressed(teacher.spec, teacher.observations, "qat-int8", "mine")
+    assert handed.network is rounded.quantized
+    assert (handed.meaning, handed.layers) == ("preferences", describe(student.network))

@@ -1,0 +1,68 @@
+"""The judge on the real environment: what it plays, and what it says of candidates of known worth."""
+
+import itertools
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgedqn.agents.environments import agent_view, make_environment, spec_of
+from edgedqn.agents.evaluation import evaluate
+from edgedqn.agents.networks import mlp
+from edgedqn.agents.noninferiority import Gate
+from edgedqn.agents.observations import gather_observations
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression.folding import InputScaling, plain_network
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.student import Student
+from edgedqn.export.tflite import ExportConfig
+from edgedqn.pipeline.judge import judging
+from edgedqn.pipeline.seeds import SeedStreams
+
+GATE = Gate(tolerance=0.1, looks=(30, 60))
+STREAMS = SeedStreams(3)
+
+
+@pytest.fixture(scope="module")
+def agent() -> TrainedAgent:
+    """Pushes the cart to where the pole leans and falls: 500 without learning."""
+    network = mlp((4,), 2, (8,), np.random.default_rng(0))
+    weights = [0.01 * array for array in network.get_weights()]
+    lean = np.array([0.1, 0.5, 6.0, 2.0])
+    weights[0][:, 0], weights[0][:, 1] = lean, -lean
+    weights[2][0], weights[2][1] = [-1, 1], [1, -1]
+    network.set_weights(weights)
+    with closing(make_environment("CartPole-v1")) as env:
+        spec = spec_of(env, "CartPole-v1")
+        agent = TrainedAgent(network, spec, np.empty(0), {})
+        return replace(agent, observations=gather_observations(agent.policy, agent_view(env, spec), itertools.count(5), 500))
+
+
+def as_file(agent: TrainedAgent, change: Any = lambda weights: weights) -> CompressedPolicy:
+    network = plain_network(agent.network)
+    network.set_weights(change(network.get_weights()))
+    student = Student(network, InputScaling.identity(), agent.observations, np.empty((0, 2), np.float32))
+    return student.as_compressed(agent.spec, agent.observations, "float32", "candidate")
+
+
+@pytest.mark.parametrize("config", [ExportConfig(), ExportConfig(strip=True, manifest="beside")])
+def test_says_what_a_candidate_scores_on_the_select_seeds(agent: TrainedAgent, config: ExportConfig) -> None:
+    with judging(agent, "CartPole-v1", STREAMS, GATE, config) as judge:
+        same = judge(as_file(agent))
+        other = judge(as_file(agent, lambda weights: [*weights[:-2], -weights[-2], -weights[-1]]))
+    assert (same.verdict, same.loss, same.episodes) == ("pass", 0.0, 10)  # a third of the gate's first look is enough
+    assert (other.verdict, other.episodes) == ("fail", 10)
+    with closing(make_environment("CartPole-v1")) as env:
+        expected = evaluate(agent.policy, env, itertools.islice(STREAMS.reset_seeds("select"), 10))
+    assert (same.mean_return, same.env_steps) == (np.mean(expected.returns), expected.env_steps)
+    assert other.mean_return < 20
+    assert other.loss == pytest.approx((same.mean_return - other.mean_return) / (0.1 * (same.mean_return - 22)), rel=0.1)
+    assert 500 < same.size_bytes < 4_000
+
+
+def test_starts_nothing_where_nobody_asks(agent: TrainedAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgedqn.pipeline.judge.export_policy", lambda *_: pytest.fail("something was exported"))
+    with judging(agent, "CartPole-v1", STREAMS, GATE, ExportConfig()):
+        pass
