@@ -1,11 +1,12 @@
 """The gate: has the small policy lost more than a tolerance, or has it not?"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from edgedqn.agents.errors import InputError
 from edgedqn.agents.evaluation import Interval, bootstrap_interval
 
 Verdict = Literal["pass", "fail", "undecided"]
@@ -32,7 +33,7 @@ class Gate:
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < 1:
-            raise ValueError(f"A tolerance is a share of the return. Expected it in (0, 1). Got {self.tolerance}.")
+            raise InputError(f"A tolerance is a share of the return. Expected it in (0, 1). Got {self.tolerance}.")
         if not self.looks or list(self.looks) != sorted(set(self.looks)) or self.looks[0] < 2:
             raise ValueError(f"Looks are numbers of episodes. Expected them ascending from 2 or more. Got {self.looks}.")
         if not 0.5 < self.confidence < 1:
@@ -52,11 +53,15 @@ class Gate:
         return margin
 
 
-def gate_for(env_id: str) -> Gate:
-    """The test that files for an environment are put to: wider and with more episodes where returns are noisy."""
-    if env_id.rpartition(":")[2].startswith(NOISY):
-        return Gate(tolerance=0.05, looks=(1_200, 4_800, 19_200))
-    return Gate()
+def gate_for(env_id: str, tolerance: float | None = None) -> Gate:
+    """The test that files for an environment are put to: wider and with more episodes where returns are noisy.
+
+    Raises:
+      InputError: a tolerance that is none.
+    """
+    noisy = env_id.rpartition(":")[2].startswith(NOISY)
+    gate = Gate(tolerance=0.05, looks=(1_200, 4_800, 19_200)) if noisy else Gate()
+    return gate if tolerance is None else replace(gate, tolerance=tolerance)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from edgedqn.agents.evaluation import evaluate
+from edgedqn.agents.evaluation import Policy, RandomPolicy, evaluate
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.distillation import median_action_gap
 from edgedqn.compression.folding import InputScaling, plain_network
@@ -52,6 +53,7 @@ def compress(
         gap = median_action_gap(student.preferences)
         lesson = Lesson(agent, env, reset_seeds, rng, gap, judge)
         student = replace(student, preferences=lesson.preferences(agent.observations))
+        _warn_of_a_poor_teacher(lesson)
         for stage in recipe.stages:
             started = time.monotonic()
             student, report = stage.apply(student, lesson)
@@ -60,6 +62,24 @@ def compress(
     return replace(
         student.as_compressed(agent.spec, agent.observations, recipe.conversion, recipe.name), reports=tuple(reports)
     )
+
+
+def _warn_of_a_poor_teacher(lesson: Lesson) -> None:
+    """What is learned from it would be kept faithfully, and be worth nothing."""
+    teacher, n_actions = lesson.teacher, lesson.teacher.spec.n_actions
+    taught = _mean_return(teacher.policy, lesson)
+    random = _mean_return(RandomPolicy(n_actions, lesson.rng), lesson)
+    if taught <= random:
+        warnings.warn(
+            f"The agent for {teacher.spec.id} is no better than a random policy: expected more than {random:.4g} over "
+            f"{EPISODES} episodes. Got {taught:.4g}. Its gate cannot pass.",
+            stacklevel=3,
+        )
+
+
+def _mean_return(policy: Policy, lesson: Lesson) -> float:
+    episodes = itertools.islice(lesson.reset_seeds, EPISODES)
+    return float(np.mean(evaluate(policy, lesson.env, episodes).returns))
 
 
 def _found(student: Student, lesson: Lesson) -> dict[str, Any]:
@@ -71,5 +91,4 @@ def _found(student: Student, lesson: Lesson) -> dict[str, Any]:
     agreement = float((chosen == q_values_of(lesson.teacher, states).argmax(axis=1)).mean())
     if student.quantized is not None:
         return {"agreement": agreement, "return": None}  # integers are played once they are a file
-    episodes = evaluate(student.as_policy(lesson.teacher.spec), lesson.env, itertools.islice(lesson.reset_seeds, EPISODES))
-    return {"agreement": agreement, "return": float(np.mean(episodes.returns))}
+    return {"agreement": agreement, "return": _mean_return(student.as_policy(lesson.teacher.spec), lesson)}

@@ -13,6 +13,12 @@ FLOAT32 = Recipe("float32", "the float Q-network as trained: the baseline", (), 
 
 OF_CLUSTERS = Distillation(steps=1_500, learning_rate=5e-4)  # each step takes ten times as long as another
 
+# Few weights must say what many did: on LunarLander-v3, 98 % zeros score 130 with the lessons of the other recipes, 252 with
+# these.
+MANY_STATES = Distil(greedy_states=40_000, rounds=4)
+SPARSE = Distillation(steps=15_000, batch_size=128, learning_rate=2e-3, final_learning_rate=1e-4)
+OF_SPARSE = Distillation(steps=6_000, learning_rate=1e-3)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -40,8 +46,8 @@ RECIPES = {
         ),
         Recipe(
             "prune98-qat-int8",
-            "the same with 98 % of the weights pruned",
-            (ScaleInput(), Distil(), Prune(0.98), QuantizeAware()),
+            "the same with 98 % of the weights pruned, and longer lessons",
+            (ScaleInput(), MANY_STATES, Prune(0.98, learning=SPARSE), QuantizeAware(OF_SPARSE)),
             "qat-int8",
         ),
         Recipe(
@@ -64,11 +70,17 @@ RECIPES = {
         ),
         Recipe(
             "student-qat-int8",
-            "a new network of 16 x 16 neurons (and a quarter of the filters), distilled from scratch",
+            "a new network of 32 x 32 neurons (and a quarter of the filters), distilled from scratch",
             (ScaleInput(), NewStudent(), STUDENT, QuantizeAware()),
             "qat-int8",
         ),
         Recipe("auto-int8", "the smallest student that passes the gate, searched for", (ScaleInput(), Search()), "qat-int8"),
+        Recipe(
+            "qat-float-output",
+            "qat-int8 with float preferences at the end",
+            (ScaleInput(), Distil(), QuantizeAware()),
+            "qat-int8-float-output",
+        ),
         Recipe(
             "int16x8",
             "int16 activations where int8 falls short: exact, but slow, and not for XNNPACK",

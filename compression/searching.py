@@ -4,6 +4,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import tf_keras
+
 from edgedqn.agents.errors import InputError
 from edgedqn.compression.distillation import Distillation
 from edgedqn.compression.networks import fresh, resized, widths
@@ -11,6 +13,7 @@ from edgedqn.compression.shrinking import described, judge
 from edgedqn.compression.stages import Distil, QuantizeAware
 from edgedqn.compression.student import Lesson, Report, Student
 
+LAYER_BYTES = 330  # of tensors, quantization and an operator: the difference between files with a layer more and less
 Widths = tuple[tuple[int, ...], tuple[int, ...]]  # filters, hidden
 
 ONE_LAYER: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (6,), (8,), (12,), (16,), (24,), (32,))
@@ -28,7 +31,7 @@ class NewStudent:
       filters: of each convolution, where the teacher has any; a quarter of the teacher's by default.
     """
 
-    hidden: tuple[int, ...] = (16, 16)
+    hidden: tuple[int, ...] = (32, 32)
     filters: tuple[int, ...] | None = None
     name: ClassVar[str] = "new_student"
     rounds_to_int8: ClassVar[bool] = False
@@ -126,16 +129,22 @@ class Search:
 
 
 def _sizes(student: Student) -> list[Widths]:
-    """From small to large by their weights, none larger than the teacher."""
+    """From small to large by their bytes, none larger than the teacher."""
     filters, _ = widths(student.network)
     scaled = {tuple(max(1, round(share * count)) for count in filters) for share in (1 / 8, 1 / 4, 1 / 2, 1)}
 
-    def weights(size: Widths) -> int:
-        return int(described(resized(student.network, *size))["weights"])
+    def size_bytes(size: Widths) -> int:
+        return _int8_bytes(resized(student.network, *size))
 
-    largest = described(student.network)["weights"]
-    sizes = sorted(((each, hidden) for each in scaled for hidden in HIDDEN), key=weights)
-    return [size for size in sizes if weights(size) <= largest] or sizes[:1]
+    largest = _int8_bytes(student.network)
+    sizes = sorted(((each, hidden) for each in scaled for hidden in HIDDEN), key=size_bytes)
+    return [size for size in sizes if size_bytes(size) <= largest] or sizes[:1]
+
+
+def _int8_bytes(network: tf_keras.Model) -> int:
+    """About what it takes as a stripped file: a byte per weight, four per bias, and what describes a layer."""
+    weights = network.get_weights()
+    return sum(array.size * (1 if array.ndim > 1 else 4) + LAYER_BYTES * (array.ndim == 1) for array in weights)
 
 
 def _shown(size: Widths) -> str:

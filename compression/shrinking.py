@@ -42,9 +42,9 @@ class Shrink:
     attempts: int = 8
     remove_layers: bool = True
     teaching: Distil = Distil(
-        Distillation(steps=2_000, learning_rate=2e-3, final_learning_rate=1e-4), rounds=1, student_states=4_000
+        Distillation(steps=4_000, batch_size=128, learning_rate=3e-3, final_learning_rate=1e-4), rounds=1, student_states=4_000
     )
-    quantizing: Distillation = Distillation(steps=2_000, learning_rate=1e-3)
+    quantizing: Distillation = Distillation(steps=4_000, batch_size=128, learning_rate=1e-3)
     name: ClassVar[str] = "shrink"
     rounds_to_int8: ClassVar[bool] = True
 

@@ -15,7 +15,12 @@ from edgedqn.pipeline.seeds import SeedStreams
 
 
 def bench_files(
-    paths: Sequence[Path], baseline: str | None = None, seed: int = 0, threads: int = 1, play: bool = True
+    paths: Sequence[Path],
+    baseline: str | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    play: bool = True,
+    tolerance: float | None = None,
 ) -> dict[str, Any]:
     """Measures files against one of them.
 
@@ -25,8 +30,9 @@ def bench_files(
       seed: of the reset seeds and of the order of timings.
       threads: of the interpreter.
       play: also play the environment that the baseline's manifest names, where it is installed.
+      tolerance: of the gate; what it is in a run of that environment by default.
     Returns:
-      The object of `benchmark.json`. The gate is what it is in a run of that environment.
+      The object of `benchmark.json`.
     Raises:
       InputError: the files do not belong together, or two have the same name.
       PolicyFileError: a file is missing or damaged.
@@ -50,7 +56,7 @@ def bench_files(
     if play:
         try:
             observations = prove_observations(paths[names.index(baseline)], env_id, streams)
-            plan = prove_play(env_id, streams, gate_for(env_id))
+            plan = prove_play(env_id, streams, gate_for(env_id, tolerance))
         except InputError as error:
             print(f"Not played: {error}", file=sys.stderr)
     return compare(paths, baseline, LatencyConfig(threads=threads), streams.rng("bench"), observations, plan)

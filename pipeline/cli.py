@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     _environment(run)
     _recipes(run)
     _exporting(run)
+    _tolerance(run)
     _force(run)
     _training(run)
 
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         command = _command(commands, name, summary)
         command.add_argument("path", metavar="RUN", type=Path, nargs="?" if name == "compress" else None, help="a run folder")
         _recipes(command)
+        _tolerance(command)
         if name == "compress":
             command.add_argument("--list", action="store_true", help="list the recipes that there are, and end")
         else:
@@ -103,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--seed", type=_natural, metavar="N", help="of reset seeds and timing order, for files (default: 0)")
     bench.add_argument("--threads", type=_positive, metavar="N", help="of the interpreter, for files (default: 1)")
+    _tolerance(bench)
     bench.add_argument("--no-play", action="store_true", help="time and weigh files only, without playing their environment")
     _force(bench)
 
@@ -176,6 +179,16 @@ def _exporting(command: argparse.ArgumentParser) -> None:
         "--manifest",
         choices=("embedded", "beside"),
         help="beside: the manifest is in NAME.json alone, without which the file is refused (default: embedded)",
+    )
+
+
+def _tolerance(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--tolerance",
+        type=_number,
+        metavar="X",
+        help="what the gate allows to be lost, as a share of (float return - random return) (default: 0.02; 0.05 for MinAtar, "
+        "Atari, FrozenLake and Taxi)",
     )
 
 

@@ -51,12 +51,14 @@ def compress(arguments: Namespace) -> int:
         return _list_recipes(arguments)
     if arguments.path is None:
         raise InputError("Expected a run folder, or --list. Got neither.")
-    return _stage(Job.open(arguments.path, arguments.recipes), arguments)
+    return _stage(Job.open(arguments.path, arguments.recipes, tolerance=arguments.tolerance), arguments)
 
 
 def export(arguments: Namespace) -> int:
     """The files alone."""
-    return _stage(Job.open(arguments.path, arguments.recipes, arguments.strip, arguments.manifest), arguments)
+    return _stage(
+        Job.open(arguments.path, arguments.recipes, arguments.strip, arguments.manifest, arguments.tolerance), arguments
+    )
 
 
 def report(arguments: Namespace) -> int:
@@ -73,7 +75,7 @@ def bench(arguments: Namespace) -> int:
         given = [f"--{name}" for name in ("baseline", "seed", "threads") if getattr(arguments, name) is not None]
         if given or arguments.no_play:
             raise InputError(f"A run knows how it is measured: expected no {', '.join(given or ['--no-play'])} beside it.")
-        job = Job.open(folders[0])
+        job = Job.open(folders[0], tolerance=arguments.tolerance)
         with job.locked():
             job.do(("bench",), arguments.force)
         result = job.result()
@@ -82,7 +84,7 @@ def bench(arguments: Namespace) -> int:
     from edgedqn.pipeline.bench_files import bench_files
 
     seed, threads = arguments.seed or 0, arguments.threads or 1
-    benchmark = bench_files(arguments.paths, arguments.baseline, seed, threads, play=not arguments.no_play)
+    benchmark = bench_files(arguments.paths, arguments.baseline, seed, threads, not arguments.no_play, arguments.tolerance)
     _print_benchmark(benchmark, arguments.json)
     return DONE
 
@@ -191,6 +193,7 @@ def _new_job(arguments: Namespace, recipes: Sequence[str] | None = None, exporti
         force=arguments.force,
         strip=arguments.strip if exporting else None,
         manifest=arguments.manifest if exporting else None,
+        tolerance=arguments.tolerance if exporting else None,
     )
     folder = job.folder
     if arguments.resume and not folder.is_done("train") and not has_checkpoints(folder.checkpoints):

@@ -53,6 +53,7 @@ def run(
     latency: LatencyConfig | None = None,
     strip: bool | None = None,
     manifest: "ManifestPlace | None" = None,
+    tolerance: float | None = None,
 ) -> RunResult:
     """Trains an agent, compresses it by each recipe, exports, measures and reports; goes on where an earlier call stopped.
 
@@ -68,12 +69,14 @@ def run(
       latency: how much is timed.
       strip: leave what no runtime reads out of the files; by default no, or as the run has it.
       manifest: "embedded" in the files, or "beside" them alone; by default embedded, or as the run has it.
+      tolerance: what the gate allows, as a share of (float return - random return), in (0, 1); by default 0.02, 0.05 where
+        returns are noisy, or as the run has it.
     Raises:
       InputError: something of this cannot be used; nothing was written.
     """
     with quiet():
         settings = {} if steps is None else {"steps": steps}
-        job = Job.create(env_id, out, seed, recipes, settings, None, training, latency, force, strip, manifest)
+        job = Job.create(env_id, out, seed, recipes, settings, None, training, latency, force, strip, manifest, tolerance)
         with job.locked():
             job.do(KINDS, force)
         return job.result()
@@ -103,6 +106,7 @@ class Job:
         recipes: "Sequence[str | Recipe] | None" = None,
         strip: bool | None = None,
         manifest: "ManifestPlace | None" = None,
+        tolerance: float | None = None,
     ):
         """Takes a folder as it is, and what to put in place of its own recipes and way of exporting; see `create` and `open`.
 
@@ -121,7 +125,8 @@ class Job:
                 strip=export.strip if strip is None else strip,
                 manifest=export.manifest if manifest is None else manifest,
             )
-            return replace(config, recipes=own or config.recipes, export=export)
+            gate = config.gate if tolerance is None else replace(config.gate, tolerance=tolerance)
+            return replace(config, recipes=own or config.recipes, export=export, gate=gate)
 
         self._changed = changed
         self.config = changed(RunConfig.from_json(folder.description["config"]))
@@ -140,6 +145,7 @@ class Job:
         force: bool = False,
         strip: bool | None = None,
         manifest: "ManifestPlace | None" = None,
+        tolerance: float | None = None,
     ) -> "Job":
         """A new run, or the same one continued. All input is checked before anything is written; see `run`.
 
@@ -182,9 +188,10 @@ class Job:
         recipes: "Sequence[str | Recipe] | None" = None,
         strip: bool | None = None,
         manifest: "ManifestPlace | None" = None,
+        tolerance: float | None = None,
     ) -> "Job":
         """An existing run, with other recipes, or files written in another way, where these are given."""
-        return cls(RunFolder.open(path), recipes, strip, manifest)
+        return cls(RunFolder.open(path), recipes, strip, manifest, tolerance)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from edgedqn.agents.errors import InputError
 
 SCHEMA = 1
 # What may change in the midst of a run: no agent depends on it.
-INCIDENTAL = ("recipes", "export.strip", "export.manifest", "training.keep_checkpoints")
+INCIDENTAL = ("recipes", "export.strip", "export.manifest", "gate.tolerance", "training.keep_checkpoints")
 VERSIONED = (
     "edgedqn",
     "numpy",
@@ -160,12 +160,14 @@ class RunFolder:
 
     def change(self, config: dict[str, Any]) -> None:
         """Takes other recipes for the same agent, or another way to write files. What does not depend on them stays done."""
-        old, new = self.description["config"], json.loads(json.dumps(config))
+        old, new = (json.loads(json.dumps(each)) for each in (self.description["config"], config))
         if old == new:
             return
         undone = {"bench", "report"}
-        if old.get("export") != new["export"]:
-            undone |= {stage["name"] for stage in self.description["stages"] if stage["name"].startswith("export/")}
+        again = ["export/"] if old.get("export") != new["export"] else []
+        if old["gate"] != new["gate"]:  # searches ask it
+            again = ["compress/", "export/"]
+        undone |= {stage["name"] for stage in self.description["stages"] if stage["name"].startswith(tuple(again))}
         was, now = ({r["name"]: r for r in recipes if isinstance(r, dict)} for recipes in (old["recipes"], new["recipes"]))
         for name in now:
             if was.get(name) != now[name]:
@@ -222,7 +224,7 @@ class RunFolder:
         differences = [
             key
             for key in [*here, *(there.keys() - here.keys())]  # the environment and the seed first
-            if not key.startswith(("recipes", "export.")) and here.get(key) != there.get(key)
+            if not key.startswith(("recipes", "export.", "gate.tolerance")) and here.get(key) != there.get(key)
         ]
         changed = [key for key in differences if key not in INCIDENTAL]
         is_another = bool({"env_id", "seed"} & set(changed))
@@ -239,7 +241,7 @@ class RunFolder:
         """Puts the settings asked for in the place of those here. The caller holds the lock."""
         changed = differences.difference(INCIDENTAL)
         here = self.description["config"]
-        self.description["config"] = {**asked, **{key: here[key] for key in ("recipes", "export") if key in here}}
+        self.description["config"] = {**asked, **{key: here[key] for key in ("recipes", "export", "gate") if key in here}}
         if changed:
             self.description["stages"] = []
         self.save()

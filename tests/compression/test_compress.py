@@ -18,7 +18,7 @@ from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
 from edgedqn.compression.searching import Search
-from edgedqn.compression.stages import Distil
+from edgedqn.compression.stages import Distil, Threshold
 
 SHORT = Distillation(steps=50)
 QUICK = Distil(SHORT, 500, 200, rounds=0)
@@ -98,3 +98,13 @@ def test_a_search_without_a_judge_is_refused(teacher: TrainedAgent, env: gymnasi
     search = Recipe("x", "", (Search(teaching=QUICK, quantizing=SHORT),), "qat-int8")
     with pytest.raises(InputError, match="Expected a judge"):
         compress(teacher, search, env, itertools.count(), np.random.default_rng(0))
+
+
+def test_a_teacher_no_better_than_chance_is_warned_of_by_name(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> None:
+    network = plain_network(teacher.network)
+    weights = network.get_weights()
+    network.set_weights([*weights[:-2], -weights[-2], -weights[-1]])  # pushes the wrong way
+    poor = replace(teacher, network=network)
+    stages = Recipe("x", "", (Threshold(0.0),), "float32")
+    with pytest.warns(UserWarning, match=r"The agent for CartPole-v1 is no better than a random policy.*Got (8|9)\."):
+        compress(poor, stages, env, itertools.count(), np.random.default_rng(0))

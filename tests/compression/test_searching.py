@@ -14,7 +14,7 @@ from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.judge import Judgement
 from edgedqn.compression.networks import widths
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.searching import HIDDEN, NewStudent, Search, _sizes
+from edgedqn.compression.searching import HIDDEN, LAYER_BYTES, NewStudent, Search, _sizes
 from edgedqn.compression.stages import Distil
 from edgedqn.compression.student import Lesson, Student
 
@@ -63,11 +63,12 @@ def test_a_new_student_of_images_has_a_quarter_of_the_filters_or_those_given(sta
 def test_sizes_go_from_small_to_large_and_none_is_larger_than_the_teacher(start: tuple[Student, Lesson]) -> None:
     student, _ = start
     sizes = _sizes(student)
-    weights = [4 * h[0] + h[0] + sum(a * b + b for a, b in itertools.pairwise(h)) + 2 * h[-1] + 2 for _, h in sizes]
-    assert weights == sorted(weights)
-    teachers = 4 * 16 + 16 + 16 * 16 + 16 + 16 * 2 + 2
-    assert weights[-1] == teachers  # 16 x 16, as the teacher
+    layers = [[4, *hidden, 2] for _, hidden in sizes]
+    size_bytes = [sum(a * b + 4 * b + LAYER_BYTES for a, b in itertools.pairwise(layer)) for layer in layers]
+    assert size_bytes == sorted(size_bytes)
+    assert sizes[-1] == ((), (16, 16))  # as the teacher
     assert len(sizes) < len(HIDDEN)
+    assert ((), (32,)) in sizes  # more neurons, but fewer bytes
 
 
 def test_finds_the_smallest_that_passes_and_hands_it_on_as_judged(start: tuple[Student, Lesson]) -> None:
@@ -92,7 +93,7 @@ def test_where_none_passes_the_closest_is_handed_on_and_that_is_said(start: tupl
     student, lesson = start
     found, said = QUICK.apply(student, replace(lesson, judge=Judge(enough=1_000)))
     assert said["passed"] is False
-    assert widths(found.network)[1] == (16, 16)  # it lost least
+    assert sum(widths(found.network)[1]) == 32  # it lost least
     assert {attempt["verdict"] for attempt in said["attempts"]} == {"fail"}
 
 

@@ -132,7 +132,7 @@ def test_a_nan_stops_the_training_with_the_step_and_keeps_the_best_checkpoint(
 
 
 def test_unknown_recipe_gives_the_choices(edgedqn: CommandLine, tmp_path: Path) -> None:
-    assert_refused(edgedqn("run", "CartPole-v1", "--recipes", "int4"), "Unknown recipe 'int4'", "qat-int8, prune-qat-int8")
+    assert_refused(edgedqn("run", "CartPole-v1", "--recipes", "int4"), "Unknown recipe 'int4'", "qat-int8, prune-int8")
     assert not (tmp_path / "runs").exists()
 
 

@@ -6,24 +6,41 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.presets import TrainingConfig, preset
-from edgedqn.pipeline.config import RunConfig
+from edgedqn.compression.recipe import Recipe
+from edgedqn.compression.recipes import RECIPES
+from edgedqn.compression.stages import Threshold
+from edgedqn.export.tflite import ExportConfig
+from edgedqn.pipeline.config import RunConfig, resolved
+
+MINE = Recipe("mine", "of my own", (Threshold(0.03),), "float32")
 
 
 def test_round_trips_through_json() -> None:
-    config = RunConfig(preset("CartPole-v1"), ("prune-qat-int8", "qat-int8"))
+    config = RunConfig(
+        preset("CartPole-v1"), resolved(["prune-qat-int8", MINE]), export=ExportConfig(strip=True, manifest="beside")
+    )
     assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    assert config.to_json()["recipes"][0] == "prune-qat-int8"
+
+
+def test_an_earlier_version_wrote_files_with_names_and_manifests() -> None:
+    older = {key: value for key, value in RunConfig(TrainingConfig()).to_json().items() if key != "export"}
+    assert RunConfig.updated(older)["export"] == {"strip": False, "manifest": "embedded"}
 
 
 def test_the_naive_conversion_is_always_shown_and_only_once() -> None:
-    assert RunConfig(TrainingConfig(), ("qat-int8",)).all_recipes == ("ptq-int8", "qat-int8")
-    assert RunConfig(TrainingConfig(), ("qat-int8", "ptq-int8")).all_recipes == ("ptq-int8", "qat-int8")
+    for asked in (["qat-int8"], ["qat-int8", "ptq-int8"]):
+        shown = RunConfig(TrainingConfig(), resolved(asked)).all_recipes
+        assert [recipe.name for recipe in shown] == ["ptq-int8", "qat-int8"]
 
 
 def test_unknown_and_repeated_recipes_are_refused() -> None:
-    with pytest.raises(InputError, match=r"Unknown recipe 'int4'\. Expected one of: ptq-int8, qat-int8, prune-qat-int8"):
-        RunConfig(TrainingConfig(), ("int4",))
+    with pytest.raises(InputError, match=r"Unknown recipe 'int4'\. Expected a file NAME\.toml or one of: ptq-int8, dynamic"):
+        resolved(["int4"])
     with pytest.raises(InputError, match="each recipe once"):
-        RunConfig(TrainingConfig(), ("qat-int8", "qat-int8"))
+        RunConfig(TrainingConfig(), resolved(["qat-int8", RECIPES["qat-int8"]]))
+    with pytest.raises(InputError, match="comes with EdgeDQN"):
+        resolved([Recipe("qat-int8", "", (), "float32")])
 
 
 def test_a_run_of_another_version_is_refused_in_one_line() -> None:

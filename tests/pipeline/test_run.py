@@ -93,10 +93,43 @@ def test_recipes_stay_what_they_were_until_others_are_asked_for(tiny_run: RunRes
         return list(json.loads((folder / "run.json").read_text())["config"]["recipes"])
 
     asked = Job.open(folder, ["prune-qat-int8"])
-    assert recipes(asked) == list(asked.config.recipes) == ["prune-qat-int8"]
+    assert recipes(asked) == [recipe.name for recipe in asked.config.recipes] == ["prune-qat-int8"]
     assert not asked.folder.is_done("bench")
     later = Job.open(folder)
-    assert recipes(later) == list(later.config.recipes) == ["prune-qat-int8"]
+    assert recipes(later) == [recipe.name for recipe in later.config.recipes] == ["prune-qat-int8"]
+
+
+def test_a_recipe_of_ones_own_is_done_again_when_its_file_changes(tiny_run: RunResult, tmp_path: Path) -> None:
+    folder, mine = tmp_path / "copy", tmp_path / "mine.toml"
+    shutil.copytree(tiny_run.folder, folder)
+    for value, done in ((0.02, False), (0.02, True), (0.03, False)):
+        mine.write_text(f'conversion = "float32"\nstages = [{{ stage = "threshold", value = {value} }}]\n')
+        job = Job.open(folder, [str(mine)], strip=True, manifest="beside")
+        with job.locked():
+            assert job.folder.is_done("compress/mine") == job.folder.is_done("export/mine") == done
+            assert job.folder.is_done("compress/qat-int8")
+            job.do(("compress", "export"))
+    assert folder.joinpath("models", "mine.tflite").stat().st_size < folder.joinpath("models", "float32.tflite").stat().st_size
+    again = Job.open(folder)
+    assert [recipe.to_json()["stages"] for recipe in again.config.recipes] == [[{"stage": "threshold", "value": 0.03}]]
+
+
+def test_another_way_to_write_files_writes_them_again_and_another_tolerance_searches_again(
+    tiny_run: RunResult, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_run.folder, folder)
+    job = Job.open(folder, strip=True)
+    with job.locked():
+        assert [job.folder.is_done(name) for name in ("train", "compress/qat-int8", "export/qat-int8", "bench")] == [
+            True, True, False, False,
+        ]  # fmt: skip
+    job = Job.open(folder, tolerance=0.1)
+    with job.locked():
+        assert [job.folder.is_done(name) for name in ("train", "compress/qat-int8")] == [True, False]
+        assert (job.config.gate.tolerance, job.config.export.strip) == (0.1, True)  # as it was asked for before
+    with pytest.raises(InputError, match=r"Expected it in \(0, 1\)\. Got 2"):
+        Job.open(folder, tolerance=2.0)
 
 
 def test_what_another_process_finished_meanwhile_is_not_forgotten(tiny_run: RunResult, tmp_path: Path) -> None:

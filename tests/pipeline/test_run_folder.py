@@ -59,7 +59,7 @@ def test_other_recipes_undo_what_is_measured_and_nothing_else(tmp_path: Path) ->
     for name in ("train", "bench", "report"):
         with run.stage(name):
             pass
-    run.set_recipes(["prune-qat-int8"])
+    run.change({**run.description["config"], "recipes": ["prune-qat-int8"]})
     assert [run.is_done(name) for name in ("train", "bench", "report")] == [True, False, False]
 
 

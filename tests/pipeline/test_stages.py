@@ -11,6 +11,7 @@ import pytest
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.presets import TrainingConfig
 from edgedqn.benchmarks.learning_curve import learning_curve, standalone
+from edgedqn.compression.recipes import RECIPES
 from edgedqn.export.manifest import read_manifest
 from edgedqn.pipeline import stages
 from edgedqn.pipeline.run import RunResult
@@ -54,7 +55,7 @@ def test_a_file_is_never_beside_the_evidence_of_another(
 
     monkeypatch.setattr(stages, "write_sidecar", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        stages.export(run, "qat-int8")
+        stages.export(run, RECIPES["qat-int8"])
     assert run.model("qat-int8").exists() and not run.model("qat-int8").with_suffix(".json").exists()
 
 

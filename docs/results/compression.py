@@ -1,0 +1,118 @@
+"""What each recipe keeps and gains, over environments and training seeds: the tables of docs/compression.md.
+
+python docs/results/compression.py                             # all, a few hours; goes on where it stopped
+python docs/results/compression.py CartPole-v1 --seeds 0 1     # some
+
+Trains the presets' agents, runs the recipes, and writes docs/results/compression.json with, for every file: the row of
+`benchmark.json`, the gate's verdict at 5 %, what stands in the file's own bytes (zeros, distinct values and shape of each
+kernel), and the seconds that the recipe took. Files are stripped, their manifests beside them.
+"""
+
+import argparse
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedqn.agents.atomic_files import read_json, write_json
+from edgedqn.agents.noninferiority import gate_for
+from edgedqn.benchmarks.rows import Rows
+from edgedqn.benchmarks.scoring import score
+from edgedqn.compression.distillation import Targets
+from edgedqn.compression.recipe import Recipe
+from edgedqn.compression.recipes import MANY_STATES, OF_SPARSE, SPARSE
+from edgedqn.compression.stages import Distil, Prune, QuantizeAware, ScaleInput
+from edgedqn.export.flatbuffer import kernels
+from edgedqn.export.manifest import read_manifest
+from edgedqn.pipeline.proving import prove_play
+from edgedqn.pipeline.run import RunResult, run
+from edgedqn.pipeline.seeds import SeedStreams
+
+RESULTS = Path(__file__).with_suffix(".json")
+Q_VALUES = Targets("q_values")
+LADDER = (
+    Recipe("qat-q-values", "quantization-aware, Q-values", (Distil(targets=Q_VALUES), QuantizeAware()), "qat-int8"),
+    Recipe(
+        "qat-scaled-q-values",
+        "the same with scaled inputs",
+        (ScaleInput(), Distil(targets=Q_VALUES), QuantizeAware()),
+        "qat-int8",
+    ),
+)
+UNIFORM = Recipe(
+    "prune98-uniform",
+    "98 % of the weights of each kernel",
+    (ScaleInput(), MANY_STATES, Prune(0.98, "uniform", SPARSE), QuantizeAware(OF_SPARSE)),
+    "qat-int8",
+)
+SMALL = ("qat-int8", "shrink-qat-int8", "auto-int8")
+CLASSIC = (*LADDER, "qat-int8", "prune98-qat-int8", UNIFORM, "shrink-qat-int8", "student-qat-int8", "auto-int8")
+RUNS: dict[str, tuple[str | Recipe, ...]] = {
+    "CartPole-v1": CLASSIC,
+    "MountainCar-v0": CLASSIC,
+    "Acrobot-v1": CLASSIC,
+    "LunarLander-v3": CLASSIC,
+    "MinAtar/Breakout-v1": SMALL,
+}
+
+
+def summarize(result: RunResult, seed: int) -> list[dict[str, Any]]:
+    """The rows of one run, with what their files hold."""
+    rows = result.benchmark["rows"]
+    at_5_percent = _verdicts(result, seed, 0.05)
+    found = []
+    for row in rows:
+        path = result.folder / row["file"]
+        stages = read_manifest(path).evidence["recipe"]["stages"]
+        stored = kernels(path.read_bytes())
+        found.append(
+            {
+                **row,
+                "gate_at_5_percent": at_5_percent.get(row["name"]),
+                "kernel_shapes": [list(kernel.values.shape) for kernel in stored],
+                "kernel_sparsity": [round(1 - kernel.nonzero_weights / kernel.weights, 4) for kernel in stored],
+                "kernel_distinct_values": [len(np.unique(kernel.values)) for kernel in stored],
+                "sparsity_asked": next((stage["sparsity_asked"] for stage in stages if stage["stage"] == "prune"), None),
+                "neurons_removed": next((stage["neurons_removed"] for stage in stages if stage["stage"] == "shrink"), None),
+                "seconds": round(sum(stage["seconds"] for stage in stages), 1),
+            }
+        )
+    return found
+
+
+def _verdicts(result: RunResult, seed: int, tolerance: float) -> dict[str, str]:
+    """The gate's, where it allows something else than in the run, on the same seeds."""
+    env_id = str(read_json(result.folder / "run.json", 1)["env_id"])
+    gate = gate_for(env_id, tolerance)
+    paths = {row["name"]: result.folder / row["file"] for row in result.benchmark["rows"]}
+    undecided = [row["name"] for row in result.benchmark["rows"] if row["gate"] in ("fail", "undecided")]
+    verdicts = {row["name"]: "pass" for row in result.benchmark["rows"] if row["gate"] == "pass"}
+    if not undecided or gate == gate_for(env_id):
+        return {row["name"]: row["gate"] for row in result.benchmark["rows"]}
+    rows = Rows({name: str(paths[name]) for name in ("float32", *undecided)}, "float32")
+    score(rows, paths, prove_play(env_id, SeedStreams(seed), gate), lambda *_: None, progress=True)
+    return verdicts | {name: rows.by_name[name]["gate"] for name in undecided}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("env_ids", nargs="*", default=list(RUNS), metavar="ENV_ID", help=f"of {', '.join(RUNS)} (all)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="of the trainings (0 1 2)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go (runs)")
+    arguments = parser.parse_args()
+    for seed, env_id in itertools.product(arguments.seeds, arguments.env_ids):
+        results = read_json(RESULTS, 1) if RESULTS.exists() else {"schema": 1, "environments": {}}
+        of_env = results["environments"].setdefault(env_id, {})
+        if str(seed) in of_env:
+            continue
+        folder = arguments.runs / f"{env_id.replace('/', '-')}-seed{seed}"
+        result = run(env_id, folder, seed, RUNS[env_id], strip=True, manifest="beside")
+        of_env[str(seed)] = rows = summarize(result, seed)
+        write_json(RESULTS, results)
+        for row in rows:
+            print(f"{env_id} {seed} {row['name']}: {row['return']['mean']:.2f} {row['gate']} {row['size_bytes']} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Writes the tables and plots of docs/compression.md from docs/results/compression.json.
+
+python docs/results/compression_page.py
+
+What stands between `<!-- name -->` and `<!-- end -->` in the page is replaced.
+"""
+
+import re
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edgedqn.agents.atomic_files import read_json, write_text
+
+HERE = Path(__file__).parent
+PAGE, RESULTS, PLOTS = HERE.parent / "compression.md", HERE / "compression.json", HERE / "compression"
+LADDER = {
+    "ptq-int8": "after training (PTQ)",
+    "qat-q-values": "QAT",
+    "qat-scaled-q-values": "QAT, scaled input",
+    "qat-int8": "QAT, scaled input, clipped gaps",
+}
+ALLOCATIONS = {"prune98-uniform": "uniform", "prune98-qat-int8": "ERK"}
+SMALL = ("shrink-qat-int8", "student-qat-int8", "auto-int8")
+Runs = dict[str, dict[str, dict[str, dict[str, Any]]]]  # environment -> seed -> file -> row
+
+
+def main_table(runs: Runs) -> str:
+    """One line per environment: what the issue of compression asks."""
+    lines = [
+        "| environment | float32 | `qat-int8` | 98 % sparse (ERK) | smallest that passed | neurons removed |",
+        "|---|---|---|---|---|---|",
+    ]
+    for env_id, seeds in runs.items():
+        cells = [_each(seeds, lambda rows: f"{rows['float32']['return']['mean']:.1f}")]
+        cells.append(_each(seeds, lambda rows: _scored(rows.get("qat-int8"))))
+        cells.append(_each(seeds, lambda rows: _scored(rows.get("prune98-qat-int8"), at_5=True)))
+        cells.append(_each(seeds, _smallest))
+        cells.append(_each(seeds, _removed))
+        lines.append(f"| {env_id} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ladder_table(runs: Runs, files: dict[str, str]) -> str:
+    """Return, gate, agreement by gap and ties of some files, seed by seed."""
+    lines = ["| environment | file | return, gate | by gap | ties |", "|---|---|---|---|---|"]
+    for env_id, seeds in runs.items():
+        for name, what in files.items():
+            if any(name in rows for rows in seeds.values()):
+                cells = (
+                    _each(seeds, lambda rows, name=name: _scored(rows.get(name))),
+                    _each(seeds, lambda rows, name=name: _percent(rows, name, "gap_weighted_agreement")),
+                    _each(seeds, lambda rows, name=name: _percent(rows, name, "tie_rate")),
+                )
+                lines.append(f"| {env_id} | {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def files_table(runs: Runs) -> str:
+    """Every file of the first seed."""
+    lines = [
+        "| environment | file | return [95 %] | gate | by gap | ties | bytes | zeros per kernel | layers | s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for env_id, seeds in runs.items():
+        rows = next(iter(seeds.values()))
+        for name, row in rows.items():
+            low, high = row["return"]["ci95"]
+            layers = " ".join(str(shape[0]) for shape in row["kernel_shapes"])
+            zeros = " ".join(f"{share:.0%}" for share in row["kernel_sparsity"])
+            cells = (
+                env_id,
+                f"`{name}`",
+                f"{row['return']['mean']:.1f} [{low:.1f}, {high:.1f}]",
+                row["gate"] or "baseline",
+                _percent(rows, name, "gap_weighted_agreement"),
+                _percent(rows, name, "tie_rate"),
+                f"{row['size_bytes']:,}",
+                zeros,
+                layers,
+                f"{row['seconds']:.0f}",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def plot(runs: Runs, files: dict[str, str], path: Path) -> None:
+    """How much of its range above a random policy each file keeps: a dot per seed."""
+    import matplotlib.pyplot as plt
+
+    shown = {env_id: seeds for env_id, seeds in runs.items() if any(set(files) <= set(rows) for rows in seeds.values())}
+    figure, axes = plt.subplots(1, len(shown), figsize=(2.6 * len(shown), 2.9), layout="constrained", squeeze=False)
+    for ax, (env_id, seeds) in zip(axes[0], shown.items(), strict=True):
+        for x, name in enumerate(files):
+            values = [rows[name]["return_delta"]["mean"] for rows in seeds.values() if name in rows]
+            ax.plot([x] * len(values), values, "o", color="#2f7ed8", alpha=0.7)
+            ax.plot([x - 0.25, x + 0.25], [statistics.mean(values)] * 2, color="#d1495b")
+        ax.axhline(0, color="#888888", linewidth=0.8)
+        ax.set_title(env_id, fontsize=9)
+        ax.set_xticks(range(len(files)), files.values(), rotation=30, ha="right", fontsize=7)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_ylabel("return against float32")
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _each(seeds: dict[str, dict[str, dict[str, Any]]], cell: Callable[[dict[str, dict[str, Any]]], str]) -> str:
+    return ", ".join(cell(rows) for rows in seeds.values())
+
+
+def _scored(row: dict[str, Any] | None, at_5: bool = False) -> str:
+    if row is None:
+        return "-"
+    verdict = row["gate"]
+    if at_5 and verdict != "pass":
+        verdict += f" ({row['gate_at_5_percent']} at 5 %)"
+    mean = f"{row['return']['mean']:.1f} {verdict}"
+    return mean if row["gate"] == "pass" else f"**{mean}**"
+
+
+def _smallest(rows: dict[str, dict[str, Any]]) -> str:
+    passed = [row for name, row in rows.items() if name != "float32" and row["gate"] == "pass"]
+    best = min(passed, key=lambda row: row["size_bytes"], default=None)
+    return "none" if best is None else f"{best['size_bytes']:,} B (`{best['name']}`)"
+
+
+def _removed(rows: dict[str, dict[str, Any]]) -> str:
+    row = rows.get("shrink-qat-int8")
+    return "-" if row is None else f"{row['neurons_removed']:.1%} {row['gate']}"
+
+
+def _percent(rows: dict[str, dict[str, Any]], name: str, key: str) -> str:
+    return f"{rows[name][key]:.1%}" if name in rows and rows[name][key] is not None else "-"
+
+
+def main() -> None:
+    runs: Runs = {
+        env_id: {seed: {row["name"]: row for row in rows} for seed, rows in seeds.items()}
+        for env_id, seeds in read_json(RESULTS, 1)["environments"].items()
+    }
+    tables = {
+        "main": main_table(runs),
+        "ladder": ladder_table(runs, LADDER),
+        "allocation": ladder_table(runs, ALLOCATIONS),
+        "files": files_table(runs),
+    }
+    text = PAGE.read_text()
+    for name, table in tables.items():
+        text, count = re.subn(
+            rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, t=table: f"{m[1]}\n{t}\n\n{m[2]}", text, flags=re.S
+        )
+        assert count == 1, name
+    write_text(PAGE, text)
+    plot(runs, LADDER, PLOTS / "ladder.png")
+    plot(runs, ALLOCATIONS, PLOTS / "allocation.png")
+
+
+if __name__ == "__main__":
+    main()

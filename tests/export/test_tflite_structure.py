@@ -1,0 +1,114 @@
+"""Zeros, clusters and widths are asked of Keras, and found in the bytes of the file."""
+
+import itertools
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+with warnings.catch_warnings():
+    # TF-MOT 0.8.1 compares version numbers with distutils, which setuptools provides and calls deprecated.
+    warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
+    from edgedqn.compression.stages import Cluster, Distil, Prune, QuantizeAware, ScaleInput
+
+from edgedqn.agents.environments import make_environment, spec_of
+from edgedqn.agents.networks import minatar_torso, q_network
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression.compress import compress
+from edgedqn.compression.distillation import Distillation
+from edgedqn.compression.judge import Judgement
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.recipe import Recipe
+from edgedqn.compression.searching import NewStudent
+from edgedqn.compression.shrinking import Shrink
+from edgedqn.compression.student import Stage
+from edgedqn.export.flatbuffer import Kernel, kernels
+from edgedqn.export.tflite import ExportConfig, exported
+
+SHORT = Distillation(60)
+ROUND = QuantizeAware(SHORT)
+
+
+@pytest.fixture(scope="module", params=["vectors", "images"])
+def agent(request: pytest.FixtureRequest) -> Iterator[tuple[TrainedAgent, Any]]:
+    """Untrained, 32 x 32 neurons, or 16 filters and 32 neurons."""
+    env_id = {"vectors": "Acrobot-v1", "images": "MinAtar/Breakout-v1"}[request.param]
+    if request.param == "images":
+        pytest.importorskip("minatar")
+    with closing(make_environment(env_id)) as env:
+        spec = spec_of(env, env_id)
+        torso, hidden = (minatar_torso, (32,)) if request.param == "images" else (None, (32, 32))
+        network = q_network(spec.input_shape, spec.n_actions, hidden, np.random.default_rng(1), torso)
+        observations = [env.reset(seed=0)[0]]
+        for _ in range(500):
+            observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            observations.append(env.reset(seed=1)[0] if terminated or truncated else observation)
+        yield TrainedAgent(network, spec, np.array(observations), {}), env
+
+
+@pytest.fixture(autouse=True)
+def _no_warning_of_the_teacher() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The agent for")  # it has learned nothing
+        yield
+
+
+def stored(agent: tuple[TrainedAgent, Any], *stages: Stage, strip: bool = True) -> tuple[Kernel, ...]:
+    def judge(policy: CompressedPolicy) -> Judgement:
+        return Judgement("pass", 0.0, 0.0, 1, 1, 1)
+
+    teacher, env = agent
+    recipe = Recipe("x", "", (ScaleInput(), *stages), "qat-int8")
+    policy = compress(teacher, recipe, env, itertools.count(9), np.random.default_rng(0), judge)
+    return kernels(exported(policy, ExportConfig(strip)).content)
+
+
+def as_keras(kernel: Kernel) -> NDArray[Any]:
+    """[..., in, out]."""
+    return np.moveaxis(kernel.values, 0, -1)
+
+
+def test_zeros(agent: tuple[TrainedAgent, Any]) -> None:
+    for kernel in stored(agent, Prune(0.75, "uniform", SHORT), ROUND):
+        assert 1 - kernel.nonzero_weights / kernel.weights >= 0.75 - 0.5 / kernel.weights
+
+
+def test_zeros_and_clusters(agent: tuple[TrainedAgent, Any]) -> None:
+    for kernel in stored(agent, Prune(0.75, "uniform", SHORT), Cluster(8, SHORT), ROUND):
+        assert 1 - kernel.nonzero_weights / kernel.weights >= 0.75 - 0.5 / kernel.weights
+        # Each filter of a convolution has its own scale, so the same value is another integer there.
+        filters = as_keras(kernel).reshape(-1, kernel.values.shape[0]).T if kernel.values.ndim == 4 else [kernel.values]
+        assert all(len(np.unique(values)) <= 8 for values in filters)
+
+
+def test_two_of_four(agent: tuple[TrainedAgent, Any]) -> None:
+    for kernel in stored(agent, Prune(0.5, "uniform", SHORT, "2:4", "constant"), ROUND):
+        inputs = kernel.values.shape[1]
+        if kernel.values.ndim == 2 and inputs % 4 == 0:
+            assert ((kernel.values.reshape(-1, inputs // 4, 4) == 0).sum(axis=2) >= 2).all()
+
+
+def test_blocks_of_sixteen_inputs(agent: tuple[TrainedAgent, Any]) -> None:
+    for kernel in stored(agent, Prune(0.5, "uniform", SHORT, (1, 16)), ROUND):
+        inputs = kernel.values.shape[1]
+        if kernel.values.ndim == 2 and inputs % 16 == 0:
+            whole = (kernel.values.reshape(-1, inputs // 16, 16) == 0).all(axis=2)
+            assert whole.mean() >= 0.48
+
+
+def test_widths_of_a_student_and_of_what_was_shrunk(agent: tuple[TrainedAgent, Any]) -> None:
+    images = len(agent[0].spec.input_shape) == 3
+    quick = Distil(SHORT, 400, 100, rounds=0)
+    student = stored(agent, NewStudent((5,), (3,) if images else None), quick, ROUND)
+    assert [kernel.values.shape[0] for kernel in student] == ([3] if images else []) + [5, agent[0].spec.n_actions]
+    shrink = Shrink(attempts=1, teaching=quick, quantizing=SHORT)
+    shrunk = stored(agent, quick, replace(shrink, share=0.5))
+    assert sum(kernel.values.shape[0] for kernel in shrunk[:-1]) <= (48 if images else 64) / 2
