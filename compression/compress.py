@@ -51,7 +51,7 @@ def compress(
     reports: list[dict[str, Any]] = []
     if recipe.stages:
         gap = median_action_gap(student.preferences)
-        lesson = Lesson(agent, env, reset_seeds, rng, gap, judge)
+        lesson = Lesson(agent, env, reset_seeds, rng, gap, judge, recipe.conversion)
         student = replace(student, preferences=lesson.preferences(agent.observations))
         _warn_of_a_poor_teacher(lesson)
         for stage in recipe.stages:
@@ -72,7 +72,7 @@ def _warn_of_a_poor_teacher(lesson: Lesson) -> None:
     if taught <= random:
         warnings.warn(
             f"The agent for {teacher.spec.id} is no better than a random policy: expected more than {random:.4g} over "
-            f"{EPISODES} episodes. Got {taught:.4g}. Its gate cannot pass.",
+            f"{EPISODES} episodes. Got {taught:.4g}. Its gate will hardly pass.",
             stacklevel=3,
         )
 

@@ -14,7 +14,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
 
-SCHEMA = 3
+SCHEMA = 2
 Conversion = Literal["float32", "float16", "dynamic", "ptq-int8", "qat-int8", "qat-int8-float-output", "int16x8"]
 QUANTIZATION_AWARE = ("qat-int8", "qat-int8-float-output")  # they read the ranges that training learned
 Meaning = Literal["q_values", "preferences"]

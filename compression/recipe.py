@@ -1,11 +1,13 @@
 """What a recipe is, and its form as JSON or TOML: plain values that can build nothing but the stages listed here."""
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from edgedqn.agents.errors import InputError
 from edgedqn.compression.distillation import Distillation, Targets
@@ -79,6 +81,8 @@ class Recipe:
                 raise InputError(f"Pruning moves weights out of their clusters. Expected it before. Got stages={names}.")
             if thinned and stage.name == "distil":
                 raise InputError(f"Distillation moves all weights, zeros too. Expected it before pruning. Got stages={names}.")
+            if isinstance(stage, Cluster) and stage.clusters < 3 and thinned:
+                raise InputError(f"Where zeros stay, they are one cluster of three or more. Got clusters={stage.clusters}.")
             if stage.name == "scale_input" and before:
                 raise InputError(f"scale_input changes what the first layer sees. Expected it first. Got stages={names}.")
             if stage.name == "shrink" and "distil" not in before:
@@ -86,6 +90,11 @@ class Recipe:
             if stage.name == "new_student" and "distil" not in names[i:]:
                 raise InputError(f"A new student knows nothing. Expected distil after new_student. Got stages={names}.")
             taught = taught or any(isinstance(value, Distil | Distillation) for value in [stage, *vars(stage).values()])
+
+    @property
+    def searches(self) -> bool:
+        """Whether what comes out depends on what the gate lets pass."""
+        return any(isinstance(stage, Shrink | Search) for stage in self.stages)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object `from_json` reads."""
@@ -110,11 +119,11 @@ class Recipe:
         if not isinstance(stages, list):
             raise InputError(f"Expected the stages of a recipe in a list. Got {stages!r}.")
         return cls(
-            str(given["name"]),
-            str(given.get("summary", "")),
+            _setting(given["name"], str, None, "the name of a recipe"),
+            _setting(given.get("summary", ""), str, None, "the summary of a recipe"),
             tuple(_stage(stage) for stage in stages),
             given["conversion"],
-            bool(given.get("control", False)),
+            _setting(given.get("control", False), bool, None, "the control of a recipe"),
         )
 
     @classmethod
@@ -137,43 +146,67 @@ def _stage(value: Any) -> Stage:
     kind = table.get("stage")
     if not isinstance(kind, str) or kind not in STAGES:
         raise InputError(f"Expected a stage of {', '.join(STAGES)}. Got {kind!r}.")
-    return cast(Stage, _built(STAGES[kind], {key: item for key, item in table.items() if key != "stage"}))
+    return cast(Stage, _built(STAGES[kind], None, {key: item for key, item in table.items() if key != "stage"}))
 
 
-def _built(kind: type[Any], value: Mapping[str, Any]) -> Any:
-    """A frozen dataclass from JSON, settings that are one themselves included."""
+def _built(kind: type[Any], default: Any, table: Mapping[str, Any]) -> Any:
+    """A frozen dataclass: `default`, where there is one, or what its fields begin with, with the settings of the table."""
     known = {field.name: field for field in fields(kind)}
-    needed = tuple(name for name, field in known.items() if field.default is MISSING)
     title = getattr(kind, "name", kind.__name__)
-    given = _checked(value, needed, tuple(known), title)
-    settings = {}
-    for name, item in given.items():
-        default = known[name].default
-        if isinstance(item, Mapping):
-            nested: type[Any] = {"targets": Targets, "teaching": Distil}.get(name, Distillation)
-            if item.get("fine_tune") == "td":
-                if name != "learning":
-                    raise InputError(f"Only the learning of a stage can be by temporal differences. Got {name} of {title}.")
-                nested = TdLearning
-            changed = {key: setting for key, setting in item.items() if key != "fine_tune"}
-            settings[name] = _built(nested, {**(_plain(default) if isinstance(default, nested) else {}), **changed})
-        else:
-            settings[name] = _value(item, default, f"{name} of {title}")
-    try:
-        return kind(**settings)
-    except TypeError as error:
-        raise InputError(f"The settings of {title} have the wrong types: {error}. Got {settings}.") from error
+    needed = tuple(name for name, field in known.items() if field.default is MISSING) if default is None else ()
+    given, hints = _checked(table, needed, tuple(known), title), get_type_hints(kind)
+    settings = {
+        name: _setting(item, hints[name], getattr(default, name, known[name].default), f"{name} of {title}")
+        for name, item in given.items()
+    }
+    return kind(**settings) if default is None else replace(default, **settings)
 
 
-def _value(item: Any, default: Any, what: str) -> Any:
-    if isinstance(item, list):
-        return tuple(_value(each, MISSING, what) for each in item)
-    number = isinstance(item, int | float) and not isinstance(item, bool)
-    if isinstance(default, int) and not isinstance(default, bool) and not (number and item == int(item)):
-        raise InputError(f"Expected a whole number for {what}. Got {item!r}.")
-    if isinstance(default, float) and not number:
-        raise InputError(f"Expected a number for {what}. Got {item!r}.")
-    return item
+def _setting(item: Any, hint: Any, default: Any, what: str) -> Any:
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    kinds = [option for option in options if is_dataclass(option)]
+    if kinds:
+        if not isinstance(item, Mapping):
+            raise InputError(f"Expected a table of settings for {what}. Got {item!r}.")
+        by_td = "fine_tune" in item
+        if by_td and (item["fine_tune"] != "td" or TdLearning not in kinds):
+            expected = "'td'" if TdLearning in kinds else "none, because only pruning, clustering and rounding can do without"
+            raise InputError(f"Expected a fine_tune of {expected} for {what}. Got {item['fine_tune']!r}.")
+        kind: Any = TdLearning if by_td else kinds[0]
+        changed = {key: value for key, value in item.items() if key != "fine_tune"}
+        return _built(kind, default if isinstance(default, kind) else None, changed)
+    for option in options:
+        found = _plain_value(item, option)
+        if found is not None or (item is None and option is NoneType):
+            return found
+    names = " or ".join(_named(option) for option in options if option is not NoneType)
+    raise InputError(f"Expected {names} for {what}. Got {item!r}.")
+
+
+def _plain_value(item: Any, kind: Any) -> Any:
+    """The item as a value of this kind, or None where it is none."""
+    number = isinstance(item, int | float) and not isinstance(item, bool) and math.isfinite(item)
+    if kind is int:
+        return int(item) if number and item == int(item) else None
+    if kind is float:
+        return float(item) if number else None
+    if get_origin(kind) is Literal:
+        return item if isinstance(item, str) and item in get_args(kind) else None
+    if get_origin(kind) is tuple and isinstance(item, list | tuple):
+        each, *more = get_args(kind)
+        values = tuple(_plain_value(entry, each) for entry in item)
+        right = None not in values and (more == [...] or len(values) == 1 + len(more))
+        return values if right else None
+    return item if kind in (bool, str) and isinstance(item, kind) else None
+
+
+def _named(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return ", ".join(map(repr, get_args(kind)))
+    if get_origin(kind) is tuple:
+        each, *more = get_args(kind)
+        return f"a list of {'' if more == [...] else f'{1 + len(more)} '}{_named(each).removeprefix('a ')}s"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
 
 
 def _checked(value: Any, needed: tuple[str, ...], known: tuple[str, ...], what: str) -> Mapping[str, Any]:

@@ -111,6 +111,6 @@ def checked(own: Recipe) -> Recipe:
     Raises:
       InputError: it has the name of another one.
     """
-    if {FLOAT32.name: FLOAT32, **RECIPES}.get(own.name, own) != own:
+    if own.name == FLOAT32.name or RECIPES.get(own.name, own) != own:
         raise InputError(f"A recipe of this name comes with EdgeDQN. Expected another name. Got {own.name!r}.")
     return own

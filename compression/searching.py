@@ -16,7 +16,7 @@ from edgedqn.compression.student import Lesson, Report, Student
 LAYER_BYTES = 330  # of tensors, quantization and an operator: the difference between files with a layer more and less
 Widths = tuple[tuple[int, ...], tuple[int, ...]]  # filters, hidden
 
-ONE_LAYER: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (6,), (8,), (12,), (16,), (24,), (32,))
+ONE_LAYER: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (4,), (6,), (8,), (12,), (16,), (24,), (32,))
 HIDDEN = (*ONE_LAYER, *((width, width) for width in (8, 12, 16, 24, 32, 48, 64)))
 STUDENT = Distil(Distillation(steps=4_000, batch_size=128, learning_rate=5e-3, final_learning_rate=1e-4), rounds=2)
 ROUNDING = Distillation(steps=4_000, batch_size=128, learning_rate=1e-3)
@@ -98,6 +98,7 @@ class Search:
             rounded, judgement = judge(candidate, lesson, QuantizeAware(self.quantizing))
             tried.append({**described(network), **judgement.to_json()})
             played += judgement.env_steps
+            rounded = replace(rounded, states=student.states[:0], preferences=student.preferences[:0])  # they fill the memory
             if closest is None or judgement.loss < closest[0]:
                 closest = judgement.loss, rounded
             if judgement.verdict != "pass":

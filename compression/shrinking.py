@@ -16,7 +16,7 @@ from edgedqn.compression.networks import resized, widths
 from edgedqn.compression.stages import Distil, QuantizeAware
 from edgedqn.compression.student import Lesson, Report, Student
 
-MEASURED_STATES = 4_096
+MEASURED_STATES, MEASURED_NUMBERS = 4_096, 2**24  # at most; images fill the memory
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class Shrink:
             raise InputError(
                 "Candidates are taught the teacher's preferences. Expected a distil stage before shrink. Got none."
             )
+        if any(layer.activation.__name__ != "relu" for layer in _hidden(student.network)):
+            raise InputError("shrink understands hidden layers with ReLU alone. Got one without.")
         before = sum(map(sum, widths(student.network)))
         kept, share = student, self.share
         rounded: Student | None = None
@@ -119,7 +121,7 @@ def judge(candidate: Student, lesson: Lesson, quantize: QuantizeAware) -> tuple[
         raise InputError("A search plays its candidates as files. Expected a judge. Got none.")
     rounded, _ = quantize.apply(candidate, lesson)
     teacher = lesson.teacher
-    return rounded, lesson.judge(rounded.as_compressed(teacher.spec, teacher.observations, "qat-int8", "candidate"))
+    return rounded, lesson.judge(rounded.as_compressed(teacher.spec, teacher.observations, lesson.conversion, "candidate"))
 
 
 def described(network: tf_keras.Model) -> dict[str, Any]:
@@ -132,7 +134,8 @@ def _hidden(network: tf_keras.Model) -> list[tf_keras.layers.Layer]:
 
 
 def _sample(states: NDArray[Any]) -> NDArray[Any]:
-    return states[:: -(-len(states) // MEASURED_STATES)]
+    most = max(1, min(MEASURED_STATES, MEASURED_NUMBERS // states[0].size))
+    return states[:: -(-len(states) // most)]
 
 
 def _activations(network: tf_keras.Model, x: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
@@ -188,10 +191,17 @@ def _keeping(network: tf_keras.Model, kept: list[list[int]], x: NDArray[np.float
         width = kernel.shape[-1]
         if following.ndim == 2 and following.shape[0] == width:
             weights[2 * i + 2 : 2 * i + 4] = _refitted(activation.reshape(-1, width), columns, following, following_bias)
-        elif following.ndim == 2:  # behind a Flatten, channels are innermost
-            weights[2 * i + 2] = following.reshape(-1, width, following.shape[-1])[:, columns].reshape(-1, following.shape[-1])
         else:
-            weights[2 * i + 2] = following[:, :, columns]
+            # What always comes of the filters that go is the next layer's bias. Behind a Flatten, channels are innermost.
+            outputs = following.shape[-1]
+            rows = following.reshape(-1, width, outputs)  # [positions or window, width, out]
+            gone = sorted(set(range(width)) - set(columns))
+            means = activation.mean(axis=0) if following.ndim == 2 else activation.mean(axis=(0, 1, 2))
+            means = np.broadcast_to(means.reshape(-1, width), rows.shape[:2])
+            weights[2 * i + 3] = following_bias + np.einsum("pw,pwo->o", means[:, gone], rows[:, gone])
+            kept_rows = rows[:, columns]
+            shape = (*following.shape[:2], len(columns), outputs) if following.ndim == 4 else (-1, outputs)
+            weights[2 * i + 2] = kept_rows.reshape(shape)
         weights[2 * i : 2 * i + 2] = [kernel[..., columns], bias[columns]]
     filters, hidden = widths(network)
     counts = [len(columns) for columns in kept]

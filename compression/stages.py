@@ -171,11 +171,13 @@ class Prune:
     def __post_init__(self) -> None:
         if not 0 < self.sparsity < 1:
             raise InputError(f"A sparsity is the share of zeros. Expected it in (0, 1). Got {self.sparsity}.")
-        if self.structure == "2:4" and (self.sparsity, self.allocation) != (0.5, "uniform"):
-            raise InputError(
-                "2:4 keeps two of any four weights. Expected sparsity=0.5 and allocation='uniform'. "
-                f"Got {self.sparsity} and {self.allocation!r}."
-            )
+        if self.structure == "2:4":
+            given = (self.sparsity, self.allocation, self.schedule, self.begin)
+            if given != (0.5, "uniform", "constant", 0.0):
+                raise InputError(
+                    "2:4 keeps two of any four weights, and TF-MOT chooses them once. Expected sparsity=0.5, "
+                    f"allocation='uniform', schedule='constant' and begin=0. Got {given}."
+                )
         if isinstance(self.structure, tuple):
             if len(self.structure) != 2 or min(self.structure) < 1:
                 raise InputError(f"A block is (outputs, inputs), each 1 or more. Got {self.structure}.")
@@ -215,10 +217,11 @@ class Prune:
 
     def _when(self) -> Schedule:
         steps, frequency = self.learning.rounded_steps, 50
-        begin = frequency * round(self.begin * steps / frequency)
+        begin = min(frequency * round(self.begin * steps / frequency), steps - frequency)
         if self.schedule == "constant":
             return ConstantSchedule(begin, frequency)
-        return PolynomialSchedule(begin, begin + frequency * max(1, round((self.end * steps - begin) / frequency)), frequency)
+        end = min(max(frequency * round(self.end * steps / frequency), begin + frequency), steps)
+        return PolynomialSchedule(begin, end, frequency)
 
     def _allocated(self, shapes: list[tuple[int, ...]]) -> tuple[tuple[float, ...], list[str]]:
         """The sparsity of each kernel, and which are left alone and why."""
@@ -285,6 +288,9 @@ class QuantizeAware:
         tfmot.start_ranges(quantized, student.network, student.inputs())
         losses = fine_tune(quantized, student, lesson, self.learning, "quantize")
         settled = tfmot.settle(quantized, student.network, student.pruned)
+        batch = next(student.inputs())
+        if not np.allclose(settled(batch, training=False), quantized(batch, training=False), atol=1e-4):
+            raise InputError("TF-MOT lost zeros of kernels with clusters. Expected fewer clusters, or more zeros in each.")
         report = {
             "keep_zeros": student.pruned,
             "keep_clusters": student.clustered,

@@ -35,6 +35,7 @@ class Lesson:
       rng: for exploration and minibatches.
       gap: the teacher's median action gap on-policy: the unit of the targets.
       judge: says how a candidate plays as the exporter writes it; None where there is none, and stages that search need one.
+      conversion: what the exporter will do in the end.
     """
 
     teacher: TrainedAgent
@@ -43,6 +44,7 @@ class Lesson:
     rng: np.random.Generator
     gap: float
     judge: Judge | None = None
+    conversion: Conversion = "qat-int8"
 
     def preferences(self, states: NDArray[Any], targets: Targets = Targets()) -> NDArray[np.float32]:
         """What the student is to say of states [N, ...]: float32 [N, A]."""
@@ -50,6 +52,8 @@ class Lesson:
 
     def visit(self, policy: Policy, count: int, epsilon: float) -> NDArray[Any]:
         """[count, ...] in the environment's dtype: states that `policy`, with random actions mixed in, comes across."""
+        if count == 0:
+            return np.empty((0, *self.teacher.spec.input_shape), self.teacher.observations.dtype)
         explorer = EpsilonGreedy(policy, epsilon, self.teacher.spec.n_actions, self.rng)
         return gather_observations(explorer, self.env, self.reset_seeds, count)
 

@@ -85,7 +85,8 @@ def learn_by_td(
       lesson: the environment, and the generator.
       config: how.
       label: of the progress bar on stderr, which is silent where that is no terminal.
-      before_copy: brings the wrapped network's variables in line with what it computes.
+      before_copy: brings the wrapped network's variables in line with what it computes, as pruning does with its masks. The
+        target is a copy of those variables: weights that are clustered or rounded on the way are neither in it.
     Returns:
       The loss before each gradient step, [steps].
     Raises:
@@ -101,7 +102,7 @@ def learn_by_td(
     def loss(*transitions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         s_tm1, a_tm1, r_t, discount_t, s_t = transitions
         q_t = target(scaling.tensor(s_t))  # [B, A]
-        chosen = wrapped(scaling.tensor(s_t), training=True)  # [B, A]
+        chosen = wrapped(scaling.tensor(s_t), training=False)  # [B, A]; each call that trains counts as a step of a schedule
         goal = tf.stop_gradient(double_q_target(r_t, discount_t, q_t, chosen))  # [B]
         error = select(wrapped(scaling.tensor(s_tm1), training=True), a_tm1) - goal  # [B]
         return tf.reduce_mean(huber(error)), tf.abs(error)
@@ -112,7 +113,7 @@ def learn_by_td(
     )
     variables, xla = wrapped.trainable_variables, not tfmot.is_clustered(wrapped)
     learner = FusedLearner(loss, variables, adam(decay, variables, xla=xla), xla=xla)
-    replay = Replay(config.buffer_size, spec.input_shape, spec.observation_dtype, Uniform(rng))
+    replay = Replay(config.buffer_size, spec.input_shape, spec.observation_dtype, Uniform(rng), spec.frame_stack)
     act = tf.function(lambda x: tf.argmax(wrapped(scaling.tensor(x), training=False)[0]))
     losses = []
     observation, _ = lesson.env.reset(seed=next(lesson.reset_seeds))

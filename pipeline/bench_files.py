@@ -51,12 +51,14 @@ def bench_files(
         raise InputError(
             f"The files see the environment differently: expected one preprocessing. Got {' and '.join(sorted(views))}."
         )
-    streams = SeedStreams(seed)
+    if tolerance is not None and not play:
+        raise InputError("A tolerance is of what is played. Expected no --no-play beside it.")
+    gate, streams = gate_for(env_id, tolerance), SeedStreams(seed)
     observations, plan = None, None
     if play:
         try:
             observations = prove_observations(paths[names.index(baseline)], env_id, streams)
-            plan = prove_play(env_id, streams, gate_for(env_id, tolerance))
+            plan = prove_play(env_id, streams, gate)
         except InputError as error:
             print(f"Not played: {error}", file=sys.stderr)
     return compare(paths, baseline, LatencyConfig(threads=threads), streams.rng("bench"), observations, plan)

@@ -91,8 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         command = _command(commands, name, summary)
         command.add_argument("path", metavar="RUN", type=Path, nargs="?" if name == "compress" else None, help="a run folder")
         _recipes(command)
-        _tolerance(command)
         if name == "compress":
+            _tolerance(command)
             command.add_argument("--list", action="store_true", help="list the recipes that there are, and end")
         else:
             _exporting(command)

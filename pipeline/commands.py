@@ -56,9 +56,7 @@ def compress(arguments: Namespace) -> int:
 
 def export(arguments: Namespace) -> int:
     """The files alone."""
-    return _stage(
-        Job.open(arguments.path, arguments.recipes, arguments.strip, arguments.manifest, arguments.tolerance), arguments
-    )
+    return _stage(Job.open(arguments.path, arguments.recipes, arguments.strip, arguments.manifest), arguments)
 
 
 def report(arguments: Namespace) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgedqn.agents.atomic_files import write_bytes
 from edgedqn.agents.environments import make_environment
-from edgedqn.agents.noninferiority import Gate, run_gate
+from edgedqn.agents.noninferiority import Gate, Verdict, run_gate
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.compression.folding import InputScaling, plain_network
@@ -28,6 +28,7 @@ from edgedqn.pipeline.seeds import SeedStreams
 # A search takes the best of many: what just passes by luck here would not pass again. So it asks for a smaller loss.
 STRICTNESS = 0.9
 EARLY = 3  # the first look at a candidate is at a third of the gate's first
+MOST_EPISODES = 4_800  # of one candidate, where the gate itself would play on
 
 
 @contextmanager
@@ -43,8 +44,7 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
       gate: as it will be applied in the end. Here 90 % of its tolerance is allowed, and it looks once more, early.
       export: how the files will be written.
     """
-    first, *_ = gate.looks
-    stricter = replace(gate, tolerance=STRICTNESS * gate.tolerance, looks=(max(2, first // EARLY), *gate.looks))
+    stricter = replace(gate, tolerance=STRICTNESS * gate.tolerance, looks=_looks(gate))
     play = Play(
         partial(make_environment, env_id),
         streams.first_reset_seeds("select", stricter.looks[-1]),
@@ -71,21 +71,24 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
                 baseline.append(written(as_it_is.as_compressed(agent.spec, agent.observations, "float32", "float"), "float"))
             (float_file,) = baseline
             path = written(policy, f"candidate-{next(number)}")
-            float_returns, random_returns = (players.returns(each, first) for each in (float_file, None))
-            margin = gate.margin(float(float_returns.mean()), float(random_returns.mean()))
-            result = run_gate(
-                stricter,
-                STRICTNESS * margin,
-                lambda n: (players.returns(path, n) - players.returns(float_file, n)).tolist(),
-            )
-            returns = players.returns(path)
-            return Judgement(
-                result.verdict,
-                float(returns.mean()),
-                -result.interval.mean / margin,
-                len(returns),
-                players.env_steps(path),
-                path.stat().st_size,
-            )
+            float_returns, random_returns = (players.returns(each, gate.looks[0]) for each in (float_file, None))
+            try:
+                margin = gate.margin(float(float_returns.mean()), float(random_returns.mean()))
+            except ValueError:  # the agent is no better than chance: nothing can be lost, nor proven
+                verdict: Verdict = "undecided"
+                returns, loss = players.returns(path, stricter.looks[0]), 0.0
+            else:
+                result = run_gate(
+                    stricter,
+                    STRICTNESS * margin,
+                    lambda n: (players.returns(path, n) - players.returns(float_file, n)).tolist(),
+                )
+                returns, verdict, loss = players.returns(path), result.verdict, -result.interval.mean / margin
+            size_bytes = path.stat().st_size
+            return Judgement(verdict, float(returns.mean()), loss, len(returns), players.env_steps(path), size_bytes)
 
         yield judge
+
+
+def _looks(gate: Gate) -> tuple[int, ...]:
+    return (max(2, gate.looks[0] // EARLY), *(look for look in gate.looks if look <= MOST_EPISODES))

@@ -155,6 +155,7 @@ class Job:
         """
         if seed < 0:
             raise InputError(f"Expected a seed of 0 or more. Got {seed}.")
+        gate = gate_for(env_id, tolerance)
         path = Path(out) if out is not None else Path("runs") / f"{env_id.replace(':', '-').replace('/', '-')}-seed{seed}"
         base = training or _imported(path) or _configured(env_id, algorithm)
         load_tensorflow()
@@ -173,13 +174,12 @@ class Job:
         config = RunConfig(
             base,
             resolved(recipes or DEFAULT_RECIPES),
-            gate_for(env_id),
+            gate,
             latency or LatencyConfig(),
         )
         starts_over = force and not isinstance(base, ImportedAgent)
-        return cls(
-            RunFolder.create(path, env_id, seed, config.to_json(), starts_over, RunConfig.updated), recipes, strip, manifest
-        )
+        folder = RunFolder.create(path, env_id, seed, config.to_json(), starts_over, RunConfig.updated)
+        return cls(folder, recipes, strip, manifest, tolerance)
 
     @classmethod
     def open(
@@ -200,9 +200,10 @@ class Job:
 
         with self.folder.locked():
             self.folder.refresh()
-            config = self._changed(RunConfig.from_json(self.folder.description["config"]))
-            self.folder.change(config.to_json())
-            self.config = config
+            here = RunConfig.from_json(self.folder.description["config"])
+            self.config = self._changed(here)
+            searching = {recipe.name for recipe in self.config.all_recipes if recipe.searches}
+            self.folder.change(here.to_json(), self.config.to_json(), searching)
             yield
 
     def do(self, kinds: Sequence[str], force: bool = False) -> None:
@@ -291,6 +292,8 @@ class Job:
         recipes = [recipe.name for recipe in self.config.recipes]
         strip, manifest = self.config.export.strip, self.config.export.manifest
         options = [*(["--strip"] if strip else []), *([f"--manifest {manifest}"] if manifest != "embedded" else [])]
+        if self.config.gate != gate_for(env_id):
+            options.append(f"--tolerance {self.config.gate.tolerance:g}")
         if isinstance(training, ImportedAgent):
             of_both = f"{env_id} --seed {seed}"
             words = ["edgedqn run", of_both, *options, "--recipes", *recipes]

@@ -4,7 +4,7 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -158,20 +158,28 @@ class RunFolder:
         """Marks stages as to be done again."""
         self.description["stages"] = [s for s in self.description["stages"] if s["name"] not in stages]
 
-    def change(self, config: dict[str, Any]) -> None:
-        """Takes other recipes for the same agent, or another way to write files. What does not depend on them stays done."""
-        old, new = (json.loads(json.dumps(each)) for each in (self.description["config"], config))
+    def change(self, here: dict[str, Any], asked: dict[str, Any], searching: Collection[str]) -> None:
+        """Takes other recipes for the same agent, another gate, or another way to write files.
+
+        What does not depend on them stays done.
+
+        Args:
+          here: the run's own settings, in this version's form.
+          asked: what they shall be.
+          searching: the recipes whose outcome depends on the gate.
+        """
+        old, new = (json.loads(json.dumps(each)) for each in (here, asked))
         if old == new:
             return
         undone = {"bench", "report"}
-        again = ["export/"] if old.get("export") != new["export"] else []
-        if old["gate"] != new["gate"]:  # searches ask it
-            again = ["compress/", "export/"]
-        undone |= {stage["name"] for stage in self.description["stages"] if stage["name"].startswith(tuple(again))}
+        if old["export"] != new["export"]:
+            undone |= {stage["name"] for stage in self.description["stages"] if stage["name"].startswith("export/")}
         was, now = ({r["name"]: r for r in recipes if isinstance(r, dict)} for recipes in (old["recipes"], new["recipes"]))
-        for name in now:
-            if was.get(name) != now[name]:
-                undone |= {f"compress/{name}", f"export/{name}"}
+        redone = {name for name in now if was.get(name) != now[name]}
+        if old["gate"] != new["gate"]:
+            redone |= set(searching)
+        for name in redone:
+            undone |= {f"compress/{name}", f"export/{name}"}
         self.description["config"] = new
         self.forget(undone)
         self.save()

@@ -66,13 +66,13 @@ def export(run: RunFolder, recipe: Recipe) -> None:
     policy = CompressedPolicy.load(run.compressed(recipe.name))
     path = run.model(recipe.name)
     path.parent.mkdir(exist_ok=True)
+    exported = export_policy(policy, config.export)
     # Two files cannot be renamed at once: without the old sidecar, a reader finds either no evidence or the right one.
     path.with_suffix(".json").unlink(missing_ok=True)
-    exported = export_policy(policy, config.export)
     write_bytes(path, exported.content)
     evidence = {
         "environment": policy.spec.to_json(),
-        "recipe": {**recipe.to_json(), "stages": list(policy.reports), "settings": recipe.to_json()["stages"]},
+        "recipe": {"name": recipe.name, "settings": recipe.to_json(), "stages": list(policy.reports)},
         "seed": run.description["seed"],
         "prove_seed": streams.first_reset_seed("prove"),
         "training": asdict(config.training),

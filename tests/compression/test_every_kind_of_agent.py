@@ -20,6 +20,7 @@ from edgedqn.export.tflite import to_tflite
 SHORT = Distillation(steps=150, learning_rate=2e-3)
 DISTIL = Distil(SHORT, greedy_states=600, explored_states=300, rounds=0)
 SEEDS = range(900, 912)
+pytestmark = pytest.mark.filterwarnings("ignore:The agent for:UserWarning")  # it has learned nothing
 
 
 def actions_of(policy: Any, env: gymnasium.Env[Any, Any]) -> list[list[int]]:

@@ -43,7 +43,7 @@ def test_a_loaded_pruned_policy_has_its_zeros(folder: Path) -> None:
 def test_the_description_is_plain_json(folder: Path, policies: dict[str, CompressedPolicy]) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["observations.npz", "policy.json", "weights.npz"]
     description = json.loads((folder / "policy.json").read_text())
-    assert description["schema"] == 3
+    assert description["schema"] == 2
     assert description["recipe"] == "tiny-pruned"
     assert description["reports"] == list(policies["tiny-pruned"].reports)
 
@@ -51,7 +51,7 @@ def test_the_description_is_plain_json(folder: Path, policies: dict[str, Compres
 def test_refuses_another_schema(folder: Path) -> None:
     path = folder / "policy.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 1}))
-    with pytest.raises(InputError, match=r"policy\.json has another schema: expected 3\. Got 1\.$"):
+    with pytest.raises(InputError, match=r"policy\.json has another schema: expected 2\. Got 1\.$"):
         CompressedPolicy.load(folder)
 
 

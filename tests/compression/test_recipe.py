@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from edgedqn.compression.td_learning import TdLearning
         ((Distil(), ScaleInput()), "float32", r"Expected it first"),
         ((Shrink(),), "qat-int8", r"Expected distil before it"),
         ((NewStudent(),), "float32", r"Expected distil after new_student"),
+        ((Distil(), Prune(0.5), Cluster(2)), "float32", r"one cluster of three or more\. Got clusters=2"),
     ],
 )
 def test_refuses_stages_that_do_not_go_together(stages: Any, conversion: Any, words: str) -> None:
@@ -134,7 +136,7 @@ def test_fine_tuning_by_temporal_differences_is_a_word() -> None:
         ),
         (
             {"name": "x", "conversion": "float32", "stages": [{"stage": "prune", "sparsity": "half"}]},
-            r"settings of prune have the wrong types.*Got \{'sparsity': 'half'\}",
+            r"Expected a number for sparsity of prune\. Got 'half'",
         ),
         (
             {"name": "x", "conversion": "float32", "stages": [{"stage": "distil", "learning": {"steps": 5, "speed": 2}}]},
@@ -142,7 +144,7 @@ def test_fine_tuning_by_temporal_differences_is_a_word() -> None:
         ),
         (
             {"name": "x", "conversion": "float32", "stages": [{"stage": "distil", "targets": {"fine_tune": "td"}}]},
-            r"Only the learning of a stage can be by temporal differences",
+            r"Expected a fine_tune of none.* for targets of distil\. Got 'td'",
         ),
         (
             {"name": "x", "conversion": "float32", "stages": [{"stage": "prune", "sparsity": 1.0}]},
@@ -153,6 +155,54 @@ def test_fine_tuning_by_temporal_differences_is_a_word() -> None:
 def test_refuses_what_makes_no_recipe(value: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         Recipe.from_json(value)
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        ({"stage": "distil", "learning": {"fine_tune": "td"}}, r"Expected a fine_tune of none.* learning of distil"),
+        ({"stage": "cluster", "learning": {"fine_tune": "TD"}}, r"Expected a fine_tune of 'td' for .*Got 'TD'"),
+        ({"stage": "cluster", "learning": "td"}, r"Expected a table of settings for learning of cluster\. Got 'td'"),
+        ({"stage": "distil", "targets": "one_hot"}, r"Expected a table of settings for targets of distil"),
+        ({"stage": "cluster", "clusters": True}, r"Expected a whole number for clusters of cluster\. Got True"),
+        ({"stage": "cluster", "clusters": float("inf")}, r"Expected a whole number for clusters of cluster\. Got inf"),
+        ({"stage": "distil", "learning": {"steps": 1.5}}, r"Expected a whole number for steps of Distillation\. Got 1\.5"),
+        ({"stage": "search", "minutes": float("nan")}, r"Expected a number for minutes of search\. Got nan"),
+        ({"stage": "shrink", "remove_layers": "no"}, r"Expected true or false for remove_layers of shrink\. Got 'no'"),
+        ({"stage": "prune", "sparsity": 0.5, "structure": [1, 2.5]}, r"'2:4' or a list of 2 whole numbers for structure"),
+        ({"stage": "prune", "sparsity": 0.5, "structure": [1, 2, 3]}, r"a list of 2 whole numbers for structure"),
+        ({"stage": "prune", "sparsity": 0.5, "allocation": ["a"]}, r"'uniform' or a list of numbers for allocation"),
+        ({"stage": "new_student", "hidden": 16}, r"Expected a list of whole numbers for hidden of new_student\. Got 16"),
+    ],
+)
+def test_refuses_settings_of_another_type(stage: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Recipe.from_json({"name": "x", "conversion": "float32", "stages": [stage]})
+    with pytest.raises(InputError, match="Expected true or false for the control of a recipe"):
+        Recipe.from_json({"name": "x", "conversion": "float32", "control": "false"})
+
+
+def test_whole_numbers_may_be_written_as_floats_and_become_whole() -> None:
+    stage = {"stage": "cluster", "clusters": 16.0, "learning": {"steps": 1e4}}
+    (_, cluster) = Recipe.from_json({"name": "x", "conversion": "float32", "stages": ["distil", stage]}).stages
+    assert isinstance(cluster, Cluster)
+    assert [type(number) for number in (cluster.clusters, cluster.learning.steps)] == [int, int]
+
+
+def test_a_table_within_a_table_changes_what_it_names_alone() -> None:
+    value = {
+        "name": "x",
+        "conversion": "qat-int8",
+        "stages": ["scale_input", "distil", {"stage": "shrink", "teaching": {"learning": {"steps": 100}}}],
+    }
+    shrink = Recipe.from_json(value).stages[-1]
+    default = Shrink()
+    teaching = replace(default.teaching, learning=replace(default.teaching.learning, steps=100))
+    assert shrink == replace(default, teaching=teaching)
+
+
+def test_those_that_ask_the_gate_say_so() -> None:
+    assert [name for name, recipe in RECIPES.items() if recipe.searches] == ["shrink-qat-int8", "auto-int8"]
 
 
 def test_refuses_files_that_are_no_toml(tmp_path: Path) -> None:

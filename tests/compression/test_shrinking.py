@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import tf_keras
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import minatar_torso, mlp, q_network
@@ -128,8 +129,8 @@ def test_those_that_stay_make_up_for_those_that_go() -> None:
 def test_filters_go_with_all_that_looks_at_them() -> None:
     network = plain_network(q_network((10, 10, 4), 3, (12,), np.random.default_rng(5), minatar_torso))
     weights = network.get_weights()
-    weights[0][..., [3, 7]] = 0  # two filters that see nothing
-    weights[1][[3, 7]] = 0
+    weights[0][..., [3, 7]] = 0  # two filters that see nothing, one of which always says the same
+    weights[1][[3, 7]] = [0, 0.7]
     network.set_weights(weights)
     images = (np.random.default_rng(6).random((300, 10, 10, 4)) < 0.3).astype(np.float32)
     (filters, hidden) = _saliency(network, images)
@@ -138,6 +139,14 @@ def test_filters_go_with_all_that_looks_at_them() -> None:
     assert widths(smaller) == ((14,), (12,))
     expected = network(images).numpy()
     np.testing.assert_allclose(smaller(images).numpy(), expected, atol=1e-2 * np.ptp(expected))
+
+
+def test_understands_relu_alone(student: tuple[Student, Lesson]) -> None:
+    start, lesson = student
+    network = tf_keras.models.clone_model(start.network)
+    network.layers[1].activation = tf_keras.activations.linear
+    with pytest.raises(InputError, match="hidden layers with ReLU alone"):
+        QUICK.apply(replace(start, network=network), lesson)
 
 
 @pytest.mark.parametrize("settings", [{"share": 0.0}, {"share": 1.0}, {"least": 0}, {"attempts": 0}])

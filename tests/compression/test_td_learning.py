@@ -1,6 +1,7 @@
 """On a corridor whose values are known: 5 cells, the exit at the right end pays 1, a step there and back nothing."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -11,7 +12,9 @@ from edgedqn.agents.environments import spec_of
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling, kernels_of, plain_network
+from edgedqn.compression.pruning import PolynomialSchedule
 from edgedqn.compression.stages import Cluster, Prune, QuantizeAware, Restart
 from edgedqn.compression.student import Lesson, Student
 from edgedqn.compression.td_learning import TdLearning, learn_by_td
@@ -79,6 +82,18 @@ def test_from_fresh_weights_pruning_follows_its_schedule_within_learning(start: 
     assert not np.allclose(fresh.network.get_weights()[0], student.network.get_weights()[0])
     pruned, _ = Prune(0.5, "uniform", LEARNING, begin=0.2, end=0.75).apply(fresh, lesson)
     np.testing.assert_allclose(values(pruned.network), KNOWN, atol=0.15)
+
+
+def test_a_schedule_counts_gradient_steps(start: tuple[Student, Lesson]) -> None:
+    student, lesson = start
+    schedule = PolynomialSchedule(200, 400, 50)
+    for steps, expected in ((150, 0.0), (300, schedule.sparsity_at(300, 0.8)), (450, 0.8)):
+        wrapped = tfmot.wrap_for_pruning(student.network, (0.8, 0.8), schedule)
+        finish = tfmot.start_pruning(wrapped)
+        learn_by_td(wrapped, student, lesson, replace(LEARNING, steps=steps), "test", finish)
+        finish()
+        sparsities = [(kernel == 0).mean() for kernel in kernels_of(tfmot.strip_pruning(wrapped, student.network))]
+        assert sparsities == pytest.approx([expected] * 2, abs=0.02)
 
 
 def test_clusters_learn_too(start: tuple[Student, Lesson]) -> None:

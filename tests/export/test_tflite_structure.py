@@ -34,6 +34,7 @@ from edgedqn.export.flatbuffer import Kernel, kernels
 from edgedqn.export.tflite import ExportConfig, exported
 
 SHORT = Distillation(60)
+pytestmark = pytest.mark.filterwarnings("ignore:The agent for:UserWarning")  # it has learned nothing
 ROUND = QuantizeAware(SHORT)
 
 
@@ -52,13 +53,6 @@ def agent(request: pytest.FixtureRequest) -> Iterator[tuple[TrainedAgent, Any]]:
             observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
             observations.append(env.reset(seed=1)[0] if terminated or truncated else observation)
         yield TrainedAgent(network, spec, np.array(observations), {}), env
-
-
-@pytest.fixture(autouse=True)
-def _no_warning_of_the_teacher() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The agent for")  # it has learned nothing
-        yield
 
 
 def stored(agent: tuple[TrainedAgent, Any], *stages: Stage, strip: bool = True) -> tuple[Kernel, ...]:

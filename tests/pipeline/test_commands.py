@@ -282,3 +282,39 @@ def test_doctor_tries_what_it_names(edgedqn: CommandLine) -> None:
     findings = json.loads(answer.stdout)
     assert findings["checks"] == {"play": "works", "train and export": "works"}
     assert "tensorflow" in findings["versions"]
+
+
+def test_lists_the_recipes_with_a_line_each(edgedqn: CommandLine) -> None:
+    answer = edgedqn("compress", "--list")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    lines = answer.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == ["ptq-int8", "dynamic"]
+    assert all(len(line.split()) > 3 for line in lines)
+    told = json.loads(edgedqn("compress", "--list", "--json").stdout)
+    assert [recipe["name"] for recipe in told["recipes"]] == [line.split()[0] for line in lines]
+    assert_refused(edgedqn("compress"), "Expected a run folder, or --list")
+
+
+def test_writes_bare_files_by_a_recipe_of_ones_own(edgedqn: CommandLine, tiny_run: RunResult, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_run.folder, folder)
+    (tmp_path / "mine.toml").write_text('conversion = "float16"\nstages = ["threshold"]\n')
+    for command in (
+        ["compress", folder, "--recipes", "mine.toml"],
+        ["export", folder, "--strip", "--manifest", "beside"],
+    ):
+        answer = edgedqn(*command)
+        assert (answer.returncode, answer.stderr) == (0, "")
+    content = (folder / "models" / "mine.tflite").read_bytes()
+    assert b"observation" not in content and b"EDGEDQN1" not in content
+    assert (folder / "models" / "mine.json").exists()
+    assert_refused(edgedqn("compress", folder, "--recipes", "nowhere.toml"), "nowhere.toml is no recipe")
+
+
+def test_a_tolerance_that_is_none_is_refused_everywhere(edgedqn: CommandLine, tiny_run: RunResult) -> None:
+    before = (tiny_run.folder / "run.json").read_bytes()
+    file = tiny_run.folder / "models" / "float32.tflite"
+    for command in (["run", "CartPole-v1", "--out", tiny_run.folder], ["bench", tiny_run.folder], ["bench", file]):
+        assert_refused(edgedqn(*command, "--tolerance", "5"), "Expected it in (0, 1). Got 5")
+    assert_refused(edgedqn("bench", file, "--no-play", "--tolerance", "0.1"), "Expected no --no-play beside it")
+    assert (tiny_run.folder / "run.json").read_bytes() == before

@@ -62,6 +62,13 @@ def test_says_what_a_candidate_scores_on_the_select_seeds(agent: TrainedAgent, c
     assert 500 < same.size_bytes < 4_000
 
 
+def test_of_an_agent_no_better_than_chance_nothing_can_be_said(agent: TrainedAgent) -> None:
+    poor = as_file(agent, lambda weights: [*weights[:-2], -weights[-2], -weights[-1]]).network
+    with judging(replace(agent, network=poor), "CartPole-v1", STREAMS, GATE, ExportConfig()) as judge:
+        said = judge(as_file(agent))
+    assert (said.verdict, said.loss, said.episodes, said.mean_return) == ("undecided", 0.0, 10, 500.0)
+
+
 def test_starts_nothing_where_nobody_asks(agent: TrainedAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgedqn.pipeline.judge.export_policy", lambda *_: pytest.fail("something was exported"))
     with judging(agent, "CartPole-v1", STREAMS, GATE, ExportConfig()):

@@ -59,8 +59,28 @@ def test_other_recipes_undo_what_is_measured_and_nothing_else(tmp_path: Path) ->
     for name in ("train", "bench", "report"):
         with run.stage(name):
             pass
-    run.change({**run.description["config"], "recipes": ["prune-qat-int8"]})
+    here = {**run.description["config"], "export": {}, "gate": {"tolerance": 0.02}}
+    run.change(here, {**here, "recipes": ["prune-qat-int8"]}, {"auto-int8"})
     assert [run.is_done(name) for name in ("train", "bench", "report")] == [True, False, False]
+
+
+def test_what_a_change_undoes_is_what_depends_on_it(tmp_path: Path) -> None:
+    here = {"recipes": ["qat-int8", "auto-int8"], "export": {"strip": False}, "gate": {"tolerance": 0.02}}
+    stages = [f"{kind}/{name}" for kind in ("compress", "export") for name in here["recipes"]]
+    for changed, undone in (
+        ({}, set()),
+        ({"gate": {"tolerance": 0.1}}, {"compress/auto-int8", "export/auto-int8"}),
+        ({"export": {"strip": True}}, {"export/qat-int8", "export/auto-int8"}),
+        ({"recipes": ["qat-int8", {"name": "mine"}]}, set()),
+    ):
+        run = create(tmp_path / "-".join(changed or ["same"]))
+        for name in ("train", *stages, "bench", "report"):
+            with run.stage(name):
+                pass
+        run.change(here, {**here, **changed}, {"auto-int8"})
+        left = {name for name in ("train", *stages) if run.is_done(name)}
+        assert left == {"train", *stages} - undone
+        assert run.is_done("bench") == (not changed)
 
 
 def test_a_folder_with_something_else_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
