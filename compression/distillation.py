@@ -95,7 +95,17 @@ class Distillation:
     @property
     def rounded_steps(self) -> int:
         """The gradient steps really taken."""
-        return -(-self.steps // STEPS_PER_CALL) * STEPS_PER_CALL
+        return whole_calls(self.steps)
+
+
+def whole_calls(steps: int) -> int:
+    """Gradient steps, rounded up to what is fused into one call."""
+    return -(-steps // STEPS_PER_CALL) * STEPS_PER_CALL
+
+
+def half_cosine(first: float, last: float, steps: int) -> tf_keras.optimizers.schedules.LearningRateSchedule:
+    """A learning rate that falls from the first to the last, slowly at both ends, so that rounding settles."""
+    return tf_keras.optimizers.schedules.CosineDecay(first, steps, alpha=last / first)
 
 
 def median_action_gap(q_values: NDArray[np.float32]) -> float:
@@ -186,9 +196,7 @@ def distil(
       DivergedError: the loss or a weight became NaN or infinite.
     """
     steps = config.rounded_steps
-    decay = tf_keras.optimizers.schedules.CosineDecay(
-        config.learning_rate, steps, alpha=config.final_learning_rate / config.learning_rate
-    )
+    decay = half_cosine(config.learning_rate, config.final_learning_rate, steps)
 
     def loss(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         output = student(scaling.tensor(x), training=True)  # [B, A]

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import tf_keras
 
 from edgedqn.agents.errors import InputError
+from edgedqn.compression.candidates import described, judged
 from edgedqn.compression.distillation import Distillation
 from edgedqn.compression.networks import fresh, resized, widths
-from edgedqn.compression.shrinking import described, judge
 from edgedqn.compression.stages import Distil, QuantizeAware
 from edgedqn.compression.student import Lesson, Report, Student
 
@@ -95,7 +95,7 @@ class Search:
                 break
             network = fresh(resized(student.network, *sizes[index]), lesson.rng)
             candidate, _ = self.teaching.teach(replace(student, network=network), lesson, f"try {_shown(sizes[index])}")
-            rounded, judgement = judge(candidate, lesson, QuantizeAware(self.quantizing))
+            rounded, judgement = judged(candidate, lesson, QuantizeAware(self.quantizing))
             tried.append({**described(network), **judgement.to_json()})
             played += judgement.env_steps
             rounded = replace(rounded, states=student.states[:0], preferences=student.preferences[:0])  # they fill the memory

@@ -9,9 +9,9 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
+from edgedqn.compression.candidates import described, judged
 from edgedqn.compression.distillation import Distillation
 from edgedqn.compression.folding import Weights
-from edgedqn.compression.judge import Judgement
 from edgedqn.compression.networks import resized, widths
 from edgedqn.compression.stages import Distil, QuantizeAware
 from edgedqn.compression.student import Lesson, Report, Student
@@ -69,7 +69,7 @@ class Shrink:
         def attempt(network: tf_keras.Model, what: str) -> tuple[Student, Student] | None:
             label = f"shrink to {' x '.join(map(str, sum(widths(network), ())))}"
             candidate, _ = self.teaching.teach(replace(kept, network=network), lesson, label)
-            int8, judgement = judge(candidate, lesson, QuantizeAware(self.quantizing))
+            int8, judgement = judged(candidate, lesson, QuantizeAware(self.quantizing))
             attempts.append({"tried": what, **described(candidate.network), **judgement.to_json()})
             return (candidate, int8) if judgement.verdict == "pass" else None
 
@@ -109,24 +109,6 @@ class Shrink:
         if not any(gone):
             return None
         return _keeping(student.network, [sorted(set(range(len(s))) - g) for s, g in zip(saliency, gone, strict=True)], x)
-
-
-def judge(candidate: Student, lesson: Lesson, quantize: QuantizeAware) -> tuple[Student, Judgement]:
-    """Rounds a candidate and asks the judge how it plays. Returns it rounded, and what was said of it.
-
-    Raises:
-      InputError: there is no judge.
-    """
-    if lesson.judge is None:
-        raise InputError("A search plays its candidates as files. Expected a judge. Got none.")
-    rounded, _ = quantize.apply(candidate, lesson)
-    teacher = lesson.teacher
-    return rounded, lesson.judge(rounded.as_compressed(teacher.spec, teacher.observations, lesson.conversion, "candidate"))
-
-
-def described(network: tf_keras.Model) -> dict[str, Any]:
-    filters, hidden = widths(network)
-    return {"filters": list(filters), "hidden": list(hidden), "weights": sum(map(np.size, network.get_weights()))}
 
 
 def _hidden(network: tf_keras.Model) -> list[tf_keras.layers.Layer]:

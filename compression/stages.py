@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.compression import tfmot
-from edgedqn.compression.distillation import Distillation, Targets, fit_output_layer
+from edgedqn.compression.distillation import STEPS_PER_CALL, Distillation, Targets, fit_output_layer
 from edgedqn.compression.folding import InputScaling, fold_input_scaling, kernels_of, pads_input
 from edgedqn.compression.networks import fresh
 from edgedqn.compression.policy import Meaning
@@ -141,7 +141,11 @@ class Distil:
                 break
             student = student.taught(met, lesson)
             losses = student.learn(self.learning, lesson.rng, f"{label}, round {i + 1} of {self.rounds}")
-        report = {"states": len(student.states), "final_loss": float(losses[-50:].mean()), "agreement_per_round": agreements}
+        report = {
+            "states": len(student.states),
+            "final_loss": _final(losses),
+            "agreement_per_round": agreements,
+        }
         return student, report
 
 
@@ -211,12 +215,12 @@ class Prune:
             "sparsity_asked": list(asked),
             "sparsity_reached": _sparsity(pruned.network),
             "skipped": skipped,
-            "final_loss": float(losses[-50:].mean()),
+            "final_loss": _final(losses),
         }
         return pruned, report
 
     def _when(self) -> Schedule:
-        steps, frequency = self.learning.rounded_steps, 50
+        steps, frequency = self.learning.rounded_steps, STEPS_PER_CALL
         begin = min(frequency * round(self.begin * steps / frequency), steps - frequency)
         if self.schedule == "constant":
             return ConstantSchedule(begin, frequency)
@@ -269,7 +273,7 @@ class Cluster:
             "clusters_asked": self.clusters,
             "clusters_reached": [len(np.unique(kernel)) for kernel in kernels_of(clustered.network)],
             "skipped": [f"kernel {i} has {count} values already" for i, count in enumerate(distinct) if count <= self.clusters],
-            "final_loss": float(losses[-50:].mean()),
+            "final_loss": _final(losses),
         }
         return clustered, report
 
@@ -294,7 +298,7 @@ class QuantizeAware:
         report = {
             "keep_zeros": student.pruned,
             "keep_clusters": student.clustered,
-            "final_loss": float(losses[-50:].mean()),
+            "final_loss": _final(losses),
         }
         return replace(student, quantized=settled, meaning=_meaning(self.learning)), report
 
@@ -307,10 +311,28 @@ def fine_tune(
     label: str,
     before_copy: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float32]:
-    """Teaches a wrapped copy of the student's network. Returns the loss before each gradient step."""
+    """Teaches a wrapped copy of the student's network.
+
+    Args:
+      wrapped: in TF-MOT's wrappers; it changes.
+      student: whose network was wrapped.
+      lesson: the teacher, and the environment.
+      learning: by distillation on the student's states, or by temporal differences in the environment.
+      label: of the progress bar.
+      before_copy: brings the wrapped variables in line with what they compute; see `learn_by_td`.
+    Returns:
+      The loss before each gradient step, [steps].
+    Raises:
+      DivergedError: the loss or a weight became NaN or infinite.
+    """
     if isinstance(learning, TdLearning):
         return learn_by_td(wrapped, student, lesson, learning, label, before_copy)
     return student.learn(learning, lesson.rng, label, wrapped)
+
+
+def _final(losses: NDArray[np.float32]) -> float:
+    """The mean of the last call."""
+    return float(losses[-STEPS_PER_CALL:].mean())
 
 
 def _meaning(learning: Distillation | TdLearning) -> Meaning:

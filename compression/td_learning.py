@@ -14,9 +14,8 @@ from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.agents.losses import double_q_target, huber, select
 from edgedqn.agents.replay import Replay, Uniform
 from edgedqn.compression import tfmot
+from edgedqn.compression.distillation import STEPS_PER_CALL, half_cosine, whole_calls
 from edgedqn.compression.student import Lesson, Student
-
-STEPS_PER_CALL = 50
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class TdLearning:
     @property
     def rounded_steps(self) -> int:
         """The gradient steps really taken."""
-        return -(-self.steps // STEPS_PER_CALL) * STEPS_PER_CALL
+        return whole_calls(self.steps)
 
 
 def learn_by_td(
@@ -108,9 +107,7 @@ def learn_by_td(
         return tf.reduce_mean(huber(error)), tf.abs(error)
 
     steps = config.rounded_steps
-    decay = tf_keras.optimizers.schedules.CosineDecay(
-        config.learning_rate, steps, alpha=config.final_learning_rate / config.learning_rate
-    )
+    decay = half_cosine(config.learning_rate, config.final_learning_rate, steps)
     variables, xla = wrapped.trainable_variables, not tfmot.is_clustered(wrapped)
     learner = FusedLearner(loss, variables, adam(decay, variables, xla=xla), xla=xla)
     replay = Replay(config.buffer_size, spec.input_shape, spec.observation_dtype, Uniform(rng), spec.frame_stack)
@@ -136,8 +133,7 @@ def learn_by_td(
                 transitions, _ = replay.sample(STEPS_PER_CALL, config.batch_size)
                 losses.append(learner.learn(*transitions).losses)
                 bar.update(STEPS_PER_CALL)
-                interval = -(-config.target_update_interval // STEPS_PER_CALL) * STEPS_PER_CALL
-                if step % interval == 0:
+                if step % whole_calls(config.target_update_interval) == 0:
                     before_copy()
                     for copy, source in pairs:
                         copy.assign(source)

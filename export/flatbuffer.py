@@ -140,7 +140,7 @@ def stripped(content: bytes) -> bytes:
     def strip(model: Any) -> None:
         graph = model.subgraphs[0]
         graph.name = model.description = model.signatureDefs = model.metadata = model.metadataBuffer = None
-        kept = [model.buffers[0]]
+        kept, moved = [model.buffers[0]], {0: 0}
         for tensor in graph.tensors:
             tensor.name = tensor.shapeSignature = None
             if tensor.quantization is not None:
@@ -150,9 +150,10 @@ def stripped(content: bytes) -> bytes:
             data = model.buffers[tensor.buffer].data
             if data is None or len(data) == 0:
                 tensor.buffer = 0  # the schema's own empty buffer
-            else:
+            elif tensor.buffer not in moved:
                 kept.append(model.buffers[tensor.buffer])
-                tensor.buffer = len(kept) - 1
+                moved[tensor.buffer] = len(kept) - 1
+            tensor.buffer = moved[tensor.buffer]
         model.buffers = kept
 
     io_quantization(content)  # refuses what has more than one input or output
