@@ -70,6 +70,10 @@ def test_of_an_agent_no_better_than_chance_nothing_can_be_said(agent: TrainedAge
 
 
 def test_starts_nothing_where_nobody_asks(agent: TrainedAgent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgedqn.pipeline.judge.export_policy", lambda *_: pytest.fail("something was exported"))
-    with judging(agent, "CartPole-v1", STREAMS, GATE, ExportConfig()):
-        pass
+    exports: list[str] = []
+    monkeypatch.setattr("edgedqn.pipeline.judge.export_policy", lambda policy, _: exports.append(policy.recipe))
+    with judging(agent, "CartPole-v1", STREAMS, GATE, ExportConfig()) as judge:
+        assert exports == []
+        with pytest.raises(AttributeError):  # this export has no content
+            judge(as_file(agent))
+    assert exports == ["float"]  # the first who asks has the float agent exported
