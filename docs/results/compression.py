@@ -8,14 +8,13 @@ Trains the presets' agents, runs the recipes, and writes docs/results/compressio
 kernel), and the seconds that the recipe took. Files are stripped, their manifests beside them.
 """
 
-import argparse
-import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from each_run import each_run
 
-from edgedqn.agents.atomic_files import read_json, write_json
+from edgedqn.agents.atomic_files import read_json
 from edgedqn.agents.noninferiority import gate_for
 from edgedqn.benchmarks.rows import Rows
 from edgedqn.benchmarks.scoring import score
@@ -95,24 +94,10 @@ def _verdicts(result: RunResult, seed: int, tolerance: float) -> dict[str, str]:
     return verdicts | {name: rows.by_name[name]["gate"] for name in undecided}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("env_ids", nargs="*", default=list(RUNS), metavar="ENV_ID", help=f"of {', '.join(RUNS)} (all)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="of the trainings (0 1 2)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go (runs)")
-    arguments = parser.parse_args()
-    for seed, env_id in itertools.product(arguments.seeds, arguments.env_ids):
-        results = read_json(RESULTS, 1) if RESULTS.exists() else {"schema": 1, "environments": {}}
-        of_env = results["environments"].setdefault(env_id, {})
-        if str(seed) in of_env:
-            continue
-        folder = arguments.runs / f"{env_id.replace('/', '-')}-seed{seed}"
-        result = run(env_id, folder, seed, RUNS[env_id], strip=True, manifest="beside")
-        of_env[str(seed)] = rows = summarize(result, seed)
-        write_json(RESULTS, results)
-        for row in rows:
-            print(f"{env_id} {seed} {row['name']}: {row['return']['mean']:.2f} {row['gate']} {row['size_bytes']} bytes")
+def measure(env_id: str, seed: int, folder: Path) -> list[dict[str, Any]]:
+    """Runs all recipes of an environment, and gives their rows."""
+    return summarize(run(env_id, folder, seed, RUNS[env_id], strip=True, manifest="beside"), seed)
 
 
 if __name__ == "__main__":
-    main()
+    each_run(__doc__, tuple(RUNS), RESULTS, measure)

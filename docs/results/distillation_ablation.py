@@ -7,12 +7,12 @@ For each environment and training seed, the recipe `qat-int8` with one thing cha
 loss. Writes docs/results/distillation_ablation.json. Run folders are shared with docs/results/compression.py.
 """
 
-import argparse
-import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from edgedqn.agents.atomic_files import read_json, write_json
+from each_run import each_run
+
 from edgedqn.compression.distillation import Distillation, Loss, Targets
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.stages import Distil, QuantizeAware, ScaleInput
@@ -20,7 +20,7 @@ from edgedqn.pipeline.run import run
 
 RESULTS = Path(__file__).with_suffix(".json")
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")
-KEPT = ("return", "return_delta", "gate", "action_agreement", "gap_weighted_agreement", "tie_rate")
+KEPT = ("name", "return", "return_delta", "gate", "action_agreement", "gap_weighted_agreement", "tie_rate")
 
 
 def variant(name: str, targets: Targets = Targets(), loss: Loss = "kl_and_square") -> Recipe:
@@ -47,25 +47,10 @@ VARIANTS = (
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("env_ids", nargs="*", default=list(ENVIRONMENTS), metavar="ENV_ID", help="(all)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="of the trainings (0 1 2)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go (runs)")
-    arguments = parser.parse_args()
-    for seed, env_id in itertools.product(arguments.seeds, arguments.env_ids):
-        results = read_json(RESULTS, 1) if RESULTS.exists() else {"schema": 1, "environments": {}}
-        of_env = results["environments"].setdefault(env_id, {})
-        if str(seed) in of_env:
-            continue
-        folder = arguments.runs / f"{env_id.replace('/', '-')}-seed{seed}"
-        rows = run(env_id, folder, seed, VARIANTS).benchmark["rows"]
-        of_env[str(seed)] = {row["name"]: {key: row[key] for key in KEPT} for row in rows}
-        write_json(RESULTS, results)
-        for row in rows:
-            agreement, ties = row["gap_weighted_agreement"], row["tie_rate"]
-            print(f"{env_id} {seed} {row['name']}: {row['return']['mean']:.2f} {row['gate']} {agreement:.1%} ties {ties:.1%}")
+def measure(env_id: str, seed: int, folder: Path) -> list[dict[str, Any]]:
+    """Runs all variants, and gives what is kept of their rows."""
+    return [{key: row[key] for key in KEPT} for row in run(env_id, folder, seed, VARIANTS).benchmark["rows"]]
 
 
 if __name__ == "__main__":
-    main()
+    each_run(__doc__, ENVIRONMENTS, RESULTS, measure)
