@@ -24,11 +24,13 @@ from edgedqn.agents.networks import minatar_torso, mlp, q_network, table_network
 from edgedqn.agents.observations import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
-from edgedqn.compression.distillation import Distillation
+from edgedqn.compression.distillation import Distillation, median_action_gap
+from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
 from edgedqn.compression.stages import Distil, Prune, QuantizeAware, ScaleInput
+from edgedqn.compression.student import Lesson, Student
 
 SHORT = Distillation(steps=100)
 QAT = Recipe("tiny-qat", "", (ScaleInput(), QuantizeAware(SHORT)), "qat-int8")
@@ -144,6 +146,16 @@ def env() -> Iterator[gymnasium.Env[Any, Any]]:
 @pytest.fixture(scope="session")
 def teacher(env: gymnasium.Env[Any, Any]) -> TrainedAgent:
     return balancing_agent(env)
+
+
+@pytest.fixture
+def beginning(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> tuple[Student, Lesson]:
+    """A student that is its teacher, and the lesson."""
+    states = teacher.observations
+    lesson = Lesson(
+        teacher, env, itertools.count(50), np.random.default_rng(1), median_action_gap(teacher.policy.q_values(states))
+    )
+    return Student(plain_network(teacher.network), InputScaling.identity(), states, lesson.preferences(states)), lesson
 
 
 @pytest.fixture(scope="session")

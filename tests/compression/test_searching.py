@@ -2,14 +2,12 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import minatar_torso, q_network
-from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression.distillation import Distillation, median_action_gap
+from edgedqn.compression.distillation import Distillation
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.judge import Judgement
 from edgedqn.compression.networks import widths
@@ -35,12 +33,9 @@ class Judge:
 
 
 @pytest.fixture
-def start(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> tuple[Student, Lesson]:
-    gap = median_action_gap(teacher.policy.q_values(teacher.observations))
-    lesson = Lesson(teacher, env, itertools.count(50), np.random.default_rng(1), gap)
-    states = teacher.observations
-    network = plain_network(teacher.network)
-    return Student(network, InputScaling.measured(states), states, lesson.preferences(states)), lesson
+def start(beginning: tuple[Student, Lesson]) -> tuple[Student, Lesson]:
+    student, lesson = beginning
+    return replace(student, scaling=InputScaling.measured(student.states)), lesson
 
 
 def test_a_new_student_has_the_widths_and_nothing_of_the_teacher(start: tuple[Student, Lesson]) -> None:

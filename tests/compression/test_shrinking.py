@@ -1,17 +1,14 @@
-import itertools
 from dataclasses import replace
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 import tf_keras
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import minatar_torso, mlp, q_network
-from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression.distillation import Distillation, median_action_gap
-from edgedqn.compression.folding import InputScaling, plain_network
+from edgedqn.compression.distillation import Distillation
+from edgedqn.compression.folding import plain_network
 from edgedqn.compression.judge import Judgement
 from edgedqn.compression.networks import widths
 from edgedqn.compression.policy import CompressedPolicy
@@ -35,12 +32,9 @@ def verdicts(*given: str) -> Any:
 
 
 @pytest.fixture
-def student(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> tuple[Student, Lesson]:
-    gap = median_action_gap(teacher.policy.q_values(teacher.observations))
-    lesson = Lesson(teacher, env, itertools.count(50), np.random.default_rng(1), gap)
-    states = teacher.observations
-    network = plain_network(teacher.network)
-    return Student(network, InputScaling.identity(), states, lesson.preferences(states), meaning="preferences"), lesson
+def student(beginning: tuple[Student, Lesson]) -> tuple[Student, Lesson]:
+    student, lesson = beginning
+    return replace(student, meaning="preferences"), lesson
 
 
 def test_goes_on_while_the_gate_passes_and_hands_on_the_last_that_did(student: tuple[Student, Lesson]) -> None:
