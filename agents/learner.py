@@ -75,6 +75,7 @@ class FusedLearner:
           xla: compile by XLA, where it suits the variables.
         """
         optimizer.build(list(variables))
+        self._optimizer = optimizer
         self._shapes = [tuple(variable.shape) for variable in variables]
 
         def run(minibatches: tuple[tf.Tensor, ...], copy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:  # [K, B, ...]
@@ -98,6 +99,11 @@ class FusedLearner:
             return losses.stack(), errors.stack(), flat  # [K], [K, B], [P]
 
         self._run = tf.function(run, jit_compile=xla and suits_xla(variables))
+
+    def restart(self) -> None:
+        """Forgets what the optimizer, an Adam, has gathered, and begins its schedule anew; the variables stay as they are."""
+        for variable in (self._optimizer.iterations, *self._optimizer._momentums, *self._optimizer._velocities):
+            variable.assign(tf.zeros_like(variable))
 
     def learn(self, *minibatches: NDArray[np.generic], copy_to_target: bool = False) -> Learned:
         """Takes K gradient steps.

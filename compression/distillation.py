@@ -171,48 +171,52 @@ def fit_output_layer(
     return [*network.get_weights()[:-2], solution[:-1], solution[-1]]
 
 
-def distil(
-    student: tf_keras.Model,
-    scaling: InputScaling,
-    states: NDArray[Any],
-    preferences: NDArray[np.float32],
-    config: Distillation,
-    rng: np.random.Generator,
-    label: str,
-) -> NDArray[np.float32]:
-    """Trains `student` towards `preferences`, on minibatches drawn with replacement.
+class Distiller:
+    """Trains a student towards preferences, on minibatches drawn with replacement. It is compiled once, for all its rounds."""
 
-    Args:
-      student: [B, ...] -> [B, A]; called with training=True, so that TF-MOT's wrappers do their part.
-      scaling: from the states to the student's input, done minibatch by minibatch.
-      states: [N, ...] of any dtype.
-      preferences: [N, A], the targets.
-      config: how.
-      rng: draws the minibatches.
-      label: of the progress bar on stderr, which is silent where that is no terminal.
-    Returns:
-      The loss before each gradient step, [steps].
-    Raises:
-      DivergedError: the loss or a weight became NaN or infinite.
-    """
-    steps = config.rounded_steps
-    decay = half_cosine(config.learning_rate, config.final_learning_rate, steps)
+    def __init__(self, student: tf_keras.Model, scaling: InputScaling, config: Distillation):
+        """Takes whom to teach, and how.
 
-    def loss(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        output = student(scaling.tensor(x), training=True)  # [B, A]
-        error = _error(output, target, config)  # [B]
-        return tf.reduce_mean(error), error
+        Args:
+          student: [B, ...] -> [B, A]; called with training=True, so that TF-MOT's wrappers do their part.
+          scaling: from the states to the student's input, done minibatch by minibatch.
+          config: the lengths, the rates and the loss.
+        """
+        self._config = config
+        decay = half_cosine(config.learning_rate, config.final_learning_rate, config.rounded_steps)
 
-    variables = student.trainable_variables
-    xla = not tfmot.is_clustered(student)
-    learner = FusedLearner(loss, variables, adam(decay, variables, xla=xla), xla=xla)
-    losses = []
-    with tqdm(total=steps, desc=label, unit=" steps", disable=None, mininterval=0.5) as bar:
-        for _ in range(steps // STEPS_PER_CALL):
-            indices = rng.integers(len(states), size=(STEPS_PER_CALL, config.batch_size))  # [K, B]
-            losses.append(learner.learn(states[indices], preferences[indices]).losses)
-            bar.update(STEPS_PER_CALL)
-    return np.concatenate(losses)
+        def loss(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            output = student(scaling.tensor(x), training=True)  # [B, A]
+            error = _error(output, target, config)  # [B]
+            return tf.reduce_mean(error), error
+
+        variables = student.trainable_variables
+        xla = not tfmot.is_clustered(student)
+        self._learner = FusedLearner(loss, variables, adam(decay, variables, xla=xla), xla=xla)
+
+    def learn(
+        self, states: NDArray[Any], preferences: NDArray[np.float32], rng: np.random.Generator, label: str
+    ) -> NDArray[np.float32]:
+        """One round: all steps, from the first learning rate to the last.
+
+        Args:
+          states: [N, ...] of any dtype, in each round the same dtype and shape but for N.
+          preferences: [N, A], the targets.
+          rng: draws the minibatches.
+          label: of the progress bar on stderr, which is silent where that is no terminal.
+        Returns:
+          The loss before each gradient step, [steps].
+        Raises:
+          DivergedError: the loss or a weight became NaN or infinite.
+        """
+        self._learner.restart()
+        steps, losses = self._config.rounded_steps, []
+        with tqdm(total=steps, desc=label, unit=" steps", disable=None, mininterval=0.5) as bar:
+            for _ in range(steps // STEPS_PER_CALL):
+                indices = rng.integers(len(states), size=(STEPS_PER_CALL, self._config.batch_size))  # [K, B]
+                losses.append(self._learner.learn(states[indices], preferences[indices]).losses)
+                bar.update(STEPS_PER_CALL)
+        return np.concatenate(losses)
 
 
 def _error(output: tf.Tensor, target: tf.Tensor, config: Distillation) -> tf.Tensor:

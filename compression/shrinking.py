@@ -1,5 +1,6 @@
 """Fewer neurons, filters and layers: what is left is a smaller dense network, which every runtime makes faster."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -21,15 +22,17 @@ MEASURED_STATES, MEASURED_NUMBERS = 4_096, 2**24  # at most; images fill the mem
 
 @dataclass(frozen=True)
 class Shrink:
-    """Removes neurons and filters, teaches what is left, asks how that plays as int8, and goes on as long as the gate passes.
+    """Looks for the fewest neurons and filters with which the gate passes: removes some, teaches what is left, asks how that
+    plays as int8, and tries fewer, or not so few.
 
     What never fires goes first, then what contributes least to the next layer per weight that it costs. What a removed neuron
     contributed is taken over by those that stay, as well as they can (least squares), before they learn.
 
     Attributes:
-      share: of the neurons left, how many go at a time, in (0, 1); halved where the gate fails, and removal ends below 0.1.
       least: neurons that each layer keeps, >= 1.
-      attempts: how many candidates are judged at most.
+      attempts: how many candidates are judged at most. Each has as many neurons as the geometric mean of the fewest that passed
+        and the most that failed ...
+      precision: ... until those are no further apart than by this factor, > 1.
       remove_layers: try to do without a whole hidden layer, too, at the end.
       teaching: of each candidate; it is shown the states that there are already.
       quantizing: the candidate's, before it is judged. The last that passed is handed on as it was judged.
@@ -37,9 +40,9 @@ class Shrink:
       least squares.
     """
 
-    share: float = 0.75
     least: int = 2
     attempts: int = 8
+    precision: float = 1.1
     remove_layers: bool = True
     teaching: Distil = Distil(
         Distillation(steps=4_000, batch_size=128, learning_rate=3e-3, final_learning_rate=1e-4), rounds=1, student_states=4_000
@@ -49,10 +52,10 @@ class Shrink:
     rounds_to_int8: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise InputError(f"A share of neurons is in (0, 1). Got share={self.share}.")
         if min(self.least, self.attempts) < 1:
             raise InputError(f"Expected least and attempts of 1 or more. Got {self.least} and {self.attempts}.")
+        if not self.precision > 1:
+            raise InputError(f"Expected a precision above 1: a factor. Got {self.precision}.")
 
     def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
         if student.meaning != "preferences":
@@ -61,35 +64,37 @@ class Shrink:
             )
         if any(layer.activation.__name__ != "relu" for layer in _hidden(student.network)):
             raise InputError("shrink understands hidden layers with ReLU alone. Got one without.")
-        before = sum(map(sum, widths(student.network)))
-        kept, share = student, self.share
+        before = _neurons(student.network)
+        kept = student
         rounded: Student | None = None
         attempts: list[dict[str, Any]] = []
 
-        def attempt(network: tf_keras.Model, what: str) -> tuple[Student, Student] | None:
+        def passes(network: tf_keras.Model) -> bool:
+            nonlocal kept, rounded
             label = f"shrink to {' x '.join(map(str, sum(widths(network), ())))}"
             candidate, _ = self.teaching.teach(replace(kept, network=network), lesson, label)
             int8, judgement = judged(candidate, lesson, QuantizeAware(self.quantizing))
-            attempts.append({"tried": what, **described(candidate.network), **judgement.to_json()})
-            return (candidate, int8) if judgement.verdict == "pass" else None
+            attempts.append({**described(candidate.network), **judgement.to_json()})
+            if judgement.verdict == "pass":
+                kept, rounded = candidate, int8
+            return judgement.verdict == "pass"
 
-        while len(attempts) < self.attempts and share >= 0.1:
-            network = self._thinned(kept, share)
-            if network is None:
+        fewest = sum(min(self.least, width) for width in sum(widths(student.network), ()))
+        failing = fewest - 1  # at most so many neurons are known not to do, or not allowed
+        while len(attempts) < self.attempts:
+            passing = _neurons(kept.network)
+            goal = max(fewest, round(math.sqrt(max(failing, 1) * passing)))
+            if not failing < goal < passing or passing <= self.precision * failing:
                 break
-            smaller = attempt(network, f"{share:.0%} of the neurons less")
-            if smaller is None:
-                share /= 2
-            else:
-                kept, rounded = smaller
+            network = self._thinned(kept, goal)
+            if not passes(network):
+                failing = max(goal, _neurons(network))
         while self.remove_layers and len(attempts) < self.attempts and len(widths(kept.network)[1]) > 1:
-            smaller = attempt(_without_a_layer(kept), "a layer less")
-            if smaller is None:
+            if not passes(_without_a_layer(kept)):
                 break
-            kept, rounded = smaller
         if rounded is None:  # nothing could go
             rounded, _ = QuantizeAware(self.quantizing).apply(kept, lesson)
-        after = sum(map(sum, widths(kept.network)))
+        after = _neurons(kept.network)
         report = {
             "neurons_before": before,
             "neurons_after": after,
@@ -99,16 +104,19 @@ class Shrink:
         }
         return rounded, report
 
-    def _thinned(self, student: Student, share: float) -> tf_keras.Model | None:
-        """Without the least useful neurons, or None where each layer is at its least."""
+    def _thinned(self, student: Student, neurons: int) -> tf_keras.Model:
+        """With so many of its neurons, the most useful ones; with fewer where others are of no use at all."""
         layers = _hidden(student.network)
         x = student.scaling(_sample(student.states))
         saliency = _saliency(student.network, x)
         costs = [_weights_of_a_neuron(student.network, i) for i in range(len(layers))]
-        gone = _thinned_by(saliency, costs, share, self.least)
-        if not any(gone):
-            return None
+        gone = _useless(saliency, costs, neurons, self.least)
         return _keeping(student.network, [sorted(set(range(len(s))) - g) for s, g in zip(saliency, gone, strict=True)], x)
+
+
+def _neurons(network: tf_keras.Model) -> int:
+    """Of all hidden layers, filters included."""
+    return sum(map(sum, widths(network)))
 
 
 def _hidden(network: tf_keras.Model) -> list[tf_keras.layers.Layer]:
@@ -146,13 +154,12 @@ def _saliency(network: tf_keras.Model, x: NDArray[np.float32]) -> list[NDArray[n
     return result
 
 
-def _thinned_by(saliency: list[NDArray[np.float64]], costs: list[int], share: float, least: int) -> list[set[int]]:
-    """Which neurons of each layer go: those of the least saliency per weight, a share of all, and whatever has none."""
+def _useless(saliency: list[NDArray[np.float64]], costs: list[int], neurons: int, least: int) -> list[set[int]]:
+    """Which neurons of each layer go, until so many are left: those of the least saliency per weight, and whatever has none."""
     ranked = sorted((score / costs[i], i, j) for i, scores in enumerate(saliency) for j, score in enumerate(scores))
-    goal = max(1, round(share * len(ranked)))
     gone: list[set[int]] = [set() for _ in saliency]
     for score, i, j in ranked:
-        if sum(map(len, gone)) >= goal and score > 0:
+        if len(ranked) - sum(map(len, gone)) <= neurons and score > 0:
             break
         if len(saliency[i]) - len(gone[i]) > least:
             gone[i].add(j)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.compression import tfmot
-from edgedqn.compression.distillation import STEPS_PER_CALL, Distillation, Targets, fit_output_layer
+from edgedqn.compression.distillation import STEPS_PER_CALL, Distillation, Distiller, Targets, fit_output_layer
 from edgedqn.compression.folding import InputScaling, fold_input_scaling, kernels_of, pads_input
 from edgedqn.compression.networks import fresh
 from edgedqn.compression.policy import Meaning
@@ -130,7 +130,8 @@ class Distil:
     def teach(self, student: Student, lesson: Lesson, label: str = "distil") -> tuple[Student, Report]:
         """Teaches a student that has states; its network is left as it is."""
         student = student.with_weights(fit_output_layer(student.network, student.inputs(), student.preferences))
-        losses = student.learn(self.learning, lesson.rng, label)
+        teaching = Distiller(student.network, student.scaling, self.learning)
+        losses = teaching.learn(student.states, student.preferences, lesson.rng, label)
         agreements: list[float] = []
         for i in range(self.rounds):
             policy = student.as_policy(lesson.teacher.spec)
@@ -140,7 +141,8 @@ class Distil:
             if agreements[-1] >= self.enough_agreement:
                 break
             student = student.taught(met, lesson)
-            losses = student.learn(self.learning, lesson.rng, f"{label}, round {i + 1} of {self.rounds}")
+            shown = f"{label}, round {i + 1} of {self.rounds}"
+            losses = teaching.learn(student.states, student.preferences, lesson.rng, shown)
         report = {
             "states": len(student.states),
             "final_loss": _final(losses),
@@ -327,7 +329,7 @@ def fine_tune(
     """
     if isinstance(learning, TdLearning):
         return learn_by_td(wrapped, student, lesson, learning, label, before_copy)
-    return student.learn(learning, lesson.rng, label, wrapped)
+    return Distiller(wrapped, student.scaling, learning).learn(student.states, student.preferences, lesson.rng, label)
 
 
 def _final(losses: NDArray[np.float32]) -> float:

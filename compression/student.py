@@ -16,7 +16,7 @@ from edgedqn.agents.evaluation import EpsilonGreedy, Policy
 from edgedqn.agents.numpy_network import NumpyNetwork
 from edgedqn.agents.observations import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression.distillation import Distillation, Targets, distil
+from edgedqn.compression.distillation import Targets
 from edgedqn.compression.folding import BATCH, InputScaling, Weights
 from edgedqn.compression.judge import Judge
 from edgedqn.compression.policy import CompressedPolicy, Conversion, Meaning
@@ -100,12 +100,6 @@ class Student:
     def inputs(self) -> Iterator[NDArray[np.float32]]:
         """The states as the network takes them, in batches [B, ...]."""
         return self.scaling.batches(self.states)
-
-    def learn(
-        self, learning: Distillation, rng: np.random.Generator, label: str, network: tf_keras.Model | None = None
-    ) -> NDArray[np.float32]:
-        """Teaches its network, or a wrapped one, which changes with it. Returns the loss before each gradient step."""
-        return distil(network or self.network, self.scaling, self.states, self.preferences, learning, rng, label)
 
     def taught(self, states: NDArray[Any], lesson: Lesson) -> "Student":
         """Remembers more states, [N, ...], and what their targets are."""

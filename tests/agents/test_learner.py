@@ -170,3 +170,22 @@ def test_around_convolutions_nothing_is_compiled_by_xla_and_adam_is_one_kernel(s
     assert suits_xla(several) == compiled
     learned = FusedLearner(lambda x: (sum(tf.reduce_sum(v) for v in several), x), several, optimizer)
     assert learned._run._jit_compile == compiled
+
+
+@pytest.mark.parametrize("kind", [tf_keras.optimizers.Adam, FusedAdam])
+def test_a_restarted_learner_learns_like_a_new_one(kind):
+    """Its schedule and its moments begin anew, to the bit."""
+
+    def made(w, b):
+        rate = tf_keras.optimizers.schedules.CosineDecay(0.1, 2 * K)
+        return FusedLearner(least_squares(w, b), (w, b), kind(rate), xla=kind is not FusedAdam)
+
+    weights, bias = variables()
+    worn = made(weights, bias)
+    worn.learn(*problem(0))
+    worn.restart()
+    new_weights, new_bias = tf.Variable(weights), tf.Variable(bias)
+    again, new = worn.learn(*problem(1)), made(new_weights, new_bias).learn(*problem(1))
+    np.testing.assert_array_equal(again.losses, new.losses)
+    np.testing.assert_array_equal(weights, new_weights)
+    assert (again.weights[0] != variables()[0].numpy()).all()

@@ -15,9 +15,9 @@ from edgedqn.compression import distillation
 from edgedqn.compression.distillation import (
     STEPS_PER_CALL,
     Distillation,
+    Distiller,
     Targets,
     clipped_action_gaps,
-    distil,
     fit_output_layer,
     median_action_gap,
 )
@@ -166,7 +166,7 @@ def test_the_loss_is_divergence_plus_squared_error_on_the_minibatches_drawn() ->
     preferences = rng.uniform(-1, 1, (30, 4)).astype(np.float32)
     # A learning rate that moves no weight by a bit that matters: all losses are of the weights as they were.
     config = Distillation(60, 5, learning_rate=1e-12, final_learning_rate=1e-12, temperature=0.4)
-    losses = distil(student, PLAIN, inputs, preferences, config, np.random.default_rng(9), "test")
+    losses = Distiller(student, PLAIN, config).learn(inputs, preferences, np.random.default_rng(9), "test")
     draws = np.random.default_rng(9)
     indices = np.concatenate([draws.integers(30, size=(STEPS_PER_CALL, 5)) for _ in range(2)])
     expected = [written_out_loss(outputs(student, before, inputs[i]), preferences[i], 0.4) for i in indices]
@@ -183,7 +183,7 @@ def test_states_are_scaled_minibatch_by_minibatch(dtype: str) -> None:
     preferences = rng.uniform(-1, 1, (40, 3)).astype(np.float32)
     scaling = InputScaling((0.01, 0.02), (0.0, -0.5), (0.0, 1.0))
     config = Distillation(50, 6, learning_rate=1e-12, final_learning_rate=1e-12)
-    losses = distil(student, scaling, states, preferences, config, np.random.default_rng(9), "test")
+    losses = Distiller(student, scaling, config).learn(states, preferences, np.random.default_rng(9), "test")
     indices = np.random.default_rng(9).integers(40, size=(STEPS_PER_CALL, 6))
     expected = [written_out_loss(outputs(student, before, scaling(states[i])), preferences[i], 0.25) for i in indices]
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
@@ -203,7 +203,7 @@ def toy_problem() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def learn_toy(seed: int) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
     student = mlp((2,), 3, (24,), np.random.default_rng(seed))
     config = Distillation(steps=600, learning_rate=1e-2, final_learning_rate=1e-4)
-    losses = distil(student, PLAIN, *toy_problem(), config, np.random.default_rng(seed + 100), "test")
+    losses = Distiller(student, PLAIN, config).learn(*toy_problem(), np.random.default_rng(seed + 100), "test")
     return student.get_weights(), losses
 
 
@@ -239,9 +239,8 @@ def test_the_learning_rate_falls_along_a_half_cosine(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(distillation, "FusedLearner", Watched)
     # One weight, and a target so far away that the gradient is the same at each step: each of Adam's steps is then as long as
     # the learning rate.
-    distil(
-        student, PLAIN, np.zeros((8, 1), np.float32), np.full((8, 1), 1e4, np.float32), config, np.random.default_rng(0), "test"
-    )
+    states, far = np.zeros((8, 1), np.float32), np.full((8, 1), 1e4, np.float32)
+    Distiller(student, PLAIN, config).learn(states, far, np.random.default_rng(0), "test")
     t = np.arange(250)
     rate = 1e-5 + (1e-2 - 1e-5) * (1 + np.cos(np.pi * t / 250)) / 2
     np.testing.assert_allclose(np.diff(biases), rate.reshape(5, 50).sum(axis=1), rtol=2e-3)
@@ -252,7 +251,7 @@ def test_a_loss_that_is_no_number_stops_it() -> None:
     inputs = np.zeros((10, 2), np.float32)
     preferences = np.full((10, 2), np.nan, np.float32)
     with pytest.raises(DivergedError, match=r"became nan at gradient step 1 of 50"):
-        distil(student, PLAIN, inputs, preferences, Distillation(50), np.random.default_rng(0), "test")
+        Distiller(student, PLAIN, Distillation(50)).learn(inputs, preferences, np.random.default_rng(0), "test")
 
 
 @pytest.mark.parametrize(("steps", "rounded"), [(1, 50), (50, 50), (51, 100), (1_500, 1_500), (1_501, 1_550)])
@@ -310,7 +309,7 @@ def test_each_loss_is_what_its_formula_says(loss: Any) -> None:
     target = np.array([[0.2, -1.0, 1.0, 0.9]], np.float32)
     output = network(states).numpy()[0].astype(np.float64)
     config = Distillation(1, 5, 1e-6, 1e-6, temperature=0.5, loss=loss)
-    losses = distil(network, InputScaling.identity(), states, target, config, rng, "test")
+    losses = Distiller(network, InputScaling.identity(), config).learn(states, target, rng, "test")
 
     def log_softmax(x: Any) -> Any:
         return x / 0.5 - np.log(np.exp(x / 0.5).sum())

@@ -12,7 +12,7 @@ from edgedqn.compression.folding import plain_network
 from edgedqn.compression.judge import Judgement
 from edgedqn.compression.networks import widths
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.shrinking import Shrink, _keeping, _saliency, _thinned_by, _without_a_layer
+from edgedqn.compression.shrinking import Shrink, _keeping, _saliency, _useless, _without_a_layer
 from edgedqn.compression.stages import Distil
 from edgedqn.compression.student import Lesson, Student
 
@@ -37,21 +37,22 @@ def student(beginning: tuple[Student, Lesson]) -> tuple[Student, Lesson]:
     return replace(student, meaning="preferences"), lesson
 
 
-def test_goes_on_while_the_gate_passes_and_hands_on_the_last_that_did(student: tuple[Student, Lesson]) -> None:
+def test_looks_between_what_passed_and_what_failed_and_hands_on_the_last_that_passed(student: tuple[Student, Lesson]) -> None:
     start, lesson = student
     judge, shown = verdicts("pass", "fail", "pass", "fail")
     shrunk, said = QUICK.apply(start, replace(lesson, judge=judge))
     sizes = [sum(attempt["hidden"]) for attempt in said["attempts"]]
-    assert sizes[0] == 8  # of 32, a quarter is left
-    assert sizes[1] < sizes[2] < sizes[0]  # backed off
-    assert [attempt["verdict"] for attempt in said["attempts"][:4]] == ["pass", "fail", "pass", "fail"]
+    # 32 may fall to 4: sqrt(32 x 3) pass, sqrt(10 x 3) fail, sqrt(10 x 5) pass; then 6, and a layer less.
+    assert sizes[:4] == [10, 5, 7, 6]
+    assert [attempt["verdict"] for attempt in said["attempts"]] == ["pass", "fail", "pass", "fail", "fail"]
+    assert len(said["attempts"][-1]["hidden"]) == 1
     assert widths(shrunk.network)[1] == tuple(said["attempts"][2]["hidden"]) == tuple(said["hidden"])
     # As it was judged, to the bit.
     assert shrunk.quantized is not None
     for array, judged in zip(shrunk.quantized.get_weights(), shown[2].network.get_weights(), strict=True):
         np.testing.assert_array_equal(array, judged)
-    assert (said["neurons_before"], said["neurons_after"]) == (32, sizes[2])
-    assert said["neurons_removed"] == 1 - sizes[2] / 32
+    assert (said["neurons_before"], said["neurons_after"]) == (32, 7)
+    assert said["neurons_removed"] == 1 - 7 / 32
 
 
 def test_where_nothing_can_go_the_student_stays_and_is_rounded(student: tuple[Student, Lesson]) -> None:
@@ -61,7 +62,7 @@ def test_where_nothing_can_go_the_student_stays_and_is_rounded(student: tuple[St
     assert said["neurons_removed"] == 0
     assert widths(shrunk.network) == ((), (16, 16))
     assert shrunk.quantized is not None
-    assert len(said["attempts"]) == 4  # 75 %, 38 %, 19 %, and a layer less
+    assert [sum(attempt["hidden"]) for attempt in said["attempts"]] == [10, 18, 24, 28, 30, 16]  # the last is a layer less
 
 
 def test_never_asks_more_often_than_it_may_and_leaves_each_layer_its_least(student: tuple[Student, Lesson]) -> None:
@@ -71,6 +72,13 @@ def test_never_asks_more_often_than_it_may_and_leaves_each_layer_its_least(stude
     assert len(shown) == len(said["attempts"]) == 2
     shrunk, said = replace(QUICK, least=3, remove_layers=False).apply(start, replace(lesson, judge=judge))
     assert widths(shrunk.network)[1] == (3, 3)
+
+
+def test_is_content_with_the_precision_it_was_asked_for(student: tuple[Student, Lesson]) -> None:
+    start, lesson = student
+    judge, _ = verdicts("pass", "fail")
+    _, said = replace(QUICK, precision=2.0, remove_layers=False).apply(start, replace(lesson, judge=judge))
+    assert [sum(attempt["hidden"]) for attempt in said["attempts"]] == [10, 5]
 
 
 def test_a_layer_goes_where_a_linear_map_replaces_it(student: tuple[Student, Lesson]) -> None:
@@ -100,8 +108,10 @@ def test_what_never_moves_costs_nothing() -> None:
     assert np.flatnonzero(first == 0).tolist() == [2, 5]
     assert np.flatnonzero(second == 0).tolist() == [1]
     assert first.sum() == pytest.approx(1)
-    gone = _thinned_by([first, second], [4 + 6, 8 + 2], share=0.01, least=2)
+    gone = _useless([first, second], [4 + 6, 8 + 2], neurons=14, least=2)
     assert gone == [{2, 5}, {1}]
+    fewer = _useless([first, second], [4 + 6, 8 + 2], neurons=5, least=2)
+    assert 14 - sum(map(len, fewer)) == 5 and fewer[0] > {2, 5} and fewer[1] >= {1}
     smaller = _keeping(network, [sorted(set(range(8)) - gone[0]), sorted(set(range(6)) - gone[1])], x)
     assert widths(smaller)[1] == (6, 5)
     expected = network(x).numpy()
@@ -143,7 +153,7 @@ def test_understands_relu_alone(student: tuple[Student, Lesson]) -> None:
         QUICK.apply(replace(start, network=network), lesson)
 
 
-@pytest.mark.parametrize("settings", [{"share": 0.0}, {"share": 1.0}, {"least": 0}, {"attempts": 0}])
+@pytest.mark.parametrize("settings", [{"precision": 1.0}, {"precision": float("nan")}, {"least": 0}, {"attempts": 0}])
 def test_refuses_settings_that_shrink_nothing_or_all(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="Got"):
         Shrink(**settings)

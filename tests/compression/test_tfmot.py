@@ -7,7 +7,7 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.networks import mlp
-from edgedqn.compression.distillation import Distillation, clipped_action_gaps, distil, median_action_gap
+from edgedqn.compression.distillation import Distillation, Distiller, clipped_action_gaps, median_action_gap
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.pruning import PolynomialSchedule
 from edgedqn.compression.tfmot import (
@@ -35,7 +35,7 @@ def lesson(features: int = 4, count: int = 500) -> tuple[NDArray[np.float32], ND
 
 
 def taught(network: tf_keras.Model) -> tf_keras.Model:
-    distil(network, InputScaling.identity(), *lesson(), SHORT, np.random.default_rng(1), "test")
+    Distiller(network, InputScaling.identity(), SHORT).learn(*lesson(), np.random.default_rng(1), "test")
     return network
 
 

@@ -8,7 +8,7 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.networks import mlp
-from edgedqn.compression.distillation import Distillation, distil
+from edgedqn.compression.distillation import Distillation, Distiller
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.pruning import PolynomialSchedule
 from edgedqn.compression.tfmot import (
@@ -56,7 +56,7 @@ def images() -> NDArray[np.float32]:
 
 def train_on_images(network: tf_keras.Model) -> None:
     preferences = np.random.default_rng(14).uniform(-1, 1, (300, 3)).astype(np.float32)
-    distil(network, InputScaling.identity(), images(), preferences, SHORT, np.random.default_rng(15), "test")
+    Distiller(network, InputScaling.identity(), SHORT).learn(images(), preferences, np.random.default_rng(15), "test")
 
 
 def test_convolutions_are_pruned_to_what_was_asked() -> None:
