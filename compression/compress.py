@@ -42,7 +42,7 @@ def compress(
       judge: says how candidates play as files; stages that search need it.
     Returns:
       The policy to export, with a report per stage: what it did, its agreement with the teacher and its mean return over 20
-      episodes, as far as it is a float network still, and the seconds it took.
+      episodes as it is in Keras, rounding included, and the seconds it took.
     Raises:
       InputError: the agent cannot be compressed this way, or a fine-tuning diverged.
     """
@@ -85,10 +85,6 @@ def _mean_return(policy: Policy, lesson: Lesson) -> float:
 def _found(student: Student, lesson: Lesson) -> dict[str, Any]:
     """The share of on-policy states in which the student, as it is in Keras, acts as its teacher does, and what it scores."""
     states = lesson.teacher.observations[:AGREEMENT_STATES]  # [N, ...]
-    network = student.quantized or student.network
-    outputs = [network(batch, training=False) for batch in student.scaling.batches(states)]
-    chosen = np.concatenate(outputs).argmax(axis=1)  # [N]
-    agreement = float((chosen == q_values_of(lesson.teacher, states).argmax(axis=1)).mean())
-    if student.quantized is not None:
-        return {"agreement": agreement, "return": None}  # integers are played once they are a file
-    return {"agreement": agreement, "return": _mean_return(student.as_policy(lesson.teacher.spec), lesson)}
+    policy = student.as_policy(lesson.teacher.spec)
+    agreement = float((policy.actions(states) == q_values_of(lesson.teacher, states).argmax(axis=1)).mean())
+    return {"agreement": agreement, "return": _mean_return(policy, lesson)}

@@ -152,7 +152,7 @@ def plain_network(network: tf_keras.Model) -> tf_keras.Model:
 
 
 def kernels_of(network: tf_keras.Model) -> Weights:
-    """The kernels of a plain network, in order, without its biases."""
+    """The kernels of a plain network, or of one with plain fake quantization, in order, without what else it has."""
     return [array for array in network.get_weights() if array.ndim > 1]
 
 

@@ -41,6 +41,8 @@ class ScaleInput:
         report = {
             "scale": list(scaling.scale),
             "offset": list(scaling.offset),
+            "lowest": _before(scaling, 0),
+            "highest": _before(scaling, 1),
             "clipped_fraction": scaling.clipped_fraction(observations),
         }
         return replace(scaled, scaling=scaling), report
@@ -79,7 +81,7 @@ class Threshold:
             for array in student.network.get_weights()
         ]
         thinned = replace(student.with_weights(weights), pruned=True)
-        return thinned, {"sparsity_reached": _sparsity(thinned.network)}
+        return thinned, {"sparsity_reached": _sparsity(kernels_of(thinned.network))}
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ class Prune:
             "allocation": self.allocation,
             "structure": self.structure,
             "sparsity_asked": list(asked),
-            "sparsity_reached": _sparsity(pruned.network),
+            "sparsity_reached": _sparsity(kernels_of(pruned.network)),
             "skipped": skipped,
             "final_loss": _final(losses),
         }
@@ -297,9 +299,12 @@ class QuantizeAware:
         batch = next(student.inputs())
         if not np.allclose(settled(batch, training=False), quantized(batch, training=False), atol=1e-4):
             raise InputError("TF-MOT lost zeros of kernels with clusters. Expected fewer clusters, or more zeros in each.")
+        kernels = kernels_of(settled)
         report = {
             "keep_zeros": student.pruned,
             "keep_clusters": student.clustered,
+            "sparsity_reached": _sparsity(kernels),
+            "clusters_reached": [len(np.unique(kernel)) for kernel in kernels] if student.clustered else None,
             "final_loss": _final(losses),
         }
         return replace(student, quantized=settled, meaning=_meaning(self.learning)), report
@@ -332,6 +337,13 @@ def fine_tune(
     return Distiller(wrapped, student.scaling, learning).learn(student.states, student.preferences, lesson.rng, label)
 
 
+def _before(scaling: InputScaling, end: int) -> list[float] | None:
+    """What each feature is that becomes the lower or the upper limit."""
+    if scaling.limits is None:
+        return None
+    return [(scaling.limits[end] - offset) / scale for scale, offset in zip(scaling.scale, scaling.offset, strict=True)]
+
+
 def _final(losses: NDArray[np.float32]) -> float:
     """The mean of the last call."""
     return float(losses[-STEPS_PER_CALL:].mean())
@@ -341,5 +353,5 @@ def _meaning(learning: Distillation | TdLearning) -> Meaning:
     return "q_values" if isinstance(learning, TdLearning) else "preferences"
 
 
-def _sparsity(network: tf_keras.Model) -> list[float]:
-    return [float((kernel == 0).mean()) for kernel in kernels_of(network)]
+def _sparsity(kernels: list[NDArray[np.float32]]) -> list[float]:
+    return [float((kernel == 0).mean()) for kernel in kernels]

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Protocol
 
 import gymnasium
 import numpy as np
+import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
@@ -115,8 +116,10 @@ class Student:
         network.set_weights(weights)
         return replace(self, network=network)
 
-    def as_policy(self, spec: EnvironmentSpec) -> "ScaledPolicy":
-        """How the plain network would play."""
+    def as_policy(self, spec: EnvironmentSpec) -> "ScaledPolicy | QuantizedPolicy":
+        """How it would play as it is."""
+        if self.quantized is not None:
+            return QuantizedPolicy(self.quantized, self.scaling)
         return ScaledPolicy(NumpyNetwork(ChainReader(self.network)(self.network.get_weights()), spec.input_shape), self.scaling)
 
     def as_compressed(
@@ -150,6 +153,28 @@ class ScaledPolicy:
     def actions(self, observations: NDArray[Any]) -> NDArray[np.int64]:
         """[N, ...] -> [N]."""
         return np.concatenate([self.network.actions(batch) for batch in self.scaling.batches(observations)])
+
+
+class QuantizedPolicy:
+    """A network with fake quantization behind its input scaling: within rounding, how its file will play."""
+
+    def __init__(self, network: tf_keras.Model, scaling: InputScaling):
+        """Takes a network [B, ...] -> [B, A]."""
+
+        @tf.function  # type: ignore[untyped-decorator] # TensorFlow ships no types
+        def actions(x: tf.Tensor) -> tf.Tensor:  # [B, ...] -> [B]
+            return tf.argmax(network(scaling.tensor(x), training=False), axis=-1)
+
+        self._actions = actions
+
+    def __call__(self, observation: NDArray[Any], /) -> int:
+        """[...] as the teacher's network sees it -> an action."""
+        return int(self._actions(observation[None])[0])
+
+    def actions(self, observations: NDArray[Any]) -> NDArray[np.int64]:
+        """[N, ...] -> [N]."""
+        starts = range(0, len(observations), BATCH)
+        return np.concatenate([self._actions(observations[start : start + BATCH]) for start in starts])
 
 
 class Stage(Protocol):

@@ -88,10 +88,9 @@ def test_refuses_a_teacher_that_has_nothing_to_teach(teacher: TrainedAgent, env:
 
 
 def test_a_stages_return_is_what_its_student_scores(policies: dict[str, CompressedPolicy]) -> None:
-    """The agent balances by design, and what was taught from it does, too; integers are played as a file, later."""
-    *floats, last = policies["tiny-pruned"].reports
-    assert [report["return"] for report in floats[:2]] == [500.0, pytest.approx(500.0, abs=50)]
-    assert last["return"] is None
+    """The agent balances by design, and what was taught from it does, too, rounded or not."""
+    returns = [report["return"] for report in policies["tiny-pruned"].reports]
+    assert returns == [500.0, *[pytest.approx(500.0, abs=50)] * 3]
 
 
 def test_a_search_without_a_judge_is_refused(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> None:

@@ -93,6 +93,8 @@ def test_scale_input_folds_what_it_measures(student: Student, lesson: Lesson, te
     expected = teacher.network(teacher.observations[inside]).numpy()
     got = scaled.network(inputs[inside]).numpy()
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    # What lies at the measured ends is as large as the int8 input can say.
+    np.testing.assert_allclose(scaled.scaling(np.array([said["lowest"], said["highest"]])), [[-1] * 4, [1] * 4], atol=1e-5)
     assert said["clipped_fraction"] == (np.abs(inputs) == 1).mean()
     assert scaled.network is not student.network
     assert not scaled.pruned
@@ -149,6 +151,8 @@ def test_each_stage_reports_what_it_did(policies: dict[str, CompressedPolicy]) -
         assert r["seconds"] >= 0
     assert all(0 < r["final_loss"] < 1 for r in reports[1:])
     assert reports[-1]["keep_zeros"] is True
+    for reached, pruned in zip(reports[-1]["sparsity_reached"], reports[-2]["sparsity_reached"], strict=True):
+        assert reached >= pruned  # of what will be rounded, the zeros are still there
     assert report(policies["tiny-qat"], "quantize_aware")["keep_zeros"] is False
 
 

@@ -1,6 +1,7 @@
 """What a lesson and a student do beyond what the stages' own tests show."""
 
 import itertools
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -11,7 +12,7 @@ from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.distillation import Targets
 from edgedqn.compression.folding import InputScaling, fold_input_scaling, plain_network
 from edgedqn.compression.student import Lesson, Student
-from edgedqn.compression.tfmot import quantization_aware
+from edgedqn.compression.tfmot import quantization_aware, start_ranges
 
 
 @pytest.fixture
@@ -39,6 +40,20 @@ def test_a_student_plays_behind_its_scaling(student: Student, teacher: TrainedAg
     clear = inside & (np.abs(q_values[:, 0] - q_values[:, 1]) > 1e-3)
     assert clear.mean() > 0.9
     np.testing.assert_array_equal(actions[clear], q_values.argmax(axis=1)[clear])
+
+
+def test_once_rounded_it_plays_rounded(student: Student, teacher: TrainedAgent) -> None:
+    """With the actions of the network with fake quantization, one state at a time and all at once."""
+    quantized = quantization_aware(student.network, (-1.0, 1.0))
+    start_ranges(quantized, student.network, student.inputs())
+    rounded = replace(student, quantized=quantized)
+    policy = rounded.as_policy(teacher.spec)
+    states = teacher.observations[:600]  # two batches and a bit
+    actions = policy.actions(states)
+    np.testing.assert_array_equal(actions, quantized(student.scaling(states), training=False).numpy().argmax(axis=1))
+    assert [policy(state) for state in states[:100]] == actions[:100].tolist()
+    as_it_was = student.as_policy(teacher.spec).actions(states)
+    assert 0.6 < (actions == as_it_was).mean() < 1  # rounded Q-values tie
 
 
 def test_more_states_are_remembered_with_targets_of_the_same_kind(student: Student, lesson: Lesson) -> None:
