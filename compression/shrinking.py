@@ -41,8 +41,8 @@ class Shrink:
     """
 
     least: int = 2
-    attempts: int = 8
-    precision: float = 1.1
+    attempts: int = 7
+    precision: float = 1.15
     remove_layers: bool = True
     teaching: Distil = Distil(
         Distillation(steps=4_000, batch_size=128, learning_rate=3e-3, final_learning_rate=1e-4), rounds=1, student_states=4_000
