@@ -1,4 +1,4 @@
-"""Writes the tables and plots of docs/compression.md from docs/results/compression.json.
+"""Writes the tables and plots of docs/compression.md from the results in docs/results/.
 
 python docs/results/compression_page.py
 
@@ -14,12 +14,33 @@ from typing import Any
 from edgedqn.agents.atomic_files import read_json, write_text
 
 HERE = Path(__file__).parent
-PAGE, RESULTS, PLOTS = HERE.parent / "compression.md", HERE / "compression.json", HERE / "compression"
+PAGE, PLOTS = HERE.parent / "compression.md", HERE / "compression"
+ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")
 LADDER = {
     "ptq-int8": "after training (PTQ)",
     "qat-q-values": "QAT",
     "qat-scaled-q-values": "QAT, scaled input",
     "qat-int8": "QAT, scaled input, clipped gaps",
+}
+PRECISIONS = {
+    "float32": "float32",
+    "threshold": "weights below 0.05 zeroed once",
+    "float16": "float16",
+    "dynamic": "int8 weights, float activations",
+    "ptq-int8": "int8, naive",
+    "qat-int8": "int8",
+    "qat-float-output": "int8, float output",
+    "int16x8": "int8 weights, int16 activations",
+}
+VARIANTS = {
+    "gaps-width-2": "clipped gaps, width 2, KL + square (default)",
+    "gaps-width-1": "... width 1",
+    "gaps-width-4": "... width 4",
+    "advantages": "advantages, KL + square",
+    "q-values": "Q-values, KL + square",
+    "one-hot": "one-hot actions, cross-entropy",
+    "gaps-kl": "clipped gaps, width 2, KL",
+    "gaps-square": "clipped gaps, width 2, square",
 }
 ALLOCATIONS = {"prune98-uniform": "uniform", "prune98-qat-int8": "ERK"}
 SMALL = ("shrink-qat-int8", "student-qat-int8", "auto-int8")
@@ -85,6 +106,53 @@ def files_table(runs: Runs) -> str:
     return "\n".join(lines)
 
 
+def precisions_table(runs: Runs) -> str:
+    """What number formats keep and cost."""
+    lines = [
+        "| environment | file | return, gate | by gap | ties | bytes | invoke | speed-up |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for env_id, seeds in runs.items():
+        for name, what in PRECISIONS.items():
+            cells = (
+                _each(seeds, lambda rows, name=name: _scored(rows[name])),
+                _each(seeds, lambda rows, name=name: _percent(rows, name, "gap_weighted_agreement")),
+                _each(seeds, lambda rows, name=name: _percent(rows, name, "tie_rate")),
+                _each(seeds, lambda rows, name=name: f"{rows[name]['size_bytes']:,}"),
+                _each(seeds, lambda rows, name=name: f"{rows[name]['latency_us']['p50']:.2f} µs"),
+                _each(seeds, lambda rows, name=name: f"{rows[name]['speedup']['median']:.2f}x"),
+            )
+            lines.append(f"| {env_id} | {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ablation_table(runs: Runs) -> str:
+    """What a student may be taught: of the seeds, the mean return, how many pass, agreement by gap and ties."""
+    lines = [f"| taught | {' | '.join(runs)} |", f"|---|{'---|' * len(runs)}"]
+    for name, what in VARIANTS.items():
+        cells = []
+        for seeds in runs.values():
+            rows = [of_seed[name] for of_seed in seeds.values()]
+            mean = {key: statistics.mean(row[key] for row in rows) for key in ("gap_weighted_agreement", "tie_rate")}
+            passed = sum(row["gate"] == "pass" for row in rows)
+            cells.append(
+                f"{statistics.mean(row['return']['mean'] for row in rows):.1f}, {passed} of {len(rows)}, "
+                f"{mean['gap_weighted_agreement']:.1%}, {mean['tie_rate']:.1%}"
+            )
+        lines.append(f"| {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def gate_table(agents: dict[str, Any]) -> str:
+    """How often each verdict falls on policies whose loss is known."""
+    lines = ["| agent | candidate | its loss | pass | fail | undecided |", "|---|---|---|---|---|---|"]
+    for env_id, agent in agents.items():
+        for name, found in agent["candidates"].items():
+            counts = " | ".join(str(found[verdict]) for verdict in ("pass", "fail", "undecided"))
+            lines.append(f"| {env_id} | {name} | {found['loss']:.1%} | {counts} |")
+    return "\n".join(lines)
+
+
 def plot(runs: Runs, files: dict[str, str], path: Path) -> None:
     """How much of its range above a random policy each file keeps: a dot per seed."""
     import matplotlib.pyplot as plt
@@ -135,16 +203,25 @@ def _percent(rows: dict[str, dict[str, Any]], name: str, key: str) -> str:
     return f"{rows[name][key]:.1%}" if name in rows and rows[name][key] is not None else "-"
 
 
-def main() -> None:
-    runs: Runs = {
-        env_id: {seed: {row["name"]: row for row in rows} for seed, rows in seeds.items()}
-        for env_id, seeds in read_json(RESULTS, 1)["environments"].items()
+def read(name: str) -> Runs:
+    """The results of one script, as far as it has been run."""
+    environments = read_json(HERE / f"{name}.json", 1)["environments"]
+    return {
+        env_id: {seed: {row["name"]: row for row in rows} for seed, rows in sorted(seeds.items())}
+        for env_id, seeds in sorted(environments.items(), key=lambda item: ENVIRONMENTS.index(item[0]))
     }
+
+
+def main() -> None:
+    runs = read("compression")
     tables = {
         "main": main_table(runs),
         "ladder": ladder_table(runs, LADDER),
         "allocation": ladder_table(runs, ALLOCATIONS),
         "files": files_table(runs),
+        "precisions": precisions_table(read("precisions")),
+        "ablation": ablation_table(read("distillation_ablation")),
+        "gate": gate_table(read_json(HERE / "gate_power.json", 1)["agents"]),
     }
     text = PAGE.read_text()
     for name, table in tables.items():
