@@ -60,7 +60,9 @@ def compress(
             seconds = round(time.monotonic() - started, 2)
             reports.append({"stage": stage.name, **_found(student, lesson), "seconds": seconds, **report})
     return replace(
-        student.as_compressed(agent.spec, agent.observations, recipe.conversion, recipe.name), reports=tuple(reports)
+        student.as_compressed(agent.spec, agent.observations, recipe.conversion, recipe.name),
+        reports=tuple(reports),
+        settings=recipe.to_json(),
     )
 
 

@@ -21,6 +21,9 @@ class Judgement:
       episodes: how many were played.
       env_steps: in them, the float agent's not counted.
       size_bytes: of the file.
+      action_agreement: the share of on-policy states in which it acts as the float agent.
+      gap_weighted_agreement: the same, each state weighted by the float agent's action gap.
+      tie_rate: the share of them in which its largest output is not unique.
     """
 
     verdict: Verdict
@@ -29,6 +32,9 @@ class Judgement:
     episodes: int
     env_steps: int
     size_bytes: int
+    action_agreement: float
+    gap_weighted_agreement: float
+    tie_rate: float
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in a stage's report."""

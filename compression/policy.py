@@ -1,6 +1,6 @@
 """What compression hands to the exporter."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ class CompressedPolicy:
       recipe: its name.
       reports: JSON, one object per stage.
       layers: the architecture without fake quantization, as `agents.architecture.describe` gives it.
+      settings: JSON of the whole recipe; empty where it was made by none.
     """
 
     network: tf_keras.Model
@@ -46,6 +47,7 @@ class CompressedPolicy:
     recipe: str
     reports: tuple[dict[str, Any], ...]
     layers: list[dict[str, Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Writes `weights.npz`, `observations.npz` and, last, `policy.json`; each complete or absent."""
@@ -60,10 +62,20 @@ class CompressedPolicy:
             "scaling": asdict(self.scaling),
             "meaning": self.meaning,
             "recipe": self.recipe,
+            "settings": self.settings,
             "layers": self.layers,
             "reports": list(self.reports),
         }
         write_json(folder / "policy.json", description)
+
+    @staticmethod
+    def told(folder: Path) -> dict[str, Any]:
+        """What `policy.json` of a saved policy says, without its arrays; `settings` is empty where an earlier version wrote it.
+
+        Raises:
+          InputError: it is missing, damaged, or of another schema.
+        """
+        return {"settings": {}, **read_json(folder / "policy.json", SCHEMA)}
 
     @classmethod
     def load(cls, folder: Path) -> "CompressedPolicy":
@@ -93,6 +105,7 @@ class CompressedPolicy:
                 description["recipe"],
                 tuple(description["reports"]),
                 description["layers"],
+                description.get("settings", {}),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} and the arrays beside it make no policy: {error!r}") from error

@@ -49,6 +49,9 @@ class Recipe:
                 "A recipe's name becomes a file's. Expected up to 64 lower-case letters, digits, dots, dashes and underscores. "
                 f"Got {self.name!r}."
             )
+        for stage in self.stages:
+            if STAGES.get(stage.name) is type(stage):
+                _stage(_stage_to_json(stage))  # what no file can say, such as half a step, a script cannot either
         if self.conversion not in get_args(Conversion):
             raise InputError(f"Expected a conversion of {', '.join(get_args(Conversion))}. Got {self.conversion!r}.")
         names = [stage.name for stage in self.stages]
@@ -77,6 +80,8 @@ class Recipe:
             thinned = {"prune", "cluster", "threshold"}.intersection(before)
             if thinned and stage.name in ("restart", "new_student", "shrink", "search"):
                 raise InputError(f"{stage.name} makes a new network: expected no {min(thinned)} before. Got stages={names}.")
+            if stage.name in ("prune", "threshold") and {"prune", "threshold"}.intersection(before):
+                raise InputError(f"A second pruning lets weights of the first come back. Expected one. Got stages={names}.")
             if stage.name in ("prune", "threshold") and "cluster" in before:
                 raise InputError(f"Pruning moves weights out of their clusters. Expected it before. Got stages={names}.")
             if thinned and stage.name == "distil":
@@ -87,9 +92,13 @@ class Recipe:
                 raise InputError(f"scale_input changes what the first layer sees. Expected it first. Got stages={names}.")
             if stage.name == "shrink" and "distil" not in before:
                 raise InputError(f"shrink teaches its candidates preferences. Expected distil before it. Got stages={names}.")
+            if stage.name in ("restart", "new_student") and {"distil", "shrink", "search"}.intersection(before):
+                raise InputError(f"{stage.name} forgets what was learned before it. Expected it first. Got stages={names}.")
+            if stage.name == "restart" and not any(_learns(later) for later in self.stages[i:]):
+                raise InputError(f"Fresh weights know nothing. Expected a stage that learns after restart. Got stages={names}.")
             if stage.name == "new_student" and "distil" not in names[i:]:
                 raise InputError(f"A new student knows nothing. Expected distil after new_student. Got stages={names}.")
-            taught = taught or any(isinstance(value, Distil | Distillation) for value in [stage, *vars(stage).values()])
+            taught = taught or any(isinstance(value, Distil | Distillation) for value in _settings(stage))
 
     @property
     def searches(self) -> bool:
@@ -98,13 +107,12 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object `from_json` reads."""
-        stages = [{"stage": stage.name, **{key: _plain(value) for key, value in vars(stage).items()}} for stage in self.stages]
         return {
             "name": self.name,
             "summary": self.summary,
             "conversion": self.conversion,
             "control": self.control,
-            "stages": stages,
+            "stages": [_stage_to_json(stage) for stage in self.stages],
         }
 
     @classmethod
@@ -138,6 +146,19 @@ class Recipe:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise InputError(f"{path} is no recipe: {error}.") from error
         return cls.from_json({"name": path.stem, **value})
+
+
+def _learns(stage: Stage) -> bool:
+    """Whether it teaches the student anything."""
+    return any(isinstance(value, Distil | Distillation | TdLearning) for value in _settings(stage))
+
+
+def _settings(stage: Stage) -> list[Any]:
+    return [stage, *vars(stage).values()]
+
+
+def _stage_to_json(stage: Stage) -> dict[str, Any]:
+    return {"stage": stage.name, **{key: _plain(value) for key, value in vars(stage).items()}}
 
 
 def _stage(value: Any) -> Stage:

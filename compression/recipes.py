@@ -52,13 +52,13 @@ RECIPES = {
         ),
         Recipe(
             "cluster-qat-int8",
-            "16 distinct values per kernel, kept in quantization-aware distillation (CQAT)",
+            "16 distinct values per kernel, of convolutions per filter, kept in quantization-aware distillation (CQAT)",
             (ScaleInput(), Distil(), Cluster(16), QuantizeAware(OF_CLUSTERS)),
             "qat-int8",
         ),
         Recipe(
             "prune-cluster-qat-int8",
-            "80 % zeros and 16 distinct values per kernel, both kept (PCQAT)",
+            "80 % zeros and 16 distinct values per kernel (of convolutions per filter), both kept (PCQAT)",
             (ScaleInput(), Distil(), Prune(0.8), Cluster(16), QuantizeAware(OF_CLUSTERS)),
             "qat-int8",
         ),
@@ -83,7 +83,7 @@ RECIPES = {
         ),
         Recipe(
             "int16x8",
-            "int16 activations where int8 falls short: exact, but slow, and not for XNNPACK",
+            "int16 activations where int8 falls short: nearly exact, but slow, and not for XNNPACK",
             (ScaleInput(), Distil()),
             "int16x8",
         ),

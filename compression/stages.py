@@ -250,7 +250,8 @@ class Prune:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Lets each kernel have few distinct values, which the student goes on learning. Zeros of a pruned student stay.
+    """Lets each kernel have few distinct values, which the student goes on learning. Zeros of a pruned student stay, and so
+    does a kernel that has no more values already.
 
     Attributes:
       clusters: distinct values of a kernel, 2 or more.
@@ -269,23 +270,32 @@ class Cluster:
     def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
         distinct = [len(np.unique(kernel)) for kernel in kernels_of(student.network)]
         chosen = [count > self.clusters for count in distinct]
-        wrapped = tfmot.wrap_for_clustering(student.network, chosen, self.clusters, student.pruned)
-        losses = fine_tune(wrapped, student, lesson, self.learning, "cluster")
-        network = tfmot.strip_clustering(wrapped, student.network)
-        clustered = replace(student, network=network, meaning=_meaning(self.learning), clustered=True)
+        clustered, final_loss = replace(student, clustered=True), None
+        if any(chosen):
+            wrapped = tfmot.wrap_for_clustering(student.network, chosen, self.clusters, student.pruned)
+            final_loss = _final(fine_tune(wrapped, student, lesson, self.learning, "cluster"))
+            network = tfmot.strip_clustering(wrapped, student.network)
+            clustered = replace(clustered, network=network, meaning=_meaning(self.learning))
         report = {
             "clusters_asked": self.clusters,
-            "clusters_reached": [len(np.unique(kernel)) for kernel in kernels_of(clustered.network)],
-            "skipped": [f"kernel {i} has {count} values already" for i, count in enumerate(distinct) if count <= self.clusters],
-            "final_loss": _final(losses),
+            "clusters_reached": _clusters(kernels_of(clustered.network)),
+            "sparsity_reached": _sparsity(kernels_of(clustered.network)),
+            "skipped": [
+                f"kernel {i} has {count} values already and stays as it is"
+                for i, count in enumerate(distinct)
+                if count <= self.clusters
+            ],
+            "final_loss": final_loss,
         }
         return clustered, report
 
 
 @dataclass(frozen=True)
 class QuantizeAware:
-    """Rounds weights and activations to int8 in the forward pass and lets the student learn around it; keeps zeros and
-    clusters."""
+    """Rounds weights and activations to int8 in the forward pass, lets the student learn around it, keeps zeros and clusters.
+
+    TF-MOT keeps the clusters of a convolution filter by filter, as int8 scales them: each filter moves its values by itself.
+    """
 
     learning: Distillation | TdLearning = Distillation(steps=4_000, learning_rate=5e-4)
     name: ClassVar[str] = "quantize_aware"
@@ -304,7 +314,7 @@ class QuantizeAware:
             "keep_zeros": student.pruned,
             "keep_clusters": student.clustered,
             "sparsity_reached": _sparsity(kernels),
-            "clusters_reached": [len(np.unique(kernel)) for kernel in kernels] if student.clustered else None,
+            "clusters_reached": _clusters(kernels, per_filter=True) if student.clustered else None,
             "final_loss": _final(losses),
         }
         return replace(student, quantized=settled, meaning=_meaning(self.learning)), report
@@ -355,3 +365,13 @@ def _meaning(learning: Distillation | TdLearning) -> Meaning:
 
 def _sparsity(kernels: list[NDArray[np.float32]]) -> list[float]:
     return [float((kernel == 0).mean()) for kernel in kernels]
+
+
+def _clusters(kernels: list[NDArray[np.float32]], per_filter: bool = False) -> list[int]:
+    """How many distinct values each kernel has; of a convolution, where that is asked for, the filter that has most."""
+    return [
+        max(len(np.unique(kernel[..., i])) for i in range(kernel.shape[-1]))
+        if per_filter and kernel.ndim == 4
+        else len(np.unique(kernel))
+        for kernel in kernels
+    ]

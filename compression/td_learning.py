@@ -9,6 +9,7 @@ import tf_keras
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edgedqn.agents.environments import check_transition
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.agents.losses import double_q_target, huber, select
@@ -90,6 +91,7 @@ def learn_by_td(
       The loss before each gradient step, [steps].
     Raises:
       DivergedError: the loss or a weight became NaN or infinite.
+      BadTransitionError: the environment gave a NaN or an infinity.
     """
     assert student.meaning == "q_values", "a recipe refuses this: preferences are no values"
     spec, rng, scaling = lesson.teacher.spec, lesson.rng, student.scaling
@@ -114,6 +116,7 @@ def learn_by_td(
     act = tf.function(lambda x: tf.argmax(wrapped(scaling.tensor(x), training=False)[0]))
     losses = []
     observation, _ = lesson.env.reset(seed=next(lesson.reset_seeds))
+    check_transition(spec.id, 0, observation, 0.0)
     handle = replay.store(observation, None)
     with tqdm(total=steps, desc=label, unit=" steps", disable=None, mininterval=0.5) as bar:
         for step in range(1, steps + 1):
@@ -123,11 +126,13 @@ def learn_by_td(
             else:
                 action = int(act(np.asarray(observation)[np.newaxis]))
             observation, reward, terminated, truncated, _ = lesson.env.step(action)
+            check_transition(spec.id, step, observation, float(reward))
             after = replay.store(observation, handle)
             replay.add(handle, action, float(reward), 0.0 if terminated else config.discount, after)
             handle = after
             if terminated or truncated:
                 observation, _ = lesson.env.reset(seed=next(lesson.reset_seeds))
+                check_transition(spec.id, step, observation, 0.0)
                 handle = replay.store(observation, None)
             if step % STEPS_PER_CALL == 0:
                 transitions, _ = replay.sample(STEPS_PER_CALL, config.batch_size)
@@ -141,4 +146,4 @@ def learn_by_td(
 
 
 def _named(network: tf_keras.Model, name: str) -> list[tf.Variable]:
-    return [variable for variable in network.trainable_variables if variable.name.rpartition("/")[2] == name]
+    return [variable for variable in network.variables if variable.name.rpartition("/")[2] == name]

@@ -92,7 +92,7 @@ def wrap_for_clustering(model: tf_keras.Model, layers: Sequence[bool], clusters:
 
     Args:
       model: a plain network.
-      layers: which of the layers with weights are clustered, in order.
+      layers: which of the layers with weights are clustered, in order. The others do not learn.
       clusters: distinct values of a kernel, >= 2.
       keep_zeros: zeros stay zeros; they are one of the values.
     """
@@ -101,6 +101,7 @@ def wrap_for_clustering(model: tf_keras.Model, layers: Sequence[bool], clusters:
     def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         copy = layer.__class__.from_config(layer.get_config())
         if not chosen.get(layer.name):
+            copy.trainable = False
             return copy
         copy.build(layer.input_shape)
         copy.set_weights(layer.get_weights())  # the centroids are placed among the weights when it is wrapped and built

@@ -202,12 +202,30 @@ def _new_job(arguments: Namespace, recipes: Sequence[str] | None = None, exporti
 def _stage(job: Job, arguments: Namespace) -> int:
     with job.locked():
         job.do((arguments.command,), arguments.force)
+    reports = job.reports() if arguments.command == "compress" else {}
     if arguments.json:
         stages = [s for s in job.folder.description["stages"] if s["name"].partition("/")[0] == arguments.command]
-        print(json.dumps({"schema": SCHEMA, "run": str(job.folder.path), "stages": stages}))
+        told = {"schema": SCHEMA, "run": str(job.folder.path), "stages": stages}
+        print(json.dumps({**told, "reports": reports} if reports else told))
     else:
+        for name, of_recipe in reports.items():
+            print(name)
+            print(*map(_reported, of_recipe), sep="\n")
         print(f"{arguments.command} done: {job.folder.path}")
     return DONE
+
+
+def _reported(report: dict[str, Any]) -> str:
+    """One stage of a recipe in a line."""
+    found = [f"return {report['return']:.4g}", f"agreement {report['agreement']:.1%}"]
+    for key, shown in (("sparsity_reached", "zeros {:.0%}"), ("clusters_reached", "values {}")):
+        if report.get(key):
+            found.append(", ".join(shown.format(value) for value in report[key]))
+    if "attempts" in report:
+        found.append(f"{len(report['attempts'])} tried, hidden {report['hidden']}")
+    found += [f"{report['clipped_fraction']:.2%} clipped"] if "clipped_fraction" in report else []
+    found += [f"skipped: {'; '.join(report['skipped'])}"] if report.get("skipped") else []
+    return f"  {report['stage']:<15} {report['seconds']:6.1f} s  {', '.join(found)}"
 
 
 def _verdict(result: RunResult, as_json: bool) -> int:

@@ -15,11 +15,13 @@ from edgedqn.agents.atomic_files import write_bytes
 from edgedqn.agents.environments import make_environment
 from edgedqn.agents.noninferiority import Gate, Verdict, run_gate
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.benchmarks.agreement import agreement, preferences_of
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.judge import Judge, Judgement
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.student import Student
+from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.export.manifest import PolicyManifest, write_sidecar
 from edgedqn.export.tflite import ExportConfig
 from edgedqn.export.tflite import exported as export_policy
@@ -29,6 +31,7 @@ from edgedqn.pipeline.seeds import SeedStreams
 STRICTNESS = 0.9
 EARLY = 3  # the first look at a candidate is at a third of the gate's first
 MOST_EPISODES = 4_800  # of one candidate, where the gate itself would play on
+STATES = 2_000  # on-policy, for the agreement
 
 
 @contextmanager
@@ -52,7 +55,7 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
         random_seed=int(streams.rng("select", "random policy").integers(2**31)),
         workers=os.cpu_count() or 1,
     )
-    number = itertools.count()
+    number, states = itertools.count(), agent.observations[:STATES]
     with tempfile.TemporaryDirectory() as folder, Players(play, progress=True) as players:
 
         def written(policy: CompressedPolicy, name: str) -> Path:
@@ -84,8 +87,18 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
                     lambda n: (players.returns(path, n) - players.returns(float_file, n)).tolist(),
                 )
                 returns, verdict, loss = players.returns(path), result.verdict, -result.interval.mean / margin
-            size_bytes = path.stat().st_size
-            return Judgement(verdict, float(returns.mean()), loss, len(returns), players.env_steps(path), size_bytes)
+            like = agreement(*(preferences_of(EdgePolicy.load(each), states) for each in (float_file, path)))
+            return Judgement(
+                verdict,
+                float(returns.mean()),
+                loss,
+                len(returns),
+                players.env_steps(path),
+                path.stat().st_size,
+                like.action,
+                like.gap_weighted,
+                like.ties,
+            )
 
         yield judge
 

@@ -1,5 +1,6 @@
 """The main job: from an environment's name to a proven policy file. The command line and scripts call the same function."""
 
+import json
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -203,8 +204,25 @@ class Job:
             here = RunConfig.from_json(self.folder.description["config"])
             self.config = self._changed(here)
             searching = {recipe.name for recipe in self.config.all_recipes if recipe.searches}
-            self.folder.change(here.to_json(), self.config.to_json(), searching)
+            self.folder.change(here.to_json(), self.config.to_json(), searching, self._outdated())
             yield
+
+    def _outdated(self) -> set[str]:
+        """The recipes that are done and were something else then: of an earlier version, or under the same name."""
+        from edgedqn.compression.policy import CompressedPolicy
+
+        outdated = set()
+        for each in self.config.all_recipes:
+            if not self.folder.is_done(f"compress/{each.name}"):
+                continue
+            now = json.loads(json.dumps(each.to_json()))
+            try:
+                was = CompressedPolicy.told(self.folder.compressed(each.name))["settings"]
+            except InputError:  # it was deleted since, and its file may be all that is wanted
+                continue
+            if any(was.get(key) != now[key] for key in ("stages", "conversion")):
+                outdated.add(each.name)
+        return outdated
 
     def do(self, kinds: Sequence[str], force: bool = False) -> None:
         """Does the stages of these kinds that are not done yet, or all of them by force. The caller holds the lock.
@@ -241,6 +259,13 @@ class Job:
         """Removes checkpoints once the training is recorded as done: a kill before that goes on from them."""
         if self.folder.is_done("train"):
             remove_checkpoints(self.folder.checkpoints)
+
+    def reports(self) -> dict[str, list[dict[str, Any]]]:
+        """What each stage of each recipe that is done did, by recipe; see `compression.stages`."""
+        from edgedqn.compression.policy import CompressedPolicy
+
+        done = [each.name for each in self.config.all_recipes if each.stages and self.folder.is_done(f"compress/{each.name}")]
+        return {name: CompressedPolicy.told(self.folder.compressed(name))["reports"] for name in done}
 
     def result(self) -> RunResult:
         """What the run came to. The stage `bench` must be done."""

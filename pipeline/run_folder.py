@@ -158,7 +158,9 @@ class RunFolder:
         """Marks stages as to be done again."""
         self.description["stages"] = [s for s in self.description["stages"] if s["name"] not in stages]
 
-    def change(self, here: dict[str, Any], asked: dict[str, Any], searching: Collection[str]) -> None:
+    def change(
+        self, here: dict[str, Any], asked: dict[str, Any], searching: Collection[str], outdated: Collection[str] = ()
+    ) -> None:
         """Takes other recipes for the same agent, another gate, or another way to write files.
 
         What does not depend on them stays done.
@@ -167,15 +169,15 @@ class RunFolder:
           here: the run's own settings, in this version's form.
           asked: what they shall be.
           searching: the recipes whose outcome depends on the gate.
+          outdated: the recipes that are not any more what they were when they were done.
         """
         old, new = (json.loads(json.dumps(each)) for each in (here, asked))
-        if old == new:
+        if old == new and not outdated:
             return
         undone = {"bench", "report"}
         if old["export"] != new["export"]:
             undone |= {stage["name"] for stage in self.description["stages"] if stage["name"].startswith("export/")}
-        was, now = ({r["name"]: r for r in recipes if isinstance(r, dict)} for recipes in (old["recipes"], new["recipes"]))
-        redone = {name for name in now if was.get(name) != now[name]}
+        redone = set(outdated)
         if old["gate"] != new["gate"]:
             redone |= set(searching)
         for name in redone:

@@ -72,7 +72,7 @@ def export(run: RunFolder, recipe: Recipe) -> None:
     write_bytes(path, exported.content)
     evidence = {
         "environment": policy.spec.to_json(),
-        "recipe": {"name": recipe.name, "settings": recipe.to_json(), "stages": list(policy.reports)},
+        "recipe": {"name": recipe.name, "settings": policy.settings, "stages": list(policy.reports)},
         "seed": run.description["seed"],
         "prove_seed": streams.first_reset_seed("prove"),
         "training": asdict(config.training),

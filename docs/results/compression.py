@@ -2,6 +2,7 @@
 
 python docs/results/compression.py                             # all, a few hours; goes on where it stopped
 python docs/results/compression.py CartPole-v1 --seeds 0 1     # some
+python docs/results/compression_page.py                        # the page
 
 Trains the presets' agents, runs the recipes, and writes docs/results/compression.json with, for every file: the row of
 `benchmark.json`, the gate's verdict at 5 %, what stands in the file's own bytes (zeros, distinct values and shape of each
@@ -25,7 +26,7 @@ from edgedqn.compression.stages import Distil, Prune, QuantizeAware, ScaleInput
 from edgedqn.export.flatbuffer import kernels
 from edgedqn.export.manifest import read_manifest
 from edgedqn.pipeline.proving import prove_play
-from edgedqn.pipeline.run import RunResult, run
+from edgedqn.pipeline.run import RunResult
 from edgedqn.pipeline.seeds import SeedStreams
 
 RESULTS = Path(__file__).with_suffix(".json")
@@ -46,7 +47,8 @@ UNIFORM = Recipe(
     "qat-int8",
 )
 SMALL = ("qat-int8", "shrink-qat-int8", "auto-int8")
-CLASSIC = (*LADDER, "qat-int8", "prune98-qat-int8", UNIFORM, "shrink-qat-int8", "student-qat-int8", "auto-int8")
+CLUSTERED = ("cluster-qat-int8", "prune-qat-int8", "prune-cluster-qat-int8")
+CLASSIC = (*LADDER, "qat-int8", "prune98-qat-int8", UNIFORM, *CLUSTERED, "shrink-qat-int8", "student-qat-int8", "auto-int8")
 RUNS: dict[str, tuple[str | Recipe, ...]] = {
     "CartPole-v1": CLASSIC,
     "MountainCar-v0": CLASSIC,
@@ -73,6 +75,7 @@ def summarize(result: RunResult, seed: int) -> list[dict[str, Any]]:
                 "kernel_sparsity": [round(1 - kernel.nonzero_weights / kernel.weights, 4) for kernel in stored],
                 "kernel_distinct_values": [len(np.unique(kernel.values)) for kernel in stored],
                 "sparsity_asked": next((stage["sparsity_asked"] for stage in stages if stage["stage"] == "prune"), None),
+                "clusters_asked": next((stage["clusters_asked"] for stage in stages if stage["stage"] == "cluster"), None),
                 "neurons_removed": next((stage["neurons_removed"] for stage in stages if stage["stage"] == "shrink"), None),
                 "seconds": round(sum(stage["seconds"] for stage in stages), 1),
             }
@@ -94,10 +97,5 @@ def _verdicts(result: RunResult, seed: int, tolerance: float) -> dict[str, str]:
     return verdicts | {name: rows.by_name[name]["gate"] for name in undecided}
 
 
-def measure(env_id: str, seed: int, folder: Path) -> list[dict[str, Any]]:
-    """Runs all recipes of an environment, and gives their rows."""
-    return summarize(run(env_id, folder, seed, RUNS[env_id], strip=True, manifest="beside"), seed)
-
-
 if __name__ == "__main__":
-    each_run(__doc__, tuple(RUNS), RESULTS, measure)
+    each_run(__doc__, RUNS, RESULTS, summarize, strip=True, manifest="beside")

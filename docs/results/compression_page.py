@@ -33,14 +33,17 @@ PRECISIONS = {
     "int16x8": "int8 weights, int16 activations",
 }
 VARIANTS = {
-    "gaps-width-2": "clipped gaps, width 2, KL + square (default)",
+    "gaps-width-2": "clipped gaps, width 2, KL + square, temperature 0.25 (default)",
     "gaps-width-1": "... width 1",
     "gaps-width-4": "... width 4",
     "advantages": "advantages, KL + square",
     "q-values": "Q-values, KL + square",
     "one-hot": "one-hot actions, cross-entropy",
-    "gaps-kl": "clipped gaps, width 2, KL",
-    "gaps-square": "clipped gaps, width 2, square",
+    "gaps-kl": "clipped gaps, KL alone",
+    "gaps-square": "... square alone",
+    "gaps-cross-entropy": "... cross-entropy with the best action",
+    "gaps-cold": "... temperature 0.1",
+    "gaps-warm": "... temperature 1",
 }
 ALLOCATIONS = {"prune98-uniform": "uniform", "prune98-qat-int8": "ERK"}
 SMALL = ("shrink-qat-int8", "student-qat-int8", "auto-int8")
@@ -81,8 +84,8 @@ def ladder_table(runs: Runs, files: dict[str, str]) -> str:
 def files_table(runs: Runs) -> str:
     """Every file of the first seed."""
     lines = [
-        "| environment | file | return [95 %] | gate | by gap | ties | bytes | zeros per kernel | layers | s |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| environment | file | return [95 %] | gate | by gap | ties | bytes | zeros of each kernel | values | layers | s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for env_id, seeds in runs.items():
         rows = next(iter(seeds.values()))
@@ -90,6 +93,11 @@ def files_table(runs: Runs) -> str:
             low, high = row["return"]["ci95"]
             layers = " ".join(str(shape[0]) for shape in row["kernel_shapes"])
             zeros = " ".join(f"{share:.0%}" for share in row["kernel_sparsity"])
+            if row["sparsity_asked"]:
+                zeros += f" ({' '.join(f'{share:.0%}' for share in row['sparsity_asked'])} asked)"
+            values = " ".join(map(str, row["kernel_distinct_values"]))
+            if row["clusters_asked"]:
+                values += f" ({row['clusters_asked']} asked)"
             cells = (
                 env_id,
                 f"`{name}`",
@@ -99,6 +107,7 @@ def files_table(runs: Runs) -> str:
                 _percent(rows, name, "tie_rate"),
                 f"{row['size_bytes']:,}",
                 zeros,
+                values,
                 layers,
                 f"{row['seconds']:.0f}",
             )
@@ -132,7 +141,10 @@ def ablation_table(runs: Runs) -> str:
     for name, what in VARIANTS.items():
         cells = []
         for seeds in runs.values():
-            rows = [of_seed[name] for of_seed in seeds.values()]
+            rows = [of_seed[name] for of_seed in seeds.values() if name in of_seed]
+            if not rows:
+                cells.append("-")
+                continue
             mean = {key: statistics.mean(row[key] for row in rows) for key in ("gap_weighted_agreement", "tie_rate")}
             passed = sum(row["gate"] == "pass" for row in rows)
             cells.append(
@@ -154,7 +166,7 @@ def gate_table(agents: dict[str, Any]) -> str:
 
 
 def plot(runs: Runs, files: dict[str, str], path: Path) -> None:
-    """How much of its range above a random policy each file keeps: a dot per seed."""
+    """How much return each file gains or loses against the float agent: a dot per seed, a line at their mean."""
     import matplotlib.pyplot as plt
 
     shown = {env_id: seeds for env_id, seeds in runs.items() if any(set(files) <= set(rows) for rows in seeds.values())}
@@ -205,7 +217,8 @@ def _percent(rows: dict[str, dict[str, Any]], name: str, key: str) -> str:
 
 def read(name: str) -> Runs:
     """The results of one script, as far as it has been run."""
-    environments = read_json(HERE / f"{name}.json", 1)["environments"]
+    path = HERE / f"{name}.json"
+    environments = read_json(path, 1)["environments"] if path.exists() else {}
     return {
         env_id: {seed: {row["name"]: row for row in rows} for seed, rows in sorted(seeds.items())}
         for env_id, seeds in sorted(environments.items(), key=lambda item: ENVIRONMENTS.index(item[0]))

@@ -3,8 +3,9 @@
 python docs/results/distillation_ablation.py                      # hours; goes on where it stopped
 python docs/results/distillation_ablation.py LunarLander-v3 --seeds 0
 
-For each environment and training seed, the recipe `qat-int8` with one thing changed at a time: the targets, their width, or the
-loss. Writes docs/results/distillation_ablation.json. Run folders are shared with docs/results/compression.py.
+For each environment and training seed, the recipe `qat-int8` with one thing changed at a time: the targets, their width, the
+loss, or its temperature. Writes docs/results/distillation_ablation.json. Run folders may be shared with
+docs/results/compression.py.
 """
 
 from dataclasses import replace
@@ -16,21 +17,21 @@ from each_run import each_run
 from edgedqn.compression.distillation import Distillation, Loss, Targets
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.stages import Distil, QuantizeAware, ScaleInput
-from edgedqn.pipeline.run import run
+from edgedqn.pipeline.run import RunResult
 
 RESULTS = Path(__file__).with_suffix(".json")
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")
 KEPT = ("name", "return", "return_delta", "gate", "action_agreement", "gap_weighted_agreement", "tie_rate")
 
 
-def variant(name: str, targets: Targets = Targets(), loss: Loss = "kl_and_square") -> Recipe:
-    """`qat-int8` with other targets or another loss, in both of its lessons."""
+def variant(name: str, targets: Targets = Targets(), loss: Loss = "kl_and_square", temperature: float = 0.25) -> Recipe:
+    """`qat-int8` with other targets, another loss or temperature, in both of its lessons."""
     first, second = Distil(targets=targets), QuantizeAware()
     assert isinstance(second.learning, Distillation)
     stages = (
         ScaleInput(),
-        replace(first, learning=replace(first.learning, loss=loss)),
-        replace(second, learning=replace(second.learning, loss=loss)),
+        replace(first, learning=replace(first.learning, loss=loss, temperature=temperature)),
+        replace(second, learning=replace(second.learning, loss=loss, temperature=temperature)),
     )
     return Recipe(name, "", stages, "qat-int8")
 
@@ -44,13 +45,16 @@ VARIANTS = (
     variant("one-hot", Targets("one_hot"), "cross_entropy"),
     variant("gaps-kl", loss="kl"),
     variant("gaps-square", loss="square"),
+    variant("gaps-cross-entropy", loss="cross_entropy"),
+    variant("gaps-cold", temperature=0.1),
+    variant("gaps-warm", temperature=1.0),
 )
 
 
-def measure(env_id: str, seed: int, folder: Path) -> list[dict[str, Any]]:
-    """Runs all variants, and gives what is kept of their rows."""
-    return [{key: row[key] for key in KEPT} for row in run(env_id, folder, seed, VARIANTS).benchmark["rows"]]
+def summarize(result: RunResult, seed: int) -> list[dict[str, Any]]:
+    """What is kept of their rows."""
+    return [{key: row[key] for key in KEPT} for row in result.benchmark["rows"]]
 
 
 if __name__ == "__main__":
-    each_run(__doc__, ENVIRONMENTS, RESULTS, measure)
+    each_run(__doc__, dict.fromkeys(ENVIRONMENTS, VARIANTS), RESULTS, summarize)

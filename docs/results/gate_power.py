@@ -102,10 +102,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders with a trained agent")
     arguments = parser.parse_args()
-    results = read_json(RESULTS, 1) if RESULTS.exists() else {"schema": 1, "agents": {}}
     for run in arguments.runs:
         with quiet():
             found = measure(run)
+        results = read_json(RESULTS, 1) if RESULTS.exists() else {"schema": 1, "agents": {}}
         results["agents"][found["env_id"]] = found
         write_json(RESULTS, results)
         print(f"{found['env_id']}: {found['return']:.2f}, margin {found['margin']:.2f}")

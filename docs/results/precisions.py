@@ -12,7 +12,7 @@ from typing import Any
 
 from each_run import each_run
 
-from edgedqn.pipeline.run import run
+from edgedqn.pipeline.run import RunResult
 
 RESULTS = Path(__file__).with_suffix(".json")
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")
@@ -20,11 +20,10 @@ RECIPES = ("threshold", "float16", "dynamic", "ptq-int8", "qat-int8", "qat-float
 KEPT = ("name", "return", "gate", "gap_weighted_agreement", "tie_rate", "size_bytes", "gzip_bytes", "latency_us", "speedup")
 
 
-def measure(env_id: str, seed: int, folder: Path) -> list[dict[str, Any]]:
-    """Runs all of them, and gives what is kept of their rows."""
-    rows = run(env_id, folder, seed, RECIPES, strip=True, manifest="beside").benchmark["rows"]
-    return [{key: row[key] for key in KEPT} for row in rows]
+def summarize(result: RunResult, seed: int) -> list[dict[str, Any]]:
+    """What is kept of their rows."""
+    return [{key: row[key] for key in KEPT} for row in result.benchmark["rows"]]
 
 
 if __name__ == "__main__":
-    each_run(__doc__, ENVIRONMENTS, RESULTS, measure)
+    each_run(__doc__, dict.fromkeys(ENVIRONMENTS, RECIPES), RESULTS, summarize, strip=True, manifest="beside")

@@ -30,14 +30,14 @@ def test_a_candidate_is_judged_as_what_would_ship(teacher: TrainedAgent, env: gy
 
     def judge(policy: CompressedPolicy) -> Judgement:
         shown.append(policy)
-        return Judgement("fail", 1.0, 2.0, 3, 4, 5)
+        return Judgement("fail", 1.0, 2.0, 3, 4, 5, 0.5, 0.6, 0.1)
 
     lesson = Lesson(teacher, env, itertools.count(), np.random.default_rng(0), 0.5, judge, conversion)
     states = teacher.observations
     student = Student(plain_network(teacher.network), InputScaling.identity(), states, lesson.preferences(states))
     before = student.network.get_weights()
     rounded, said = judged(student, lesson, QuantizeAware(Distillation(50)))
-    assert said == Judgement("fail", 1.0, 2.0, 3, 4, 5)
+    assert said == Judgement("fail", 1.0, 2.0, 3, 4, 5, 0.5, 0.6, 0.1)
     assert (shown[0].network, shown[0].conversion) == (rounded.quantized, conversion)
     for array, kept in zip(student.network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(array, kept)

@@ -4,7 +4,7 @@ from edgedqn.compression.judge import Judgement
 
 
 def test_a_judgement_is_plain_json() -> None:
-    judgement = Judgement("pass", -98.5, 0.2, 100, 9_850, 1_136)
+    judgement = Judgement("pass", -98.5, 0.2, 100, 9_850, 1_136, 0.9, 0.99, 0.01)
     told = json.loads(json.dumps(judgement.to_json(), allow_nan=False))
     assert told == {
         "verdict": "pass",
@@ -13,4 +13,7 @@ def test_a_judgement_is_plain_json() -> None:
         "episodes": 100,
         "env_steps": 9_850,
         "size_bytes": 1_136,
+        "action_agreement": 0.9,
+        "gap_weighted_agreement": 0.99,
+        "tie_rate": 0.01,
     }

@@ -32,6 +32,11 @@ from edgedqn.compression.td_learning import TdLearning
         ((Cluster(), Prune(0.5)), "float32", r"Pruning moves weights out of their clusters"),
         ((Threshold(), Distil()), "float32", r"Distillation moves all weights, zeros too"),
         ((Distil(), ScaleInput()), "float32", r"Expected it first"),
+        ((Restart(),), "float32", r"Expected a stage that learns after restart"),
+        ((Distil(), Restart()), "float32", r"forgets what was learned before it"),
+        ((NewStudent(), Distil(), Restart(), Prune(0.5)), "float32", r"forgets what was learned before it"),
+        ((Prune(0.5), Prune(0.6)), "float32", r"A second pruning lets weights of the first come back"),
+        ((Threshold(), Prune(0.6)), "float32", r"A second pruning"),
         ((Shrink(),), "qat-int8", r"Expected distil before it"),
         ((NewStudent(),), "float32", r"Expected distil after new_student"),
         ((Distil(), Prune(0.5), Cluster(2)), "float32", r"one cluster of three or more\. Got clusters=2"),
@@ -40,6 +45,25 @@ from edgedqn.compression.td_learning import TdLearning
 def test_refuses_stages_that_do_not_go_together(stages: Any, conversion: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         Recipe("bad", "", stages, conversion)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        Distil(Distillation(steps=2.5)),  # type: ignore[arg-type]
+        Distil(Distillation(steps=100, learning_rate=float("inf"))),
+        Distil(Distillation(steps=100, temperature=float("inf"))),
+        Distil(targets=Targets(width=float("inf"))),
+        Search(minutes=float("nan")),
+        Prune(0.5, structure=(1, 2.5)),  # type: ignore[arg-type]
+        Shrink(precision=float("inf")),
+    ],
+)
+def test_a_script_can_say_no_more_than_a_file(stage: Any) -> None:
+    rounded = stage.rounds_to_int8
+    stages = (Distil(), stage) if isinstance(stage, Shrink) else (stage,)
+    with pytest.raises(InputError, match=r"Expected (a whole number|a number|.*list of 2 whole numbers).* Got"):
+        Recipe("bad", "", stages, "qat-int8" if rounded else "float32")
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", "Upper", ".hidden", "x" * 65, "white space"])

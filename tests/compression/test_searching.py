@@ -29,7 +29,7 @@ class Judge:
     def __call__(self, policy: CompressedPolicy) -> Judgement:
         self.shown.append(policy)
         count = sum(layer["units"] for layer in policy.layers if layer["layer"] == "Dense")
-        return Judgement("pass" if count >= self.enough else "fail", 1.0, self.enough - count, 10, 100, 1_000)
+        return Judgement("pass" if count >= self.enough else "fail", 1.0, self.enough - count, 10, 100, 1_000, 0.9, 0.9, 0.0)
 
 
 @pytest.fixture

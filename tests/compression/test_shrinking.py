@@ -26,7 +26,7 @@ def verdicts(*given: str) -> Any:
     def judge(policy: CompressedPolicy) -> Judgement:
         verdict: Any = given[min(len(shown), len(given) - 1)]
         shown.append(policy)
-        return Judgement(verdict, 1.0, 0.0, 10, 100, 1_000)
+        return Judgement(verdict, 1.0, 0.0, 10, 100, 1_000, 0.9, 0.9, 0.0)
 
     return judge, shown
 

@@ -319,8 +319,27 @@ def test_clusters_stay_few_and_zeros_stay_zeros_through_quantization(student: St
 
 
 def test_a_kernel_of_few_values_is_left_alone(student: Student, lesson: Lesson) -> None:
-    _, said = Cluster(40, Distillation(50)).apply(student, lesson)
-    assert said["skipped"] == ["kernel 2 has 30 values already"]
+    clustered, said = Cluster(40, Distillation(50)).apply(student, lesson)
+    assert said["skipped"] == ["kernel 2 has 30 values already and stays as it is"]
+    np.testing.assert_array_equal(kernels(clustered.network)[2], kernels(student.network)[2])
+    assert max(said["clusters_reached"]) <= 40
+    # Where that is all of them nothing is learned, and what the output means stays.
+    again, said = Cluster(40, Distillation(50)).apply(replace(clustered, meaning="q_values"), lesson)
+    assert (len(said["skipped"]), said["final_loss"], again.meaning) == (3, None, "q_values")
+    for array, kept in zip(again.network.get_weights(), clustered.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+def test_a_small_pruned_kernel_keeps_its_zeros_when_it_has_few_values(student: Student, lesson: Lesson) -> None:
+    pruned, _ = Prune(0.8, "uniform", Distillation(50)).apply(student, lesson)
+    counts = [len(np.unique(kernel)) for kernel in kernels(pruned.network)]
+    clusters = counts[2] + 1
+    assert clusters < min(counts[:2])  # the last kernel alone has too few
+    clustered, said = Cluster(clusters, Distillation(50)).apply(pruned, lesson)
+    for kernel, before in zip(kernels(clustered.network), kernels(pruned.network), strict=True):
+        assert (kernel[before == 0] == 0).all()
+        assert len(np.unique(kernel)) <= clusters
+    assert said["sparsity_reached"][2] == pytest.approx(0.8, abs=0.02)
 
 
 @pytest.mark.parametrize("clusters", [1, 0, -3])

@@ -7,14 +7,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import tf_keras
 
-from edgedqn.agents.environments import spec_of
+from edgedqn.agents.environments import BadTransitionError, spec_of
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling, kernels_of, plain_network
-from edgedqn.compression.pruning import PolynomialSchedule
+from edgedqn.compression.pruning import ConstantSchedule, PolynomialSchedule
 from edgedqn.compression.stages import Cluster, Prune, QuantizeAware, Restart
 from edgedqn.compression.student import Lesson, Student
 from edgedqn.compression.td_learning import TdLearning, learn_by_td
@@ -80,7 +81,8 @@ def test_from_fresh_weights_pruning_follows_its_schedule_within_learning(start: 
     student, lesson = start
     fresh, _ = Restart().apply(student, lesson)
     assert not np.allclose(fresh.network.get_weights()[0], student.network.get_weights()[0])
-    pruned, _ = Prune(0.5, "uniform", LEARNING, begin=0.2, end=0.75).apply(fresh, lesson)
+    pruned, said = Prune(0.5, "uniform", LEARNING, begin=0.2, end=0.75).apply(fresh, lesson)
+    assert said["sparsity_reached"] == pytest.approx([0.5, 0.5], abs=0.02)
     np.testing.assert_allclose(values(pruned.network), KNOWN, atol=0.15)
 
 
@@ -104,15 +106,47 @@ def test_clusters_learn_too(start: tuple[Student, Lesson]) -> None:
     np.testing.assert_allclose(values(clustered.network), KNOWN, atol=0.2)
 
 
-def test_the_target_is_a_copy_of_what_the_masks_leave(start: tuple[Student, Lesson]) -> None:
-    """`before_copy` is called before each copy, so often as the interval says."""
+def test_the_target_is_a_copy_of_what_the_masks_leave(start: tuple[Student, Lesson], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken as often as the interval says, each time after `before_copy`, zeros and all."""
     student, lesson = start
-    calls: list[int] = []
-    losses = learn_by_td(
-        student.network, student, lesson, TdLearning(400, target_update_interval=120), "test", lambda: calls.append(1)
-    )
+    targets: list[Any] = []
+    clone = tf_keras.models.clone_model
+
+    def watched(model: Any, *arguments: Any) -> Any:
+        targets.append(clone(model, *arguments))
+        return targets[-1]
+
+    wrapped = tfmot.wrap_for_pruning(student.network, (0.8, 0.8), ConstantSchedule(0, 50))
+    finish = tfmot.start_pruning(wrapped)
+    monkeypatch.setattr("edgedqn.compression.td_learning.tf_keras.models.clone_model", watched)
+    copied: list[list[float]] = []
+
+    def before_copy() -> None:
+        copied.append([float((kernel == 0).mean()) for kernel in kernels_of(targets[0])])
+        finish()
+
+    losses = learn_by_td(wrapped, student, lesson, TdLearning(400, target_update_interval=120), "test", before_copy)
     assert len(losses) == 400
-    assert len(calls) == 2  # after 150 and 300 steps: 120 is rounded up to calls of 50
+    # After 150 and 300 steps: 120 is rounded up to calls of 50. The first copy starts from a dense target.
+    assert copied == [[0.0, 0.0], pytest.approx([0.8, 0.8], abs=0.02)]
+    assert [(kernel == 0).mean() for kernel in kernels_of(targets[0])] == pytest.approx([0.8, 0.8], abs=0.02)
+
+
+class Broken(Corridor):
+    """One observation, long after the start, is no number."""
+
+    steps_taken = 0
+
+    def _observe(self) -> Any:
+        observation = super()._observe()
+        Broken.steps_taken += 1
+        return observation * np.float32("nan") if Broken.steps_taken == 100 else observation
+
+
+def test_a_nan_from_the_environment_stops_it_by_name(start: tuple[Student, Lesson]) -> None:
+    student, lesson = start
+    with pytest.raises(BadTransitionError, match=r"Corridor-v0 gave a bad observation at step \d+: expected finite numbers"):
+        learn_by_td(student.network, student, replace(lesson, env=Broken()), TdLearning(400), "test")
 
 
 @pytest.mark.parametrize(

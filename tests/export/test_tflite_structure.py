@@ -5,7 +5,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -57,7 +56,7 @@ def agent(request: pytest.FixtureRequest) -> Iterator[tuple[TrainedAgent, Any]]:
 
 def stored(agent: tuple[TrainedAgent, Any], *stages: Stage, strip: bool = True) -> tuple[Kernel, ...]:
     def judge(policy: CompressedPolicy) -> Judgement:
-        return Judgement("pass", 0.0, 0.0, 1, 1, 1)
+        return Judgement("pass", 0.0, 0.0, 1, 1, 1, 1.0, 1.0, 0.0)
 
     teacher, env = agent
     recipe = Recipe("x", "", (ScaleInput(), *stages), "qat-int8")
@@ -78,9 +77,18 @@ def test_zeros(agent: tuple[TrainedAgent, Any]) -> None:
 def test_zeros_and_clusters(agent: tuple[TrainedAgent, Any]) -> None:
     for kernel in stored(agent, Prune(0.75, "uniform", SHORT), Cluster(8, SHORT), ROUND):
         assert 1 - kernel.nonzero_weights / kernel.weights >= 0.75 - 0.5 / kernel.weights
-        # Each filter of a convolution has its own scale, so the same value is another integer there.
-        filters = as_keras(kernel).reshape(-1, kernel.values.shape[0]).T if kernel.values.ndim == 4 else [kernel.values]
-        assert all(len(np.unique(values)) <= 8 for values in filters)
+        assert_clustered(kernel, 8)
+
+
+def test_clusters_without_zeros(agent: tuple[TrainedAgent, Any]) -> None:
+    for kernel in stored(agent, Distil(SHORT, 400, 100, rounds=0), Cluster(8, SHORT), ROUND):
+        assert_clustered(kernel, 8)
+
+
+def assert_clustered(kernel: Kernel, clusters: int) -> None:
+    """Each filter of a convolution has its own scale, so the same value is another integer there."""
+    filters = as_keras(kernel).reshape(-1, kernel.values.shape[0]).T if kernel.values.ndim == 4 else [kernel.values]
+    assert all(len(np.unique(values)) <= clusters for values in filters)
 
 
 def test_two_of_four(agent: tuple[TrainedAgent, Any]) -> None:
@@ -103,6 +111,7 @@ def test_widths_of_a_student_and_of_what_was_shrunk(agent: tuple[TrainedAgent, A
     quick = Distil(SHORT, 400, 100, rounds=0)
     student = stored(agent, NewStudent((5,), (3,) if images else None), quick, ROUND)
     assert [kernel.values.shape[0] for kernel in student] == ([3] if images else []) + [5, agent[0].spec.n_actions]
-    shrink = Shrink(attempts=1, teaching=quick, quantizing=SHORT)
-    shrunk = stored(agent, quick, replace(shrink, share=0.5))
-    assert sum(kernel.values.shape[0] for kernel in shrunk[:-1]) <= (48 if images else 64) / 2
+    # One attempt: the geometric mean of all neurons and of one less than the two that each layer keeps.
+    shrunk = stored(agent, quick, Shrink(attempts=1, teaching=quick, quantizing=SHORT))
+    neurons = 48 if images else 64
+    assert sum(kernel.values.shape[0] for kernel in shrunk[:-1]) == round(np.sqrt(3 * neurons))

@@ -305,6 +305,10 @@ def test_writes_bare_files_by_a_recipe_of_ones_own(edgedqn: CommandLine, tiny_ru
     ):
         answer = edgedqn(*command)
         assert (answer.returncode, answer.stderr) == (0, "")
+        if command[0] == "compress":
+            assert re.search(r"mine\n  threshold +\d+\.\d s  return \d+.*, agreement \d+\.\d%, zeros \d+%, ", answer.stdout)
+    (report,) = json.loads(edgedqn("compress", folder, "--json").stdout)["reports"]["mine"]
+    assert report["stage"] == "threshold" and len(report["sparsity_reached"]) == 3
     content = (folder / "models" / "mine.tflite").read_bytes()
     assert b"observation" not in content and b"EDGEDQN1" not in content
     assert (folder / "models" / "mine.json").exists()

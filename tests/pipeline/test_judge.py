@@ -60,6 +60,8 @@ def test_says_what_a_candidate_scores_on_the_select_seeds(agent: TrainedAgent, c
     assert other.mean_return < 20
     assert other.loss == pytest.approx((same.mean_return - other.mean_return) / (0.1 * (same.mean_return - 22)), rel=0.1)
     assert 500 < same.size_bytes < 4_000
+    assert (same.action_agreement, same.gap_weighted_agreement, same.tie_rate) == (1.0, 1.0, 0.0)
+    assert (other.action_agreement, other.gap_weighted_agreement) == (0.0, 0.0)
 
 
 def test_of_an_agent_no_better_than_chance_nothing_can_be_said(agent: TrainedAgent) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,15 @@ from edgedqn.agents.noninferiority import Gate
 from edgedqn.agents.observations import gather_observations
 from edgedqn.agents.presets import TrainingConfig
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.benchmarks.playing import Play, Players
+from edgedqn.compression.distillation import Distillation
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.recipe import Recipe
+from edgedqn.compression.searching import Search
+from edgedqn.compression.stages import Distil
 from edgedqn.export.tflite import to_tflite
-from edgedqn.pipeline import proving
+from edgedqn.pipeline import judge, proving
 from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.proving import STATES, prove_observations, prove_play
 from edgedqn.pipeline.run import Job, RunResult
@@ -57,6 +63,34 @@ def test_nothing_before_the_bench_sees_a_prove_seed(
         reset_seeds.clear()
         job.do(("compress", "export"))
     assert streams_of(reset_seeds) == {"calibrate"}
+
+
+def test_a_search_asks_the_judge_and_sees_no_prove_seed_either(
+    reset_seeds: list[int], tiny_training: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lesson = Distillation(100)
+    search = Search(attempts=1, teaching=Distil(lesson, 500, 200, rounds=0), quantizing=lesson)
+    plays: list[Play] = []
+    players = judge.Players
+
+    def watched(play: Play, progress: bool) -> Players:
+        plays.append(play)
+        return players(replace(play, workers=1), progress)  # in this process, where the seeds are seen
+
+    monkeypatch.setattr(judge, "Players", watched)
+    job = Job.create(
+        "CartPole-v1", tmp_path / "run", training=tiny_training, recipes=[Recipe("tiny-search", "", (search,), "qat-int8")]
+    )
+    with job.locked(), quiet():
+        job.do(("train",))
+        reset_seeds.clear()
+        job.do(("compress",))
+    assert streams_of(reset_seeds) == {"calibrate", "select"}
+    assert all(streams_of(list(play.seeds)) == {"select"} for play in plays)
+    (report,) = CompressedPolicy.load(job.folder.compressed("tiny-search")).reports
+    (attempt,) = report["attempts"]
+    assert attempt["episodes"] >= 100 and attempt["env_steps"] > 0
+    assert report["stopped"] == "after 1 attempts"
 
 
 def test_agreement_and_gate_are_measured_on_prove_seeds_alone(reset_seeds: list[int], tiny_run: RunResult) -> None:

@@ -67,20 +67,21 @@ def test_other_recipes_undo_what_is_measured_and_nothing_else(tmp_path: Path) ->
 def test_what_a_change_undoes_is_what_depends_on_it(tmp_path: Path) -> None:
     here = {"recipes": ["qat-int8", "auto-int8"], "export": {"strip": False}, "gate": {"tolerance": 0.02}}
     stages = [f"{kind}/{name}" for kind in ("compress", "export") for name in here["recipes"]]
-    for changed, undone in (
-        ({}, set()),
-        ({"gate": {"tolerance": 0.1}}, {"compress/auto-int8", "export/auto-int8"}),
-        ({"export": {"strip": True}}, {"export/qat-int8", "export/auto-int8"}),
-        ({"recipes": ["qat-int8", {"name": "mine"}]}, set()),
+    for changed, outdated, undone in (
+        ({}, set(), set()),
+        ({"gate": {"tolerance": 0.1}}, set(), {"compress/auto-int8", "export/auto-int8"}),
+        ({"export": {"strip": True}}, set(), {"export/qat-int8", "export/auto-int8"}),
+        ({"recipes": ["qat-int8", {"name": "mine"}]}, set(), set()),
+        ({}, {"qat-int8"}, {"compress/qat-int8", "export/qat-int8"}),
     ):
-        run = create(tmp_path / "-".join(changed or ["same"]))
+        run = create(tmp_path / "-".join([*changed, *outdated, "change"]))
         for name in ("train", *stages, "bench", "report"):
             with run.stage(name):
                 pass
-        run.change(here, {**here, **changed}, {"auto-int8"})
+        run.change(here, {**here, **changed}, {"auto-int8"}, outdated)
         left = {name for name in ("train", *stages) if run.is_done(name)}
         assert left == {"train", *stages} - undone
-        assert run.is_done("bench") == (not changed)
+        assert run.is_done("bench") == (not changed and not outdated)
 
 
 def test_a_folder_with_something_else_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
