@@ -139,12 +139,11 @@ def ablation_table(runs: Runs) -> str:
     """What a student may be taught: of the seeds, the mean return, how many pass, agreement by gap and ties."""
     lines = [f"| taught | {' | '.join(runs)} |", f"|---|{'---|' * len(runs)}"]
     for name, what in VARIANTS.items():
+        found = [[of_seed[name] for of_seed in seeds.values() if name in of_seed] for seeds in runs.values()]
+        if not all(found):  # not run yet
+            continue
         cells = []
-        for seeds in runs.values():
-            rows = [of_seed[name] for of_seed in seeds.values() if name in of_seed]
-            if not rows:
-                cells.append("-")
-                continue
+        for rows in found:
             mean = {key: statistics.mean(row[key] for row in rows) for key in ("gap_weighted_agreement", "tie_rate")}
             passed = sum(row["gate"] == "pass" for row in rows)
             cells.append(
