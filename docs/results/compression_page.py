@@ -193,6 +193,8 @@ def _scored(row: dict[str, Any] | None, at_5: bool = False) -> str:
     if row is None:
         return "-"
     verdict = row["gate"]
+    if verdict is None:  # the baseline
+        return f"{row['return']['mean']:.1f}"
     if at_5 and verdict != "pass":
         verdict += f" ({row['gate_at_5_percent']} at 5 %)"
     mean = f"{row['return']['mean']:.1f} {verdict}"
