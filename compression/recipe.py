@@ -14,13 +14,13 @@ from edgedqn.compression.distillation import Distillation, Targets
 from edgedqn.compression.policy import QUANTIZATION_AWARE, Conversion
 from edgedqn.compression.searching import NewStudent, Search
 from edgedqn.compression.shrinking import Shrink
-from edgedqn.compression.stages import Cluster, Distil, Prune, QuantizeAware, Restart, ScaleInput, Threshold
+from edgedqn.compression.stages import Cluster, Distil, Prune, QuantizeAware, Restart, ScaleInput, Threshold, Visit
 from edgedqn.compression.student import Stage
 from edgedqn.compression.td_learning import TdLearning
 
 STAGES: dict[str, type[Any]] = {
     stage.name: stage
-    for stage in (ScaleInput, Restart, NewStudent, Threshold, Distil, Shrink, Prune, Cluster, QuantizeAware, Search)
+    for stage in (ScaleInput, Restart, NewStudent, Threshold, Distil, Visit, Shrink, Prune, Cluster, QuantizeAware, Search)
 }
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # it becomes a file's
 

@@ -90,7 +90,7 @@ class Distil:
 
     Attributes:
       learning: per round.
-      greedy_states: from the teacher at epsilon 0.05.
+      greedy_states: from the teacher at epsilon 0.05, besides those that it was measured on, which it met without chance.
       explored_states: from the teacher at epsilon 0.3.
       rounds: how often at most the student then plays itself, and is taught on what it met (DAgger).
       student_states: gathered per round, at epsilon 0.05.
@@ -98,7 +98,7 @@ class Distil:
       targets: what it is to say.
     """
 
-    learning: Distillation = Distillation(steps=1_500, final_learning_rate=1e-4)
+    learning: Distillation = Distillation(steps=3_000, final_learning_rate=1e-4)
     greedy_states: int = 20_000
     explored_states: int = 10_000
     rounds: int = 2
@@ -124,7 +124,7 @@ class Distil:
         """The student with the teacher's states and what it says of them in front of it, not yet taught."""
         teacher = lesson.teacher.policy
         greedy, explored = lesson.visit(teacher, self.greedy_states, 0.05), lesson.visit(teacher, self.explored_states, 0.3)
-        states = np.concatenate([greedy, explored, lesson.all_states()])  # [N, ...]
+        states = np.concatenate([lesson.teacher.observations, greedy, explored, lesson.all_states()])  # [N, ...]
         del greedy, explored  # images fill the memory
         preferences = lesson.preferences(states, self.targets)
         return replace(student, states=states, preferences=preferences, targets=self.targets, meaning="preferences")
@@ -151,6 +151,29 @@ class Distil:
             "agreement_per_round": agreements,
         }
         return student, report
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Lets the student play as it has become, and adds what it meets to what it is taught on: a round of DAgger for students
+    that earlier stages have changed.
+
+    Attributes:
+      student_states: gathered, at epsilon 0.05.
+    """
+
+    student_states: int = 8_000
+    name: ClassVar[str] = "visit"
+    rounds_to_int8: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.student_states < 1:
+            raise InputError(f"Expected student_states of 1 or more. Got {self.student_states}.")
+
+    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
+        met = lesson.visit(student.as_policy(lesson.teacher.spec), self.student_states, 0.05)
+        student = student.taught(met, lesson)
+        return student, {"states": len(student.states)}
 
 
 @dataclass(frozen=True)
@@ -297,7 +320,7 @@ class QuantizeAware:
     TF-MOT keeps the clusters of a convolution filter by filter, as int8 scales them: each filter moves its values by itself.
     """
 
-    learning: Distillation | TdLearning = Distillation(steps=4_000, learning_rate=5e-4)
+    learning: Distillation | TdLearning = Distillation(steps=8_000, learning_rate=5e-4)
     name: ClassVar[str] = "quantize_aware"
     rounds_to_int8: ClassVar[bool] = True
 

@@ -9,6 +9,7 @@ Trains the presets' agents, runs the recipes, and writes docs/results/compressio
 kernel), and the seconds that the recipe took. Files are stripped, their manifests beside them.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from edgedqn.benchmarks.rows import Rows
 from edgedqn.benchmarks.scoring import score
 from edgedqn.compression.distillation import Targets
 from edgedqn.compression.recipe import Recipe
-from edgedqn.compression.recipes import MANY_STATES, OF_SPARSE, SPARSE
-from edgedqn.compression.stages import Distil, Prune, QuantizeAware, ScaleInput
+from edgedqn.compression.recipes import MANY_STATES, TO_98_PERCENT
+from edgedqn.compression.stages import Distil, QuantizeAware, ScaleInput
 from edgedqn.export.flatbuffer import kernels
 from edgedqn.export.manifest import read_manifest
 from edgedqn.pipeline.proving import prove_play
@@ -40,10 +41,11 @@ LADDER = (
         "qat-int8",
     ),
 )
+PRUNE, *HEAL = TO_98_PERCENT
 UNIFORM = Recipe(
     "prune98-uniform",
     "98 % of the weights of each kernel",
-    (ScaleInput(), MANY_STATES, Prune(0.98, "uniform", SPARSE), QuantizeAware(OF_SPARSE)),
+    (ScaleInput(), MANY_STATES, replace(PRUNE, allocation="uniform"), *HEAL),
     "qat-int8",
 )
 SMALL = ("qat-int8", "shrink-qat-int8", "auto-int8")

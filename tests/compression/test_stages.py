@@ -15,7 +15,7 @@ from edgedqn.compression.distillation import Distillation, median_action_gap
 from edgedqn.compression.folding import BATCH, InputScaling, plain_network
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.pruning import allocate
-from edgedqn.compression.stages import Cluster, Distil, Prune, QuantizeAware, Restart, ScaleInput, Threshold
+from edgedqn.compression.stages import Cluster, Distil, Prune, QuantizeAware, Restart, ScaleInput, Threshold, Visit
 from edgedqn.compression.student import Lesson, Student, q_values_of
 
 SHAPES = [(4, 16), (16, 16), (16, 2)]
@@ -106,11 +106,13 @@ def test_distil_teaches_on_all_the_states_it_says(lesson: Lesson, teacher: Train
     scaling = InputScaling.measured(teacher.observations)
     start = Student(fresh, scaling, teacher.observations, lesson.preferences(teacher.observations))
     learned, said = Distil(Distillation(100), 1_500, 500, 1, 300).apply(start, lesson)
-    assert said["states"] == 1_500 + 500 + 300 == len(learned.states)
+    first = len(teacher.observations)
+    assert said["states"] == first + 1_500 + 500 + 300 == len(learned.states)
     assert 0 < said["final_loss"] < 0.5
     assert learned.states.dtype == np.float32
-    # The teacher's states come first, the more random ones lean further.
-    greedy, explored = np.split(np.abs(learned.states[:2_000, 2]), [1_500])
+    # The teacher's own states come first, the more random ones lean further.
+    np.testing.assert_array_equal(learned.states[:first], teacher.observations)
+    greedy, explored = np.split(np.abs(learned.states[first : first + 2_000, 2]), [1_500])
     assert greedy.mean() < explored.mean()
     np.testing.assert_array_equal(learned.preferences, lesson.preferences(learned.states))
     q_values = learned.network(scaling(teacher.observations)).numpy()
@@ -206,8 +208,9 @@ def test_states_are_kept_in_the_environments_dtype(frames: Any) -> None:
     student, lesson = lesson_of(frames)
     student, _ = ScaleInput().apply(student, lesson)
     learned, said = Distil(Distillation(50), 150, 50, 2, 40).apply(student, lesson)
+    first = len(lesson.teacher.observations)
     rounds = sum(agreement < 0.999 for agreement in said["agreement_per_round"])  # none is learned from once that is enough
-    assert (learned.states.dtype, learned.states.shape) == (np.uint8, (150 + 50 + rounds * 40, 9, 8, 4))
+    assert (learned.states.dtype, learned.states.shape) == (np.uint8, (first + 150 + 50 + rounds * 40, 9, 8, 4))
     assert said["states"] == len(learned.states) == len(learned.preferences)
     np.testing.assert_allclose(learned.preferences, lesson.preferences(learned.states), atol=1e-5)
     assert 0 < said["final_loss"] < 0.5
@@ -358,12 +361,29 @@ def test_rounds_end_once_the_student_agrees(lesson: Lesson, student: Student) ->
     start = Student(student.network, student.scaling, student.states, student.preferences)
     _, said = Distil(Distillation(50), 500, 100, 3, 100, enough_agreement=0.01).apply(start, lesson)
     assert len(said["agreement_per_round"]) == 1
-    assert said["states"] == 600  # nothing was learned from that round's states
+    assert said["states"] == len(lesson.teacher.observations) + 600  # nothing was learned from that round's states
 
 
 def test_no_explored_states_are_none(lesson: Lesson, student: Student) -> None:
     learned, _ = Distil(Distillation(50), 300, 0, rounds=0).apply(student, lesson)
-    assert len(learned.states) == 300
+    assert len(learned.states) == len(lesson.teacher.observations) + 300
+
+
+def test_a_visit_adds_what_the_student_meets_and_its_targets(student: Student, lesson: Lesson) -> None:
+    never = student.with_weights([*student.network.get_weights()[:-1], np.array([1e3, 0], np.float32)])  # always to the left
+    visited, said = Visit(400).apply(never, lesson)
+    assert said["states"] == len(visited.states) == len(student.states) + 400
+    np.testing.assert_array_equal(visited.states[:-400], student.states)
+    assert visited.states[-400:, 1].mean() < student.states[:, 1].mean() - 0.1  # the cart's velocity
+    np.testing.assert_allclose(visited.preferences[-400:], lesson.preferences(visited.states[-400:]))
+    for array, kept in zip(visited.network.get_weights(), never.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+@pytest.mark.parametrize("count", [0, -5])
+def test_refuses_a_visit_that_meets_nothing(count: int) -> None:
+    with pytest.raises(InputError, match="Expected student_states of 1 or more"):
+        Visit(count)
 
 
 @pytest.mark.parametrize(("begin", "end"), [(0.0, 0.6), (0.8, 1.0), (0.98, 1.0), (0.0, 0.001)])
