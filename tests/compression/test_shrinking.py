@@ -74,6 +74,17 @@ def test_never_asks_more_often_than_it_may_and_leaves_each_layer_its_least(stude
     assert widths(shrunk.network)[1] == (3, 3)
 
 
+def test_who_stays_undecided_is_taught_once_more(student: tuple[Student, Lesson]) -> None:
+    start, lesson = student
+    judge, _ = verdicts("undecided", "pass", "undecided", "undecided", "fail")
+    _, said = replace(QUICK, precision=1.5, remove_layers=False).apply(start, replace(lesson, judge=judge))
+    # 10 passes at its second try; 5 does not, nor 7, and 10 is within 1.5 of that.
+    assert [sum(attempt["hidden"]) for attempt in said["attempts"]] == [10, 10, 5, 5, 7]
+    judge, _ = verdicts("undecided")
+    _, said = replace(QUICK, attempts=1).apply(start, replace(lesson, judge=judge))
+    assert len(said["attempts"]) == 1
+
+
 def test_is_content_with_the_precision_it_was_asked_for(student: tuple[Student, Lesson]) -> None:
     start, lesson = student
     judge, _ = verdicts("pass", "fail")

@@ -147,7 +147,7 @@ def test_refuses_a_sparsity_that_prunes_nothing_or_all(sparsity: float) -> None:
 def test_each_stage_reports_what_it_did(policies: dict[str, CompressedPolicy]) -> None:
     reports = policies["tiny-pruned"].reports
     assert [r["stage"] for r in reports] == ["scale_input", "distil", "prune", "quantize_aware"]
-    assert report(policies["tiny-pruned"], "distil")["states"] == 1_000 + 500
+    assert report(policies["tiny-pruned"], "distil")["states"] == 2_000 + 1_000 + 500  # the agent's own first
     for r in reports:
         assert 0.8 < r["agreement"] <= 1
         assert r["seconds"] >= 0
@@ -232,7 +232,7 @@ def test_a_table_is_taught_in_every_state(case: Any) -> None:
     student, _ = ScaleInput().apply(student, lesson)
     assert student.scaling == InputScaling((1.0,), (0.0,), (0.0, 1.0))
     learned, said = Distil(Distillation(300, learning_rate=1e-2), 40, 20, 0).apply(student, lesson)
-    assert said["states"] == 40 + 20 + 16
+    assert said["states"] == 2 + 40 + 20 + 16
     preferences = lesson.preferences(every)
     np.testing.assert_array_equal(preferences[5], 1)
     got = learned.network(every.astype(np.float32)).numpy()
