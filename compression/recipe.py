@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from edgedqn.agents.errors import InputError
+from edgedqn.compression.candidates import QuantizeJudged
 from edgedqn.compression.distillation import Distillation, Targets
 from edgedqn.compression.policy import QUANTIZATION_AWARE, Conversion
 from edgedqn.compression.searching import NewStudent, Search
@@ -20,7 +21,10 @@ from edgedqn.compression.td_learning import TdLearning
 
 STAGES: dict[str, type[Any]] = {
     stage.name: stage
-    for stage in (ScaleInput, Restart, NewStudent, Threshold, Distil, Visit, Shrink, Prune, Cluster, QuantizeAware, Search)
+    for stage in (
+        *(ScaleInput, Restart, NewStudent, Threshold, Distil, Visit, Shrink, Prune, Cluster),
+        *(QuantizeAware, QuantizeJudged, Search),
+    )
 }
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # it becomes a file's
 
@@ -103,7 +107,7 @@ class Recipe:
     @property
     def searches(self) -> bool:
         """Whether what comes out depends on what the gate lets pass."""
-        return any(isinstance(stage, Shrink | Search) for stage in self.stages)
+        return any(isinstance(stage, QuantizeJudged | Shrink | Search) for stage in self.stages)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object `from_json` reads."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError
+from edgedqn.compression.candidates import QuantizeJudged
 from edgedqn.compression.distillation import Distillation
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.searching import STUDENT, NewStudent, Search
@@ -17,8 +18,8 @@ OF_CLUSTERS = Distillation(steps=1_500, learning_rate=5e-4)  # each step takes t
 # -79.7 on an Acrobot-v1 agent with a learning rate of 2e-3 and the last zeros at 60 % of the lesson, -71.2 with these.
 MANY_STATES = Distil(Distillation(steps=1_500, final_learning_rate=1e-4), greedy_states=40_000, rounds=4)
 SPARSE = Distillation(steps=15_000, batch_size=128, learning_rate=1e-2, final_learning_rate=1e-4)
-OF_SPARSE = Distillation(steps=8_000, learning_rate=2e-3)
-TO_98_PERCENT = (Prune(0.98, learning=SPARSE, end=0.3), Visit(10_000), QuantizeAware(OF_SPARSE))
+OF_SPARSE = Distillation(steps=8_000, batch_size=128, learning_rate=2e-3)
+TO_98_PERCENT = (Prune(0.98, learning=SPARSE, end=0.3), Visit(40_000), QuantizeJudged(learning=OF_SPARSE))
 
 # Each candidate is taught again.
 BEFORE_SHRINKING = Distil(
@@ -39,7 +40,7 @@ RECIPES = {
         Recipe(
             "qat-int8",
             "scaled inputs, clipped action gaps, quantization-aware distillation",
-            (ScaleInput(), Distil(), QuantizeAware()),
+            (ScaleInput(), Distil(), QuantizeJudged()),
             "qat-int8",
         ),
         Recipe(

@@ -26,6 +26,8 @@ from edgedqn.compression.pruning import (
 from edgedqn.compression.student import Lesson, Report, Student, q_values_of
 from edgedqn.compression.td_learning import TdLearning, learn_by_td
 
+QUANTIZING = Distillation(steps=8_000, learning_rate=5e-4)
+
 
 @dataclass(frozen=True)
 class ScaleInput:
@@ -320,7 +322,7 @@ class QuantizeAware:
     TF-MOT keeps the clusters of a convolution filter by filter, as int8 scales them: each filter moves its values by itself.
     """
 
-    learning: Distillation | TdLearning = Distillation(steps=8_000, learning_rate=5e-4)
+    learning: Distillation | TdLearning = QUANTIZING
     name: ClassVar[str] = "quantize_aware"
     rounds_to_int8: ClassVar[bool] = True
 

@@ -222,7 +222,7 @@ def _reported(report: dict[str, Any]) -> str:
         if report.get(key):
             found.append(", ".join(shown.format(value) for value in report[key]))
     if "attempts" in report:
-        found.append(f"{len(report['attempts'])} tried, hidden {report['hidden']}")
+        found.append(f"{len(report['attempts'])} tried" + (f", hidden {report['hidden']}" if "hidden" in report else ""))
     found += [f"{report['clipped_fraction']:.2%} clipped"] if "clipped_fraction" in report else []
     found += [f"skipped: {'; '.join(report['skipped'])}"] if report.get("skipped") else []
     return f"  {report['stage']:<15} {report['seconds']:6.1f} s  {', '.join(found)}"

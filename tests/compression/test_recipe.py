@@ -226,7 +226,9 @@ def test_a_table_within_a_table_changes_what_it_names_alone() -> None:
 
 
 def test_those_that_ask_the_gate_say_so() -> None:
-    assert [name for name, recipe in RECIPES.items() if recipe.searches] == ["shrink-qat-int8", "auto-int8"]
+    assert [name for name, recipe in RECIPES.items() if recipe.searches] == [
+        *("qat-int8", "prune98-qat-int8", "shrink-qat-int8", "auto-int8")
+    ]
 
 
 def test_refuses_files_that_are_no_toml(tmp_path: Path) -> None:
@@ -238,5 +240,6 @@ def test_refuses_files_that_are_no_toml(tmp_path: Path) -> None:
 
 
 def test_every_stage_has_a_name_of_its_own_and_says_whether_it_rounds() -> None:
-    assert {name for name, stage in STAGES.items() if stage.rounds_to_int8} == {"quantize_aware", "shrink", "search"}
+    rounding = {name for name, stage in STAGES.items() if stage.rounds_to_int8}
+    assert rounding == {"quantize_aware", "quantize_judged", "shrink", "search"}
     assert all(stage.name == name for name, stage in STAGES.items())
