@@ -3,9 +3,9 @@
 python docs/results/distillation_ablation.py                      # hours; goes on where it stopped
 python docs/results/distillation_ablation.py LunarLander-v3 --seeds 0
 
-For each environment and training seed, the recipe `qat-int8` with one thing changed at a time: the targets, their width, the
-loss, or its temperature. Writes docs/results/distillation_ablation.json. Run folders may be shared with
-docs/results/compression.py.
+For each environment and training seed, the recipe `qat-int8` with lessons half as long, and one thing changed at a time: the
+targets, their width, the loss, or its temperature. Writes docs/results/distillation_ablation.json. Run folders may be shared
+with docs/results/compression.py.
 """
 
 from dataclasses import replace
@@ -21,19 +21,14 @@ from edgedqn.pipeline.run import RunResult
 
 RESULTS = Path(__file__).with_suffix(".json")
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")
+LESSONS = (Distillation(1_500, final_learning_rate=1e-4), Distillation(4_000, learning_rate=5e-4))
 KEPT = ("name", "return", "return_delta", "gate", "action_agreement", "gap_weighted_agreement", "tie_rate")
 
 
 def variant(name: str, targets: Targets = Targets(), loss: Loss = "kl_and_square", temperature: float = 0.25) -> Recipe:
     """`qat-int8` with other targets, another loss or temperature, in both of its lessons."""
-    first, second = Distil(targets=targets), QuantizeAware()
-    assert isinstance(second.learning, Distillation)
-    stages = (
-        ScaleInput(),
-        replace(first, learning=replace(first.learning, loss=loss, temperature=temperature)),
-        replace(second, learning=replace(second.learning, loss=loss, temperature=temperature)),
-    )
-    return Recipe(name, "", stages, "qat-int8")
+    first, second = (replace(lesson, loss=loss, temperature=temperature) for lesson in LESSONS)
+    return Recipe(name, "", (ScaleInput(), Distil(first, targets=targets), QuantizeAware(second)), "qat-int8")
 
 
 VARIANTS = (
