@@ -21,7 +21,7 @@ from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.judge import Judge, Judgement
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.student import Student
-from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
 from edgedqn.export.manifest import PolicyManifest, write_sidecar
 from edgedqn.export.tflite import ExportConfig
 from edgedqn.export.tflite import exported as export_policy
@@ -76,6 +76,11 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
             path = written(policy, f"candidate-{next(number)}")
             float_returns, random_returns = (players.returns(each, gate.looks[0]) for each in (float_file, None))
             try:
+                candidate = EdgePolicy.load(path)
+            except PolicyFileError:  # XNNPACK refuses int8 layers that never fire: as bad as acting at random
+                nothing = float(random_returns.mean())
+                return Judgement("fail", nothing, 1 / gate.tolerance, 0, 0, path.stat().st_size, 0.0, 0.0, 1.0)
+            try:
                 margin = gate.margin(float(float_returns.mean()), float(random_returns.mean()))
             except ValueError:  # the agent is no better than chance: nothing can be lost, nor proven
                 verdict: Verdict = "undecided"
@@ -87,7 +92,7 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
                     lambda n: (players.returns(path, n) - players.returns(float_file, n)).tolist(),
                 )
                 returns, verdict, loss = players.returns(path), result.verdict, -result.interval.mean / margin
-            like = agreement(*(preferences_of(EdgePolicy.load(each), states) for each in (float_file, path)))
+            like = agreement(*(preferences_of(each, states) for each in (EdgePolicy.load(float_file), candidate)))
             return Judgement(
                 verdict,
                 float(returns.mean()),

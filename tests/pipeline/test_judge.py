@@ -47,6 +47,18 @@ def as_file(agent: TrainedAgent, change: Any = lambda weights: weights) -> Compr
     return student.as_compressed(agent.spec, agent.observations, "float32", "candidate")
 
 
+def test_a_candidate_that_no_runtime_takes_has_failed(agent: TrainedAgent) -> None:
+    def dead(weights: Any) -> Any:
+        weights[1] -= 100  # no hidden neuron fires, so the layer has no range
+        return weights
+
+    with judging(agent, "CartPole-v1", STREAMS, GATE, ExportConfig()) as judge:
+        said = judge(replace(as_file(agent, dead), conversion="ptq-int8"))
+    assert (said.verdict, said.episodes, said.env_steps) == ("fail", 0, 0)
+    assert said.loss == pytest.approx(10)  # of the return above random, in margins of a tenth
+    assert said.mean_return < 40
+
+
 @pytest.mark.parametrize("config", [ExportConfig(), ExportConfig(strip=True, manifest="beside")])
 def test_says_what_a_candidate_scores_on_the_select_seeds(agent: TrainedAgent, config: ExportConfig) -> None:
     with judging(agent, "CartPole-v1", STREAMS, GATE, config) as judge:
