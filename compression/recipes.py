@@ -4,7 +4,7 @@ from pathlib import Path
 
 from edgedqn.agents.errors import InputError
 from edgedqn.compression.candidates import QuantizeJudged
-from edgedqn.compression.distillation import Distillation
+from edgedqn.compression.distillation import Distillation, Targets
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.searching import STUDENT, NewStudent, Search
 from edgedqn.compression.shrinking import Shrink
@@ -13,6 +13,11 @@ from edgedqn.compression.stages import Cluster, Distil, Prune, QuantizeAware, Sc
 FLOAT32 = Recipe("float32", "the float Q-network as trained: the baseline", (), "float32", control=True)
 
 OF_CLUSTERS = Distillation(steps=1_500, learning_rate=5e-4)  # each step takes ten times as long as another
+
+# As many weights as its teacher has can say nearly all of it, given time: on LunarLander-v3, lessons of 3,000 and 8,000 steps
+# agree by gap in 93 %, these in 95. A width of 1 leaves two actions that compete twice as many levels of an int8 output as 2.
+WELL = Distil(Distillation(steps=6_000, learning_rate=2e-3, final_learning_rate=1e-4), targets=Targets(width=1.0))
+ROUNDED_WELL = QuantizeJudged(learning=Distillation(steps=16_000, learning_rate=1e-3))
 
 # Few weights must say what many did. They are chosen early, and then learn as fast as a small network can: 98 % zeros score
 # -79.7 on an Acrobot-v1 agent with a learning rate of 2e-3 and the last zeros at 60 % of the lesson, -71.2 with these.
@@ -40,7 +45,7 @@ RECIPES = {
         Recipe(
             "qat-int8",
             "scaled inputs, clipped action gaps, quantization-aware distillation",
-            (ScaleInput(), Distil(), QuantizeJudged()),
+            (ScaleInput(), WELL, ROUNDED_WELL),
             "qat-int8",
         ),
         Recipe(
