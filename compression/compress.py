@@ -39,7 +39,7 @@ def compress(
       env: where states are gathered, as the agent's network sees it (`environments.agent_view`); left open.
       reset_seeds: of those episodes (the `calibrate` stream), endless.
       rng: for exploration and minibatches.
-      judge: says how candidates play as files; stages that search need it.
+      judge: says how candidates play as files; stages that search need it, `quantize_judged` does without.
     Returns:
       The policy to export, with a report per stage: what it did, its agreement with the teacher and its mean return over 20
       episodes as it is in Keras, rounding included, and the seconds it took.

@@ -9,6 +9,8 @@ from edgedqn.agents.noninferiority import Verdict
 if TYPE_CHECKING:
     from edgedqn.compression.policy import CompressedPolicy
 
+UNPLAYABLE = 1e9  # finite, because reports are JSON
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -16,14 +18,16 @@ class Judgement:
 
     Attributes:
       verdict: of the gate.
-      mean_return: in reward units, over the episodes that were played.
-      loss: of the paired differences to the float agent, in units of the gate's margin: up to about 1 is allowed.
+      mean_return: in reward units, over the episodes that were played; of acting at random, where no runtime takes the file.
+      loss: of the paired differences to the float agent, in units of the gate's margin: up to about 1 is allowed. More than
+        any other, `UNPLAYABLE`, where no runtime takes the file; such a file agrees with nothing, and ties everywhere.
       episodes: how many were played.
       env_steps: in them, the float agent's not counted.
       size_bytes: of the file.
       action_agreement: the share of on-policy states in which it acts as the float agent.
       gap_weighted_agreement: the same, each state weighted by the float agent's action gap.
       tie_rate: the share of them in which its largest output is not unique.
+      reason: why the gate could not be asked; empty where it was.
     """
 
     verdict: Verdict
@@ -35,6 +39,12 @@ class Judgement:
     action_agreement: float
     gap_weighted_agreement: float
     tie_rate: float
+    reason: str = ""
+
+    @property
+    def nothing_to_lose(self) -> bool:
+        """Whether no other candidate could be told from this one, because the agent is no better than chance."""
+        return self.verdict == "undecided" and bool(self.reason)
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in a stage's report."""

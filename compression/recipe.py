@@ -10,12 +10,12 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.candidates import QuantizeJudged
 from edgedqn.compression.distillation import Distillation, Targets
 from edgedqn.compression.policy import QUANTIZATION_AWARE, Conversion
+from edgedqn.compression.quantizing import QuantizeAware, QuantizeJudged
 from edgedqn.compression.searching import NewStudent, Search
 from edgedqn.compression.shrinking import Shrink
-from edgedqn.compression.stages import Cluster, Distil, Prune, QuantizeAware, Restart, ScaleInput, Threshold, Visit
+from edgedqn.compression.stages import Cluster, Distil, Prune, Restart, ScaleInput, Threshold, Visit
 from edgedqn.compression.student import Stage
 from edgedqn.compression.td_learning import TdLearning
 
@@ -98,14 +98,18 @@ class Recipe:
                 raise InputError(f"shrink teaches its candidates preferences. Expected distil before it. Got stages={names}.")
             if stage.name in ("restart", "new_student") and {"distil", "shrink", "search"}.intersection(before):
                 raise InputError(f"{stage.name} forgets what was learned before it. Expected it first. Got stages={names}.")
+            if stage.name in ("distil", "search") and "visit" in before:
+                raise InputError(f"{stage.name} gathers all states anew. Expected no visit before it. Got stages={names}.")
+            if stage.name == "visit" and not any(_distils(later) for later in self.stages[i + 1 :]):
+                raise InputError(f"A visit adds states to learn from. Expected a distillation after it. Got stages={names}.")
             if stage.name == "restart" and not any(_learns(later) for later in self.stages[i:]):
                 raise InputError(f"Fresh weights know nothing. Expected a stage that learns after restart. Got stages={names}.")
             if stage.name == "new_student" and "distil" not in names[i:]:
                 raise InputError(f"A new student knows nothing. Expected distil after new_student. Got stages={names}.")
-            taught = taught or any(isinstance(value, Distil | Distillation) for value in _settings(stage))
+            taught = taught or _distils(stage)
 
     @property
-    def searches(self) -> bool:
+    def asks_gate(self) -> bool:
         """Whether what comes out depends on what the gate lets pass."""
         return any(isinstance(stage, QuantizeJudged | Shrink | Search) for stage in self.stages)
 
@@ -154,7 +158,12 @@ class Recipe:
 
 def _learns(stage: Stage) -> bool:
     """Whether it teaches the student anything."""
-    return any(isinstance(value, Distil | Distillation | TdLearning) for value in _settings(stage))
+    return _distils(stage) or any(isinstance(value, TdLearning) for value in _settings(stage))
+
+
+def _distils(stage: Stage) -> bool:
+    """Whether it teaches the student what its teacher prefers."""
+    return any(isinstance(value, Distil | Distillation) for value in _settings(stage))
 
 
 def _settings(stage: Stage) -> list[Any]:
@@ -195,7 +204,8 @@ def _setting(item: Any, hint: Any, default: Any, what: str) -> Any:
             raise InputError(f"Expected a table of settings for {what}. Got {item!r}.")
         by_td = "fine_tune" in item
         if by_td and (item["fine_tune"] != "td" or TdLearning not in kinds):
-            expected = "'td'" if TdLearning in kinds else "none, because only pruning, clustering and rounding can do without"
+            by_itself = "only prune, cluster and quantize_aware can learn without a teacher"
+            expected = "'td'" if TdLearning in kinds else f"none: {by_itself}"
             raise InputError(f"Expected a fine_tune of {expected} for {what}. Got {item['fine_tune']!r}.")
         kind: Any = TdLearning if by_td else kinds[0]
         changed = {key: value for key, value in item.items() if key != "fine_tune"}

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.candidates import QuantizeJudged
 from edgedqn.compression.distillation import Distillation, Targets
+from edgedqn.compression.quantizing import QuantizeAware, QuantizeJudged
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.searching import STUDENT, NewStudent, Search
 from edgedqn.compression.shrinking import Shrink
-from edgedqn.compression.stages import Cluster, Distil, Prune, QuantizeAware, ScaleInput, Threshold, Visit
+from edgedqn.compression.stages import Cluster, Distil, Prune, ScaleInput, Threshold, Visit
 
 FLOAT32 = Recipe("float32", "the float Q-network as trained: the baseline", (), "float32", control=True)
 
@@ -44,7 +44,7 @@ RECIPES = {
         Recipe("threshold", "float, weights below 0.05 set to zero once, a control", (Threshold(),), "float32", True),
         Recipe(
             "qat-int8",
-            "scaled inputs, clipped action gaps, quantization-aware distillation",
+            "scaled inputs, clipped action gaps, quantization-aware distillation until the gate passes, 3 times at most",
             (ScaleInput(), WELL, ROUNDED_WELL),
             "qat-int8",
         ),
@@ -62,7 +62,7 @@ RECIPES = {
         ),
         Recipe(
             "prune98-qat-int8",
-            "the same with 98 % of the weights pruned, and longer lessons",
+            "the same with 98 % pruned, longer lessons also on what it meets itself, and rounded until the gate passes",
             (ScaleInput(), MANY_STATES, *TO_98_PERCENT),
             "qat-int8",
         ),

@@ -10,7 +10,8 @@ from edgedqn.agents.errors import InputError
 from edgedqn.compression.candidates import described, judged
 from edgedqn.compression.distillation import Distillation
 from edgedqn.compression.networks import fresh, resized, widths
-from edgedqn.compression.stages import Distil, QuantizeAware
+from edgedqn.compression.quantizing import QuantizeAware
+from edgedqn.compression.stages import Distil
 from edgedqn.compression.student import Lesson, Report, Student
 
 LAYER_BYTES = 330  # of tensors, quantization and an operator: the difference between files with a layer more and less

@@ -10,12 +10,13 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.noninferiority import Verdict
 from edgedqn.compression.candidates import described, judged
 from edgedqn.compression.distillation import Distillation
 from edgedqn.compression.folding import Weights
+from edgedqn.compression.judge import Judgement
 from edgedqn.compression.networks import resized, widths
-from edgedqn.compression.stages import Distil, QuantizeAware
+from edgedqn.compression.quantizing import QuantizeAware
+from edgedqn.compression.stages import Distil
 from edgedqn.compression.student import Lesson, Report, Student
 
 MEASURED_STATES, MEASURED_NUMBERS = 4_096, 2**24  # at most; images fill the memory
@@ -33,7 +34,8 @@ class Shrink:
       least: neurons that each layer keeps, >= 1.
       attempts: how many candidates are judged at most. Each has as many neurons as the geometric mean of the fewest that passed
         and the most that failed ...
-      precision: ... until those are no further apart than by this factor, > 1. Who stays undecided is taught once more.
+      precision: ... until those are no further apart than by this factor, > 1. A thinned network that stays undecided is taught
+        once more, which is an attempt, too.
       remove_layers: try to do without a whole hidden layer, too, at the end.
       teaching: of each candidate; it is shown the states that there are already.
       quantizing: the candidate's, before it is judged. The last that passed is handed on as it was judged.
@@ -70,7 +72,7 @@ class Shrink:
         rounded: Student | None = None
         attempts: list[dict[str, Any]] = []
 
-        def verdict_on(network: tf_keras.Model) -> Verdict:
+        def judgement_on(network: tf_keras.Model) -> Judgement:
             nonlocal kept, rounded
             label = f"shrink to {' x '.join(map(str, sum(widths(network), ())))}"
             candidate, _ = self.teaching.teach(replace(kept, network=network), lesson, label)
@@ -78,7 +80,7 @@ class Shrink:
             attempts.append({**described(candidate.network), **judgement.to_json()})
             if judgement.verdict == "pass":
                 kept, rounded = candidate, int8
-            return judgement.verdict
+            return judgement
 
         fewest = sum(min(self.least, width) for width in sum(widths(student.network), ()))
         failing = fewest - 1  # at most so many neurons are known not to do, or not allowed
@@ -88,13 +90,13 @@ class Shrink:
             if not failing < goal < passing or passing <= self.precision * failing:
                 break
             network = self._thinned(kept, goal)
-            verdict = verdict_on(network)
-            if verdict == "undecided" and len(attempts) < self.attempts:
-                verdict = verdict_on(network)  # as good as the allowed loss: other minibatches decide
-            if verdict != "pass":
+            judgement = judgement_on(network)
+            if judgement.verdict == "undecided" and not judgement.nothing_to_lose and len(attempts) < self.attempts:
+                judgement = judgement_on(network)  # as good as the allowed loss: other minibatches decide
+            if judgement.verdict != "pass":
                 failing = max(goal, _neurons(network))
         while self.remove_layers and len(attempts) < self.attempts and len(widths(kept.network)[1]) > 1:
-            if verdict_on(_without_a_layer(kept)) != "pass":
+            if judgement_on(_without_a_layer(kept)).verdict != "pass":
                 break
         if rounded is None:  # nothing could go
             rounded, _ = QuantizeAware(self.quantizing).apply(kept, lesson)

@@ -1,19 +1,16 @@
-"""The steps recipes are made of: small frozen values, each of which turns one student into the next."""
+"""The float steps recipes are made of: small frozen values, each of which turns one student into the next."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
-import tf_keras
-from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.compression import tfmot
 from edgedqn.compression.distillation import STEPS_PER_CALL, Distillation, Distiller, Targets, fit_output_layer
+from edgedqn.compression.fine_tuning import clusters_of, final_loss, fine_tune, meaning_after, sparsity_of
 from edgedqn.compression.folding import InputScaling, fold_input_scaling, kernels_of, pads_input
 from edgedqn.compression.networks import fresh
-from edgedqn.compression.policy import Meaning
 from edgedqn.compression.pruning import (
     Allocation,
     ConstantSchedule,
@@ -24,9 +21,7 @@ from edgedqn.compression.pruning import (
     unprunable,
 )
 from edgedqn.compression.student import Lesson, Report, Student, q_values_of
-from edgedqn.compression.td_learning import TdLearning, learn_by_td
-
-QUANTIZING = Distillation(steps=8_000, learning_rate=5e-4)
+from edgedqn.compression.td_learning import TdLearning
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ class Threshold:
             for array in student.network.get_weights()
         ]
         thinned = replace(student.with_weights(weights), pruned=True)
-        return thinned, {"sparsity_reached": _sparsity(kernels_of(thinned.network))}
+        return thinned, {"sparsity_reached": sparsity_of(kernels_of(thinned.network))}
 
 
 @dataclass(frozen=True)
@@ -149,7 +144,7 @@ class Distil:
             losses = teaching.learn(student.states, student.preferences, lesson.rng, shown)
         report = {
             "states": len(student.states),
-            "final_loss": _final(losses),
+            "final_loss": final_loss(losses),
             "agreement_per_round": agreements,
         }
         return student, report
@@ -237,14 +232,14 @@ class Prune:
         losses = fine_tune(wrapped, student, lesson, self.learning, "prune", finish)
         finish()
         network = tfmot.strip_pruning(wrapped, student.network)
-        pruned = replace(student, network=network, meaning=_meaning(self.learning), pruned=True)
+        pruned = replace(student, network=network, meaning=meaning_after(self.learning), pruned=True)
         report = {
             "allocation": self.allocation,
             "structure": self.structure,
             "sparsity_asked": list(asked),
-            "sparsity_reached": _sparsity(kernels_of(pruned.network)),
+            "sparsity_reached": sparsity_of(kernels_of(pruned.network)),
             "skipped": skipped,
-            "final_loss": _final(losses),
+            "final_loss": final_loss(losses),
         }
         return pruned, report
 
@@ -295,81 +290,24 @@ class Cluster:
     def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
         distinct = [len(np.unique(kernel)) for kernel in kernels_of(student.network)]
         chosen = [count > self.clusters for count in distinct]
-        clustered, final_loss = replace(student, clustered=True), None
+        clustered, last_loss = replace(student, clustered=True), None
         if any(chosen):
             wrapped = tfmot.wrap_for_clustering(student.network, chosen, self.clusters, student.pruned)
-            final_loss = _final(fine_tune(wrapped, student, lesson, self.learning, "cluster"))
+            last_loss = final_loss(fine_tune(wrapped, student, lesson, self.learning, "cluster"))
             network = tfmot.strip_clustering(wrapped, student.network)
-            clustered = replace(clustered, network=network, meaning=_meaning(self.learning))
+            clustered = replace(clustered, network=network, meaning=meaning_after(self.learning))
         report = {
             "clusters_asked": self.clusters,
-            "clusters_reached": _clusters(kernels_of(clustered.network)),
-            "sparsity_reached": _sparsity(kernels_of(clustered.network)),
+            "clusters_reached": clusters_of(kernels_of(clustered.network)),
+            "sparsity_reached": sparsity_of(kernels_of(clustered.network)),
             "skipped": [
                 f"kernel {i} has {count} values already and stays as it is"
                 for i, count in enumerate(distinct)
                 if count <= self.clusters
             ],
-            "final_loss": final_loss,
+            "final_loss": last_loss,
         }
         return clustered, report
-
-
-@dataclass(frozen=True)
-class QuantizeAware:
-    """Rounds weights and activations to int8 in the forward pass, lets the student learn around it, keeps zeros and clusters.
-
-    TF-MOT keeps the clusters of a convolution filter by filter, as int8 scales them: each filter moves its values by itself.
-    """
-
-    learning: Distillation | TdLearning = QUANTIZING
-    name: ClassVar[str] = "quantize_aware"
-    rounds_to_int8: ClassVar[bool] = True
-
-    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
-        quantized = tfmot.quantization_aware(student.network, student.scaling.limits, student.pruned, student.clustered)
-        tfmot.start_ranges(quantized, student.network, student.inputs())
-        losses = fine_tune(quantized, student, lesson, self.learning, "quantize")
-        settled = tfmot.settle(quantized, student.network, student.pruned)
-        batch = next(student.inputs())
-        if not np.allclose(settled(batch, training=False), quantized(batch, training=False), atol=1e-4):
-            raise InputError("TF-MOT lost zeros of kernels with clusters. Expected fewer clusters, or more zeros in each.")
-        kernels = kernels_of(settled)
-        report = {
-            "keep_zeros": student.pruned,
-            "keep_clusters": student.clustered,
-            "sparsity_reached": _sparsity(kernels),
-            "clusters_reached": _clusters(kernels, per_filter=True) if student.clustered else None,
-            "final_loss": _final(losses),
-        }
-        return replace(student, quantized=settled, meaning=_meaning(self.learning)), report
-
-
-def fine_tune(
-    wrapped: tf_keras.Model,
-    student: Student,
-    lesson: Lesson,
-    learning: Distillation | TdLearning,
-    label: str,
-    before_copy: Callable[[], None] = lambda: None,
-) -> NDArray[np.float32]:
-    """Teaches a wrapped copy of the student's network.
-
-    Args:
-      wrapped: in TF-MOT's wrappers; it changes.
-      student: whose network was wrapped.
-      lesson: the teacher, and the environment.
-      learning: by distillation on the student's states, or by temporal differences in the environment.
-      label: of the progress bar.
-      before_copy: brings the wrapped variables in line with what they compute; see `learn_by_td`.
-    Returns:
-      The loss before each gradient step, [steps].
-    Raises:
-      DivergedError: the loss or a weight became NaN or infinite.
-    """
-    if isinstance(learning, TdLearning):
-        return learn_by_td(wrapped, student, lesson, learning, label, before_copy)
-    return Distiller(wrapped, student.scaling, learning).learn(student.states, student.preferences, lesson.rng, label)
 
 
 def _before(scaling: InputScaling, end: int) -> list[float] | None:
@@ -377,26 +315,3 @@ def _before(scaling: InputScaling, end: int) -> list[float] | None:
     if scaling.limits is None:
         return None
     return [(scaling.limits[end] - offset) / scale for scale, offset in zip(scaling.scale, scaling.offset, strict=True)]
-
-
-def _final(losses: NDArray[np.float32]) -> float:
-    """The mean of the last call."""
-    return float(losses[-STEPS_PER_CALL:].mean())
-
-
-def _meaning(learning: Distillation | TdLearning) -> Meaning:
-    return "q_values" if isinstance(learning, TdLearning) else "preferences"
-
-
-def _sparsity(kernels: list[NDArray[np.float32]]) -> list[float]:
-    return [float((kernel == 0).mean()) for kernel in kernels]
-
-
-def _clusters(kernels: list[NDArray[np.float32]], per_filter: bool = False) -> list[int]:
-    """How many distinct values each kernel has; of a convolution, where that is asked for, the filter that has most."""
-    return [
-        max(len(np.unique(kernel[..., i])) for i in range(kernel.shape[-1]))
-        if per_filter and kernel.ndim == 4
-        else len(np.unique(kernel))
-        for kernel in kernels
-    ]

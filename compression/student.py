@@ -35,7 +35,8 @@ class Lesson:
       reset_seeds: of the `calibrate` stream, endless.
       rng: for exploration and minibatches.
       gap: the teacher's median action gap on-policy: the unit of the targets.
-      judge: says how a candidate plays as the exporter writes it; None where there is none, and stages that search need one.
+      judge: says how a candidate plays as the exporter writes it; None where there is none: stages that search need one,
+        `quantize_judged` does without.
       conversion: what the exporter will do in the end.
     """
 

@@ -37,6 +37,10 @@ class PolicyFileError(ValueError):
     """A policy file or its sidecar cannot be trusted or used; one line: what was wrong, what was expected, what was got."""
 
 
+class RuntimeRefusedError(PolicyFileError):
+    """The file is what was exported, but this runtime cannot run it."""
+
+
 class EdgePolicy:
     """A policy behind a TFLite interpreter: observation in, action out. One instance serves one thread.
 
@@ -92,6 +96,7 @@ class EdgePolicy:
           threads: for the interpreter, at least 1.
         Raises:
           PolicyFileError: the file or its sidecar is missing, empty, damaged, of a newer schema, or no policy.
+          RuntimeRefusedError: it is whole, but the runtime does not take it.
         """
         file = read_verified(path)
         try:
@@ -99,7 +104,7 @@ class EdgePolicy:
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise PolicyFileError(f"{path} is whole, but this runtime cannot run it: {reason}") from error
+            raise RuntimeRefusedError(f"{path} is whole, but this runtime cannot run it: {reason}") from error
         return cls(interpreter, file.device)
 
     def __call__(self, observation: Any) -> int:

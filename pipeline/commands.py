@@ -223,6 +223,7 @@ def _reported(report: dict[str, Any]) -> str:
             found.append(", ".join(shown.format(value) for value in report[key]))
     if "attempts" in report:
         found.append(f"{len(report['attempts'])} tried" + (f", hidden {report['hidden']}" if "hidden" in report else ""))
+        found += ["none passed"] if report.get("passed") is False else []
     found += [f"{report['clipped_fraction']:.2%} clipped"] if "clipped_fraction" in report else []
     found += [f"skipped: {'; '.join(report['skipped'])}"] if report.get("skipped") else []
     return f"  {report['stage']:<15} {report['seconds']:6.1f} s  {', '.join(found)}"

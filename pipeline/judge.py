@@ -18,10 +18,10 @@ from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.agreement import agreement, preferences_of
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.compression.folding import InputScaling, plain_network
-from edgedqn.compression.judge import Judge, Judgement
+from edgedqn.compression.judge import UNPLAYABLE, Judge, Judgement
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.student import Student
-from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
+from edgedqn.export.edge_policy import EdgePolicy, RuntimeRefusedError
 from edgedqn.export.manifest import PolicyManifest, write_sidecar
 from edgedqn.export.tflite import ExportConfig
 from edgedqn.export.tflite import exported as export_policy
@@ -77,13 +77,15 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
             float_returns, random_returns = (players.returns(each, gate.looks[0]) for each in (float_file, None))
             try:
                 candidate = EdgePolicy.load(path)
-            except PolicyFileError:  # XNNPACK refuses int8 layers that never fire: as bad as acting at random
+            except RuntimeRefusedError as error:  # XNNPACK does not take int8 layers that never fire
                 nothing = float(random_returns.mean())
-                return Judgement("fail", nothing, 1 / gate.tolerance, 0, 0, path.stat().st_size, 0.0, 0.0, 1.0)
+                return Judgement("fail", nothing, UNPLAYABLE, 0, 0, path.stat().st_size, 0.0, 0.0, 1.0, str(error))
+            reason = ""
             try:
                 margin = gate.margin(float(float_returns.mean()), float(random_returns.mean()))
-            except ValueError:  # the agent is no better than chance: nothing can be lost, nor proven
+            except ValueError:  # nothing can be lost, nor proven
                 verdict: Verdict = "undecided"
+                reason = "the agent is no better than chance"
                 returns, loss = players.returns(path, stricter.looks[0]), 0.0
             else:
                 result = run_gate(
@@ -103,6 +105,7 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
                 like.action,
                 like.gap_weighted,
                 like.ties,
+                reason,
             )
 
         yield judge

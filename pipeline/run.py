@@ -203,8 +203,8 @@ class Job:
             self.folder.refresh()
             here = RunConfig.from_json(self.folder.description["config"])
             self.config = self._changed(here)
-            searching = {recipe.name for recipe in self.config.all_recipes if recipe.searches}
-            self.folder.change(here.to_json(), self.config.to_json(), searching, self._outdated())
+            ungated = {recipe.name for recipe in self.config.all_recipes if not recipe.asks_gate}
+            self.folder.change(here.to_json(), self.config.to_json(), ungated, self._outdated())
             yield
 
     def _outdated(self) -> set[str]:

@@ -159,7 +159,7 @@ class RunFolder:
         self.description["stages"] = [s for s in self.description["stages"] if s["name"] not in stages]
 
     def change(
-        self, here: dict[str, Any], asked: dict[str, Any], searching: Collection[str], outdated: Collection[str] = ()
+        self, here: dict[str, Any], asked: dict[str, Any], ungated: Collection[str], outdated: Collection[str] = ()
     ) -> None:
         """Takes other recipes for the same agent, another gate, or another way to write files.
 
@@ -168,7 +168,8 @@ class RunFolder:
         Args:
           here: the run's own settings, in this version's form.
           asked: what they shall be.
-          searching: the recipes whose outcome depends on the gate.
+          ungated: the recipes whose outcome does not depend on the gate. Others, also those of an earlier call, are redone when
+            it changes.
           outdated: the recipes that are not any more what they were when they were done.
         """
         old, new = (json.loads(json.dumps(each)) for each in (here, asked))
@@ -179,7 +180,8 @@ class RunFolder:
             undone |= {stage["name"] for stage in self.description["stages"] if stage["name"].startswith("export/")}
         redone = set(outdated)
         if old["gate"] != new["gate"]:
-            redone |= set(searching)
+            done = (stage["name"].partition("/") for stage in self.description["stages"])
+            redone |= {name for what, _, name in done if what == "compress" and name not in ungated}
         for name in redone:
             undone |= {f"compress/{name}", f"export/{name}"}
         self.description["config"] = new

@@ -15,8 +15,9 @@ from typing import Any
 from each_run import each_run
 
 from edgedqn.compression.distillation import Distillation, Loss, Targets
+from edgedqn.compression.quantizing import QuantizeAware
 from edgedqn.compression.recipe import Recipe
-from edgedqn.compression.stages import Distil, QuantizeAware, ScaleInput
+from edgedqn.compression.stages import Distil, ScaleInput
 from edgedqn.pipeline.run import RunResult
 
 RESULTS = Path(__file__).with_suffix(".json")

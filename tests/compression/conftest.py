@@ -27,9 +27,10 @@ from edgedqn.compression.compress import compress
 from edgedqn.compression.distillation import Distillation, median_action_gap
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.quantizing import QuantizeAware
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
-from edgedqn.compression.stages import Distil, Prune, QuantizeAware, ScaleInput
+from edgedqn.compression.stages import Distil, Prune, ScaleInput
 from edgedqn.compression.student import Lesson, Student
 
 SHORT = Distillation(steps=100)

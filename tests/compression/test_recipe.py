@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from edgedqn.agents.errors import InputError
 from edgedqn.compression.distillation import Distillation, Targets
+from edgedqn.compression.quantizing import QUANTIZING, QuantizeAware, QuantizeJudged
 from edgedqn.compression.recipe import STAGES, Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
 from edgedqn.compression.searching import NewStudent, Search
 from edgedqn.compression.shrinking import Shrink
-from edgedqn.compression.stages import Cluster, Distil, Prune, QuantizeAware, Restart, ScaleInput, Threshold
+from edgedqn.compression.stages import Cluster, Distil, Prune, Restart, ScaleInput, Threshold, Visit
 from edgedqn.compression.td_learning import TdLearning
 
 
@@ -39,6 +40,10 @@ from edgedqn.compression.td_learning import TdLearning
         ((Threshold(), Prune(0.6)), "float32", r"A second pruning"),
         ((Shrink(),), "qat-int8", r"Expected distil before it"),
         ((NewStudent(),), "float32", r"Expected distil after new_student"),
+        ((Visit(), Distil()), "float32", r"distil gathers all states anew\. Expected no visit before it"),
+        ((Visit(), Search()), "qat-int8", r"search gathers all states anew"),
+        ((Distil(), Visit()), "float32", r"Expected a distillation after it"),
+        ((Visit(), Prune(0.5, learning=TdLearning())), "float32", r"Expected a distillation after it"),
         ((Distil(), Prune(0.5), Cluster(2)), "float32", r"one cluster of three or more\. Got clusters=2"),
     ],
 )
@@ -123,6 +128,22 @@ def test_reads_toml_and_keeps_what_it_does_not_name(tmp_path: Path) -> None:
     assert Recipe.read(path) == Recipe("my-recipe", "of my own", stages, "qat-int8")
 
 
+def test_reads_how_often_the_gate_is_asked_and_what_a_visit_gathers() -> None:
+    value = {
+        "name": "mine",
+        "conversion": "qat-int8",
+        "stages": [
+            "distil",
+            {"stage": "visit", "student_states": 300},
+            {"stage": "quantize_judged", "attempts": 2, "learning": {"steps": 400}},
+        ],
+    }
+    judged = QuantizeJudged(2, replace(QUANTIZING, steps=400))
+    recipe = Recipe("mine", "", (Distil(), Visit(300), judged), "qat-int8")
+    assert Recipe.from_json(value) == recipe
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
 def test_fine_tuning_by_temporal_differences_is_a_word() -> None:
     value = {
         "name": "td",
@@ -169,6 +190,10 @@ def test_fine_tuning_by_temporal_differences_is_a_word() -> None:
         (
             {"name": "x", "conversion": "float32", "stages": [{"stage": "distil", "targets": {"fine_tune": "td"}}]},
             r"Expected a fine_tune of none.* for targets of distil\. Got 'td'",
+        ),
+        (
+            {"name": "x", "conversion": "qat-int8", "stages": [{"stage": "quantize_judged", "learning": {"fine_tune": "td"}}]},
+            r"fine_tune of none: only prune, cluster and quantize_aware .* for learning of quantize_judged\. Got 'td'",
         ),
         (
             {"name": "x", "conversion": "float32", "stages": [{"stage": "prune", "sparsity": 1.0}]},
@@ -226,7 +251,7 @@ def test_a_table_within_a_table_changes_what_it_names_alone() -> None:
 
 
 def test_those_that_ask_the_gate_say_so() -> None:
-    assert [name for name, recipe in RECIPES.items() if recipe.searches] == [
+    assert [name for name, recipe in RECIPES.items() if recipe.asks_gate] == [
         *("qat-int8", "prune98-qat-int8", "shrink-qat-int8", "auto-int8")
     ]
 

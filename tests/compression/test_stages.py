@@ -15,7 +15,7 @@ from edgedqn.compression.distillation import Distillation, median_action_gap
 from edgedqn.compression.folding import BATCH, InputScaling, plain_network
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.pruning import allocate
-from edgedqn.compression.stages import Cluster, Distil, Prune, QuantizeAware, Restart, ScaleInput, Threshold, Visit
+from edgedqn.compression.stages import Cluster, Distil, Prune, Restart, ScaleInput, Threshold, Visit
 from edgedqn.compression.student import Lesson, Student, q_values_of
 
 SHAPES = [(4, 16), (16, 16), (16, 2)]
@@ -303,22 +303,6 @@ def test_an_allocation_can_be_given(student: Student, lesson: Lesson) -> None:
 def test_refuses_pruning_that_makes_no_sense(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         Prune(**{"sparsity": 0.5, **settings})
-
-
-@pytest.mark.parametrize("pruned", [False, True])
-def test_clusters_stay_few_and_zeros_stay_zeros_through_quantization(student: Student, lesson: Lesson, pruned: bool) -> None:
-    if pruned:
-        student, _ = Prune(0.6, "uniform", Distillation(50)).apply(student, lesson)
-    clustered, said = Cluster(4, Distillation(50)).apply(student, lesson)
-    assert said["clusters_reached"] == [len(np.unique(kernel)) for kernel in kernels(clustered.network)]
-    assert max(said["clusters_reached"]) <= 4
-    rounded, said = QuantizeAware(Distillation(50)).apply(clustered, lesson)
-    assert (said["keep_zeros"], said["keep_clusters"]) == (pruned, True)
-    assert rounded.quantized is not None
-    for kernel, before in zip(kernels(rounded.quantized), kernels(student.network), strict=True):
-        assert len(np.unique(kernel)) <= 4
-        if pruned:
-            assert (kernel[before == 0] == 0).mean() > 0.99
 
 
 def test_a_kernel_of_few_values_is_left_alone(student: Student, lesson: Lesson) -> None:

@@ -16,7 +16,8 @@ from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling, kernels_of, plain_network
 from edgedqn.compression.pruning import ConstantSchedule, PolynomialSchedule
-from edgedqn.compression.stages import Cluster, Prune, QuantizeAware, Restart
+from edgedqn.compression.quantizing import QuantizeAware
+from edgedqn.compression.stages import Cluster, Prune, Restart
 from edgedqn.compression.student import Lesson, Student
 from edgedqn.compression.td_learning import TdLearning, learn_by_td
 

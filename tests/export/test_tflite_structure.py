@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 with warnings.catch_warnings():
     # TF-MOT 0.8.1 compares version numbers with distutils, which setuptools provides and calls deprecated.
     warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
-    from edgedqn.compression.stages import Cluster, Distil, Prune, QuantizeAware, ScaleInput
+    from edgedqn.compression.quantizing import QuantizeAware
+    from edgedqn.compression.stages import Cluster, Distil, Prune, ScaleInput
 
 from edgedqn.agents.environments import make_environment, spec_of
 from edgedqn.agents.networks import minatar_torso, q_network

@@ -15,6 +15,7 @@ from edgedqn.agents.noninferiority import Gate
 from edgedqn.agents.observations import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.folding import InputScaling, plain_network
+from edgedqn.compression.judge import UNPLAYABLE
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.student import Student
 from edgedqn.export.tflite import ExportConfig
@@ -55,7 +56,8 @@ def test_a_candidate_that_no_runtime_takes_has_failed(agent: TrainedAgent) -> No
     with judging(agent, "CartPole-v1", STREAMS, GATE, ExportConfig()) as judge:
         said = judge(replace(as_file(agent, dead), conversion="ptq-int8"))
     assert (said.verdict, said.episodes, said.env_steps) == ("fail", 0, 0)
-    assert said.loss == pytest.approx(10)  # of the return above random, in margins of a tenth
+    assert said.loss == UNPLAYABLE
+    assert "this runtime cannot run it" in said.reason
     assert said.mean_return < 40
 
 
@@ -66,6 +68,7 @@ def test_says_what_a_candidate_scores_on_the_select_seeds(agent: TrainedAgent, c
         other = judge(as_file(agent, lambda weights: [*weights[:-2], -weights[-2], -weights[-1]]))
     assert (same.verdict, same.loss, same.episodes) == ("pass", 0.0, 10)  # a third of the gate's first look is enough
     assert (other.verdict, other.episodes) == ("fail", 10)
+    assert same.reason == other.reason == "" and not other.nothing_to_lose
     with closing(make_environment("CartPole-v1")) as env:
         expected = evaluate(agent.policy, env, itertools.islice(STREAMS.reset_seeds("select"), 10))
     assert (same.mean_return, same.env_steps) == (np.mean(expected.returns), expected.env_steps)
@@ -81,6 +84,7 @@ def test_of_an_agent_no_better_than_chance_nothing_can_be_said(agent: TrainedAge
     with judging(replace(agent, network=poor), "CartPole-v1", STREAMS, GATE, ExportConfig()) as judge:
         said = judge(as_file(agent))
     assert (said.verdict, said.loss, said.episodes, said.mean_return) == ("undecided", 0.0, 10, 500.0)
+    assert said.nothing_to_lose and said.reason == "the agent is no better than chance"
 
 
 def test_starts_nothing_where_nobody_asks(agent: TrainedAgent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,15 +23,20 @@ from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.compression.distillation import Distillation
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.quantizing import QuantizeAware, QuantizeJudged
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.searching import Search
 from edgedqn.compression.stages import Distil
+from edgedqn.compression.student import Stage
 from edgedqn.export.tflite import to_tflite
 from edgedqn.pipeline import judge, proving
 from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.proving import STATES, prove_observations, prove_play
 from edgedqn.pipeline.run import Job, RunResult
 from edgedqn.pipeline.seeds import BLOCK, STREAMS, SeedStreams
+
+LESSON = Distillation(100)
+TAUGHT = Distil(LESSON, 500, 200, rounds=0)
 
 
 @pytest.fixture
@@ -56,7 +61,9 @@ def streams_of(seeds: list[int]) -> set[str]:
 def test_nothing_before_the_bench_sees_a_prove_seed(
     reset_seeds: list[int], tiny_training: TrainingConfig, tmp_path: Path
 ) -> None:
-    job = Job.create("CartPole-v1", tmp_path / "run", training=tiny_training, recipes=["qat-int8"])
+    teach = replace(TAUGHT, rounds=1, student_states=200)
+    tiny = Recipe("tiny", "", (teach, QuantizeAware(LESSON)), "qat-int8")
+    job = Job.create("CartPole-v1", tmp_path / "run", training=tiny_training, recipes=[tiny])
     with job.locked(), quiet():
         job.do(("train",))
         assert streams_of(reset_seeds) == {"train", "select", "calibrate"}
@@ -65,11 +72,18 @@ def test_nothing_before_the_bench_sees_a_prove_seed(
     assert streams_of(reset_seeds) == {"calibrate"}
 
 
-def test_a_search_asks_the_judge_and_sees_no_prove_seed_either(
-    reset_seeds: list[int], tiny_training: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "stages",
+    [(Search(attempts=1, teaching=TAUGHT, quantizing=LESSON),), (TAUGHT, QuantizeJudged(1, LESSON))],
+    ids=["search", "quantize_judged"],
+)
+def test_what_asks_the_judge_sees_no_prove_seed_either(
+    reset_seeds: list[int],
+    tiny_training: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stages: tuple[Stage, ...],
 ) -> None:
-    lesson = Distillation(100)
-    search = Search(attempts=1, teaching=Distil(lesson, 500, 200, rounds=0), quantizing=lesson)
     plays: list[Play] = []
     players = judge.Players
 
@@ -78,19 +92,17 @@ def test_a_search_asks_the_judge_and_sees_no_prove_seed_either(
         return players(replace(play, workers=1), progress)  # in this process, where the seeds are seen
 
     monkeypatch.setattr(judge, "Players", watched)
-    job = Job.create(
-        "CartPole-v1", tmp_path / "run", training=tiny_training, recipes=[Recipe("tiny-search", "", (search,), "qat-int8")]
-    )
+    job = Job.create("CartPole-v1", tmp_path / "run", training=tiny_training, recipes=[Recipe("tiny", "", stages, "qat-int8")])
     with job.locked(), quiet():
         job.do(("train",))
         reset_seeds.clear()
         job.do(("compress",))
     assert streams_of(reset_seeds) == {"calibrate", "select"}
     assert all(streams_of(list(play.seeds)) == {"select"} for play in plays)
-    (report,) = CompressedPolicy.load(job.folder.compressed("tiny-search")).reports
+    *_, report = CompressedPolicy.load(job.folder.compressed("tiny")).reports
     (attempt,) = report["attempts"]
     assert attempt["episodes"] >= 100 and attempt["env_steps"] > 0
-    assert report["stopped"] == "after 1 attempts"
+    assert report["passed"] == (attempt["verdict"] == "pass")
 
 
 def test_agreement_and_gate_are_measured_on_prove_seeds_alone(reset_seeds: list[int], tiny_run: RunResult) -> None:

@@ -60,17 +60,19 @@ def test_other_recipes_undo_what_is_measured_and_nothing_else(tmp_path: Path) ->
         with run.stage(name):
             pass
     here = {**run.description["config"], "export": {}, "gate": {"tolerance": 0.02}}
-    run.change(here, {**here, "recipes": ["prune-qat-int8"]}, {"auto-int8"})
+    run.change(here, {**here, "recipes": ["prune-qat-int8"]}, {"prune-qat-int8"})
     assert [run.is_done(name) for name in ("train", "bench", "report")] == [True, False, False]
 
 
 def test_what_a_change_undoes_is_what_depends_on_it(tmp_path: Path) -> None:
     here = {"recipes": ["qat-int8", "auto-int8"], "export": {"strip": False}, "gate": {"tolerance": 0.02}}
-    stages = [f"{kind}/{name}" for kind in ("compress", "export") for name in here["recipes"]]
+    stages = [f"{kind}/{name}" for name in ("qat-int8", "auto-int8", "earlier") for kind in ("compress", "export")]
+    earlier = {"compress/earlier", "export/earlier"}
     for changed, outdated, undone in (
         ({}, set(), set()),
-        ({"gate": {"tolerance": 0.1}}, set(), {"compress/auto-int8", "export/auto-int8"}),
-        ({"export": {"strip": True}}, set(), {"export/qat-int8", "export/auto-int8"}),
+        # Of what is not asked for now nobody knows whether it asked the gate.
+        ({"gate": {"tolerance": 0.1}}, set(), {"compress/auto-int8", "export/auto-int8", *earlier}),
+        ({"export": {"strip": True}}, set(), {"export/qat-int8", "export/auto-int8", "export/earlier"}),
         ({"recipes": ["qat-int8", {"name": "mine"}]}, set(), set()),
         ({}, {"qat-int8"}, {"compress/qat-int8", "export/qat-int8"}),
     ):
@@ -78,7 +80,7 @@ def test_what_a_change_undoes_is_what_depends_on_it(tmp_path: Path) -> None:
         for name in ("train", *stages, "bench", "report"):
             with run.stage(name):
                 pass
-        run.change(here, {**here, **changed}, {"auto-int8"}, outdated)
+        run.change(here, {**here, **changed}, {"qat-int8"}, outdated)
         left = {name for name in ("train", *stages) if run.is_done(name)}
         assert left == {"train", *stages} - undone
         assert run.is_done("bench") == (not changed and not outdated)
