@@ -9,22 +9,17 @@ Trains the presets' agents, runs the recipes, and writes docs/results/compressio
 kernel), and the seconds that the recipe took. Files are stripped, their manifests beside them.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from compared_recipes import RUNS
 from each_run import each_run
 
 from edgedqn.agents.atomic_files import read_json
 from edgedqn.agents.noninferiority import gate_for
 from edgedqn.benchmarks.rows import Rows
 from edgedqn.benchmarks.scoring import score
-from edgedqn.compression.distillation import Targets
-from edgedqn.compression.quantizing import QuantizeAware
-from edgedqn.compression.recipe import Recipe
-from edgedqn.compression.recipes import MANY_STATES, ROUNDED_WELL, SPARSE, TO_98_PERCENT, WELL
-from edgedqn.compression.stages import ScaleInput
 from edgedqn.export.flatbuffer import kernels
 from edgedqn.export.manifest import read_manifest
 from edgedqn.pipeline.proving import prove_play
@@ -32,32 +27,6 @@ from edgedqn.pipeline.run import RunResult
 from edgedqn.pipeline.seeds import SeedStreams
 
 RESULTS = Path(__file__).with_suffix(".json")
-Q_VALUES = Targets("q_values")
-# The lessons of `qat-int8`, but for what each rung is about; only the last one asks the gate.
-TAUGHT, ROUNDED = replace(WELL, targets=Targets("q_values")), QuantizeAware(ROUNDED_WELL.learning)
-LADDER = (
-    Recipe("qat-q-values", "quantization-aware, Q-values", (TAUGHT, ROUNDED), "qat-int8"),
-    Recipe("qat-scaled-q-values", "the same with scaled inputs", (ScaleInput(), TAUGHT, ROUNDED), "qat-int8"),
-)
-PRUNE, *HEAL = TO_98_PERCENT
-# At the learning rate that suits ERK best, the first and last kernels of 2 % die.
-UNIFORMLY = replace(PRUNE, allocation="uniform", learning=replace(SPARSE, learning_rate=2e-3))
-UNIFORM = Recipe(
-    "prune98-uniform",
-    "98 % of the weights of each kernel",
-    (ScaleInput(), MANY_STATES, UNIFORMLY, *HEAL),
-    "qat-int8",
-)
-SMALL = ("qat-int8", "shrink-qat-int8", "auto-int8")
-CLUSTERED = ("cluster-qat-int8", "prune-qat-int8", "prune-cluster-qat-int8")
-CLASSIC = (*LADDER, "qat-int8", "prune98-qat-int8", UNIFORM, *CLUSTERED, "shrink-qat-int8", "student-qat-int8", "auto-int8")
-RUNS: dict[str, tuple[str | Recipe, ...]] = {
-    "CartPole-v1": CLASSIC,
-    "MountainCar-v0": CLASSIC,
-    "Acrobot-v1": CLASSIC,
-    "LunarLander-v3": CLASSIC,
-    "MinAtar/Breakout-v1": SMALL,
-}
 
 
 def summarize(result: RunResult, seed: int) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""Writes the tables and plots of docs/compression.md from the results in docs/results/.
+"""Writes the tables and plots of docs/compression.md, and the table of README.md, from the results in docs/results/.
 
 python docs/results/compression_page.py
 
-What stands between `<!-- name -->` and `<!-- end -->` in the page is replaced.
+What stands between `<!-- name -->` and `<!-- end -->` in them is replaced.
 """
 
 import re
@@ -11,10 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from compared_recipes import COMPARED
+from each_run import fingerprint
+
 from edgedqn.agents.atomic_files import read_json, write_text
 
 HERE = Path(__file__).parent
 PAGE, PLOTS = HERE.parent / "compression.md", HERE / "compression"
+README = HERE.parent.parent / "README.md"
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")
 LADDER = {
     "ptq-int8": "after training (PTQ)",
@@ -52,12 +56,19 @@ Runs = dict[str, dict[str, dict[str, dict[str, Any]]]]  # environment -> seed ->
 
 def main_table(runs: Runs) -> str:
     """One line per environment: what the issue of compression asks."""
-    lines = [
-        "| environment | float32 | `qat-int8` | 98 % sparse (ERK) | smallest that passed | neurons removed |",
-        "|---|---|---|---|---|---|",
-    ]
+    titles = (
+        "environment",
+        "float32",
+        "`ptq-int8` (naive)",
+        "`qat-int8`",
+        "98 % zeros",
+        "smallest that passed",
+        "neurons removed",
+    )
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for env_id, seeds in runs.items():
         cells = [_each(seeds, lambda rows: f"{rows['float32']['return']['mean']:.1f}")]
+        cells.append(_each(seeds, lambda rows: _scored(rows.get("ptq-int8"))))
         cells.append(_each(seeds, lambda rows: _scored(rows.get("qat-int8"))))
         cells.append(_each(seeds, lambda rows: _scored(rows.get("prune98-qat-int8"), at_5=True)))
         cells.append(_each(seeds, _smallest))
@@ -102,7 +113,7 @@ def files_table(runs: Runs) -> str:
                 env_id,
                 f"`{name}`",
                 f"{row['return']['mean']:.1f} [{low:.1f}, {high:.1f}]",
-                row["gate"] or "baseline",
+                (row["gate"] or "baseline") + _earlier(row),
                 _percent(rows, name, "gap_weighted_agreement"),
                 _percent(rows, name, "tie_rate"),
                 f"{row['size_bytes']:,}",
@@ -198,18 +209,23 @@ def _scored(row: dict[str, Any] | None, at_5: bool = False) -> str:
     if at_5 and verdict != "pass":
         verdict += f" ({row['gate_at_5_percent']} at 5 %)"
     mean = f"{row['return']['mean']:.1f} {verdict}"
-    return mean if row["gate"] == "pass" else f"**{mean}**"
+    return (mean if row["gate"] == "pass" else f"**{mean}**") + _earlier(row)
+
+
+def _earlier(row: dict[str, Any]) -> str:
+    """A dagger, where the recipe is not any more what it was when this was made."""
+    return "" if row.get("made_by") in (None, fingerprint(COMPARED[row["name"]])) else " †"
 
 
 def _smallest(rows: dict[str, dict[str, Any]]) -> str:
     passed = [row for name, row in rows.items() if name != "float32" and row["gate"] == "pass"]
     best = min(passed, key=lambda row: row["size_bytes"], default=None)
-    return "none" if best is None else f"{best['size_bytes']:,} B (`{best['name']}`)"
+    return "none" if best is None else f"{best['size_bytes']:,} B (`{best['name']}`){_earlier(best)}"
 
 
 def _removed(rows: dict[str, dict[str, Any]]) -> str:
     row = rows.get("shrink-qat-int8")
-    return "-" if row is None else f"{row['neurons_removed']:.1%} {row['gate']}"
+    return "-" if row is None else f"{row['neurons_removed']:.1%} {row['gate']}{_earlier(row)}"
 
 
 def _percent(rows: dict[str, dict[str, Any]], name: str, key: str) -> str:
@@ -237,13 +253,14 @@ def main() -> None:
         "ablation": ablation_table(read("distillation_ablation")),
         "gate": gate_table(read_json(HERE / "gate_power.json", 1)["agents"]),
     }
-    text = PAGE.read_text()
-    for name, table in tables.items():
-        text, count = re.subn(
-            rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, t=table: f"{m[1]}\n{t}\n\n{m[2]}", text, flags=re.S
-        )
-        assert count == 1, name
-    write_text(PAGE, text)
+    for path, names in ((PAGE, tables), (README, ["main"])):
+        text = path.read_text()
+        for name in names:
+            text, count = re.subn(
+                rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, t=tables[name]: f"{m[1]}\n{t}\n\n{m[2]}", text, flags=re.S
+            )
+            assert count == 1, (path, name)
+        write_text(path, text)
     plot(runs, LADDER, PLOTS / "ladder.png")
     plot(runs, ALLOCATIONS, PLOTS / "allocation.png")
 
