@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 SCHEMA = 1
 MAGIC = b"EDGEDQN1"
 DIGEST_SIZE = 32
+MEANINGS = ("preferences", "q_values", "action")
 LARGEST_SCALE = 1e18  # times the largest observation whose square is a finite float32, 1.8e19, this cannot overflow
 FLOAT32 = np.dtype(np.float32)
 T = TypeVar("T")
@@ -43,7 +44,8 @@ class EdgePolicy:
     Attributes:
       device: the manifest's device part, a JSON object.
       n_actions: actions are 0 .. n_actions - 1.
-      output_meaning: "preferences" or "q_values"; the largest wins, the lowest index among equals.
+      output_meaning: "preferences" or "q_values", of which the largest wins, the lowest index among equals; or "action", where
+        the file has done that itself.
       input_shape: of what the network takes, without the batch; an observation has been through the preprocessing then.
     """
 
@@ -51,7 +53,7 @@ class EdgePolicy:
         """Wraps an interpreter whose tensors are allocated; `load` makes both arguments from a file.
 
         Args:
-          interpreter: one input [1, ...] and one output [1, A], each int8 or float32.
+          interpreter: one input [1, ...] and one output [1, A], each int8 or float32; or int32 [1], the action.
           device: as `read_device_manifest` gives it.
         """
         (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -76,7 +78,7 @@ class EdgePolicy:
         self._feed_view = self._feed.reshape(self.input_shape)  # the same memory, shaped like an observation
         self._quantized = self._feed.dtype == np.int8
         self._real = np.zeros(self.input_shape, np.float32) if self._quantized else self._feed_view
-        self._float_output = sink["dtype"] != np.int8
+        self._float_output, self._chosen = sink["dtype"] == np.float32, self.output_meaning == "action"
         # set_tensor and get_tensor each copy once. Per step (8-64-64-4, one thread) writing through tensor() costs as much,
         # since every step must make a new view; only views held for good would save about 1 µs, and the interpreter's
         # public invoke() refuses to run while one exists.
@@ -111,9 +113,11 @@ class EdgePolicy:
             preprocessing, an array of `input_shape`, is taken as it is.
         Raises:
           ValueError: the shape is wrong, the observation holds a NaN or an infinity, there is no such state, or the network
-            computed a NaN.
+            computed a NaN, which a file whose output is the action cannot tell.
         """
         row = self._run(observation)
+        if self._chosen:
+            return row.item()
         action = int(row.argmax())
         if self._float_output and (best := row.item(action)) != best:  # argmax stops at a NaN, so one look finds any
             raise ValueError(f"The policy computed a NaN: expected numbers as {self.output_meaning}. Got {row[0].tolist()}.")
@@ -122,10 +126,12 @@ class EdgePolicy:
     def preferences(self, observation: Any) -> NDArray[Any]:
         """The output row [A] as the file computes it: int8 steps or float32, NaN included. Arguments as in a call.
 
+        Of a file whose output is the action: int8, 1 there and 0 elsewhere.
+
         To a frame stack this is one step of the episode, as a call is: ask one or the other.
         """
-        row: NDArray[Any] = self._run(observation)[0]  # [A]
-        return row
+        row: NDArray[Any] = self._run(observation)[0]  # [A], or the action
+        return (np.arange(self.n_actions) == row).astype(np.int8) if self._chosen else row
 
     def reset(self) -> None:
         """Starts a new episode: forgets the observations of the last one. To be called before each first observation."""
@@ -324,8 +330,8 @@ def check_device(device: dict[str, Any]) -> dict[str, Any]:
             raise PolicyFileError(f"Wrong number of input {key}s: expected 1 or {channels}. Got {len(values)}.")
         if not all(type(v) in (int, float) and abs(v) <= LARGEST_SCALE for v in values):
             raise PolicyFileError(f"Impossible input {key}: expected numbers up to {LARGEST_SCALE:g}. Got {values}.")
-    if output.get("meaning") not in ("preferences", "q_values"):
-        raise PolicyFileError(f"Unknown output meaning: expected preferences or q_values. Got {output.get('meaning')!r}.")
+    if output.get("meaning") not in MEANINGS:
+        raise PolicyFileError(f"Unknown output meaning: expected one of {MEANINGS}. Got {output.get('meaning')!r}.")
     _expect(output.get("tie_break"), "lowest", "Unknown tie-break")
     return device
 
@@ -382,6 +388,9 @@ def check_structure(content: bytes, device: dict[str, Any]) -> None:
         if shape[:1] != (1,) or min(shape) < 1:
             raise PolicyFileError(f"Bad {side} batch: expected a static batch of 1. Got shape {list(shape)}.")
         size, environment = math.prod(shape), device["environment"]
+        if side == "output" and device["output"]["meaning"] == "action":
+            _expect((dtype, shape), ("int32", (1,)), "Wrong output, an action")
+            continue
         expected = math.prod(input_shape(environment, size)) if side == "input" else environment["n_actions"]
         _expect(size, expected, f"Wrong {side} size")
         if dtype not in ("int8", "float32"):

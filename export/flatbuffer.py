@@ -125,7 +125,7 @@ def fix_names(content: bytes, output_name: str) -> bytes:
                 end.name = ends[end.tensorIndex]
 
     io_quantization(content)  # refuses what has more than one input or output
-    return _rewrite(content, rename)
+    return rewrite(content, rename)
 
 
 def stripped(content: bytes) -> bytes:
@@ -157,7 +157,7 @@ def stripped(content: bytes) -> bytes:
         model.buffers = kept
 
     io_quantization(content)  # refuses what has more than one input or output
-    return _rewrite(content, strip)
+    return rewrite(content, strip)
 
 
 def with_metadata(content: bytes, name: str, payload: bytes) -> bytes:
@@ -176,10 +176,16 @@ def with_metadata(content: bytes, name: str, payload: bytes) -> bytes:
         model.metadata = [*(model.metadata or []), schema.MetadataT(name=name, buffer=len(model.buffers) - 1)]
 
     read_subgraph(content)  # the generated reader below checks no bounds
-    return _rewrite(content, add)
+    return rewrite(content, add)
 
 
-def _rewrite(content: bytes, change: Callable[[Any], None]) -> bytes:
+def rewrite(content: bytes, change: Callable[[Any], None]) -> bytes:
+    """The file after `change` was made to its `schema_py_generated.ModelT`. The same arguments give the same bytes.
+
+    Args:
+      content: a `.tflite` that `read_subgraph` has looked at: the generated reader checks no bounds.
+      change: works in place.
+    """
     # Here and not above: together they cost 4.5 MB and a slow first import, and a board only reads.
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema

@@ -180,6 +180,21 @@ def _exporting(command: argparse.ArgumentParser) -> None:
         choices=("embedded", "beside"),
         help="beside: the manifest is in NAME.json alone, without which the file is refused (default: embedded)",
     )
+    command.add_argument(
+        "--float-io",
+        action=argparse.BooleanOptionalAction,
+        help="int8 files take float observations and give float outputs; the scaling is inside them (default: no)",
+    )
+    command.add_argument(
+        "--output",
+        choices=("preferences", "q_values", "action"),
+        help="what a file gives: preferences, or Q-values where the recipe keeps them, or the action (default: preferences)",
+    )
+    command.add_argument(
+        "--sparse",
+        action=argparse.BooleanOptionalAction,
+        help="store kernels that are zero in whole blocks without those: smaller files, slower ones (default: no)",
+    )
 
 
 def _tolerance(command: argparse.ArgumentParser) -> None:

@@ -66,7 +66,8 @@ def export(run: RunFolder, recipe: Recipe) -> None:
     policy = CompressedPolicy.load(run.compressed(recipe.name))
     path = run.model(recipe.name)
     path.parent.mkdir(exist_ok=True)
-    exported = export_policy(policy, config.export)
+    way = config.export.of_baseline() if recipe.name == FLOAT32.name else config.export
+    exported = export_policy(policy, way)
     # Two files cannot be renamed at once: without the old sidecar, a reader finds either no evidence or the right one.
     path.with_suffix(".json").unlink(missing_ok=True)
     write_bytes(path, exported.content)
@@ -76,7 +77,7 @@ def export(run: RunFolder, recipe: Recipe) -> None:
         "seed": run.description["seed"],
         "prove_seed": streams.first_reset_seed("prove"),
         "training": asdict(config.training),
-        "export": asdict(config.export),
+        "export": asdict(way),
         "versions": versions(),
     }
     write_sidecar(path, PolicyManifest(exported.device, evidence))
