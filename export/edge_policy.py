@@ -30,6 +30,24 @@ LARGEST_SCALE = 1e18  # times the largest observation whose square is a finite f
 FLOAT32 = np.dtype(np.float32)
 T = TypeVar("T")
 
+# BuiltinOperator of the TFLite schema, by its names: those that policies are made of. Any other is refused, also because not
+# every kernel of an interpreter checks what it is given.
+OPERATORS = {
+    0: "ADD",
+    3: "CONV_2D",
+    4: "DEPTHWISE_CONV_2D",
+    6: "DEQUANTIZE",
+    9: "FULLY_CONNECTED",
+    17: "MAX_POOL_2D",
+    18: "MUL",
+    19: "RELU",
+    22: "RESHAPE",
+    40: "MEAN",
+    41: "SUB",
+    56: "ARG_MAX",
+    114: "QUANTIZE",
+}
+
 # TensorType of the TFLite schema, by NumPy's names. Types that no policy has are left out.
 DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
 
@@ -377,9 +395,15 @@ def check_structure(content: bytes, device: dict[str, Any]) -> None:
     """Stops at a network that does not fit its manifest.
 
     Raises:
-      PolicyFileError: several inputs or outputs, a batch other than a static 1, wrong sizes or types, or a damaged file.
+      PolicyFileError: several inputs or outputs, a batch other than a static 1, wrong sizes or types, an operator that is not
+        among `OPERATORS`, a sparse kernel, or a damaged file.
     """
-    graph = read_subgraph(content)[1]
+    model, graph = read_subgraph(content)
+    for code in operator_codes(model):
+        if code not in OPERATORS:
+            raise PolicyFileError(f"Unknown operator: expected one of {', '.join(OPERATORS.values())}. Got builtin {code}.")
+    if any(tensor.table(6) is not None for tensor in graph.tables(0)):
+        raise PolicyFileError("A kernel is sparsely encoded: expected dense ones, because XNNPACK reads past others.")
     for side, field in (("input", 1), ("output", 2)):
         indices = graph.numbers(field, "i")
         _expect(len(indices), 1, f"Wrong number of {side}s")
@@ -410,6 +434,12 @@ def read_subgraph(content: bytes) -> "tuple[Table, Table]":
     graphs = model.tables(2)
     _expect(len(graphs), 1, "Wrong number of subgraphs")
     return model, graphs[0]
+
+
+def operator_codes(model: "Table") -> list[int]:
+    """The BuiltinOperator numbers that a Model table's operators point to."""
+    # Codes above 127 stand in the newer field; all others may stand in the old int8 one alone.
+    return [max(code.scalar(0, "b", 0), code.scalar(3, "i", 0)) for code in model.tables(1)]
 
 
 def tensor_shape(tensor: "Table") -> tuple[int, ...]:

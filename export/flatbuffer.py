@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.export.edge_policy import PolicyFileError, Table, element, read_subgraph, tensor_dtype, tensor_shape
+from edgedqn.export.edge_policy import (
+    PolicyFileError,
+    Table,
+    element,
+    operator_codes,
+    read_subgraph,
+    tensor_dtype,
+    tensor_shape,
+)
 
 # BuiltinOperator of the TFLite schema: the operators with a kernel, their weights being input 1, and what may stand between.
 CONV_2D, DEPTHWISE_CONV_2D, DEQUANTIZE, FULLY_CONNECTED = 3, 4, 6, 9
@@ -68,8 +76,7 @@ def kernels(content: bytes) -> tuple[Kernel, ...]:
       PolicyFileError: the file is damaged, or a kernel is sparsely encoded, computed, or of a type not listed in `Kernel`.
     """
     model, graph = read_subgraph(content)
-    # Codes above 127 stand in the newer field; all others may stand in the old int8 one alone.
-    codes = [max(code.scalar(0, "b", 0), code.scalar(3, "i", 0)) for code in model.tables(1)]
+    codes = operator_codes(model)
     tensors, buffers = graph.tables(0), model.tables(4)
     dequantized: dict[int, int] = {}  # output tensor -> the stored one
     found: dict[int, Kernel] = {}

@@ -120,6 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--episodes", type=_positive, default=100, metavar="N", help="how many (default: 100)")
     evaluate.add_argument("--seed", type=_natural, default=0, metavar="S", help="reset seeds count up from S (default: 0)")
 
+    inspect = _command(commands, "inspect", "say what a .tflite holds and where it runs, without running it")
+    inspect.add_argument("path", metavar="FILE", type=Path, help="a .tflite, with or without a manifest")
+
     play = _command(commands, "play", "play a policy for people to watch, in a window or as a film")
     play.add_argument("path", metavar="PATH", type=Path, help="a .tflite, an agent folder, or a run folder (its float agent)")
     play.add_argument("--episodes", type=_positive, default=1, metavar="N", help="how many (default: 1)")
@@ -193,7 +196,7 @@ def _exporting(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--sparse",
         action=argparse.BooleanOptionalAction,
-        help="store kernels that are zero in whole blocks without those: smaller files, slower ones (default: no)",
+        help="store kernels without their blocks of zeros; refused so far, because no runtime computes such safely",
     )
 
 

@@ -158,6 +158,15 @@ def doctor(arguments: Namespace) -> int:
     return examine(arguments.json)
 
 
+def inspect(arguments: Namespace) -> int:
+    """What a file holds."""
+    from edgedqn.pipeline.inspecting import inspect_safely, render
+
+    report = inspect_safely(arguments.path)
+    print(json.dumps(report) if arguments.json else render(report))
+    return DONE
+
+
 def _list_recipes(arguments: Namespace) -> int:
     from edgedqn.pipeline.native import load_tensorflow
 
