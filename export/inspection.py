@@ -42,8 +42,8 @@ def inspect(path: Path) -> dict[str, Any]:
     Raises:
       PolicyFileError: the file is missing, damaged, or not of exactly one subgraph.
     """
-    content = read_file(path)
     try:
+        content = read_file(path)
         proven = find_block(content) is not None or path.with_suffix(".json").exists()
         device = read_verified(path).device if proven else None
         model, graph = read_subgraph(content)

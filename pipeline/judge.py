@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedqn.agents.atomic_files import write_bytes
 from edgedqn.agents.environments import make_environment
 from edgedqn.agents.noninferiority import Gate, Verdict, run_gate
 from edgedqn.agents.trained_agent import TrainedAgent
@@ -23,7 +22,7 @@ from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.student import Student
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
-from edgedqn.export.manifest import PolicyManifest, write_sidecar
+from edgedqn.export.manifest import PolicyManifest, write_policy
 from edgedqn.export.tflite import exported as export_policy
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -61,8 +60,7 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
         def written(policy: CompressedPolicy, name: str, way: ExportConfig = export) -> Path:
             path = Path(folder) / f"{name}.tflite"
             exported = export_policy(policy, way)
-            write_bytes(path, exported.content)
-            write_sidecar(path, PolicyManifest(exported.device, {}))
+            write_policy(path, exported.content, PolicyManifest(exported.device, {}))
             return path
 
         baseline: list[Path] = []

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.atomic_files import read_json, write_bytes, write_json, write_text
+from edgedqn.agents.atomic_files import read_json, write_json, write_text
 from edgedqn.agents.environments import agent_view, make_environment
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.noninferiority import GateResult
@@ -19,7 +19,7 @@ from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32
 from edgedqn.export.edge_policy import PolicyFileError
-from edgedqn.export.manifest import PolicyManifest, read_manifest, write_sidecar
+from edgedqn.export.manifest import PolicyManifest, read_manifest, write_policy, write_sidecar
 from edgedqn.export.tflite import Exported
 from edgedqn.export.tflite import exported as export_policy
 from edgedqn.export.verify import verify
@@ -75,9 +75,6 @@ def export(run: RunFolder, recipe: Recipe) -> None:
     way = config.export.of_baseline() if recipe.name == FLOAT32.name else config.export
     exported = export_policy(policy, way)
     verification = _verification(policy, exported)
-    # Two files cannot be renamed at once: without the old sidecar, a reader finds either no evidence or the right one.
-    path.with_suffix(".json").unlink(missing_ok=True)
-    write_bytes(path, exported.content)
     evidence = {
         "environment": policy.spec.to_json(),
         "recipe": {"name": recipe.name, "settings": policy.settings, "stages": list(policy.reports)},
@@ -88,7 +85,7 @@ def export(run: RunFolder, recipe: Recipe) -> None:
         "verification": {"xnnpack": verification},
         "versions": versions(),
     }
-    write_sidecar(path, PolicyManifest(exported.device, evidence))
+    write_policy(path, exported.content, PolicyManifest(exported.device, evidence))
 
 
 def _verification(policy: CompressedPolicy, exported: Exported) -> dict[str, Any]:

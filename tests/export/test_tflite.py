@@ -42,10 +42,10 @@ def cartpole_like(count: int, seed: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(0, [0.8, 0.6, 0.04, 0.5], (count, 4)).astype(np.float32)
 
 
-def make_policy(kind: str) -> CompressedPolicy:
+def make_policy(kind: str, hidden: tuple[int, ...] = (32, 32)) -> CompressedPolicy:
     """A policy as its recipe would leave it, without the training: weights, masks and ranges are all there."""
     observations = cartpole_like(3_000, 1)
-    network = mlp((4,), 2, (32, 32), np.random.default_rng(2))
+    network = mlp((4,), 2, hidden, np.random.default_rng(2))
     network.set_weights([array + np.float32(0.05) * (array.ndim == 1) for array in network.get_weights()])
     if kind in ("float32", "ptq"):
         conversion = "float32" if kind == "float32" else "ptq-int8"
@@ -352,3 +352,14 @@ def test_what_a_policy_cannot_give_is_refused(policies: dict[str, CompressedPoli
     with pytest.raises(InputError, match="Got output='q_values'"):
         exported(policies["qat"], ExportConfig(output="q_values"))
     assert exported(policies["ptq"], ExportConfig(output="q_values")).device["output"]["meaning"] == "q_values"
+
+
+def test_a_small_policy_is_a_small_file() -> None:
+    policy = make_policy("qat", (16,))
+    assert len(exported(policy, ExportConfig(strip=True)).content) <= 2_000
+    assert len(exported(policy, ExportConfig(strip=True, manifest="beside")).content) <= 1_200
+
+
+@pytest.mark.parametrize("config", [ExportConfig(float_io=True), ExportConfig(True, output="action")])
+def test_other_ends_are_the_same_bytes_again(config: ExportConfig) -> None:
+    assert exported(make_policy("qat"), config) == exported(make_policy("qat"), config)

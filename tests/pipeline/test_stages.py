@@ -14,6 +14,7 @@ from edgedqn.agents.presets import TrainingConfig
 from edgedqn.benchmarks.learning_curve import learning_curve, standalone
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipes import RECIPES
+from edgedqn.export import manifest
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.manifest import read_manifest
 from edgedqn.export.tflite import Exported
@@ -60,7 +61,7 @@ def test_a_file_is_never_beside_the_evidence_of_another(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "write_sidecar", interrupted)
+    monkeypatch.setattr(manifest, "write_sidecar", interrupted)
     with pytest.raises(KeyboardInterrupt):
         stages.export(run, RECIPES["qat-int8"])
     assert run.model("qat-int8").exists() and not run.model("qat-int8").with_suffix(".json").exists()
