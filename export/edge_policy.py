@@ -25,9 +25,28 @@ from numpy.typing import NDArray
 SCHEMA = 1
 MAGIC = b"EDGEDQN1"
 DIGEST_SIZE = 32
+MEANINGS = ("preferences", "q_values", "action")
 LARGEST_SCALE = 1e18  # times the largest observation whose square is a finite float32, 1.8e19, this cannot overflow
 FLOAT32 = np.dtype(np.float32)
 T = TypeVar("T")
+
+# BuiltinOperator of the TFLite schema, by its names: those that policies are made of. Any other is refused, also because not
+# every kernel of an interpreter checks what it is given.
+OPERATORS = {
+    0: "ADD",
+    3: "CONV_2D",
+    4: "DEPTHWISE_CONV_2D",
+    6: "DEQUANTIZE",
+    9: "FULLY_CONNECTED",
+    17: "MAX_POOL_2D",
+    18: "MUL",
+    19: "RELU",
+    22: "RESHAPE",
+    40: "MEAN",
+    41: "SUB",
+    56: "ARG_MAX",
+    114: "QUANTIZE",
+}
 
 # TensorType of the TFLite schema, by NumPy's names. Types that no policy has are left out.
 DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
@@ -47,7 +66,8 @@ class EdgePolicy:
     Attributes:
       device: the manifest's device part, a JSON object.
       n_actions: actions are 0 .. n_actions - 1.
-      output_meaning: "preferences" or "q_values"; the largest wins, the lowest index among equals.
+      output_meaning: "preferences" or "q_values", of which the largest wins, the lowest index among equals; or "action", where
+        the file has done that itself.
       input_shape: of what the network takes, without the batch; an observation has been through the preprocessing then.
     """
 
@@ -55,7 +75,7 @@ class EdgePolicy:
         """Wraps an interpreter whose tensors are allocated; `load` makes both arguments from a file.
 
         Args:
-          interpreter: one input [1, ...] and one output [1, A], each int8 or float32.
+          interpreter: one input [1, ...] and one output [1, A], each int8 or float32; or int32 [1], the action.
           device: as `read_device_manifest` gives it.
         """
         (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -80,7 +100,7 @@ class EdgePolicy:
         self._feed_view = self._feed.reshape(self.input_shape)  # the same memory, shaped like an observation
         self._quantized = self._feed.dtype == np.int8
         self._real = np.zeros(self.input_shape, np.float32) if self._quantized else self._feed_view
-        self._float_output = sink["dtype"] != np.int8
+        self._float_output, self._chosen = sink["dtype"] == np.float32, self.output_meaning == "action"
         # set_tensor and get_tensor each copy once. Per step (8-64-64-4, one thread) writing through tensor() costs as much,
         # since every step must make a new view; only views held for good would save about 1 µs, and the interpreter's
         # public invoke() refuses to run while one exists.
@@ -116,9 +136,11 @@ class EdgePolicy:
             preprocessing, an array of `input_shape`, is taken as it is.
         Raises:
           ValueError: the shape is wrong, the observation holds a NaN or an infinity, there is no such state, or the network
-            computed a NaN.
+            computed a NaN, which a file whose output is the action cannot tell.
         """
         row = self._run(observation)
+        if self._chosen:
+            return row.item()
         action = int(row.argmax())
         if self._float_output and (best := row.item(action)) != best:  # argmax stops at a NaN, so one look finds any
             raise ValueError(f"The policy computed a NaN: expected numbers as {self.output_meaning}. Got {row[0].tolist()}.")
@@ -127,10 +149,12 @@ class EdgePolicy:
     def preferences(self, observation: Any) -> NDArray[Any]:
         """The output row [A] as the file computes it: int8 steps or float32, NaN included. Arguments as in a call.
 
+        Of a file whose output is the action: int8, 1 there and 0 elsewhere.
+
         To a frame stack this is one step of the episode, as a call is: ask one or the other.
         """
-        row: NDArray[Any] = self._run(observation)[0]  # [A]
-        return row
+        row: NDArray[Any] = self._run(observation)[0]  # [A], or the action
+        return (np.arange(self.n_actions) == row).astype(np.int8) if self._chosen else row
 
     def reset(self) -> None:
         """Starts a new episode: forgets the observations of the last one. To be called before each first observation."""
@@ -329,8 +353,8 @@ def check_device(device: dict[str, Any]) -> dict[str, Any]:
             raise PolicyFileError(f"Wrong number of input {key}s: expected 1 or {channels}. Got {len(values)}.")
         if not all(type(v) in (int, float) and abs(v) <= LARGEST_SCALE for v in values):
             raise PolicyFileError(f"Impossible input {key}: expected numbers up to {LARGEST_SCALE:g}. Got {values}.")
-    if output.get("meaning") not in ("preferences", "q_values"):
-        raise PolicyFileError(f"Unknown output meaning: expected preferences or q_values. Got {output.get('meaning')!r}.")
+    if output.get("meaning") not in MEANINGS:
+        raise PolicyFileError(f"Unknown output meaning: expected one of {MEANINGS}. Got {output.get('meaning')!r}.")
     _expect(output.get("tie_break"), "lowest", "Unknown tie-break")
     return device
 
@@ -376,9 +400,15 @@ def check_structure(content: bytes, device: dict[str, Any]) -> None:
     """Stops at a network that does not fit its manifest.
 
     Raises:
-      PolicyFileError: several inputs or outputs, a batch other than a static 1, wrong sizes or types, or a damaged file.
+      PolicyFileError: several inputs or outputs, a batch other than a static 1, wrong sizes or types, an operator that is not
+        among `OPERATORS`, a sparse kernel, or a damaged file.
     """
-    graph = read_subgraph(content)[1]
+    model, graph = read_subgraph(content)
+    for code in operator_codes(model):
+        if code not in OPERATORS:
+            raise PolicyFileError(f"Unknown operator: expected one of {', '.join(OPERATORS.values())}. Got builtin {code}.")
+    if any(tensor.table(6) is not None for tensor in graph.tables(0)):
+        raise PolicyFileError("A kernel is sparsely encoded: expected dense ones, because XNNPACK reads past others.")
     for side, field in (("input", 1), ("output", 2)):
         indices = graph.numbers(field, "i")
         _expect(len(indices), 1, f"Wrong number of {side}s")
@@ -387,6 +417,9 @@ def check_structure(content: bytes, device: dict[str, Any]) -> None:
         if shape[:1] != (1,) or min(shape) < 1:
             raise PolicyFileError(f"Bad {side} batch: expected a static batch of 1. Got shape {list(shape)}.")
         size, environment = math.prod(shape), device["environment"]
+        if side == "output" and device["output"]["meaning"] == "action":
+            _expect((dtype, shape), ("int32", (1,)), "Wrong output, an action")
+            continue
         expected = math.prod(input_shape(environment, size)) if side == "input" else environment["n_actions"]
         _expect(size, expected, f"Wrong {side} size")
         if dtype not in ("int8", "float32"):
@@ -406,6 +439,12 @@ def read_subgraph(content: bytes) -> "tuple[Table, Table]":
     graphs = model.tables(2)
     _expect(len(graphs), 1, "Wrong number of subgraphs")
     return model, graphs[0]
+
+
+def operator_codes(model: "Table") -> list[int]:
+    """The BuiltinOperator numbers that a Model table's operators point to."""
+    # Codes above 127 stand in the newer field; all others may stand in the old int8 one alone.
+    return [max(code.scalar(0, "b", 0), code.scalar(3, "i", 0)) for code in model.tables(1)]
 
 
 def tensor_shape(tensor: "Table") -> tuple[int, ...]:

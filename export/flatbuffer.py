@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.export.edge_policy import PolicyFileError, Table, element, read_subgraph, tensor_dtype, tensor_shape
+from edgedqn.export.edge_policy import (
+    PolicyFileError,
+    Table,
+    element,
+    operator_codes,
+    read_subgraph,
+    tensor_dtype,
+    tensor_shape,
+)
 
 # BuiltinOperator of the TFLite schema: the operators with a kernel, their weights being input 1, and what may stand between.
 CONV_2D, DEPTHWISE_CONV_2D, DEQUANTIZE, FULLY_CONNECTED = 3, 4, 6, 9
@@ -68,8 +76,7 @@ def kernels(content: bytes) -> tuple[Kernel, ...]:
       PolicyFileError: the file is damaged, or a kernel is sparsely encoded, computed, or of a type not listed in `Kernel`.
     """
     model, graph = read_subgraph(content)
-    # Codes above 127 stand in the newer field; all others may stand in the old int8 one alone.
-    codes = [max(code.scalar(0, "b", 0), code.scalar(3, "i", 0)) for code in model.tables(1)]
+    codes = operator_codes(model)
     tensors, buffers = graph.tables(0), model.tables(4)
     dequantized: dict[int, int] = {}  # output tensor -> the stored one
     found: dict[int, Kernel] = {}
@@ -125,7 +132,7 @@ def fix_names(content: bytes, output_name: str) -> bytes:
                 end.name = ends[end.tensorIndex]
 
     io_quantization(content)  # refuses what has more than one input or output
-    return _rewrite(content, rename)
+    return rewrite(content, rename)
 
 
 def stripped(content: bytes) -> bytes:
@@ -157,7 +164,7 @@ def stripped(content: bytes) -> bytes:
         model.buffers = kept
 
     io_quantization(content)  # refuses what has more than one input or output
-    return _rewrite(content, strip)
+    return rewrite(content, strip)
 
 
 def with_metadata(content: bytes, name: str, payload: bytes) -> bytes:
@@ -176,10 +183,16 @@ def with_metadata(content: bytes, name: str, payload: bytes) -> bytes:
         model.metadata = [*(model.metadata or []), schema.MetadataT(name=name, buffer=len(model.buffers) - 1)]
 
     read_subgraph(content)  # the generated reader below checks no bounds
-    return _rewrite(content, add)
+    return rewrite(content, add)
 
 
-def _rewrite(content: bytes, change: Callable[[Any], None]) -> bytes:
+def rewrite(content: bytes, change: Callable[[Any], None]) -> bytes:
+    """The file after `change` was made to its `schema_py_generated.ModelT`. The same arguments give the same bytes.
+
+    Args:
+      content: a `.tflite` that `read_subgraph` has looked at: the generated reader checks no bounds.
+      change: works in place.
+    """
     # Here and not above: together they cost 4.5 MB and a slow first import, and a board only reads.
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.atomic_files import write_json
+from edgedqn.agents.atomic_files import write_bytes, write_json
 from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.export.edge_policy import (
     DIGEST_SIZE,
@@ -92,6 +92,20 @@ def embed(content: bytes, device: dict[str, Any]) -> bytes:
     at = find_block(whole)
     assert at is not None
     return whole[: at + len(MAGIC)] + file_digest(whole) + whole[at + len(MAGIC) + DIGEST_SIZE :]
+
+
+def write_policy(path: Path, content: bytes, manifest: PolicyManifest) -> None:
+    """Writes a policy file and its sidecar, in place of earlier ones; each is complete or absent at any moment.
+
+    Args:
+      path: the `.tflite` to make.
+      content: of the file.
+      manifest: of that content; see `write_sidecar`, which says what is raised.
+    """
+    # Two files cannot be renamed at once: without the old sidecar, a reader finds either no evidence or the right one.
+    path.with_suffix(".json").unlink(missing_ok=True)
+    write_bytes(path, content)
+    write_sidecar(path, manifest)
 
 
 def write_sidecar(path: Path, manifest: PolicyManifest) -> None:

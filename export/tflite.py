@@ -4,41 +4,23 @@ import contextlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
-from edgedqn.compression.policy import QUANTIZATION_AWARE, CompressedPolicy
-from edgedqn.export import flatbuffer, manifest
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.export import flatbuffer, manifest, rewriting
+from edgedqn.export.config import INTEGER_ENDS, ExportConfig
+from edgedqn.export.edge_policy import PolicyFileError, read_device_manifest
 
-ManifestPlace = Literal["embedded", "beside"]
 CALIBRATION_STATES = 1_000
 CALIBRATED = {
     "ptq-int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
     "int16x8": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
 }
-
-
-@dataclass(frozen=True)
-class ExportConfig:
-    """How a policy file is written.
-
-    Attributes:
-      strip: leave out what no runtime reads: names, descriptions, signatures, calibration ranges.
-      manifest: `embedded`, the device part of the manifest lies in the file, too; `beside`, in `<name>.json` alone, without
-        which the file is refused.
-    """
-
-    strip: bool = False
-    manifest: ManifestPlace = "embedded"
-
-    def __post_init__(self) -> None:
-        if self.manifest not in get_args(ManifestPlace):
-            raise InputError(f"Expected a manifest 'embedded' or 'beside'. Got {self.manifest!r}.")
 
 
 @dataclass(frozen=True)
@@ -63,12 +45,16 @@ def exported(policy: CompressedPolicy, config: ExportConfig) -> Exported:
     `qat-int8-float-output` int8 input alone, all others float ends.
 
     The same policy gives the same bytes, in any process.
+
+    Raises:
+      InputError: `config` asks for what cannot be written of this policy.
     """
+    config.check(policy.meaning)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_static_batch(policy.network)], policy.network)
     kind = policy.conversion
     if kind != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if kind in ("ptq-int8", *QUANTIZATION_AWARE):
+    if kind in INTEGER_ENDS:
         converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.float32 if kind == "qat-int8-float-output" else tf.int8
     if kind == "float16":
@@ -78,11 +64,40 @@ def exported(policy: CompressedPolicy, config: ExportConfig) -> Exported:
         converter.representative_dataset = lambda: _calibration(policy)
         converter.target_spec.supported_ops = [CALIBRATED[kind]]
     with _silence():
-        converted = converter.convert()
-    content = flatbuffer.stripped(converted) if config.strip else flatbuffer.fix_names(converted, policy.meaning)
+        content = converter.convert()
     source = flatbuffer.io_quantization(content).input
-    device = _device_part(policy, source.scale, source.zero_point)
+    device = _device_part(policy, source.scale, source.zero_point, config)
+    if config.output == "action":
+        content = rewriting.with_action_output(content)
+    if config.float_io and kind in INTEGER_ENDS:
+        content, device = _with_float_io(content, device)
+    content = flatbuffer.stripped(content) if config.strip else flatbuffer.fix_names(content, device["output"]["meaning"])
     return Exported(manifest.embed(content, device) if config.manifest == "embedded" else content, device)
+
+
+def float_io_twin(content: bytes) -> Exported:
+    """The same policy as a finished file with integer ends, with float ones: see `rewriting.with_float_io`.
+
+    Args:
+      content: a `.tflite` with its manifest inside.
+    Returns:
+      A stripped file, its manifest inside, too.
+    Raises:
+      PolicyFileError: the file is damaged, or has no manifest inside, or no integer input.
+    """
+    device = read_device_manifest(content)
+    if device is None:
+        raise PolicyFileError("No manifest in the file: expected it inside. Got none.")
+    twin, device = _with_float_io(content, device)
+    twin = flatbuffer.stripped(twin)
+    return Exported(manifest.embed(twin, device), device)
+
+
+def _with_float_io(content: bytes, device: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    given = device["input"]
+    scale, offset = (np.array(given[key], np.float32) for key in ("scale", "offset"))
+    neutral = {"scale": [1.0], "offset": [0.0]}
+    return rewriting.with_float_io(content, scale, offset), {**device, "input": neutral}
 
 
 def _static_batch(network: tf_keras.Model) -> tf.types.experimental.ConcreteFunction:
@@ -95,7 +110,7 @@ def _calibration(policy: CompressedPolicy) -> Iterator[list[NDArray[np.float32]]
         yield [policy.scaling(observation)[np.newaxis]]
 
 
-def _device_part(policy: CompressedPolicy, scale: float, zero_point: int) -> dict[str, Any]:
+def _device_part(policy: CompressedPolicy, scale: float, zero_point: int, config: ExportConfig) -> dict[str, Any]:
     """Joins the policy's own input scaling with the input tensor's: q = (x * s + o) / scale + zero_point."""
     own_scale = np.asarray(policy.scaling.scale, np.float64)  # [F], or [1]
     own_offset = np.asarray(policy.scaling.offset, np.float64)  # [F], or [1]
@@ -103,7 +118,7 @@ def _device_part(policy: CompressedPolicy, scale: float, zero_point: int) -> dic
         policy.spec,
         (own_scale / scale).astype(np.float32),
         (own_offset / scale + zero_point).astype(np.float32),
-        policy.meaning,
+        "action" if config.output == "action" else policy.meaning,
         policy.recipe,
     )
 

@@ -120,6 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--episodes", type=_positive, default=100, metavar="N", help="how many (default: 100)")
     evaluate.add_argument("--seed", type=_natural, default=0, metavar="S", help="reset seeds count up from S (default: 0)")
 
+    inspect = _command(commands, "inspect", "say what a .tflite holds and where it runs, without running it")
+    inspect.add_argument("path", metavar="FILE", type=Path, help="a .tflite, with or without a manifest")
+
     play = _command(commands, "play", "play a policy for people to watch, in a window or as a film")
     play.add_argument("path", metavar="PATH", type=Path, help="a .tflite, an agent folder, or a run folder (its float agent)")
     play.add_argument("--episodes", type=_positive, default=1, metavar="N", help="how many (default: 1)")
@@ -179,6 +182,21 @@ def _exporting(command: argparse.ArgumentParser) -> None:
         "--manifest",
         choices=("embedded", "beside"),
         help="beside: the manifest is in NAME.json alone, without which the file is refused (default: embedded)",
+    )
+    command.add_argument(
+        "--float-io",
+        action=argparse.BooleanOptionalAction,
+        help="int8 files take float observations and give float outputs; the scaling is inside them (default: no)",
+    )
+    command.add_argument(
+        "--output",
+        choices=("preferences", "q_values", "action"),
+        help="what a file gives: preferences, or Q-values where the recipe keeps them, or the action (default: preferences)",
+    )
+    command.add_argument(
+        "--sparse",
+        action=argparse.BooleanOptionalAction,
+        help="store kernels without their blocks of zeros; refused so far, because no runtime computes such safely",
     )
 
 

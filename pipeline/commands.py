@@ -56,7 +56,7 @@ def compress(arguments: Namespace) -> int:
 
 def export(arguments: Namespace) -> int:
     """The files alone."""
-    return _stage(Job.open(arguments.path, arguments.recipes, arguments.strip, arguments.manifest), arguments)
+    return _stage(Job.open(arguments.path, arguments.recipes, _exporting(arguments)), arguments)
 
 
 def report(arguments: Namespace) -> int:
@@ -158,6 +158,15 @@ def doctor(arguments: Namespace) -> int:
     return examine(arguments.json)
 
 
+def inspect(arguments: Namespace) -> int:
+    """What a file holds."""
+    from edgedqn.pipeline.inspecting import inspect_safely, render
+
+    report = inspect_safely(arguments.path)
+    print(json.dumps(report) if arguments.json else render(report))
+    return DONE
+
+
 def _list_recipes(arguments: Namespace) -> int:
     from edgedqn.pipeline.native import load_tensorflow
 
@@ -189,14 +198,18 @@ def _new_job(arguments: Namespace, recipes: Sequence[str] | None = None, exporti
         settings,
         arguments.algorithm,
         force=arguments.force,
-        strip=arguments.strip if exporting else None,
-        manifest=arguments.manifest if exporting else None,
+        exporting=_exporting(arguments) if exporting else None,
         tolerance=arguments.tolerance if exporting else None,
     )
     folder = job.folder
     if arguments.resume and not folder.is_done("train") and not has_checkpoints(folder.checkpoints):
         print(f"Nothing to resume in {folder.path}: training starts at step 0.", file=sys.stderr)
     return job
+
+
+def _exporting(arguments: Namespace) -> dict[str, Any]:
+    """What was asked of the way files are written; None where nothing was."""
+    return {name: getattr(arguments, name) for name in ("strip", "manifest", "float_io", "output", "sparse")}
 
 
 def _stage(job: Job, arguments: Namespace) -> int:

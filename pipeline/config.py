@@ -10,7 +10,7 @@ from edgedqn.agents.presets import Config, config_from_json
 from edgedqn.benchmarks.latency import LatencyConfig
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import DEFAULT_RECIPES, RECIPES, checked, recipe
-from edgedqn.export.tflite import ExportConfig
+from edgedqn.export.config import ExportConfig
 
 CONTROL = "ptq-int8"
 

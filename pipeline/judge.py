@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedqn.agents.atomic_files import write_bytes
 from edgedqn.agents.environments import make_environment
 from edgedqn.agents.noninferiority import Gate, Verdict, run_gate
 from edgedqn.agents.trained_agent import TrainedAgent
@@ -21,9 +20,9 @@ from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.judge import UNPLAYABLE, Judge, Judgement
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.student import Student
+from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, RuntimeRefusedError
-from edgedqn.export.manifest import PolicyManifest, write_sidecar
-from edgedqn.export.tflite import ExportConfig
+from edgedqn.export.manifest import PolicyManifest, write_policy
 from edgedqn.export.tflite import exported as export_policy
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -58,11 +57,10 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
     number, states = itertools.count(), agent.observations[:STATES]
     with tempfile.TemporaryDirectory() as folder, Players(play, progress=True) as players:
 
-        def written(policy: CompressedPolicy, name: str) -> Path:
+        def written(policy: CompressedPolicy, name: str, way: ExportConfig = export) -> Path:
             path = Path(folder) / f"{name}.tflite"
-            exported = export_policy(policy, export)
-            write_bytes(path, exported.content)
-            write_sidecar(path, PolicyManifest(exported.device, {}))
+            exported = export_policy(policy, way)
+            write_policy(path, exported.content, PolicyManifest(exported.device, {}))
             return path
 
         baseline: list[Path] = []
@@ -71,7 +69,8 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
             if not baseline:
                 no_targets = np.empty((0, agent.spec.n_actions), np.float32)
                 as_it_is = Student(plain_network(agent.network), InputScaling.identity(), agent.observations, no_targets)
-                baseline.append(written(as_it_is.as_compressed(agent.spec, agent.observations, "float32", "float"), "float"))
+                policy_as_it_is = as_it_is.as_compressed(agent.spec, agent.observations, "float32", "float")
+                baseline.append(written(policy_as_it_is, "float", export.of_baseline()))
             (float_file,) = baseline
             path = written(policy, f"candidate-{next(number)}")
             float_returns, random_returns = (players.returns(each, gate.looks[0]) for each in (float_file, None))

@@ -22,7 +22,7 @@ from edgedqn.pipeline.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from edgedqn.compression.recipe import Recipe
-    from edgedqn.export.tflite import ManifestPlace
+    from edgedqn.export.config import ManifestPlace, Output
     from edgedqn.pipeline.config import ImportedAgent
 
 KINDS = ("train", "compress", "export", "bench", "report")
@@ -55,6 +55,9 @@ def run(
     strip: bool | None = None,
     manifest: "ManifestPlace | None" = None,
     tolerance: float | None = None,
+    float_io: bool | None = None,
+    output: "Output | None" = None,
+    sparse: bool | None = None,
 ) -> RunResult:
     """Trains an agent, compresses it by each recipe, exports, measures and reports; goes on where an earlier call stopped.
 
@@ -72,12 +75,16 @@ def run(
       manifest: "embedded" in the files, or "beside" them alone; by default embedded, or as the run has it.
       tolerance: what the gate allows, as a share of (float return - random return), in (0, 1); by default 0.02, 0.05 where
         returns are noisy, or as the run has it.
+      float_io: float ends for int8 files, too; by default no, or as the run has it.
+      output: "preferences", "q_values" or "action"; see `ExportConfig`. By default preferences, or as the run has it.
+      sparse: leave blocks of zeros out of the kernels; by default no, or as the run has it.
     Raises:
       InputError: something of this cannot be used; nothing was written.
     """
     with quiet():
         settings = {} if steps is None else {"steps": steps}
-        job = Job.create(env_id, out, seed, recipes, settings, None, training, latency, force, strip, manifest, tolerance)
+        exporting = {"strip": strip, "manifest": manifest, "float_io": float_io, "output": output, "sparse": sparse}
+        job = Job.create(env_id, out, seed, recipes, settings, None, training, latency, force, exporting, tolerance)
         with job.locked():
             job.do(KINDS, force)
         return job.result()
@@ -105,13 +112,12 @@ class Job:
         self,
         folder: RunFolder,
         recipes: "Sequence[str | Recipe] | None" = None,
-        strip: bool | None = None,
-        manifest: "ManifestPlace | None" = None,
+        exporting: Mapping[str, Any] | None = None,
         tolerance: float | None = None,
     ):
         """Takes a folder as it is, and what to put in place of its own recipes and way of exporting; see `create` and `open`.
 
-        Imports TensorFlow.
+        `exporting` are values to change in its `ExportConfig`, by name; None changes nothing. Imports TensorFlow.
         """
         load_tensorflow()
         from edgedqn.pipeline.config import RunConfig, resolved
@@ -120,12 +126,8 @@ class Job:
         own = resolved(recipes) if recipes else None
 
         def changed(config: RunConfig) -> RunConfig:
-            export = config.export
-            export = replace(
-                export,
-                strip=export.strip if strip is None else strip,
-                manifest=export.manifest if manifest is None else manifest,
-            )
+            given = {name: value for name, value in (exporting or {}).items() if value is not None}
+            export = replace(config.export, **given)
             gate = config.gate if tolerance is None else replace(config.gate, tolerance=tolerance)
             return replace(config, recipes=own or config.recipes, export=export, gate=gate)
 
@@ -144,8 +146,7 @@ class Job:
         training: "Config | ImportedAgent | None" = None,
         latency: LatencyConfig | None = None,
         force: bool = False,
-        strip: bool | None = None,
-        manifest: "ManifestPlace | None" = None,
+        exporting: Mapping[str, Any] | None = None,
         tolerance: float | None = None,
     ) -> "Job":
         """A new run, or the same one continued. All input is checked before anything is written; see `run`.
@@ -180,19 +181,18 @@ class Job:
         )
         starts_over = force and not isinstance(base, ImportedAgent)
         folder = RunFolder.create(path, env_id, seed, config.to_json(), starts_over, RunConfig.updated)
-        return cls(folder, recipes, strip, manifest, tolerance)
+        return cls(folder, recipes, exporting, tolerance)
 
     @classmethod
     def open(
         cls,
         path: Path,
         recipes: "Sequence[str | Recipe] | None" = None,
-        strip: bool | None = None,
-        manifest: "ManifestPlace | None" = None,
+        exporting: Mapping[str, Any] | None = None,
         tolerance: float | None = None,
     ) -> "Job":
         """An existing run, with other recipes, or files written in another way, where these are given."""
-        return cls(RunFolder.open(path), recipes, strip, manifest, tolerance)
+        return cls(RunFolder.open(path), recipes, exporting, tolerance)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -315,8 +315,7 @@ class Job:
         if self.config.latency != LatencyConfig() or any(recipe.name not in RECIPES for recipe in self.config.recipes):
             return None
         recipes = [recipe.name for recipe in self.config.recipes]
-        strip, manifest = self.config.export.strip, self.config.export.manifest
-        options = [*(["--strip"] if strip else []), *([f"--manifest {manifest}"] if manifest != "embedded" else [])]
+        options = self.config.export.options()
         if self.config.gate != gate_for(env_id):
             options.append(f"--tolerance {self.config.gate.tolerance:g}")
         if isinstance(training, ImportedAgent):

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.atomic_files import read_json, write_bytes, write_json, write_text
+from edgedqn.agents.atomic_files import read_json, write_json, write_text
 from edgedqn.agents.environments import agent_view, make_environment
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.noninferiority import GateResult
@@ -19,8 +19,10 @@ from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32
 from edgedqn.export.edge_policy import PolicyFileError
-from edgedqn.export.manifest import PolicyManifest, read_manifest, write_sidecar
+from edgedqn.export.manifest import PolicyManifest, read_manifest, write_policy, write_sidecar
+from edgedqn.export.tflite import Exported
 from edgedqn.export.tflite import exported as export_policy
+from edgedqn.export.verify import verify
 from edgedqn.pipeline.config import ImportedAgent, RunConfig
 from edgedqn.pipeline.judge import judging
 from edgedqn.pipeline.proving import prove_observations, prove_play
@@ -61,25 +63,36 @@ def compress(run: RunFolder, recipe: Recipe) -> None:
 
 
 def export(run: RunFolder, recipe: Recipe) -> None:
-    """Converts a compressed policy: `models/<recipe>.tflite` and `.json`."""
+    """Converts a compressed policy and verifies the file: `models/<recipe>.tflite` and `.json`.
+
+    Raises:
+      InputError: the file does not do what its network does, or cannot be written as asked. An earlier file stays.
+    """
     _, config, streams = _of(run)
     policy = CompressedPolicy.load(run.compressed(recipe.name))
     path = run.model(recipe.name)
     path.parent.mkdir(exist_ok=True)
-    exported = export_policy(policy, config.export)
-    # Two files cannot be renamed at once: without the old sidecar, a reader finds either no evidence or the right one.
-    path.with_suffix(".json").unlink(missing_ok=True)
-    write_bytes(path, exported.content)
+    way = config.export.of_baseline() if recipe.name == FLOAT32.name else config.export
+    exported = export_policy(policy, way)
+    verification = _verification(policy, exported)
     evidence = {
         "environment": policy.spec.to_json(),
         "recipe": {"name": recipe.name, "settings": policy.settings, "stages": list(policy.reports)},
         "seed": run.description["seed"],
         "prove_seed": streams.first_reset_seed("prove"),
         "training": asdict(config.training),
-        "export": asdict(config.export),
+        "export": asdict(way),
+        "verification": {"xnnpack": verification},
         "versions": versions(),
     }
-    write_sidecar(path, PolicyManifest(exported.device, evidence))
+    write_policy(path, exported.content, PolicyManifest(exported.device, evidence))
+
+
+def _verification(policy: CompressedPolicy, exported: Exported) -> dict[str, Any]:
+    try:
+        return asdict(verify(policy, exported))
+    except RuntimeError as error:  # XNNPACK refuses int8 layers that never fire: the measurement says so in its row
+        return {"skipped": " ".join(str(error).split())}
 
 
 def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> dict[str, Any]:

@@ -27,8 +27,11 @@ MAY_IMPORT = {
 WITHOUT_TENSORFLOW = (
     *(f"agents.{module}" for module in ("evaluation", "environments", "noninferiority", "numpy_network", "observations")),
     *(f"agents.{module}" for module in ("across_seeds", "presets", "q_learning", "replay", "prioritized", "training")),
-    *(f"export.{module}" for module in ("edge_policy", "manifest", "flatbuffer")),
-    *(f"pipeline.{module}" for module in ("cli", "commands", "bench_files", "film", "play", "run", "run_folder", "seeds")),
+    *(f"export.{module}" for module in ("edge_policy", "manifest", "flatbuffer", "inspection", "rewriting")),
+    *(
+        f"pipeline.{module}"
+        for module in ("cli", "commands", "inspecting", "bench_files", "film", "play", "run", "run_folder", "seeds")
+    ),
 )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgedqn.export import edge_policy
 from edgedqn.export.edge_policy import MAGIC, EdgePolicy, PolicyFileError, check_structure, file_digest, read_device_manifest
+from edgedqn.export.flatbuffer import rewrite
 
 
 @pytest.fixture
@@ -454,3 +455,27 @@ def test_runs_as_a_lone_file_without_tensorflow_and_without_us(tmp_path: Path, i
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == EdgePolicy.load(int8_file).preferences(np.array(observation)).tolist()
+
+
+@pytest.mark.parametrize("operator", [32, 93, 125], ids=["custom", "another", "while"])
+def test_an_operator_that_no_policy_has_is_refused(
+    tmp_path: Path, network: Any, device_for: Any, embed_unchecked: Any, no_interpreter: None, operator: int
+) -> None:
+    def change(model: Any) -> None:
+        model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = operator
+
+    content = embed_unchecked(rewrite(network.int8, change), device_for(network.int8))
+    with pytest.raises(PolicyFileError, match=f"expected one of ADD, CONV_2D, .*Got builtin {operator}"):
+        load(tmp_path, content)
+
+
+def test_a_sparse_kernel_is_refused(
+    tmp_path: Path, network: Any, device_for: Any, embed_unchecked: Any, no_interpreter: None
+) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    def change(model: Any) -> None:
+        model.subgraphs[0].tensors[1].sparsity = schema.SparsityParametersT(traversalOrder=np.array([0, 1], np.int32))
+
+    with pytest.raises(PolicyFileError, match="sparsely encoded: expected dense ones"):
+        load(tmp_path, embed_unchecked(rewrite(network.int8, change), device_for(network.int8)))

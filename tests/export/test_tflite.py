@@ -27,10 +27,11 @@ from edgedqn.compression.distillation import clipped_action_gaps, fit_output_lay
 from edgedqn.compression.folding import InputScaling, fold_input_scaling
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.pruning import PolynomialSchedule
+from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_device_manifest
 from edgedqn.export.flatbuffer import io_quantization, kernels
 from edgedqn.export.manifest import PolicyManifest, write_sidecar
-from edgedqn.export.tflite import CALIBRATION_STATES, ExportConfig, exported, to_tflite
+from edgedqn.export.tflite import CALIBRATION_STATES, exported, float_io_twin, to_tflite
 
 SPEC = EnvironmentSpec("CartPole-v1", (4,), "float32", (None,) * 4, (None,) * 4, 2)
 KINDS = ["float32", "ptq", "qat", "pruned"]
@@ -41,10 +42,10 @@ def cartpole_like(count: int, seed: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(0, [0.8, 0.6, 0.04, 0.5], (count, 4)).astype(np.float32)
 
 
-def make_policy(kind: str) -> CompressedPolicy:
+def make_policy(kind: str, hidden: tuple[int, ...] = (32, 32)) -> CompressedPolicy:
     """A policy as its recipe would leave it, without the training: weights, masks and ranges are all there."""
     observations = cartpole_like(3_000, 1)
-    network = mlp((4,), 2, (32, 32), np.random.default_rng(2))
+    network = mlp((4,), 2, hidden, np.random.default_rng(2))
     network.set_weights([array + np.float32(0.05) * (array.ndim == 1) for array in network.get_weights()])
     if kind in ("float32", "ptq"):
         conversion = "float32" if kind == "float32" else "ptq-int8"
@@ -308,6 +309,57 @@ def test_names_and_manifest_are_left_out_independently(
     assert (b"observation\0" in file.content) != strip
 
 
-def test_refuses_another_place_for_the_manifest() -> None:
-    with pytest.raises(InputError, match=r"Expected a manifest 'embedded' or 'beside'\. Got 'elsewhere'"):
-        ExportConfig(manifest="elsewhere")  # type: ignore[arg-type]
+@pytest.mark.parametrize("kind", ["ptq", "qat", "pruned"])
+@pytest.mark.parametrize("strip", [False, True])
+def test_float_ends_give_the_same_rows_in_real_numbers(
+    tmp_path: Path, policies: dict[str, CompressedPolicy], files: dict[str, bytes], kind: str, strip: bool
+) -> None:
+    file = exported(policies[kind], ExportConfig(strip, float_io=True))
+    assert file.device["input"] == {"scale": [1.0], "offset": [0.0]}
+    integers, floats = load(tmp_path, files[kind]), load(tmp_path, file.content)
+    output = io_quantization(files[kind]).output
+    for observation in cartpole_like(500, 8):
+        steps = integers.preferences(observation).astype(np.float32)
+        expected = (steps - output.zero_point) * np.float32(output.scale)
+        np.testing.assert_array_equal(floats.preferences(observation), expected)
+        assert floats(observation) == integers(observation)
+    if strip:
+        assert float_io_twin(files[kind]) == file  # made later, of the file that was proven
+
+
+def test_a_twin_needs_a_manifest_inside(policies: dict[str, CompressedPolicy]) -> None:
+    bare = exported(policies["qat"], ExportConfig(manifest="beside"))
+    with pytest.raises(PolicyFileError, match="No manifest in the file"):
+        float_io_twin(bare.content)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("float_io", [False, True])
+def test_a_file_can_choose_the_action_itself(
+    tmp_path: Path, policies: dict[str, CompressedPolicy], files: dict[str, bytes], kind: str, float_io: bool
+) -> None:
+    file = exported(policies[kind], ExportConfig(output="action", float_io=float_io))
+    ranking, choosing = load(tmp_path, files[kind]), load(tmp_path, file.content)
+    assert choosing.output_meaning == file.device["output"]["meaning"] == "action"
+    for observation in cartpole_like(300, 9):
+        action = choosing(observation)
+        assert type(action) is int
+        assert action == ranking(observation)
+        assert choosing.preferences(observation).tolist() == [int(action == 0), int(action == 1)]
+
+
+def test_what_a_policy_cannot_give_is_refused(policies: dict[str, CompressedPolicy]) -> None:
+    with pytest.raises(InputError, match="Got output='q_values'"):
+        exported(policies["qat"], ExportConfig(output="q_values"))
+    assert exported(policies["ptq"], ExportConfig(output="q_values")).device["output"]["meaning"] == "q_values"
+
+
+def test_a_small_policy_is_a_small_file() -> None:
+    policy = make_policy("qat", (16,))
+    assert len(exported(policy, ExportConfig(strip=True)).content) <= 2_000
+    assert len(exported(policy, ExportConfig(strip=True, manifest="beside")).content) <= 1_200
+
+
+@pytest.mark.parametrize("config", [ExportConfig(float_io=True), ExportConfig(True, output="action")])
+def test_other_ends_are_the_same_bytes_again(config: ExportConfig) -> None:
+    assert exported(make_policy("qat"), config) == exported(make_policy("qat"), config)

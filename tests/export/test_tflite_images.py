@@ -17,9 +17,10 @@ from edgedqn.benchmarks.footprint import footprint
 from edgedqn.compression.folding import InputScaling, fold_input_scaling, pads_input, plain_network
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.tfmot import quantization_aware, start_ranges
+from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, check_structure, read_device_manifest
 from edgedqn.export.flatbuffer import io_quantization, kernels
-from edgedqn.export.tflite import to_tflite
+from edgedqn.export.tflite import exported, to_tflite
 
 BYTES = EnvironmentSpec("Bytes-v0", (7, 6), "uint8", (0.0,), (255.0,), 3, ("frame_stack:4",))
 BITS = EnvironmentSpec("Bits-v0", (7, 6, 2), "bool", (0.0,), (1.0,), 3)
@@ -60,8 +61,8 @@ def make_policy(kind: str, conversion: Any, padding: str = "valid") -> Compresse
 
 @pytest.fixture
 def load(tmp_path: Path) -> Iterator[Any]:
-    def write_and_load(policy: CompressedPolicy) -> tuple[bytes, EdgePolicy]:
-        content = to_tflite(policy)
+    def write_and_load(policy: CompressedPolicy, config: ExportConfig = ExportConfig()) -> tuple[bytes, EdgePolicy]:
+        content = exported(policy, config).content
         (tmp_path / "policy.tflite").write_bytes(content)
         return content, EdgePolicy.load(tmp_path / "policy.tflite")
 
@@ -161,3 +162,16 @@ def test_the_walk_over_damaged_bytes_ends_in_one_exception_only() -> None:
             except PolicyFileError:
                 refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize(("kind", "padding"), [("bytes", "valid"), ("bytes", "same"), ("bits", "same"), ("states", "none")])
+@pytest.mark.parametrize("conversion", ["ptq-int8", "qat-int8"])
+def test_float_ends_give_the_same_rows_in_real_numbers(load: Any, kind: str, conversion: str, padding: str) -> None:
+    policy = make_policy(kind, conversion, padding)
+    content, edge = load(policy)
+    sample = policy.observations[:100]
+    rows = np.array([edge.preferences(observation) for observation in sample])
+    _, twin = load(policy, ExportConfig(float_io=True))
+    output = io_quantization(content).output
+    expected = (rows.astype(np.float32) - output.zero_point) * np.float32(output.scale)
+    np.testing.assert_array_equal([twin.preferences(observation) for observation in sample], expected)

@@ -30,8 +30,9 @@ from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.searching import NewStudent
 from edgedqn.compression.shrinking import Shrink
 from edgedqn.compression.student import Stage
+from edgedqn.export.config import ExportConfig
 from edgedqn.export.flatbuffer import Kernel, kernels
-from edgedqn.export.tflite import ExportConfig, exported
+from edgedqn.export.tflite import exported
 
 SHORT = Distillation(60)
 pytestmark = pytest.mark.filterwarnings("ignore:The agent for:UserWarning")  # it has learned nothing

@@ -9,7 +9,7 @@ import pytest
 from edgedqn.agents.presets import QLearningConfig, TrainingConfig
 from edgedqn.pipeline.cli import main
 
-COMMANDS = ("run", "train", "compress", "export", "bench", "report", "evaluate", "play", "import", "doctor")
+COMMANDS = ("run", "train", "compress", "export", "bench", "report", "evaluate", "inspect", "play", "import", "doctor")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,6 +1,7 @@
 """What a run is told."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -9,7 +10,7 @@ from edgedqn.agents.presets import TrainingConfig, preset
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.compression.stages import Threshold
-from edgedqn.export.tflite import ExportConfig
+from edgedqn.export.config import ExportConfig
 from edgedqn.pipeline.config import RunConfig, resolved
 
 MINE = Recipe("mine", "of my own", (Threshold(0.03),), "float32")
@@ -25,7 +26,7 @@ def test_round_trips_through_json() -> None:
 
 def test_an_earlier_version_wrote_files_with_names_and_manifests() -> None:
     older = {key: value for key, value in RunConfig(TrainingConfig()).to_json().items() if key != "export"}
-    assert RunConfig.updated(older)["export"] == {"strip": False, "manifest": "embedded"}
+    assert RunConfig.updated(older)["export"] == asdict(ExportConfig())
 
 
 def test_the_naive_conversion_is_always_shown_and_only_once() -> None:

@@ -18,7 +18,7 @@ from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.judge import UNPLAYABLE
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.student import Student
-from edgedqn.export.tflite import ExportConfig
+from edgedqn.export.config import ExportConfig
 from edgedqn.pipeline.judge import judging
 from edgedqn.pipeline.seeds import SeedStreams
 

@@ -104,7 +104,7 @@ def test_a_recipe_of_ones_own_is_done_again_when_its_file_changes(tiny_run: RunR
     shutil.copytree(tiny_run.folder, folder)
     for value, done in ((0.02, False), (0.02, True), (0.03, False)):
         mine.write_text(f'conversion = "float32"\nstages = [{{ stage = "threshold", value = {value} }}]\n')
-        job = Job.open(folder, [str(mine)], strip=True, manifest="beside")
+        job = Job.open(folder, [str(mine)], {"strip": True, "manifest": "beside"})
         with job.locked():
             assert job.folder.is_done("compress/mine") == job.folder.is_done("export/mine") == done
             assert job.folder.is_done("compress/qat-int8")
@@ -120,7 +120,7 @@ def test_another_way_to_write_files_writes_them_again_and_another_tolerance_sear
 ) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(tiny_run.folder, folder)
-    job = Job.open(folder, strip=True)
+    job = Job.open(folder, exporting={"strip": True})
     with job.locked():
         assert [job.folder.is_done(name) for name in ("train", "compress/qat-int8", "export/qat-int8", "bench")] == [
             True, True, False, False,

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ import pytest
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.presets import TrainingConfig
 from edgedqn.benchmarks.learning_curve import learning_curve, standalone
+from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipes import RECIPES
+from edgedqn.export import manifest
+from edgedqn.export.config import ExportConfig
 from edgedqn.export.manifest import read_manifest
+from edgedqn.export.tflite import Exported
 from edgedqn.pipeline import stages
 from edgedqn.pipeline.run import RunResult
 from edgedqn.pipeline.run_folder import RunFolder
@@ -36,6 +41,9 @@ def test_evidence_says_how_a_file_was_made_and_proven(tiny_run: RunResult, tiny_
     assert evidence["gate"]["verdict"] == evidence["benchmark"]["gate"]
     assert evidence["gate"]["margin"] > 0
     assert evidence["versions"]["tensorflow"]
+    verification = evidence["verification"]["xnnpack"]
+    assert (verification["against"], verification["decided_disagreement"]) == ("keras", 0.0)
+    assert verification["action_agreement"] > 0.9 and verification["largest_difference_steps"] < 8
 
 
 def test_the_learning_curve_lies_by_the_agent_and_in_the_report(tiny_run: RunResult) -> None:
@@ -53,10 +61,30 @@ def test_a_file_is_never_beside_the_evidence_of_another(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "write_sidecar", interrupted)
+    monkeypatch.setattr(manifest, "write_sidecar", interrupted)
     with pytest.raises(KeyboardInterrupt):
         stages.export(run, RECIPES["qat-int8"])
     assert run.model("qat-int8").exists() and not run.model("qat-int8").with_suffix(".json").exists()
+
+
+def test_a_file_that_does_something_else_is_not_written(
+    tiny_run: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    run = RunFolder.open(tmp_path / "run")
+    before = [run.model("qat-int8").with_suffix(suffix).read_bytes() for suffix in (".tflite", ".json")]
+    right = stages.export_policy
+
+    def wrong(policy: CompressedPolicy, config: ExportConfig) -> Exported:
+        file = right(policy, config)
+        given = file.device["input"]
+        turned = {"scale": [-value for value in given["scale"]], "offset": given["offset"]}
+        return replace(file, device={**file.device, "input": turned})
+
+    monkeypatch.setattr(stages, "export_policy", wrong)
+    with pytest.raises(InputError, match="does not do what its network does"):
+        stages.export(run, RECIPES["qat-int8"])
+    assert [run.model("qat-int8").with_suffix(suffix).read_bytes() for suffix in (".tflite", ".json")] == before
 
 
 def test_a_damaged_benchmark_is_refused(tiny_run: RunResult, tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""`edgedqn inspect`: a file that nothing has proven is looked into by a child process, within limits."""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from edgedqn.export.edge_policy import PolicyFileError
+
+SECONDS = 20
+MEMORY_BYTES = 4_000_000_000  # addresses, most of which the libraries reserve and never touch
+
+CHILD = "import sys; from edgedqn.pipeline.inspecting import child; sys.exit(child(sys.argv[1]))"
+REFUSED = 2
+
+
+def inspect_safely(path: Path, seconds: float = SECONDS) -> dict[str, Any]:
+    """What `export.inspection.inspect` says of a file, found in another process.
+
+    Args:
+      path: a `.tflite`.
+      seconds: after which the process is ended.
+    Raises:
+      PolicyFileError: the file is refused, or looking into it takes too long or too much memory.
+    """
+    command = [sys.executable, "-c", CHILD, str(path)]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise PolicyFileError(f"{path}: expected an answer within {seconds:g} seconds. Got none, so it is refused.") from error
+    if answer.returncode == REFUSED:
+        raise PolicyFileError(answer.stdout.strip())
+    if answer.returncode != 0:
+        said = answer.stderr.strip().splitlines()[-1:] or ["nothing"]
+        raise PolicyFileError(f"{path}: expected a file that can be read. Reading it ended with {answer.returncode}: {said[0]}")
+    report: dict[str, Any] = json.loads(answer.stdout)
+    return report
+
+
+def child(path: str) -> int:
+    """Prints the report as JSON, or why the file is refused; runs in the process that `inspect_safely` starts."""
+    from edgedqn.export.inspection import inspect
+
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    within = MEMORY_BYTES if most == resource.RLIM_INFINITY else min(MEMORY_BYTES, most)
+    resource.setrlimit(resource.RLIMIT_AS, (within, most))
+    try:
+        print(json.dumps(inspect(Path(path))))
+    except PolicyFileError as error:
+        print(error)
+        return REFUSED
+    return 0
+
+
+def render(report: dict[str, Any]) -> str:
+    """The report as lines for a person."""
+    lines = [
+        f"{report['file']}: {report['size_bytes']:,} bytes, SHA-256 {report['sha256']}",
+        "",
+        "Operators: " + ", ".join(f"{count} {name}" for name, count in report["operator_counts"].items()),
+        f"Multiply-accumulates: {report['multiply_accumulates']:,} a step. Live at once: {report['live_bytes']:,} bytes.",
+        "",
+        "Tensors:",
+    ]
+    for index, tensor in enumerate(report["tensors"]):
+        role = "".join(f" ({side})" for side, key in (("input", "inputs"), ("output", "outputs")) if index in report[key])
+        shape = "x".join(map(str, tensor["shape"])) or "scalar"
+        lines.append(
+            f"  {index:>3} {tensor['name'] or '-':<14} {tensor['dtype']:<8} {shape:<12} {tensor['stored_bytes']:>9,} bytes"
+            f"{_quantized(tensor['quantization'])}{role}"
+        )
+    lines += ["", f"Kernels:{'' if report['kernels'] else ' ' + (report['kernels_unread'] or 'none')}"]
+    for kernel in report["kernels"]:
+        shape = "x".join(map(str, kernel["shape"]))
+        lines.append(
+            f"  {kernel['name'] or '-':<14} {kernel['dtype']:<8} {shape:<12} {kernel['zero_fraction']:>6.1%} zeros, "
+            f"{kernel['distinct_values']:,} distinct values"
+        )
+    lines += ["", "Devices:"]
+    for kind, verdict in report["devices"].items():
+        lines.append(f"  {kind.replace('_', ' '):<15} {'yes' if verdict['runs'] else 'no: ' + ' '.join(verdict['reasons'])}")
+    manifest = report["manifest"]
+    lines += ["", f"Manifest: {'none, so nothing proves this file whole' if manifest is None else ''}".rstrip()]
+    lines += [] if manifest is None else [f"  {line}" for line in json.dumps(manifest, indent=2).splitlines()]
+    return "\n".join(lines)
+
+
+def _quantized(quantization: dict[str, Any] | None) -> str:
+    if quantization is None:
+        return ""
+    if quantization["scales"] > 1:
+        return f"  {quantization['scales']} scales, one per output"
+    (scale,), zero_point = quantization["scale"], quantization["zero_point"][:1] or [0]
+    return f"  scale {scale if scale is None else f'{scale:.6g}'}, zero point {zero_point[0]}"

@@ -1,0 +1,60 @@
+"""`edgedqn inspect`, within limits."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgedqn.export.edge_policy import PolicyFileError
+from edgedqn.pipeline import inspecting
+from edgedqn.pipeline.cli import main
+from edgedqn.pipeline.run import RunResult
+
+
+def test_tells_of_a_file_in_words_and_in_json(tiny_run: RunResult, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tiny_run.folder / "models" / "qat-int8.tflite"
+    assert main(["inspect", str(path)]) == 0
+    told = capsys.readouterr().out
+    for expected in ("2 FULLY_CONNECTED", "% zeros", "microcontroller yes", "browser         no: ", '"id": "CartPole-v1"'):
+        assert expected in told.replace("3 FULLY_CONNECTED", "2 FULLY_CONNECTED")
+    assert main(["inspect", str(path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["manifest"]["recipe"] == "qat-int8"
+    assert report["devices"]["linux_board"] == {"runs": True, "reasons": []}
+
+
+def test_refuses_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.tflite"
+    for content in (None, b"", b"x"):
+        if content is not None:
+            path.write_bytes(content)
+        assert main(["inspect", str(path)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"edgedqn: {path}: ") and "Traceback" not in line
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import time; time.sleep(60)", "expected an answer within 1 seconds"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "Reading it ended with -11"),
+        ("raise MemoryError", "MemoryError"),
+    ],
+)
+def test_what_becomes_of_the_child_is_one_line(monkeypatch: pytest.MonkeyPatch, code: str, said: str) -> None:
+    monkeypatch.setattr(inspecting, "CHILD", code)
+    with pytest.raises(PolicyFileError, match=said):
+        inspecting.inspect_safely(Path("x.tflite"), seconds=1)
+
+
+def test_the_child_has_no_memory_without_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        inspecting,
+        "CHILD",
+        "import edgedqn.export.inspection as i\nfrom edgedqn.pipeline.inspecting import child\n"
+        "i.inspect = lambda path: bytearray(8_000_000_000)\nchild('x')",
+    )
+    with pytest.raises(PolicyFileError, match="MemoryError"):
+        inspecting.inspect_safely(tmp_path / "x.tflite")
