@@ -124,3 +124,20 @@ def embed_unchecked() -> Callable[[bytes, Any], bytes]:
         return whole[:at] + file_digest(whole) + whole[at + DIGEST_SIZE :]
 
     return embed_any
+
+
+@pytest.fixture
+def cartpole_files(tmp_path: Path, network: Network) -> tuple[Path, Path]:
+    """`int8.tflite` and `float32.tflite`, untrained policies for CartPole-v1 with sidecars, in a folder of their own."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    spec = EnvironmentSpec("CartPole-v1", (4,), "float32", (None,) * 4, (None,) * 4, 2)
+    paths = folder / "int8.tflite", folder / "float32.tflite"
+    for path, converted in zip(paths, (network.int8, network.float32), strict=True):
+        content = fix_names(converted, "preferences")
+        given = io_quantization(content).input
+        scale, offset = np.full(4, 1 / given.scale, np.float32), np.full(4, given.zero_point, np.float32)
+        device = device_part(spec, scale, offset, "preferences", "test")
+        path.write_bytes(embed(content, device))
+        write_sidecar(path, PolicyManifest(device, {}))
+    return paths
