@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -109,12 +109,24 @@ class Page:
         return answer
 
 
+@pytest.fixture(scope="session")
+def absent() -> Callable[[str], NoReturn]:
+    """Ends a test for want of a tool: skipped with the reason, or failed where DEVICE_LAB=required, as in `.ci/run`."""
+
+    def end(reason: str) -> NoReturn:
+        if os.environ.get("DEVICE_LAB") == "required":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    return end
+
+
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
+def page(tmp_path: Path, absent: Callable[[str], NoReturn]) -> Iterator[Page]:
     """A tab of a Chromium with a fresh profile."""
     executable = next(filter(None, map(shutil.which, EXECUTABLES)), None)
     if executable is None:
-        pytest.skip(f"needs Debian's {' or '.join(EXECUTABLES)}")
+        absent(f"needs Debian's {' or '.join(EXECUTABLES)}")
     (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
     command = [sys.executable, "-c", LAUNCH, str(theirs_in), str(theirs_out), executable]
     browser = subprocess.Popen(
@@ -135,12 +147,12 @@ def page(tmp_path: Path) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="session")
-def litert_js() -> dict[str, bytes]:
+def litert_js(absent: Callable[[str], NoReturn]) -> dict[str, bytes]:
     """LiteRT.js, from the cache or from npm."""
     try:
         return runtime_files()
     except InputError as error:
-        pytest.skip(str(error))
+        absent(str(error))
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
@@ -30,20 +31,29 @@ console.log(JSON.stringify({ played, starts, limit: rules.timeLimit, names: rule
 """
 
 
-def run_page_script(question: dict[str, Any]) -> dict[str, Any]:
+Answer = dict[str, Any]
+
+
+@pytest.fixture
+def ask_page(absent: Callable[[str], NoReturn]) -> Callable[[Answer], Answer]:
+    """Runs the page's script outside a page."""
     node = shutil.which("node")
     if node is None:
-        pytest.skip("needs Debian's nodejs, which comes with npm")
-    script = SCRIPT % (Path(browser_files.__file__).parent / "dynamics.js").as_posix()
-    command = [node, "--no-warnings", "--input-type=module", "--eval", script]
-    done = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True, timeout=60, check=True)
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+        absent("needs Debian's nodejs, which comes with npm")
+
+    def ask(question: Answer) -> Answer:
+        script = SCRIPT % (Path(browser_files.__file__).parent / "dynamics.js").as_posix()
+        command = [node, "--no-warnings", "--input-type=module", "--eval", script]
+        done = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True, timeout=60, check=True)
+        answer: Answer = json.loads(done.stdout)
+        return answer
+
+    return ask
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "CartPole-v0", "MountainCar-v0", "Acrobot-v1"])
 @pytest.mark.filterwarnings("ignore:.*CartPole-v0 is out of date")
-def test_steps_rewards_and_ends_as_gymnasium_does(env_id: str) -> None:
+def test_steps_rewards_and_ends_as_gymnasium_does(env_id: str, ask_page: Callable[[Answer], Answer]) -> None:
     env = gymnasium.make(env_id)
     rng = np.random.default_rng(5)
     episodes: list[dict[str, Any]] = []
@@ -61,7 +71,7 @@ def test_steps_rewards_and_ends_as_gymnasium_does(env_id: str) -> None:
             episodes[-1]["actions"].append(action)
             expected[-1].append((observation, float(reward), terminated))
             over = terminated or truncated
-    found = run_page_script({"id": env_id, "episodes": episodes})
+    found = ask_page({"id": env_id, "episodes": episodes})
     for ours, theirs in zip(found["played"], expected, strict=True):
         assert [step[1:] for step in ours] == [[reward, terminated] for _, reward, terminated in theirs]
         # Sine and cosine differ by a unit in the last place of a double; over an episode it grows, and stays below a float32's.
@@ -71,13 +81,13 @@ def test_steps_rewards_and_ends_as_gymnasium_does(env_id: str) -> None:
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "MountainCar-v0", "Acrobot-v1"])
-def test_begins_where_gymnasium_begins(env_id: str) -> None:
+def test_begins_where_gymnasium_begins(env_id: str, ask_page: Callable[[Answer], Answer]) -> None:
     env = gymnasium.make(env_id)
     theirs = []
     for seed in range(500):
         env.reset(seed=seed)
         theirs.append([float(value) for value in env.unwrapped.state])  # type: ignore[attr-defined]
-    starts = np.array(run_page_script({"id": env_id, "episodes": []})["starts"])
+    starts = np.array(ask_page({"id": env_id, "episodes": []})["starts"])
     # Both are uniform over the same range: 500 draws come within a twentieth of its ends.
     width = np.ptp(theirs, axis=0).max()
     np.testing.assert_allclose(starts.min(axis=0), np.min(theirs, axis=0), atol=width / 20)
