@@ -68,8 +68,7 @@ def readme(file: VerifiedFile, has_twin: bool) -> str:
         f"| observation | {seen}, in the environment's own units |",
         f"| `EdgePolicy` does | {', '.join([*own, 'scaling'])} |",
         f"| you do | {_left_to_you(steps)} |",
-        f"| action | 0 .. {environment['n_actions'] - 1}: the index of the largest of {environment['n_actions']} "
-        f"{file.device['output']['meaning']}, the lowest among equals |",
+        f"| action | 0 .. {environment['n_actions'] - 1}: {_choice(file.device)} |",
         f"| input scale | {_numbers(given['scale'])} |",
         f"| input offset | {_numbers(given['offset'])} |",
         "",
@@ -112,6 +111,13 @@ def _proof(evidence: dict[str, Any]) -> str:
     mean, (low, high), episodes = row["return"]["mean"], row["return"]["ci95"], row["return"]["episodes"]
     text = f"Its return was {mean:.2f}, 95 % interval [{low:.2f}, {high:.2f}], over {episodes:,} episodes"
     return f"{text}; gate against the float policy: {row['gate']}." if row.get("gate") else f"{text}."
+
+
+def _choice(device: dict[str, Any]) -> str:
+    meaning = device["output"]["meaning"]
+    if meaning == "action":
+        return "the file itself chooses it"
+    return f"the index of the largest of {device['environment']['n_actions']} {meaning}, the lowest among equals"
 
 
 def _left_to_you(steps: list[str]) -> str:

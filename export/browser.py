@@ -15,6 +15,18 @@ PAGE = ("index.html", "page.css", "page.js", "policy.js", "dynamics.js", "drawin
 # What the page is allowed to do, and what a server of it should say: it compiles WebAssembly, and talks to nobody else.
 CONTENT_POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:"
 
+# What a bundle's README says of the page.
+README = """
+## In a browser
+
+`browser/` is a page that runs the policy with LiteRT.js. It asks no server but its own, and needs one: any that serves files,
+on this machine for example
+
+    python -m http.server --bind 127.0.0.1 --directory browser
+
+and then http://127.0.0.1:8000/. Where EdgeDQN is installed: `edgedqn play . --browser`.
+"""
+
 
 def write_browser(policy_file: Path, folder: Path, runtime: Mapping[str, bytes] | None = None) -> None:
     """Writes a page, the policy and LiteRT.js into `folder`, 9.9 MB of which is LiteRT.js.

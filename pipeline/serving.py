@@ -4,7 +4,7 @@ import functools
 import http.server
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,12 @@ def server(folder: Path, port: int = 0) -> Iterator[http.server.ThreadingHTTPSer
 def address(listening: http.server.ThreadingHTTPServer) -> str:
     """What to open in a browser."""
     return f"http://127.0.0.1:{listening.server_address[1]}/"
+
+
+def serve(listening: http.server.ThreadingHTTPServer) -> None:
+    """Answers until Ctrl-C, which is how a page's user ends it and no failure."""
+    with suppress(KeyboardInterrupt):
+        listening.serve_forever()
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

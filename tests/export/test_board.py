@@ -134,3 +134,9 @@ def test_the_readme_tells_what_is_left_to_the_caller(
     text = readme(VerifiedFile(b"content", device, None, "0" * 64, {}), has_twin=False)
     assert f"| `EdgePolicy` does | {own} |" in text
     assert re.search(rf"\| you do \| .*{left}.*\|", text)
+
+
+def test_the_readme_tells_who_chooses_the_action(cartpole_files: Files) -> None:
+    file = read_verified(cartpole_files[0])
+    file.device["output"]["meaning"] = "action"
+    assert "| action | 0 .. 1: the file itself chooses it |" in readme(file, has_twin=False)

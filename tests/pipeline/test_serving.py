@@ -1,5 +1,9 @@
 """The local server of the page: for this machine, with the types and headers a browser insists on."""
 
+import json
+import signal
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -11,6 +15,7 @@ import pytest
 from edgedqn.agents.errors import InputError
 from edgedqn.export.browser import CONTENT_POLICY
 from edgedqn.pipeline import serving
+from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.serving import address, page_folder, server
 
 
@@ -83,3 +88,30 @@ def test_makes_a_page_for_a_file_and_takes_it_away(tmp_path: Path, monkeypatch: 
     with page_folder(tmp_path / "policy.tflite") as folder:
         assert made == [(tmp_path / "policy.tflite", folder)] and folder.exists()
     assert not folder.exists()
+
+
+def test_the_command_serves_until_it_is_interrupted(site: Path, tmp_path: Path) -> None:
+    code = "from edgedqn.pipeline.cli import console; console()"
+    command = [sys.executable, "-P", "-c", code, "play", str(tmp_path / "device"), "--browser", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as playing:
+        try:
+            assert playing.stdout is not None
+            url = json.loads(playing.stdout.readline())["url"]
+            with urllib.request.urlopen(url + "page.js") as answer:
+                assert answer.read() == b"{}"
+            playing.send_signal(signal.SIGINT)
+            assert playing.wait(30) == 0
+            assert playing.stderr is not None and playing.stderr.read() == ""
+        finally:
+            playing.kill()
+
+
+@pytest.mark.parametrize("option", [("--gif", "a.gif"), ("--fps", "9")])
+def test_a_page_makes_no_film(site: Path, option: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", str(site), "--browser", *option]) == 2
+    assert f"Expected no {option[0]} beside --browser" in capsys.readouterr().err
+
+
+def test_a_port_is_of_a_page(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", str(site), "--port", "8000"]) == 2
+    assert "Expected --browser beside --port" in capsys.readouterr().err
