@@ -5,13 +5,19 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 PEERS := .venv/.installed-peers
 
-.PHONY: demo test test-wheel venv lint format types clean
+.PHONY: demo test test-edge test-wheel venv lint format types clean
 
 demo: $(INSTALLED)  ## train, compress, export, measure: runs/demo/
 	$(BIN)/edgedqn run CartPole-v1 --out runs/demo
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
+
+# The devices of a bundle, emulated: an aarch64 board under QEMU, a browser. What is absent is skipped, and named.
+# Screenshots are left in build/device-lab/.
+test-edge: $(INSTALLED)
+	$(BIN)/python tests/export/device_lab/unpack_aarch64.py build/aarch64
+	$(BIN)/python -m pytest -q -rs tests/export/device_lab
 
 # The same suite against what users install: the wheel, from a folder where the checkout is not on the path. The second
 # environment borrows the first one's packages; a .pth line adds their folder without running the editable install in it.

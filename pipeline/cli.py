@@ -123,13 +123,20 @@ def _parser() -> argparse.ArgumentParser:
     inspect = _command(commands, "inspect", "say what a .tflite holds and where it runs, without running it")
     inspect.add_argument("path", metavar="FILE", type=Path, help="a .tflite, with or without a manifest")
 
-    play = _command(commands, "play", "play a policy for people to watch, in a window or as a film")
+    play = _command(commands, "play", "play a policy for people to watch: in a window, as a film, or in a browser")
     play.add_argument("path", metavar="PATH", type=Path, help="a .tflite, an agent folder, or a run folder (its float agent)")
     play.add_argument("--episodes", type=_positive, default=1, metavar="N", help="how many (default: 1)")
     play.add_argument("--seed", type=_natural, default=0, metavar="S", help="reset seeds count up from S (default: 0)")
     play.add_argument("--gif", type=Path, metavar="FILE", help="make a film FILE.gif in place of a window")
     play.add_argument("--video", type=Path, metavar="FILE", help="make a film FILE.mp4 in place of a window")
     play.add_argument("--fps", type=_positive, metavar="N", help="frames per second (default: what the environment names)")
+    play.add_argument(
+        "--browser",
+        action="store_true",
+        help="serve a page that runs the policy in a browser, until Ctrl-C; PATH is a .tflite with float input and output, or "
+        "a bundle with browser/",
+    )
+    play.add_argument("--port", type=_natural, metavar="N", help="of --browser (default: any free one)")
 
     importing = _command(commands, "import", "make a run of a Keras model or a Stable-Baselines3 DQN, in place of its training")
     importing.add_argument("model", metavar="MODEL", type=Path, help="a .keras, an .h5 of a whole model, or an SB3 DQN .zip")

@@ -108,6 +108,10 @@ def evaluate(arguments: Namespace) -> int:
 
 def play(arguments: Namespace) -> int:
     """One policy, for people to watch."""
+    if arguments.browser:
+        return _play_in_browser(arguments)
+    if arguments.port is not None:
+        raise InputError("Only a page is served. Expected --browser beside --port. Got none.")
     from edgedqn.pipeline.play import film_path
     from edgedqn.pipeline.play import play as play_policy
 
@@ -134,6 +138,20 @@ def play(arguments: Namespace) -> int:
         print(json.dumps(told))
     elif film is not None:
         print(f"Film: {film} ({performance.frames} frames, {performance.frames_per_second:g} per second)")
+    return DONE
+
+
+def _play_in_browser(arguments: Namespace) -> int:
+    from edgedqn.pipeline.serving import address, page_folder, serve, server
+
+    given = [f"--{name}" for name in ("gif", "video", "fps") if getattr(arguments, name) is not None]
+    if given:
+        raise InputError(f"A page plays by itself. Expected no {', '.join(given)} beside --browser.")
+    with page_folder(arguments.path) as folder, server(folder, arguments.port or 0) as listening:
+        url = address(listening)
+        told = json.dumps({"schema": SCHEMA, "policy": str(arguments.path), "url": url})
+        print(told if arguments.json else f"Open {url} in a browser; Ctrl-C ends it.", flush=True)
+        serve(listening)
     return DONE
 
 

@@ -30,6 +30,7 @@ class Network:
     float32: bytes
     int8: bytes
     float16: bytes
+    int8_float_io: bytes
 
 
 def build_network() -> Any:
@@ -45,7 +46,7 @@ def build_network() -> Any:
 
 
 def convert(model: Any, kind: str) -> bytes:
-    """`kind`: float32, float16 or int8 (post-training, integer input and output)."""
+    """`kind`: float32, float16, or after training int8 (with integer ends) or int8-float-io."""
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
@@ -53,10 +54,11 @@ def convert(model: Any, kind: str) -> bytes:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if kind == "int8":
+    if kind.startswith("int8"):
         samples = np.random.default_rng(11).normal(size=(200, 1, 4)).astype(np.float32)
         converter.representative_dataset = lambda: ([s] for s in samples)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    if kind == "int8":
         converter.inference_input_type = converter.inference_output_type = tf.int8
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's own remarks
@@ -73,7 +75,7 @@ def convert_again() -> Callable[[str], bytes]:
 @pytest.fixture(scope="session")
 def network() -> Network:
     model = build_network()
-    return Network(model.get_weights(), *(convert(model, kind) for kind in ("float32", "int8", "float16")))
+    return Network(model.get_weights(), *(convert(model, kind) for kind in ("float32", "int8", "float16", "int8-float-io")))
 
 
 @pytest.fixture(scope="session")
@@ -124,3 +126,20 @@ def embed_unchecked() -> Callable[[bytes, Any], bytes]:
         return whole[:at] + file_digest(whole) + whole[at + DIGEST_SIZE :]
 
     return embed_any
+
+
+@pytest.fixture
+def cartpole_files(tmp_path: Path, network: Network) -> tuple[Path, Path]:
+    """An untrained policy for CartPole-v1, with sidecars: `int8.tflite`, and `int8-float-io.tflite` with float ends."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    spec = EnvironmentSpec("CartPole-v1", (4,), "float32", (None,) * 4, (None,) * 4, 2)
+    paths = folder / "int8.tflite", folder / "int8-float-io.tflite"
+    for path, converted in zip(paths, (network.int8, network.int8_float_io), strict=True):
+        content = fix_names(converted, "preferences")
+        given = io_quantization(content).input
+        scale, offset = np.full(4, 1 / given.scale, np.float32), np.full(4, given.zero_point, np.float32)
+        device = device_part(spec, scale, offset, "preferences", "test")
+        path.write_bytes(embed(content, device))
+        write_sidecar(path, PolicyManifest(device, {}))
+    return paths

@@ -1,0 +1,1 @@
+"""Scripts that are copied into a device bundle, beside `edge_policy.py`. Nothing of ours imports them."""

@@ -1,0 +1,152 @@
+"""Time this bundle's files on this machine and write the figures as JSON: `python bench_on_device.py [FILE.json]`.
+
+The figures are named as those of `benchmark.json` on the host. Needs numpy and ai-edge-litert; Python 3.10 or newer.
+"""
+
+import argparse
+import gc
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from edge_policy import EdgePolicy, PolicyFileError, read_verified
+from numpy.typing import NDArray
+from run_policy import FILES, HERE, step_us
+
+SCHEMA = 1
+ROUNDS = 10  # the files take turns, so that a drift of the clock rate touches all of them
+
+
+def main() -> int:
+    """Measures and writes; ends with one line where a file is damaged."""
+    parser = argparse.ArgumentParser(description="Time this bundle's files on this machine.")
+    parser.add_argument("file", nargs="?", type=Path, default=Path("board.json"), help="to write (default: board.json)")
+    parser.add_argument("--calls", type=int, default=1_000, metavar="N", help="of each file in each round (default: 1000)")
+    arguments = parser.parse_args()
+    try:
+        measured = measure([path for path in FILES if path.exists()], arguments.calls)
+    except PolicyFileError as error:
+        sys.exit(f"bench_on_device.py: {error}")
+    temporary = arguments.file.with_name(f".{arguments.file.name}.part")
+    temporary.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(arguments.file)
+    for row in measured["rows"]:
+        print(f"{row['file']}: invoke {row['latency_us']['p50']:.2f} µs, step {row['step_latency_us']['p50']:.2f} µs (medians)")
+    print(f"Written: {arguments.file}")
+    return 0
+
+
+def measure(paths: list[Path], calls: int) -> dict[str, Any]:
+    """Latencies in the shape of `benchmark.json`.
+
+    Args:
+      paths: of one policy.
+      calls: timed in each round, of each file.
+    Returns:
+      `{"schema", "machine", "rows"}`; a row has `file`, `sha256`, `recipe`, `size_bytes`, and the percentiles of
+      `latency_us`, one invoke(), and of `step_latency_us`, observation to action, net of the clock's own cost.
+    Raises:
+      PolicyFileError: one is damaged.
+    """
+    invokes: dict[Path, list[NDArray[np.float64]]] = {path: [] for path in paths}
+    steps: dict[Path, list[NDArray[np.float64]]] = {path: [] for path in paths}
+    clock = []
+    gc.disable()  # a collection in the middle of a call would be timed as the call's
+    for _ in range(ROUNDS):
+        for path in paths:
+            content = read_verified(path).content
+            invokes[path].append(_invoke_us(content, calls))
+            steps[path].append(step_us(EdgePolicy.load(path), calls))
+        clock.append(_clock_us(calls))
+    timer_us = float(np.median(np.concatenate(clock)))
+    rows = []
+    for path in paths:
+        file = read_verified(path)
+        rows.append(
+            {
+                "file": path.relative_to(HERE).as_posix(),
+                "sha256": hashlib.sha256(file.content).hexdigest(),
+                "recipe": file.device["recipe"],
+                "size_bytes": len(file.content),
+                "latency_us": _summary(invokes[path], timer_us),
+                "step_latency_us": _summary(steps[path], timer_us),
+            }
+        )
+    return {"schema": SCHEMA, "machine": _machine(), "rows": rows}
+
+
+def _invoke_us(content: bytes, calls: int) -> NDArray[np.float64]:
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    for _ in range(calls // 10):
+        interpreter.invoke()
+    durations = np.empty(calls)
+    for i in range(calls):
+        start = time.perf_counter_ns()
+        interpreter.invoke()
+        durations[i] = time.perf_counter_ns() - start
+    return durations / 1_000
+
+
+def _clock_us(calls: int) -> NDArray[np.float64]:
+    durations = np.empty(calls)
+    for i in range(calls):
+        start = time.perf_counter_ns()
+        durations[i] = time.perf_counter_ns() - start
+    return durations / 1_000
+
+
+def _summary(rounds: list[NDArray[np.float64]], timer_us: float) -> dict[str, Any]:
+    durations = np.concatenate(rounds) - timer_us
+    p50, p90, p99 = np.percentile(durations, [50, 90, 99])
+    return {
+        "p50": float(p50),
+        "p90": float(p90),
+        "p99": float(p99),
+        "mean": float(durations.mean()),
+        "n": int(durations.size),
+        "timer_us": timer_us,
+    }
+
+
+def _machine() -> dict[str, Any]:
+    # x86 writes "model name" once per core; a Raspberry Pi writes the board as "Model" at the end.
+    lines = [line.partition(":") for line in (_read("/proc/cpuinfo") or "").splitlines()]
+    known = {key.strip().lower(): value.strip() for key, _, value in reversed(lines)}
+    return {
+        "cpu": known.get("model name") or known.get("model") or platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "os": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "ai-edge-litert": _version("ai-edge-litert"),
+        "threads": 1,
+    }
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

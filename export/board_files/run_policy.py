@@ -1,0 +1,169 @@
+"""Run the policy on this board: `python run_policy.py`, or `--env` to play its environment where gymnasium is installed.
+
+Put your sensors into `read_sensors` and your motors into `act`. Needs numpy and ai-edge-litert; Python 3.10 or newer.
+"""
+
+import argparse
+import itertools
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from edge_policy import EdgePolicy, PolicyFileError
+from numpy.typing import NDArray
+
+HERE = Path(__file__).resolve().parent
+FILES = (HERE / "policy.tflite", HERE / "board" / "policy-float-io.tflite")  # the second, if made, has float ends
+CALLS = 2_000  # of each file, before the faster one is chosen
+
+
+class Sensors:
+    """Stands in for yours: random observations, shaped as the environment's."""
+
+    def __init__(self, policy: EdgePolicy) -> None:
+        self._observations = itertools.cycle(stand_ins(policy, 1_000))
+
+    def read_sensors(self) -> Any:
+        """One observation, in the units of the environment. REPLACE THIS with a reading of your sensors."""
+        return next(self._observations)
+
+    def act(self, action: int) -> bool:
+        """Carries the action out, and says whether an episode has ended with it. REPLACE THIS with your motors."""
+        print(action, end=" ", flush=True)
+        return False
+
+
+def main() -> int:
+    """Chooses the faster file, then plays."""
+    parser = argparse.ArgumentParser(description="Run the policy on this board.")
+    parser.add_argument("--env", action="store_true", help="play the policy's environment with gymnasium")
+    parser.add_argument("--episodes", type=int, default=10, metavar="N", help="to play with --env (default: 10)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="reset seeds count up from S (default: 0)")
+    parser.add_argument("--steps", type=int, default=50, metavar="N", help="without --env; 0 never ends (default: 50)")
+    parser.add_argument("--hertz", type=float, default=50, metavar="X", help="steps per second without --env (default: 50)")
+    arguments = parser.parse_args()
+    try:
+        policy = fastest([path for path in FILES if path.exists()])
+        if arguments.env:
+            play(policy, arguments.episodes, arguments.seed)
+        else:
+            loop(policy, arguments.steps, arguments.hertz)
+    except PolicyFileError as error:
+        sys.exit(f"run_policy.py: {error}")
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+def loop(policy: EdgePolicy, steps: int, hertz: float) -> None:
+    """Sensors to actions at a steady pace. A step that comes late delays the next ones; it is not made up for.
+
+    Args:
+      policy: to run.
+      steps: how many; 0 for no end.
+      hertz: steps per second, as the environment's own steps were when the policy learned.
+    """
+    sensors = Sensors(policy)
+    policy.reset()
+    print("Random observations stand in for sensors: see Sensors in run_policy.py. Actions:")
+    due = time.perf_counter()
+    for _ in itertools.count() if steps == 0 else range(steps):
+        if sensors.act(policy(sensors.read_sensors())):
+            policy.reset()
+        due = max(due + 1 / hertz, time.perf_counter())
+        time.sleep(max(0.0, due - time.perf_counter()))
+    print()
+
+
+def play(policy: EdgePolicy, episodes: int, seed: int) -> None:
+    """Plays the environment the policy learned in, and prints each return, undiscounted, in reward units."""
+    env = make_environment(policy.device["environment"])
+    returns = []
+    for episode in range(episodes):
+        observation, _ = env.reset(seed=seed + episode)
+        policy.reset()
+        total, over = 0.0, False
+        while not over:
+            observation, reward, terminated, truncated, _ = env.step(policy(observation))
+            total, over = total + float(reward), terminated or truncated
+        returns.append(total)
+        print(f"reset seed {seed + episode}: return {total:g}")
+    env.close()
+    print(f"mean return {np.mean(returns):g} over {episodes} episodes")
+
+
+def make_environment(environment: dict[str, Any]) -> Any:
+    """The gymnasium environment that the manifest names; ends the program with a line where that cannot be."""
+    name = environment["id"]
+    if "atari" in environment["preprocessing"]:
+        sys.exit(f"run_policy.py: {name} needs gymnasium's AtariPreprocessing around it: play it with edgedqn instead.")
+    try:
+        import gymnasium
+
+        if name.startswith("MinAtar/"):
+            from minatar.gym import register_envs
+
+            register_envs()
+        return gymnasium.make(name)
+    except ImportError as error:
+        sys.exit(f"run_policy.py: --env plays {name}, which needs a package more: {error}. Try pip install gymnasium.")
+    except Exception as error:  # gymnasium's own errors cannot be named where it may be missing
+        sys.exit(f"run_policy.py: {name} cannot be made here: {error}")
+
+
+def fastest(paths: list[Path]) -> EdgePolicy:
+    """Measures the files of this policy on this machine and loads the faster one.
+
+    Args:
+      paths: one or more; the first is the one that was proven.
+    Raises:
+      PolicyFileError: one is damaged, or there is none.
+    """
+    if not paths:
+        raise PolicyFileError(f"No policy: expected {FILES[0]}. Got no file.")
+    policies = {path.relative_to(HERE).as_posix(): EdgePolicy.load(path) for path in paths}
+    medians = {name: float(np.median(step_us(policy, CALLS))) for name, policy in policies.items()}
+    best = min(medians, key=lambda name: medians[name])
+    measured = ", ".join(f"{name} {median:.1f} µs" for name, median in medians.items())
+    print(f"Observation to action, median: {measured}. Taking {best}.")
+    return policies[best]
+
+
+def step_us(policy: EdgePolicy, calls: int) -> NDArray[np.float64]:
+    """Times whole steps, observation to action.
+
+    Args:
+      policy: to time.
+      calls: how many, after a tenth as many to warm up.
+    Returns:
+      [calls] durations in µs, the cost of reading the clock included.
+    """
+    observations = stand_ins(policy, min(calls, 1_000))
+    policy.reset()
+    for _, observation in zip(range(calls // 10), itertools.cycle(observations), strict=False):
+        policy(observation)
+    durations = np.empty(calls)
+    for i, observation in zip(range(calls), itertools.cycle(observations), strict=False):
+        start = time.perf_counter_ns()
+        policy(observation)
+        durations[i] = time.perf_counter_ns() - start
+    policy.reset()
+    return durations / 1_000
+
+
+def stand_ins(policy: EdgePolicy, count: int) -> list[Any]:
+    """Random observations of the environment's shape and dtype, always the same ones, [count] of [*observation_shape]."""
+    environment = policy.device["environment"]
+    shape, dtype = environment["observation_shape"], np.dtype(environment["observation_dtype"])
+    rng = np.random.default_rng(0)
+    if not shape:
+        return [int(state) for state in rng.integers(policy.input_shape[0], size=count)]
+    if dtype.kind == "f":
+        return list(rng.standard_normal((count, *shape)).astype(dtype))
+    return list(rng.integers(2 if dtype.kind == "b" else 100, size=(count, *shape)).astype(dtype))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""The page in a real browser: same actions as Python, an episode played, nothing asked of anybody else."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from edgedqn.export.browser import write_browser
+from edgedqn.export.edge_policy import EdgePolicy, read_verified
+
+Serve = Callable[[Path], str]
+ARTIFACTS = Path(__file__).parents[3] / "build" / "device-lab"
+PLAYED = "new Promise(done => setTimeout(() => done(document.body.innerText), 1500))"
+
+
+@pytest.fixture
+def site(tmp_path: Path, cartpole_files: tuple[Path, Path], litert_js: dict[str, bytes]) -> Path:
+    write_browser(cartpole_files[1], tmp_path / "site", litert_js)
+    return tmp_path / "site"
+
+
+def answers(page: Any, method: str, observations: np.ndarray[Any, Any]) -> Any:
+    """What the page's policy says to each observation."""
+    return page.evaluate(
+        f"policy.then(async p => {{ const out = []; for (const x of {json.dumps(observations.tolist())}) "
+        f"out.push(await p.{method}(x)); return out.map(y => typeof y === 'number' ? y : Array.from(y)); }})"
+    )
+
+
+def test_computes_the_actions_that_python_computes(
+    page: Any, serve: Serve, site: Path, cartpole_files: tuple[Path, Path]
+) -> None:
+    observations = np.random.default_rng(3).normal(size=(200, 4)).astype(np.float32)
+    policy = EdgePolicy.load(cartpole_files[1])
+    page.open(serve(site), still=True)
+    actions = answers(page, "act", observations)
+    assert actions == [policy(x) for x in observations]
+    assert set(actions) == {0, 1}  # else any page would pass
+    rows = np.array(answers(page, "preferences", observations[:50]), np.float32)
+    np.testing.assert_array_equal(rows, [policy.preferences(x) for x in observations[:50]])
+
+
+def test_plays_shows_return_and_latency_and_asks_nobody_else(page: Any, serve: Serve, site: Path) -> None:
+    url = serve(site)
+    page.open(url)
+    page.evaluate("policy.then(() => true)")
+    text = page.evaluate(PLAYED)
+    page.screenshot(ARTIFACTS / "cartpole-light.png")
+    shown = dict(zip(lines := text.splitlines(), lines[1:], strict=False))
+    assert float(shown["Latency of a step"].removesuffix(" µs")) > 0
+    assert shown["Step"].endswith(" of 500")
+    assert float(shown["Mean of episodes"].split()[0]) >= 8  # an untrained policy falls at once, and has begun again
+    assert page.complaints == []
+    hosts = {urlsplit(request).netloc for request in page.requests if not request.startswith("data:")}
+    assert hosts == {urlsplit(url).netloc}
+    assert {Path(urlsplit(request).path).name for request in page.requests} >= {"litert_wasm_internal.wasm", "policy.tflite"}
+
+
+def test_waits_for_a_button_where_less_motion_is_asked_for(page: Any, serve: Serve, site: Path) -> None:
+    page.open(serve(site), dark=True, still=True)
+    page.evaluate("policy.then(() => true)")
+    assert "Step\n0 of 500" in page.evaluate(PLAYED)
+    page.evaluate("document.getElementById('pause').click()")
+    assert "Step\n0 of 500" not in page.evaluate(PLAYED)
+    page.screenshot(ARTIFACTS / "cartpole-dark.png")
+
+
+def test_says_that_the_file_is_damaged(page: Any, serve: Serve, site: Path, cartpole_files: tuple[Path, Path]) -> None:
+    content = bytearray(cartpole_files[1].read_bytes())
+    content[len(content) // 2] ^= 1
+    (site / "policy.tflite").write_bytes(content)
+    page.open(serve(site))
+    page.evaluate("policy.catch(() => true)")
+    status = page.evaluate("document.getElementById('status').textContent")
+    expected, got = read_verified(cartpole_files[1]).file_sha256, hashlib.sha256(content).hexdigest()
+    assert status == f"policy.tflite is damaged: expected SHA-256 {expected}. Got {got}."
+
+
+@pytest.mark.parametrize("env_id, state", [("MountainCar-v0", [-0.9, 0.02]), ("Acrobot-v1", [0.6, 0.9, 0, 0])])
+def test_draws_every_environment(page: Any, serve: Serve, site: Path, env_id: str, state: list[float]) -> None:
+    page.open(serve(site), still=True)
+    page.evaluate("policy.then(() => true)")
+    page.evaluate(
+        f"import('./drawing.js').then(m => m.draw(document.getElementById('stage'), {env_id!r}, {json.dumps(state)}))"
+    )
+    page.screenshot(ARTIFACTS / f"{env_id}-light.png")
+    painted = page.evaluate(
+        "(c => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; const seen = new Set();"
+        " for (let i = 0; i < d.length; i += 4) if (d[i + 3] === 255) seen.add(d.slice(i, i + 3).join());"
+        " return seen.size; })(document.getElementById('stage'))"
+    )
+    assert painted >= 3  # body, link and ground or goal
+
+
+@pytest.mark.parametrize("width", [320, 760])
+def test_needs_no_sideways_scrolling(page: Any, serve: Serve, site: Path, width: int) -> None:
+    page.open(serve(site), width=width)
+    page.evaluate("policy.then(() => true)")
+    page.screenshot(ARTIFACTS / f"width-{width}.png")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
