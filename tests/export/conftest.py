@@ -1,5 +1,6 @@
 """Small real policy files, made once per run, and the manifest that fits them."""
 
+import itertools
 import json
 import os
 import warnings
@@ -10,12 +11,13 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import gymnasium
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from edgedqn.agents.environments import EnvironmentSpec
-from edgedqn.export.edge_policy import DIGEST_SIZE, MAGIC, file_digest
+from edgedqn.export.edge_policy import DIGEST_SIZE, MAGIC, EdgePolicy, file_digest
 from edgedqn.export.flatbuffer import fix_names, io_quantization, with_metadata
 from edgedqn.export.manifest import PolicyManifest, device_part, embed, write_sidecar
 
@@ -143,3 +145,56 @@ def cartpole_files(tmp_path: Path, network: Network) -> tuple[Path, Path]:
         path.write_bytes(embed(content, device))
         write_sidecar(path, PolicyManifest(device, {}))
     return paths
+
+
+@dataclass(frozen=True)
+class TrainedFile:
+    """The exported policy of a briefly trained CartPole agent, and 1,000 observations [N, 4] it met itself."""
+
+    path: Path
+    observations: NDArray[np.float32]
+
+    @property
+    def inputs(self) -> NDArray[np.int8]:
+        """The observations as the network takes them, int8 [N, 4]."""
+        device = EdgePolicy.load(self.path).device["input"]
+        scale, offset = (np.array(device[key], np.float32) for key in ("scale", "offset"))
+        return np.rint(np.clip(self.observations * scale + offset, -128, 127)).astype(np.int8)  # [N, 4]
+
+    @property
+    def corners(self) -> NDArray[np.int8]:
+        """Every combination of the extremes and the zero, int8 [81, 4]."""
+        return np.array(list(itertools.product((-128, 0, 127), repeat=4)), np.int8)
+
+
+@pytest.fixture(scope="session", params=["qat-int8", "ptq-int8"])
+def trained(request: pytest.FixtureRequest, trained_run: Path) -> TrainedFile:
+    """4-16-16-2, with one scale for all weights of a layer (`qat-int8`) or one per output (`ptq-int8`)."""
+    path = trained_run / "models" / f"{request.param}.tflite"
+    policy = EdgePolicy.load(path)
+    rng = np.random.default_rng(5)
+    env = gymnasium.make("CartPole-v1")
+    observation, _ = env.reset(seed=31)
+    met = []
+    for _ in range(1_000):
+        met.append(observation)
+        action = policy(observation) if rng.random() > 0.1 else int(rng.integers(2))
+        observation, _, terminated, truncated, _ = env.step(action)
+        if terminated or truncated:
+            observation, _ = env.reset()
+    return TrainedFile(path, np.array(met, np.float32))
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a few seconds: the two integer recipes."""
+    from edgedqn.agents.presets import TrainingConfig
+    from edgedqn.benchmarks.latency import LatencyConfig
+    from edgedqn.pipeline.run import run
+
+    training = TrainingConfig(
+        steps=3_000, hidden=(16, 16), batch_size=32, learning_rate=2e-3, evaluation_interval=1_000, evaluation_episodes=2
+    )
+    short = LatencyConfig(blocks=4, invokes_per_block=50)
+    folder = tmp_path_factory.mktemp("runs") / "micro"
+    return run("CartPole-v1", folder, recipes=["qat-int8"], training=training, latency=short).folder

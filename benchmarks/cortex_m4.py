@@ -1,0 +1,225 @@
+"""An emulated Cortex-M4: builds C and C++ for it, runs them, and weighs a policy's plain C file.
+
+The machine is QEMU's mps2-an386, without a network, a display or a library; the program writes by semihosting. What is counted
+are instructions, which QEMU knows exactly, not cycles, which it does not.
+
+    python -m edgedqn.benchmarks.cortex_m4 device/microcontroller
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from edgedqn.agents.errors import InputError
+
+COMPILER, CPP_COMPILER, EMULATOR = "arm-none-eabi-gcc", "arm-none-eabi-g++", "qemu-system-arm"
+TOOLS = (COMPILER, CPP_COMPILER, EMULATOR)
+# Contraction off: the contract of a policy's input is a rounding after the product and another one after the sum.
+TARGET = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft", "-ffreestanding", "-ffp-contract=off")
+WARNINGS = ("-Wall", "-Wextra", "-Werror")
+C_OPTIONS = ("-std=c99", "-pedantic", "-Wconversion", "-Wshadow")
+CPP_OPTIONS = ("-std=c++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics")
+# One instruction takes 2**10 ns of emulated time, and SysTick counts the 25 MHz of the board's clock.
+ICOUNT_SHIFT, TICKS_PER_INSTRUCTION = 10, 2**10 * 25e6 / 1e9
+
+_LINKER_SCRIPT = """
+MEMORY { flash (rx) : ORIGIN = 0x00000000, LENGTH = 4M  ram (rwx) : ORIGIN = 0x20000000, LENGTH = 4M }
+ENTRY(reset)
+SECTIONS {
+  .text : { KEEP(*(.vectors)) *(.text*) *(.rodata*) } > flash
+  .data : { *(.data*) } > ram
+  .bss : { *(.bss*) *(COMMON) } > ram
+  /DISCARD/ : { *(.ARM.*) *(.comment) *(.note*) }
+}
+stack_top = ORIGIN(ram) + LENGTH(ram);
+"""
+
+# QEMU loads .data in place and hands out zeroed memory, so there is nothing to do before main.
+_STARTUP = """
+#include <stdint.h>
+#include "semihosting.h"
+extern uint32_t stack_top[];
+int main(void);
+static int semihost(int operation, const void *argument) {
+  register int r0 __asm__("r0") = operation;
+  register const void *r1 __asm__("r1") = argument;
+  __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
+  return r0;
+}
+void put_text(const char *text) { (void)semihost(0x04, text); }
+void put_number(int32_t value) {
+  char text[13] = {0};
+  int at = 11;
+  uint32_t rest = value < 0 ? 0u - (uint32_t)value : (uint32_t)value;
+  text[at] = ' ';
+  do text[--at] = (char)('0' + rest % 10u); while (rest /= 10u);
+  if (value < 0) text[--at] = '-';
+  put_text(text + at);
+}
+static void quit(uint32_t status) {
+  const uint32_t block[2] = {0x20026, status}; /* ADP_Stopped_ApplicationExit */
+  (void)semihost(0x20, block);
+  for (;;) {}
+}
+void reset(void) { quit((uint32_t)main()); }
+static void fault(void) { quit(99); }
+typedef union { uint32_t *stack; void (*handler)(void); } vector;
+__attribute__((section(".vectors"), used)) static const vector vectors[16] = {
+  {.stack = stack_top}, {.handler = reset}, {.handler = fault}, {.handler = fault}, {.handler = fault}, {.handler = fault},
+  {.handler = fault}};
+"""
+
+_SEMIHOSTING = """
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+void put_text(const char *text);
+void put_number(int32_t value); /* and a space */
+#ifdef __cplusplus
+}
+#endif
+"""
+
+# Paints the stack below itself, counts one step, and looks how far down the paint is gone.
+_MEASURE = """
+#include "policy.h"
+#include "semihosting.h"
+#define CONTROL (*(volatile uint32_t *)0xE000E010u)
+#define RELOAD (*(volatile uint32_t *)0xE000E014u)
+#define CURRENT (*(volatile uint32_t *)0xE000E018u)
+static int8_t input[POLICY_INPUTS], output[POLICY_OUTPUTS];
+static void nothing(const int8_t *in, int8_t *out) { (void)in; (void)out; }
+__attribute__((noinline)) static uint32_t stack_of(void (*step)(const int8_t *, int8_t *)) {
+  volatile uint8_t *top, *at;
+  __asm__ volatile("mov %0, sp" : "=r"(top));
+  for (at = top - 16384; at != top; ++at) *at = 0xA5;
+  step(input, output);
+  for (at = top - 16384; at != top && *at == 0xA5; ++at) {}
+  return (uint32_t)(top - at);
+}
+__attribute__((noinline)) static uint32_t ticks_of(void (*step)(const int8_t *, int8_t *)) {
+  CURRENT = 0;
+  const uint32_t before = CURRENT;
+  step(input, output);
+  return before - CURRENT;
+}
+int main(void) {
+  RELOAD = 0xFFFFFF;
+  CONTROL = 5;
+  for (int i = 0; i < POLICY_INPUTS; ++i) input[i] = (int8_t)(37 * i + 11);
+  put_number((int32_t)ticks_of(nothing));
+  put_number((int32_t)ticks_of(policy_infer));
+  put_number((int32_t)stack_of(policy_infer));
+  return 0;
+}
+"""
+
+
+@dataclass(frozen=True)
+class DeviceFootprint:
+    """What a policy's `policy.c` costs on a Cortex-M4, built with -O2. Quantizing an observation is not in it.
+
+    Attributes:
+      instructions: of one `policy_infer`, the call included.
+      code_bytes: of machine code.
+      constants_bytes: of weights, biases, multipliers and tables.
+      stack_bytes: below the caller's frame, measured on painted memory.
+    """
+
+    instructions: int
+    code_bytes: int
+    constants_bytes: int
+    stack_bytes: int
+
+
+def missing_tools() -> list[str]:
+    """Which of the compiler and the emulator are not installed."""
+    return [tool for tool in TOOLS if shutil.which(tool) is None]
+
+
+def run_on_cortex_m4(main: str, sources: Sequence[Path], includes: Sequence[Path], optimization: str = "-O2") -> str:
+    """Builds a program without a single warning, runs it, and returns what it wrote.
+
+    Args:
+      main: C99 with `int main(void)`, or C++17 where a `.cc` is among `sources`; `semihosting.h` declares `put_text` and
+        `put_number`.
+      sources: `.c` and `.cc` files.
+      includes: folders for the compiler to look in.
+      optimization: -O0 to -O3, or -Os.
+    Raises:
+      InputError: a tool is missing.
+      RuntimeError: the compiler or the linker complained, or the program failed or took longer than a minute.
+    """
+    if missing := missing_tools():
+        raise InputError(f"No Cortex-M4 here: expected Debian's gcc-arm-none-eabi and qemu-system-arm. Missing: {missing}.")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        suffix = ".cc" if any(source.suffix == ".cc" for source in sources) else ".c"
+        for file, text in {
+            "semihosting.h": _SEMIHOSTING,
+            "startup.c": _STARTUP,
+            f"main{suffix}": main,
+            "memory.ld": _LINKER_SCRIPT,
+        }.items():
+            (folder / file).write_text(text)
+        looks = [f"-I{path}" for path in (folder, *includes)]
+        objects = [
+            _compiled(source, folder / f"{index}.o", optimization, looks)
+            for index, source in enumerate([folder / f"main{suffix}", folder / "startup.c", *sources])
+        ]
+        firmware = folder / "firmware.elf"
+        link = ["-nostdlib", "-nostartfiles", "-T", str(folder / "memory.ld"), "-Wl,--gc-sections,--no-warn-rwx-segments"]
+        _call([COMPILER, *TARGET, *link, *map(str, objects), "-lgcc", "-o", str(firmware)])
+        machine = ["-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "none"]
+        output = ["-chardev", "file,id=out,path=/dev/stdout", "-semihosting-config", "enable=on,target=native,chardev=out"]
+        return _call([EMULATOR, *machine, *output, "-icount", f"shift={ICOUNT_SHIFT}", "-kernel", str(firmware)])
+
+
+def measure_plain_c(folder: Path) -> DeviceFootprint:
+    """Weighs and counts the `policy.c` of a device bundle. Raises as `run_on_cortex_m4`."""
+    idle, busy, stack = map(int, run_on_cortex_m4(_MEASURE, [folder / "policy.c"], [folder]).split())
+    with tempfile.TemporaryDirectory() as name:
+        sizes = _section_sizes(_compiled(folder / "policy.c", Path(name) / "policy.o", "-O2", [f"-I{folder}"]))
+    return DeviceFootprint(
+        instructions=round((busy - idle) / TICKS_PER_INSTRUCTION),
+        code_bytes=sum(size for section, size in sizes.items() if section.startswith(".text")),
+        constants_bytes=sum(size for section, size in sizes.items() if section.startswith(".rodata")),
+        stack_bytes=stack,
+    )
+
+
+def _compiled(source: Path, target: Path, optimization: str, looks: Sequence[str]) -> Path:
+    compiler, language = (CPP_COMPILER, CPP_OPTIONS) if source.suffix == ".cc" else (COMPILER, C_OPTIONS)
+    # Sections of their own, so that the linker leaves out what nothing calls.
+    options = [*TARGET, optimization, *WARNINGS, *language, "-ffunction-sections", "-fdata-sections", *looks]
+    _call([compiler, *options, "-c", str(source), "-o", str(target)])
+    return target
+
+
+def _section_sizes(compiled: Path) -> dict[str, int]:
+    lines = [line.split() for line in _call(["arm-none-eabi-size", "-A", str(compiled)]).splitlines()]
+    return {line[0]: int(line[1]) for line in lines if len(line) == 3 and line[0].startswith(".")}
+
+
+def _call(command: Sequence[str]) -> str:
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if run.returncode or run.stderr:
+        raise RuntimeError(f"{command[0]} exited with {run.returncode}: {(run.stderr + run.stdout)[-2000:]}")
+    return run.stdout
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the footprint of a folder's `policy.c` as JSON."""
+    parser = argparse.ArgumentParser(description="What a policy's policy.c costs on an emulated Cortex-M4.")
+    parser.add_argument("folder", type=Path, help="with policy.c and policy.h")
+    print(json.dumps(asdict(measure_plain_c(parser.parse_args(arguments).folder)), indent=2))
+
+
+if __name__ == "__main__":
+    main()

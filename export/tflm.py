@@ -1,0 +1,127 @@
+"""The same `.tflite` in TFLite Micro's real interpreter and in XNNPACK: do both act alike, and how much memory does TFLM need?
+
+TFLM rounds twice where XNNPACK rounds once, so integer rows differ by a step here and there. What counts is the action.
+"""
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from edgedqn.agents.errors import InputError
+
+ARENA_ALIGNMENT = 16
+# The interpreter prints the sum to stderr, from C++, past sys.stderr: only another process's stderr can be read.
+_PRINT_ALLOCATIONS = """
+import sys
+from tflite_micro import runtime
+runtime.Interpreter.from_bytes(sys.stdin.buffer.read(), arena_size=int(sys.argv[1])).print_allocations()
+"""
+
+
+@dataclass(frozen=True)
+class RuntimeAgreement:
+    """How the rows of TFLM and of XNNPACK compare on the same int8 inputs.
+
+    Attributes:
+      observations: how many rows were compared.
+      action_agreement: fraction whose actions are the same, the lowest index among equals in both.
+      equal_rows: fraction whose whole rows are the same.
+      largest_difference_steps: between two entries of a row, in steps of the output's scale.
+      tie_rate: fraction in which XNNPACK's largest entry is not the only one.
+      largest_gap_of_a_disagreement_steps: between XNNPACK's largest entry and its entry at TFLM's action, 0 without any.
+    """
+
+    observations: int
+    action_agreement: float
+    equal_rows: float
+    largest_difference_steps: int
+    tie_rate: float
+    largest_gap_of_a_disagreement_steps: int
+
+
+def tflm_rows(content: bytes, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The output rows [N, A] of TFLM's interpreter.
+
+    Args:
+      content: a `.tflite` with int8 input and output, of a static batch of 1.
+      inputs: int8 [N, ...], as many entries each as the network takes.
+    Raises:
+      InputError: the extra `micro` is missing, or TFLM has no such operator.
+    """
+    try:
+        from tflite_micro import runtime
+    except ImportError as error:
+        raise InputError("TFLite Micro is not installed: pip install --pre 'edgedqn[micro]'.") from error
+    try:
+        interpreter = runtime.Interpreter.from_bytes(content, arena_size=_generous(content))
+    except RuntimeError as error:
+        raise InputError(f"TFLite Micro cannot run this network: expected operators it has. Got {error}.") from error
+    shape = interpreter.get_input_details(0)["shape"]
+    rows = []
+    for row in inputs:
+        interpreter.set_input(row.reshape(shape), 0)
+        interpreter.invoke()
+        rows.append(interpreter.get_output(0)[0])
+    return np.array(rows, np.int8)  # [N, A]
+
+
+def xnnpack_rows(content: bytes, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The output rows [N, A] of ai-edge-litert with XNNPACK on. Arguments as `tflm_rows`."""
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
+    rows = []
+    for row in inputs:
+        interpreter.set_tensor(source["index"], row.reshape(source["shape"]))
+        interpreter.invoke()
+        rows.append(interpreter.get_tensor(sink["index"])[0])
+    return np.array(rows, np.int8)  # [N, A]
+
+
+def compare_runtimes(content: bytes, inputs: NDArray[np.int8]) -> RuntimeAgreement:
+    """Runs both on the same inputs. Arguments and errors as `tflm_rows`; N is at least 1."""
+    micro, board = tflm_rows(content, inputs).astype(np.int32), xnnpack_rows(content, inputs).astype(np.int32)  # [N, A]
+    chosen, best = micro.argmax(1), board.max(1)  # [N], [N]
+    gaps = best - np.take_along_axis(board, chosen[:, np.newaxis], 1)[:, 0]  # [N]
+    disagree = chosen != board.argmax(1)  # [N]
+    return RuntimeAgreement(
+        observations=len(inputs),
+        action_agreement=float(1 - disagree.mean()),
+        equal_rows=float((micro == board).all(1).mean()),
+        largest_difference_steps=int(np.abs(micro - board).max()),
+        tie_rate=float(((board == best[:, np.newaxis]).sum(1) > 1).mean()),
+        largest_gap_of_a_disagreement_steps=int(gaps[disagree].max(initial=0)),
+    )
+
+
+def arena_bytes(content: bytes) -> int:
+    """What TFLM's interpreter holds in its tensor arena once the network is prepared, in bytes.
+
+    Measured on this machine. Where pointers have 64 bits it is more than on a 32-bit microcontroller: the safe side.
+
+    Raises:
+      InputError: as `tflm_rows`.
+    """
+    command = [sys.executable, "-c", _PRINT_ALLOCATIONS, str(_generous(content))]
+    run = subprocess.run(command, input=content, capture_output=True, timeout=60, check=False)
+    printed = (run.stdout + run.stderr).decode("utf-8", "replace")
+    total = re.search(r"Arena allocation total (\d+) bytes", printed)
+    if run.returncode or total is None:
+        raise InputError(f"TFLite Micro gave no arena size: expected its total. Got {' '.join(printed.split())[-200:]!r}.")
+    return int(total[1])
+
+
+def arena_with_margin(measured: int) -> int:
+    """The arena to set aside: a quarter and 256 bytes more, because preparing takes short-lived memory beside the total."""
+    whole = measured + measured // 4 + 256
+    return -(-whole // ARENA_ALIGNMENT) * ARENA_ALIGNMENT
+
+
+def _generous(content: bytes) -> int:
+    # The interpreter's own guess, ten times the file, is too small for a tiny stripped network and needlessly large else.
+    return 10 * len(content) + 100_000
