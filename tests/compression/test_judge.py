@@ -16,4 +16,5 @@ def test_a_judgement_is_plain_json() -> None:
         "action_agreement": 0.9,
         "gap_weighted_agreement": 0.99,
         "tie_rate": 0.01,
+        "reason": "",
     }

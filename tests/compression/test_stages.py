@@ -114,7 +114,8 @@ def test_distil_teaches_on_all_the_states_it_says(lesson: Lesson, teacher: Train
     np.testing.assert_array_equal(learned.states[:first], teacher.observations)
     greedy, explored = np.split(np.abs(learned.states[first : first + 2_000, 2]), [1_500])
     assert greedy.mean() < explored.mean()
-    np.testing.assert_array_equal(learned.preferences, lesson.preferences(learned.states))
+    # Rounds were said in other batches, whose sums round otherwise.
+    np.testing.assert_allclose(learned.preferences, lesson.preferences(learned.states), atol=1e-4)
     q_values = learned.network(scaling(teacher.observations)).numpy()
     agreement = (q_values.argmax(axis=1) == teacher.policy.q_values(teacher.observations).argmax(axis=1)).mean()
     assert agreement > 0.8

@@ -239,7 +239,9 @@ def test_a_whole_run_of_an_own_environment_in_one_command(edgedqn: CommandLine, 
     for name in ("float32", "ptq-int8", "qat-int8"):
         assert f"\n{name} " in answer.stdout
     assert "Deploy: run/device" in answer.stdout
-    assert {path.name for path in (tmp_path / "run" / "device").iterdir()} == {"policy.tflite", "policy.json", "edge_policy.py"}
+    scripts = {"edge_policy.py", "run_policy.py", "bench_on_device.py"}
+    bundle = {path.name for path in (tmp_path / "run" / "device").iterdir()}
+    assert bundle == {"policy.tflite", "policy.json", "README.md", *scripts}
     again = edgedqn("run", f"{own}:Base-v0", "--steps", "1500", "--recipes", "qat-int8", "--out", "run", "--json")
     assert again.returncode == 0 and json.loads(again.stdout)["best"] in ("ptq-int8", "qat-int8")
 

@@ -67,7 +67,8 @@ def test_the_device_bundle_is_the_best_passing_file_or_absent(tiny_run: RunResul
         assert tiny_run.best is None and not device.exists()
         return
     assert tiny_run.best is not None and tiny_run.best["size_bytes"] == min(row["size_bytes"] for row in passed)
-    assert {entry.name for entry in device.iterdir()} == {"policy.tflite", "policy.json", "edge_policy.py"}
+    scripts = {"edge_policy.py", "run_policy.py", "bench_on_device.py"}
+    assert {entry.name for entry in device.iterdir()} == {"policy.tflite", "policy.json", "README.md", *scripts}
     assert hashlib.sha256((device / "policy.tflite").read_bytes()).hexdigest() == tiny_run.best["sha256"]
 
 

@@ -91,7 +91,9 @@ def test_makes_a_page_for_a_file_and_takes_it_away(tmp_path: Path, monkeypatch: 
 
 
 def test_the_command_serves_until_it_is_interrupted(site: Path, tmp_path: Path) -> None:
-    code = "from edgedqn.pipeline.cli import console; console()"
+    # Who is started in the background by a shell ignores SIGINT, and hands that on.
+    interruptible = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{interruptible}; from edgedqn.pipeline.cli import console; console()"
     command = [sys.executable, "-P", "-c", code, "play", str(tmp_path / "device"), "--browser", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as playing:
         try:
