@@ -28,7 +28,7 @@ WITHOUT_TENSORFLOW = (
     *(f"agents.{module}" for module in ("evaluation", "environments", "noninferiority", "numpy_network", "observations")),
     *(f"agents.{module}" for module in ("across_seeds", "presets", "q_learning", "replay", "prioritized", "training")),
     *(f"export.{module}" for module in ("edge_policy", "manifest", "flatbuffer", "inspection", "rewriting")),
-    *(f"export.{module}" for module in ("board", "browser", "litert_js", "config", "integer_network", "plain_c")),
+    *(f"export.{module}" for module in ("board", "browser", "litert_js", "integer_network", "plain_c")),
     "pipeline.serving",
     *(
         f"pipeline.{module}"
