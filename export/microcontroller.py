@@ -15,31 +15,36 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.atomic_files import write_text
 from edgedqn.agents.errors import InputError
-from edgedqn.export.edge_policy import PolicyFileError, element, input_shape, read_subgraph, read_verified, tensor_shape
+from edgedqn.export.edge_policy import (
+    OPERATORS,
+    PolicyFileError,
+    element,
+    input_shape,
+    operator_codes,
+    read_subgraph,
+    read_verified,
+    tensor_shape,
+)
 from edgedqn.export.flatbuffer import IOQuantization, io_quantization
 from edgedqn.export.integer_network import read_integer_network
 from edgedqn.export.plain_c import c_array, plain_c_header, plain_c_source
 from edgedqn.export.tflm import arena_bytes, arena_with_margin
 
-# BuiltinOperator of the TFLite schema, and the line of MicroMutableOpResolver that brings the operator's kernel.
+# Of each of `OPERATORS`, the line of MicroMutableOpResolver that brings its kernel. Whatever else a file has is refused before.
 RESOLVER_LINES = {
-    0: "AddAdd",
-    1: "AddAveragePool2D",
-    2: "AddConcatenation",
-    3: "AddConv2D",
-    4: "AddDepthwiseConv2D",
-    6: "AddDequantize",
-    9: "AddFullyConnected",
-    17: "AddMaxPool2D",
-    19: "AddRelu",
-    22: "AddReshape",
-    34: "AddPad",
-    40: "AddMean",
-    41: "AddSub",
-    45: "AddStridedSlice",
-    77: "AddShape",
-    83: "AddPack",
-    114: "AddQuantize",
+    "ADD": "AddAdd",
+    "CONV_2D": "AddConv2D",
+    "DEPTHWISE_CONV_2D": "AddDepthwiseConv2D",
+    "DEQUANTIZE": "AddDequantize",
+    "FULLY_CONNECTED": "AddFullyConnected",
+    "MAX_POOL_2D": "AddMaxPool2D",
+    "MUL": "AddMul",
+    "RELU": "AddRelu",
+    "RESHAPE": "AddReshape",
+    "MEAN": "AddMean",
+    "SUB": "AddSub",
+    "ARG_MAX": "AddArgMax",
+    "QUANTIZE": "AddQuantize",
 }
 
 _SETTINGS = Template("""\
@@ -282,17 +287,15 @@ def write_microcontroller(policy_path: Path, folder: Path) -> tuple[str, ...]:
 def resolver_lines(content: bytes) -> list[str]:
     """The resolver's methods for exactly the operators that run, each once, in the order of their codes.
 
+    Args:
+      content: a `.tflite` that was proven, so of `OPERATORS` alone.
     Raises:
-      InputError: an operator that no exported policy has, and for which the line is not known.
       PolicyFileError: the file is damaged.
     """
     model, graph = read_subgraph(content)
-    declared = [max(code.scalar(0, "b", 0), code.scalar(3, "i", 0)) for code in model.tables(1)]
-    used = sorted({element(declared, operator.scalar(0, "I", 0)) for operator in graph.tables(3)})
-    unknown = [code for code in used if code not in RESOLVER_LINES]
-    if unknown:
-        raise InputError(f"No line for these operators: expected codes of {sorted(RESOLVER_LINES)}. Got {unknown}.")
-    return [RESOLVER_LINES[code] for code in used]
+    codes = operator_codes(model)
+    used = sorted({element(codes, operator.scalar(0, "I", 0)) for operator in graph.tables(3)})
+    return [RESOLVER_LINES[OPERATORS[code]] for code in used]
 
 
 def _settings(content: bytes, sha256: str, device: dict[str, Any], ends: IOQuantization) -> str:
