@@ -157,6 +157,10 @@ def _devices(
     common += ["Sparse kernels: XNNPACK reads past their end."] if any(each["sparse"] for each in tensors) else []
     dtypes = {each["dtype"] for each in tensors}
     small, page = list(common), list(common)
+    ends = io_quantization(content)
+    source, sink = ends.input.dtype, ends.output.dtype
+    if (source, sink) != ("int8", "int8"):
+        small.append(f"It takes {source} and gives {sink}: policy_step() wants int8 for both.")
     if "float16" in dtypes:
         small.append("Half-precision weights: TFLite Micro widens none.")
     for each in operators:
@@ -164,8 +168,7 @@ def _devices(
         if types == ["float32", "int8"] and each["multiply_accumulates"]:
             small.append("Integer weights for float numbers (dynamic): TFLite Micro has no such kernels.")
             break
-    ends = io_quantization(content)
-    if (ends.input.dtype, ends.output.dtype) != ("float32", "float32"):
-        page.append(f"It takes {ends.input.dtype} and gives {ends.output.dtype}: LiteRT.js wants float32, see --float-io.")
+    if (source, sink) != ("float32", "float32"):
+        page.append(f"It takes {source} and gives {sink}: LiteRT.js wants float32, see --float-io.")
     found = (("linux_board", common), ("microcontroller", small), ("browser", page))
     return {kind: {"runs": not reasons, "reasons": reasons} for kind, reasons in found}

@@ -54,7 +54,9 @@ def test_where_a_file_runs_and_why_not(tmp_path: Path, network: Any, device_for:
     assert "It takes int8 and gives int8" in found["browser"] and "--float-io" in found["browser"]
     one = np.ones(1, np.float32)
     plain = {**device, "input": {"scale": [1.0], "offset": [0.0]}}
-    assert set(devices(with_float_io(network.int8, one, 0 * one), plain).values()) == {"yes"}
+    found = devices(with_float_io(network.int8, one, 0 * one), plain)
+    assert (found["linux_board"], found["browser"]) == ("yes", "yes")
+    assert found["microcontroller"] == "It takes float32 and gives float32: policy_step() wants int8 for both."
     assert "widens none" in devices(network.float16, device_for(network.float16))["microcontroller"]
     assert all("no manifest" in reason for reason in devices(network.int8, None).values())
     action = with_action_output(network.int8)
