@@ -218,7 +218,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the footprint of a folder's `policy.c` as JSON."""
     parser = argparse.ArgumentParser(description="What a policy's policy.c costs on an emulated Cortex-M4.")
     parser.add_argument("folder", type=Path, help="with policy.c and policy.h")
-    print(json.dumps(asdict(measure_plain_c(parser.parse_args(arguments).folder)), indent=2))
+    folder = parser.parse_args(arguments).folder
+    if not (folder / "policy.c").exists():
+        parser.error(f"No policy.c in {folder}: expected what write_microcontroller makes of an MLP.")
+    print(json.dumps(asdict(measure_plain_c(folder)), indent=2))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,12 @@ def test_counts_what_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 @EMULATED
+def test_says_that_a_folder_has_no_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cortex_m4.main([str(tmp_path)])
+    assert ended.value.code == 2 and "No policy.c in" in capsys.readouterr().err
+
+
 def test_a_warning_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="unused"):
         run_on_cortex_m4("int main(void) { int unused; return 0; }", [], [])
