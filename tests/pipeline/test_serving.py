@@ -4,10 +4,9 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.export.browser import CONTENT_POLICY
 from edgedqn.pipeline import serving
 from edgedqn.pipeline.cli import main
-from edgedqn.pipeline.serving import address, page_folder, server
+from edgedqn.pipeline.serving import page_folder, server
 
 
 @pytest.fixture
@@ -30,13 +29,8 @@ def site(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def url(site: Path) -> Iterator[str]:
-    with server(site) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
-        thread.start()
-        yield address(listening)
-        listening.shutdown()
-        thread.join()
+def url(site: Path, serve: Callable[[Path], str]) -> str:
+    return serve(site)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,8 @@ import select
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +16,6 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.export.litert_js import runtime_files
-from edgedqn.pipeline.serving import address, server
 
 EXECUTABLES = ("chromium-headless-shell", "chromium")
 # One tab, no sandbox because continuous integration runs as root, and no requests of its own.
@@ -153,20 +150,3 @@ def litert_js(absent: Callable[[str], NoReturn]) -> dict[str, bytes]:
         return runtime_files()
     except InputError as error:
         absent(str(error))
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Path], str]]:
-    """Serves folders while the test runs; folder -> address."""
-    with ExitStack() as stack:
-        yield lambda folder: stack.enter_context(_serving(folder))
-
-
-@contextmanager
-def _serving(folder: Path) -> Iterator[str]:
-    with server(folder) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=(0.05,))
-        thread.start()
-        yield address(listening)
-        listening.shutdown()
-        thread.join()
