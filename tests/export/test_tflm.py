@@ -14,11 +14,11 @@ from edgedqn.export.tflm import arena_bytes, arena_with_margin, compare_runtimes
 def test_trained_policies_act_alike_in_both_runtimes(trained: Any) -> None:
     content = trained.path.read_bytes()
     found = compare_runtimes(content, trained.inputs)
-    print(found)
     assert found.observations == 1_000
     # Where they act differently, XNNPACK's own gap is no larger than what two roundings can move apart.
     assert found.largest_gap_of_a_disagreement_steps <= 2 * found.largest_difference_steps
-    assert found.action_agreement >= 0.95
+    # What was converted without training ties in many states, where a step decides.
+    assert found.action_agreement >= (0.99 if trained.path.stem == "qat-int8" else 0.95)
 
 
 def test_the_figures_are_counted_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
