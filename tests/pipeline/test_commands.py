@@ -14,6 +14,8 @@ from typing import Protocol
 import pytest
 
 from edgedqn.benchmarks.rows import ROW_KEYS
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.run import RunResult
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.seeds import SeedStreams
@@ -230,6 +232,18 @@ def test_bench_of_files_compares_them(edgedqn: CommandLine, tiny_run: RunResult)
     benchmark = json.loads(answer.stdout)
     assert [row["name"] for row in benchmark["rows"]] == ["float32", "qat-int8"]
     assert all(set(row) == set(ROW_KEYS) and row["return"] is None and row["speedup"] for row in benchmark["rows"])
+
+
+def test_compress_says_how_often_the_gate_was_asked(
+    tiny_run: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_run.folder, folder)
+    *_, judged = CompressedPolicy.load(RunFolder.open(folder).compressed("qat-int8")).reports
+    assert judged["stage"] == "quantize_judged"
+    assert main(["compress", str(folder)]) == 0  # all is done: it only tells
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.lstrip().startswith("quantize_judged")]
+    assert f"{len(judged['attempts'])} tried" in line and ("none passed" in line) == (not judged["passed"])
 
 
 def test_a_whole_run_of_an_own_environment_in_one_command(edgedqn: CommandLine, own: str, tmp_path: Path) -> None:
