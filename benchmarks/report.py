@@ -6,7 +6,7 @@ from typing import Any
 
 from edgedqn.benchmarks.plots import latency_plot, return_plot, size_plot
 from edgedqn.benchmarks.rows import Row, best_passing
-from edgedqn.benchmarks.table import COLUMNS
+from edgedqn.benchmarks.table import COLUMNS, device_lines, device_name
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2530; --soft: #5a6675; --page: #fff; --line: #d5dbe3; --bar: #cfe0f5;
@@ -73,6 +73,7 @@ def render_report(
         "<h2>All files</h2>",
         f'<div class="wide" role="region" aria-label="Table of all files" tabindex="0">{_table(rows, baseline)}</div>',
         _reasons(rows),
+        *_devices(benchmark),
         *(["<h2>Plots</h2>", *figures] if figures else []),
         *([f"<h2>Training</h2>{_figure(learning, LEARNING)}"] if learning else []),
         f'<h2>How it was measured</h2><p class="soft">{HOW}</p>',
@@ -139,6 +140,24 @@ def _table(rows: Sequence[Row], baseline: str) -> str:
                 cells.append(f"<td>{text}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{chr(10).join(body)}\n</tbody>\n</table>"
+
+
+def _devices(benchmark: Mapping[str, Any]) -> list[str]:
+    sections = []
+    for device in benchmark.get("devices", []):
+        head, *body = device_lines(device, benchmark["rows"])
+        titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
+        lines = (
+            f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+            for name, *cells in body
+        )
+        name = escape(device_name(device))
+        sections.append(
+            f'<h2>On {name}</h2><div class="wide" role="region" aria-label="Table of {name}" tabindex="0">'
+            f"<table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{chr(10).join(lines)}\n</tbody>\n</table></div>"
+            f"{_facts(device['machine'].items())}"
+        )
+    return sections
 
 
 def _reasons(rows: Iterable[Row]) -> str:

@@ -1,6 +1,7 @@
 """The rows as a plain-text table for a terminal, and the cells it shares with the report."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from edgedqn.benchmarks.rows import Row
 
@@ -16,11 +17,40 @@ def render_table(rows: Sequence[Row]) -> str:
       Text without a newline at its end. KB is 1,000 bytes.
     """
     lines = [[title for title, _ in COLUMNS], *([cell(row) for _, cell in COLUMNS] for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
-    # Names to the left, numbers to the right, where their digits line up.
+    return "\n".join([*_aligned(lines), *(f"{row['name']}: {row['reason']}" for row in rows if row["reason"])])
+
+
+def render_devices(benchmark: Mapping[str, Any]) -> str:
+    """A table like that for each device that was merged in, under the name of its machine. Empty without any."""
+    return "\n\n".join(
+        "\n".join([f"On {device_name(device)}:", *_aligned(device_lines(device, benchmark["rows"]))])
+        for device in benchmark.get("devices", [])
+    )
+
+
+def device_name(device: Mapping[str, Any]) -> str:
+    """What a device's measurements go by."""
+    machine = device["machine"]
+    return f"{machine.get('cpu') or 'an unknown machine'} ({machine.get('architecture') or 'unknown architecture'})"
+
+
+def device_lines(device: Mapping[str, Any], rows: Sequence[Row]) -> list[list[str]]:
+    """The cells of a device's table, its head first: in microseconds, there and of the same file here."""
+    here = {row["sha256"]: row for row in rows}
+    lines = [["name", "file", "invoke p50 µs", "p90", "here", "step p50 µs", "p90", "here"]]
+    for row in device["rows"]:
+        line = [str(row["name"]), str(row["file"])]
+        for key in ("latency_us", "step_latency_us"):
+            line += [f"{row[key]['p50']:.2f}", f"{row[key]['p90']:.2f}", _p50(key)(here.get(row["sha256"], {key: None}))]
+        lines.append(line)
+    return lines
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Names to the left, numbers to the right, where their digits line up; a rule under the head."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines]
-    rule = "  ".join("-" * width for width in widths)
-    return "\n".join([text[0], rule, *text[1:], *(f"{row['name']}: {row['reason']}" for row in rows if row["reason"])])
+    return [text[0], "  ".join("-" * width for width in widths), *text[1:]]
 
 
 def _return(row: Row) -> str:

@@ -15,10 +15,8 @@ PAGE = ("index.html", "page.css", "page.js", "policy.js", "dynamics.js", "drawin
 # What the page is allowed to do, and what a server of it should say: it compiles WebAssembly, and talks to nobody else.
 CONTENT_POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:"
 
-# What a bundle's README says of the page.
+# What a bundle's README says of the page, after its heading.
 README = """
-## In a browser
-
 `browser/` is a page that runs the policy with LiteRT.js. It asks no server but its own, and needs one: any that serves files,
 on this machine for example
 
@@ -28,7 +26,7 @@ and then http://127.0.0.1:8000/. Where EdgeDQN is installed: `edgedqn play . --b
 """
 
 
-def write_browser(policy_file: Path, folder: Path, runtime: Mapping[str, bytes] | None = None) -> None:
+def write_browser(policy_file: Path, folder: Path, runtime: Mapping[str, bytes] | None = None, fetch: bool = True) -> None:
     """Writes a page, the policy and LiteRT.js into `folder`, 9.9 MB of which is LiteRT.js.
 
     The page plays the classic-control environments; of others it runs the policy on random observations. It needs a server,
@@ -37,7 +35,8 @@ def write_browser(policy_file: Path, folder: Path, runtime: Mapping[str, bytes] 
     Args:
       policy_file: a `.tflite` with a manifest and with float32 input and output; copied byte for byte.
       folder: made where missing; files of the same names are replaced.
-      runtime: file name -> content of LiteRT.js; fetched with npm, once per user, by default.
+      runtime: file name -> content of LiteRT.js; from the user's cache by default.
+      fetch: let npm fetch what the cache does not hold, once.
     Raises:
       PolicyFileError: the file is damaged.
       InputError: its ends are not float32, or LiteRT.js cannot be had.
@@ -45,10 +44,8 @@ def write_browser(policy_file: Path, folder: Path, runtime: Mapping[str, bytes] 
     file = read_verified(policy_file)
     for side, dtype in zip(("input", "output"), _end_types(file.content), strict=True):
         if dtype != "float32":
-            raise InputError(
-                f"LiteRT.js runs files with float32 ends only. Expected float32 {side} in {policy_file}. Got {dtype}."
-            )
-    runtime = runtime_files() if runtime is None else runtime
+            raise InputError(f"LiteRT.js runs files with float32 ends only: expected float32 as {side}. Got {dtype}.")
+    runtime = runtime_files(fetch=fetch) if runtime is None else runtime
     (folder / "litert").mkdir(parents=True, exist_ok=True)
     for name, content in runtime.items():
         write_bytes(folder / "litert" / name, content)

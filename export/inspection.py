@@ -22,6 +22,7 @@ from edgedqn.export.edge_policy import (
     tensor_shape,
 )
 from edgedqn.export.flatbuffer import CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, io_quantization, kernels
+from edgedqn.export.tflm import MicroUnavailableError, arena_bytes
 
 SCHEMA = 1
 LAYERS = (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED)
@@ -37,8 +38,9 @@ def inspect(path: Path) -> dict[str, Any]:
     Returns:
       A JSON object. `manifest` is the device part, null where there is none and so nothing proves the file whole. Sizes are in
       bytes; `zero_fraction` is 0 to 1; `multiply_accumulates` are of one step; `live_bytes` is the most that tensors between
-      operators take at once, which an arena cannot undercut. `kernels_unread` says why `kernels` is
-      empty. `devices` says of each kind whether it runs the file, and why not.
+      operators take at once, which an arena cannot undercut; `arena_bytes` is TFLite Micro's, and `arena_unmeasured` says why
+      it is null. `kernels_unread` says why `kernels` is empty. `devices` says of each kind whether it runs the file, and why
+      not.
     Raises:
       PolicyFileError: the file is missing, damaged, or not of exactly one subgraph.
     """
@@ -63,6 +65,7 @@ def inspect(path: Path) -> dict[str, Any]:
             **_kernels(content),
             "multiply_accumulates": sum(each["multiply_accumulates"] for each in operators),
             "live_bytes": _live_bytes(operators, described, ends),
+            **_arena(content, device),
             "devices": _devices(content, device, operators, described),
             "manifest": device,
         }
@@ -144,6 +147,16 @@ def _live_bytes(operators: list[dict[str, Any]], tensors: list[dict[str, Any]], 
         (sum(sizes[i] for i in born if born[i] <= at <= dies.get(i, born[i])) for at in range(last)),
         default=0,
     )
+
+
+def _arena(content: bytes, device: dict[str, Any] | None) -> dict[str, Any]:
+    """By TFLite Micro's interpreter, in one more process; a file that nothing proves is not given to it."""
+    if device is None:
+        return {"arena_bytes": None, "arena_unmeasured": "No manifest proves this file whole, so it is not run."}
+    try:
+        return {"arena_bytes": arena_bytes(content), "arena_unmeasured": None}
+    except MicroUnavailableError as error:
+        return {"arena_bytes": None, "arena_unmeasured": str(error)}
 
 
 def _devices(

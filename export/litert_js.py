@@ -51,18 +51,20 @@ PROBE, NO_PROBE = "await Environment.create()", "await Environment.create({ webG
 SOURCE_MAP = "\n//# sourceMappingURL=index.js.map"
 
 
-def runtime_files(cache: Path | None = None) -> dict[str, bytes]:
+def runtime_files(cache: Path | None = None, fetch: bool = True) -> dict[str, bytes]:
     """The files a page needs, by name; the first call fetches 12 MB with npm.
 
     Args:
       cache: holds the archives; `edgedqn/litertjs` in the user's cache by default.
+      fetch: ask npm for what the cache does not hold.
     Returns:
       `litert.js`, which a page imports, what that imports and loads in turn, and `ORIGIN.txt`.
     Raises:
-      InputError: npm is not installed or cannot fetch, or an archive is not the pinned one.
+      InputError: npm is not installed or cannot fetch, or an archive is not the pinned one; or none is there and `fetch` is
+        False.
     """
     cache = cache or default_cache()
-    core, utils = (_members(_archive(package, cache)) for package in (CORE, WASM_UTILS))
+    core, utils = (_members(_archive(package, cache, fetch)) for package in (CORE, WASM_UTILS))
     litert = core["package/dist/index.js"].decode()
     for old, new in ((IMPORT, RELATIVE_IMPORT), (PROBE, NO_PROBE)):
         assert litert.count(old) == 1, f"{CORE.name} {CORE.version} is pinned, and has {old} once"
@@ -82,10 +84,12 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgedqn" / "litertjs"
 
 
-def _archive(package: Package, cache: Path) -> bytes:
+def _archive(package: Package, cache: Path, fetch: bool) -> bytes:
     path = cache / package.archive
     if path.exists() and _integrity(content := path.read_bytes()) == package.integrity:
         return content
+    if not fetch:
+        raise InputError(f"{package.name} has not been fetched: expected `edgedqn bundle`, which does so once, with npm.")
     content = _fetch(package)
     cache.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content)
@@ -96,9 +100,7 @@ def _fetch(package: Package) -> bytes:
     wanted = f"{package.name}@{package.version}"
     npm = shutil.which("npm")
     if npm is None:
-        raise InputError(
-            f"The page for browsers needs {wanted}, which npm fetches once. Expected npm to be installed. Got none."
-        )
+        raise InputError(f"npm fetches {wanted}, which runs the policy there, once: expected npm to be installed. Got none.")
     with tempfile.TemporaryDirectory() as folder:
         command = [npm, "pack", wanted, "--ignore-scripts", "--silent", "--pack-destination", folder]
         try:

@@ -235,6 +235,21 @@ int policy_step(const float observation[POLICY_INPUTS]) {
 """)
 
 
+# What a bundle's README says of the sources, after its heading.
+README = """
+`microcontroller/` has sources to compile into a firmware, C99 and C++17:
+
+    #include "policy_step.h"                  /* TensorFlow Lite Micro: policy_step.cc, policy_model.cc, policy_io.c */
+    policy_setup();                           /* once: checks the model, prepares it in its arena */
+    int action = policy_step(observation);    /* float observation[POLICY_INPUTS]; -1 where it holds a NaN */
+
+`policy_settings.h` has the sizes and scales. An MLP comes as plain C, too, without TensorFlow Lite Micro, the same integers:
+
+    #include "policy.h"                       /* policy.c, policy_io.c */
+    if (policy_quantize(observation, input)) { policy_infer(input, output); action = policy_argmax(output); }
+"""
+
+
 def write_microcontroller(policy_path: Path, folder: Path) -> tuple[str, ...]:
     """Writes the sources into `folder`, which is made where it is missing.
 
@@ -253,8 +268,8 @@ def write_microcontroller(policy_path: Path, folder: Path) -> tuple[str, ...]:
     ends = io_quantization(file.content)
     if (ends.input.dtype, ends.output.dtype) != ("int8", "int8"):
         raise InputError(
-            f"{policy_path} is not for a microcontroller: expected int8 input and output, as the recipes qat-int8 and ptq-int8 "
-            f"write. Got {ends.input.dtype} and {ends.output.dtype}."
+            "policy_step() wants integers: expected int8 input and output, as the recipes qat-int8 and ptq-int8 write. "
+            f"Got {ends.input.dtype} and {ends.output.dtype}."
         )
     lines = resolver_lines(file.content)
     sources = {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.export import flatbuffer, manifest, rewriting
 from edgedqn.export.config import INTEGER_ENDS, ExportConfig
-from edgedqn.export.edge_policy import PolicyFileError, read_device_manifest
+from edgedqn.export.float_twin import with_float_ends
 
 CALIBRATION_STATES = 1_000
 CALIBRATED = {
@@ -70,34 +70,9 @@ def exported(policy: CompressedPolicy, config: ExportConfig) -> Exported:
     if config.output == "action":
         content = rewriting.with_action_output(content)
     if config.float_io and kind in INTEGER_ENDS:
-        content, device = _with_float_io(content, device)
+        content, device = with_float_ends(content, device)
     content = flatbuffer.stripped(content) if config.strip else flatbuffer.fix_names(content, device["output"]["meaning"])
     return Exported(manifest.embed(content, device) if config.manifest == "embedded" else content, device)
-
-
-def float_io_twin(content: bytes) -> Exported:
-    """The same policy as a finished file with integer ends, with float ones: see `rewriting.with_float_io`.
-
-    Args:
-      content: a `.tflite` with its manifest inside.
-    Returns:
-      A stripped file, its manifest inside, too.
-    Raises:
-      PolicyFileError: the file is damaged, or has no manifest inside, or no integer input.
-    """
-    device = read_device_manifest(content)
-    if device is None:
-        raise PolicyFileError("No manifest in the file: expected it inside. Got none.")
-    twin, device = _with_float_io(content, device)
-    twin = flatbuffer.stripped(twin)
-    return Exported(manifest.embed(twin, device), device)
-
-
-def _with_float_io(content: bytes, device: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    given = device["input"]
-    scale, offset = (np.array(given[key], np.float32) for key in ("scale", "offset"))
-    neutral = {"scale": [1.0], "offset": [0.0]}
-    return rewriting.with_float_io(content, scale, offset), {**device, "input": neutral}
 
 
 def _static_batch(network: tf_keras.Model) -> tf.types.experimental.ConcreteFunction:

@@ -7,10 +7,12 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from edgedqn.agents.errors import InputError
 
@@ -21,6 +23,10 @@ import sys
 from tflite_micro import runtime
 runtime.Interpreter.from_bytes(sys.stdin.buffer.read(), arena_size=int(sys.argv[1])).print_allocations()
 """
+
+
+class MicroUnavailableError(InputError):
+    """TFLite Micro is not installed, or does not run such a file."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class RuntimeAgreement:
       largest_difference_steps: between two entries of a row, in steps of the output's scale.
       tie_rate: fraction in which XNNPACK's largest entry is not the only one.
       largest_gap_of_a_disagreement_steps: between XNNPACK's largest entry and its entry at TFLM's action, 0 without any.
+      decided_disagreement: fraction whose actions differ by a gap of more than twice `tolerance_steps`; null without.
+      tolerance_steps: that an entry may differ by; null where none is stated.
     """
 
     observations: int
@@ -42,6 +50,21 @@ class RuntimeAgreement:
     largest_difference_steps: int
     tie_rate: float
     largest_gap_of_a_disagreement_steps: int
+    decided_disagreement: float | None
+    tolerance_steps: float | None
+
+
+def int8_inputs(device: dict[str, Any], observations: NDArray[Any]) -> NDArray[np.int8]:
+    """What a device feeds to a network with int8 input, [N, ...].
+
+    Args:
+      device: the manifest's device part.
+      observations: [N, ...], finite, through all of the preprocessing.
+    """
+    scale, offset = (np.array(device["input"][key], np.float32) for key in ("scale", "offset"))
+    with np.errstate(over="ignore"):  # an infinity is what the clamp is for
+        real = observations.astype(np.float32) * scale + offset
+    return np.rint(np.clip(real, -128, 127)).astype(np.int8)
 
 
 def tflm_rows(content: bytes, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -51,19 +74,20 @@ def tflm_rows(content: bytes, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
       content: a `.tflite` with int8 input and output, of a static batch of 1.
       inputs: int8 [N, ...], as many entries each as the network takes.
     Raises:
-      InputError: the extra `micro` is missing, or TFLM has no such operator.
+      MicroUnavailableError: the extra `micro` is missing, or TFLM has no such operator.
     """
     try:
         from tflite_micro import runtime
     except ImportError as error:
-        raise InputError("TFLite Micro is not installed: pip install --pre 'edgedqn[micro]'.") from error
+        raise MicroUnavailableError("TFLite Micro is not installed: pip install --pre 'edgedqn[micro]'.") from error
     try:
         interpreter = runtime.Interpreter.from_bytes(content, arena_size=_generous(content))
     except RuntimeError as error:
-        raise InputError(f"TFLite Micro cannot run this network: expected operators it has. Got {error}.") from error
+        raise MicroUnavailableError(f"TFLite Micro cannot run this network: expected operators it has. Got {error}.") from error
     shape = interpreter.get_input_details(0)["shape"]
     rows = []
-    for row in inputs:
+    # Its kernels are plain loops: an image takes it up to a tenth of a second.
+    for row in tqdm(inputs, desc="TFLite Micro", unit=" states", disable=None, leave=False, delay=1):
         interpreter.set_input(row.reshape(shape), 0)
         interpreter.invoke()
         rows.append(interpreter.get_output(0)[0])
@@ -83,7 +107,7 @@ def xnnpack_rows(content: bytes, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
     return np.array(rows, np.int8)  # [N, A]
 
 
-def compare_runtimes(content: bytes, inputs: NDArray[np.int8]) -> RuntimeAgreement:
+def compare_runtimes(content: bytes, inputs: NDArray[np.int8], tolerance_steps: float | None = None) -> RuntimeAgreement:
     """Runs both on the same inputs. Arguments and errors as `tflm_rows`; N is at least 1."""
     micro, board = tflm_rows(content, inputs).astype(np.int32), xnnpack_rows(content, inputs).astype(np.int32)  # [N, A]
     chosen, best = micro.argmax(1), board.max(1)  # [N], [N]
@@ -96,6 +120,8 @@ def compare_runtimes(content: bytes, inputs: NDArray[np.int8]) -> RuntimeAgreeme
         largest_difference_steps=int(np.abs(micro - board).max()),
         tie_rate=float(((board == best[:, np.newaxis]).sum(1) > 1).mean()),
         largest_gap_of_a_disagreement_steps=int(gaps[disagree].max(initial=0)),
+        decided_disagreement=None if tolerance_steps is None else float((gaps > 2 * tolerance_steps).mean()),
+        tolerance_steps=tolerance_steps,
     )
 
 
@@ -105,14 +131,16 @@ def arena_bytes(content: bytes) -> int:
     Measured on this machine. Where pointers have 64 bits it is more than on a 32-bit microcontroller: the safe side.
 
     Raises:
-      InputError: as `tflm_rows`.
+      MicroUnavailableError: as `tflm_rows`.
     """
     command = [sys.executable, "-c", _PRINT_ALLOCATIONS, str(_generous(content))]
     run = subprocess.run(command, input=content, capture_output=True, timeout=60, check=False)
     printed = (run.stdout + run.stderr).decode("utf-8", "replace")
     total = re.search(r"Arena allocation total (\d+) bytes", printed)
     if run.returncode or total is None:
-        raise InputError(f"TFLite Micro gave no arena size: expected its total. Got {' '.join(printed.split())[-200:]!r}.")
+        raise MicroUnavailableError(
+            f"TFLite Micro gave no arena size: expected its total. Got {' '.join(printed.split())[-200:]!r}."
+        )
     return int(total[1])
 
 

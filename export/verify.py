@@ -1,4 +1,4 @@
-"""Whether a file does what the network it was made of does: Keras against XNNPACK, at every export."""
+"""Whether a file does what its network does, at every export: Keras against XNNPACK, and that against TFLite Micro."""
 
 from dataclasses import dataclass
 from importlib import metadata
@@ -12,6 +12,7 @@ from edgedqn.compression.policy import CompressedPolicy, Conversion
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.export.flatbuffer import io_quantization
 from edgedqn.export.tflite import Exported
+from edgedqn.export.tflm import MicroUnavailableError, RuntimeAgreement, compare_runtimes, int8_inputs
 
 STATES = 1_000
 # How far two runtimes' outputs may lie apart, in int8 steps. Float sums in another order, or float16 weights, move an output by
@@ -87,6 +88,28 @@ def verify(policy: CompressedPolicy, file: Exported) -> Verification:
         raise InputError(
             f"The file of {policy.recipe!r} does not do what its network does: expected other actions, worse by more than "
             f"{2 * tolerance:g} steps, in at most {MOST_DECIDED:.0%} of the states. Got {found.decided_disagreement:.1%}."
+        )
+    return found
+
+
+def verify_micro(policy: CompressedPolicy, file: Exported) -> RuntimeAgreement:
+    """Plays the same states through the file in XNNPACK and in TFLite Micro. Arguments as `verify`.
+
+    Raises:
+      InputError: in more than 1 % of the states the actions differ beyond the stated tolerance.
+      MicroUnavailableError: the file has no integer ends, TFLite Micro lacks an operator of it, or is not installed.
+    """
+    ends = io_quantization(file.content)
+    if (ends.input.dtype, ends.output.dtype) != ("int8", "int8"):
+        raise MicroUnavailableError(
+            f"Expected int8 input and output for TFLite Micro. Got {ends.input.dtype} and {ends.output.dtype}."
+        )
+    tolerance = TOLERANCE_STEPS.get(policy.conversion)
+    found = compare_runtimes(file.content, int8_inputs(file.device, policy.observations[:STATES]), tolerance)
+    if tolerance is not None and (found.decided_disagreement or 0) > MOST_DECIDED:
+        raise InputError(
+            f"TFLite Micro does not do with the file of {policy.recipe!r} what XNNPACK does: expected other actions, worse by "
+            f"more than {2 * tolerance:g} steps, in at most {MOST_DECIDED:.0%} of states. Got {found.decided_disagreement:.1%}."
         )
     return found
 

@@ -1,52 +1,141 @@
-"""The device bundle: what a board needs, and nothing else."""
+"""The device bundle: what a board, a microcontroller and a browser need of one policy, and nothing else."""
 
 import shutil
-import sys
 import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from edgedqn.agents.errors import InputError
+from edgedqn.benchmarks.cortex_m4 import DeviceFootprint, measure_plain_c, missing_tools
+from edgedqn.export import browser, microcontroller
 from edgedqn.export.board import write_board
-from edgedqn.export.browser import README, write_browser
+from edgedqn.export.browser import write_browser
+from edgedqn.export.edge_policy import VerifiedFile, read_verified
+from edgedqn.export.flatbuffer import io_quantization
+from edgedqn.export.float_twin import float_twin
+from edgedqn.export.manifest import PolicyManifest, write_policy, write_sidecar
+from edgedqn.export.microcontroller import write_microcontroller
+from edgedqn.export.tflm import arena_bytes
+
+POLICY = "policy.tflite"
 
 
-def write_bundle(policy_file: Path, folder: Path, float_twin: Path | None = None) -> None:
-    """Makes `folder`, in place of an old one: what `write_board` writes, and with a twin the page of `write_browser`.
+@dataclass(frozen=True)
+class Part:
+    """A kind of device.
 
-    Each policy file is copied byte for byte: what was proven is what ships. Where LiteRT.js cannot be had, a line on stderr
-    says so, and the bundle has no page.
+    Attributes:
+      device: "Linux board", "microcontroller" or "browser".
+      there: whether the bundle has files for it.
+      remark: what they are, or why they are not there; a sentence.
+    """
+
+    device: str
+    there: bool
+    remark: str
+
+
+def write_bundle(policy_file: Path, folder: Path, fetch: bool = False) -> tuple[Part, ...]:
+    """Makes `folder`, in place of an old bundle: `policy.tflite`, the board's scripts, `microcontroller/`, `browser/`.
+
+    The policy file is copied byte for byte: what was proven is what ships. Where it takes integers, its twin with float ends
+    is made of it, for the browser and for Python on a board. The evidence in `policy.json` gains `microcontroller`: the arena
+    that TFLite Micro takes, and what `policy.c` costs on an emulated Cortex-M4, where there is one.
 
     Args:
-      policy_file: a `.tflite` with its sidecar.
+      policy_file: a `.tflite` with its manifest, inside or beside it.
       folder: complete or absent at any moment.
-      float_twin: the same policy with float input and output, for browsers and for Python on a board.
+      fetch: let npm fetch LiteRT.js, where no earlier bundle has. Without, and without npm, there is no page.
+    Returns:
+      What the bundle has for each kind of device.
     Raises:
-      PolicyFileError: a file is damaged, or the two are not of one environment.
+      PolicyFileError: the file is damaged.
+      InputError: `folder` holds something else than a bundle.
     """
+    check_replaceable(folder)
+    file = read_verified(policy_file)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        write_board(policy_file, temporary, float_twin)
-        if float_twin is not None:
-            _add_page(float_twin, temporary)
+        parts = _fill(policy_file, file, temporary, fetch)
         temporary.chmod(0o755)
         remove_bundle(folder)
         temporary.rename(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    return parts
 
 
-def _add_page(float_twin: Path, folder: Path) -> None:
-    try:
-        write_browser(float_twin, folder / "browser")
-    except InputError as error:
-        print(f"The bundle has no page for browsers. {error}", file=sys.stderr)
-        return
-    with (folder / "README.md").open("a", encoding="utf-8") as readme:
-        readme.write(README)
+def check_replaceable(folder: Path) -> None:
+    """Refuses a folder that is no bundle of ours and not empty: what is in it would be lost.
+
+    Raises:
+      InputError: in one line.
+    """
+    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / POLICY).exists())):
+        raise InputError(f"{folder} is in the way: expected a new or an empty folder, or an earlier bundle. Got neither.")
 
 
 def remove_bundle(folder: Path) -> None:
     """A bundle of a policy that no longer passes must not be found."""
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def _fill(policy_file: Path, file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, ...]:
+    with tempfile.TemporaryDirectory() as name:
+        twin = None
+        if io_quantization(file.content).input.dtype == "int8":
+            twin = Path(name) / "twin.tflite"
+            content, device = float_twin(file.content, file.device)
+            write_policy(twin, content, PolicyManifest(device, {}))
+        write_board(policy_file, folder, twin)
+        board = Part("Linux board", True, f"{POLICY}{', and its twin with float ends' if twin else ''}.")
+        small = _add_microcontroller(policy_file, file, folder)
+        page = _add_page(twin or policy_file, folder, fetch)
+    with (folder / "README.md").open("a", encoding="utf-8") as readme:
+        for heading, part, text in (
+            ("On a microcontroller", small, microcontroller.README),
+            ("In a browser", page, browser.README),
+        ):
+            readme.write(f"\n## {heading}\n\n{part.remark}\n{text if part.there else ''}")
+    return board, small, page
+
+
+def _add_microcontroller(policy_file: Path, file: VerifiedFile, folder: Path) -> Part:
+    sources = folder / "microcontroller"
+    try:
+        names = write_microcontroller(policy_file, sources)
+    except InputError as error:
+        return Part("microcontroller", False, f"Nothing for microcontrollers. {error}")
+    arena = arena_bytes(file.content)
+    found: dict[str, Any] = {"arena_bytes": arena, "cortex_m4": None}
+    remark = f"TensorFlow Lite Micro: an arena of {arena:,} bytes, measured where pointers have 64 bits."
+    if "policy.c" in names:
+        remark += " `policy.c` needs none"
+        if missing_tools():
+            remark += "."
+        else:
+            cost = measure_plain_c(sources)
+            found["cortex_m4"] = asdict(cost)
+            remark += f": {_cost(cost)}"
+    evidence = {**file.evidence, "microcontroller": found}
+    write_sidecar(folder / POLICY, PolicyManifest(file.device, evidence))
+    return Part("microcontroller", True, remark)
+
+
+def _cost(cost: DeviceFootprint) -> str:
+    return (
+        f"{cost.instructions:,} instructions a step on an emulated Cortex-M4, {cost.code_bytes:,} bytes of code, "
+        f"{cost.constants_bytes:,} of constants, {cost.stack_bytes:,} of stack."
+    )
+
+
+def _add_page(policy_file: Path, folder: Path, fetch: bool) -> Part:
+    try:
+        write_browser(policy_file, folder / "browser", fetch=fetch)
+    except InputError as error:
+        return Part("browser", False, f"No page for browsers. {error}")
+    return Part("browser", True, "A page that runs the policy with LiteRT.js.")

@@ -106,12 +106,26 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--seed", type=_natural, metavar="N", help="of reset seeds and timing order, for files (default: 0)")
     bench.add_argument("--threads", type=_positive, metavar="N", help="of the interpreter, for files (default: 1)")
     _tolerance(bench)
+    bench.add_argument(
+        "--merge",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="show beside them what a bundle's bench_on_device.py wrote on a device",
+    )
     bench.add_argument("--no-play", action="store_true", help="time and weigh files only, without playing their environment")
     _force(bench)
 
     report = _command(commands, "report", "write report.html of a run")
     _run_folder(report)
     _force(report)
+
+    bundle = _command(commands, "bundle", "put together what devices need of a run's best file, or of any file")
+    bundle.add_argument("path", metavar="PATH", type=Path, help="a run folder, or a .tflite with a manifest")
+    bundle.add_argument(
+        "--out", type=Path, metavar="DIR", help="the bundle to make of a .tflite, in place of an earlier one (default: device)"
+    )
 
     evaluate = _command(commands, "evaluate", "play a policy and print its return")
     evaluate.add_argument(

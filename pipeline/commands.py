@@ -1,10 +1,12 @@
 """What each command does; `cli` has parsed and checked the arguments. Prints results on stdout, all else on stderr."""
 
 import json
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import asdict
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from edgedqn.agents.environments import agent_view, make_environment
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.evaluation import Evaluation, Policy
 from edgedqn.agents.evaluation import evaluate as evaluate_policy
-from edgedqn.benchmarks.table import render_table
+from edgedqn.benchmarks.device_rows import merged
+from edgedqn.benchmarks.table import render_devices, render_table
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.pipeline.cli import DONE, NOT_PASSED, SETTING
 from edgedqn.pipeline.run import KINDS, Job, RunResult
@@ -76,6 +79,8 @@ def bench(arguments: Namespace) -> int:
         job = Job.open(folders[0], tolerance=arguments.tolerance)
         with job.locked():
             job.do(("bench",), arguments.force)
+            if arguments.merge:
+                job.merge(arguments.merge)
         result = job.result()
         _print_benchmark(result.benchmark, arguments.json)
         return _verdict(result, arguments.json)
@@ -83,7 +88,30 @@ def bench(arguments: Namespace) -> int:
 
     seed, threads = arguments.seed or 0, arguments.threads or 1
     benchmark = bench_files(arguments.paths, arguments.baseline, seed, threads, not arguments.no_play, arguments.tolerance)
-    _print_benchmark(benchmark, arguments.json)
+    _print_benchmark(reduce(merged, arguments.merge, benchmark), arguments.json)
+    return DONE
+
+
+def bundle(arguments: Namespace) -> int:
+    """What devices need."""
+    from edgedqn.pipeline.bundle import write_bundle
+
+    if arguments.path.suffix == ".tflite":
+        folder = arguments.out or Path("device")
+        parts = write_bundle(arguments.path, folder, fetch=True)
+    else:
+        if arguments.out is not None:
+            raise InputError(f"A run's bundle is {arguments.path / 'device'}: expected no --out, or a .tflite. Got both.")
+        job = Job.open(arguments.path)
+        folder = job.folder.device
+        with job.locked():
+            parts = job.bundle()
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, "bundle": str(folder), "parts": [asdict(part) for part in parts]}))
+    else:
+        print(f"Bundle: {folder}")
+        for part in parts:
+            print(f"  {part.device:<15}  {part.remark}")
     return DONE
 
 
@@ -266,12 +294,22 @@ def _verdict(result: RunResult, as_json: bool) -> int:
             print("No requested recipe, controls aside, passed its gate, so there is no device bundle. All files are kept.")
         return NOT_PASSED
     if not as_json:
-        print(f"Deploy: {result.folder / 'device'} ({result.best['name']}, {result.best['size_bytes'] / 1000:.1f} KB)")
+        device = result.folder / "device"
+        print(f"Deploy: {device} ({result.best['name']}, {result.best['size_bytes'] / 1000:.1f} KB)")
+        missing = [name for name in ("microcontroller", "browser") if not (device / name).exists()]
+        if missing:
+            adds = f"`edgedqn bundle {shlex.quote(str(result.folder))}`"
+            print(f"Not in it: {', '.join(missing)}. {adds} adds what it can, and says why it cannot.")
     return DONE
 
 
 def _print_benchmark(benchmark: dict[str, Any], as_json: bool) -> None:
-    print(json.dumps(benchmark) if as_json else render_table(benchmark["rows"]))
+    if as_json:
+        print(json.dumps(benchmark))
+        return
+    print(render_table(benchmark["rows"]))
+    if devices := render_devices(benchmark):
+        print(f"\n{devices}")
 
 
 def load_player(path: Path, render_mode: str | None = None) -> tuple[Policy, gymnasium.Env[Any, Any], str]:

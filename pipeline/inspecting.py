@@ -61,6 +61,7 @@ def render(report: dict[str, Any]) -> str:
         "",
         "Operators: " + ", ".join(f"{count} {name}" for name, count in report["operator_counts"].items()),
         f"Multiply-accumulates: {report['multiply_accumulates']:,} a step. Live at once: {report['live_bytes']:,} bytes.",
+        f"Arena of TensorFlow Lite Micro: {_arena(report)}",
         "",
         "Tensors:",
     ]
@@ -85,6 +86,12 @@ def render(report: dict[str, Any]) -> str:
     lines += ["", f"Manifest: {'none, so nothing proves this file whole' if manifest is None else ''}".rstrip()]
     lines += [] if manifest is None else [f"  {line}" for line in json.dumps(manifest, indent=2).splitlines()]
     return "\n".join(lines)
+
+
+def _arena(report: dict[str, Any]) -> str:
+    if report["arena_bytes"] is None:
+        return f"not measured. {report['arena_unmeasured']}"
+    return f"{report['arena_bytes']:,} bytes, where pointers have 64 bits."
 
 
 def _quantized(quantization: dict[str, Any] | None) -> str:

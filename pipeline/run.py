@@ -23,6 +23,7 @@ from edgedqn.pipeline.run_folder import RunFolder
 if TYPE_CHECKING:
     from edgedqn.compression.recipe import Recipe
     from edgedqn.export.config import ManifestPlace, Output
+    from edgedqn.pipeline.bundle import Part
     from edgedqn.pipeline.config import ImportedAgent
 
 KINDS = ("train", "compress", "export", "bench", "report")
@@ -296,8 +297,37 @@ class Job:
 
         remove_bundle(self.folder.device)
         best = self._best(stages.bench(self.folder, self.config.all_recipes))
-        if best is not None:
+        if best is not None:  # nothing is fetched that nobody asked for: `bundle` adds the page
             write_bundle(self.folder.model(best["name"]), self.folder.device)
+
+    def merge(self, measured: Sequence[Path]) -> None:
+        """Puts what `bench_on_device.py` wrote on devices beside the run's own rows; the report is made again where there is
+        one. The stage `bench` must be done, and the caller holds the lock.
+
+        Raises:
+          InputError: a file is damaged or of another policy; nothing was written.
+        """
+        from edgedqn.pipeline import stages
+
+        stages.merge(self.folder, measured)
+        if self.folder.is_done("report"):
+            self.do(("report",), force=True)
+
+    def bundle(self) -> "tuple[Part, ...]":
+        """Makes `device/` again, and whatever was missing for it when the run made it. The caller holds the lock.
+
+        Raises:
+          InputError: the run is not that far, or no file may be shipped.
+        """
+        from edgedqn.pipeline.bundle import write_bundle
+
+        best = self.result().best
+        if best is None:
+            raise InputError(
+                f"{self.folder.path} has nothing to ship: expected a requested recipe, controls aside, to have passed. "
+                "A .tflite given by its name is bundled whatever it scored."
+            )
+        return write_bundle(self.folder.model(best["name"]), self.folder.device, fetch=True)
 
     def _best(self, benchmark: dict[str, Any]) -> Row | None:
         """The file to ship, if a requested recipe that is no mere control passed its gate."""

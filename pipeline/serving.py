@@ -31,7 +31,10 @@ def page_folder(path: Path) -> Iterator[Path]:
         if (folder / "index.html").exists() and (folder / "manifest.json").exists():
             yield folder
             return
-    raise InputError(f"No page in {path}: expected a .tflite with float32 input and output, or a bundle with browser/.")
+    raise InputError(
+        f"No page in {path}: expected a .tflite with float32 input and output, or a bundle with browser/, which "
+        "`edgedqn bundle` makes."
+    )
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """The stages of a run, each from files to files."""
 
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from edgedqn.agents.noninferiority import GateResult
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.comparison import SCHEMA as BENCHMARK_SCHEMA
 from edgedqn.benchmarks.comparison import compare
+from edgedqn.benchmarks.device_rows import merged, still_true
 from edgedqn.benchmarks.learning_curve import learning_curve, standalone
 from edgedqn.benchmarks.report import render_report
 from edgedqn.compression.compress import compress as compress_agent
@@ -22,7 +25,8 @@ from edgedqn.export.edge_policy import PolicyFileError
 from edgedqn.export.manifest import PolicyManifest, read_manifest, write_policy, write_sidecar
 from edgedqn.export.tflite import Exported
 from edgedqn.export.tflite import exported as export_policy
-from edgedqn.export.verify import verify
+from edgedqn.export.tflm import MicroUnavailableError
+from edgedqn.export.verify import verify, verify_micro
 from edgedqn.pipeline.config import ImportedAgent, RunConfig
 from edgedqn.pipeline.judge import judging
 from edgedqn.pipeline.proving import prove_observations, prove_play
@@ -74,7 +78,6 @@ def export(run: RunFolder, recipe: Recipe) -> None:
     path.parent.mkdir(exist_ok=True)
     way = config.export.of_baseline() if recipe.name == FLOAT32.name else config.export
     exported = export_policy(policy, way)
-    verification = _verification(policy, exported)
     evidence = {
         "environment": policy.spec.to_json(),
         "recipe": {"name": recipe.name, "settings": policy.settings, "stages": list(policy.reports)},
@@ -82,17 +85,22 @@ def export(run: RunFolder, recipe: Recipe) -> None:
         "prove_seed": streams.first_reset_seed("prove"),
         "training": asdict(config.training),
         "export": asdict(way),
-        "verification": {"xnnpack": verification},
+        "verification": _verification(policy, exported),
         "versions": versions(),
     }
     write_policy(path, exported.content, PolicyManifest(exported.device, evidence))
 
 
 def _verification(policy: CompressedPolicy, exported: Exported) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     try:
-        return asdict(verify(policy, exported))
+        found["xnnpack"] = asdict(verify(policy, exported))
+        found["tflite_micro"] = asdict(verify_micro(policy, exported))
     except RuntimeError as error:  # XNNPACK refuses int8 layers that never fire: the measurement says so in its row
-        return {"skipped": " ".join(str(error).split())}
+        found["xnnpack"] = {"skipped": " ".join(str(error).split())}
+    except MicroUnavailableError as error:
+        found["tflite_micro"] = {"skipped": str(error)}
+    return found
 
 
 def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> dict[str, Any]:
@@ -117,8 +125,28 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> dict[str, Any]:
         if row["status"] == "ok":
             gate = gates.get(path.stem)
             _record(path, benchmark=row, gate=asdict(gate) if gate else None)
+    if devices := still_true(_devices(run), benchmark["rows"]):
+        benchmark["devices"] = devices
     write_json(run.benchmark, benchmark)
     return benchmark
+
+
+def merge(run: RunFolder, measured: Sequence[Path]) -> None:
+    """Puts what was measured on devices into `benchmark.json`: all of it or nothing.
+
+    Raises:
+      InputError: a file is damaged or of another policy.
+    """
+    write_json(run.benchmark, reduce(merged, measured, read_benchmark(run)))
+
+
+def _devices(run: RunFolder) -> list[dict[str, Any]]:
+    """Those of an earlier measurement."""
+    try:
+        devices: list[dict[str, Any]] = read_benchmark(run).get("devices", [])
+        return devices
+    except InputError:
+        return []
 
 
 def _record(path: Path, **findings: Any) -> None:

@@ -1,12 +1,14 @@
 """Weights and bytes of real files."""
 
 import gzip
+import sys
 import zlib
 
 import pytest
 
 from edgedqn.benchmarks.footprint import footprint
 from edgedqn.export.edge_policy import PolicyFileError
+from edgedqn.export.tflm import arena_bytes
 
 
 @pytest.mark.parametrize("name", ["float32", "int8"])
@@ -16,7 +18,12 @@ def test_a_known_network(models, name):
     assert found.size_bytes == len(content)
     assert found.weights == 4 * 8 + 8 * 2  # no biases
     assert found.nonzero_weights == 10 + 2
-    assert found.arena_bytes is None
+    assert found.arena_bytes == arena_bytes(content) > 500
+
+
+def test_without_tflite_micro_no_arena_is_known(models, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert footprint((models / "int8.tflite").read_bytes()).arena_bytes is None
 
 
 def test_gzip_is_gzips_best_and_does_not_depend_on_the_time(models, monkeypatch):

@@ -144,3 +144,19 @@ def test_the_summary_says_when_nothing_passed_or_was_played():
     unplayed = row("float32") | {"return": None}
     assert summary([unplayed], "float32").startswith("Nothing was played")
     assert render_report(benchmark(unplayed)).count("<svg") == 2
+
+
+def test_a_device_has_its_own_table_with_nothing_unescaped():
+    rows = [row(sha256="aa"), row("qat-int8", 8_000, "pass", 1.5, sha256="bb")]
+    measured = {
+        "name": "qat-int8",
+        "file": "<policy>.tflite",
+        "sha256": "bb",
+        "latency_us": LATENCY,
+        "step_latency_us": LATENCY,
+    }
+    device = {"machine": {"cpu": "<b>Cortex", "architecture": "aarch64"}, "rows": [measured]}
+    text = render_report(benchmark(*rows) | {"devices": [device]})
+    Page(text)
+    assert "<h2>On &lt;b&gt;Cortex (aarch64)</h2>" in text and "&lt;policy&gt;.tflite" in text and "<b>Cortex" not in text
+    assert "<h2>On " not in render_report(benchmark(*rows))

@@ -31,7 +31,7 @@ def test_names_no_address_of_anybody_else(tmp_path: Path, cartpole_files: tuple[
 
 
 def test_refuses_integer_ends_which_litert_js_does_not_take(tmp_path: Path, cartpole_files: tuple[Path, Path]) -> None:
-    with pytest.raises(InputError, match=r"Expected float32 input .* Got int8\."):
+    with pytest.raises(InputError, match=r"expected float32 as input\. Got int8\."):
         write_browser(cartpole_files[0], tmp_path / "browser", RUNTIME)
     assert not (tmp_path / "browser").exists()
 

@@ -1,6 +1,7 @@
 """What stands in a file is told, and where it runs."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def test_all_of_a_file(int8_file: Path, int8_policy: bytes, device_for: Any, net
     assert [each["multiply_accumulates"] for each in report["operators"]] == [64, 32]
     assert report["multiply_accumulates"] == 96
     assert report["live_bytes"] == 32  # 16 int8 beside 4, or beside 2, each in blocks of 16
+    assert 500 < report["arena_bytes"] < 5_000 and report["arena_unmeasured"] is None
     (source,), (sink,) = ([report["tensors"][i] for i in report[side]] for side in ("inputs", "outputs"))
     assert (source["name"], source["dtype"], source["shape"]) == ("observation", "int8", [1, 4])
     assert (sink["name"], sink["dtype"], sink["shape"]) == ("preferences", "int8", [1, 2])
@@ -40,6 +42,17 @@ def test_zeros_and_clusters_are_counted(tmp_path: Path, network: Any) -> None:
     (tmp_path / "x.tflite").write_bytes(rewrite(network.int8, change))
     (kernel,) = [each for each in inspect(tmp_path / "x.tflite")["kernels"] if each["shape"] == [16, 4]]
     assert (kernel["zero_fraction"], kernel["distinct_values"]) == (0.75, 2)
+
+
+def test_an_arena_is_of_a_proven_file_alone(
+    tmp_path: Path, network: Any, int8_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.tflite").write_bytes(network.int8)
+    report = inspect(tmp_path / "x.tflite")
+    assert report["arena_bytes"] is None and "No manifest proves" in report["arena_unmeasured"]
+    monkeypatch.setattr(sys, "executable", "/bin/false")  # as where TFLite Micro cannot be imported
+    report = inspect(int8_file)
+    assert report["arena_bytes"] is None and "no arena size" in report["arena_unmeasured"]
 
 
 def test_where_a_file_runs_and_why_not(tmp_path: Path, network: Any, device_for: Any) -> None:

@@ -63,6 +63,14 @@ def test_fetches_once_and_gives_what_a_page_needs(registry: Path, tmp_path: Path
     assert (registry / "asked").read_text().split() == ["@litertjs/core@9.9.9", "@litertjs/wasm-utils@9.9.9"]
 
 
+def test_asks_nobody_unless_told_to(registry: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"@litertjs/core has not been fetched: expected `edgedqn bundle`"):
+        runtime_files(tmp_path / "cache", fetch=False)
+    assert not (registry / "asked").exists() and not (tmp_path / "cache").exists()
+    files = runtime_files(tmp_path / "cache")
+    assert runtime_files(tmp_path / "cache", fetch=False) == files
+
+
 def test_a_damaged_cache_is_fetched_again(registry: Path, tmp_path: Path) -> None:
     files = runtime_files(tmp_path / "cache")
     archive = tmp_path / "cache" / "litertjs-core-9.9.9.tgz"
@@ -87,7 +95,7 @@ def test_says_in_a_line_what_npm_said(registry: Path, tmp_path: Path) -> None:
 
 def test_says_in_a_line_that_npm_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match=r"Expected npm to be installed\. Got none\."):
+    with pytest.raises(InputError, match=r"expected npm to be installed\. Got none\."):
         runtime_files(tmp_path / "cache")
 
 

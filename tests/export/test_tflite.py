@@ -30,8 +30,9 @@ from edgedqn.compression.pruning import PolynomialSchedule
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_device_manifest
 from edgedqn.export.flatbuffer import io_quantization, kernels
+from edgedqn.export.float_twin import float_twin
 from edgedqn.export.manifest import PolicyManifest, write_sidecar
-from edgedqn.export.tflite import CALIBRATION_STATES, exported, float_io_twin, to_tflite
+from edgedqn.export.tflite import CALIBRATION_STATES, exported, to_tflite
 
 SPEC = EnvironmentSpec("CartPole-v1", (4,), "float32", (None,) * 4, (None,) * 4, 2)
 KINDS = ["float32", "ptq", "qat", "pruned"]
@@ -324,13 +325,8 @@ def test_float_ends_give_the_same_rows_in_real_numbers(
         np.testing.assert_array_equal(floats.preferences(observation), expected)
         assert floats(observation) == integers(observation)
     if strip:
-        assert float_io_twin(files[kind]) == file  # made later, of the file that was proven
-
-
-def test_a_twin_needs_a_manifest_inside(policies: dict[str, CompressedPolicy]) -> None:
-    bare = exported(policies["qat"], ExportConfig(manifest="beside"))
-    with pytest.raises(PolicyFileError, match="No manifest in the file"):
-        float_io_twin(bare.content)
+        proven = exported(policies[kind], ExportConfig())  # a twin can be made later, of the file that was proven
+        assert float_twin(proven.content, proven.device) == (file.content, file.device)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -27,7 +27,9 @@ def test_the_figures_are_counted_row_by_row(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(tflm, "tflm_rows", lambda content, inputs: micro)
     monkeypatch.setattr(tflm, "xnnpack_rows", lambda content, inputs: board)
     found = compare_runtimes(b"", np.zeros((4, 1), np.int8))
-    assert found == tflm.RuntimeAgreement(4, 0.5, 0.25, 6, 0.25, 3)
+    assert found == tflm.RuntimeAgreement(4, 0.5, 0.25, 6, 0.25, 3, None, None)
+    tolerant, strict = (compare_runtimes(b"", np.zeros((4, 1), np.int8), steps) for steps in (1.5, 1.0))
+    assert (tolerant.decided_disagreement, strict.decided_disagreement) == (0.0, 0.25)  # of a gap of 3
 
 
 def test_both_runtimes_are_asked(network: Any) -> None:

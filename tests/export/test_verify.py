@@ -10,6 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.environments import EnvironmentSpec
@@ -18,9 +19,13 @@ from edgedqn.agents.networks import mlp
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.export import tflm
+from edgedqn.export import verify as verification
 from edgedqn.export.config import ExportConfig
+from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.export.tflite import exported
-from edgedqn.export.verify import verify
+from edgedqn.export.tflm import MicroUnavailableError
+from edgedqn.export.verify import verify, verify_micro
 
 Make = Callable[[Any], CompressedPolicy]
 
@@ -62,6 +67,44 @@ def test_what_the_naive_conversion_loses_is_told_and_no_failure(policy_for: Make
     found = verify(policy_for("ptq-int8"), exported(policy_for("ptq-int8"), ExportConfig()))
     assert (found.decided_disagreement, found.tolerance_steps) == (None, None)
     assert 0.5 < found.action_agreement <= 1
+
+
+@pytest.mark.parametrize("conversion", ["qat-int8", "ptq-int8"])
+def test_tflite_micro_does_what_xnnpack_does(policy_for: Make, conversion: str) -> None:
+    found = verify_micro(policy_for(conversion), exported(policy_for(conversion), ExportConfig(strip=True)))
+    assert (found.observations, found.decided_disagreement) == (1_000, 0.0 if conversion == "qat-int8" else None)
+    assert found.action_agreement > 0.98 and found.largest_difference_steps <= 4
+    json.dumps(asdict(found), allow_nan=False)
+
+
+def test_tflite_micro_gets_the_integers_that_a_device_gets(policy_for: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = policy_for("qat-int8")
+    file = exported(policy, ExportConfig())
+    seen: list[Any] = []
+    right = verification.compare_runtimes
+    monkeypatch.setattr(verification, "compare_runtimes", lambda *given: seen.append(given[1]) or right(*given))
+    verify_micro(policy, file)
+    interpreter = Interpreter(model_content=file.content)
+    interpreter.allocate_tensors()
+    edge, source = EdgePolicy(interpreter, file.device), interpreter.get_input_details()[0]["index"]
+    for observation, inputs in zip(policy.observations[:200], seen[0], strict=False):
+        edge(observation)
+        np.testing.assert_array_equal(interpreter.get_tensor(source)[0], inputs)
+
+
+def test_a_file_on_which_the_runtimes_part_fails_in_one_line(policy_for: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = policy_for("qat-int8")
+    monkeypatch.setattr(tflm, "tflm_rows", lambda content, inputs: ~tflm.xnnpack_rows(content, inputs))
+    with pytest.raises(InputError, match=r"TFLite Micro does not do with the file of 'x' .* Got \d+\.\d%") as error:
+        verify_micro(policy, exported(policy, ExportConfig()))
+    assert "\n" not in str(error.value) and not isinstance(error.value, MicroUnavailableError)
+
+
+@pytest.mark.parametrize("config", [ExportConfig(float_io=True), ExportConfig(output="action")])
+def test_other_ends_are_not_for_tflite_micro(policy_for: Make, config: ExportConfig) -> None:
+    policy = policy_for("qat-int8")
+    with pytest.raises(MicroUnavailableError, match="Expected int8 input and output"):
+        verify_micro(policy, exported(policy, config))
 
 
 @pytest.mark.parametrize("conversion", ["float32", "qat-int8"])

@@ -1,5 +1,6 @@
 """One small real run, made once, and the command line as a user calls it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,12 +34,15 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
 
 @pytest.fixture
 def edgedqn(tmp_path: Path) -> CommandLine:
-    """Runs `edgedqn ARGUMENT ...` in an empty folder."""
+    """Runs `edgedqn ARGUMENT ...` in an empty folder, with a cache that nothing was ever fetched into."""
 
     def call(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         code = "from edgedqn.pipeline.cli import console; console()"
         # As an installed script has it, the current folder is not on the path (-P).
         command = [sys.executable, "-P", "-c", code, *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=timeout, check=False)
+        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
 
     return call

@@ -1,28 +1,69 @@
-"""The device bundle: byte for byte what was proven, complete or absent."""
+"""The device bundle: byte for byte what was proven, complete or absent, and said what it has for which device."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.export import browser, edge_policy
+from edgedqn.benchmarks.cortex_m4 import measure_plain_c, missing_tools
+from edgedqn.export import browser, edge_policy, tflm
 from edgedqn.export.board import TWIN
-from edgedqn.export.edge_policy import PolicyFileError
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
 from edgedqn.export.manifest import read_manifest
+from edgedqn.pipeline import bundle
 from edgedqn.pipeline.bundle import write_bundle
 from edgedqn.pipeline.run import RunResult
 
+SCRIPTS = {"edge_policy.py", "run_policy.py", "bench_on_device.py"}
+OBSERVATIONS = np.random.default_rng(4).normal(size=(50, 4)).astype(np.float32)
 
-def test_plays_from_a_folder_of_its_own_with_nothing_of_ours(tiny_run: RunResult, tmp_path: Path) -> None:
-    source = tiny_run.folder / "models" / "qat-int8.tflite"
+
+@pytest.fixture(autouse=True)
+def litert_js(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Stands for the runtime of the page, here as fetched before; notes whether it might have been fetched."""
+    asked: list[bool] = []
+
+    def runtime_files(fetch: bool) -> dict[str, bytes]:
+        asked.append(fetch)
+        return {"litert.js": b""}
+
+    monkeypatch.setattr(browser, "runtime_files", runtime_files)
+    return asked
+
+
+@pytest.fixture
+def models(tiny_run: RunResult) -> Path:
+    return tiny_run.folder / "models"
+
+
+def test_has_something_for_each_kind_of_device(models: Path, tmp_path: Path, litert_js: list[bool]) -> None:
+    parts = write_bundle(models / "qat-int8.tflite", tmp_path / "device")
+    assert [(part.device, part.there) for part in parts] == [
+        ("Linux board", True),
+        ("microcontroller", True),
+        ("browser", True),
+    ]
+    device = tmp_path / "device"
+    folders = {"board", "microcontroller", "browser"}
+    assert {entry.name for entry in device.iterdir()} == {"policy.tflite", "policy.json", "README.md", *SCRIPTS, *folders}
+    twin, proven = EdgePolicy.load(device / "board" / TWIN), EdgePolicy.load(models / "qat-int8.tflite")
+    assert [twin(each) for each in OBSERVATIONS] == [proven(each) for each in OBSERVATIONS]
+    assert (device / "browser" / "policy.tflite").read_bytes() == (device / "board" / TWIN).read_bytes()
+    readme = (device / "README.md").read_text()
+    assert all(part.remark in readme for part in parts[1:]) and "policy_step(observation)" in readme
+    assert litert_js == [False]
+    write_bundle(models / "qat-int8.tflite", tmp_path / "device", fetch=True)
+    assert litert_js == [False, True]
+
+
+def test_plays_from_a_folder_of_its_own_with_nothing_of_ours(models: Path, tmp_path: Path) -> None:
+    source = models / "qat-int8.tflite"
     write_bundle(source, tmp_path / "device")
     device = tmp_path / "device"
-    scripts = {"edge_policy.py", "run_policy.py", "bench_on_device.py"}
-    assert {entry.name for entry in device.iterdir()} == {"policy.tflite", "policy.json", "README.md", *scripts}
     assert (device / "policy.tflite").read_bytes() == source.read_bytes()
-    assert read_manifest(device / "policy.tflite") == read_manifest(source)
     code = (
         "import sys; sys.modules['edgedqn'] = sys.modules['tensorflow'] = None\n"
         "from edge_policy import EdgePolicy; print(EdgePolicy.load('policy.tflite')([0.0, 0.1, 0.05, 0.0]))"
@@ -31,39 +72,85 @@ def test_plays_from_a_folder_of_its_own_with_nothing_of_ours(tiny_run: RunResult
     assert played.stdout.strip() == str(edge_policy.EdgePolicy.load(source)([0.0, 0.1, 0.05, 0.0]))
 
 
-def test_a_twin_with_float_ends_brings_a_page(tiny_run: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(browser, "runtime_files", lambda: {"litert.js": b""})
-    models = tiny_run.folder / "models"
-    write_bundle(models / "qat-int8.tflite", tmp_path / "device", models / "float32.tflite")
+def test_the_evidence_gains_what_a_microcontroller_is_asked_for(models: Path, tmp_path: Path) -> None:
+    source = models / "qat-int8.tflite"
+    write_bundle(source, tmp_path / "device")
+    before, after = read_manifest(source), read_manifest(tmp_path / "device" / "policy.tflite")
+    found = after.evidence.pop("microcontroller")
+    assert after == before
+    assert found["arena_bytes"] == tflm.arena_bytes(source.read_bytes())
+    if not missing_tools():
+        cost = measure_plain_c(tmp_path / "device" / "microcontroller")
+        assert found["cortex_m4"]["instructions"] == cost.instructions > 1_000
+    else:
+        assert found["cortex_m4"] is None
+
+
+def test_a_file_with_float_ends_is_its_own_page_and_nothing_for_a_microcontroller(models: Path, tmp_path: Path) -> None:
+    _, small, page = write_bundle(models / "float32.tflite", tmp_path / "device")
     device = tmp_path / "device"
-    for twin in (device / "board" / TWIN, device / "browser" / "policy.tflite"):
-        assert twin.read_bytes() == (models / "float32.tflite").read_bytes()
-    assert "## In a browser" in (device / "README.md").read_text()
+    assert not (device / "board").exists() and not (device / "microcontroller").exists()
+    assert page.there and (device / "browser" / "policy.tflite").read_bytes() == (models / "float32.tflite").read_bytes()
+    assert not small.there and small.remark.endswith("Got float32 and float32.")
+    assert small.remark in (device / "README.md").read_text() and str(models) not in small.remark
 
 
-def test_without_litert_js_there_is_a_bundle_and_a_line_about_it(
-    tiny_run: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_without_litert_js_there_is_a_bundle_and_a_word_about_it(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_npm() -> None:
+    def no_npm(fetch: bool) -> None:
         raise InputError("Expected npm to be installed. Got none.")
 
     monkeypatch.setattr(browser, "runtime_files", no_npm)
-    models = tiny_run.folder / "models"
-    write_bundle(models / "qat-int8.tflite", tmp_path / "device", models / "float32.tflite")
-    assert "no page for browsers. Expected npm to be installed" in capsys.readouterr().err
+    page = write_bundle(models / "qat-int8.tflite", tmp_path / "device")[2]
+    assert (page.there, page.remark) == (False, "No page for browsers. Expected npm to be installed. Got none.")
     assert not (tmp_path / "device" / "browser").exists()
-    assert "## In a browser" not in (tmp_path / "device" / "README.md").read_text()
+    assert page.remark in (tmp_path / "device" / "README.md").read_text()
 
 
-def test_replaces_an_old_bundle_whole(tiny_run: RunResult, tmp_path: Path) -> None:
-    (tmp_path / "device").mkdir()
+def test_without_tools_and_without_tflite_micro_there_is_a_bundle(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle, "missing_tools", lambda: ["qemu-system-arm"])
+    small = write_bundle(models / "qat-int8.tflite", tmp_path / "device")[1]
+    assert small.there and small.remark.endswith("`policy.c` needs none.")
+    assert read_manifest(tmp_path / "device" / "policy.tflite").evidence["microcontroller"]["cortex_m4"] is None
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    small = write_bundle(models / "qat-int8.tflite", tmp_path / "device")[1]
+    assert not small.there and not (tmp_path / "device" / "microcontroller").exists()
+
+
+def test_replaces_an_old_bundle_whole_and_nothing_else(models: Path, tmp_path: Path) -> None:
+    write_bundle(models / "float32.tflite", tmp_path / "device")
     (tmp_path / "device" / "old").write_text("")
-    write_bundle(tiny_run.folder / "models" / "qat-int8.tflite", tmp_path / "device")
+    write_bundle(models / "qat-int8.tflite", tmp_path / "device")
     assert not (tmp_path / "device" / "old").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    for taken in (tmp_path / "mine", tmp_path / "mine" / "thesis.tex"):
+        with pytest.raises(InputError, match="in the way: expected a new or an empty folder"):
+            write_bundle(models / "qat-int8.tflite", taken)
+    assert (tmp_path / "mine" / "thesis.tex").exists()
 
 
-def test_a_damaged_file_makes_no_bundle(tiny_run: RunResult, tmp_path: Path) -> None:
-    content = bytearray((tiny_run.folder / "models" / "qat-int8.tflite").read_bytes())
+def test_a_bundles_own_policy_can_be_bundled_again(models: Path, tmp_path: Path) -> None:
+    write_bundle(models / "qat-int8.tflite", tmp_path / "device")
+    before = read_verified(tmp_path / "device" / "policy.tflite")
+    write_bundle(tmp_path / "device" / "policy.tflite", tmp_path / "device")
+    assert read_verified(tmp_path / "device" / "policy.tflite") == before
+
+
+def test_the_same_policy_gives_the_same_bundle(models: Path, tmp_path: Path) -> None:
+    def made(name: str) -> dict[str, bytes]:
+        write_bundle(models / "qat-int8.tflite", tmp_path / name)
+        files = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
+        return {path.relative_to(tmp_path / name).as_posix(): path.read_bytes() for path in files}
+
+    assert made("one") == made("two")
+
+
+def test_a_damaged_file_makes_no_bundle(models: Path, tmp_path: Path) -> None:
+    content = bytearray((models / "qat-int8.tflite").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "bad.tflite").write_bytes(content)
     with pytest.raises(PolicyFileError):

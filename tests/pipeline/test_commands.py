@@ -15,6 +15,7 @@ import pytest
 
 from edgedqn.benchmarks.rows import ROW_KEYS
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.export import browser
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.run import RunResult
 from edgedqn.pipeline.run_folder import RunFolder
@@ -234,6 +235,29 @@ def test_bench_of_files_compares_them(edgedqn: CommandLine, tiny_run: RunResult)
     assert all(set(row) == set(ROW_KEYS) and row["return"] is None and row["speedup"] for row in benchmark["rows"])
 
 
+def test_what_a_board_measured_is_shown_beside_the_hosts_rows(
+    tiny_run: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.folder, folder)
+    bundle = [sys.executable, "bench_on_device.py", tmp_path / "board.json", "--calls", "20"]
+    subprocess.run(bundle, cwd=folder / "device", capture_output=True, check=True)
+    assert main(["bench", str(folder), "--merge", str(tmp_path / "board.json")]) == 0
+    assert "\nOn " in capsys.readouterr().out and "<h2>On " in (folder / "report.html").read_text()
+    benchmark = json.loads((folder / "benchmark.json").read_text())
+    assert benchmark["rows"] == tiny_run.benchmark["rows"]
+    ((policy, twin),) = (device["rows"] for device in benchmark["devices"])
+    best = tiny_run.best or pytest.fail("the tiny run has a best file")
+    assert policy["sha256"] == best["sha256"] and policy["name"] == twin["name"] == best["name"]
+    model = str(folder / best["file"])
+    assert main(["bench", model, "--no-play", "--merge", str(tmp_path / "board.json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["devices"] == benchmark["devices"]
+    before = (folder / "benchmark.json").read_bytes()
+    (tmp_path / "board.json").write_text("{")
+    assert main(["bench", str(folder), "--merge", str(tmp_path / "board.json")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1 and (folder / "benchmark.json").read_bytes() == before
+
+
 def test_compress_says_how_often_the_gate_was_asked(
     tiny_run: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,9 +279,48 @@ def test_a_whole_run_of_an_own_environment_in_one_command(edgedqn: CommandLine, 
     assert "Deploy: run/device" in answer.stdout
     scripts = {"edge_policy.py", "run_policy.py", "bench_on_device.py"}
     bundle = {path.name for path in (tmp_path / "run" / "device").iterdir()}
-    assert bundle == {"policy.tflite", "policy.json", "README.md", *scripts}
+    assert bundle == {"policy.tflite", "policy.json", "README.md", *scripts, "board", "microcontroller"}
+    assert "Not in it: browser. `edgedqn bundle run` adds what it can" in answer.stdout
     again = edgedqn("run", f"{own}:Base-v0", "--steps", "1500", "--recipes", "qat-int8", "--out", "run", "--json")
     assert again.returncode == 0 and json.loads(again.stdout)["best"] in ("ptq-int8", "qat-int8")
+
+
+def test_a_bundle_is_completed_when_somebody_asks_for_it(
+    tiny_run: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+    monkeypatch.setattr(browser, "runtime_files", lambda fetch: asked.append(fetch) or {"litert.js": b""})
+    monkeypatch.chdir(tmp_path)
+    best = tiny_run.best or pytest.fail("the tiny run has a best file")
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "device")
+    assert main(["bundle", "run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["bundle"] == "run/device" and [part["there"] for part in told["parts"]] == [True, True, True]
+    proven = (tmp_path / "run" / best["file"]).read_bytes()
+    assert (tmp_path / "run" / "device" / "policy.tflite").read_bytes() == proven
+    assert main(["bundle", f"run/{best['file']}"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head == "Bundle: device" and [line.split()[0] for line in lines] == ["Linux", "microcontroller", "browser"]
+    assert (tmp_path / "device" / "browser" / "index.html").exists() and asked == [True, True]
+
+
+def test_a_run_has_its_own_place_for_a_bundle_and_nothing_to_ship_unless_it_passed(
+    tiny_run: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bundle", str(tiny_run.folder), "--out", str(tmp_path / "x")]) == 2
+    assert "expected no --out, or a .tflite" in capsys.readouterr().err
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.folder, folder)
+    benchmark = json.loads((folder / "benchmark.json").read_text())
+    for row in benchmark["rows"]:
+        row["gate"] = row["gate"] and "fail"
+    (folder / "benchmark.json").write_text(json.dumps(benchmark))
+    before = sorted(folder.rglob("*"))
+    assert main(["bundle", str(folder)]) == 2
+    told = capsys.readouterr().err
+    assert "nothing to ship" in told and told.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_nothing_that_passes_exits_with_3_and_makes_no_bundle(edgedqn: CommandLine, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""A headless Chromium, driven through a pipe by its DevTools protocol: no package more, and no port that others could use."""
+"""Devices: an aarch64 Python under QEMU; a headless Chromium, driven through a pipe by its DevTools protocol, so without a
+package more or a port that others could use."""
 
 import base64
 import json
@@ -25,6 +26,17 @@ FLAGS = (
 )
 NOBODY_ELSE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 TIMEOUT_S = 60
+AARCH64 = Path(__file__).parents[3] / "build" / "aarch64"
+ASK = """
+import json, platform, sys
+import numpy as np
+from edge_policy import EdgePolicy
+policy = EdgePolicy.load(sys.argv[1])
+observations = np.load("observations.npy")
+rows = [policy.preferences(x).tolist() for x in observations]
+actions = [policy(x) for x in observations]
+print(json.dumps({"machine": platform.machine(), "actions": actions, "rows": rows}))
+"""
 # Chromium reads commands from descriptor 3 and answers on 4, and Popen can only pass descriptors on under their own numbers.
 LAUNCH = (
     "import fcntl, os, sys; a, b = (fcntl.fcntl(int(n), fcntl.F_DUPFD, 10) for n in sys.argv[1:3]); "
@@ -116,6 +128,29 @@ def absent() -> Callable[[str], NoReturn]:
         pytest.skip(reason)
 
     return end
+
+
+@pytest.fixture(scope="session")
+def board_python(absent: Callable[[str], NoReturn]) -> Callable[..., str]:
+    """Runs the aarch64 board's Python in a folder, with arguments, and gives its stdout."""
+    if shutil.which("qemu-aarch64-static") is None or not (AARCH64 / ".unpacked").exists():
+        absent("needs qemu-aarch64-static, and an aarch64 Python as `make test-edge` unpacks it")
+
+    def python(folder: Path, *arguments: str) -> str:
+        rootfs = AARCH64 / "rootfs"
+        command = ["qemu-aarch64-static", "-cpu", "cortex-a72", "-L", rootfs, rootfs / "usr" / "bin" / "python3.11", *arguments]
+        environment = {"PYTHONHOME": str(rootfs / "usr"), "PYTHONPATH": str(AARCH64 / "site"), "PATH": os.environ["PATH"]}
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return python
+
+
+@pytest.fixture(scope="session")
+def ask_board() -> str:
+    """A script: what the policy file in its first argument makes of `observations.npy`, as JSON."""
+    return ASK
 
 
 @pytest.fixture

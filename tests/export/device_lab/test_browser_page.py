@@ -45,6 +45,65 @@ def test_computes_the_actions_that_python_computes(
     np.testing.assert_array_equal(rows, [policy.preferences(x) for x in observations[:50]])
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype", "preprocessing", "taken"),
+    [
+        ((), "int64", ["one_hot"], (6,)),
+        ((3,), "float32", ["frame_stack:4"], (12,)),
+        ((4, 5), "uint8", ["frame_stack:3"], (4, 5, 3)),
+        ((4, 5, 2), "uint8", ["frame_stack:3"], (4, 5, 6)),
+        ((4, 5), "float32", ["flatten"], (20,)),
+    ],
+)
+def test_prepares_observations_as_python_does(
+    page: Any, serve: Serve, site: Path, shape: tuple[int, ...], dtype: str, preprocessing: list[str], taken: tuple[int, ...]
+) -> None:
+    rng = np.random.default_rng(6)
+    observations = [rng.integers(0, 6, shape).astype(dtype) for _ in range(7)]
+    python = prepared_by_python(shape, preprocessing, taken, observations)
+    environment = {"observation_shape": shape, "preprocessing": preprocessing}
+    given = [x.ravel().tolist() if shape else int(x) for x in observations]
+    page.open(serve(site), still=True)
+    rows = page.evaluate(
+        f"import('./policy.js').then(({{BrowserPolicy}}) => {{ const p = Object.create(BrowserPolicy.prototype); p.reset(); "
+        f"p.device = {{environment: {json.dumps(environment)}}}; p.size = {int(np.prod(taken))}; "
+        f"return {json.dumps(given)}.map(x => Array.from(p.preprocess(x))); }})"
+    )
+    np.testing.assert_array_equal(rows, python)
+
+
+def prepared_by_python(
+    shape: tuple[int, ...], preprocessing: list[str], taken: tuple[int, ...], observations: list[Any]
+) -> list[Any]:
+    """What EdgePolicy makes of each observation of an episode, flat."""
+
+    class Recorder:
+        """An interpreter of one float32 input, that keeps what it is given."""
+
+        def get_input_details(self) -> list[dict[str, Any]]:
+            return [{"shape": np.array((1, *taken)), "dtype": np.float32, "index": 0}]
+
+        def get_output_details(self) -> list[dict[str, Any]]:
+            return [{"shape": np.array((1, 2)), "dtype": np.float32, "index": 1}]
+
+        def set_tensor(self, index: int, value: Any) -> None:
+            seen.append(value.ravel().copy())
+
+        def invoke(self) -> None:
+            pass
+
+        def get_tensor(self, index: int) -> Any:
+            return np.zeros((1, 2), np.float32)
+
+    seen: list[Any] = []
+    environment = {"observation_shape": list(shape), "n_actions": 2, "preprocessing": preprocessing}
+    neutral = {"scale": [1.0], "offset": [0.0]}
+    policy = EdgePolicy(Recorder(), {"environment": environment, "input": neutral, "output": {"meaning": "preferences"}})
+    for observation in observations:
+        policy(observation)
+    return seen
+
+
 def test_plays_shows_return_and_latency_and_asks_nobody_else(page: Any, serve: Serve, site: Path) -> None:
     url = serve(site)
     page.open(url)

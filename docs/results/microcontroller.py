@@ -1,0 +1,82 @@
+"""How the README's policies do on microcontrollers: TFLite Micro against XNNPACK, arena, and what policy.c costs.
+
+python docs/results/microcontroller.py                       # runs of docs/results/compression.py, seed 0, in runs/
+python docs/results/microcontroller.py CartPole-v1 --runs DIR
+
+For each file with int8 ends of a run: whether TFLite Micro's interpreter acts as XNNPACK does on 10,000 states that the float
+agent visits on `prove` seeds, the arena, and where `policy.c` is possible its instructions, code, constants and stack on an
+emulated Cortex-M4 (Debian's gcc-arm-none-eabi and qemu-system-arm). Writes docs/results/microcontroller.json and prints the
+table of docs/export.md.
+"""
+
+import argparse
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgedqn.agents.atomic_files import read_json, write_json
+from edgedqn.benchmarks.cortex_m4 import measure_plain_c
+from edgedqn.export.edge_policy import read_verified
+from edgedqn.export.flatbuffer import io_quantization
+from edgedqn.export.microcontroller import write_microcontroller
+from edgedqn.export.tflm import arena_bytes, compare_runtimes, int8_inputs
+from edgedqn.pipeline.proving import prove_observations
+from edgedqn.pipeline.seeds import SeedStreams
+
+RESULTS = Path(__file__).with_suffix(".json")
+ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")
+SEED = 0
+
+
+def measure(run: Path, env_id: str, names: list[str]) -> list[dict[str, Any]]:
+    """The rows of a run's files."""
+    observations = prove_observations(run / "models" / "float32.tflite", env_id, SeedStreams(SEED))
+    rows = []
+    for name in names:
+        path = run / "models" / f"{name}.tflite"
+        file = read_verified(path)
+        ends = io_quantization(file.content)
+        if (ends.input.dtype, ends.output.dtype) != ("int8", "int8"):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            has_c = "policy.c" in write_microcontroller(path, Path(folder))
+            cost = asdict(measure_plain_c(Path(folder))) if has_c else None
+        agreement = compare_runtimes(file.content, int8_inputs(file.device, observations))
+        rows.append(
+            {
+                "name": name,
+                "sha256": file.file_sha256,
+                "size_bytes": len(file.content),
+                "tflite_micro": asdict(agreement),
+                "arena_bytes": arena_bytes(file.content),
+                "cortex_m4": cost,
+            }
+        )
+        print(table_row(env_id, rows[-1]), flush=True)
+    return rows
+
+
+def table_row(env_id: str, row: dict[str, Any]) -> str:
+    """A line of Markdown."""
+    found, cost = row["tflite_micro"], row["cortex_m4"]
+    costs = (
+        [f"{cost[key]:,}" for key in ("instructions", "code_bytes", "constants_bytes", "stack_bytes")] if cost else ["-"] * 4
+    )
+    gaps = f"{found['largest_gap_of_a_disagreement_steps']} of {found['largest_difference_steps']}"
+    cells = [env_id, f"`{row['name']}`", f"{found['action_agreement']:.2%}", gaps, f"{row['arena_bytes']:,}", *costs]
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("env_ids", nargs="*", default=list(ENVIRONMENTS), metavar="ENV_ID", help="(all)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders are (runs)")
+    arguments = parser.parse_args()
+    for env_id in arguments.env_ids:
+        run = arguments.runs / f"{env_id.replace('/', '-')}-seed{SEED}"
+        names = [row["name"] for row in read_json(run / "benchmark.json", 1)["rows"] if row["status"] == "ok"]
+        rows = measure(run, env_id, names)
+        results = read_json(RESULTS, 1) if RESULTS.exists() else {"schema": 1, "environments": {}}
+        results["environments"][env_id] = rows
+        write_json(RESULTS, results)

@@ -1,0 +1,139 @@
+"""The smallest policies of the README, each as one bundle on all that stands for a device: the same actions everywhere."""
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgedqn.agents.environments import make_environment
+from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
+from edgedqn.export.board import TWIN
+from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.export.tflm import compare_runtimes, int8_inputs, tflm_rows
+from edgedqn.pipeline.bundle import write_bundle
+
+POLICIES = Path(__file__).parents[3] / "docs" / "results" / "policies"
+NAMES = ("CartPole-v1", "LunarLander-v3", "MinAtar-Breakout-v1")
+OBSERVATIONS = 1_000
+ARTIFACTS = Path(__file__).parents[3] / "build" / "device-lab"
+
+PROGRAM = """
+#include "policy.h"
+#include "policy_io.h"
+#include "semihosting.h"
+static const union {{ uint32_t bits[{count}][POLICY_INPUTS]; float values[{count}][POLICY_INPUTS]; }} observations = {{ {{
+{bits}
+}} }};
+int main(void) {{
+  int8_t input[POLICY_INPUTS], output[POLICY_OUTPUTS];
+  for (int i = 0; i < {count}; ++i) {{
+    if (!policy_quantize(observations.values[i], input)) return 1;
+    policy_infer(input, output);
+    put_number(policy_argmax(output));
+    for (int o = 0; o < POLICY_OUTPUTS; ++o) put_number(output[o]);
+  }}
+  return 0;
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle in a folder of its own, and observations [1000, ...] of episodes that its policy played, a tenth at random."""
+
+    folder: Path
+    observations: NDArray[Any]
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, litert_js: dict[str, bytes]) -> Bundle:
+    folder = tmp_path_factory.mktemp("bundles") / "device"
+    path = POLICIES / f"{request.param}.tflite"
+    parts = write_bundle(path, folder, fetch=True)
+    assert [part.there for part in parts] == [True, True, True]
+    return Bundle(folder, played(EdgePolicy.load(path)))
+
+
+def played(policy: EdgePolicy) -> NDArray[Any]:
+    rng, met = np.random.default_rng(5), []
+    with closing(make_environment(policy.device["environment"]["id"])) as env:
+        observation, _ = env.reset(seed=31)
+        while len(met) < OBSERVATIONS:
+            met.append(observation)
+            action = policy(observation) if rng.random() > 0.1 else int(rng.integers(policy.n_actions))
+            observation, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                policy.reset()
+                observation, _ = env.reset()
+    return np.array(met)
+
+
+@pytest.mark.parametrize("name", ["policy.tflite", f"board/{TWIN}"])
+def test_an_aarch64_board_computes_the_rows_of_this_machine(
+    bundle: Bundle, board_python: Callable[..., str], ask_board: str, name: str
+) -> None:
+    np.save(bundle.folder / "observations.npy", bundle.observations)
+    (bundle.folder / "ask.py").write_text(ask_board)
+    answer = json.loads(board_python(bundle.folder, "ask.py", name))
+    policy = EdgePolicy.load(bundle.folder / name)
+    actions = [policy(x) for x in bundle.observations]
+    assert answer["machine"] == "aarch64" and len(set(actions)) > 1
+    assert answer["actions"] == actions
+    assert answer["rows"] == [policy.preferences(x).tolist() for x in bundle.observations]
+
+
+def test_a_board_plays_as_this_machine_does(bundle: Bundle, board_python: Callable[..., str]) -> None:
+    told = board_python(bundle.folder, "run_policy.py", "--steps", "10", "--hertz", "1000").splitlines()
+    assert "Taking" in told[0] and len(told[-1].split()) == 10
+
+
+def test_tflite_micro_acts_as_xnnpack_does(bundle: Bundle) -> None:
+    policy = EdgePolicy.load(bundle.folder / "policy.tflite")
+    content = (bundle.folder / "policy.tflite").read_bytes()
+    found = compare_runtimes(content, int8_inputs(policy.device, bundle.observations))
+    assert found.action_agreement >= 0.99
+    assert found.largest_gap_of_a_disagreement_steps <= found.largest_difference_steps
+
+
+def test_a_cortex_m4_computes_the_rows_of_tflite_micro(bundle: Bundle, absent: Callable[[str], NoReturn]) -> None:
+    """From observation to action, in plain C. A network that is no MLP has none: TFLite Micro is its only way."""
+    if missing := missing_tools():
+        absent(f"needs {missing}")
+    sources = bundle.folder / "microcontroller"
+    evidence = json.loads((bundle.folder / "policy.json").read_text())["evidence"]["microcontroller"]
+    assert evidence["arena_bytes"] > 500
+    if not (sources / "policy.c").exists():
+        assert "CONV_2D" in (sources / "policy_step.cc").read_text().upper().replace("CONV2D", "CONV_2D")
+        assert evidence["cortex_m4"] is None
+        return
+    assert evidence["cortex_m4"]["instructions"] > 100
+    policy = EdgePolicy.load(bundle.folder / "policy.tflite")
+    bits = ",\n".join("{" + ", ".join(f"{value}u" for value in row) + "}" for row in bundle.observations.view(np.uint32))
+    program = PROGRAM.format(count=OBSERVATIONS, bits=bits)
+    printed = run_on_cortex_m4(program, [sources / "policy.c", sources / "policy_io.c"], [sources])
+    answers = np.array(printed.split(), int).reshape(OBSERVATIONS, -1)  # [N, 1 + A]
+    content = (bundle.folder / "policy.tflite").read_bytes()
+    rows = tflm_rows(content, int8_inputs(policy.device, bundle.observations))
+    np.testing.assert_array_equal(answers[:, 1:], rows)
+    np.testing.assert_array_equal(answers[:, 0], rows.argmax(1))
+
+
+def test_a_browser_computes_the_actions_of_python(bundle: Bundle, page: Any, serve: Callable[[Path], str]) -> None:
+    policy = EdgePolicy.load(bundle.folder / "browser" / "policy.tflite")
+    observations = bundle.observations[:200]
+    page.open(serve(bundle.folder / "browser"), still=True)
+    actions = page.evaluate(
+        f"policy.then(async p => {{ const out = []; for (const x of {json.dumps(observations.tolist())}) "
+        "out.push(await p.act(x.flat ? x.flat(Infinity) : x)); return out; })"
+    )
+    assert actions == [policy(x) for x in observations]
+    assert len(set(actions)) > 1
+    page.screenshot(ARTIFACTS / f"{re.sub(r'[^A-Za-z0-9]+', '-', policy.device['environment']['id'])}.png")
+    assert page.complaints == []
