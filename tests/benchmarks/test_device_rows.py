@@ -90,7 +90,7 @@ def test_no_bad_number_gets_through(tmp_path_factory: pytest.TempPathFactory, ke
     given_ = measured()
     given_["rows"][0]["latency_us"] = LATENCY | {key: bad}
     path.write_text(json.dumps(given_))
-    with pytest.raises(InputError, match="expected what bench_on_device.py writes"):
+    with pytest.raises(InputError, match=r"expected what bench_on_device\.py writes"):
         merged(benchmark(), path)
 
 

@@ -1,0 +1,44 @@
+"""How long each recipe takes on a classic-control agent: the seconds in docs/compression.md.
+
+python docs/results/recipe_seconds.py --runs DIR      # about a quarter of an hour; leave the machine alone meanwhile
+
+Runs all recipes on the agent of training seed 0, again where they are done, and writes docs/results/recipe_seconds.json: the
+seconds of each stage `compress/<recipe>` of `run.json`, from the agent's folder to the compressed policy. Training, export and
+measurement are not in them.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from edgedqn.agents.atomic_files import write_json
+from edgedqn.benchmarks.machine import describe_machine
+from edgedqn.pipeline.native import quiet
+from edgedqn.pipeline.run import Job
+
+RESULTS = Path(__file__).with_suffix(".json")
+ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1")
+
+
+def seconds_of(env_id: str, folder: Path) -> dict[str, float]:
+    """Of each recipe, in the order in which they ran."""
+    from edgedqn.compression.recipes import RECIPES
+
+    job = Job.create(env_id, folder, recipes=[name for name, recipe in RECIPES.items() if recipe.stages])
+    with job.locked():
+        job.do(("train",))
+        job.do(("compress",), force=True)
+    stages = {stage["name"]: stage["seconds"] for stage in job.folder.description["stages"]}
+    return {name.removeprefix("compress/"): seconds for name, seconds in stages.items() if name.startswith("compress/")}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go (runs)")
+    runs = parser.parse_args().runs
+    with quiet():
+        found = {env_id: seconds_of(env_id, runs / f"{env_id}-seed0") for env_id in ENVIRONMENTS}
+    machine = {**describe_machine(1), "cores": len(os.sched_getaffinity(0))}
+    write_json(RESULTS, {"schema": 1, "machine": machine, "environments": found})
+    for env_id, seconds in found.items():
+        print(env_id, ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()))
