@@ -3,7 +3,7 @@
     python -m edgedqn.benchmarks.edge_step runs/demo/device/policy.tflite runs/demo/device/board/policy-float-io.tflite
 
 Each figure is of fresh processes that have `edge_policy.py` alone, as a bundle has it: with NumPy and ai-edge-litert, and
-nothing of ours.
+nothing of ours. They keep to one core: a process that the system moves to and fro takes half as long again for a step.
 """
 
 import argparse
@@ -30,7 +30,8 @@ TIMEOUT_S = 120
 # Memory is the kernel's high-water mark of this very process: getrusage() begins with that of the process which started it. It
 # is read before there is anything to time with; NumPy's random numbers alone would be 3 MB of it.
 _CHILD = """
-import sys, time
+import os, sys, time
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 start = time.perf_counter()
 from edge_policy import EdgePolicy
 imported = time.perf_counter() - start

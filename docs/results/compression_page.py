@@ -165,6 +165,14 @@ def ablation_table(runs: Runs) -> str:
     return "\n".join(lines)
 
 
+def seconds_table(environments: dict[str, dict[str, float]]) -> str:
+    """How long each recipe takes, on the agents of one training seed."""
+    lines = [f"| recipe | {' | '.join(environments)} |", f"|---|{'---|' * len(environments)}"]
+    for name in next(iter(environments.values())):
+        lines.append(f"| `{name}` | {' | '.join(f'{seconds[name]:.1f}' for seconds in environments.values())} |")
+    return "\n".join(lines)
+
+
 def gate_table(agents: dict[str, Any]) -> str:
     """How often each verdict falls on policies whose loss is known."""
     lines = ["| agent | candidate | its loss | pass | fail | undecided |", "|---|---|---|---|---|---|"]
@@ -251,6 +259,7 @@ def main() -> None:
         "files": files_table(runs),
         "precisions": precisions_table(read("precisions")),
         "ablation": ablation_table(read("distillation_ablation")),
+        "seconds": seconds_table(read_json(HERE / "recipe_seconds.json", 1)["environments"]),
         "gate": gate_table(read_json(HERE / "gate_power.json", 1)["agents"]),
     }
     for path, names in ((PAGE, tables), (README, ["main"])):

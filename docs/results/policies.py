@@ -1,0 +1,33 @@
+"""The README's policies: of each environment, the smallest file that passed its gate, in docs/results/policies/.
+
+python docs/results/policies.py                       # about an hour; goes on where it stopped
+python docs/results/policies.py CartPole-v1 --runs DIR
+
+Trains the preset's agent of training seed 0, runs the recipes below, and copies what `edgedqn run` chose for the device: the file,
+stripped, and its manifest beside it. tests/export/device_lab/test_readme_policies.py runs them on all that stands for a device.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from edgedqn.pipeline.run import run
+
+POLICIES = Path(__file__).with_suffix("")
+ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")
+RECIPES = ("qat-int8", "shrink-qat-int8", "auto-int8")
+SEED = 0
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("env_ids", nargs="*", default=list(ENVIRONMENTS), metavar="ENV_ID", help="(all)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go (runs)")
+    arguments = parser.parse_args()
+    POLICIES.mkdir(exist_ok=True)
+    for env_id in arguments.env_ids:
+        name = env_id.replace("/", "-")
+        folder = arguments.runs / f"{name}-seed{SEED}"
+        result = run(env_id, folder, SEED, RECIPES, strip=True, manifest="beside")
+        for suffix in (".tflite", ".json"):
+            shutil.copyfile(result.folder / "device" / f"policy{suffix}", POLICIES / f"{name}{suffix}")
+        print(f"{env_id}: {(POLICIES / f'{name}.tflite').stat().st_size:,} bytes")
