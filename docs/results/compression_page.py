@@ -169,7 +169,8 @@ def seconds_table(environments: dict[str, dict[str, float]]) -> str:
     """How long each recipe takes, on the agents of one training seed."""
     lines = [f"| recipe | {' | '.join(environments)} |", f"|---|{'---|' * len(environments)}"]
     for name in next(iter(environments.values())):
-        lines.append(f"| `{name}` | {' | '.join(f'{seconds[name]:.1f}' for seconds in environments.values())} |")
+        cells = [f"{seconds[name]:.1f}" for seconds in environments.values()]
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
