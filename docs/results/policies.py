@@ -3,8 +3,8 @@
 python docs/results/policies.py                       # about an hour; goes on where it stopped
 python docs/results/policies.py CartPole-v1 --runs DIR
 
-Trains the preset's agent of training seed 0, runs the recipes below, and copies what was chosen for the device: the file, stripped,
-and its manifest beside it. tests/export/device_lab/test_readme_policies.py runs them on all that stands for a device.
+Trains the preset's agent of training seed 0, runs the recipes below, and copies what was chosen for the device: the file,
+stripped, and its manifest beside it. tests/export/device_lab/test_readme_policies.py runs them on all that stands for a device.
 """
 
 import argparse
