@@ -19,15 +19,15 @@ MAY_IMPORT = {
     "compression": {"agents"},
     "export": {"agents", "compression"},
     "benchmarks": {
-        *(f"export.{module}" for module in ("edge_policy", "manifest", "flatbuffer")),
-        *(f"agents.{module}" for module in ("evaluation", "environments", "noninferiority", "errors")),
+        *(f"export.{module}" for module in ("edge_policy", "manifest", "flatbuffer", "inspection", "tflm")),
+        *(f"agents.{module}" for module in ("evaluation", "environments", "noninferiority", "errors", "atomic_files")),
     },
     "pipeline": {"agents", "compression", "export", "benchmarks"},
 }
 WITHOUT_TENSORFLOW = (
     *(f"agents.{module}" for module in ("evaluation", "environments", "noninferiority", "numpy_network", "observations")),
     *(f"agents.{module}" for module in ("across_seeds", "presets", "q_learning", "replay", "prioritized", "training")),
-    *(f"export.{module}" for module in ("edge_policy", "manifest", "flatbuffer", "inspection", "rewriting")),
+    *(f"export.{module}" for module in ("edge_policy", "manifest", "flatbuffer", "inspection", "rewriting", "tflm")),
     *(f"export.{module}" for module in ("board", "browser", "litert_js", "integer_network", "plain_c")),
     "pipeline.serving",
     *(
