@@ -1,28 +1,30 @@
 """Compare policy files with their float baseline: what each weighs, takes, scores, and whether it passes its gate."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.noninferiority import GateResult
 from edgedqn.benchmarks.agreement import agreement, preferences_of
+from edgedqn.benchmarks.edge_step import resident_bytes
 from edgedqn.benchmarks.footprint import footprint
-from edgedqn.benchmarks.latency import LatencyConfig, invokes, speedup, steps, time_interleaved
+from edgedqn.benchmarks.foreign import is_foreign, read_foreign
+from edgedqn.benchmarks.latency import LatencyConfig
 from edgedqn.benchmarks.machine import describe_machine
+from edgedqn.benchmarks.pinning import pinned
 from edgedqn.benchmarks.playing import Play
 from edgedqn.benchmarks.rows import Row, Rows
 from edgedqn.benchmarks.scoring import score
+from edgedqn.benchmarks.timing import time_files
 from edgedqn.export.edge_policy import EdgePolicy, VerifiedFile, read_verified
 
 SCHEMA = 1
-# Inputs that are timed: many enough to be a sample, few enough to stay in the cache, as one that just arrived would.
-TIMED_INPUTS = 256
+NO_MANIFEST = "It has no manifest, so nothing proves it whole or says what it is for: timed on inputs of its shape, not played."
 
 
 def compare(
@@ -35,11 +37,13 @@ def compare(
     relative_to: Path | None = None,
     on_gate: Callable[[str, GateResult], object] = lambda name, result: None,
     progress: bool = True,
+    refused: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Measures all files in one run.
 
     Args:
-      files: `.tflite` files; a file's stem is the row's name.
+      files: `.tflite` files; a file's stem is the row's name. One without a manifest is weighed and timed, and neither compared
+        nor played: run it where the process may die.
       baseline: the name of the float file among them.
       latency: how much is timed.
       rng: draws the order in which files are timed, and which observations they are timed on.
@@ -49,6 +53,7 @@ def compare(
       relative_to: the folder that `file` is written relative to; None is the current one. A file outside it goes by its name.
       on_gate: told each played file's name and verdict, with the margin and the interval that a row has no place for.
       progress: show bars on stderr, where that is a terminal.
+      refused: names of files that must not be run, with the reason; their rows have failed.
     Returns:
       The object of `benchmark.json`, rows in the order of `files`. A file that cannot be loaded, run or played has the
       status `failed`, a reason, and what was measured of it before that.
@@ -62,13 +67,18 @@ def compare(
         raise InputError(f"A file's name names its row: expected each once. Got {', '.join(twice)} more than once.")
     paths = {path.stem: path for path in files}
     rows = Rows({name: _relative(path, relative_to or Path.cwd()) for name, path in paths.items()}, baseline)
+    for name, reason in (refused or {}).items():
+        rows.fail(name, reason)
     verified = _weigh(rows, paths)
+    ours = {name: path for name, path in paths.items() if not is_foreign(path)}
     if observations is not None:
-        _agree(rows, paths, observations)
-    _time(rows, verified, observations, latency, rng, progress)
+        _agree(rows, ours, observations)
+    with pinned(latency.threads) as cores:
+        time_files(rows, verified, observations, latency, rng, progress)
+    rows.each(lambda name: {"resident_bytes": resident_bytes(ours[name]) if name in ours else None})
     if play is not None:
-        score(rows, paths, play, on_gate, progress)
-    machine = describe_machine(latency.threads)
+        score(rows, ours, play, on_gate, progress)
+    machine = describe_machine(latency.threads, latency.xnnpack, cores)
     return {"schema": SCHEMA, "machine": machine, "baseline": baseline, "rows": list(rows.by_name.values())}
 
 
@@ -76,10 +86,14 @@ def _weigh(rows: Rows, paths: dict[str, Path]) -> dict[str, VerifiedFile]:
     verified: dict[str, VerifiedFile] = {}
 
     def measure(name: str) -> Row:
-        file = read_verified(paths[name])
-        EdgePolicy.load(paths[name])  # whether the network fits its manifest, and this runtime
+        if foreign := is_foreign(paths[name]):
+            file = read_foreign(paths[name])
+        else:
+            file = read_verified(paths[name])
+            EdgePolicy.load(paths[name])  # whether the network fits its manifest, and this runtime
         verified[name] = file
         return {
+            "reason": NO_MANIFEST if foreign else None,
             "sha256": file.file_sha256,
             "recipe": file.device.get("recipe"),
             "target": file.evidence.get("target"),
@@ -94,35 +108,13 @@ def _agree(rows: Rows, paths: dict[str, Path], observations: NDArray[Any]) -> No
     preferences: dict[str, NDArray[np.float64]] = {}
 
     def measure(name: str) -> Row:
+        if name not in paths:
+            return {}
         preferences[name] = preferences_of(EdgePolicy.load(paths[name]), observations)  # [N, A]
         found = agreement(preferences[rows.baseline], preferences[name])
         return {"action_agreement": found.action, "gap_weighted_agreement": found.gap_weighted, "tie_rate": found.ties}
 
     rows.each(measure)
-
-
-def _time(
-    rows: Rows,
-    files: dict[str, VerifiedFile],
-    observations: NDArray[Any] | None,
-    config: LatencyConfig,
-    rng: np.random.Generator,
-    progress: bool,
-) -> None:
-    sample = None if observations is None else observations[rng.permutation(len(observations))[:TIMED_INPUTS]]
-    inputs: dict[str, NDArray[Any]] = {}
-    for name in rows.alive():
-        shape = files[name].device["environment"]["observation_shape"]
-        inputs[name] = rng.standard_normal((TIMED_INPUTS, *shape), np.float32) if sample is None else sample
-    for blocks, key, ratio_key in ((invokes, "latency_us", "speedup"), (steps, "step_latency_us", "step_speedup")):
-        factories = {name: blocks(files[name], inputs[name], config.threads) for name in rows.alive()}
-        hide = None if progress else True
-        with tqdm(total=config.blocks // 2, desc=f"time {key}", unit="round", disable=hide, leave=False) as bar:
-            timings, failures = time_interleaved(factories, config, rng, bar.update)
-        for name, reason in failures.items():
-            rows.fail(name, reason)
-        for name, timing in timings.items():
-            rows.by_name[name].update({key: timing.to_json(), ratio_key: speedup(timings[rows.baseline], timing)})
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.machine import describe_machine
@@ -23,7 +24,7 @@ from edgedqn.export import edge_policy
 from edgedqn.export.edge_policy import PolicyFileError, read_verified
 
 SCHEMA = 1
-PROCESSES = 5  # of which medians are taken; one more before them leaves the import's bytecode
+PROCESSES = 5  # of which medians are taken; one more before them warms the system's cache of files
 CALLS = 20_000
 TIMEOUT_S = 120
 
@@ -90,19 +91,28 @@ def measure_edge(policy_file: Path, calls: int = CALLS, processes: int = PROCESS
       InputError: this is no Linux, or the policy failed.
     """
     read_verified(policy_file)
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copyfile(edge_policy.__file__, Path(folder) / "edge_policy.py")
-        command = [sys.executable, "-c", _CHILD, str(policy_file.resolve()), str(calls)]
-        found = []
-        for _ in range(processes + 1):
-            run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-            if run.returncode:
-                told = " ".join(run.stderr.split())[-300:]
-                raise InputError(f"{policy_file} cannot be measured: expected a policy that runs, on Linux. Got: {told}")
-            found.append(json.loads(run.stdout))
+    found = [_in_a_process(policy_file, calls) for _ in range(processes + 1)]
     p50, p90, p99 = (median(each["step_us"][i] for each in found[1:]) for i in range(3))
     imports, resident = ([each[key] for each in found[1:]] for key in ("import_s", "resident_bytes"))
     return EdgeFootprint(policy_file.name, p50, p90, p99, median(imports), median(resident))
+
+
+def resident_bytes(policy_file: Path) -> int | None:
+    """The most memory that a process held which did nothing but run the policy; None where the system does not tell (no Linux).
+    Errors as for `measure_edge`."""
+    return int(_in_a_process(policy_file, 100)["resident_bytes"]) if sys.platform == "linux" else None
+
+
+def _in_a_process(policy_file: Path, calls: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(edge_policy.__file__, Path(folder) / "edge_policy.py")
+        command = [sys.executable, "-c", _CHILD, str(policy_file.resolve()), str(calls)]
+        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    if run.returncode:
+        told = " ".join(run.stderr.split())[-300:]
+        raise InputError(f"{policy_file} cannot be measured: expected a policy that runs, on Linux. Got: {told}")
+    found: dict[str, Any] = json.loads(run.stdout)
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

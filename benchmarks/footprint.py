@@ -3,7 +3,10 @@
 import gzip
 from dataclasses import dataclass
 
-from edgedqn.export.flatbuffer import kernels
+import numpy as np
+
+from edgedqn.export.flatbuffer import kernels, stripped
+from edgedqn.export.inspection import multiply_accumulates
 from edgedqn.export.tflm import MicroUnavailableError, arena_bytes
 
 
@@ -14,15 +17,21 @@ class Footprint:
     Attributes:
       size_bytes: the file.
       gzip_bytes: the file at gzip's level 9, what zeros save on the way to a device.
+      stripped_bytes: the file without names and whatever else no runtime reads, its manifest beside it.
       weights: as the network multiplies them: a sparse tensor counts its zeros too.
       nonzero_weights: of those, the ones that do not stand for 0 (int8: those unequal to the zero point).
+      distinct_values: of all kernels, the most values that one of them is made of.
+      multiply_accumulates: of one step.
       arena_bytes: TFLite Micro's working memory; None where TFLite Micro is missing, or does not run the file.
     """
 
     size_bytes: int
     gzip_bytes: int
+    stripped_bytes: int
     weights: int
     nonzero_weights: int
+    distinct_values: int
+    multiply_accumulates: int
     arena_bytes: int | None
 
 
@@ -36,8 +45,11 @@ def footprint(content: bytes) -> Footprint:
     return Footprint(
         size_bytes=len(content),
         gzip_bytes=len(gzip.compress(content, compresslevel=9, mtime=0)),  # no clock time: the same file, the same size
+        stripped_bytes=len(stripped(content)),
         weights=sum(kernel.weights for kernel in found),
         nonzero_weights=sum(kernel.nonzero_weights for kernel in found),
+        distinct_values=max((len(np.unique(kernel.values)) for kernel in found), default=0),
+        multiply_accumulates=multiply_accumulates(content),
         arena_bytes=_arena_bytes(content),
     )
 

@@ -1,7 +1,6 @@
 """Time policies against each other: real calls, one clock, interleaved so that drift cancels."""
 
 import gc
-import itertools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,10 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
-
-from edgedqn.export.edge_policy import EdgePolicy, VerifiedFile, input_shape
 
 clock = time.perf_counter_ns
 
@@ -22,6 +18,7 @@ Block = Callable[[int], NDArray[np.int64]]
 BlockFactory = Callable[[], Block]
 
 RESAMPLES = 10_000
+BINS = 40
 _T = TypeVar("_T")
 # What a file can do wrong while it is loaded, invoked or played. Anything else is a fault of ours for sure.
 FILE_FAULTS = (ValueError, RuntimeError, OSError)
@@ -36,6 +33,8 @@ class LatencyConfig:
         drift that is linear over a round cancels from its ratios.
       invokes_per_block: timed calls in a block.
       threads: of the interpreter.
+      xnnpack: with its kernels, as the interpreter comes; without, TensorFlow Lite's own take over.
+      mlperf: time each file by MLPerf Tiny's rules as well: five windows of ten seconds.
       warm_up_blocks: at most so many untimed blocks per candidate, until two in a row agree within `warm_up_tolerance`.
       warm_up_tolerance: relative difference of two block medians that counts as stable.
     """
@@ -43,6 +42,8 @@ class LatencyConfig:
     blocks: int = 100
     invokes_per_block: int = 500
     threads: int = 1
+    xnnpack: bool = True
+    mlperf: bool = False
     warm_up_blocks: int = 20
     warm_up_tolerance: float = 0.02
 
@@ -87,7 +88,14 @@ class Timing:
             "mean": float(self.durations_us.mean()),
             "n": int(self.durations_us.size),
             "timer_us": self.timer_us,
+            "histogram": self.histogram(),
         }
+
+    def histogram(self) -> dict[str, Any]:
+        """How often it took how long: 40 bins of one width up to the 99th percentile, what took longer counted in the last."""
+        top = float(np.percentile(self.durations_us, 99))
+        counts, edges = np.histogram(np.minimum(self.durations_us, top), BINS, (float(self.durations_us.min()), top))
+        return {"from_us": float(edges[0]), "to_us": float(edges[-1]), "counts": counts.tolist()}
 
 
 def time_interleaved(
@@ -168,88 +176,6 @@ def speedup(baseline: Timing, candidate: Timing, seed: int = 0) -> dict[str, Any
     picks = np.random.default_rng(seed).integers(ratios.size, size=(RESAMPLES, ratios.size))
     low, high = np.quantile(np.median(ratios[picks], axis=1), [0.025, 0.975])
     return {"median": float(np.median(ratios)), "ci95": [float(low), float(high)]}
-
-
-def invokes(file: VerifiedFile, observations: NDArray[Any], threads: int) -> BlockFactory:
-    """Blocks of `invoke()` alone, on what the policy makes of each observation; each input is set before the clock is read.
-
-    Args:
-      file: a policy file.
-      observations: [N, *input_shape], as the network sees them, taken in turn. Numbers of any other shape stand in for them:
-        they are repeated to fill it.
-      threads: of the interpreter.
-    """
-    inputs: list[NDArray[Any]] = []
-
-    def factory() -> Block:
-        interpreter, policy = _load(file, threads)
-        index = interpreter.get_input_details()[0]["index"]
-        if not inputs:
-            for observation in observations:
-                policy(np.resize(observation, policy.input_shape))
-                inputs.append(interpreter.get_tensor(index))  # a graph's inputs outlive an invoke
-        set_input, invoke, turns = interpreter.set_tensor, interpreter.invoke, itertools.cycle(inputs)
-
-        def block(n: int) -> NDArray[np.int64]:
-            durations = np.empty(n, np.int64)
-            for i in range(n):
-                set_input(index, next(turns))
-                start = clock()
-                invoke()
-                durations[i] = clock() - start
-            return durations
-
-        return block
-
-    return factory
-
-
-def steps(file: VerifiedFile, observations: NDArray[Any], threads: int) -> BlockFactory:
-    """Blocks of whole steps, observation in to action out, through `EdgePolicy` and all its preprocessing.
-
-    Arguments as for `invokes`; what is stepped on is what the device would have seen last of each.
-    """
-    seen: list[Any] = []
-
-    def factory() -> Block:
-        _, policy = _load(file, threads)
-        if not seen:
-            seen.extend(as_device_sees(policy, np.resize(observation, policy.input_shape)) for observation in observations)
-        turns = itertools.cycle(seen)
-
-        def block(n: int) -> NDArray[np.int64]:
-            durations = np.empty(n, np.int64)
-            for i in range(n):
-                observation = next(turns)
-                start = clock()
-                policy(observation)
-                durations[i] = clock() - start
-            return durations
-
-        return block
-
-    return factory
-
-
-def as_device_sees(policy: EdgePolicy, network_input: NDArray[Any]) -> Any:
-    """What the environment gave last before the network saw this, [*input_shape]: one observation, or the number of a state."""
-    environment = policy.device["environment"]
-    steps = environment["preprocessing"]
-    if "one_hot" in steps:
-        return int(network_input.argmax())
-    seen = network_input
-    for i in reversed(range(len(steps))):
-        before = input_shape({**environment, "preprocessing": steps[:i]}, 0)
-        if steps[i].startswith("frame_stack:"):
-            seen = seen[..., -1 if len(before) == 2 else slice(-before[-1], None)]
-        seen = seen.reshape(before)
-    return np.ascontiguousarray(seen)
-
-
-def _load(file: VerifiedFile, threads: int) -> tuple[Interpreter, EdgePolicy]:
-    interpreter = Interpreter(model_content=file.content, num_threads=threads)
-    interpreter.allocate_tensors()
-    return interpreter, EdgePolicy(interpreter, file.device)
 
 
 def one_line(error: BaseException) -> str:

@@ -10,11 +10,13 @@ GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 CPU_INFO = Path("/proc/cpuinfo")
 
 
-def describe_machine(threads: int) -> dict[str, Any]:
+def describe_machine(threads: int, xnnpack: bool = True, pinned_cores: list[int] | None = None) -> dict[str, Any]:
     """The `machine` object of `benchmark.json`. What cannot be read is null.
 
     Args:
       threads: each interpreter ran on.
+      xnnpack: whether the interpreters had its kernels.
+      pinned_cores: to which what was timed kept; None where it kept to none.
     """
     return {
         "cpu": _cpu(),
@@ -27,8 +29,9 @@ def describe_machine(threads: int) -> dict[str, Any]:
         "numpy": _version("numpy"),
         "gymnasium": _version("gymnasium"),
         "ai-edge-litert": _version("ai-edge-litert"),
-        "xnnpack": True,  # on by default in ai-edge-litert, and nothing here turns it off
+        "xnnpack": xnnpack,
         "threads": threads,
+        "pinned_cores": pinned_cores,
     }
 
 

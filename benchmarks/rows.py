@@ -9,8 +9,10 @@ from edgedqn.benchmarks.latency import FILE_FAULTS, one_line
 # fmt: off
 ROW_KEYS = (
     "name", "file", "sha256", "recipe", "target", "status", "reason",
-    "size_bytes", "gzip_bytes", "weights", "nonzero_weights", "arena_bytes",
-    "latency_us", "step_latency_us", "speedup", "step_speedup",
+    "size_bytes", "gzip_bytes", "stripped_bytes", "weights", "nonzero_weights", "distinct_values", "multiply_accumulates",
+    "arena_bytes", "resident_bytes", "delegation",
+    "latency_us", "step_latency_us", "twin_step_latency_us", "cold_start_us", "mlperf_latency_us",
+    "speedup", "step_speedup", "twin_step_speedup",
     "return", "return_delta", "action_agreement", "gap_weighted_agreement", "tie_rate", "gate",
 )
 # fmt: on

@@ -24,7 +24,7 @@ def score(
 
     Args:
       rows: to be filled.
-      paths: of the rows' files, by name.
+      paths: of the rows' files, by name; one that is not there is not played.
       play: how.
       on_gate: told each file's name and verdict, with the margin and the interval behind it.
       progress: show bars.
@@ -59,6 +59,8 @@ class _Contest:
         self._no_margin = ""
 
     def play_first_look(self, name: str) -> Row:
+        if name not in self._paths:
+            return {}
         made_for = EdgePolicy.load(self._paths[name]).device["environment"]
         if tuple(made_for["observation_shape"]) != self._shape or made_for["n_actions"] != self._n_actions:
             raise PolicyFileError(
@@ -77,7 +79,7 @@ class _Contest:
             self._no_margin = one_line(error)
 
     def judge(self, name: str) -> Row:
-        if name == self._baseline:
+        if name == self._baseline or name not in self._paths:
             return {}
         if self._margin is None:
             return {"gate": "undecided", "reason": self._no_margin}
@@ -87,6 +89,8 @@ class _Contest:
         return {"gate": result.verdict, "reason": _why_undecided(result)}
 
     def score(self, name: str) -> Row:
+        if name not in self._paths:
+            return {}
         returns = self._players.returns(self._paths[name])
         delta = returns - self._of_baseline(len(returns))
         return {

@@ -74,6 +74,17 @@ def inspect(path: Path) -> dict[str, Any]:
         raise PolicyFileError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from error
 
 
+def multiply_accumulates(content: bytes) -> int:
+    """Of one step, in all layers that have kernels.
+
+    Raises:
+      PolicyFileError: the file is damaged, or not of exactly one subgraph.
+    """
+    model, graph = read_subgraph(content)
+    codes, tensors = operator_codes(model), graph.tables(0)
+    return sum(_operator(operator, codes, tensors)["multiply_accumulates"] for operator in graph.tables(3))
+
+
 def _operator(operator: Table, codes: list[int], tensors: list[Table]) -> dict[str, Any]:
     code = element(codes, operator.scalar(0, "I", 0))
     inputs, outputs = operator.numbers(1, "i"), operator.numbers(2, "i")

@@ -17,6 +17,7 @@ SETTING = "setting_"  # begins the names of training options among the parsed ar
 FUNCTIONS = {"import": "import_agent"}  # of commands that cannot be a function's name
 
 DONE, FAULT, BAD_INPUT, NOT_PASSED, INTERRUPTED = 0, 1, 2, 3, 130
+REGRESSED = NOT_PASSED
 
 
 def console() -> NoReturn:
@@ -66,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="edgedqn",
         description="Train a DQN agent, make it a small int8 .tflite, and prove on that file what it kept and what it gained.",
-        epilog="Exit codes: 0 done, 1 a fault of EdgeDQN, 2 bad input, 3 done but no requested recipe passed its gate.",
+        epilog="Exit codes: 0 done, 1 a fault of EdgeDQN, 2 bad input, 3 done but no requested recipe passed its gate "
+        "(bench --fail-on-regression: or something regressed).",
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -99,12 +101,22 @@ def _parser() -> argparse.ArgumentParser:
         _force(command)
 
     bench = _command(commands, "bench", "time, weigh, play and compare .tflite files, or all files of a run")
-    bench.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="a run folder, or .tflite files with manifests")
+    bench.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        type=Path,
+        help="a run folder, or .tflite files; one without a manifest is not played",
+    )
     bench.add_argument(
         "--baseline", metavar="NAME", help="file stem the others are compared with (default: float32, else the first)"
     )
     bench.add_argument("--seed", type=_natural, metavar="N", help="of reset seeds and timing order, for files (default: 0)")
     bench.add_argument("--threads", type=_positive, metavar="N", help="of the interpreter, for files (default: 1)")
+    bench.add_argument("--no-xnnpack", action="store_true", help="time files with TensorFlow Lite's own kernels")
+    bench.add_argument(
+        "--mlperf", action="store_true", help="time files by MLPerf Tiny's rules as well: five windows of ten seconds each"
+    )
     _tolerance(bench)
     bench.add_argument(
         "--merge",
@@ -114,6 +126,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="show beside them what a bundle's bench_on_device.py wrote on a device",
     )
+    bench.add_argument(
+        "--against", type=Path, metavar="FILE", help="an earlier benchmark.json: name what is slower or worse now"
+    )
+    bench.add_argument("--fail-on-regression", action="store_true", help="end with exit code 3 where --against names anything")
     bench.add_argument("--no-play", action="store_true", help="time and weigh files only, without playing their environment")
     _force(bench)
 

@@ -19,9 +19,11 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.evaluation import Evaluation, Policy
 from edgedqn.agents.evaluation import evaluate as evaluate_policy
 from edgedqn.benchmarks.device_rows import merged
+from edgedqn.benchmarks.latency import LatencyConfig
+from edgedqn.benchmarks.regression import compared, read_earlier, render_against
 from edgedqn.benchmarks.table import render_devices, render_table
 from edgedqn.export.edge_policy import EdgePolicy
-from edgedqn.pipeline.cli import DONE, NOT_PASSED, SETTING
+from edgedqn.pipeline.cli import DONE, NOT_PASSED, REGRESSED, SETTING
 from edgedqn.pipeline.run import KINDS, Job, RunResult
 from edgedqn.pipeline.run_folder import RunFolder
 
@@ -69,27 +71,34 @@ def report(arguments: Namespace) -> int:
 
 def bench(arguments: Namespace) -> int:
     """A run's files, or any files."""
+    if arguments.fail_on_regression and arguments.against is None:
+        raise InputError("A regression is against something. Expected --against beside --fail-on-regression. Got none.")
+    earlier = None if arguments.against is None else read_earlier(arguments.against)  # before it may be written anew
     folders = [path for path in arguments.paths if path.suffix != ".tflite"]
     if folders and len(arguments.paths) > 1:
         raise InputError(f"Expected one run folder, or .tflite files. Got {', '.join(map(str, arguments.paths))}.")
     if folders:
         given = [f"--{name}" for name in ("baseline", "seed", "threads") if getattr(arguments, name) is not None]
-        if given or arguments.no_play:
-            raise InputError(f"A run knows how it is measured: expected no {', '.join(given or ['--no-play'])} beside it.")
+        given += [f"--{name.replace('_', '-')}" for name in ("no_play", "no_xnnpack", "mlperf") if getattr(arguments, name)]
+        if given:
+            raise InputError(f"A run knows how it is measured: expected no {', '.join(given)} beside it.")
         job = Job.open(folders[0], tolerance=arguments.tolerance)
         with job.locked():
             job.do(("bench",), arguments.force)
             if arguments.merge:
                 job.merge(arguments.merge)
         result = job.result()
-        _print_benchmark(result.benchmark, arguments.json)
-        return _verdict(result, arguments.json)
+        regressed = _print_benchmark(result.benchmark, arguments, earlier)
+        verdict = _verdict(result, arguments.json)
+        return REGRESSED if regressed else verdict
     from edgedqn.pipeline.bench_files import bench_files
 
-    seed, threads = arguments.seed or 0, arguments.threads or 1
-    benchmark = bench_files(arguments.paths, arguments.baseline, seed, threads, not arguments.no_play, arguments.tolerance)
-    _print_benchmark(reduce(merged, arguments.merge, benchmark), arguments.json)
-    return DONE
+    latency = LatencyConfig(threads=arguments.threads or 1, xnnpack=not arguments.no_xnnpack, mlperf=arguments.mlperf)
+    benchmark = bench_files(
+        arguments.paths, arguments.baseline, arguments.seed or 0, latency, not arguments.no_play, arguments.tolerance
+    )
+    regressed = _print_benchmark(reduce(merged, arguments.merge, benchmark), arguments, earlier)
+    return REGRESSED if regressed else DONE
 
 
 def bundle(arguments: Namespace) -> int:
@@ -303,13 +312,19 @@ def _verdict(result: RunResult, as_json: bool) -> int:
     return DONE
 
 
-def _print_benchmark(benchmark: dict[str, Any], as_json: bool) -> None:
-    if as_json:
+def _print_benchmark(benchmark: dict[str, Any], arguments: Namespace, earlier: dict[str, Any] | None) -> bool:
+    """Returns whether the command is to end as one that found a regression."""
+    if earlier is not None:
+        benchmark = compared(earlier, benchmark)
+    if arguments.json:
         print(json.dumps(benchmark))
-        return
-    print(render_table(benchmark["rows"]))
-    if devices := render_devices(benchmark):
-        print(f"\n{devices}")
+    else:
+        print(render_table(benchmark["rows"]))
+        if devices := render_devices(benchmark):
+            print(f"\n{devices}")
+        if earlier is not None:
+            print(f"\n{render_against(benchmark['against'], arguments.against)}")
+    return arguments.fail_on_regression and bool(benchmark["against"]["regressions"])
 
 
 def load_player(path: Path, render_mode: str | None = None) -> tuple[Policy, gymnasium.Env[Any, Any], str]:

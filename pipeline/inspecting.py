@@ -43,15 +43,20 @@ def child(path: str) -> int:
     """Prints the report as JSON, or why the file is refused; runs in the process that `inspect_safely` starts."""
     from edgedqn.export.inspection import inspect
 
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    within = MEMORY_BYTES if most == resource.RLIM_INFINITY else min(MEMORY_BYTES, most)
-    resource.setrlimit(resource.RLIMIT_AS, (within, most))
+    limit_memory()
     try:
         print(json.dumps(inspect(Path(path))))
     except PolicyFileError as error:
         print(error)
         return REFUSED
     return 0
+
+
+def limit_memory() -> None:
+    """Of this process and those that it starts, from here on: what asks for more gets a MemoryError."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    within = MEMORY_BYTES if most == resource.RLIM_INFINITY else min(MEMORY_BYTES, most)
+    resource.setrlimit(resource.RLIMIT_AS, (within, most))
 
 
 def render(report: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "compression": {"agents"},
     "export": {"agents", "compression"},
     "benchmarks": {
-        *(f"export.{module}" for module in ("edge_policy", "manifest", "flatbuffer", "inspection", "tflm")),
+        *(f"export.{module}" for module in ("edge_policy", "manifest", "flatbuffer", "inspection", "float_twin", "tflm")),
         *(f"agents.{module}" for module in ("evaluation", "environments", "noninferiority", "errors", "atomic_files")),
     },
     "pipeline": {"agents", "compression", "export", "benchmarks"},

@@ -1,6 +1,7 @@
 """How long each recipe takes on a classic-control agent: the seconds in docs/compression.md.
 
 python docs/results/recipe_seconds.py --runs DIR      # about a quarter of an hour; leave the machine alone meanwhile
+python docs/results/recipe_seconds.py Acrobot-v1      # one again
 
 Runs all recipes on the agent of training seed 0, again where they are done, and writes docs/results/recipe_seconds.json: the
 seconds of each stage `compress/<recipe>` of `run.json`, from the agent's folder to the compressed policy. Training, export and
@@ -11,7 +12,7 @@ import argparse
 import os
 from pathlib import Path
 
-from edgedqn.agents.atomic_files import write_json
+from edgedqn.agents.atomic_files import read_json, write_json
 from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.run import Job
@@ -34,11 +35,13 @@ def seconds_of(env_id: str, folder: Path) -> dict[str, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("env_ids", nargs="*", default=list(ENVIRONMENTS), metavar="ENV_ID", help="(all)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go (runs)")
-    runs = parser.parse_args().runs
+    arguments = parser.parse_args()
     with quiet():
-        found = {env_id: seconds_of(env_id, runs / f"{env_id}-seed0") for env_id in ENVIRONMENTS}
+        found = {env_id: seconds_of(env_id, arguments.runs / f"{env_id}-seed0") for env_id in arguments.env_ids}
     machine = {**describe_machine(1), "cores": len(os.sched_getaffinity(0))}
-    write_json(RESULTS, {"schema": 1, "machine": machine, "environments": found})
+    earlier = read_json(RESULTS, 1)["environments"] if RESULTS.exists() else {}
+    write_json(RESULTS, {"schema": 1, "machine": machine, "environments": {**earlier, **found}})
     for env_id, seconds in found.items():
         print(env_id, ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()))

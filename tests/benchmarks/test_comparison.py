@@ -23,11 +23,14 @@ GATE = Gate(looks=(30, 60))
 # fmt: off
 CONTRACT = [
     "name", "file", "sha256", "recipe", "target", "status", "reason",
-    "size_bytes", "gzip_bytes", "weights", "nonzero_weights", "arena_bytes",
-    "latency_us", "step_latency_us", "speedup", "step_speedup",
+    "size_bytes", "gzip_bytes", "stripped_bytes", "weights", "nonzero_weights", "distinct_values", "multiply_accumulates",
+    "arena_bytes", "resident_bytes", "delegation",
+    "latency_us", "step_latency_us", "twin_step_latency_us", "cold_start_us", "mlperf_latency_us",
+    "speedup", "step_speedup", "twin_step_speedup",
     "return", "return_delta", "action_agreement", "gap_weighted_agreement", "tie_rate", "gate",
 ]
 # fmt: on
+LATENCY = ["p50", "p90", "p99", "mean", "n", "timer_us", "histogram"]
 OBSERVATIONS = np.random.default_rng(1).normal(size=(300, 4)).astype(np.float32)
 
 
@@ -52,8 +55,15 @@ def test_the_object_of_the_contract(models, steer):
     for row in result["rows"]:
         assert list(row) == CONTRACT == list(ROW_KEYS)
         assert row["status"] == "ok"
-        assert list(row["latency_us"]) == list(row["step_latency_us"]) == ["p50", "p90", "p99", "mean", "n", "timer_us"]
+        assert list(row["latency_us"]) == list(row["step_latency_us"]) == LATENCY
+        assert list(row["cold_start_us"]) == LATENCY
         assert row["latency_us"]["n"] == 20
+        assert sum(row["latency_us"]["histogram"]["counts"]) == 20
+        assert row["mlperf_latency_us"] is None
+        assert row["delegation"]["operators"] == row["delegation"]["xnnpack"] > 0
+        assert row["multiply_accumulates"] == row["weights"] == 48
+        assert row["stripped_bytes"] < row["size_bytes"]
+        assert row["resident_bytes"] is None or 20e6 < row["resident_bytes"] < 100e6
         assert list(row["speedup"]) == list(row["step_speedup"]) == ["median", "ci95"]
         assert list(row["return"]) == ["mean", "ci95", "episodes"]
         assert list(row["return_delta"]) == ["mean", "ci95"]

@@ -18,6 +18,9 @@ def test_a_known_network(models, name):
     assert found.size_bytes == len(content)
     assert found.weights == 4 * 8 + 8 * 2  # no biases
     assert found.nonzero_weights == 10 + 2
+    assert found.multiply_accumulates == found.weights
+    assert found.distinct_values == {"float32": 4, "int8": 3}[name]  # 0, 1, -1 and 0.1, which is the 1 of its own output
+    assert found.stripped_bytes < found.size_bytes
     assert found.arena_bytes == arena_bytes(content) > 500
 
 

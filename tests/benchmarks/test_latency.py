@@ -5,8 +5,7 @@ import gc
 import numpy as np
 import pytest
 
-from edgedqn.benchmarks.latency import LatencyConfig, Timing, as_device_sees, invokes, speedup, steps, time_interleaved
-from edgedqn.export.edge_policy import EdgePolicy, input_shape, read_verified
+from edgedqn.benchmarks.latency import BINS, LatencyConfig, Timing, speedup, time_interleaved
 
 CONFIG = LatencyConfig(blocks=40, invokes_per_block=20)
 
@@ -32,7 +31,22 @@ def exact(durations_us, timer_us=0.0):
 
 def test_percentiles_are_over_all_calls_in_microseconds():
     found = exact(np.arange(1, 101).reshape(10, 10), timer_us=0.04).to_json()
+    histogram = found.pop("histogram")
+    assert histogram == exact(np.arange(1, 101).reshape(10, 10)).histogram()
     assert found == pytest.approx({"p50": 50.5, "p90": 90.1, "p99": 99.01, "mean": 50.5, "n": 100, "timer_us": 0.04})
+
+
+def test_a_histogram_counts_every_call_and_what_took_long_in_its_last_bin():
+    durations = np.concatenate([np.linspace(1, 5, 990), np.full(10, 900.0)]).reshape(10, 100)
+    found = exact(durations).histogram()
+    assert (len(found["counts"]), sum(found["counts"])) == (BINS, 1000)
+    assert found["from_us"] == 1
+    assert 4.9 < found["to_us"] < 20
+    assert found["counts"][-1] >= 10
+
+
+def test_calls_that_all_took_the_same_have_a_histogram_too():
+    assert sum(exact(np.full((3, 4), 2.0)).histogram()["counts"]) == 12
 
 
 def test_the_timers_own_cost_is_taken_off_and_reported():
@@ -148,17 +162,6 @@ def test_progress_is_told_once_a_round():
     assert len(told) == 20
 
 
-@pytest.mark.parametrize("name", ["float32", "int8"])
-@pytest.mark.parametrize("kind", [invokes, steps])
-def test_real_files_are_timed_call_by_call(models, name, kind):
-    observations = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
-    block = kind(read_verified(models / f"{name}.tflite"), observations, 1)()
-    durations = block(30)
-    assert durations.shape == (30,)
-    assert durations.dtype == np.int64
-    assert (durations > 0).all()
-
-
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
@@ -173,57 +176,3 @@ def test_real_files_are_timed_call_by_call(models, name, kind):
 def test_what_cannot_be_timed_is_refused(fields, why):
     with pytest.raises(ValueError, match=why):
         LatencyConfig(**fields)
-
-
-@pytest.mark.parametrize("kind", [invokes, steps])
-@pytest.mark.parametrize(("name", "shape"), [("stacked", (4,)), ("table", (4,)), ("stacked", (2,)), ("table", ())])
-def test_files_with_preprocessing_are_timed_on_states_and_on_stand_ins(views, kind, name, shape):
-    observations = np.random.default_rng(0).normal(size=(7, *shape)).astype(np.float32)
-    durations = kind(read_verified(views / f"{name}.tflite"), observations, 1)()(30)
-    assert (durations > 0).all()
-
-
-def test_a_step_is_what_the_device_does_and_an_invoke_what_the_network_gets(views, monkeypatch):
-    seen = []
-    real = EdgePolicy._run
-    monkeypatch.setattr(EdgePolicy, "_run", lambda self, x: seen.append(np.shape(x)) or real(self, x))
-    states = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    steps(read_verified(views / "stacked.tflite"), states, 1)()(3)
-    steps(read_verified(views / "table.tflite"), states, 1)()(3)
-    assert seen == [(2,)] * 3 + [()] * 3
-    seen.clear()
-    invokes(read_verified(views / "stacked.tflite"), states, 1)()(3)
-    assert seen == [(4,)] * 3
-
-
-@pytest.mark.parametrize(
-    ("shape", "steps"),
-    [
-        ((4,), []),
-        ((4,), ["frame_stack:3"]),
-        ((5, 4), ["atari", "frame_stack:3"]),
-        ((5, 4), ["frame_stack:1"]),
-        ((5, 4), ["flatten", "frame_stack:3"]),
-        ((5, 4), ["frame_stack:3", "flatten"]),
-        ((5, 4, 2), ["frame_stack:3"]),
-        ((5, 4, 2), ["flatten"]),
-    ],
-)
-def test_the_device_saw_the_newest_frame(shape, steps):
-    environment = {"observation_shape": list(shape), "preprocessing": steps, "n_actions": 2}
-    device = {"environment": environment, "input": {"scale": [1.0], "offset": [0.0]}, "output": {"meaning": "q_values"}}
-    policy = EdgePolicy(Fed(int(np.prod(input_shape(environment, 0)))), device)
-    for frame in np.random.default_rng(0).integers(0, 256, (4, *shape), dtype=np.uint8):
-        policy(frame)
-        network_input = policy._feed.reshape(policy.input_shape)
-        np.testing.assert_array_equal(as_device_sees(policy, network_input), frame)
-
-
-class Fed:
-    """Stands where an interpreter stands."""
-
-    def __init__(self, size):
-        self.set_tensor = self.invoke = lambda *_: None
-        self.get_tensor = lambda index: np.zeros((1, 2), np.float32)
-        self.get_input_details = lambda: [{"index": 0, "shape": (1, size), "dtype": np.float32}]
-        self.get_output_details = lambda: [{"index": 1, "dtype": np.float32}]

@@ -1,6 +1,8 @@
 """Files that are in no run."""
 
+import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +15,14 @@ from edgedqn.agents.networks import mlp
 from edgedqn.benchmarks.latency import LatencyConfig
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.export.flatbuffer import stripped
 from edgedqn.export.tflite import to_tflite
 from edgedqn.pipeline import bench_files as module
-from edgedqn.pipeline.bench_files import bench_files
+from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.run import RunResult
 
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    def few(threads: int) -> LatencyConfig:
-        return LatencyConfig(blocks=2, invokes_per_block=20, threads=threads)
-
-    monkeypatch.setattr(module, "LatencyConfig", few)
+SHORT = LatencyConfig(blocks=2, invokes_per_block=20)
+bench_files = partial(module.bench_files, latency=SHORT)
 
 
 def test_plays_the_environment_that_the_manifests_name(tiny_run: RunResult) -> None:
@@ -64,3 +62,72 @@ def test_files_that_see_the_environment_differently_are_timed_but_not_played(tin
     rows = bench_files(paths, play=False)["rows"]
     assert [row["status"] for row in rows] == ["ok", "ok"]
     assert all(row["step_latency_us"]["n"] > 0 for row in rows)
+
+
+@pytest.fixture
+def foreign(tiny_run: RunResult, tmp_path: Path) -> Path:
+    """The int8 file as somebody else would have made it: no manifest inside, none beside."""
+    path = tmp_path / "foreign.tflite"
+    path.write_bytes(stripped((tiny_run.folder / "models" / "qat-int8.tflite").read_bytes()))
+    return path
+
+
+def test_a_file_without_a_manifest_is_timed_beside_ours_and_not_played(tiny_run: RunResult, foreign: Path) -> None:
+    models = tiny_run.folder / "models"
+    benchmark = bench_files([models / "float32.tflite", foreign, models / "qat-int8.tflite"])
+    rows = {row["name"]: row for row in benchmark["rows"]}
+    assert [row["status"] for row in rows.values()] == ["ok"] * 3
+    assert "no manifest" in rows["foreign"]["reason"]
+    assert rows["foreign"]["step_latency_us"]["n"] == rows["qat-int8"]["step_latency_us"]["n"] == 40
+    assert rows["foreign"]["nonzero_weights"] == rows["qat-int8"]["nonzero_weights"]
+    for key in ("return", "gate", "action_agreement", "resident_bytes"):
+        assert rows["foreign"][key] is None
+    assert rows["qat-int8"]["return"]["episodes"] >= 300
+
+
+def test_among_files_without_manifests_nothing_is_played(foreign: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    benchmark = bench_files([foreign])
+    assert (benchmark["baseline"], benchmark["rows"][0]["return"]) == ("foreign", None)
+    assert "Not played: foreign has no manifest" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import time; time.sleep(60)", "within 1 seconds"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended its process with -11"),
+    ],
+)
+def test_a_foreign_file_that_takes_its_process_down_fails_its_row_alone(
+    tiny_run: RunResult, foreign: Path, monkeypatch: pytest.MonkeyPatch, code: str, said: str
+) -> None:
+    monkeypatch.setattr(module, "PROBE", code)
+    monkeypatch.setattr(module, "PROBE_S", 1)
+    rows = bench_files([tiny_run.folder / "models" / "float32.tflite", foreign], play=False)["rows"]
+    assert [row["status"] for row in rows] == ["ok", "failed"]
+    assert said in rows[1]["reason"]
+
+
+def test_what_becomes_of_the_child_is_one_line(foreign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHILD", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    with pytest.raises(InputError, match="process ended with -11"):
+        bench_files([foreign])
+    monkeypatch.setattr(module, "CHILD", "import time; time.sleep(60)")
+    monkeypatch.setattr(module, "CHILD_S", 1)
+    with pytest.raises(InputError, match="within 1 seconds"):
+        bench_files([foreign])
+
+
+def test_what_the_child_refuses_is_refused(foreign: Path, tmp_path: Path) -> None:
+    shutil.copy(foreign, tmp_path / "float32.tflite")
+    with pytest.raises(InputError, match="A tolerance is of what is played"):
+        bench_files([foreign], tolerance=0.1, play=False)
+    (tmp_path / "other.tflite").write_bytes(foreign.read_bytes()[:200])
+    rows = bench_files([foreign, tmp_path / "other.tflite"])["rows"]
+    assert [row["status"] for row in rows] == ["ok", "failed"]
+
+
+def test_the_command_names_threads_and_kernels(foreign: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", str(foreign), "--no-xnnpack", "--threads", "2", "--json"]) == 0
+    machine = json.loads(capsys.readouterr().out)["machine"]
+    assert (machine["xnnpack"], machine["threads"]) == (False, 2)

@@ -1,0 +1,62 @@
+"""What a file without a manifest says of itself."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from edgedqn.benchmarks.foreign import is_foreign, read_foreign
+from edgedqn.benchmarks.latency import LatencyConfig
+from edgedqn.benchmarks.timed_policies import load
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
+from edgedqn.export.flatbuffer import stripped
+
+
+@pytest.fixture(params=["float32", "int8"])
+def pair(request, models, tmp_path):
+    """The same file with and without its manifest."""
+    known = models / f"{request.param}.tflite"
+    foreign = tmp_path / "foreign.tflite"
+    foreign.write_bytes(stripped(known.read_bytes()))
+    return known, foreign
+
+
+def test_it_acts_as_the_same_file_does_with_its_manifest(pair):
+    known, foreign = pair
+    policy, other = EdgePolicy.load(known), load(read_foreign(foreign), LatencyConfig())[1]
+    observations = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+    assert other.n_actions == policy.n_actions
+    assert [other(x) for x in observations] == [policy(x) for x in observations]
+
+
+def test_a_manifest_inside_or_beside_makes_it_ours(pair, tmp_path):
+    known, foreign = pair
+    assert not is_foreign(known)
+    assert is_foreign(foreign)
+    foreign.with_suffix(".json").write_text("{}")
+    assert not is_foreign(foreign)
+    assert not is_foreign(tmp_path / "absent.tflite")
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b"x" * 400, lambda b: b""])
+def test_what_is_no_policy_is_refused_by_name(pair, damage, tmp_path):
+    _, foreign = pair
+    foreign.write_bytes(damage(foreign.read_bytes()))
+    with pytest.raises(PolicyFileError, match=r"foreign\.tflite"):
+        read_foreign(foreign)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path):
+    with pytest.raises(PolicyFileError, match="Cannot be read"):
+        read_foreign(tmp_path / "absent.tflite")
+
+
+def test_other_types_are_refused(models, tmp_path, monkeypatch):
+    from edgedqn.benchmarks import foreign
+    from edgedqn.export.flatbuffer import IOQuantization, Quantization
+
+    shutil.copy(models / "float32.tflite", tmp_path / "a.tflite")
+    for given, said in ((Quantization("uint8", 1.0, 0), "uint8"), (Quantization("int8", 0.0, 0), "Impossible input scale")):
+        monkeypatch.setattr(foreign, "io_quantization", lambda content, given=given: IOQuantization(given, given))
+        with pytest.raises(PolicyFileError, match=said):
+            read_foreign(tmp_path / "a.tflite")
