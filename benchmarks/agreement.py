@@ -53,11 +53,25 @@ def agreement(baseline: NDArray[np.float64], candidate: NDArray[np.float64]) -> 
     if baseline.shape != candidate.shape or baseline.size == 0:
         raise ValueError(f"Expected outputs for the same states and actions, {baseline.shape}. Got {candidate.shape}.")
     same = baseline.argmax(axis=1) == candidate.argmax(axis=1)  # [N]; argmax takes the lowest index, as the device does
-    ordered = np.sort(baseline, axis=1)  # [N, A]
-    gaps = ordered[:, -1] - ordered[:, -2] if ordered.shape[1] > 1 else np.zeros(len(ordered))  # [N]
+    gaps = _gaps(baseline)  # [N]
     ties = (candidate == candidate.max(axis=1, keepdims=True)).sum(axis=1) > 1  # [N]
     return Agreement(
         action=float(same.mean()),
         gap_weighted=float(gaps[same].sum() / gaps.sum()) if gaps.any() else 1.0,
         ties=float(ties.mean()),
     )
+
+
+def output_range(rows: NDArray[np.float64]) -> dict[str, float]:
+    """What a file's outputs [N, A] span, and how little of it separates actions: {"low", "high", "median_gap"}, in the file's
+    own unit; the median is over the states' gaps between the best and the second-best action."""
+    return {"low": float(rows.min()), "high": float(rows.max()), "median_gap": float(np.median(_gaps(rows)))}
+
+
+def _gaps(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N, A] -> [N], from the best to the second-best action; 0 where there is but one."""
+    if rows.shape[1] == 1:
+        return np.zeros(len(rows))
+    ordered = np.sort(rows, axis=1)  # [N, A]
+    gaps: NDArray[np.float64] = ordered[:, -1] - ordered[:, -2]
+    return gaps

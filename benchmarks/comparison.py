@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.noninferiority import GateResult
-from edgedqn.benchmarks.agreement import agreement, preferences_of
+from edgedqn.benchmarks.agreement import agreement, output_range, preferences_of
 from edgedqn.benchmarks.edge_step import resident_bytes
 from edgedqn.benchmarks.footprint import footprint
 from edgedqn.benchmarks.foreign import is_foreign, read_foreign
@@ -112,7 +112,12 @@ def _agree(rows: Rows, paths: dict[str, Path], observations: NDArray[Any]) -> No
             return {}
         preferences[name] = preferences_of(EdgePolicy.load(paths[name]), observations)  # [N, A]
         found = agreement(preferences[rows.baseline], preferences[name])
-        return {"action_agreement": found.action, "gap_weighted_agreement": found.gap_weighted, "tie_rate": found.ties}
+        return {
+            "action_agreement": found.action,
+            "gap_weighted_agreement": found.gap_weighted,
+            "tie_rate": found.ties,
+            "output_range": output_range(preferences[name]),
+        }
 
     rows.each(measure)
 

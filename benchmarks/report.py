@@ -1,42 +1,59 @@
-"""`report.html`: one page that opens without a network, for a person to judge a run by."""
+"""`report.html`: one page that opens without a network, for a person to judge a run by; and `report.md` for a pull request."""
 
+import base64
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 from typing import Any
 
-from edgedqn.benchmarks.plots import latency_plot, return_plot, size_plot
+from edgedqn.agents.errors import InputError
+from edgedqn.benchmarks.charts import Chart, histogram_chart, latency_chart, range_chart, size_chart, sparsity_chart
 from edgedqn.benchmarks.rows import Row, best_passing
-from edgedqn.benchmarks.table import COLUMNS, device_lines, device_name
+from edgedqn.benchmarks.table import ABSENT, MORE_COLUMNS, device_lines, device_name, render_markdown
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2530; --soft: #5a6675; --page: #fff; --line: #d5dbe3; --bar: #cfe0f5;
-  --pass: #1b7a3d; --fail: #b3263c; --open: #8a5a00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e8ee; --soft: #a3aebc; --page: #14181e; --line: #353e4a; --bar: #254263;
-  --pass: #6fce8f; --fail: #ff8a98; --open: #f0b95c; } }
-body { margin: 0 auto; padding: 1rem; max-width: 68rem; background: var(--page); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-.summary { font-size: 1.1rem; } .soft, figcaption { color: var(--soft); font-size: .9rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child { text-align: left; } .facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-.pass, .fail, .failed, .undecided { font-weight: 600; }
-.pass { color: var(--pass); } .fail, .failed { color: var(--fail); } .undecided { color: var(--open); }
-.bar { background: linear-gradient(var(--bar), var(--bar)) no-repeat left; }
-figure { margin: 1rem 0; } svg { display: block; width: 100%; height: auto; max-width: 40rem; color: var(--ink); }
-pre { overflow-x: auto; padding: .8rem; border: 1px solid var(--line); border-radius: 6px; }
-"""
+FILES = files("edgedqn.benchmarks.report_files")
 
 HOW = """Every file was timed in one run, block by block in random order, so that drift cancels: one <code>invoke()</code>
 alone, and the whole step from observation to action. A speed-up is the median of paired ratios with its 95 % bootstrap
 interval; below 1 the file is slower than the baseline. Each file was played in the environment itself, on the same reset seeds
 as the baseline. The gate asks whether it may have lost more than the tolerance. <i>agree</i> is the share of states where file
 and float network choose alike, <i>by gap</i> the same weighted by what the choice costs, <i>ties</i> the share where the file
-cannot tell its two best actions apart. KB is 1,000 bytes."""
+cannot tell its two best actions apart. The <i>twin</i> of a file with integer ends has float ones around the same
+integers: what a Linux board takes through Python, where it is faster. A <i>cold start</i> is from the file's bytes to the
+first action. KB is 1,000 bytes."""
+
+CAPTIONS = {
+    "size": "What has to fit into flash against what it earns. The dashed line is where the gate's tolerance is used up.",
+    "latency": "One thread unless stated below. The step contains everything between observation and action, in Python.",
+    "histogram": "Each bar is a fortieth of the span up to the 99th percentile.",
+    "sparsity": "Counted in the file's own bytes, kernel by kernel in the order they run.",
+    "range": "An int8 output has 255 steps. Of Q-values, which span the whole return, few are left between the best two "
+    "actions; clipped action gaps spend them there.",
+}
+FILM = "The float network and {name} on the same reset seed, {seed}."
 
 LEARNING = """Training episodes act at random now and then; the greedy policy, which is what the files hold, does not. The
 checkpoint that was chosen was played again, ten times as long, and may so lie beside the score that it got while training."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """Two policies on one reset seed, side by side.
+
+    Attributes:
+      gif: the file's bytes.
+      name: of the row on the right; on the left is the baseline.
+      seed: of the reset.
+      returns: of both episodes, as far as they were filmed.
+    """
+
+    gif: bytes
+    name: str
+    seed: int
+    returns: tuple[float, float]
 
 
 def render_report(
@@ -45,6 +62,8 @@ def render_report(
     command: str | None = None,
     margin: float | None = None,
     learning: str = "",
+    kernels: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    film: Film | None = None,
 ) -> str:
     """The page.
 
@@ -54,19 +73,23 @@ def render_report(
       command: what makes the run again, as typed.
       margin: the gate's, in reward units, drawn beside the baseline's return.
       learning: the agent's learning curve, as `learning_curve` draws it.
+      kernels: of each file, as `sparsity_chart` takes them.
+      film: of the float network and the best file.
     Returns:
-      HTML that asks for nothing outside itself and runs no script. The same arguments give the same text.
+      HTML that asks for nothing outside itself. The same arguments give the same text.
     Raises:
-      InputError: matplotlib is not installed.
+      InputError: vl-convert-python, which brings Vega-Lite along, is not installed.
     """
     rows, baseline, run = benchmark["rows"], benchmark["baseline"], run or {}
-    title = f"EdgeDQN: {run['env_id']}, seed {run['seed']}" if run else "EdgeDQN benchmark"
-    plots = (
-        (return_plot(rows, baseline, margin), "The dashed line, where there is one, is where the gate's tolerance is used up."),
-        (size_plot(rows), "What has to fit into flash, and what has to go over the air."),
-        (latency_plot(rows), "One thread unless stated below. The step contains everything between observation and action."),
-    )
-    figures = [_figure(svg, caption) for svg, caption in plots if svg]
+    title = _title(run)
+    charts = {
+        "size": size_chart(rows, baseline, margin),
+        "latency": latency_chart(rows, baseline, margin),
+        "histogram": histogram_chart(rows),
+        "sparsity": sparsity_chart(kernels or {}),
+        "range": range_chart(rows),
+    }
+    drawn = {name: chart for name, chart in charts.items() if chart is not None}
     sections = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="summary">{escape(summary(rows, baseline))}</p>',
@@ -74,8 +97,9 @@ def render_report(
         f'<div class="wide" role="region" aria-label="Table of all files" tabindex="0">{_table(rows, baseline)}</div>',
         _reasons(rows),
         *_devices(benchmark),
-        *(["<h2>Plots</h2>", *figures] if figures else []),
-        *([f"<h2>Training</h2>{_figure(learning, LEARNING)}"] if learning else []),
+        *(["<h2>Plots</h2>", *(_chart(name, chart) for name, chart in drawn.items())] if drawn else []),
+        *([f"<h2>Side by side</h2>{_film(film)}"] if film else []),
+        *([f"<h2>Training</h2>{_figure(f'<div class=drawn>{learning}</div>', LEARNING)}"] if learning else []),
         f'<h2>How it was measured</h2><p class="soft">{HOW}</p>',
         "<h2>Machine</h2>",
         _facts(benchmark["machine"].items()),
@@ -85,9 +109,58 @@ def render_report(
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{escape(title)}</title>\n<style>{(FILES / 'page.css').read_text()}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(section for section in sections if section)
-        + "\n</main>\n</body>\n</html>\n"
+        + f'\n</main>\n<script type="module">{_vega() if drawn else ""}</script>\n'
+        f'<script type="module">{(FILES / "page.js").read_text()}</script>\n'
+        "</body>\n</html>\n"
+    )
+
+
+def render_report_markdown(
+    benchmark: Mapping[str, Any], run: Mapping[str, Any] | None = None, command: str | None = None
+) -> str:
+    """The same in short, as Markdown: summary, table, how to reproduce. Arguments as for `render_report`."""
+    rows = benchmark["rows"]
+    parts = [f"# {_title(run or {})}", summary(rows, benchmark["baseline"]), render_markdown(rows)]
+    parts += [f"    {command}"] if command else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _title(run: Mapping[str, Any]) -> str:
+    return f"EdgeDQN: {run['env_id']}, seed {run['seed']}" if run else "EdgeDQN benchmark"
+
+
+def _vega() -> str:
+    """Vega-Lite and what draws it, as one script."""
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise InputError(
+            "The report's plots need vl-convert-python: expected the extra `train`, pip install 'edgedqn[train]'."
+        ) from error
+    bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub forgets the default
+    return bundle.replace("</script", "<\\/script")
+
+
+def _chart(name: str, chart: Chart) -> str:
+    text = json.dumps(chart, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    data = f'<script type="application/json" id="chart-{name}">{text}</script>'
+    return _figure(f'{data}<div class="chart" data-chart="chart-{name}"></div>', CAPTIONS[name])
+
+
+def _film(film: Film) -> str:
+    image = base64.b64encode(film.gif).decode("ascii")
+    told = FILM.format(name=film.name, seed=film.seed)
+    alternative = escape(
+        f"Two episodes side by side: left float32, which returns {film.returns[0]:g}, right {film.name}, "
+        f"which returns {film.returns[1]:g}.",
+        quote=True,
+    )
+    # Nothing moves before somebody asks for it.
+    return (
+        f"<details><summary>Play the film</summary>"
+        f'{_figure(f"""<img loading="lazy" alt="{alternative}" src="data:image/gif;base64,{image}">""", told)}</details>'
     )
 
 
@@ -103,9 +176,18 @@ def summary(rows: Sequence[Row], baseline: str) -> str:
     return (
         f"{best['name']} passed its gate: it returns {best['return']['mean']:.1f} where {baseline} returns "
         f"{base['return']['mean']:.1f}. It takes {size / 1_000:.1f} KB instead of {base_size / 1_000:.1f} KB, "
-        f"{size / base_size:.0%} of the size. One invoke() is {_speed(best['speedup'])}; the whole step, from observation "
-        f"to action, is {_speed(best['step_speedup'])}."
+        f"{_share(size / base_size)} of the size. One invoke() is {_speed(best['speedup'])}; the whole step, from observation "
+        f"to action, is {_speed(best['step_speedup'])}{_of_twin(best)}."
     )
+
+
+def _of_twin(row: Row) -> str:
+    twin = row["twin_step_speedup"]
+    return f", and through its twin with float ends {_speed(twin)}" if twin else ""
+
+
+def _share(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
 
 
 def _figure(svg: str, caption: str) -> str:
@@ -120,26 +202,34 @@ def _speed(ratio: Mapping[str, Any]) -> str:
 
 
 def _table(rows: Sequence[Row], baseline: str) -> str:
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title, _ in COLUMNS)
+    head = "".join(f'<th scope="col"><button type="button">{escape(title)}</button></th>' for title, _ in MORE_COLUMNS)
     largest = max((row["size_bytes"] or 0 for row in rows), default=0)
     body = []
     for row in rows:
         cells = []
-        for title, cell in COLUMNS:
+        for title, cell in MORE_COLUMNS:
             text = escape(cell(row))
+            value = f'data-value="{_sorted_by(title, cell(row))}"'
             if title == "name":
                 note = ' <span class="soft">(baseline)</span>' if row["name"] == baseline else ""
-                cells.append(f'<th scope="row">{text}{note}</th>')
+                cells.append(f'<th scope="row" {value}>{text}{note}</th>')
             elif title == "gate":
-                cells.append(f'<td class="{text}">{text}</td>' if text != "-" else "<td>-</td>")
+                cells.append(f'<td {value} class="{text}">{text}</td>' if text != ABSENT else f"<td {value}>-</td>")
             elif title == "KB" and row["size_bytes"]:
-                cells.append(
-                    f'<td class="bar" style="background-size:{100 * row["size_bytes"] / largest:.1f}% 70%">{text}</td>'
-                )
+                width = 100 * row["size_bytes"] / largest
+                cells.append(f'<td {value} class="bar" style="background-size:{width:.1f}% 70%">{text}</td>')
             else:
-                cells.append(f"<td>{text}</td>")
+                cells.append(f"<td {value}>{text}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
-    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{chr(10).join(body)}\n</tbody>\n</table>"
+    return f'<table class="sortable">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{chr(10).join(body)}\n</tbody>\n</table>'
+
+
+def _sorted_by(title: str, text: str) -> str:
+    """A number where the cell begins with one, else its text, and nothing where nothing is known."""
+    if text == ABSENT:
+        return ""
+    number = re.match(r"[-+]?[\d,]*\.?\d+", text) if title not in ("name", "gate") else None
+    return number[0].replace(",", "") if number else escape(text, quote=True)
 
 
 def _devices(benchmark: Mapping[str, Any]) -> list[str]:

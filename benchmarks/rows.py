@@ -13,11 +13,18 @@ ROW_KEYS = (
     "arena_bytes", "resident_bytes", "delegation",
     "latency_us", "step_latency_us", "twin_step_latency_us", "cold_start_us", "mlperf_latency_us",
     "speedup", "step_speedup", "twin_step_speedup",
-    "return", "return_delta", "action_agreement", "gap_weighted_agreement", "tie_rate", "gate",
+    "return", "return_delta", "action_agreement", "gap_weighted_agreement", "tie_rate",
+    "output_range", "gate",
 )
 # fmt: on
 
 Row = dict[str, Any]
+
+
+def complete(benchmark: dict[str, Any]) -> dict[str, Any]:
+    """The object of an earlier version's `benchmark.json` with what it did not measure, as null."""
+    empty = dict.fromkeys(ROW_KEYS)
+    return {**benchmark, "rows": [{**empty, **row} for row in benchmark["rows"]]}
 
 
 class BaselineError(InputError):

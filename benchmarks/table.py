@@ -106,3 +106,22 @@ COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("step µs", _p50("step_latency_us")),
     ("step speed-up [95 %]", _ratio("step_speedup")),
 )
+# A page has room for more than a terminal.
+MORE_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    *COLUMNS,
+    ("twin step µs", _p50("twin_step_latency_us")),
+    ("twin step speed-up [95 %]", _ratio("twin_step_speedup")),
+    ("cold start µs", _p50("cold_start_us")),
+    ("stripped KB", _kilobytes("stripped_bytes")),
+    ("resident MB", lambda row: ABSENT if row["resident_bytes"] is None else f"{row['resident_bytes'] / 1e6:.1f}"),
+    ("arena bytes", lambda row: ABSENT if row["arena_bytes"] is None else f"{row['arena_bytes']:,}"),
+    ("MACs", lambda row: ABSENT if row["multiply_accumulates"] is None else f"{row['multiply_accumulates']:,}"),
+)
+
+
+def render_markdown(rows: Sequence[Row]) -> str:
+    """The terminal's table as Markdown, for a pull request; arguments and units as for `render_table`."""
+    lines = [[title for title, _ in COLUMNS], ["---"] + ["---:"] * (len(COLUMNS) - 1)]
+    lines += [[cell(row).replace("|", "\\|") for _, cell in COLUMNS] for row in rows]
+    reasons = [f"- `{row['name']}`: {row['reason']}" for row in rows if row["reason"]]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), *([""] if reasons else []), *reasons])

@@ -16,12 +16,14 @@ from edgedqn.benchmarks.comparison import SCHEMA as BENCHMARK_SCHEMA
 from edgedqn.benchmarks.comparison import compare
 from edgedqn.benchmarks.device_rows import merged, still_true
 from edgedqn.benchmarks.learning_curve import learning_curve, standalone
-from edgedqn.benchmarks.report import render_report
+from edgedqn.benchmarks.report import Film, render_report, render_report_markdown
+from edgedqn.benchmarks.rows import best_passing, complete
 from edgedqn.compression.compress import compress as compress_agent
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32
 from edgedqn.export.edge_policy import PolicyFileError
+from edgedqn.export.flatbuffer import kernels
 from edgedqn.export.manifest import PolicyManifest, read_manifest, write_policy, write_sidecar
 from edgedqn.export.tflite import Exported
 from edgedqn.export.tflite import exported as export_policy
@@ -32,6 +34,7 @@ from edgedqn.pipeline.judge import judging
 from edgedqn.pipeline.proving import prove_observations, prove_play
 from edgedqn.pipeline.run_folder import RunFolder, versions
 from edgedqn.pipeline.seeds import SeedStreams
+from edgedqn.pipeline.side_by_side import side_by_side
 from edgedqn.pipeline.training import train_agent
 
 
@@ -156,10 +159,45 @@ def _record(path: Path, **findings: Any) -> None:
 
 
 def report(run: RunFolder, command: str | None) -> None:
-    """Writes `report.html` from `benchmark.json`; `command` is what makes the run again, if a command can."""
+    """Writes `report.html` and `report.md` from `benchmark.json`; `command` is what makes the run again, if a command can."""
     benchmark = read_benchmark(run)
-    curve = learning_curve(run.agent)
-    write_text(run.report, render_report(benchmark, run.description, command, _margin(run, benchmark), curve))
+    curve, description = learning_curve(run.agent), run.description
+    page = render_report(
+        benchmark, description, command, _margin(run, benchmark), curve, _kernels(run, benchmark), _film(run, benchmark)
+    )
+    write_text(run.report, page)
+    write_text(run.report.with_suffix(".md"), render_report_markdown(benchmark, description, command))
+
+
+def _kernels(run: RunFolder, benchmark: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """What the report says of each file's kernels."""
+    found = {}
+    for row in benchmark["rows"]:
+        if row["status"] == "ok":
+            path = run.path / row["file"]
+            stored = kernels(path.read_bytes())
+            stages = read_manifest(path).evidence.get("recipe", {}).get("stages", [])
+            asked: list[float] = next((stage["sparsity_asked"] for stage in stages if stage.get("sparsity_asked")), [])
+            found[row["name"]] = [
+                {
+                    "shape": kernel.values.shape,
+                    "zeros": 1 - kernel.nonzero_weights / kernel.weights,
+                    "asked": asked[at] if at < len(asked) else None,
+                }
+                for at, kernel in enumerate(stored)
+            ]
+    return found
+
+
+def _film(run: RunFolder, benchmark: dict[str, Any]) -> Film | None:
+    """Of the float file and the smallest that passed, else the last that was played."""
+    played = [row for row in benchmark["rows"] if row["return"] and row["name"] != benchmark["baseline"]]
+    if not played:
+        return None
+    other = best_passing(benchmark["rows"]) or played[-1]
+    env_id, _, streams = _of(run)
+    seed = streams.first_reset_seeds("prove", 1)[0]
+    return side_by_side(run.model(benchmark["baseline"]), run.path / other["file"], env_id, seed)
 
 
 def read_benchmark(run: RunFolder) -> dict[str, Any]:
@@ -168,7 +206,7 @@ def read_benchmark(run: RunFolder) -> dict[str, Any]:
     Raises:
       InputError: it is missing or damaged.
     """
-    return read_json(run.benchmark, BENCHMARK_SCHEMA)
+    return complete(read_json(run.benchmark, BENCHMARK_SCHEMA))
 
 
 def _margin(run: RunFolder, benchmark: dict[str, Any]) -> float | None:

@@ -27,7 +27,8 @@ CONTRACT = [
     "arena_bytes", "resident_bytes", "delegation",
     "latency_us", "step_latency_us", "twin_step_latency_us", "cold_start_us", "mlperf_latency_us",
     "speedup", "step_speedup", "twin_step_speedup",
-    "return", "return_delta", "action_agreement", "gap_weighted_agreement", "tie_rate", "gate",
+    "return", "return_delta", "action_agreement", "gap_weighted_agreement", "tie_rate",
+    "output_range", "gate",
 ]
 # fmt: on
 LATENCY = ["p50", "p90", "p99", "mean", "n", "timer_us", "histogram"]
@@ -67,6 +68,8 @@ def test_the_object_of_the_contract(models, steer):
         assert list(row["speedup"]) == list(row["step_speedup"]) == ["median", "ci95"]
         assert list(row["return"]) == ["mean", "ci95", "episodes"]
         assert list(row["return_delta"]) == ["mean", "ci95"]
+        assert row["output_range"]["low"] < row["output_range"]["high"]
+        assert 0 < row["output_range"]["median_gap"] < row["output_range"]["high"] - row["output_range"]["low"]
         assert row["file"] == f"{models.name}/{row['name']}.tflite"
         assert row["recipe"] == row["name"]
         assert row["size_bytes"] == (models / f"{row['name']}.tflite").stat().st_size

@@ -3,7 +3,7 @@
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.benchmarks.rows import ROW_KEYS, BaselineError, Rows, best_passing
+from edgedqn.benchmarks.rows import ROW_KEYS, BaselineError, Rows, best_passing, complete
 
 
 def row(name, size, step, gate="pass"):
@@ -60,3 +60,10 @@ def test_a_fault_of_ours_is_not_the_files():
 
     with pytest.raises(KeyError):
         Rows({"base": "b"}, "base").each(measure)
+
+
+def test_an_earlier_benchmark_is_completed_with_nothing():
+    earlier = {"schema": 1, "rows": [{"name": "a", "size_bytes": 3}]}
+    (row,) = complete(earlier)["rows"]
+    assert list(row) == list(ROW_KEYS)
+    assert (row["name"], row["size_bytes"], row["twin_step_speedup"]) == ("a", 3, None)

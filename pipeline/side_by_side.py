@@ -1,0 +1,79 @@
+"""A short film of two policy files on the same reset seed, for the report."""
+
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.agents.environments import make_environment
+from edgedqn.agents.errors import InputError
+from edgedqn.benchmarks.report import Film
+from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.pipeline.film import film
+
+LONGEST = 500  # steps
+FRAMES = 150  # of which as many are shown at most
+FRAMES_PER_SECOND = 15
+HEIGHT = 200  # pixels at most
+MOST_BYTES = 1_000_000
+GAP = 4  # pixels between the two
+
+
+def side_by_side(baseline: Path, candidate: Path, env_id: str, seed: int) -> Film | None:
+    """Plays both and films them, or says on stderr why it cannot: a package is missing, or the environment draws nothing.
+
+    Args:
+      baseline: the float file, on the left.
+      candidate: another file, on the right.
+      env_id: where both play.
+      seed: of the reset.
+    """
+    try:
+        (left, left_return), (right, right_return) = (_episode(path, env_id, seed) for path in (baseline, candidate))
+        every = max(1, -(-max(len(left), len(right)) // FRAMES))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "film.gif"
+            with film(path, FRAMES_PER_SECOND) as add:
+                for at in range(0, max(len(left), len(right)), every):
+                    add(_joined(left[min(at, len(left) - 1)], right[min(at, len(right) - 1)]))
+            content = path.read_bytes()
+    except (InputError, ImportError) as error:
+        print(f"No film in the report: {error}", file=sys.stderr)
+        return None
+    if len(content) > MOST_BYTES:
+        print(f"No film in the report: expected one of at most {MOST_BYTES:,} bytes. Got {len(content):,}.", file=sys.stderr)
+        return None
+    return Film(content, candidate.stem, seed, (left_return, right_return))
+
+
+def _episode(path: Path, env_id: str, seed: int) -> tuple[list[NDArray[Any]], float]:
+    """The pictures, the first before any step, and the return so far."""
+    policy = EdgePolicy.load(path)
+    with closing(make_environment(env_id, "rgb_array")) as env:
+        observation, _ = env.reset(seed=seed)
+        pictures, total = [_small(env.render())], 0.0
+        for _ in range(LONGEST):
+            observation, reward, terminated, truncated, _ = env.step(policy(observation))
+            total += float(reward)
+            pictures.append(_small(env.render()))
+            if terminated or truncated:
+                break
+    return pictures, total
+
+
+def _small(frame: Any) -> NDArray[Any]:
+    """Every n-th pixel of a picture [H, W, 3], so that it is at most 200 high."""
+    picture = np.asarray(frame)
+    if picture.ndim != 3:
+        raise InputError(f"Expected an environment that draws pictures [height, width, 3]. Got {type(frame).__name__}.")
+    step = max(1, -(-picture.shape[0] // HEIGHT))
+    return picture[::step, ::step, :3].copy()
+
+
+def _joined(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+    between = np.full((left.shape[0], GAP if left.shape[0] > GAP * 10 else 1, 3), 128, left.dtype)
+    return np.concatenate([left, between, right], axis=1)
