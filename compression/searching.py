@@ -107,7 +107,9 @@ class Search:
             else:
                 best, passing, draws_left = rounded, index, 1
                 failing = min(failing, index - 1)
-            stopped = self._spent(len(tried), time.monotonic() - started, played)
+            stopped = (
+                judgement.reason if judgement.nothing_to_lose else self._spent(len(tried), time.monotonic() - started, played)
+            )
         assert closest is not None
         found = best or closest[1]
         report = {

@@ -84,21 +84,28 @@ class Shrink:
 
         fewest = sum(min(self.least, width) for width in sum(widths(student.network), ()))
         failing = fewest - 1  # at most so many neurons are known not to do, or not allowed
-        while len(attempts) < self.attempts:
+        pointless = False  # nothing can be lost, so nothing proven
+        while len(attempts) < self.attempts and not pointless:
             passing = _neurons(kept.network)
             goal = max(fewest, round(math.sqrt(max(failing, 1) * passing)))
             if not failing < goal < passing or passing <= self.precision * failing:
                 break
             network = self._thinned(kept, goal)
             judgement = judgement_on(network)
-            if judgement.verdict == "undecided" and not judgement.nothing_to_lose and len(attempts) < self.attempts:
+            pointless = judgement.nothing_to_lose
+            if judgement.verdict == "undecided" and not pointless and len(attempts) < self.attempts:
                 judgement = judgement_on(network)  # as good as the allowed loss: other minibatches decide
             if judgement.verdict != "pass":
                 failing = max(goal, _neurons(network))
-        while self.remove_layers and len(attempts) < self.attempts and len(widths(kept.network)[1]) > 1:
+        skipped = []
+        if self.remove_layers and len(attempts) >= self.attempts and len(widths(kept.network)[1]) > 1:
+            skipped.append(f"doing without a layer: {self.attempts} candidates were judged before")
+        while self.remove_layers and not pointless and len(attempts) < self.attempts and len(widths(kept.network)[1]) > 1:
             if judgement_on(_without_a_layer(kept)).verdict != "pass":
                 break
-        if rounded is None:  # nothing could go
+        passed = rounded is not None
+        if rounded is None:
+            skipped.append("the gate: no smaller network passed it, so what is handed on is as large as before, and unjudged")
             rounded, _ = QuantizeAware(self.quantizing).apply(kept, lesson)
         after = _neurons(kept.network)
         report = {
@@ -106,6 +113,8 @@ class Shrink:
             "neurons_after": after,
             "neurons_removed": 1 - after / before if before else 0.0,
             **described(kept.network),
+            "passed": passed,
+            "skipped": skipped,
             "attempts": attempts,
         }
         return rounded, report

@@ -179,10 +179,12 @@ class Prune:
 
     Attributes:
       sparsity: the share of zeros over all kernels at the end, in (0, 1); of each pruned kernel with `2:4`, where it is 0.5.
+        Where a share is given for each kernel, those decide.
       allocation: how it is spread over the layers: `erk`, `uniform`, or a share in [0, 1) for each kernel, in order.
       structure: `unstructured`; `2:4`, two of four neighbours; or a block (outputs, inputs), such as (1, 16).
       schedule: `polynomial` rises from zero; `constant` asks for all at once.
-      begin, end: where pruning starts and where the final sparsity is reached, as shares of the learning; the rest heals.
+      begin, end: where pruning starts and where the final sparsity is reached, as shares of the learning; the rest heals. With
+        `constant` all of it is asked for from the beginning on, and the masks may change until the end.
       learning: by distillation, or by going on with temporal-difference learning of Q-values.
     """
 
