@@ -90,9 +90,10 @@ def _measure(
         print(f"Not played: {baseline} has no manifest, so nothing says in which environment.", file=sys.stderr)
     elif play:
         (env_id,) = environments
+        gate = gate_for(env_id, tolerance)
         try:
             observations = prove_observations(next(path for path in paths if path.stem == baseline), env_id, streams)
-            plan = prove_play(env_id, streams, gate_for(env_id, tolerance))
+            plan = prove_play(env_id, streams, gate)
         except InputError as error:
             print(f"Not played: {error}", file=sys.stderr)
     return compare(paths, baseline, latency, streams.rng("bench"), observations, plan, refused=refused)

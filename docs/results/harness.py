@@ -1,0 +1,175 @@
+"""How far the harness itself can be believed: the figures of docs/benchmarks.md.
+
+python docs/results/harness.py                  # about ten minutes; leave the machine alone meanwhile
+python docs/results/harness.py --busy           # the repetitions again beside a process that keeps the other cores busy
+
+Of untrained networks of five sizes, float32 and quantized after training: the harness's median of one invoke() against that of
+a bare loop over the same interpreter; speed-ups of ten runs of the harness; how often the interval of a file against itself,
+twice under two names, contains 1. Writes docs/results/harness.json and prints the tables.
+"""
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from edgedqn.agents.atomic_files import read_json, write_json
+from edgedqn.benchmarks.foreign import read_foreign
+from edgedqn.benchmarks.latency import LatencyConfig, speedup, time_interleaved
+from edgedqn.benchmarks.machine import describe_machine
+from edgedqn.benchmarks.pinning import pinned
+from edgedqn.benchmarks.timed_policies import invokes, load
+from edgedqn.export.edge_policy import VerifiedFile
+from edgedqn.pipeline.native import load_tensorflow, quiet
+
+RESULTS = Path(__file__).with_suffix(".json")
+# observation, actions, hidden, torso; and how many times as fast int8 was in the measurements that this project began with
+NETWORKS: dict[str, tuple[tuple[int, ...], int, tuple[int, ...], str | None, float]] = {
+    "MLP 8-64-64-4": ((8,), 4, (64, 64), None, 1.2),
+    "MLP 8-256-256-4": ((8,), 4, (256, 256), None, 2.7),
+    "MLP 8-512-512-4": ((8,), 4, (512, 512), None, 4.5),
+    "MinAtar CNN 16c3-128": ((10, 10, 4), 3, (128,), "minatar", 3.2),
+    "Nature CNN": ((84, 84, 4), 6, (512,), "nature", 2.8),
+}
+CONFIG = LatencyConfig()
+SHORT = LatencyConfig(blocks=40, invokes_per_block=100)  # of the 100 comparisons of a file with itself
+REPETITIONS, SELF = 10, 100
+
+
+def files_of(name: str) -> dict[str, VerifiedFile]:
+    """The network as float32 and as int8."""
+    import tensorflow as tf
+
+    from edgedqn.agents.networks import find_torso, q_network
+
+    shape, actions, hidden, torso, _ = NETWORKS[name]
+    rng = np.random.default_rng(0)
+    network = q_network(shape, actions, hidden, rng, torso=find_torso(torso) if torso else None)
+    samples = rng.standard_normal((100, 1, *shape), np.float32)
+    found = {}
+    for kind in ("float32", "int8"):
+        specification = tf.TensorSpec((1, *shape), tf.float32)
+        function = tf.function(lambda x, network=network: network(x, training=False)).get_concrete_function(specification)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], network)
+        if kind == "int8":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: ([sample] for sample in samples)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = converter.inference_output_type = tf.int8
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{kind}.tflite"
+            path.write_bytes(converter.convert())
+            found[kind] = read_foreign(path)
+    return found
+
+
+def inputs(file: VerifiedFile) -> Any:
+    """Standard normal states, as many as a comparison takes."""
+    shape = file.device["environment"]["observation_shape"]
+    return np.random.default_rng(1).standard_normal((256, *shape), np.float32)
+
+
+def bare_loop_us(file: VerifiedFile, calls: int = 20_000) -> float:
+    """What somebody writes who knows nothing of the harness: the median of five loops over `invoke()`, divided by its calls."""
+    interpreter, policy = load(file, CONFIG)
+    policy(inputs(file)[0])
+    calls = min(calls, 2_000) if file.device["environment"]["observation_shape"][0] == 84 else calls
+    loops = []
+    for _ in range(6):
+        start = time.perf_counter()
+        for _ in range(calls):
+            interpreter.invoke()
+        loops.append((time.perf_counter() - start) / calls * 1e6)
+    return median(loops[1:])
+
+
+def harness(files: dict[str, VerifiedFile], config: LatencyConfig, seed: int) -> dict[str, Any]:
+    """One run: the medians, and the second file's speed-up over the first."""
+    factories = {name: invokes(file, inputs(file), config) for name, file in files.items()}
+    with pinned(config.threads):
+        timings, failures = time_interleaved(factories, config, np.random.default_rng(seed))
+    assert not failures, failures
+    first, second = timings
+    return {
+        "p50_us": {name: timing.to_json()["p50"] for name, timing in timings.items()},
+        "speedup": speedup(timings[first], timings[second], seed),
+    }
+
+
+@contextmanager
+def neighbour(busy: bool) -> Iterator[None]:
+    """A process that multiplies matrices meanwhile, or none."""
+    if not busy:
+        yield
+        return
+    process = multiprocessing.get_context("spawn").Process(target=_keep_busy, daemon=True)
+    process.start()
+    time.sleep(2)
+    try:
+        yield
+    finally:
+        process.kill()
+
+
+def _keep_busy() -> None:
+    matrix = np.ones((300, 300))
+    while True:
+        matrix @ matrix
+
+
+def measure(busy: bool) -> dict[str, Any]:
+    """All of it, network by network."""
+    found = {}
+    for name in tqdm(NETWORKS, unit="network", disable=None):
+        files = files_of(name)
+        with neighbour(busy):
+            runs = [harness(files, CONFIG, seed) for seed in range(REPETITIONS)]
+            row: dict[str, Any] = {"runs": runs}
+            if not busy:
+                with pinned(1):
+                    row["bare_us"] = {kind: bare_loop_us(file) for kind, file in files.items()}
+            if name == "MLP 8-64-64-4":
+                twice = {"one": files["int8"], "other": files["int8"]}
+                intervals = [harness(twice, SHORT, seed)["speedup"]["ci95"] for seed in range(SELF)]
+                row["itself"] = {"contain_1": sum(low <= 1 <= high for low, high in intervals), "of": SELF}
+        found[name] = row
+    return found
+
+
+def table(found: dict[str, Any]) -> str:
+    """Lines of Markdown."""
+    lines = []
+    for name, row in found.items():
+        runs = row["runs"]
+        ratios = [run["speedup"]["median"] for run in runs]
+        cells = [name]
+        for kind in ("float32", "int8"):
+            p50 = median(run["p50_us"][kind] for run in runs)
+            cells.append(f"{p50:.2f}")
+            if "bare_us" in row:
+                cells.append(f"{row['bare_us'][kind]:.2f} ({p50 / row['bare_us'][kind] - 1:+.1%})")
+        cells += [f"{median(ratios):.2f}x", f"{min(ratios):.2f} to {max(ratios):.2f}", f"{NETWORKS[name][4]}x"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--busy", action="store_true", help="beside a busy process")
+    arguments = parser.parse_args()
+    with quiet():
+        load_tensorflow()
+        measured = measure(arguments.busy)
+    results = read_json(RESULTS, 1) if RESULTS.exists() else {"schema": 1}
+    key = "busy" if arguments.busy else "quiet"
+    write_json(RESULTS, {**results, key: {"machine": describe_machine(1), "networks": measured}})
+    print(table(measured))
+    print({name: row["itself"] for name, row in measured.items() if "itself" in row})
