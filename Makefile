@@ -5,10 +5,15 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 PEERS := .venv/.installed-peers
 
-.PHONY: demo test test-edge test-wheel venv lint format types clean
+.PHONY: demo results test test-edge test-wheel venv lint format types clean
 
 demo: $(INSTALLED)  ## train, compress, export, measure: runs/demo/
 	$(BIN)/edgedqn run CartPole-v1 --out runs/demo
+
+# What docs/results/ holds of the README's policies. About a day of one core; goes on where it stopped, in runs/.
+results: $(INSTALLED)
+	for script in policies microcontroller compression distillation_ablation precisions compression_page; do \
+		$(BIN)/python docs/results/$$script.py || exit 1; done
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -q --numprocesses auto --dist loadfile

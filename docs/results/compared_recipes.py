@@ -8,14 +8,11 @@ from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, MANY_STATES, RECIPES, ROUNDED_WELL, SPARSE, TO_98_PERCENT, WELL
 from edgedqn.compression.stages import ScaleInput
 
-# The lessons of `qat-int8`, but for what each rung is about. The last one is `qat-int8` itself, which asks the gate.
+# The lessons of `qat-int8`, but for what each rung is about; only the last one asks the gate.
 TAUGHT, ROUNDED = replace(WELL, targets=Targets("q_values")), QuantizeAware(ROUNDED_WELL.learning)
 LADDER = (
     Recipe("qat-q-values", "quantization-aware, Q-values", (TAUGHT, ROUNDED), "qat-int8"),
     Recipe("qat-scaled-q-values", "the same with scaled inputs", (ScaleInput(), TAUGHT, ROUNDED), "qat-int8"),
-    Recipe(
-        "qat-clipped-gaps", "the same with clipped gaps in the place of Q-values", (ScaleInput(), WELL, ROUNDED), "qat-int8"
-    ),
 )
 PRUNE, *HEAL = TO_98_PERCENT
 # At the learning rate that suits ERK best, the first and last kernels of 2 % die.
@@ -45,7 +42,7 @@ RUNS: dict[str, tuple[str | Recipe, ...]] = {
     "MountainCar-v0": CLASSIC,
     "Acrobot-v1": CLASSIC,
     "LunarLander-v3": CLASSIC,
-    "MinAtar/Breakout-v1": (*LADDER, *SMALL),
+    "MinAtar/Breakout-v1": SMALL,
 }
 COMPARED = RECIPES | {each.name: each for each in (FLOAT32, *LADDER, UNIFORM)}
 """All of them by name."""

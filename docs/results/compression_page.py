@@ -24,8 +24,7 @@ LADDER = {
     "ptq-int8": "after training (PTQ)",
     "qat-q-values": "QAT",
     "qat-scaled-q-values": "QAT, scaled input",
-    "qat-clipped-gaps": "QAT, scaled input, clipped gaps",
-    "qat-int8": "the same until the gate passes, 3 times at most",
+    "qat-int8": "QAT, scaled input, clipped gaps",
 }
 PRECISIONS = {
     "float32": "float32",

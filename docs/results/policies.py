@@ -1,10 +1,12 @@
-"""The README's policies: of each environment, the smallest file that passed its gate, in docs/results/policies/.
+"""The README's policies: of each environment, the smallest file that passed its gate, in docs/results/policies/, and what was
+measured of it and of its rivals: `<environment>.benchmark.json` and, to be read, `<environment>.md`.
 
 python docs/results/policies.py                       # about an hour; goes on where it stopped
 python docs/results/policies.py CartPole-v1 --runs DIR
 
-Trains the preset's agent of training seed 0, runs the recipes below, and copies what was chosen for the device: the file,
-stripped, and its manifest beside it. tests/export/device_lab/test_readme_policies.py runs them on all that stands for a device.
+Leave the machine alone meanwhile: latency is measured. Trains the preset's agent of training seed 0, runs the recipes below, and
+copies what was chosen for the device: the file, stripped, and its manifest beside it. The tests in
+tests/export/device_lab/test_readme_policies.py run them on all that stands for a device.
 """
 
 import argparse
@@ -30,4 +32,6 @@ if __name__ == "__main__":
         result = run(env_id, folder, SEED, RECIPES, strip=True, manifest="beside")
         for suffix in (".tflite", ".json"):
             shutil.copyfile(result.folder / "device" / f"policy{suffix}", POLICIES / f"{name}{suffix}")
+        shutil.copyfile(result.folder / "benchmark.json", POLICIES / f"{name}.benchmark.json")
+        shutil.copyfile(result.folder / "report.md", POLICIES / f"{name}.md")
         print(f"{env_id}: {(POLICIES / f'{name}.tflite').stat().st_size:,} bytes")

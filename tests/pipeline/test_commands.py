@@ -235,6 +235,27 @@ def test_bench_of_files_compares_them(edgedqn: CommandLine, tiny_run: RunResult)
     assert all(set(row) == set(ROW_KEYS) and row["return"] is None and row["speedup"] for row in benchmark["rows"])
 
 
+def test_what_became_worse_since_an_earlier_benchmark_is_named_and_may_fail(
+    tiny_run: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, earlier = str(tiny_run.folder), tmp_path / "earlier.json"
+    ends = 0 if tiny_run.best else 3
+    earlier.write_text(json.dumps(tiny_run.benchmark))
+    assert main(["bench", run, "--against", str(earlier), "--fail-on-regression"]) == ends
+    assert "nothing became slower or worse beyond noise" in capsys.readouterr().out
+    better = json.loads(json.dumps(tiny_run.benchmark))
+    better["rows"][2]["size_bytes"] -= 1
+    earlier.write_text(json.dumps(better))
+    assert main(["bench", run, "--against", str(earlier)]) == ends
+    assert "worse   qat-int8, size: " in capsys.readouterr().out
+    assert main(["bench", run, "--against", str(earlier), "--fail-on-regression", "--json"]) == 3
+    (found,) = json.loads(capsys.readouterr().out)["against"]["regressions"]
+    assert (found["name"], found["what"]) == ("qat-int8", "size")
+    for arguments in (["--fail-on-regression"], ["--against", str(tmp_path / "absent.json")]):
+        assert main(["bench", run, *arguments]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_what_a_board_measured_is_shown_beside_the_hosts_rows(
     tiny_run: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

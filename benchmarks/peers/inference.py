@@ -1,0 +1,200 @@
+"""One action's worth of inference in eight runtimes: the same network, the same inputs, one run, one thread.
+
+    python -m edgedqn.benchmarks.peers.inference [--inputs 8] [--hidden 256 256] [--actions 4] [--json FILE]
+
+Each call goes from a NumPy observation [1, F] to NumPy action values [1, A], as an agent would ask; the sides take turns, block
+by block in random order. The network is untrained: how long a dense layer takes does not depend on its weights.
+"""
+
+import argparse
+import importlib.util
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from edgedqn.agents.atomic_files import write_json
+from edgedqn.agents.errors import InputError
+from edgedqn.benchmarks.latency import Block, LatencyConfig, clock, speedup, time_interleaved
+from edgedqn.benchmarks.machine import describe_machine
+from edgedqn.benchmarks.pinning import pinned
+
+# Import name -> the extra that brings it.
+NEEDED = {"tensorflow": "train", "tf_keras": "train", "torch": "peers", "onnx": "peers", "onnxruntime": "peers"}
+# Few calls, because Keras' predict() takes a thousand times as long as the fastest.
+CONFIG = LatencyConfig(blocks=20, invokes_per_block=50)
+BASELINE = "LiteRT float32"
+Call = Callable[[NDArray[np.float32]], NDArray[Any]]
+
+
+def sides(inputs: int, hidden: Sequence[int], actions: int, samples: NDArray[np.float32]) -> dict[str, Call]:
+    """The same network in each runtime, by name.
+
+    Args:
+      inputs: F, features of an observation.
+      hidden: the width of each hidden layer.
+      actions: A.
+      samples: [N, F], to calibrate integers with.
+    """
+    import tensorflow as tf
+    import torch
+
+    from edgedqn.agents.networks import mlp
+
+    network = mlp((inputs,), actions, hidden, np.random.default_rng(0))
+    function = tf.function(lambda x: network(x, training=False))
+    concrete = function.get_concrete_function(tf.TensorSpec((1, inputs), tf.float32))
+    weights = network.get_weights()
+    torch.set_num_threads(1)
+    layers: list[torch.nn.Module] = []
+    for kernel, bias in zip(weights[::2], weights[1::2], strict=True):
+        linear = torch.nn.Linear(*kernel.shape)
+        linear.load_state_dict({"weight": torch.tensor(kernel.T), "bias": torch.tensor(bias)})
+        layers += [linear, torch.nn.ReLU()]
+    in_torch = torch.nn.Sequential(*layers[:-1]).eval()
+
+    def by_torch(x: NDArray[np.float32]) -> NDArray[Any]:
+        with torch.inference_mode():
+            found: NDArray[Any] = in_torch(torch.from_numpy(x)).numpy()
+        return found
+
+    return {
+        "Keras predict()": lambda x: network.predict(x, verbose=0),
+        "Keras call": lambda x: network(x, training=False).numpy(),
+        "tf.function": lambda x: concrete(tf.constant(x)).numpy(),
+        "PyTorch": by_torch,
+        **_in_onnx_runtime(weights, samples),
+        BASELINE: _in_litert(concrete, network, None),
+        "LiteRT int8": _in_litert(concrete, network, samples),
+    }
+
+
+def _in_litert(concrete: Any, network: Any, samples: NDArray[np.float32] | None) -> Call:
+    """Float, or integers inside between float ends."""
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], network)
+    converter.experimental_lower_to_saved_model = False
+    if samples is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([sample[np.newaxis]] for sample in samples)
+    interpreter = Interpreter(model_content=converter.convert(), num_threads=1)
+    interpreter.allocate_tensors()
+    source, sink = (ends[0]["index"] for ends in (interpreter.get_input_details(), interpreter.get_output_details()))
+
+    def call(x: NDArray[np.float32]) -> NDArray[Any]:
+        interpreter.set_tensor(source, x)
+        interpreter.invoke()
+        found: NDArray[Any] = interpreter.get_tensor(sink)
+        return found
+
+    return call
+
+
+def _in_onnx_runtime(weights: Sequence[NDArray[np.float32]], samples: NDArray[np.float32]) -> dict[str, Call]:
+    import onnx
+    import onnxruntime
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    nodes, constants, last = [], [], "observation"
+    for at, (kernel, bias) in enumerate(zip(weights[::2], weights[1::2], strict=True)):
+        constants += [
+            onnx.numpy_helper.from_array(array, f"{kind}_{at}") for kind, array in (("kernel", kernel), ("bias", bias))
+        ]
+        nodes.append(onnx.helper.make_node("Gemm", [last, f"kernel_{at}", f"bias_{at}"], [f"sum_{at}"]))
+        last = f"sum_{at}"
+        if 2 * at + 2 < len(weights):
+            nodes.append(onnx.helper.make_node("Relu", [last], [f"hidden_{at}"]))
+            last = f"hidden_{at}"
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, width))
+        for name, width in (("observation", weights[0].shape[0]), (last, weights[-1].shape[0]))
+    ]
+    graph = onnx.helper.make_graph(nodes, "policy", ends[:1], ends[1:], constants)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._left = iter(samples)
+
+        def get_next(self) -> dict[str, Any] | None:
+            sample = next(self._left, None)
+            return None if sample is None else {"observation": sample[np.newaxis]}
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    found: dict[str, Call] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {"ONNX Runtime float32": Path(folder) / "float32.onnx", "ONNX Runtime int8": Path(folder) / "int8.onnx"}
+        onnx.save(model, paths["ONNX Runtime float32"])
+        quantize_static(*paths.values(), Reader())
+        for name, path in paths.items():
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            found[name] = lambda x, session=session: session.run(None, {"observation": x})[0]
+    return found
+
+
+def compare(inputs: int, hidden: Sequence[int], actions: int, config: LatencyConfig = CONFIG) -> dict[str, Any]:
+    """Times all sides.
+
+    Returns:
+      A JSON object; `rows` by side: the percentiles of a call in µs, and how many times as fast as LiteRT's float32 it is.
+    Raises:
+      InputError: a runtime is not installed.
+    """
+    if missing := sorted({extra for name, extra in NEEDED.items() if importlib.util.find_spec(name) is None}):
+        raise InputError(f"Something to compare is missing: expected the extras {', '.join(missing)}.")
+    samples = np.random.default_rng(1).standard_normal((256, inputs), np.float32)
+    calls = sides(inputs, hidden, actions, samples)
+    with pinned(1) as cores, tqdm(total=config.blocks // 2, unit="round", disable=None, leave=False) as bar:
+        factories = {name: partial(_block, call, samples) for name, call in calls.items()}
+        timings, failures = time_interleaved(factories, config, np.random.default_rng(0), bar.update)
+    if failures:
+        raise InputError(f"Expected every runtime to run. Got: {failures}.")
+    rows = {name: {**each.to_json(), "speedup": speedup(timings[BASELINE], each)} for name, each in timings.items()}
+    versions = {name: version(name) for name in ("tensorflow", "torch", "onnxruntime", "ai-edge-litert")}
+    network = {"inputs": inputs, "hidden": list(hidden), "actions": actions}
+    return {"schema": 1, "machine": describe_machine(1, True, cores), "versions": versions, "network": network, "rows": rows}
+
+
+def _block(call: Call, samples: NDArray[np.float32]) -> Block:
+    def block(n: int) -> NDArray[np.int64]:
+        durations = np.empty(n, np.int64)
+        for i in range(n):
+            x = samples[i % len(samples)][np.newaxis]
+            start = clock()
+            call(x)
+            durations[i] = clock() - start
+        return durations
+
+    return block
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints a line for each side, and writes JSON where it is asked to."""
+    parser = argparse.ArgumentParser(description="One inference in eight runtimes, from NumPy to NumPy.")
+    parser.add_argument("--inputs", type=int, default=8, metavar="F", help="features of an observation (default: 8)")
+    parser.add_argument("--hidden", type=int, nargs="+", default=[256, 256], metavar="N", help="widths (default: 256 256)")
+    parser.add_argument("--actions", type=int, default=4, metavar="A", help="(default: 4)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the object goes, too")
+    given = parser.parse_args(arguments)
+    try:
+        found = compare(given.inputs, given.hidden, given.actions)
+    except InputError as error:
+        parser.exit(2, f"inference: {error}\n")
+    for name, row in sorted(found["rows"].items(), key=lambda item: item[1]["p50"]):
+        print(f"{name:<22} {row['p50']:>10.2f} µs  p99 {row['p99']:>10.2f}  {row['speedup']['median']:>7.3f}x")
+    if given.json:
+        write_json(given.json, found)
+
+
+if __name__ == "__main__":
+    main()
