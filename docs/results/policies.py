@@ -4,8 +4,8 @@ measured of it and of its rivals: `<environment>.benchmark.json` and, to be read
 python docs/results/policies.py                       # about an hour; goes on where it stopped
 python docs/results/policies.py CartPole-v1 --runs DIR
 
-Leave the machine alone meanwhile: latency is measured. Trains the preset's agent of training seed 0, runs the recipes below, and
-copies what was chosen for the device: the file, stripped, and its manifest beside it. The tests in
+Leave the machine alone meanwhile: latency is measured. Trains the preset's agent of training seed 0, runs the recipes below,
+and copies what was chosen for the device: the file, stripped, and its manifest beside it. The tests in
 tests/export/device_lab/test_readme_policies.py run them on all that stands for a device.
 """
 
