@@ -78,14 +78,13 @@ def inputs(file: VerifiedFile) -> Any:
 
 
 def bare_loop_us(file: VerifiedFile) -> float:
-    """What somebody writes who knows nothing of the harness: the time of a loop over `invoke()` less that of an empty one, divided
-    by its calls; the median of 300 loops of 100 calls, over ten interpreters."""
+    """What somebody writes who knows nothing of the harness: the time of a loop over `invoke()` less that of an empty one,
+    divided by its calls; the median of 300 loops of 100 calls, over ten interpreters."""
     loops = []
     for _ in range(10):
         interpreter, policy = load(file, CONFIG)
         policy(inputs(file)[0])
-        for _ in range(30):
-            loops.append(_loop(interpreter.invoke) - _loop(int))
+        loops += [_loop(interpreter.invoke) - _loop(int) for _ in range(30)]
     return median(loops) * 1e6
 
 
