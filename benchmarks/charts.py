@@ -44,7 +44,7 @@ def latency_chart(rows: Sequence[Row], baseline: str, margin: float | None) -> C
     spoken = [f"{point['name']} {point['what']} {point['µs']:.2f} µs, return {point['return']:.1f}" for point in points]
     chart = _pareto("Return against latency", "µs", "µs, median, logarithmic", points, spoken, baseline, margin)
     if chart is not None:
-        shape = {"field": "what", "title": None, "sort": list(kinds.values()), "legend": {"orient": "top", "labelLimit": 0}}
+        shape = {"field": "what", "title": None, "sort": list(kinds.values()), "legend": {"orient": "bottom", "labelLimit": 0}}
         chart["layer"][2]["encoding"]["shape"] = shape
     return chart
 

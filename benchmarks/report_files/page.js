@@ -11,7 +11,7 @@ function config() {
     background: "transparent",
     font: "system-ui, sans-serif",
     axis: { ...text, gridColor: of("--line"), domainColor: of("--line"), tickColor: of("--line"), titleFontWeight: "normal" },
-    legend: text,
+    legend: { ...text, symbolBaseFillColor: of("--soft"), symbolBaseStrokeColor: of("--soft") },
     header: text,
     bar: { color: of("--mark") },
     text: { color: of("--ink"), fontSize: 12 },
