@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.atomic_files import write_text
+from edgedqn.agents.atomic_files import write_bytes, write_text
 from edgedqn.export import edge_policy
 from edgedqn.export.edge_policy import PolicyFileError, VerifiedFile, read_verified
 from edgedqn.export.manifest import PolicyManifest, write_sidecar
@@ -42,6 +42,11 @@ def write_board(policy_file: Path, folder: Path, float_twin: Path | None = None)
     for name in SCRIPTS:
         write_text(folder / name, (scripts / name).read_text(encoding="utf-8"))
     write_text(folder / "README.md", readme(file, float_twin is not None))
+
+
+def shipped_loop() -> bytes:
+    """`run_policy.py` as nobody changed it."""
+    return (resources.files("edgedqn.export.board_files") / "run_policy.py").read_text(encoding="utf-8").encode()
 
 
 def readme(file: VerifiedFile, has_twin: bool) -> str:
@@ -100,7 +105,7 @@ def readme(file: VerifiedFile, has_twin: bool) -> str:
 
 def _copy(source: Path, file: VerifiedFile, target: Path) -> None:
     target.with_suffix(".json").unlink(missing_ok=True)  # of another file
-    shutil.copyfile(source, target)
+    write_bytes(target, file.content)
     write_sidecar(target, PolicyManifest(file.device, file.evidence))
 
 

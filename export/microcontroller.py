@@ -243,9 +243,12 @@ README = """
     policy_setup();                           /* once: checks the model, prepares it in its arena */
     int action = policy_step(observation);    /* float observation[POLICY_INPUTS]; -1 where it holds a NaN */
 
-`policy_settings.h` has the sizes and scales. An MLP comes as plain C, too, without TensorFlow Lite Micro, the same integers:
+`policy_settings.h` has the sizes and scales. `observation` is what the network takes: one-hot, frame stack and flatten are
+`EdgePolicy`'s work in Python, and yours here. An MLP comes as plain C, too, without TensorFlow Lite Micro, the same integers:
 
     #include "policy.h"                       /* policy.c, policy_io.c */
+    #include "policy_io.h"
+    int8_t input[POLICY_INPUTS], output[POLICY_OUTPUTS];
     if (policy_quantize(observation, input)) { policy_infer(input, output); action = policy_argmax(output); }
 """
 

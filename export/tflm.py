@@ -88,8 +88,11 @@ def tflm_rows(content: bytes, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
     rows = []
     # Its kernels are plain loops: an image takes it up to a tenth of a second.
     for row in tqdm(inputs, desc="TFLite Micro", unit=" states", disable=None, leave=False, delay=1):
-        interpreter.set_input(row.reshape(shape), 0)
-        interpreter.invoke()
+        try:
+            interpreter.set_input(row.reshape(shape), 0)
+            interpreter.invoke()
+        except RuntimeError as error:
+            raise MicroUnavailableError(f"TFLite Micro cannot run this network: expected a row. Got {error}.") from error
         rows.append(interpreter.get_output(0)[0])
     return np.array(rows, np.int8)  # [N, A]
 
@@ -134,7 +137,10 @@ def arena_bytes(content: bytes) -> int:
       MicroUnavailableError: as `tflm_rows`.
     """
     command = [sys.executable, "-c", _PRINT_ALLOCATIONS, str(_generous(content))]
-    run = subprocess.run(command, input=content, capture_output=True, timeout=60, check=False)
+    try:
+        run = subprocess.run(command, input=content, capture_output=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise MicroUnavailableError("TFLite Micro gave no arena size: expected it within 60 seconds. Got none.") from error
     printed = (run.stdout + run.stderr).decode("utf-8", "replace")
     total = re.search(r"Arena allocation total (\d+) bytes", printed)
     if run.returncode or total is None:

@@ -4,12 +4,13 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
 
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.cortex_m4 import DeviceFootprint, measure_plain_c, missing_tools
 from edgedqn.export import browser, microcontroller
-from edgedqn.export.board import write_board
+from edgedqn.export.board import shipped_loop, write_board
 from edgedqn.export.browser import write_browser
 from edgedqn.export.edge_policy import VerifiedFile, read_verified
 from edgedqn.export.flatbuffer import io_quantization
@@ -18,7 +19,11 @@ from edgedqn.export.manifest import PolicyManifest, write_policy, write_sidecar
 from edgedqn.export.microcontroller import write_microcontroller
 from edgedqn.export.tflm import arena_bytes
 
-POLICY = "policy.tflite"
+POLICY, LOOP = "policy.tflite", "run_policy.py"
+# By these a folder is known as a bundle ...
+SIGNATURE = {POLICY, "policy.json", "edge_policy.py", LOOP}
+# ... and these are ours, to be made anew. Whatever else is there stays.
+OURS = SIGNATURE | {"bench_on_device.py", "README.md", "board", "microcontroller", "browser", "__pycache__"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,9 @@ class Part:
 
 def write_bundle(policy_file: Path, folder: Path, fetch: bool = False) -> tuple[Part, ...]:
     """Makes `folder`, in place of an old bundle: `policy.tflite`, the board's scripts, `microcontroller/`, `browser/`.
+
+    What somebody put into an old bundle stays: files that are not ours, and a `run_policy.py` that was changed, by the name of
+    `run_policy.old.py`.
 
     The policy file is copied byte for byte: what was proven is what ships. Where it takes integers, its twin with float ends
     is made of it, for the browser and for Python on a board. The evidence in `policy.json` gains `microcontroller`: the arena
@@ -60,8 +68,8 @@ def write_bundle(policy_file: Path, folder: Path, fetch: bool = False) -> tuple[
     try:
         parts = _fill(policy_file, file, temporary, fetch)
         temporary.chmod(0o755)
-        remove_bundle(folder)
-        temporary.rename(folder)
+        _carry_over(folder, temporary)
+        _replace(folder, temporary)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -74,14 +82,43 @@ def check_replaceable(folder: Path) -> None:
     Raises:
       InputError: in one line.
     """
-    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / POLICY).exists())):
+    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if folder.exists() and not (folder.is_dir() and (not there or there >= SIGNATURE)):
         raise InputError(f"{folder} is in the way: expected a new or an empty folder, or an earlier bundle. Got neither.")
 
 
 def remove_bundle(folder: Path) -> None:
-    """A bundle of a policy that no longer passes must not be found."""
+    """A bundle of a policy that no longer passes must not be found. What somebody put into it goes to `<folder>.kept`."""
+    if not folder.exists():
+        return
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
+        _carry_over(folder, Path(name))
+        if any(Path(name).iterdir()):
+            shutil.copytree(name, folder.with_name(f"{folder.name}.kept"), symlinks=True, dirs_exist_ok=True)
+    shutil.rmtree(folder)
+
+
+def _carry_over(old: Path, new: Path) -> None:
+    """Copies what is not ours from one bundle to the next."""
+    if not old.exists():
+        return
+    for entry in old.iterdir():
+        if entry.is_dir() and entry.name not in OURS:
+            shutil.copytree(entry, new / entry.name, symlinks=True)
+        elif entry.name not in OURS:
+            shutil.copy2(entry, new / entry.name, follow_symlinks=False)
+    loop = old / LOOP
+    if loop.exists() and loop.read_bytes() != shipped_loop():
+        shutil.copy2(loop, new / f"{loop.stem}.old.py")
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Puts `new` in the place of `folder`, of which a reader finds the one or the other whole, or for a moment neither."""
+    old = new.with_name(f"{new.name}.old")
     if folder.exists():
-        shutil.rmtree(folder)
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _fill(policy_file: Path, file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, ...]:
@@ -118,9 +155,13 @@ def _add_microcontroller(policy_file: Path, file: VerifiedFile, folder: Path) ->
         if missing_tools():
             remark += "."
         else:
-            cost = measure_plain_c(sources)
-            found["cortex_m4"] = asdict(cost)
-            remark += f": {_cost(cost)}"
+            try:
+                cost = measure_plain_c(sources)
+            except (RuntimeError, TimeoutExpired) as error:  # tools that do not do what ours did
+                remark += f"; what it costs is not known: {' '.join(str(error).split())[:200]}"
+            else:
+                found["cortex_m4"] = asdict(cost)
+                remark += f": {_cost(cost)}"
     evidence = {**file.evidence, "microcontroller": found}
     write_sidecar(folder / POLICY, PolicyManifest(file.device, evidence))
     return Part("microcontroller", True, remark)

@@ -295,9 +295,10 @@ class Job:
         from edgedqn.pipeline import stages
         from edgedqn.pipeline.bundle import remove_bundle, write_bundle
 
-        remove_bundle(self.folder.device)
         best = self._best(stages.bench(self.folder, self.config.all_recipes))
-        if best is not None:  # nothing is fetched that nobody asked for: `bundle` adds the page
+        if best is None:
+            remove_bundle(self.folder.device)
+        else:  # nothing is fetched that nobody asked for: `bundle` adds the page
             write_bundle(self.folder.model(best["name"]), self.folder.device)
 
     def merge(self, measured: Sequence[Path]) -> None:

@@ -44,6 +44,16 @@ def test_counts_what_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 @EMULATED
+def test_counts_more_than_a_million_and_stops_where_the_counter_comes_around(tmp_path: Path) -> None:
+    (tmp_path / "policy.h").write_text(HEADER)
+    (tmp_path / "policy.c").write_text(SOURCE.replace("count = 500", "count = 700000"))
+    assert 1_400_005 <= measure_plain_c(tmp_path).instructions <= 1_400_025
+    (tmp_path / "policy.c").write_text(SOURCE.replace("count = 500", "count = 1400000"))
+    with pytest.raises(RuntimeError, match=r"at most 2,600,000 instructions"):
+        measure_plain_c(tmp_path)
+
+
+@EMULATED
 def test_says_that_a_folder_has_no_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cortex_m4.main([str(tmp_path)])

@@ -14,7 +14,7 @@ from edgedqn.export.board import TWIN
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
 from edgedqn.export.manifest import read_manifest
 from edgedqn.pipeline import bundle
-from edgedqn.pipeline.bundle import write_bundle
+from edgedqn.pipeline.bundle import remove_bundle, write_bundle
 from edgedqn.pipeline.run import RunResult
 
 SCRIPTS = {"edge_policy.py", "run_policy.py", "bench_on_device.py"}
@@ -86,6 +86,19 @@ def test_the_evidence_gains_what_a_microcontroller_is_asked_for(models: Path, tm
         assert found["cortex_m4"] is None
 
 
+def test_tools_that_fail_cost_the_figures_and_not_the_bundle(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(folder: Path) -> None:
+        raise RuntimeError("arm-none-eabi-gcc exited with 1: unknown option")
+
+    monkeypatch.setattr(bundle, "missing_tools", list)
+    monkeypatch.setattr(bundle, "measure_plain_c", broken)
+    small = write_bundle(models / "qat-int8.tflite", tmp_path / "device")[1]
+    assert small.there and "is not known: arm-none-eabi-gcc exited with 1" in small.remark
+    assert read_manifest(tmp_path / "device" / "policy.tflite").evidence["microcontroller"]["cortex_m4"] is None
+
+
 def test_a_file_with_float_ends_is_its_own_page_and_nothing_for_a_microcontroller(models: Path, tmp_path: Path) -> None:
     _, small, page = write_bundle(models / "float32.tflite", tmp_path / "device")
     device = tmp_path / "device"
@@ -120,13 +133,36 @@ def test_without_tools_and_without_tflite_micro_there_is_a_bundle(
     assert not small.there and not (tmp_path / "device" / "microcontroller").exists()
 
 
-def test_replaces_an_old_bundle_whole_and_nothing_else(models: Path, tmp_path: Path) -> None:
+def test_what_somebody_put_into_a_bundle_outlives_it(models: Path, tmp_path: Path) -> None:
+    device = tmp_path / "device"
+    write_bundle(models / "float32.tflite", device)
+    (device / "board.json").write_text("measured")
+    (device / "notes").mkdir()
+    (device / "notes" / "mine.txt").write_text("mine")
+    loop = (device / "run_policy.py").read_text()
+    (device / "run_policy.py").write_text("my sensors")
+    (device / "README.md").write_text("old")
+    write_bundle(models / "qat-int8.tflite", device)
+    assert (device / "board.json").read_text() == "measured" and (device / "notes" / "mine.txt").read_text() == "mine"
+    assert (device / "run_policy.old.py").read_text() == "my sensors" and (device / "run_policy.py").read_text() == loop
+    assert (device / "README.md").read_text() != "old" and EdgePolicy.load(device / "policy.tflite")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["device"]
+    remove_bundle(device)
+    kept = {entry.name for entry in (tmp_path / "device.kept").iterdir()}
+    assert not device.exists() and kept == {"board.json", "notes", "run_policy.old.py"}
+
+
+def test_a_bundle_that_nobody_touched_goes_without_a_trace(models: Path, tmp_path: Path) -> None:
     write_bundle(models / "float32.tflite", tmp_path / "device")
-    (tmp_path / "device" / "old").write_text("")
-    write_bundle(models / "qat-int8.tflite", tmp_path / "device")
-    assert not (tmp_path / "device" / "old").exists()
+    for _ in range(2):
+        remove_bundle(tmp_path / "device")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_replaces_nothing_but_a_bundle(models: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("")
+    (tmp_path / "mine" / "policy.tflite").write_text("")
     for taken in (tmp_path / "mine", tmp_path / "mine" / "thesis.tex"):
         with pytest.raises(InputError, match="in the way: expected a new or an empty folder"):
             write_bundle(models / "qat-int8.tflite", taken)
