@@ -138,7 +138,12 @@ def _in_onnx_runtime(weights: Sequence[NDArray[np.float32]], samples: NDArray[np
         quantize_static(*paths.values(), Reader())
         for name, path in paths.items():
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            found[name] = lambda x, session=session: session.run(None, {"observation": x})[0]
+            found[name] = partial(_run, session)
+    return found
+
+
+def _run(session: Any, x: NDArray[np.float32]) -> NDArray[Any]:
+    found: NDArray[Any] = session.run(None, {"observation": x})[0]
     return found
 
 
