@@ -63,7 +63,7 @@ def render_report(
     margin: float | None = None,
     learning: str = "",
     kernels: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
-    film: Film | None = None,
+    film: Film | str | None = None,
 ) -> str:
     """The page.
 
@@ -74,7 +74,7 @@ def render_report(
       margin: the gate's, in reward units, drawn beside the baseline's return.
       learning: the agent's learning curve, as `learning_curve` draws it.
       kernels: of each file, as `sparsity_chart` takes them.
-      film: of the float network and the best file.
+      film: of the float network and the best file, or why there is none.
     Returns:
       HTML that asks for nothing outside itself. The same arguments give the same text.
     Raises:
@@ -149,7 +149,9 @@ def _chart(name: str, chart: Chart) -> str:
     return _figure(f'{data}<div class="chart" data-chart="chart-{name}"></div>', CAPTIONS[name])
 
 
-def _film(film: Film) -> str:
+def _film(film: Film | str) -> str:
+    if isinstance(film, str):
+        return f'<p class="soft">No film: {escape(film)}</p>'
     image = base64.b64encode(film.gif).decode("ascii")
     told = FILM.format(name=film.name, seed=film.seed)
     alternative = escape(

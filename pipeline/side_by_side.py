@@ -1,6 +1,5 @@
 """A short film of two policy files on the same reset seed, for the report."""
 
-import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from edgedqn.benchmarks.report import Film
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.pipeline.film import film
 
+PICTURES = "rgb_array"
 LONGEST = 500  # steps
 FRAMES = 150  # of which as many are shown at most
 FRAMES_PER_SECOND = 15
@@ -23,8 +23,8 @@ MOST_BYTES = 1_000_000
 GAP = 4  # pixels between the two
 
 
-def side_by_side(baseline: Path, candidate: Path, env_id: str, seed: int) -> Film | None:
-    """Plays both and films them, or says on stderr why it cannot: a package is missing, or the environment draws nothing.
+def side_by_side(baseline: Path, candidate: Path, env_id: str, seed: int) -> Film | str:
+    """Plays both and films them, or says why it cannot: a package is missing, or the environment draws nothing.
 
     Args:
       baseline: the float file, on the left.
@@ -33,6 +33,9 @@ def side_by_side(baseline: Path, candidate: Path, env_id: str, seed: int) -> Fil
       seed: of the reset.
     """
     try:
+        with closing(make_environment(env_id)) as env:
+            if PICTURES not in env.metadata.get("render_modes", ()):
+                return f"{env_id} draws no pictures."
         (left, left_return), (right, right_return) = (_episode(path, env_id, seed) for path in (baseline, candidate))
         every = max(1, -(-max(len(left), len(right)) // FRAMES))
         with tempfile.TemporaryDirectory() as folder:
@@ -42,18 +45,16 @@ def side_by_side(baseline: Path, candidate: Path, env_id: str, seed: int) -> Fil
                     add(_joined(left[min(at, len(left) - 1)], right[min(at, len(right) - 1)]))
             content = path.read_bytes()
     except (InputError, ImportError) as error:
-        print(f"No film in the report: {error}", file=sys.stderr)
-        return None
+        return str(error)
     if len(content) > MOST_BYTES:
-        print(f"No film in the report: expected one of at most {MOST_BYTES:,} bytes. Got {len(content):,}.", file=sys.stderr)
-        return None
+        return f"A report carries a film of at most {MOST_BYTES:,} bytes. Got {len(content):,}."
     return Film(content, candidate.stem, seed, (left_return, right_return))
 
 
 def _episode(path: Path, env_id: str, seed: int) -> tuple[list[NDArray[Any]], float]:
     """The pictures, the first before any step, and the return so far."""
     policy = EdgePolicy.load(path)
-    with closing(make_environment(env_id, "rgb_array")) as env:
+    with closing(make_environment(env_id, PICTURES)) as env:
         observation, _ = env.reset(seed=seed)
         pictures, total = [_small(env.render())], 0.0
         for _ in range(LONGEST):

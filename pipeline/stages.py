@@ -191,7 +191,7 @@ def _kernels(run: RunFolder, benchmark: dict[str, Any]) -> dict[str, list[dict[s
     return found
 
 
-def _film(run: RunFolder, benchmark: dict[str, Any]) -> Film | None:
+def _film(run: RunFolder, benchmark: dict[str, Any]) -> Film | str | None:
     """Of the float file and the smallest that passed, else the last that was played."""
     played = [row for row in benchmark["rows"] if row["return"] and row["name"] != benchmark["baseline"]]
     if not played:

@@ -8,7 +8,9 @@ by block in random order. The network is untrained: how long a dense layer takes
 
 import argparse
 import importlib.util
+import logging
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -85,7 +87,10 @@ def _in_litert(concrete: Any, network: Any, samples: NDArray[np.float32] | None)
     if samples is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([sample[np.newaxis]] for sample in samples)
-    interpreter = Interpreter(model_content=converter.convert(), num_threads=1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")  # they are calibrated
+        content = converter.convert()
+    interpreter = Interpreter(model_content=content, num_threads=1)
     interpreter.allocate_tensors()
     source, sink = (ends[0]["index"] for ends in (interpreter.get_input_details(), interpreter.get_output_details()))
 
@@ -135,7 +140,9 @@ def _in_onnx_runtime(weights: Sequence[NDArray[np.float32]], samples: NDArray[np
     with tempfile.TemporaryDirectory() as folder:
         paths = {"ONNX Runtime float32": Path(folder) / "float32.onnx", "ONNX Runtime int8": Path(folder) / "int8.onnx"}
         onnx.save(model, paths["ONNX Runtime float32"])
+        logging.disable(logging.WARNING)  # it recommends a preparation that a chain of dense layers does not need
         quantize_static(*paths.values(), Reader())
+        logging.disable(logging.NOTSET)
         for name, path in paths.items():
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             found[name] = partial(_run, session)

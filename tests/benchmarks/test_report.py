@@ -193,6 +193,7 @@ def test_a_film_waits_until_somebody_asks_for_it():
     assert "which returns 500, right qat-int8, which returns 499.5" in image["alt"]
     assert text.index("<details>") < text.index("<img") < text.index("</details>")
     assert "Side by side" not in render_report(benchmark(row()))
+    assert "No film: &lt;why&gt;" in render_report(benchmark(row()), film="<why>")
 
 
 def test_a_pull_request_reads_the_same_in_short():

@@ -82,7 +82,7 @@ def test_what_is_done_is_not_done_again_and_force_does_it_again(tiny_run: RunRes
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
     job.do(("report",), force=True)
     changed = {path.name for path, at in before.items() if path.stat().st_mtime_ns != at}
-    assert changed == {"report.html", "run.json"}
+    assert changed == {"report.html", "report.md", "run.json"}
 
 
 def test_recipes_stay_what_they_were_until_others_are_asked_for(tiny_run: RunResult, tmp_path: Path) -> None:

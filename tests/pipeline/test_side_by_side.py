@@ -3,9 +3,11 @@
 from io import BytesIO
 
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
 from PIL import Image
 
 from edgedqn.agents.errors import InputError
+from edgedqn.benchmarks.report import Film
 from edgedqn.pipeline import side_by_side as module
 from edgedqn.pipeline.run import RunResult
 from edgedqn.pipeline.side_by_side import FRAMES, GAP, HEIGHT, MOST_BYTES, side_by_side
@@ -14,7 +16,7 @@ from edgedqn.pipeline.side_by_side import FRAMES, GAP, HEIGHT, MOST_BYTES, side_
 def test_both_are_played_and_stand_side_by_side(tiny_run: RunResult) -> None:
     models = tiny_run.folder / "models"
     made = side_by_side(models / "float32.tflite", models / "qat-int8.tflite", "CartPole-v1", 31)
-    assert made is not None
+    assert isinstance(made, Film)
     assert (made.name, made.seed) == ("qat-int8", 31)
     assert all(1 <= value <= 500 for value in made.returns)
     with Image.open(BytesIO(made.gif)) as picture:
@@ -26,24 +28,24 @@ def test_both_are_played_and_stand_side_by_side(tiny_run: RunResult) -> None:
 def test_the_same_files_on_the_same_seed_are_the_same_film(tiny_run: RunResult) -> None:
     path = tiny_run.folder / "models" / "float32.tflite"
     one, other = (side_by_side(path, path, "CartPole-v1", 7) for _ in range(2))
-    assert one is not None and one == other and one.returns[0] == one.returns[1]
+    assert isinstance(one, Film) and one == other and one.returns[0] == one.returns[1]
 
 
-def test_without_pictures_there_is_no_film_and_it_says_why(
-    tiny_run: RunResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_pictures_there_is_no_film_and_it_says_why(tiny_run: RunResult, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tiny_run.folder / "models" / "float32.tflite"
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "MOST_BYTES", 100)
+        told = side_by_side(path, path, "CartPole-v1", 7)
+        assert isinstance(told, str) and "at most 100 bytes" in told
 
     def blind(*_: object) -> None:
         raise InputError("pygame is not installed.")
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "make_environment", blind)
-        assert side_by_side(path, path, "CartPole-v1", 7) is None
-    assert capsys.readouterr().err == "No film in the report: pygame is not installed.\n"
-    monkeypatch.setattr(module, "MOST_BYTES", 100)
-    assert side_by_side(path, path, "CartPole-v1", 7) is None
-    assert "expected one of at most 100 bytes" in capsys.readouterr().err
+        patched.setattr(module, "_episode", blind)
+        assert side_by_side(path, path, "CartPole-v1", 7) == "pygame is not installed."
+    monkeypatch.setattr(CartPoleEnv, "metadata", {"render_modes": []})
+    assert side_by_side(path, path, "CartPole-v1", 7) == "CartPole-v1 draws no pictures."
 
 
 def test_what_draws_no_picture_is_named() -> None:
