@@ -1,6 +1,6 @@
 """How the README's policies do on microcontrollers: TFLite Micro against XNNPACK, arena, and what policy.c costs.
 
-python docs/results/microcontroller.py                       # runs of docs/results/compression.py, seed 0, in runs/
+python docs/results/microcontroller.py                       # runs of docs/results/policies.py, in runs/
 python docs/results/microcontroller.py CartPole-v1 --runs DIR
 
 For each file with int8 ends of a run: whether TFLite Micro's interpreter acts as XNNPACK does on 10,000 states that the float
