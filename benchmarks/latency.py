@@ -1,6 +1,7 @@
 """Time policies against each other: real calls, one clock, interleaved so that drift cancels."""
 
 import gc
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgedqn.benchmarks.full_speed import FullSpeed
 
 clock = time.perf_counter_ns
 
@@ -19,6 +22,7 @@ BlockFactory = Callable[[], Block]
 
 RESAMPLES = 10_000
 BINS = 40
+BLOCK_NS, FEWEST_CALLS = 5_000_000, 10
 _T = TypeVar("_T")
 # What a file can do wrong while it is loaded, invoked or played. Anything else is a fault of ours for sure.
 FILE_FAULTS = (ValueError, RuntimeError, OSError)
@@ -31,7 +35,9 @@ class LatencyConfig:
     Attributes:
       blocks: per candidate, even: one round times every candidate in random order, then in the reverse of it (A B B A), so a
         drift that is linear over a round cancels from its ratios.
-      invokes_per_block: timed calls in a block.
+      invokes_per_block: timed calls in a block, at most. Ten or more of them take 5 ms or less, so that few meet a change of
+        the core's speed.
+      patience_s: so many seconds are waited in all until every block ran while the core was at full speed.
       threads: of the interpreter.
       xnnpack: with its kernels, as the interpreter comes; without, TensorFlow Lite's own take over.
       mlperf: time each file by MLPerf Tiny's rules as well: five windows of ten seconds.
@@ -41,6 +47,7 @@ class LatencyConfig:
 
     blocks: int = 100
     invokes_per_block: int = 500
+    patience_s: float = 15.0
     threads: int = 1
     xnnpack: bool = True
     mlperf: bool = False
@@ -56,6 +63,8 @@ class LatencyConfig:
             raise ValueError(
                 f"A block needs a call to time. Expected 1 or more. Got invokes_per_block={self.invokes_per_block}."
             )
+        if not 0 <= self.patience_s < math.inf:
+            raise ValueError(f"Expected seconds to wait, 0 or more. Got patience_s={self.patience_s}.")
         if self.threads < 1:
             raise ValueError(f"An interpreter runs on at least one thread. Got threads={self.threads}.")
         if self.warm_up_blocks < 2:
@@ -73,10 +82,12 @@ class Timing:
     Attributes:
       durations_us: [R, 2 n], net of the timer, one row per round; n is `invokes_per_block`.
       timer_us: the median cost of the pair of clock readings round a call, already taken off.
+      full_speed: the share of its rounds during which the core ran at full speed, see `full_speed.py`.
     """
 
     durations_us: NDArray[np.float64]
     timer_us: float
+    full_speed: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in `benchmark.json`, in µs."""
@@ -88,6 +99,7 @@ class Timing:
             "mean": float(self.durations_us.mean()),
             "n": int(self.durations_us.size),
             "timer_us": self.timer_us,
+            "full_speed": self.full_speed,
             "histogram": self.histogram(),
         }
 
@@ -98,6 +110,13 @@ class Timing:
         return {"from_us": float(edges[0]), "to_us": float(edges[-1]), "counts": counts.tolist()}
 
 
+@dataclass(frozen=True)
+class _Round:
+    durations: dict[str, list[NDArray[np.int64]]]  # two blocks of each candidate that did not fail, in ns
+    timer: NDArray[np.int64]
+    reading: int  # the slowest of the yardstick, in ns
+
+
 def time_interleaved(
     candidates: Mapping[str, BlockFactory],
     config: LatencyConfig,
@@ -105,6 +124,10 @@ def time_interleaved(
     on_round: Callable[[], object] = lambda: None,
 ) -> tuple[dict[str, Timing], dict[str, str]]:
     """Times all candidates in one run, round by round.
+
+    A block is repeated, and a round that turned out to be slow made up for, until all counted ones ran while the core was at
+    full speed or `config.patience_s` is over; then the rounds in which it was fastest count. Neither decision looks at what
+    the candidates took.
 
     Args:
       candidates: by name. Each is built afresh every round: where its memory happens to lie changes its speed by some percent,
@@ -116,8 +139,8 @@ def time_interleaved(
       The timings of those that ran, and for those that did not, the reason.
     """
     failures: dict[str, str] = {}
-    samples: dict[str, list[NDArray[np.int64]]] = {name: [] for name in candidates}
-    timer: list[NDArray[np.int64]] = []
+    calls: dict[str, int] = {}
+    speed = FullSpeed(config.patience_s)
 
     def attempt(name: str, work: Callable[[], _T]) -> _T | None:
         if name not in failures:
@@ -130,28 +153,38 @@ def time_interleaved(
     def shuffled() -> list[str]:
         return [name for name in rng.permutation(list(candidates)).tolist() if name not in failures]
 
-    for name, factory in candidates.items():
-        attempt(name, partial(_warm_up, factory, config))
-    for _ in range(config.blocks // 2):
+    def one_round() -> _Round:
         # Built in random order too: who is built first gets other memory, which was worth 1 % when it was always the same one.
-        built = {name: attempt(name, partial(_build, candidates[name], config)) for name in shuffled()}
+        built = {name: attempt(name, partial(_build, candidates[name], calls[name])) for name in shuffled()}
         order = shuffled()
-        parts: dict[str, list[NDArray[np.int64]]] = {name: [] for name in order}
+        timer, reading = speed.run(partial(_without_collector, _timer_block, config.invokes_per_block))
+        found: dict[str, list[NDArray[np.int64]]] = {name: [] for name in order}
         for name in [*order, *reversed(order)]:
             block = built[name]
-            durations = attempt(name, partial(_without_collector, block, config.invokes_per_block)) if block else None
-            if durations is not None:
-                parts[name].append(durations)
-        timer.append(_without_collector(_timer_block, config.invokes_per_block))
-        for name in order:
-            if name not in failures:
-                samples[name].append(np.concatenate(parts[name]))
-        on_round()
-    timer_us = float(np.median(np.concatenate(timer))) / 1_000
-    timings = {
-        name: Timing(np.stack(rounds) / 1_000 - timer_us, timer_us) for name, rounds in samples.items() if name not in failures
-    }
-    return timings, failures
+            timed = attempt(name, partial(speed.run, partial(_without_collector, block, calls[name]))) if block else None
+            if timed is not None:
+                found[name].append(timed[0])
+                reading = max(reading, timed[1])
+        return _Round(found, timer, reading)
+
+    for name, factory in candidates.items():
+        calls[name] = attempt(name, partial(_warm_up, factory, config)) or 0
+    wanted, rounds = config.blocks // 2, list[_Round]()
+    while sum(speed.reached(each.reading) for each in rounds) < wanted and not (len(rounds) >= wanted and speed.impatient):
+        rounds.append(one_round())
+        if len(rounds) <= wanted:
+            on_round()
+    counted = sorted(rounds, key=lambda each: each.reading)[:wanted]
+    timer_us = float(np.median([each.timer for each in counted])) / 1_000
+    speed.remember()
+    full_speed = sum(speed.reached(each.reading) for each in counted) / wanted
+    return {
+        name: Timing(
+            np.array([np.concatenate(each.durations[name]) for each in counted]) / 1_000 - timer_us, timer_us, full_speed
+        )
+        for name in candidates
+        if name not in failures
+    }, failures
 
 
 def speedup(baseline: Timing, candidate: Timing, seed: int = 0) -> dict[str, Any]:
@@ -184,9 +217,9 @@ def one_line(error: BaseException) -> str:
     return text or type(error).__name__
 
 
-def _build(factory: BlockFactory, config: LatencyConfig) -> Block:
+def _build(factory: BlockFactory, calls: int) -> Block:
     block = factory()
-    block(max(config.invokes_per_block // 10, 1))  # The first calls of a fresh interpreter touch cold memory.
+    block(max(calls // 10, 1))  # The first calls of a fresh interpreter touch cold memory.
     return block
 
 
@@ -209,11 +242,14 @@ def _without_collector(block: Block, n: int) -> NDArray[np.int64]:
             gc.enable()
 
 
-def _warm_up(factory: BlockFactory, config: LatencyConfig) -> None:
+def _warm_up(factory: BlockFactory, config: LatencyConfig) -> int:
+    """How many calls make a block: as many as there may be, fewer of slow ones."""
     block = factory()
     last = float(np.median(block(config.invokes_per_block)))
     for _ in range(config.warm_up_blocks - 1):
         median = float(np.median(block(config.invokes_per_block)))
-        if abs(median - last) <= config.warm_up_tolerance * last:
-            return
+        settled = abs(median - last) <= config.warm_up_tolerance * last
         last = median
+        if settled:
+            break
+    return min(config.invokes_per_block, max(int(BLOCK_NS // max(last, 1.0)), FEWEST_CALLS))

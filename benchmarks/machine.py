@@ -19,7 +19,7 @@ def describe_machine(threads: int, xnnpack: bool = True, pinned_cores: list[int]
       pinned_cores: to which what was timed kept; None where it kept to none.
     """
     return {
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": os.cpu_count(),
         "architecture": platform.machine(),
         "governor": _read(GOVERNOR),
@@ -35,7 +35,8 @@ def describe_machine(threads: int, xnnpack: bool = True, pinned_cores: list[int]
     }
 
 
-def _cpu() -> str | None:
+def cpu() -> str | None:
+    """The processor's name, or the board's; None where the system tells neither."""
     # x86 writes "model name" once per core; a Raspberry Pi writes the board as "Model" at the end.
     lines = [line.partition(":") for line in (_read(CPU_INFO) or "").splitlines()]
     known = {key.strip().lower(): value.strip() for key, _, value in reversed(lines)}

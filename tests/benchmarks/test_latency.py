@@ -7,7 +7,7 @@ import pytest
 
 from edgedqn.benchmarks.latency import BINS, LatencyConfig, Timing, speedup, time_interleaved
 
-CONFIG = LatencyConfig(blocks=40, invokes_per_block=20)
+CONFIG = LatencyConfig(blocks=40, invokes_per_block=20, patience_s=0)
 
 
 def fake(duration_ns, rng=None, noise=0.0, calls=None, name=""):
@@ -33,7 +33,9 @@ def test_percentiles_are_over_all_calls_in_microseconds():
     found = exact(np.arange(1, 101).reshape(10, 10), timer_us=0.04).to_json()
     histogram = found.pop("histogram")
     assert histogram == exact(np.arange(1, 101).reshape(10, 10)).histogram()
-    assert found == pytest.approx({"p50": 50.5, "p90": 90.1, "p99": 99.01, "mean": 50.5, "n": 100, "timer_us": 0.04})
+    assert found == pytest.approx(
+        {"p50": 50.5, "p90": 90.1, "p99": 99.01, "mean": 50.5, "n": 100, "timer_us": 0.04, "full_speed": 1}
+    )
 
 
 def test_a_histogram_counts_every_call_and_what_took_long_in_its_last_bin():
@@ -94,7 +96,7 @@ def test_only_paired_rounds_are_compared():
 
 def test_each_round_is_a_random_order_and_its_reverse():
     calls = []
-    config = LatencyConfig(blocks=40, invokes_per_block=20, warm_up_blocks=2)
+    config = LatencyConfig(blocks=40, invokes_per_block=20, patience_s=0, warm_up_blocks=2)
     names = ["a", "b", "c"]
     time_interleaved({name: fake(1_000, calls=calls, name=name) for name in names}, config, np.random.default_rng(0))
     rounds = np.array(calls[6:]).reshape(20, 9)[:, 3:]  # without the warm-up, and each round without its first three
@@ -116,7 +118,7 @@ def test_warm_up_lasts_until_two_blocks_agree():
 
         return block
 
-    time_interleaved({"a": factory}, LatencyConfig(blocks=2, invokes_per_block=20), np.random.default_rng(0))
+    time_interleaved({"a": factory}, LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0), np.random.default_rng(0))
     assert asked == [20] * 4 + [2, 20, 20]
 
 
@@ -134,7 +136,7 @@ def test_a_crash_fails_its_candidate_and_no_other(failing_call):
 
         return block
 
-    config = LatencyConfig(blocks=4, invokes_per_block=5)
+    config = LatencyConfig(blocks=4, invokes_per_block=5, patience_s=0)
     timings, failures = time_interleaved({"bad": factory, "good": fake(1_000)}, config, np.random.default_rng(0))
     assert failures == {"bad": "node 3 failed to invoke"}
     assert list(timings) == ["good"]
@@ -151,7 +153,9 @@ def test_the_collector_is_off_in_blocks_and_back_on_after():
 
         return block
 
-    time_interleaved({"a": factory}, LatencyConfig(blocks=2, invokes_per_block=20, warm_up_blocks=2), np.random.default_rng(0))
+    time_interleaved(
+        {"a": factory}, LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0, warm_up_blocks=2), np.random.default_rng(0)
+    )
     assert (20, False) in seen
     assert gc.isenabled()
 

@@ -13,7 +13,7 @@ from edgedqn.benchmarks.timing import time_files
 from edgedqn.benchmarks.windows import time_windows
 from edgedqn.export.edge_policy import read_verified
 
-QUICK = LatencyConfig(blocks=4, invokes_per_block=5)
+QUICK = LatencyConfig(blocks=4, invokes_per_block=5, patience_s=0)
 TIMED = ("latency_us", "step_latency_us", "cold_start_us")
 
 

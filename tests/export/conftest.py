@@ -195,6 +195,6 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     training = TrainingConfig(
         steps=3_000, hidden=(16, 16), batch_size=32, learning_rate=2e-3, evaluation_interval=1_000, evaluation_episodes=2
     )
-    short = LatencyConfig(blocks=4, invokes_per_block=50)
+    short = LatencyConfig(blocks=4, invokes_per_block=50, patience_s=0)
     folder = tmp_path_factory.mktemp("runs") / "micro"
     return run("CartPole-v1", folder, recipes=["qat-int8"], training=training, latency=short).folder

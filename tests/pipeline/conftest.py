@@ -15,7 +15,7 @@ from edgedqn.pipeline.run import RunResult, run
 TINY = TrainingConfig(
     steps=3_000, hidden=(16, 16), batch_size=32, learning_rate=2e-3, evaluation_interval=1_000, evaluation_episodes=2
 )
-SHORT = LatencyConfig(blocks=4, invokes_per_block=50)
+SHORT = LatencyConfig(blocks=4, invokes_per_block=50, patience_s=0)
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -21,7 +21,7 @@ from edgedqn.pipeline import bench_files as module
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.run import RunResult
 
-SHORT = LatencyConfig(blocks=2, invokes_per_block=20)
+SHORT = LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0)
 bench_files = partial(module.bench_files, latency=SHORT)
 
 

@@ -43,7 +43,7 @@ def test_all_compute_the_same_network() -> None:
 def test_each_has_its_row_and_the_baseline_is_as_fast_as_itself(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = LatencyConfig(blocks=2, invokes_per_block=2, warm_up_blocks=2)
+    quick = LatencyConfig(blocks=2, invokes_per_block=2, patience_s=0, warm_up_blocks=2)
     monkeypatch.setattr(inference, "compare", lambda *network: compare(*network, config=quick))
     main(["--inputs", "5", "--hidden", "8", "--actions", "2", "--json", str(tmp_path / "found.json")])
     assert {line[:22].strip() for line in capsys.readouterr().out.splitlines()} == NAMES
