@@ -74,11 +74,11 @@ def compare(
     if observations is not None:
         _agree(rows, ours, observations)
     with pinned(latency.threads) as cores:
-        time_files(rows, verified, observations, latency, rng, progress)
+        time_files(rows, verified, observations, latency, rng, progress, cores)
     rows.each(lambda name: {"resident_bytes": resident_bytes(ours[name]) if name in ours else None})
     if play is not None:
         score(rows, ours, play, on_gate, progress)
-    machine = describe_machine(latency.threads, latency.xnnpack, cores)
+    machine = describe_machine(latency.threads, latency.xnnpack, cores.used if cores else None)
     return {"schema": SCHEMA, "machine": machine, "baseline": baseline, "rows": list(rows.by_name.values())}
 
 

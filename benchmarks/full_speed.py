@@ -19,6 +19,7 @@ from typing import TypeVar
 from edgedqn.agents.atomic_files import read_json, write_json
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.machine import cpu
+from edgedqn.benchmarks.pinning import Cores
 
 clock = time.perf_counter_ns
 
@@ -27,6 +28,7 @@ clock = time.perf_counter_ns
 WORK = bytes(range(256)) * 16
 READS = 3
 TOLERANCE = 1.12
+SLOW_NS = 200_000_000  # on one core before the next is tried
 REMEMBERED_S = 86_400
 SCHEMA = 1
 _T = TypeVar("_T")
@@ -37,13 +39,15 @@ class FullSpeed:
 
     Args:
       patience_s: seconds from now on after which any speed will do.
+      cores: that the work may move to when the one it is on stays slow; None: it stays where it is.
 
     Attributes:
       fastest: the lowest reading so far, the remembered one included, in ns: what full speed is measured by.
     """
 
-    def __init__(self, patience_s: float) -> None:
+    def __init__(self, patience_s: float, cores: Cores | None = None) -> None:
         self._until = clock() + round(patience_s * 1e9)
+        self._cores = cores
         self._recalled = recall()
         self.fastest = read() if self._recalled is None else self._recalled
 
@@ -64,13 +68,16 @@ class FullSpeed:
         Returns:
           What the last attempt gave, and the slower of the readings on both sides of it, in ns.
         """
-        before = self._read()
+        before, since = self._read(), clock()
         while True:
             result = work()
             after = self._read()
             slower = max(before, after)
             if self.reached(slower) or self.impatient:
                 return result, slower
+            if self._cores is not None and clock() - since > SLOW_NS:
+                self._cores.move_on()
+                after, since = self._read(), clock()
             before = after
 
     def remember(self) -> None:

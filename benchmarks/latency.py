@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.benchmarks.full_speed import FullSpeed
+from edgedqn.benchmarks.pinning import Cores
 
 clock = time.perf_counter_ns
 
@@ -122,6 +123,7 @@ def time_interleaved(
     config: LatencyConfig,
     rng: np.random.Generator,
     on_round: Callable[[], object] = lambda: None,
+    cores: Cores | None = None,
 ) -> tuple[dict[str, Timing], dict[str, str]]:
     """Times all candidates in one run, round by round.
 
@@ -135,12 +137,13 @@ def time_interleaved(
       config: how much.
       rng: draws the order within each round.
       on_round: called after each of the `config.blocks / 2` rounds.
+      cores: as `pinned` gives them, to move between when one stays slow.
     Returns:
       The timings of those that ran, and for those that did not, the reason.
     """
     failures: dict[str, str] = {}
     calls: dict[str, int] = {}
-    speed = FullSpeed(config.patience_s)
+    speed = FullSpeed(config.patience_s, cores)
 
     def attempt(name: str, work: Callable[[], _T]) -> _T | None:
         if name not in failures:

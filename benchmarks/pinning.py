@@ -10,8 +10,37 @@ STATISTICS = Path("/proc/stat")
 WATCHED_S = 0.2
 
 
+class Cores:
+    """Where what is timed runs.
+
+    Args:
+      allowed: all that this thread may use.
+      threads: that will run.
+
+    Attributes:
+      used: the cores kept to so far, in ascending order.
+    """
+
+    def __init__(self, allowed: set[int], threads: int) -> None:
+        self._order = quietest(allowed)
+        self._chosen = self._order[:threads]
+        self._keep()
+        self.used = sorted(self._chosen)
+
+    def move_on(self) -> None:
+        """Goes to the next core. Several threads stay: an interpreter's are already running, and would be left behind."""
+        if len(self._chosen) == 1:
+            at = (self._order.index(self._chosen[0]) + 1) % len(self._order)
+            self._chosen = [self._order[at]]
+            self._keep()
+            self.used = sorted({*self.used, *self._chosen})
+
+    def _keep(self) -> None:
+        os.sched_setaffinity(0, self._chosen)
+
+
 @contextmanager
-def pinned(threads: int) -> Iterator[list[int] | None]:
+def pinned(threads: int) -> Iterator[Cores | None]:
     """Keeps this thread, and those that it starts meanwhile, on as many cores as are needed: the ones that had least to do.
 
     Args:
@@ -23,10 +52,8 @@ def pinned(threads: int) -> Iterator[list[int] | None]:
         yield None
         return
     before = os.sched_getaffinity(0)
-    chosen = quietest(before)[:threads]
-    os.sched_setaffinity(0, chosen)
     try:
-        yield sorted(chosen)
+        yield Cores(before, threads)
     finally:
         os.sched_setaffinity(0, before)
 

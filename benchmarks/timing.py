@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edgedqn.benchmarks.latency import BlockFactory, LatencyConfig, speedup, time_interleaved
+from edgedqn.benchmarks.pinning import Cores
 from edgedqn.benchmarks.rows import Rows
 from edgedqn.benchmarks.timed_policies import cold_starts, delegation, invokes, steps
 from edgedqn.benchmarks.windows import WINDOWS, time_windows
@@ -31,6 +32,7 @@ def time_files(
     config: LatencyConfig,
     rng: np.random.Generator,
     progress: bool,
+    cores: Cores | None = None,
 ) -> None:
     """Times every living row's file and fills in its latencies, its speed-ups, and what XNNPACK takes over of it.
 
@@ -41,6 +43,7 @@ def time_files(
       config: how much is timed.
       rng: draws the observations and the order.
       progress: show bars on stderr, where that is a terminal.
+      cores: as `pinned` gives them.
     Raises:
       BaselineError: the baseline cannot be timed.
     """
@@ -49,7 +52,7 @@ def time_files(
     for name in rows.alive():
         shape = files[name].device["environment"]["observation_shape"]
         inputs[name] = rng.standard_normal((TIMED_INPUTS, *shape), np.float32) if sample is None else sample
-    clocks = _Clocks(rows, inputs, config, rng, None if progress else True)
+    clocks = _Clocks(rows, inputs, config, rng, None if progress else True, cores)
 
     def alive() -> dict[str, VerifiedFile]:
         return {name: files[name] for name in rows.alive()}
@@ -73,10 +76,11 @@ class _Clocks:
     config: LatencyConfig
     rng: np.random.Generator
     hide: bool | None
+    cores: Cores | None
 
     def interleave(self, kind: Kind, files: Files, key: str, ratio_key: str | None = None) -> None:
         with tqdm(total=self.config.blocks // 2, desc=f"time {key}", unit="round", disable=self.hide, leave=False) as bar:
-            timings, failures = time_interleaved(self._factories(kind, files), self.config, self.rng, bar.update)
+            timings, failures = time_interleaved(self._factories(kind, files), self.config, self.rng, bar.update, self.cores)
         self._fail(failures)
         for name, timing in timings.items():
             self.rows.by_name[name][key] = timing.to_json()

@@ -168,13 +168,20 @@ def compare(inputs: int, hidden: Sequence[int], actions: int, config: LatencyCon
     calls = sides(inputs, hidden, actions, samples)
     with pinned(1) as cores, tqdm(total=config.blocks // 2, unit="round", disable=None, leave=False) as bar:
         factories = {name: partial(_block, call, samples) for name, call in calls.items()}
-        timings, failures = time_interleaved(factories, config, np.random.default_rng(0), bar.update)
+        timings, failures = time_interleaved(factories, config, np.random.default_rng(0), bar.update, cores)
     if failures:
         raise InputError(f"Expected every runtime to run. Got: {failures}.")
     rows = {name: {**each.to_json(), "speedup": speedup(timings[BASELINE], each)} for name, each in timings.items()}
     versions = {name: version(name) for name in ("tensorflow", "torch", "onnxruntime", "ai-edge-litert")}
+    machine = describe_machine(1, True, cores.used if cores else None)
     network = {"inputs": inputs, "hidden": list(hidden), "actions": actions}
-    return {"schema": 1, "machine": describe_machine(1, True, cores), "versions": versions, "network": network, "rows": rows}
+    return {
+        "schema": 1,
+        "machine": machine,
+        "versions": versions,
+        "network": network,
+        "rows": rows,
+    }
 
 
 def _block(call: Call, samples: NDArray[np.float32]) -> Block:

@@ -28,7 +28,7 @@ from edgedqn.benchmarks.foreign import read_foreign
 from edgedqn.benchmarks.full_speed import FullSpeed
 from edgedqn.benchmarks.latency import LatencyConfig, speedup, time_interleaved
 from edgedqn.benchmarks.machine import describe_machine
-from edgedqn.benchmarks.pinning import pinned
+from edgedqn.benchmarks.pinning import Cores, pinned
 from edgedqn.benchmarks.timed_policies import invokes, load
 from edgedqn.export.edge_policy import VerifiedFile
 from edgedqn.pipeline.native import load_tensorflow, quiet
@@ -80,7 +80,7 @@ def inputs(file: VerifiedFile) -> Any:
     return np.random.default_rng(1).standard_normal((256, *shape), np.float32)
 
 
-def bare_loops_us(file: VerifiedFile) -> dict[str, float]:
+def bare_loops_us(file: VerifiedFile, cores: Cores | None) -> dict[str, float]:
     """What somebody writes who knows nothing of the harness: the time of a loop over `invoke()`, divided by its calls; the
     median of 300 loops of up to 100 calls at full speed, over ten interpreters.
 
@@ -89,7 +89,7 @@ def bare_loops_us(file: VerifiedFile) -> dict[str, float]:
       as in the harness and as on a device, less a loop that only sets them.
     """
     loops: dict[str, list[float]] = {"one_input": [], "inputs_in_turn": []}
-    speed = FullSpeed(CONFIG.patience_s)
+    speed = FullSpeed(CONFIG.patience_s, cores)
     for _ in range(10):
         interpreter, policy = load(file, CONFIG)
         index, seen = interpreter.get_input_details()[0]["index"], []
@@ -128,8 +128,8 @@ def _inputs_in_turn(invoke: Callable[[], object], set_input: Callable[[Any], obj
 def harness(files: dict[str, VerifiedFile], config: LatencyConfig, seed: int) -> dict[str, Any]:
     """One run: the medians, and the second file's speed-up over the first."""
     factories = {name: invokes(file, inputs(file), config) for name, file in files.items()}
-    with pinned(config.threads):
-        timings, failures = time_interleaved(factories, config, np.random.default_rng(seed))
+    with pinned(config.threads) as cores:
+        timings, failures = time_interleaved(factories, config, np.random.default_rng(seed), cores=cores)
     assert not failures, failures
     first, second = timings
     return {
@@ -169,8 +169,8 @@ def measure(busy: bool) -> dict[str, Any]:
             runs = [harness(files, CONFIG, seed) for seed in range(REPETITIONS)]
             row: dict[str, Any] = {"runs": runs}
             if not busy:
-                with pinned(1):
-                    row["bare_us"] = {kind: bare_loops_us(file) for kind, file in files.items()}
+                with pinned(1) as cores:
+                    row["bare_us"] = {kind: bare_loops_us(file, cores) for kind, file in files.items()}
             if name == "MLP 8-64-64-4":
                 twice = {"one": files["int8"], "other": files["int8"]}
                 intervals = [harness(twice, SHORT, seed)["speedup"]["ci95"] for seed in range(SELF)]

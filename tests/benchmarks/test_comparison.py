@@ -31,7 +31,7 @@ CONTRACT = [
     "output_range", "gate",
 ]
 # fmt: on
-LATENCY = ["p50", "p90", "p99", "mean", "n", "timer_us", "histogram"]
+LATENCY = ["p50", "p90", "p99", "mean", "n", "timer_us", "full_speed", "histogram"]
 OBSERVATIONS = np.random.default_rng(1).normal(size=(300, 4)).astype(np.float32)
 
 

@@ -1,13 +1,17 @@
 """The arithmetic of timing, fed timings that are known; what the real clock says is never asserted."""
 
 import gc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from edgedqn.benchmarks import full_speed
+from edgedqn.benchmarks.full_speed import FullSpeed
 from edgedqn.benchmarks.latency import BINS, LatencyConfig, Timing, speedup, time_interleaved
 
 CONFIG = LatencyConfig(blocks=40, invokes_per_block=20, patience_s=0)
+LONG = LatencyConfig(blocks=4, invokes_per_block=500, patience_s=0)
 
 
 def fake(duration_ns, rng=None, noise=0.0, calls=None, name=""):
@@ -160,6 +164,43 @@ def test_the_collector_is_off_in_blocks_and_back_on_after():
     assert gc.isenabled()
 
 
+def say(monkeypatch, *readings):
+    turns = iter(readings)
+    monkeypatch.setattr(FullSpeed, "_read", lambda self: next(turns))
+    monkeypatch.setattr(full_speed, "recall", lambda: 100)
+    monkeypatch.setattr(full_speed, "remember", lambda fastest: None)
+
+
+def test_rounds_in_which_the_core_was_slow_do_not_count(monkeypatch):
+    quick = [100, 100] * 3  # before and after the timer's block and the two of the only candidate
+    slow = [100, 100, 100, 100, 150, 150]
+    say(monkeypatch, *slow, *quick, *slow, *quick)
+    seen = iter([1_000, 1_000, *range(1_000, 100_000, 1_000)])
+
+    def factory():
+        return lambda n: np.full(n, next(seen), np.int64)
+
+    config = LatencyConfig(blocks=4, invokes_per_block=20, patience_s=0)
+    monkeypatch.setattr(FullSpeed, "impatient", property(lambda self: False))
+    monkeypatch.setattr(FullSpeed, "run", lambda self, work: (work(), max(self._read(), self._read())))
+    timings, _ = time_interleaved({"a": factory}, config, np.random.default_rng(0))
+    found = timings["a"]
+    np.testing.assert_allclose(found.durations_us[:, [0, -1]] + found.timer_us, [[5, 6], [11, 12]])
+    assert found.to_json()["full_speed"] == 1
+
+
+def test_once_patience_is_over_the_fastest_rounds_count_and_it_is_told(monkeypatch):
+    say(monkeypatch, *[150] * 6, *[100] * 6)
+    timings, _ = time_interleaved({"a": fake(1_000)}, replace(CONFIG, blocks=4), np.random.default_rng(0))
+    assert timings["a"].full_speed == 0.5
+
+
+def test_slow_calls_make_shorter_blocks():
+    timings, _ = time_interleaved({"slow": fake(300_000), "slowest": fake(10**9)}, LONG, np.random.default_rng(0))
+    assert timings["slow"].durations_us.shape == (2, 2 * 16)
+    assert timings["slowest"].durations_us.shape == (2, 2 * 10)
+
+
 def test_progress_is_told_once_a_round():
     told = []
     time_interleaved({"a": fake(1_000)}, CONFIG, np.random.default_rng(0), lambda: told.append(1))
@@ -172,6 +213,8 @@ def test_progress_is_told_once_a_round():
         ({"blocks": 3}, "even number"),
         ({"blocks": 0}, "even number"),
         ({"invokes_per_block": 0}, "call to time"),
+        ({"patience_s": -1.0}, "0 or more"),
+        ({"patience_s": float("inf")}, "0 or more"),
         ({"threads": 0}, "at least one thread"),
         ({"warm_up_blocks": 1}, "two blocks agree"),
         ({"warm_up_tolerance": 0.0}, "share"),

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from edgedqn.benchmarks import pinning
-from edgedqn.benchmarks.pinning import pinned, quietest
+from edgedqn.benchmarks.pinning import Cores, pinned, quietest
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process choose its cores")
 
@@ -15,15 +15,42 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a pr
 def test_inside_it_is_one_core_and_outside_all_again():
     before = os.sched_getaffinity(0)
     with pinned(1) as cores:
-        assert os.sched_getaffinity(0) == set(cores) <= before
-        assert len(cores) == 1
+        assert os.sched_getaffinity(0) == set(cores.used) <= before
+        assert len(cores.used) == 1
     assert os.sched_getaffinity(0) == before
 
 
 @LINUX
 def test_more_threads_than_cores_have_all_of_them():
     with pinned(1_000) as cores:
-        assert set(cores) == os.sched_getaffinity(0)
+        assert set(cores.used) == os.sched_getaffinity(0)
+
+
+@pytest.fixture
+def three_cores(monkeypatch):
+    """A machine of three; what is kept to, in turn."""
+    kept = []
+    monkeypatch.setattr(pinning, "quietest", lambda allowed: [2, 0, 1])
+    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: kept.append(cores), raising=False)
+    return kept
+
+
+def test_one_thread_moves_from_core_to_core_and_all_are_told(three_cores):
+    cores = Cores({0, 1, 2}, 1)
+    assert cores.used == [2]
+    cores.move_on()
+    assert cores.used == [0, 2]
+    for _ in range(3):
+        cores.move_on()
+    assert three_cores == [[2], [0], [1], [2], [0]]
+    assert cores.used == [0, 1, 2]
+
+
+def test_several_threads_stay(three_cores):
+    cores = Cores({0, 1, 2}, 2)
+    cores.move_on()
+    assert three_cores == [[2, 0]]
+    assert cores.used == [0, 2]
 
 
 @LINUX
