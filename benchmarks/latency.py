@@ -143,7 +143,6 @@ def time_interleaved(
     """
     failures: dict[str, str] = {}
     calls: dict[str, int] = {}
-    speed = FullSpeed(config.patience_s, cores)
 
     def attempt(name: str, work: Callable[[], _T]) -> _T | None:
         if name not in failures:
@@ -172,6 +171,7 @@ def time_interleaved(
 
     for name, factory in candidates.items():
         calls[name] = attempt(name, partial(_warm_up, factory, config)) or 0
+    speed = FullSpeed(config.patience_s, cores)
     wanted, rounds = config.blocks // 2, list[_Round]()
     while sum(speed.reached(each.reading) for each in rounds) < wanted and not (len(rounds) >= wanted and speed.impatient):
         rounds.append(one_round())
@@ -248,11 +248,12 @@ def _without_collector(block: Block, n: int) -> NDArray[np.int64]:
 def _warm_up(factory: BlockFactory, config: LatencyConfig) -> int:
     """How many calls make a block: as many as there may be, fewer of slow ones."""
     block = factory()
-    last = float(np.median(block(config.invokes_per_block)))
+    fewest = min(FEWEST_CALLS, config.invokes_per_block)
+    last = float(np.median(block(fewest)))
+    calls = min(config.invokes_per_block, max(int(BLOCK_NS // max(last, 1.0)), fewest))
     for _ in range(config.warm_up_blocks - 1):
-        median = float(np.median(block(config.invokes_per_block)))
-        settled = abs(median - last) <= config.warm_up_tolerance * last
-        last = median
-        if settled:
+        median = float(np.median(block(calls)))
+        if abs(median - last) <= config.warm_up_tolerance * last:
             break
-    return min(config.invokes_per_block, max(int(BLOCK_NS // max(last, 1.0)), FEWEST_CALLS))
+        last = median
+    return calls

@@ -9,9 +9,11 @@ by block in random order. The network is untrained: how long a dense layer takes
 import argparse
 import importlib.util
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -29,8 +31,8 @@ from edgedqn.benchmarks.pinning import pinned
 
 # Import name -> the extra that brings it.
 NEEDED = {"tensorflow": "train", "tf_keras": "train", "torch": "peers", "onnx": "peers", "onnxruntime": "peers"}
-# Few calls, because Keras' predict() takes a thousand times as long as the fastest.
-CONFIG = LatencyConfig(blocks=20, invokes_per_block=50)
+# Few rounds and more patience, because a block of Keras' predict() takes half a second.
+CONFIG = LatencyConfig(blocks=20, patience_s=60)
 BASELINE = "LiteRT float32"
 Call = Callable[[NDArray[np.float32]], NDArray[Any]]
 
@@ -164,6 +166,7 @@ def compare(inputs: int, hidden: Sequence[int], actions: int, config: LatencyCon
     """
     if missing := sorted({extra for name, extra in NEEDED.items() if importlib.util.find_spec(name) is None}):
         raise InputError(f"Something to compare is missing: expected the extras {', '.join(missing)}.")
+    _one_thread()
     samples = np.random.default_rng(1).standard_normal((256, inputs), np.float32)
     calls = sides(inputs, hidden, actions, samples)
     with pinned(1) as cores, tqdm(total=config.blocks // 2, unit="round", disable=None, leave=False) as bar:
@@ -175,13 +178,16 @@ def compare(inputs: int, hidden: Sequence[int], actions: int, config: LatencyCon
     versions = {name: version(name) for name in ("tensorflow", "torch", "onnxruntime", "ai-edge-litert")}
     machine = describe_machine(1, True, cores.used if cores else None)
     network = {"inputs": inputs, "hidden": list(hidden), "actions": actions}
-    return {
-        "schema": 1,
-        "machine": machine,
-        "versions": versions,
-        "network": network,
-        "rows": rows,
-    }
+    return {"schema": 1, "machine": machine, "versions": versions, "network": network, "rows": rows}
+
+
+def _one_thread() -> None:
+    """Keeps TensorFlow to one, where it has not begun with more: idle threads of a pool spin on the core that is timed."""
+    import tensorflow as tf
+
+    with suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def _block(call: Call, samples: NDArray[np.float32]) -> Block:
@@ -205,6 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--actions", type=int, default=4, metavar="A", help="(default: 4)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the object goes, too")
     given = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         found = compare(given.inputs, given.hidden, given.actions)
     except InputError as error:

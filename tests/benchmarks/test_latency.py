@@ -123,7 +123,7 @@ def test_warm_up_lasts_until_two_blocks_agree():
         return block
 
     time_interleaved({"a": factory}, LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0), np.random.default_rng(0))
-    assert asked == [20] * 4 + [2, 20, 20]
+    assert asked == [10, 20, 20, 20, 2, 20, 20]
 
 
 @pytest.mark.parametrize("failing_call", [1, 2, 5, 6])
