@@ -1,7 +1,8 @@
 """How far the harness itself can be believed: the figures of docs/benchmarks.md.
 
 python docs/results/harness.py                  # about three minutes; leave the machine alone meanwhile
-python docs/results/harness.py --busy           # the repetitions again beside a process that keeps the other cores busy
+python docs/results/harness.py --busy           # the repetitions again beside a process that keeps another core busy
+python docs/results/harness.py --cross-check    # the same files through litert-benchmark, which comes with ai-edge-litert
 
 Of untrained networks of five sizes, float32 and quantized after training: the harness's median of one invoke() against that of
 a bare loop over the same interpreter; speed-ups of ten runs of the harness; how often the interval of a file against itself,
@@ -9,8 +10,11 @@ twice under two names, contains 1. Writes docs/results/harness.json and prints t
 """
 
 import argparse
+import json
 import multiprocessing
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -179,6 +183,24 @@ def measure(busy: bool) -> dict[str, Any]:
     return found
 
 
+def cross_check() -> dict[str, dict[str, list[float]]]:
+    """The medians, in ms, that litert-benchmark prints in ten runs on one thread and one core: two decimals, at any speed."""
+    found: dict[str, dict[str, list[float]]] = {}
+    tool = Path(sys.executable).with_name("litert-benchmark")
+    for name in tqdm(NETWORKS, unit="network", disable=None):
+        found[name] = {}
+        for kind, file in files_of(name).items():
+            with tempfile.TemporaryDirectory() as folder, pinned(1):
+                model, result = Path(folder) / "model.tflite", Path(folder) / "result.json"
+                model.write_bytes(file.content)
+                command = [tool, "--model", model, "--num_runs", "5000", "--num_threads", "1", "--result_json", result]
+                found[name][kind] = []
+                for _ in range(REPETITIONS):
+                    subprocess.run(command, check=True, capture_output=True)
+                    found[name][kind].append(json.loads(result.read_text())["latency"]["median_ms"])
+    return found
+
+
 def table(found: dict[str, Any]) -> str:
     """Lines of Markdown."""
     lines = []
@@ -198,13 +220,22 @@ def table(found: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--busy", action="store_true", help="beside a busy process")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--busy", action="store_true", help="beside a busy process")
+    which.add_argument("--cross-check", action="store_true", help="litert-benchmark's medians")
     arguments = parser.parse_args()
+    results = read_json(RESULTS, 1) if RESULTS.exists() else {"schema": 1}
     with quiet():
         load_tensorflow()
-        measured = measure(arguments.busy)
-    results = read_json(RESULTS, 1) if RESULTS.exists() else {"schema": 1}
-    key = "busy" if arguments.busy else "quiet"
-    write_json(RESULTS, {**results, key: {"machine": describe_machine(1), "networks": measured}})
-    print(table(measured))
-    print({name: row["itself"] for name, row in measured.items() if "itself" in row})
+        if arguments.cross_check:
+            medians_ms = cross_check()
+            write_json(RESULTS, {**results, "litert_benchmark_ms": medians_ms})
+        else:
+            measured = measure(arguments.busy)
+            key = "busy" if arguments.busy else "quiet"
+            write_json(RESULTS, {**results, key: {"machine": describe_machine(1), "networks": measured}})
+    if arguments.cross_check:
+        print(medians_ms)
+    else:
+        print(table(measured))
+        print({name: row["itself"] for name, row in measured.items() if "itself" in row})
