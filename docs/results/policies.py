@@ -11,8 +11,13 @@ tests/export/device_lab/test_readme_policies.py run them on all that stands for 
 
 import argparse
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from edgedqn.agents.atomic_files import read_json
+from edgedqn.benchmarks.comparison import SCHEMA
+from edgedqn.benchmarks.rows import best_passing
 from edgedqn.pipeline.run import run
 
 POLICIES = Path(__file__).with_suffix("")
@@ -20,12 +25,25 @@ ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3",
 RECIPES = ("qat-int8", "shrink-qat-int8", "auto-int8")
 SEED = 0
 
+
+def line(env_id: str, benchmark: Mapping[str, Any]) -> str:
+    """What stands in docs/benchmarks.md of the best passing file."""
+    row = best_passing(benchmark["rows"])
+    assert row is not None, f"{env_id}: no file passed"
+    base = next(each for each in benchmark["rows"] if each["name"] == benchmark["baseline"])
+    cells = [env_id, f"`{row['name']}`", *(f"{each['return']['mean']:.1f}" for each in (base, row)), f"{row['size_bytes']:,}"]
+    cells += [f"{each['latency_us']['p50']:.2f}" for each in (base, row)]
+    cells += [f"{row[key]['median']:.2f}x" for key in ("speedup", "step_speedup", "twin_step_speedup")]
+    return f"| {' | '.join(cells)} |"
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("env_ids", nargs="*", default=list(ENVIRONMENTS), metavar="ENV_ID", help="(all)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go (runs)")
     arguments = parser.parse_args()
     POLICIES.mkdir(exist_ok=True)
+    lines = []
     for env_id in arguments.env_ids:
         name = env_id.replace("/", "-")
         folder = arguments.runs / f"{name}-seed{SEED}"
@@ -34,4 +52,5 @@ if __name__ == "__main__":
             shutil.copyfile(result.folder / "device" / f"policy{suffix}", POLICIES / f"{name}{suffix}")
         shutil.copyfile(result.folder / "benchmark.json", POLICIES / f"{name}.benchmark.json")
         shutil.copyfile(result.folder / "report.md", POLICIES / f"{name}.md")
-        print(f"{env_id}: {(POLICIES / f'{name}.tflite').stat().st_size:,} bytes")
+        lines.append(line(env_id, read_json(result.folder / "benchmark.json", SCHEMA)))
+    print("\n".join(lines))
