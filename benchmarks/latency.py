@@ -48,7 +48,7 @@ class LatencyConfig:
 
     blocks: int = 100
     invokes_per_block: int = 500
-    patience_s: float = 15.0
+    patience_s: float = 10.0
     threads: int = 1
     xnnpack: bool = True
     mlperf: bool = False
