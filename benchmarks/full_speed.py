@@ -28,7 +28,7 @@ clock = time.perf_counter_ns
 WORK = bytes(range(256)) * 16
 READS = 3
 TOLERANCE = 1.12
-SLOW_NS = 200_000_000  # on one core before the next is tried
+SLOW_NS = 200_000_000  # thrown away on one core before the next is tried
 REMEMBERED_S = 86_400
 SCHEMA = 1
 _T = TypeVar("_T")
@@ -38,7 +38,7 @@ class FullSpeed:
     """Repeats work until it ran at full speed, for as long as patience lasts.
 
     Args:
-      patience_s: seconds from now on after which any speed will do.
+      patience_s: so many seconds of work that was too slow are thrown away; after that any speed will do.
       cores: that the work may move to when the one it is on stays slow; None: it stays where it is.
 
     Attributes:
@@ -46,19 +46,23 @@ class FullSpeed:
     """
 
     def __init__(self, patience_s: float, cores: Cores | None = None) -> None:
-        self._until = clock() + round(patience_s * 1e9)
+        self._patience_ns = round(patience_s * 1e9)
         self._cores = cores
         self._recalled = recall()
         self.fastest = read() if self._recalled is None else self._recalled
 
     @property
     def impatient(self) -> bool:
-        """Whether the time to wait for full speed is over."""
-        return clock() >= self._until
+        """Whether no more may be thrown away."""
+        return self._patience_ns <= 0
 
     def reached(self, reading: int) -> bool:
         """Whether a reading, in ns, is one of full speed as far as is known by now."""
         return reading <= TOLERANCE * self.fastest
+
+    def waste(self, duration: int) -> None:
+        """Takes work of so many ns, which is thrown away, off the patience."""
+        self._patience_ns -= duration
 
     def run(self, work: Callable[[], _T]) -> tuple[_T, int]:
         """Does the work, again where the core was slower before or after it.
@@ -68,16 +72,20 @@ class FullSpeed:
         Returns:
           What the last attempt gave, and the slower of the readings on both sides of it, in ns.
         """
-        before, since = self._read(), clock()
+        before, here = self._read(), 0  # so much was thrown away on this core
         while True:
+            start = clock()
             result = work()
             after = self._read()
             slower = max(before, after)
             if self.reached(slower) or self.impatient:
                 return result, slower
-            if self._cores is not None and clock() - since > SLOW_NS:
+            wasted = clock() - start
+            self.waste(wasted)
+            here += wasted
+            if self._cores is not None and here > SLOW_NS:
                 self._cores.move_on()
-                after, since = self._read(), clock()
+                after, here = self._read(), 0
             before = after
 
     def remember(self) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.benchmarks.full_speed import FullSpeed
-from edgedqn.benchmarks.pinning import Cores
 
 clock = time.perf_counter_ns
 
@@ -38,7 +37,7 @@ class LatencyConfig:
         drift that is linear over a round cancels from its ratios.
       invokes_per_block: timed calls in a block, at most. Ten or more of them take 5 ms or less, so that few meet a change of
         the core's speed.
-      patience_s: so many seconds are waited in all until every block ran while the core was at full speed.
+      patience_s: so many seconds of calls that met a slow core are thrown away in all, and made again.
       threads: of the interpreter.
       xnnpack: with its kernels, as the interpreter comes; without, TensorFlow Lite's own take over.
       mlperf: time each file by MLPerf Tiny's rules as well: five windows of ten seconds.
@@ -48,7 +47,7 @@ class LatencyConfig:
 
     blocks: int = 100
     invokes_per_block: int = 500
-    patience_s: float = 10.0
+    patience_s: float = 40.0
     threads: int = 1
     xnnpack: bool = True
     mlperf: bool = False
@@ -123,12 +122,12 @@ def time_interleaved(
     config: LatencyConfig,
     rng: np.random.Generator,
     on_round: Callable[[], object] = lambda: None,
-    cores: Cores | None = None,
+    speed: FullSpeed | None = None,
 ) -> tuple[dict[str, Timing], dict[str, str]]:
     """Times all candidates in one run, round by round.
 
     A block is repeated, and a round that turned out to be slow made up for, until all counted ones ran while the core was at
-    full speed or `config.patience_s` is over; then the rounds in which it was fastest count. Neither decision looks at what
+    full speed or patience is over; then the rounds in which it was fastest count. Neither decision looks at what
     the candidates took.
 
     Args:
@@ -137,12 +136,13 @@ def time_interleaved(
       config: how much.
       rng: draws the order within each round.
       on_round: called after each of the `config.blocks / 2` rounds.
-      cores: as `pinned` gives them, to move between when one stays slow.
+      speed: whose patience is shared with other timings; None: of its own, `config.patience_s`.
     Returns:
       The timings of those that ran, and for those that did not, the reason.
     """
     failures: dict[str, str] = {}
     calls: dict[str, int] = {}
+    speed = speed or FullSpeed(config.patience_s)
 
     def attempt(name: str, work: Callable[[], _T]) -> _T | None:
         if name not in failures:
@@ -171,12 +171,14 @@ def time_interleaved(
 
     for name, factory in candidates.items():
         calls[name] = attempt(name, partial(_warm_up, factory, config)) or 0
-    speed = FullSpeed(config.patience_s, cores)
     wanted, rounds = config.blocks // 2, list[_Round]()
     while sum(speed.reached(each.reading) for each in rounds) < wanted and not (len(rounds) >= wanted and speed.impatient):
+        start = clock()
         rounds.append(one_round())
         if len(rounds) <= wanted:
             on_round()
+        else:
+            speed.waste(clock() - start)  # in the place of one that was slow
     counted = sorted(rounds, key=lambda each: each.reading)[:wanted]
     timer_us = float(np.median([each.timer for each in counted])) / 1_000
     speed.remember()

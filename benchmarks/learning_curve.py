@@ -4,96 +4,101 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.benchmarks.plots import INK, MAIN, SECOND, to_svg
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from edgedqn.benchmarks.charts import SCHEMA, Chart
 
 # Of more than this, episodes are drawn as a range and evaluations as a mere line: a page must not grow with the training.
 MOST_EPISODES = 400
 MOST_STRETCHES = 200
 MOST_EVALUATIONS = 100
+# Legible on white and on near-black.
+TRAINING, GREEDY, CHOSEN = "#2f7ed8", "#e08a1e", "#7d8794"
+X = {
+    "field": "env_steps",
+    "type": "quantitative",
+    "title": "environment steps",
+    "axis": {"format": ",d", "tickCount": 6},
+}
 
 
-def learning_curve(agent: Path) -> str:
-    """The curve as an `<svg>` element for a page, or "" where nothing is known of the training, as of an imported agent.
+def learning_chart(agent: Path) -> Chart | None:
+    """The curve as a Vega-Lite specification, or None where nothing is known of the training, as of an imported agent.
 
     Args:
       agent: the agent folder, with `training.csv` and `agent.json` or without.
     Raises:
-      InputError: one of them cannot be read, or matplotlib is not installed.
+      InputError: one of them cannot be read.
     """
     steps, returns = _episodes(agent / "training.csv")  # [N], [N]
     statistics = _statistics(agent / "agent.json")
     evaluations: Sequence[Sequence[float]] = statistics.get("evaluations", ())
     chosen: Mapping[str, float] | None = statistics.get("checkpoint")
-    if not len(steps) and not evaluations:
-        return ""
-    window = int(np.clip(len(steps) // 20, 5, 100))
-    mean = _moving_mean(returns, window)  # [N]
-
-    def draw(axes: "Axes") -> None:
-        from matplotlib.ticker import MaxNLocator
-
-        if len(steps) > MOST_EPISODES:
-            middle, low, high = _ranges(steps, returns)
-            axes.fill_between(middle, low, high, color=MAIN, alpha=0.25, linewidth=0, label="training episodes, range")
-        elif len(steps):
-            axes.plot(steps, returns, ".", color=MAIN, alpha=0.55, markersize=5, markeredgewidth=0, label="training episodes")
-        if len(steps):
-            shown = np.unique(np.linspace(0, len(steps) - 1, MOST_EPISODES).astype(int))
-            axes.plot(steps[shown], mean[shown], color=MAIN, linewidth=1.5, label=f"mean of {window}")
-        if evaluations:
-            at, scores = zip(*evaluations, strict=True)
-            axes.plot(
-                at,
-                scores,
-                "o-" if len(at) <= MOST_EVALUATIONS else "-",
-                color=SECOND,
-                markersize=3.5,
-                linewidth=1,
-                label="greedy policy",
-            )
-        if chosen is not None:
-            step, score = chosen["env_steps"], chosen["mean_return"]
-            axes.axvline(step, color=INK, linewidth=0.8, linestyle=":")
-            axes.plot(step, score, "o", color=INK, markersize=9, markerfacecolor="none", markeredgewidth=1.5, label="chosen")
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-        axes.set_xlim(left=0)
-        axes.set_xlabel("environment steps")
-        axes.set_ylabel("return per episode")
-
+    layers: list[Chart] = []
     spoken = []
     if len(steps):
+        window = int(np.clip(len(steps) // 20, 5, 100))
+        mean = _moving_mean(returns, window)  # [N]
+        shown = np.unique(np.linspace(0, len(steps) - 1, MOST_EPISODES).astype(int))
+        if len(steps) > MOST_EPISODES:
+            middle, low, high = _ranges(steps, returns)
+            area = _layer("training episodes, range", TRAINING, {"type": "area", "opacity": 0.25}, middle, low)
+            for value, top in zip(area["data"]["values"], high.tolist(), strict=True):
+                value["high"] = top
+            area["encoding"]["y2"] = {"field": "high"}
+            layers.append(area)
+        else:
+            dots = {"type": "point", "filled": True, "opacity": 0.55, "size": 18}
+            layers.append(_layer("training episodes", TRAINING, dots, steps, returns))
+        layers.append(_layer(f"mean of {window}", TRAINING, {"type": "line", "strokeWidth": 2}, steps[shown], mean[shown]))
         spoken.append(
             f"training episodes: {len(steps):,} over {steps[-1]:,} environment steps, mean return of {window} of them "
             f"{mean[:window][-1]:.1f} at first, {mean[-1]:.1f} at last"
         )
     if evaluations:
-        scores = [score for _, score in evaluations]
+        at, scores = zip(*evaluations, strict=True)
+        line = {"type": "line", "strokeWidth": 1.2, "point": len(at) <= MOST_EVALUATIONS}
+        layers.append(_layer("greedy policy", GREEDY, line, at, scores))
         spoken.append(f"evaluations of the greedy policy: {len(scores)}, from {min(scores):.1f} to {max(scores):.1f}")
+    if not layers:
+        return None
     if chosen is not None:
-        spoken.append(f"the checkpoint chosen at step {chosen['env_steps']:,} returned {chosen['mean_return']:.1f}")
-    return to_svg("learning", f"Learning curve: {'; '.join(spoken)}.", (6.4, 3.4), draw)
+        step, score = chosen["env_steps"], chosen["mean_return"]
+        layers.append(_layer("chosen", CHOSEN, {"type": "point", "size": 140, "strokeWidth": 2.5}, [step], [score]))
+        spoken.append(f"the checkpoint chosen at step {step:,} returned {score:.1f}")
+    _share_legend(layers)
+    description = f"Learning curve: {'; '.join(spoken)}."
+    return {"$schema": SCHEMA, "description": description, "width": "container", "height": 280, "layer": layers}
 
 
-def standalone(svg: str) -> str:
-    """The same as a file of its own: with the namespaces that a page does without, and a light and a dark ground."""
-    name, attributes, body = svg[:4], *svg[4:].split(">", 1)
-    assert name == "<svg"
-    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    style = (
-        "<style>svg{color:#1d2530;background:#fff}"
-        "@media(prefers-color-scheme:dark){svg{color:#e4e8ee;background:#14181e}}</style>"
-    )
-    return f"{name} {spaces}{attributes}>{style}{body}"
+def _layer(name: str, color: str, mark: Mapping[str, Any], steps: Sequence[Any] | NDArray[Any], returns: Any) -> Chart:
+    """One kind of mark with data of its own; `color` is left for `_share_legend`."""
+    at, values = np.asarray(steps).round().astype(int).tolist(), np.asarray(returns, np.float64).round(4).tolist()
+    return {
+        "data": {"values": [{"env_steps": step, "return": value} for step, value in zip(at, values, strict=True)]},
+        "mark": dict(mark),
+        "encoding": {
+            "x": X,
+            "y": {"field": "return", "type": "quantitative", "title": "return per episode", "scale": {"zero": False}},
+            "color": {"datum": name, "scale": color},
+            "tooltip": [{"field": "env_steps", "format": ",d"}, {"field": "return", "format": ".4g"}],
+        },
+    }
+
+
+def _share_legend(layers: Sequence[Chart]) -> None:
+    colors = {layer["encoding"]["color"]["datum"]: layer["encoding"]["color"]["scale"] for layer in layers}
+    for layer in layers:
+        layer["encoding"]["color"].update(
+            type="nominal",
+            title=None,
+            scale={"domain": list(colors), "range": list(colors.values())},
+            legend={"orient": "top", "labelLimit": 0, "columns": 2},
+        )
 
 
 def _episodes(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

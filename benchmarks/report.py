@@ -9,10 +9,10 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.charts import Chart, histogram_chart, latency_chart, range_chart, size_chart, sparsity_chart
 from edgedqn.benchmarks.rows import Row, best_passing
-from edgedqn.benchmarks.table import ABSENT, MORE_COLUMNS, device_lines, device_name, render_markdown
+from edgedqn.benchmarks.table import ABSENT, MORE_COLUMNS, device_lines, device_name, render_markdown, slow_note
+from edgedqn.benchmarks.vega import page_script
 
 FILES = files("edgedqn.benchmarks.report_files")
 
@@ -32,11 +32,10 @@ CAPTIONS = {
     "sparsity": "Counted in the file's own bytes, kernel by kernel in the order they run.",
     "range": "An int8 output has 255 steps. Of Q-values, which span the whole return, few are left between the best two "
     "actions; clipped action gaps spend them there.",
+    "learning": "Training episodes act at random now and then; the greedy policy, which is what the files hold, does not. The "
+    "chosen checkpoint was played again, ten times as long, and may so lie beside the score that it got while training.",
 }
 FILM = "The float network and {name} on the same reset seed, {seed}."
-
-LEARNING = """Training episodes act at random now and then; the greedy policy, which is what the files hold, does not. The
-checkpoint that was chosen was played again, ten times as long, and may so lie beside the score that it got while training."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def render_report(
     run: Mapping[str, Any] | None = None,
     command: str | None = None,
     margin: float | None = None,
-    learning: str = "",
+    learning: Chart | None = None,
     kernels: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     film: Film | str | None = None,
 ) -> str:
@@ -72,7 +71,7 @@ def render_report(
       run: the object of `run.json`, for the environment, the seed, the versions and the stages.
       command: what makes the run again, as typed.
       margin: the gate's, in reward units, drawn beside the baseline's return.
-      learning: the agent's learning curve, as `learning_curve` draws it.
+      learning: the agent's learning curve, as `learning_chart` makes it.
       kernels: of each file, as `sparsity_chart` takes them.
       film: of the float network and the best file, or why there is none.
     Returns:
@@ -96,10 +95,11 @@ def render_report(
         "<h2>All files</h2>",
         f'<div class="wide" role="region" aria-label="Table of all files" tabindex="0">{_table(rows, baseline)}</div>',
         _reasons(rows),
+        f'<p role="note">{note}</p>' if (note := slow_note(rows)) else "",
         *_devices(benchmark),
         *(["<h2>Plots</h2>", *(_chart(name, chart) for name, chart in drawn.items())] if drawn else []),
         *([f"<h2>Side by side</h2>{_film(film)}"] if film else []),
-        *([f"<h2>Training</h2>{_figure(f'<div class=drawn>{learning}</div>', LEARNING)}"] if learning else []),
+        *([f"<h2>Training</h2>{_chart('learning', learning)}"] if learning else []),
         f'<h2>How it was measured</h2><p class="soft">{HOW}</p>',
         "<h2>Machine</h2>",
         _facts(benchmark["machine"].items()),
@@ -111,7 +111,7 @@ def render_report(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{(FILES / 'page.css').read_text()}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(section for section in sections if section)
-        + f'\n</main>\n<script type="module">{_vega() if drawn else ""}</script>\n'
+        + f'\n</main>\n<script type="module">{page_script() if drawn or learning else ""}</script>\n'
         f'<script type="module">{(FILES / "page.js").read_text()}</script>\n'
         "</body>\n</html>\n"
     )
@@ -129,18 +129,6 @@ def render_report_markdown(
 
 def _title(run: Mapping[str, Any]) -> str:
     return f"EdgeDQN: {run['env_id']}, seed {run['seed']}" if run else "EdgeDQN benchmark"
-
-
-def _vega() -> str:
-    """Vega-Lite and what draws it, as one script."""
-    try:
-        import vl_convert
-    except ImportError as error:
-        raise InputError(
-            "The report's plots need vl-convert-python: expected the extra `train`, pip install 'edgedqn[train]'."
-        ) from error
-    bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub forgets the default
-    return bundle.replace("</script", "<\\/script")
 
 
 def _chart(name: str, chart: Chart) -> str:

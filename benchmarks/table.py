@@ -6,10 +6,13 @@ from typing import Any
 from edgedqn.benchmarks.rows import Row
 
 ABSENT = "-"
+# The medians hardly move while so large a share of the rounds ran at full speed.
+RELIABLE = 0.9
+TIMED = ("latency_us", "step_latency_us", "twin_step_latency_us")
 
 
 def render_table(rows: Sequence[Row]) -> str:
-    """An aligned table, one line per row, and under it the reason of each row that has one.
+    """An aligned table, one line per row, and under it the reason of each row that has one, and `slow_note`.
 
     Args:
       rows: as in `benchmark.json`.
@@ -17,7 +20,19 @@ def render_table(rows: Sequence[Row]) -> str:
       Text without a newline at its end. KB is 1,000 bytes.
     """
     lines = [[title for title, _ in COLUMNS], *([cell(row) for _, cell in COLUMNS] for row in rows)]
-    return "\n".join([*_aligned(lines), *(f"{row['name']}: {row['reason']}" for row in rows if row["reason"])])
+    notes = [f"{row['name']}: {row['reason']}" for row in rows if row["reason"]]
+    return "\n".join([*_aligned(lines), *notes, *_slow(rows)])
+
+
+def slow_note(rows: Sequence[Row]) -> str | None:
+    """A sentence where what was timed rarely met a core at full speed, see `full_speed.py`; None where the figures stand."""
+    met = [row[key].get("full_speed", 1.0) for row in rows for key in TIMED if row[key]]
+    if min(met, default=1.0) >= RELIABLE:
+        return None
+    return (
+        f"The core was slower than it can be in {1 - min(met):.0%} of the rounds of a timing: "
+        "somebody else used it, or it was throttled. Take the latencies again."
+    )
 
 
 def render_devices(benchmark: Mapping[str, Any]) -> str:
@@ -44,6 +59,11 @@ def device_lines(device: Mapping[str, Any], rows: Sequence[Row]) -> list[list[st
             line += [f"{row[key]['p50']:.2f}", f"{row[key]['p90']:.2f}", _p50(key)(here.get(row["sha256"], {key: None}))]
         lines.append(line)
     return lines
+
+
+def _slow(rows: Sequence[Row]) -> list[str]:
+    note = slow_note(rows)
+    return [] if note is None else [note]
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
@@ -123,5 +143,5 @@ def render_markdown(rows: Sequence[Row]) -> str:
     """The terminal's table as Markdown, for a pull request; arguments and units as for `render_table`."""
     lines = [[title for title, _ in COLUMNS], ["---"] + ["---:"] * (len(COLUMNS) - 1)]
     lines += [[cell(row).replace("|", "\\|") for _, cell in COLUMNS] for row in rows]
-    reasons = [f"- `{row['name']}`: {row['reason']}" for row in rows if row["reason"]]
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), *([""] if reasons else []), *reasons])
+    notes = [*(f"- `{row['name']}`: {row['reason']}" for row in rows if row["reason"]), *_slow(rows)]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), *([""] if notes else []), *notes])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edgedqn.benchmarks.full_speed import FullSpeed
 from edgedqn.benchmarks.latency import BlockFactory, LatencyConfig, speedup, time_interleaved
 from edgedqn.benchmarks.pinning import Cores
 from edgedqn.benchmarks.rows import Rows
@@ -52,7 +53,7 @@ def time_files(
     for name in rows.alive():
         shape = files[name].device["environment"]["observation_shape"]
         inputs[name] = rng.standard_normal((TIMED_INPUTS, *shape), np.float32) if sample is None else sample
-    clocks = _Clocks(rows, inputs, config, rng, None if progress else True, cores)
+    clocks = _Clocks(rows, inputs, config, rng, FullSpeed(config.patience_s, cores), None if progress else True)
 
     def alive() -> dict[str, VerifiedFile]:
         return {name: files[name] for name in rows.alive()}
@@ -75,12 +76,12 @@ class _Clocks:
     inputs: Mapping[str, NDArray[Any]]
     config: LatencyConfig
     rng: np.random.Generator
+    speed: FullSpeed
     hide: bool | None
-    cores: Cores | None
 
     def interleave(self, kind: Kind, files: Files, key: str, ratio_key: str | None = None) -> None:
         with tqdm(total=self.config.blocks // 2, desc=f"time {key}", unit="round", disable=self.hide, leave=False) as bar:
-            timings, failures = time_interleaved(self._factories(kind, files), self.config, self.rng, bar.update, self.cores)
+            timings, failures = time_interleaved(self._factories(kind, files), self.config, self.rng, bar.update, self.speed)
         self._fail(failures)
         for name, timing in timings.items():
             self.rows.by_name[name][key] = timing.to_json()

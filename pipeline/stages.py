@@ -15,9 +15,10 @@ from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.comparison import SCHEMA as BENCHMARK_SCHEMA
 from edgedqn.benchmarks.comparison import compare
 from edgedqn.benchmarks.device_rows import merged, still_true
-from edgedqn.benchmarks.learning_curve import learning_curve, standalone
+from edgedqn.benchmarks.learning_curve import learning_chart
 from edgedqn.benchmarks.report import Film, render_report, render_report_markdown
 from edgedqn.benchmarks.rows import best_passing, complete
+from edgedqn.benchmarks.vega import picture
 from edgedqn.compression.compress import compress as compress_agent
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
@@ -48,8 +49,9 @@ def train(run: RunFolder) -> None:
     env_id, config, streams = _of(run)
     assert not isinstance(config.training, ImportedAgent)
     train_agent(env_id, config.training, streams, run.agent)
-    with suppress(InputError):  # without matplotlib there is no picture, but an agent all the same
-        write_text(run.agent / "learning_curve.svg", standalone(learning_curve(run.agent)))
+    if (curve := learning_chart(run.agent)) is not None:
+        with suppress(InputError):  # without vl-convert-python there is no picture, but an agent all the same
+            write_text(run.agent / "learning_curve.svg", picture(curve))
 
 
 def compress(run: RunFolder, recipe: Recipe) -> None:
@@ -163,7 +165,7 @@ def _record(path: Path, **findings: Any) -> None:
 def report(run: RunFolder, command: str | None) -> None:
     """Writes `report.html` and `report.md` from `benchmark.json`; `command` is what makes the run again, if a command can."""
     benchmark = read_benchmark(run)
-    curve, description = learning_curve(run.agent), run.description
+    curve, description = learning_chart(run.agent), run.description
     page = render_report(
         benchmark, description, command, _margin(run, benchmark), curve, _kernels(run, benchmark), _film(run, benchmark)
     )

@@ -25,14 +25,15 @@ from tqdm import tqdm
 
 from edgedqn.agents.atomic_files import write_json
 from edgedqn.agents.errors import InputError
+from edgedqn.benchmarks.full_speed import FullSpeed
 from edgedqn.benchmarks.latency import Block, LatencyConfig, clock, speedup, time_interleaved
 from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.benchmarks.pinning import pinned
 
 # Import name -> the extra that brings it.
 NEEDED = {"tensorflow": "train", "tf_keras": "train", "torch": "peers", "onnx": "peers", "onnxruntime": "peers"}
-# Few rounds and more patience, because a block of Keras' predict() takes half a second.
-CONFIG = LatencyConfig(blocks=20, patience_s=60)
+# Few rounds, because a block of Keras' predict() takes half a second.
+CONFIG = LatencyConfig(blocks=20)
 BASELINE = "LiteRT float32"
 Call = Callable[[NDArray[np.float32]], NDArray[Any]]
 
@@ -169,9 +170,10 @@ def compare(inputs: int, hidden: Sequence[int], actions: int, config: LatencyCon
     _one_thread()
     samples = np.random.default_rng(1).standard_normal((256, inputs), np.float32)
     calls = sides(inputs, hidden, actions, samples)
+    rng = np.random.default_rng(0)
     with pinned(1) as cores, tqdm(total=config.blocks // 2, unit="round", disable=None, leave=False) as bar:
         factories = {name: partial(_block, call, samples) for name, call in calls.items()}
-        timings, failures = time_interleaved(factories, config, np.random.default_rng(0), bar.update, cores)
+        timings, failures = time_interleaved(factories, config, rng, bar.update, FullSpeed(config.patience_s, cores))
     if failures:
         raise InputError(f"Expected every runtime to run. Got: {failures}.")
     rows = {name: {**each.to_json(), "speedup": speedup(timings[BASELINE], each)} for name, each in timings.items()}

@@ -133,11 +133,13 @@ def harness(files: dict[str, VerifiedFile], config: LatencyConfig, seed: int) ->
     """One run: the medians, and the second file's speed-up over the first."""
     factories = {name: invokes(file, inputs(file), config) for name, file in files.items()}
     with pinned(config.threads) as cores:
-        timings, failures = time_interleaved(factories, config, np.random.default_rng(seed), cores=cores)
+        speed = FullSpeed(config.patience_s, cores)
+        timings, failures = time_interleaved(factories, config, np.random.default_rng(seed), speed=speed)
     assert not failures, failures
     first, second = timings
     return {
         "p50_us": {name: timing.to_json()["p50"] for name, timing in timings.items()},
+        "full_speed": timings[first].full_speed,
         "speedup": speedup(timings[first], timings[second], seed),
     }
 

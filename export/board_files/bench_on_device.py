@@ -19,7 +19,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from edge_policy import EdgePolicy, PolicyFileError, read_verified
 from numpy.typing import NDArray
-from run_policy import FILES, HERE, step_us
+from run_policy import FILES, HERE, count, step_us
 
 SCHEMA = 1
 ROUNDS = 10  # the files take turns, so that a drift of the clock rate touches all of them
@@ -29,7 +29,7 @@ def main() -> int:
     """Measures and writes; ends with one line where a file is damaged."""
     parser = argparse.ArgumentParser(description="Time this bundle's files on this machine.")
     parser.add_argument("file", nargs="?", type=Path, default=Path("board.json"), help="to write (default: board.json)")
-    parser.add_argument("--calls", type=int, default=1_000, metavar="N", help="of each file in each round (default: 1000)")
+    parser.add_argument("--calls", type=count, default=1_000, metavar="N", help="of each file in each round (default: 1000)")
     arguments = parser.parse_args()
     try:
         measured = measure([path for path in FILES if path.exists()], arguments.calls)

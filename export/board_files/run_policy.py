@@ -39,10 +39,10 @@ def main() -> int:
     """Chooses the faster file, then plays."""
     parser = argparse.ArgumentParser(description="Run the policy on this board.")
     parser.add_argument("--env", action="store_true", help="play the policy's environment with gymnasium")
-    parser.add_argument("--episodes", type=int, default=10, metavar="N", help="to play with --env (default: 10)")
+    parser.add_argument("--episodes", type=count, default=10, metavar="N", help="to play with --env (default: 10)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="reset seeds count up from S (default: 0)")
     parser.add_argument("--steps", type=int, default=50, metavar="N", help="without --env; 0 never ends (default: 50)")
-    parser.add_argument("--hertz", type=float, default=50, metavar="X", help="steps per second without --env (default: 50)")
+    parser.add_argument("--hertz", type=pace, default=50, metavar="X", help="steps per second without --env (default: 50)")
     arguments = parser.parse_args()
     try:
         policy = fastest([path for path in FILES if path.exists()])
@@ -55,6 +55,20 @@ def main() -> int:
     except KeyboardInterrupt:
         print()
     return 0
+
+
+def count(text: str) -> int:
+    """A number of things from the command line, 1 or more."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
+    return number
+
+
+def pace(text: str) -> float:
+    """A number per second from the command line, above 0."""
+    if not 0 < (number := float(text)) < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
+    return number
 
 
 def loop(policy: EdgePolicy, steps: int, hertz: float) -> None:

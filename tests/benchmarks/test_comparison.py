@@ -191,7 +191,7 @@ def test_verdicts_come_with_their_margin(models, steer):
 
 
 @pytest.mark.parametrize("module", ["comparison", "report", "table"])
-def test_runs_without_tensorflow_and_loads_no_matplotlib(module):
-    code = f"import sys; sys.modules.update(tensorflow=None, matplotlib=None); import edgedqn.benchmarks.{module}"
+def test_runs_without_tensorflow_and_loads_no_vega(module):
+    code = f"import sys; sys.modules.update(tensorflow=None, vl_convert=None); import edgedqn.benchmarks.{module}"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -50,7 +50,7 @@ def test_the_reading_between_two_attempts_serves_both(readings):
 
 def test_where_a_core_stays_slow_the_next_is_tried(readings, monkeypatch):
     readings(100, 150, 150, 150, 100, 100)
-    times = iter(range(0, 10**12, SLOW_NS // 3))
+    times = iter(range(0, 10**12, SLOW_NS // 2 + 1))
     monkeypatch.setattr(full_speed, "clock", lambda: next(times))
 
     class Cores:
@@ -70,6 +70,25 @@ def test_once_patience_is_over_any_speed_will_do_and_is_told(readings):
     assert speed.impatient
     assert speed.run(lambda: "slow") == ("slow", 170)
     assert not speed.reached(170)
+
+
+def test_patience_is_for_what_is_thrown_away_not_for_the_work_itself(readings, monkeypatch):
+    now = [0]
+    monkeypatch.setattr(full_speed, "clock", lambda: now[0])
+
+    def work():
+        now[0] += 10**9
+
+    readings(100)
+    speed = FullSpeed(2.5)
+    for _ in range(5):
+        readings(100, 100)
+        speed.run(work)
+    assert not speed.impatient
+    readings(*[150] * 9)
+    assert speed.run(work) == (None, 150)
+    assert now[0] == 5 * 10**9 + 4 * 10**9  # three were thrown away; the fourth had to do
+    assert speed.impatient
 
 
 def test_a_faster_reading_moves_what_full_speed_is(readings):

@@ -1,17 +1,15 @@
 """The learning curve: what it shows of a training, what it says of it, and what it does where little is known."""
 
 import json
-import re
-import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks import learning_curve as module
-from edgedqn.benchmarks.learning_curve import learning_curve, standalone
+from edgedqn.benchmarks.learning_curve import learning_chart
+from edgedqn.benchmarks.vega import picture
 
-SVG = "{http://www.w3.org/2000/svg}"
 STATISTICS = {
     "evaluations": [[1_000, 20.0], [2_000, 180.0], [3_000, 150.5]],
     "checkpoint": {"env_steps": 2_000, "mean_return": 171.25},
@@ -27,36 +25,42 @@ def agent(folder, episodes=40, statistics=STATISTICS):
     return folder
 
 
-def told(svg):
-    return re.match(r'<svg viewBox="[^"]+" role="img" aria-label="([^"]*)">', svg)[1]
+def layers(chart):
+    """The points of each layer, by what the legend calls it."""
+    return {layer["encoding"]["color"]["datum"]: layer["data"]["values"] for layer in chart["layer"]}
 
 
 def test_episodes_mean_evaluations_and_choice_are_shown_and_told(tmp_path):
-    svg = learning_curve(agent(tmp_path))
-    for text in ("training episodes", "mean of 5", "greedy policy", "chosen", "environment steps", "return per episode"):
-        assert f">{text}</text>" in svg
-    assert told(svg) == (
+    chart = learning_chart(agent(tmp_path))
+    shown = layers(chart)
+    assert list(shown) == ["training episodes", "mean of 5", "greedy policy", "chosen"]
+    assert shown["training episodes"] == [{"env_steps": 50 * n, "return": float(n)} for n in range(1, 41)]
+    assert shown["mean of 5"][-1] == {"env_steps": 2_000, "return": 38.0}
+    assert shown["greedy policy"][1] == {"env_steps": 2_000, "return": 180.0}
+    assert shown["chosen"] == [{"env_steps": 2_000, "return": 171.25}]
+    assert chart["description"] == (
         "Learning curve: training episodes: 40 over 2,000 environment steps, mean return of 5 of them 3.0 at first, "
         "38.0 at last; evaluations of the greedy policy: 3, from 20.0 to 180.0; "
         "the checkpoint chosen at step 2,000 returned 171.2."
     )
-    # A dot per episode, per evaluation (and its legend's), for the choice and in the legend.
-    assert svg.count("<use ") == 40 + 1 + 3 + 1 + 1 + 1 + ticks(svg)
-    assert "#010203" not in svg
-    assert "#000000" not in svg
+    for layer in chart["layer"]:
+        assert layer["encoding"]["color"]["scale"]["domain"] == list(shown)
 
 
-def ticks(svg):
-    return len(re.findall(r'id="learning-[xy]tick_\d+"', svg))
+def test_vega_lite_draws_it(tmp_path):
+    svg = picture(learning_chart(agent(tmp_path)))
+    for text in ("training episodes", "mean of 5", "greedy policy", "chosen", "environment steps", "return per episode"):
+        assert f">{text}</text>" in svg
+    assert ">training episodes, range</text>" in picture(learning_chart(agent(tmp_path, episodes=2_000)))
 
 
 def test_the_size_does_not_grow_with_the_training(tmp_path):
     statistics = {"evaluations": [[100 * n, float(n % 7)] for n in range(1, 1_000)]}
-    sizes = [len(learning_curve(agent(tmp_path, episodes, statistics))) for episodes in (2_000, 20_000)]
-    assert sizes[1] < 1.2 * sizes[0] < 60_000
-    svg = learning_curve(tmp_path)
-    assert ">training episodes, range</text>" in svg
-    assert ">mean of 100</text>" in svg
+    charts = [learning_chart(agent(tmp_path, episodes, statistics)) for episodes in (2_000, 20_000)]
+    sizes = [len(json.dumps(chart)) for chart in charts]
+    assert sizes[1] < 1.2 * sizes[0] < 100_000
+    assert list(layers(charts[1])) == ["training episodes, range", "mean of 100", "greedy policy"]
+    assert all(value["return"] <= value["high"] for value in layers(charts[1])["training episodes, range"])
 
 
 def test_the_moving_mean_is_of_the_last_ones():
@@ -82,38 +86,23 @@ def test_the_ranges_hold_every_episode():
 
 @pytest.mark.parametrize("statistics", [{}, {"evaluations": []}])
 def test_without_a_training_there_is_no_picture(tmp_path, statistics):
-    assert learning_curve(tmp_path) == ""
+    assert learning_chart(tmp_path) is None
     (tmp_path / "agent.json").write_text(json.dumps({"statistics": statistics}))
-    assert learning_curve(tmp_path) == ""
+    assert learning_chart(tmp_path) is None
 
 
 def test_what_there_is_is_shown(tmp_path):
     agent(tmp_path)
     (tmp_path / "agent.json").unlink()
-    assert told(learning_curve(tmp_path)).endswith("38.0 at last.")
+    assert learning_chart(tmp_path)["description"].endswith("38.0 at last.")
     agent(tmp_path)
     (tmp_path / "training.csv").unlink()
-    assert told(learning_curve(tmp_path)).startswith("Learning curve: evaluations of the greedy policy: 3,")
-    assert "mean of" not in learning_curve(tmp_path)
-    assert "5 of them 1.0 at first, 1.0 at last" in told(learning_curve(agent(tmp_path, episodes=1)))
+    assert list(layers(learning_chart(tmp_path))) == ["greedy policy", "chosen"]
+    assert "5 of them 1.0 at first, 1.0 at last" in learning_chart(agent(tmp_path, episodes=1))["description"]
 
 
 @pytest.mark.parametrize("name", ["training.csv", "agent.json"])
 def test_a_damaged_file_is_refused_by_name(tmp_path, name):
     (agent(tmp_path) / name).write_text("{nonsense\n1")
     with pytest.raises(InputError, match=rf"{name} cannot be read: expected"):
-        learning_curve(tmp_path)
-
-
-def test_the_same_training_is_the_same_bytes(tmp_path):
-    agent(tmp_path)
-    assert learning_curve(tmp_path) == learning_curve(tmp_path)
-
-
-def test_alone_it_is_an_svg_file_for_light_and_dark(tmp_path):
-    curve = learning_curve(agent(tmp_path))
-    root = ET.fromstring(standalone(curve))
-    assert root.tag == f"{SVG}svg"
-    assert root.get("aria-label") == told(curve)
-    assert "prefers-color-scheme:dark" in root.find(f"{SVG}style").text
-    assert standalone(curve).endswith(curve[-1_000:])
+        learning_chart(tmp_path)

@@ -2,13 +2,9 @@
 
 import base64
 import json
-import sys
 from html.parser import HTMLParser
 
-import pytest
-
-from edgedqn.agents.errors import InputError
-from edgedqn.benchmarks.learning_curve import learning_curve
+from edgedqn.benchmarks.learning_curve import learning_chart
 from edgedqn.benchmarks.report import FILES, Film, render_report, render_report_markdown, summary
 from edgedqn.benchmarks.rows import ROW_KEYS
 
@@ -89,10 +85,8 @@ def test_the_page_stands_alone():
 
 def test_the_learning_curve_is_shown_where_there_is_one(tmp_path):
     (tmp_path / "training.csv").write_text("env_steps,episode_return\n10,1.0\n30,2.0\n")
-    curve = learning_curve(tmp_path)
-    text = render_report(benchmark(row()), learning=curve)
-    assert f"<h2>Training</h2><figure><div class=drawn>{curve}</div><figcaption>" in text
-    page = Page(text)
+    page = Page(render_report(benchmark(row()), learning=learning_chart(tmp_path)))
+    assert page.charts["chart-learning"] == learning_chart(tmp_path)
     assert len(page.ids) == len(set(page.ids))
     assert "<h2>Training</h2>" not in render_report(benchmark(row()))
 
@@ -204,9 +198,3 @@ def test_a_pull_request_reads_the_same_in_short():
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
     assert "- `broken`: why" in text
     assert text.endswith("    edgedqn run X\n")
-
-
-def test_without_vega_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "vl_convert", None)
-    with pytest.raises(InputError, match="extra `train`"):
-        render_report(benchmark(row()))

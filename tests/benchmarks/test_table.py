@@ -1,7 +1,7 @@
 """The table lines up, whatever is missing."""
 
 from edgedqn.benchmarks.rows import ROW_KEYS
-from edgedqn.benchmarks.table import render_table
+from edgedqn.benchmarks.table import render_markdown, render_table, slow_note
 
 
 def full(**fields):
@@ -35,3 +35,18 @@ def test_columns_line_up_and_what_is_missing_is_a_dash():
     assert cells(lines[1]) == ["a-rather-long-name", "-", "-", "failed", *["-"] * 10]
     assert cells(lines[2])[3] == "-"
     assert not any(line != line.rstrip() for line in lines)
+
+
+def test_figures_of_a_core_at_full_speed_need_no_note():
+    steady = {"p50": 1, "full_speed": 0.96}
+    rows = [full(latency_us=steady), full(), dict.fromkeys(ROW_KEYS) | {"name": "failed", "status": "failed", "reason": None}]
+    assert slow_note(rows) is None
+    assert slow_note([]) is None
+
+
+def test_figures_of_a_slow_core_are_to_be_taken_again():
+    rows = [full(), full(step_latency_us={"p50": 1, "full_speed": 0.4})]
+    note = slow_note(rows)
+    assert note.startswith("The core was slower than it can be in 60% of the rounds")
+    for text in (render_table(rows), render_markdown(rows)):
+        assert text.splitlines()[-1] == note

@@ -58,6 +58,24 @@ def test_says_which_package_play_lacks(bundle: Path) -> None:
     assert "run_policy.py: --env plays CartPole-v1, which needs a package more" in told and "exit 1" in told
 
 
+@pytest.mark.parametrize(
+    ("script", "option", "value", "expected"),
+    [
+        ("run_policy.py", "--episodes", "0", "expected 1 or more, got 0"),
+        ("run_policy.py", "--hertz", "0", "expected a number above 0, got 0"),
+        ("run_policy.py", "--hertz", "nan", "expected a number above 0, got nan"),
+        ("bench_on_device.py", "--calls", "0", "expected 1 or more, got 0"),
+        ("bench_on_device.py", "--calls", "many", "invalid count value: 'many'"),
+    ],
+)
+def test_a_number_that_is_none_is_refused_in_one_line(
+    bundle: Path, script: str, option: str, value: str, expected: str
+) -> None:
+    told = on_the_board(bundle, script, option, value)
+    assert "Traceback" not in told
+    assert told.startswith("exit 2: ") and told.splitlines()[-1].endswith(f"argument {option}: {expected}")
+
+
 def test_a_damaged_file_ends_the_loop_with_one_line(bundle: Path) -> None:
     content = bytearray((bundle / "policy.tflite").read_bytes())
     content[len(content) // 2] ^= 1

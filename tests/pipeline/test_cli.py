@@ -35,7 +35,7 @@ def test_help_and_version_import_neither_numpy_nor_tensorflow() -> None:
     # What makes --help answer in a tenth of a second; the time itself is measured, not asserted.
     for argument in ("--help", "--version"):
         code = (
-            "import sys\nfor name in ('numpy', 'tensorflow', 'gymnasium', 'matplotlib', 'ai_edge_litert'):\n"
+            "import sys\nfor name in ('numpy', 'tensorflow', 'gymnasium', 'vl_convert', 'ai_edge_litert'):\n"
             "    sys.modules[name] = None\n"
             f"from edgedqn.pipeline.cli import main\nmain([{argument!r}])"
         )

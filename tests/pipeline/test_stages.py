@@ -11,7 +11,8 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.presets import TrainingConfig
-from edgedqn.benchmarks.learning_curve import learning_curve, standalone
+from edgedqn.benchmarks.learning_curve import learning_chart
+from edgedqn.benchmarks.vega import picture
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.export import manifest
@@ -47,9 +48,9 @@ def test_evidence_says_how_a_file_was_made_and_proven(tiny_run: RunResult, tiny_
 
 
 def test_the_learning_curve_lies_by_the_agent_and_in_the_report(tiny_run: RunResult) -> None:
-    curve = learning_curve(tiny_run.folder / "agent")
-    assert (tiny_run.folder / "agent" / "learning_curve.svg").read_text() == standalone(curve)
-    assert curve in (tiny_run.folder / "report.html").read_text()
+    curve = learning_chart(tiny_run.folder / "agent")
+    assert (tiny_run.folder / "agent" / "learning_curve.svg").read_text() == picture(curve)
+    assert 'data-chart="chart-learning"' in (tiny_run.folder / "report.html").read_text()
 
 
 def test_a_file_is_never_beside_the_evidence_of_another(
