@@ -45,7 +45,9 @@ def latency_chart(rows: Sequence[Row], baseline: str, margin: float | None) -> C
     chart = _pareto("Return against latency", "µs", "µs, median, logarithmic", points, spoken, baseline, margin)
     if chart is not None:
         shape = {"field": "what", "title": None, "sort": list(kinds.values()), "legend": {"orient": "bottom", "labelLimit": 0}}
-        chart["layer"][2]["encoding"]["shape"] = shape
+        *_, points_layer, names = chart["layer"]
+        points_layer["encoding"]["shape"] = shape
+        names["transform"] = [{"filter": "datum.what === 'invoke'"}]  # each name once
     return chart
 
 
@@ -227,7 +229,9 @@ def _pareto(
         if margin is not None:
             lines.append({"return": float_return - margin, "line": "the gate allows a mean down to here", "dash": "gate"})
             spoken = [*spoken, f"the gate allows a loss of {margin:.4g}"]
-    y = {"field": "return", "type": "quantitative", "scale": {"zero": False}, "title": "return: mean and 95 % interval"}
+    # Room for the names, which rise from the points: on a perfect score all of them stand at the top.
+    scale = {"zero": False, "nice": False, "padding": 36}
+    y = {"field": "return", "type": "quantitative", "scale": scale, "title": "return: mean and 95 % interval"}
     place = {
         "x": {"field": x, "type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 24}, "title": x_title},
         "y": y,

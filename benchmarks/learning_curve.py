@@ -97,7 +97,7 @@ def _share_legend(layers: Sequence[Chart]) -> None:
             type="nominal",
             title=None,
             scale={"domain": list(colors), "range": list(colors.values())},
-            legend={"orient": "top", "labelLimit": 0, "columns": 2},
+            legend={"orient": "top", "labelLimit": 0, "columns": 4, "columnPadding": 20, "symbolOpacity": 1},
         )
 
 

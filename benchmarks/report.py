@@ -27,7 +27,8 @@ first action. KB is 1,000 bytes."""
 
 CAPTIONS = {
     "size": "What has to fit into flash against what it earns. The dashed line is where the gate's tolerance is used up.",
-    "latency": "One thread unless stated below. The step contains everything between observation and action, in Python.",
+    "latency": "One thread unless stated below. The step contains everything between observation and action, in Python. A name "
+    "stands at its file's invoke().",
     "histogram": "Each bar is a fortieth of the span up to the 99th percentile.",
     "sparsity": "Counted in the file's own bytes, kernel by kernel in the order they run.",
     "range": "An int8 output has 255 steps. Of Q-values, which span the whole return, few are left between the best two "
