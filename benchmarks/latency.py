@@ -127,8 +127,8 @@ def time_interleaved(
     """Times all candidates in one run, round by round.
 
     A block is repeated, and a round that turned out to be slow made up for, until all counted ones ran while the core was at
-    full speed or patience is over; then the rounds in which it was fastest count. Neither decision looks at what
-    the candidates took.
+    full speed or patience is over; then the rounds in which it was fastest count. Neither decision looks at what the
+    candidates took.
 
     Args:
       candidates: by name. Each is built afresh every round: where its memory happens to lie changes its speed by some percent,
@@ -183,13 +183,12 @@ def time_interleaved(
     timer_us = float(np.median([each.timer for each in counted])) / 1_000
     speed.remember()
     full_speed = sum(speed.reached(each.reading) for each in counted) / wanted
-    return {
-        name: Timing(
-            np.array([np.concatenate(each.durations[name]) for each in counted]) / 1_000 - timer_us, timer_us, full_speed
-        )
-        for name in candidates
-        if name not in failures
-    }, failures
+    timings = {}
+    for name in candidates:
+        if name not in failures:
+            durations_us = np.array([np.concatenate(each.durations[name]) for each in counted]) / 1_000
+            timings[name] = Timing(durations_us - timer_us, timer_us, full_speed)
+    return timings, failures
 
 
 def speedup(baseline: Timing, candidate: Timing, seed: int = 0) -> dict[str, Any]:
