@@ -15,8 +15,8 @@ Chart = dict[str, Any]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 INT8_LEVELS = 255
 LINE = 26  # pixels that a file's name takes
-# Legible on white and on near-black: baseline, pass, undecided, fail.
-VERDICTS = {"baseline": "#7d8794", "pass": "#2f9e5b", "undecided": "#d08a1d", "fail": "#d1495b"}
+# Three to one against white and against near-black.
+VERDICTS = {"baseline": "#7d8794", "pass": "#2f9e5b", "undecided": "#c9761a", "fail": "#d1495b"}
 
 
 def size_chart(rows: Sequence[Row], baseline: str, margin: float | None) -> Chart | None:
@@ -28,7 +28,7 @@ def size_chart(rows: Sequence[Row], baseline: str, margin: float | None) -> Char
       margin: the gate's, in reward units; None draws no gate.
     """
     points = [{**point, "KB": row["size_bytes"] / 1_000} for row, point in _played(rows, baseline)]
-    spoken = [f"{point['name']} {point['KB']:.1f} KB, return {point['return']:.1f}" for point in points]
+    spoken = [f"{_called(point)} {point['KB']:.1f} KB, return {point['return']:.4g}" for point in points]
     return _pareto("Return against size", "KB", "KB (1,000 bytes), logarithmic", points, spoken, baseline, margin)
 
 
@@ -41,10 +41,15 @@ def latency_chart(rows: Sequence[Row], baseline: str, margin: float | None) -> C
         for key, what in kinds.items()
         if row[key]
     ]
-    spoken = [f"{point['name']} {point['what']} {point['µs']:.2f} µs, return {point['return']:.1f}" for point in points]
+    spoken = [f"{_called(point)} {point['what']} {point['µs']:.2f} µs, return {point['return']:.4g}" for point in points]
     chart = _pareto("Return against latency", "µs", "µs, median, logarithmic", points, spoken, baseline, margin)
     if chart is not None:
-        shape = {"field": "what", "title": None, "sort": list(kinds.values()), "legend": {"orient": "bottom", "labelLimit": 0}}
+        shape = {
+            "field": "what",
+            "title": None,
+            "sort": list(kinds.values()),
+            "legend": {"orient": "bottom", "labelLimit": 0, "columns": 2},
+        }
         *_, points_layer, names = chart["layer"]
         points_layer["encoding"]["shape"] = shape
         names["transform"] = [{"filter": "datum.what === 'invoke'"}]  # each name once
@@ -77,7 +82,7 @@ def histogram_chart(rows: Sequence[Row]) -> Chart | None:
                 "field": "name",
                 "title": None,
                 "sort": [row["name"] for row in shown],
-                "header": {"labelAngle": 0, "labelAlign": "left"},
+                "header": {"labelAngle": 0, "labelAlign": "left", "labelLimit": 120},
             }
         },
         spec={
@@ -202,13 +207,20 @@ def range_chart(rows: Sequence[Row]) -> Chart | None:
     )
 
 
+def _called(point: Mapping[str, Any]) -> str:
+    return f"{point['name']} ({point['gate']})"
+
+
 def _played(rows: Sequence[Row], baseline: str) -> list[tuple[Row, dict[str, Any]]]:
+    """Each file where its paired difference puts it, for some play more episodes than others."""
+    mean = next((row["return"]["mean"] for row in rows if row["name"] == baseline and row["return"]), None)
     found = []
     for row in rows:
-        if row["return"] and row["latency_us"]:
-            low, high = row["return"]["ci95"]
+        if mean is not None and row["return"] and row["latency_us"]:
+            delta = row["return_delta"]
+            low, high = (mean + end for end in delta["ci95"])
             verdict = "baseline" if row["name"] == baseline else row["gate"]
-            point = {"name": row["name"], "return": row["return"]["mean"], "low": low, "high": high, "gate": verdict}
+            point = {"name": row["name"], "return": mean + delta["mean"], "low": low, "high": high, "gate": verdict}
             found.append((row, point))
     return found
 
@@ -231,7 +243,7 @@ def _pareto(
             spoken = [*spoken, f"the gate allows a loss of {margin:.4g}"]
     # Room for the names, which rise from the points: on a perfect score all of them stand at the top.
     scale = {"zero": False, "nice": False, "padding": 36}
-    y = {"field": "return", "type": "quantitative", "scale": scale, "title": "return: mean and 95 % interval"}
+    y = {"field": "return", "type": "quantitative", "scale": scale, "title": "return: paired difference, 95 %"}
     place = {
         "x": {"field": x, "type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 24}, "title": x_title},
         "y": y,

@@ -28,7 +28,7 @@ def merged(benchmark: Mapping[str, Any], path: Path) -> dict[str, Any]:
     Raises:
       InputError: the file is damaged, or of another policy.
     """
-    device = _named(_read(path), benchmark["rows"], path)
+    device = _named(read_device(path), benchmark["rows"], path)
     others = [each for each in benchmark.get("devices", []) if _identity(each) != _identity(device)]
     return {**benchmark, "devices": [*others, device]}
 
@@ -39,14 +39,19 @@ def still_true(devices: Iterable[Device], rows: Iterable[Mapping[str, Any]]) -> 
     return [device for device in devices if any(row["sha256"] in there for row in device["rows"])]
 
 
-def _read(path: Path) -> Device:
+def read_device(path: Path) -> Device:
+    """What `bench_on_device.py` wrote: {"machine", "rows"}.
+
+    Raises:
+      InputError: the file is missing or damaged.
+    """
     told = read_json(path, SCHEMA)
     try:
         machine = {_text(key): None if value is None else _text(value) for key, value in told["machine"].items()}
         rows = [_row(row) for row in told["rows"]]
         if not rows:
             raise ValueError("no rows")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
             f"{path} is not of a device: expected what bench_on_device.py writes. Got: {type(error).__name__} {error}."
         ) from error

@@ -17,7 +17,7 @@ MOST_EPISODES = 400
 MOST_STRETCHES = 200
 MOST_EVALUATIONS = 100
 # Legible on white and on near-black.
-TRAINING, GREEDY, CHOSEN = "#2f7ed8", "#e08a1e", "#7d8794"
+TRAINING, GREEDY, CHOSEN = "#2f7ed8", "#c9761a", "#7d8794"
 X = {
     "field": "env_steps",
     "type": "quantitative",

@@ -11,7 +11,17 @@ from typing import Any
 
 from edgedqn.benchmarks.charts import Chart, histogram_chart, latency_chart, range_chart, size_chart, sparsity_chart
 from edgedqn.benchmarks.rows import Row, best_passing
-from edgedqn.benchmarks.table import ABSENT, MORE_COLUMNS, device_lines, device_name, render_markdown, slow_note
+from edgedqn.benchmarks.table import (
+    ABSENT,
+    MORE_COLUMNS,
+    device_lines,
+    device_name,
+    in_digits,
+    kilobytes,
+    markdown_table,
+    render_markdown,
+    slow_note,
+)
 from edgedqn.benchmarks.vega import page_script
 
 FILES = files("edgedqn.benchmarks.report_files")
@@ -26,7 +36,8 @@ integers: what a Linux board takes through Python, where it is faster. A <i>cold
 first action. KB is 1,000 bytes."""
 
 CAPTIONS = {
-    "size": "What has to fit into flash against what it earns. The dashed line is where the gate's tolerance is used up.",
+    "size": "What has to fit into flash against what it earns: the baseline's mean return and, from there, the difference on "
+    "the same episodes. The dashed line is where the gate's tolerance is used up.",
     "latency": "One thread unless stated below. The step contains everything between observation and action, in Python. A name "
     "stands at its file's invoke().",
     "histogram": "Each bar is a fortieth of the span up to the 99th percentile.",
@@ -36,7 +47,9 @@ CAPTIONS = {
     "learning": "Training episodes act at random now and then; the greedy policy, which is what the files hold, does not. The "
     "chosen checkpoint was played again, ten times as long, and may so lie beside the score that it got while training.",
 }
-FILM = "The float network and {name} on the same reset seed, {seed}."
+PRE = '<pre tabindex="0" role="region" aria-label="Command">'  # it scrolls, so a keyboard must reach it
+FILM = "The float network and {name} on the same reset seed, {seed}. They return {left:g} and {right:g} as far as is shown."
+SHORT = ("cpu", "architecture", "python", "ai-edge-litert", "xnnpack", "threads")
 
 
 @dataclass(frozen=True)
@@ -105,7 +118,7 @@ def render_report(
         "<h2>Machine</h2>",
         _facts(benchmark["machine"].items()),
         *_run_sections(run),
-        *([f"<h2>How to reproduce</h2><pre><code>{escape(command)}</code></pre>"] if command else []),
+        *([f"<h2>How to reproduce</h2>{PRE}<code>{escape(command)}</code></pre>"] if command else []),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -121,9 +134,14 @@ def render_report(
 def render_report_markdown(
     benchmark: Mapping[str, Any], run: Mapping[str, Any] | None = None, command: str | None = None
 ) -> str:
-    """The same in short, as Markdown: summary, table, how to reproduce. Arguments as for `render_report`."""
+    """The same in short, as Markdown: summary, tables, machine, how to reproduce. Arguments as for `render_report`."""
     rows = benchmark["rows"]
+    machine = benchmark["machine"]
+    measured = "; ".join(f"{key} {machine[key]}" for key in SHORT if machine.get(key) is not None)
     parts = [f"# {_title(run or {})}", summary(rows, benchmark["baseline"]), render_markdown(rows)]
+    parts += [f"Measured on: {measured}."] if measured else []
+    for device in benchmark.get("devices", []):
+        parts += [f"On {device_name(device)}:", markdown_table(device_lines(device, rows))]
     parts += [f"    {command}"] if command else []
     return "\n\n".join(parts) + "\n"
 
@@ -142,12 +160,9 @@ def _film(film: Film | str) -> str:
     if isinstance(film, str):
         return f'<p class="soft">No film: {escape(film)}</p>'
     image = base64.b64encode(film.gif).decode("ascii")
-    told = FILM.format(name=film.name, seed=film.seed)
-    alternative = escape(
-        f"Two episodes side by side: left float32, which returns {film.returns[0]:g}, right {film.name}, "
-        f"which returns {film.returns[1]:g}.",
-        quote=True,
-    )
+    left, right = film.returns
+    told = FILM.format(name=film.name, seed=film.seed, left=left, right=right)
+    alternative = escape(f"Two episodes side by side: the float network on the left, {film.name} on the right.", quote=True)
     # Nothing moves before somebody asks for it.
     return (
         f"<details><summary>Play the film</summary>"
@@ -164,12 +179,21 @@ def summary(rows: Sequence[Row], baseline: str) -> str:
         return f"No file passed its gate: none is proven to play like {baseline}."
     base = next(row for row in rows if row["name"] == baseline)
     size, base_size = best["size_bytes"], base["size_bytes"]
+    name = best["name"]
     return (
-        f"{best['name']} passed its gate: it returns {best['return']['mean']:.1f} where {baseline} returns "
-        f"{base['return']['mean']:.1f}. It takes {size / 1_000:.1f} KB instead of {base_size / 1_000:.1f} KB, "
+        f"{name} passed its gate: {baseline} returns {in_digits(base['return']['mean'])}, and {name} on the same "
+        f"episodes {_difference(best['return_delta'])}. It takes {kilobytes(size)} KB instead of {kilobytes(base_size)} KB, "
         f"{_share(size / base_size)} of the size. One invoke() is {_speed(best['speedup'])}; the whole step, from observation "
         f"to action, is {_speed(best['step_speedup'])}{_of_twin(best)}."
     )
+
+
+def _difference(delta: Mapping[str, Any]) -> str:
+    mean, (low, high) = delta["mean"], delta["ci95"]
+    if low == high == 0:
+        return "exactly as much"
+    how = "less" if mean < 0 else "more"
+    return f"{in_digits(abs(mean))} {how} (the difference is between {in_digits(low)} and {in_digits(high)} at 95 %)"
 
 
 def _of_twin(row: Row) -> str:
@@ -181,8 +205,8 @@ def _share(share: float) -> str:
     return f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
 
 
-def _figure(svg: str, caption: str) -> str:
-    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+def _figure(content: str, caption: str) -> str:
+    return f"<figure>{content}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _speed(ratio: Mapping[str, Any]) -> str:

@@ -66,6 +66,23 @@ def _slow(rows: Sequence[Row]) -> list[str]:
     return [] if note is None else [note]
 
 
+def in_digits(value: float) -> str:
+    """A return: one decimal, two where it is below 10, as those of FrozenLake and Taxi are."""
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def kilobytes(size: int) -> str:
+    """A size in bytes as KB of 1,000: one decimal, two below 10 KB, where files of a few neurons differ."""
+    return f"{size / 1_000:.1f}" if size >= 10_000 else f"{size / 1_000:.2f}"
+
+
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown, its head first: names to the left, numbers to the right."""
+    head, *body = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
+
+
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     """Names to the left, numbers to the right, where their digits line up; a rule under the head."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -75,7 +92,7 @@ def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
 
 def _return(row: Row) -> str:
     found = row["return"]
-    return ABSENT if found is None else f"{found['mean']:.1f} [{found['ci95'][0]:.1f}, {found['ci95'][1]:.1f}]"
+    return ABSENT if found is None else f"{in_digits(found['mean'])} [{', '.join(map(in_digits, found['ci95']))}]"
 
 
 def _delta(row: Row) -> str:
@@ -95,7 +112,7 @@ def _share(key: str) -> Callable[[Row], str]:
 
 
 def _kilobytes(key: str) -> Callable[[Row], str]:
-    return lambda row: ABSENT if row[key] is None else f"{row[key] / 1_000:.1f}"
+    return lambda row: ABSENT if row[key] is None else kilobytes(row[key])
 
 
 def _p50(key: str) -> Callable[[Row], str]:
@@ -141,7 +158,6 @@ MORE_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
 
 def render_markdown(rows: Sequence[Row]) -> str:
     """The terminal's table as Markdown, for a pull request; arguments and units as for `render_table`."""
-    lines = [[title for title, _ in COLUMNS], ["---"] + ["---:"] * (len(COLUMNS) - 1)]
-    lines += [[cell(row).replace("|", "\\|") for _, cell in COLUMNS] for row in rows]
+    table = markdown_table([[title for title, _ in COLUMNS], *([cell(row) for _, cell in COLUMNS] for row in rows)])
     notes = [*(f"- `{row['name']}`: {row['reason']}" for row in rows if row["reason"]), *_slow(rows)]
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), *([""] if notes else []), *notes])
+    return "\n".join([table, *([""] if notes else []), *notes])

@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--no-play", action="store_true", help="time and weigh files only, without playing their environment")
     _force(bench)
 
-    report = _command(commands, "report", "write report.html of a run")
+    report = _command(commands, "report", "write report.html and report.md of a run")
     _run_folder(report)
     _force(report)
 

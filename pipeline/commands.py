@@ -18,7 +18,7 @@ from edgedqn.agents.environments import agent_view, make_environment
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.evaluation import Evaluation, Policy
 from edgedqn.agents.evaluation import evaluate as evaluate_policy
-from edgedqn.benchmarks.device_rows import merged
+from edgedqn.benchmarks.device_rows import merged, read_device
 from edgedqn.benchmarks.latency import LatencyConfig
 from edgedqn.benchmarks.regression import compared, read_earlier, render_against
 from edgedqn.benchmarks.table import render_devices, render_table
@@ -74,6 +74,8 @@ def bench(arguments: Namespace) -> int:
     if arguments.fail_on_regression and arguments.against is None:
         raise InputError("A regression is against something. Expected --against beside --fail-on-regression. Got none.")
     earlier = None if arguments.against is None else read_earlier(arguments.against)  # before it may be written anew
+    for path in arguments.merge:
+        read_device(path)  # a damaged one is refused before minutes are measured
     folders = [path for path in arguments.paths if path.suffix != ".tflite"]
     if folders and len(arguments.paths) > 1:
         raise InputError(f"Expected one run folder, or .tflite files. Got {', '.join(map(str, arguments.paths))}.")

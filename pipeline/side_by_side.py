@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.environments import make_environment
 from edgedqn.agents.errors import InputError
+from edgedqn.benchmarks.latency import one_line
 from edgedqn.benchmarks.report import Film
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.pipeline.film import film
@@ -44,8 +45,8 @@ def side_by_side(baseline: Path, candidate: Path, env_id: str, seed: int) -> Fil
                 for at in range(0, max(len(left), len(right)), every):
                     add(_joined(left[min(at, len(left) - 1)], right[min(at, len(right) - 1)]))
             content = path.read_bytes()
-    except (InputError, ImportError) as error:
-        return str(error)
+    except Exception as error:  # a renderer of the user's own may raise anything, and the report goes without a film
+        return one_line(error)
     if len(content) > MOST_BYTES:
         return f"A report carries a film of at most {MOST_BYTES:,} bytes. Got {len(content):,}."
     return Film(content, candidate.stem, seed, (left_return, right_return))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
 from functools import reduce
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,10 @@ def _kernels(run: RunFolder, benchmark: dict[str, Any]) -> dict[str, list[dict[s
     for row in benchmark["rows"]:
         if row["status"] == "ok":
             path = run.path / row["file"]
-            stored = kernels(path.read_bytes())
+            content = path.read_bytes() if path.exists() else b""
+            if sha256(content).hexdigest() != row["sha256"]:
+                continue  # gone, or another one since it was measured
+            stored = kernels(content)
             stages = read_manifest(path).evidence.get("recipe", {}).get("stages", [])
             asked: list[float] = next((stage["sparsity_asked"] for stage in stages if stage.get("sparsity_asked")), [])
             found[row["name"]] = [

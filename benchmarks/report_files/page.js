@@ -20,14 +20,26 @@ function config() {
   };
 }
 
+const views = new Map();
+let drawing = Promise.resolve(), width;
+
 async function draw() {
+  width = innerWidth;
   for (const place of document.querySelectorAll(".chart")) {
     const chart = JSON.parse(document.getElementById(place.dataset.chart).textContent);
     if (chart.spec) chart.spec.width = Math.max(120, place.clientWidth - NAMES);  // Vega-Lite fits no facet to its place
-    await vegaEmbed(place, chart, { actions: false, renderer: "svg", config: config(), mode: "vega-lite" });
+    try {
+      views.get(place)?.finalize();
+      views.set(place, await vegaEmbed(place, chart, { actions: false, renderer: "svg", config: config(), mode: "vega-lite" }));
+    } catch (error) {
+      place.textContent = chart.description;  // the others are drawn all the same
+      console.error(error);
+    }
   }
-  document.documentElement.dataset.drawn = "yes";
+  document.documentElement.dataset.drawn = Number(document.documentElement.dataset.drawn ?? 0) + 1;
 }
+
+const redraw = () => { drawing = drawing.then(draw); };
 
 function sortable(table) {
   const body = table.tBodies[0];
@@ -50,6 +62,11 @@ function sortable(table) {
 }
 
 document.querySelectorAll("table.sortable").forEach(sortable);
-dark.addEventListener("change", draw);
-addEventListener("resize", draw);
-draw();
+dark.addEventListener("change", redraw);
+let resizing;
+addEventListener("resize", () => {
+  if (innerWidth === width) return;  // a phone's address bar came or went
+  clearTimeout(resizing);
+  resizing = setTimeout(redraw, 150);
+});
+redraw();

@@ -1,6 +1,6 @@
 """How the README's policies do on microcontrollers: TFLite Micro against XNNPACK, arena, and what policy.c costs.
 
-python docs/results/microcontroller.py                       # runs of docs/results/policies.py, in runs/
+python docs/results/microcontroller.py                       # runs of docs/results/policies.py
 python docs/results/microcontroller.py CartPole-v1 --runs DIR
 
 For each file with int8 ends of a run: whether TFLite Micro's interpreter acts as XNNPACK does on 10,000 states that the float
@@ -71,7 +71,7 @@ def table_row(env_id: str, row: dict[str, Any]) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("env_ids", nargs="*", default=list(ENVIRONMENTS), metavar="ENV_ID", help="(all)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders are (runs)")
+    parser.add_argument("--runs", type=Path, default=Path("runs/policies"), help="where run folders are (runs/policies)")
     arguments = parser.parse_args()
     for env_id in arguments.env_ids:
         run = arguments.runs / f"{env_id.replace('/', '-')}-seed{SEED}"

@@ -31,7 +31,9 @@ def line(env_id: str, benchmark: Mapping[str, Any]) -> str:
     row = best_passing(benchmark["rows"])
     assert row is not None, f"{env_id}: no file passed"
     base = next(each for each in benchmark["rows"] if each["name"] == benchmark["baseline"])
-    cells = [env_id, f"`{row['name']}`", *(f"{each['return']['mean']:.1f}" for each in (base, row)), f"{row['size_bytes']:,}"]
+    low, high = row["return_delta"]["ci95"]
+    difference = f"{row['return_delta']['mean']:+.1f} [{low:+.1f}, {high:+.1f}]"
+    cells = [env_id, f"`{row['name']}`", f"{base['return']['mean']:.1f}", difference, f"{row['size_bytes']:,}"]
     cells += [f"{each['latency_us']['p50']:.2f}" for each in (base, row)]
     cells += [f"{row[key]['median']:.2f}x" for key in ("speedup", "step_speedup", "twin_step_speedup")]
     return f"| {' | '.join(cells)} |"
@@ -40,7 +42,7 @@ def line(env_id: str, benchmark: Mapping[str, Any]) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("env_ids", nargs="*", default=list(ENVIRONMENTS), metavar="ENV_ID", help="(all)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go (runs)")
+    parser.add_argument("--runs", type=Path, default=Path("runs/policies"), help="where run folders go (runs/policies)")
     arguments = parser.parse_args()
     POLICIES.mkdir(exist_ok=True)
     lines = []

@@ -16,6 +16,7 @@ def row(name, gate=None, **fields):
         "latency_us": LATENCY,
         "step_latency_us": LATENCY,
         "return": {"mean": 498.0, "ci95": [497.0, 499.0], "episodes": 300},
+        "return_delta": {"mean": 0.0, "ci95": [0.0, 0.0]},
         "output_range": {"low": -128.0, "high": 127.0, "median_gap": 51.0},
         "gate": gate,
     }
@@ -90,3 +91,12 @@ def test_zeros_stand_beside_what_was_asked():
         ("kernel 1", 0.98, "97.5%"),
         ("kernel 2", 0.5, "50.0%"),
     ]
+
+
+def test_a_file_stands_where_its_paired_difference_puts_it():
+    lucky = {"mean": 499.5, "ci95": [499.0, 500.0], "episodes": 100}  # on easier episodes than the baseline's 300
+    rows = [row("float32"), row("q", "pass", **{"return": lucky, "return_delta": {"mean": -1.5, "ci95": [-3.0, 0.5]}})]
+    for chart in (size_chart(rows, "float32", 9.6), latency_chart(rows, "float32", 9.6)):
+        points = [(point["low"], point["return"], point["high"]) for point in chart["data"]["values"] if point["name"] == "q"]
+        assert set(points) == {(495.0, 496.5, 498.5)}
+        assert "q (pass)" in chart["description"]

@@ -103,6 +103,7 @@ def test_no_bad_number_gets_through(tmp_path_factory: pytest.TempPathFactory, ke
         json.dumps(measured(schema=2)),
         json.dumps(measured(machine=[1])),
         json.dumps(measured(rows=[1])),
+        json.dumps(measured(rows=[measured()["rows"][0] | {"size_bytes": 10**400}])),
         json.dumps(measured(machine={"cpu": "\x1b[2J"})),  # would clear a terminal
         json.dumps(measured(machine={"cpu": "x" * 201})),
     ],

@@ -94,7 +94,7 @@ def test_the_learning_curve_is_shown_where_there_is_one(tmp_path):
 def test_a_screen_reader_gets_the_plots_and_the_tables_heads():
     page = Page(render_report(benchmark(row(), row("qat-int8", 8_000, "pass")), margin=9.6))
     assert "the gate allows a loss of 9.6" in page.charts["chart-size"]["description"]
-    assert "qat-int8 invoke 1.00 µs" in page.charts["chart-latency"]["description"]
+    assert "qat-int8 (pass) invoke 1.00 µs" in page.charts["chart-latency"]["description"]
     scopes = [attributes["scope"] for tag, attributes in page.elements if tag == "th"]
     assert {"col", "row"} == set(scopes)
     assert "prefers-color-scheme: dark" in (FILES / "page.css").read_text()
@@ -134,8 +134,9 @@ def test_run_and_command_are_told():
 
 def test_the_summary_is_honest_where_it_is_slower():
     said = summary([row(), row("qat-int8", 5_000, "pass", speed=2.7, step=0.9)], "float32")
-    assert said.startswith("qat-int8 passed its gate: it returns 498.0 where float32 returns 498.0.")
-    assert "5.0 KB instead of 20.0 KB, 25% of the size" in said
+    expected = "qat-int8 passed its gate: float32 returns 498.0, and qat-int8 on the same episodes exactly as much."
+    assert said.startswith(expected)
+    assert "5.00 KB instead of 20.0 KB, 25% of the size" in said
     assert "One invoke() is 2.70 times as fast" in said
     assert "is slower, at 0.90 times the speed" in said
     assert "twin" not in said
@@ -144,6 +145,16 @@ def test_the_summary_is_honest_where_it_is_slower():
     assert "2.5% of the size" in said
     assert said.endswith("through its twin with float ends 1.90 times as fast.")
     assert "about as fast (1.00x" in summary([row(), row("q", 5_000, "pass")], "float32")
+
+
+def test_the_summary_compares_the_same_episodes():
+    fields = {
+        "return": {"mean": 499.0, "ci95": [498, 500], "episodes": 100},
+        "return_delta": {"mean": -1.7, "ci95": [-6.8, 3.6]},
+    }
+    said = summary([row(), row("q", 5_000, "pass", **fields)], "float32")
+    assert "q on the same episodes 1.70 less (the difference is between -6.80 and 3.60 at 95 %)." in said
+    assert "499" not in said
 
 
 def test_the_summary_says_when_nothing_passed_or_was_played():
@@ -184,7 +195,8 @@ def test_a_film_waits_until_somebody_asks_for_it():
     text = render_report(benchmark(row(), row("qat-int8", 8_000, "pass")), film=film)
     (image,) = (attributes for tag, attributes in Page(text).elements if tag == "img")
     assert base64.b64decode(image["src"].removeprefix("data:image/gif;base64,")) == b"GIF89a"
-    assert "which returns 500, right qat-int8, which returns 499.5" in image["alt"]
+    assert image["alt"] == "Two episodes side by side: the float network on the left, qat-int8 on the right."
+    assert "They return 500 and 499.5 as far as is shown." in text
     assert text.index("<details>") < text.index("<img") < text.index("</details>")
     assert "Side by side" not in render_report(benchmark(row()))
     assert "No film: &lt;why&gt;" in render_report(benchmark(row()), film="<why>")
@@ -195,6 +207,16 @@ def test_a_pull_request_reads_the_same_in_short():
     assert text.startswith("# EdgeDQN: CartPole-v1, seed 3\n\na|b passed its gate")
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 5
+    assert "Measured on: cpu A <fast> one." in text
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
     assert "- `broken`: why" in text
     assert text.endswith("    edgedqn run X\n")
+
+
+def test_a_pull_request_reads_what_devices_measured():
+    rows = [row(sha256="aa"), row("qat-int8", 8_000, "pass", 1.5, sha256="bb")]
+    told = {"name": "qat-int8", "file": "policy.tflite", "sha256": "bb", "latency_us": LATENCY, "step_latency_us": LATENCY}
+    device = {"machine": {"cpu": "Cortex-A72", "architecture": "aarch64"}, "rows": [told]}
+    text = render_report_markdown(benchmark(*rows) | {"devices": [device]})
+    assert "On Cortex-A72 (aarch64):\n\n| name | file |" in text
+    assert "| qat-int8 | policy.tflite | 1.00 |" in text

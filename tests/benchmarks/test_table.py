@@ -22,7 +22,7 @@ def cells(line):
 
 def test_a_row_in_the_units_a_person_reads():
     assert cells(render_table([full()]).splitlines()[2]) == [
-        "qat-int8", "498.3 [497.0, 499.0]", "-0.50", "pass", "98.1%", "99.8%", "0.2%", "8.2", "5.1", "80.0%",
+        "qat-int8", "498.3 [497.0, 499.0]", "-0.50", "pass", "98.1%", "99.8%", "0.2%", "8.20", "5.15", "80.0%",
         "1.23", "2.50x [2.40, 2.60]", "9.88", "0.90x [0.88, 0.91]",
     ]  # fmt: skip
 
@@ -50,3 +50,9 @@ def test_figures_of_a_slow_core_are_to_be_taken_again():
     assert note.startswith("The core was slower than it can be in 60% of the rounds")
     for text in (render_table(rows), render_markdown(rows)):
         assert text.splitlines()[-1] == note
+
+
+def test_small_returns_and_small_files_have_a_digit_more():
+    small = full(size_bytes=704, gzip_bytes=13_531, **{"return": {"mean": 0.744, "ci95": [0.7, 0.79], "episodes": 300}})
+    shown = cells(render_table([small]).splitlines()[2])
+    assert (shown[1], shown[7], shown[8]) == ("0.74 [0.70, 0.79]", "0.70", "13.5")

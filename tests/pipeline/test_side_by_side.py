@@ -4,6 +4,7 @@ from io import BytesIO
 
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
+from gymnasium.error import DependencyNotInstalled
 from PIL import Image
 
 from edgedqn.agents.errors import InputError
@@ -38,12 +39,14 @@ def test_without_pictures_there_is_no_film_and_it_says_why(tiny_run: RunResult, 
         told = side_by_side(path, path, "CartPole-v1", 7)
         assert isinstance(told, str) and "at most 100 bytes" in told
 
-    def blind(*_: object) -> None:
-        raise InputError("pygame is not installed.")
+    for error in (DependencyNotInstalled("pygame is\nnot installed."), ZeroDivisionError("of a user's own renderer")):
 
-    with monkeypatch.context() as patched:
-        patched.setattr(module, "_episode", blind)
-        assert side_by_side(path, path, "CartPole-v1", 7) == "pygame is not installed."
+        def blind(*_: object, error: Exception = error) -> None:
+            raise error
+
+        with monkeypatch.context() as patched:
+            patched.setattr(CartPoleEnv, "render", blind)
+            assert side_by_side(path, path, "CartPole-v1", 7) == " ".join(str(error).split())
     monkeypatch.setattr(CartPoleEnv, "metadata", {"render_modes": []})
     assert side_by_side(path, path, "CartPole-v1", 7) == "CartPole-v1 draws no pictures."
 

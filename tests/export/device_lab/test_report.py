@@ -1,22 +1,26 @@
 """The report in a real browser, opened as a file without a network: drawn, sorted, legible, without a fault for axe-core."""
 
 import json
-import time
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgedqn.benchmarks.report import render_report
+from edgedqn.benchmarks.learning_curve import learning_chart
+from edgedqn.benchmarks.report import Film, render_report
 from edgedqn.benchmarks.rows import ROW_KEYS
 
 ARTIFACTS = Path(__file__).parents[3] / "build" / "device-lab"
 LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "histogram": {"from_us": 1.0, "to_us": 3.0, "counts": [6, 3, 0, 1]}}
-DRAWN = """new Promise(done => {
-    const look = () => document.documentElement.dataset.drawn ? done() : setTimeout(look, 10);
+DRAWN_TIMES = """new Promise(done => {{
+    const look = () => document.documentElement.dataset.drawn >= {} ? done() : setTimeout(look, 10);
     look();
-})"""
+}})"""
+DRAWN = DRAWN_TIMES.format(1)
+PIXEL = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+COMMAND = "edgedqn run my_company.simulators.conveyor:SortingLine-v3 --seed 0 --recipes qat-int8 shrink-qat-int8 auto-int8"
+LONG = "prune-cluster-quantize-distil-int8"
 NAMES = "[...document.querySelectorAll('table.sortable tbody th')].map(cell => cell.firstChild.textContent.trim())"
 
 
@@ -30,6 +34,9 @@ def row(name: str, gate: str | None, size: int, mean: float, speed: float) -> di
         "nonzero_weights": 50,
         "latency_us": LATENCY | {"p50": 3 / speed},
         "step_latency_us": LATENCY | {"p50": 3 / speed + 3},
+        "twin_step_latency_us": LATENCY | {"p50": 3 / speed + 1} if gate else None,
+        "twin_step_speedup": {"median": 1.9, "ci95": [1.8, 2.0]} if gate else None,
+        "sha256": name,
         "speedup": {"median": speed, "ci95": [speed - 0.01, speed + 0.01]},
         "step_speedup": {"median": 1.1, "ci95": [1.0, 1.2]},
         "return": {"mean": mean, "ci95": [mean - 4, mean + 4], "episodes": 300},
@@ -42,34 +49,42 @@ def row(name: str, gate: str | None, size: int, mean: float, speed: float) -> di
 
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
+    """A page with all that a page can have, its names and its command as long as they get."""
     rows = [
         row("float32", None, 271_184, 500, 1),
         row("ptq-int8", "fail", 82_672, 136, 2.5),
         row("auto-int8", "pass", 704, 499, 6),
     ]
-    failed = dict.fromkeys(ROW_KEYS) | {"name": "broken", "status": "failed", "reason": "The policy computed a NaN."}
+    failed = dict.fromkeys(ROW_KEYS) | {"name": LONG, "status": "failed", "reason": "A NaN."}
     kernels = {
         "float32": [{"shape": (256, 4), "zeros": 0.0, "asked": None}],
         "auto-int8": [{"shape": (2, 4), "zeros": 0.9, "asked": 0.9}],
     }
-    benchmark = {"schema": 1, "machine": {"cpu": "AMD EPYC"}, "baseline": "float32", "rows": [*rows, failed]}
+    device = {
+        "machine": {"cpu": "Cortex-A72", "architecture": "aarch64"},
+        "rows": [{**rows[2], "file": "device/policy.tflite"}],
+    }
+    machine = {"cpu": "AMD EPYC", "pinned_cores": [0, 1]}
+    benchmark = {"schema": 1, "machine": machine, "baseline": "float32", "rows": [*rows, failed], "devices": [device]}
+    stages = [{"name": f"compress/{LONG}", "status": "done", "seconds": 31.2}]
+    run = {"env_id": "my_company.simulators.conveyor:SortingLine-v3", "seed": 0, "stages": stages, "versions": {"numpy": "2.4"}}
+    (tmp_path / "training.csv").write_text("env_steps,episode_return\n10,1.0\n30,2.0\n")
     path = tmp_path / "page" / "report.html"
     path.parent.mkdir()
-    path.write_text(render_report(benchmark, command="edgedqn run CartPole-v1", margin=9.6, kernels=kernels))
+    film = Film(PIXEL, "auto-int8", 31, (500.0, 499.0))
+    path.write_text(render_report(benchmark, run, COMMAND, 9.6, learning_chart(tmp_path), kernels, film))
     return path
 
 
-def opened(page: Any, path: Path, **how: Any) -> float:
-    """Seconds until everything is drawn."""
-    start = time.monotonic()
+def opened(page: Any, path: Path, **how: Any) -> None:
+    """Goes there and waits until everything is drawn."""
     page.open(path.as_uri(), **how)
     page.evaluate(DRAWN)
-    return time.monotonic() - start
 
 
 def test_it_draws_without_a_network_and_a_word_of_complaint(report: Path, page: Any) -> None:
     opened(page, report)
-    assert page.evaluate("document.querySelectorAll('.chart svg').length") == 5
+    assert page.evaluate("document.querySelectorAll('.chart svg').length") == 6
     assert page.evaluate("[...document.querySelectorAll('.chart svg')].every(svg => svg.querySelector('path, line, rect'))")
     assert {address for address in page.requests if not address.startswith(("file:", "data:"))} == set()
     assert page.complaints == []
@@ -77,14 +92,35 @@ def test_it_draws_without_a_network_and_a_word_of_complaint(report: Path, page: 
 
 def test_the_table_sorts_by_number_and_what_is_unknown_comes_last(report: Path, page: Any) -> None:
     opened(page, report)
-    assert page.evaluate(NAMES) == ["float32", "ptq-int8", "auto-int8", "broken"]
+    assert page.evaluate(NAMES) == ["float32", "ptq-int8", "auto-int8", LONG]
     click = "[...document.querySelectorAll('th button')].find(button => button.textContent === 'KB')"
     page.evaluate(f"{click}.click()")
-    assert page.evaluate(NAMES) == ["float32", "ptq-int8", "auto-int8", "broken"]
+    assert page.evaluate(NAMES) == ["float32", "ptq-int8", "auto-int8", LONG]
     assert page.evaluate(f"{click}.closest('th').getAttribute('aria-sort')") == "descending"
     page.evaluate(f"{click}.click()")
-    assert page.evaluate(NAMES) == ["auto-int8", "ptq-int8", "float32", "broken"]
+    assert page.evaluate(NAMES) == ["auto-int8", "ptq-int8", "float32", LONG]
     assert page.evaluate(f"{click}.closest('th').getAttribute('aria-sort')") == "ascending"
+
+
+def test_it_is_drawn_again_in_the_night_and_on_a_turned_phone(report: Path, page: Any) -> None:
+    opened(page, report, width=390, height=800)
+    ink = "getComputedStyle(document.querySelector('.chart svg text')).fill"
+    day, narrow = page.evaluate(ink), page.evaluate("document.querySelector('.chart svg').clientWidth")
+    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    page.evaluate(DRAWN_TIMES.format(2))
+    assert page.evaluate(ink) != day
+    page.call("Emulation.setDeviceMetricsOverride", width=800, height=390, deviceScaleFactor=1, mobile=False)
+    page.evaluate(DRAWN_TIMES.format(3))
+    assert page.evaluate("document.querySelector('.chart svg').clientWidth") > narrow
+    assert page.evaluate("document.querySelectorAll('.chart svg').length") == 6
+    assert page.complaints == []
+
+
+def test_a_chart_that_cannot_be_drawn_is_told_and_the_others_are_drawn(report: Path, page: Any) -> None:
+    report.write_text(report.read_text().replace('"type":"rect"', '"type":"no such mark"', 1))
+    opened(page, report)
+    assert page.evaluate("document.querySelectorAll('.chart svg').length") == 5
+    assert page.evaluate("[...document.querySelectorAll('.chart')].some(each => each.textContent.startsWith('Zeros in each'))")
 
 
 @pytest.mark.parametrize("dark", [False, True])
