@@ -9,6 +9,7 @@ from typing import Any
 from edgedqn.agents.atomic_files import read_json
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.rows import Row
+from edgedqn.benchmarks.table import slow_note
 
 SCHEMA = 1
 # Speed-ups of two runs of one file differ by less: docs/benchmarks.md.
@@ -51,8 +52,9 @@ def regressions(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[Regr
     """What is worse now, file by file, in the order of the earlier rows.
 
     Speed is compared as the ratio to the baseline of the same run, which a machine's mood leaves alone: slower is what has
-    intervals apart and medians more than 5 % apart. The baseline's own time is the yardstick, and has none. A return is worse
-    where the difference of the means is below 0 at 99 % confidence (two-sided, normal), a size where it is more bytes.
+    intervals apart and medians more than 5 % apart. Where the core was slow in either, ratios moved by themselves and are not
+    compared. The baseline's own time is what they are measured by, so nothing is said of it. A return is worse where the
+    difference of the means is below 0 at 99 % confidence (two-sided, normal), a size where it is more bytes.
 
     Args:
       earlier: the object of a `benchmark.json`.
@@ -63,11 +65,12 @@ def regressions(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[Regr
     if earlier["baseline"] != now["baseline"]:
         raise InputError(f"Ratios to different files do not compare: expected {earlier['baseline']}. Got {now['baseline']}.")
     rows = {row["name"]: row for row in now["rows"]}
+    speeds = {} if slow_note(earlier["rows"]) or slow_note(now["rows"]) else SPEEDS
     return [
         Regression(before["name"], what, change)
         for before in earlier["rows"]
         if before["status"] == "ok"
-        for what, change in _worse(before, rows.get(before["name"]))
+        for what, change in _worse(before, rows.get(before["name"]), speeds)
     ]
 
 
@@ -75,7 +78,9 @@ def compared(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, An
     """`now` with a key more, `against`: {"machine": what differs, "regressions": {"name", "what", "change"} of each}. Arguments
     and errors as for `regressions`."""
     found = [asdict(each) for each in regressions(earlier, now)]
-    return {**now, "against": {"machine": changed_machine(earlier, now), "regressions": found}}
+    slow = [when for when, each in (("earlier", earlier), ("now", now)) if slow_note(each["rows"])]
+    told = [*changed_machine(earlier, now), *(f"the core was slow {when}, so speeds are not compared" for when in slow)]
+    return {**now, "against": {"machine": told, "regressions": found}}
 
 
 def render_against(against: Mapping[str, Any], path: Path) -> str:
@@ -94,14 +99,14 @@ def changed_machine(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     return [f"{key}: {before[key]} -> {after[key]}" for key in keys if before[key] != after[key]]
 
 
-def _worse(before: Row, now: Row | None) -> Iterator[tuple[str, str]]:
+def _worse(before: Row, now: Row | None, speeds: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     if now is None:
         yield "row", "is not there any more"
         return
     if now["status"] != "ok":
         yield "row", f"{now['status']}: {now['reason']}"
         return
-    for key, what in SPEEDS.items():
+    for key, what in speeds.items():
         old, new = before.get(key), now.get(key)
         if old and new and new["ci95"][1] < old["ci95"][0] and new["median"] < (1 - SPEED_NOISE) * old["median"]:
             yield what, f"{old['median']:.2f}x -> {new['median']:.2f}x the baseline's speed"

@@ -26,7 +26,7 @@ def render_table(rows: Sequence[Row]) -> str:
 
 def slow_note(rows: Sequence[Row]) -> str | None:
     """A sentence where what was timed rarely met a core at full speed, see `full_speed.py`; None where the figures stand."""
-    met = [row[key].get("full_speed", 1.0) for row in rows for key in TIMED if row[key]]
+    met = [row[key].get("full_speed", 1.0) for row in rows for key in TIMED if row.get(key)]
     if min(met, default=1.0) >= RELIABLE:
         return None
     return (

@@ -127,3 +127,13 @@ def test_what_is_no_benchmark_is_refused_by_name(tmp_path, content, benchmark):
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"old\.json"):
         read_earlier(path)
+
+
+@pytest.mark.parametrize("when", ["earlier", "now"])
+def test_speeds_that_met_a_slow_core_are_not_compared_and_it_is_told(benchmark, when):
+    now = copy.deepcopy(benchmark)
+    now["rows"][1].update(speedup=ratio(1.8), size_bytes=1_001)
+    (benchmark if when == "earlier" else now)["rows"][0]["latency_us"] = {"p50": 1.0, "full_speed": 0.3}
+    against = compared(benchmark, now)["against"]
+    assert [each["what"] for each in against["regressions"]] == ["size"]
+    assert against["machine"] == [f"the core was slow {when}, so speeds are not compared"]
