@@ -98,9 +98,14 @@ def measure_edge(policy_file: Path, calls: int = CALLS, processes: int = PROCESS
 
 
 def resident_bytes(policy_file: Path) -> int | None:
-    """The most memory that a process held which did nothing but run the policy; None where the system does not tell (no Linux).
-    Errors as for `measure_edge`."""
-    return int(_in_a_process(policy_file, 100)["resident_bytes"]) if sys.platform == "linux" else None
+    """The most memory that a process held which did nothing but run the policy; None where that cannot be told: no Linux, a
+    sandbox, or a process that did not end in time."""
+    if sys.platform != "linux":
+        return None
+    try:
+        return int(_in_a_process(policy_file, 100)["resident_bytes"])
+    except (InputError, subprocess.TimeoutExpired):
+        return None
 
 
 def _in_a_process(policy_file: Path, calls: int) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Two processors of a virtual machine's host share one core, and what runs on the other one is somebody else's: for milliseconds
 or for many seconds everything takes a third longer, and some kernels more so than others, which moves ratios too. What a
-candidate took cannot tell that from its own nature, so it is not asked: a yardstick before and after it is. A core that is
-throttled or lent to another process shows in the same way.
+candidate took cannot tell that from its own nature, so it is not asked: a yardstick before and after it is. A throttled core
+shows in the same way. A process that is let in between two calls does not, and stays in their highest percentiles.
 
 A short run may lie in a slow stretch as a whole, so the fastest that this processor has been seen is remembered for a day.
 """
@@ -49,7 +49,8 @@ class FullSpeed:
         self._patience_ns = round(patience_s * 1e9)
         self._cores = cores
         self._recalled = recall()
-        self.fastest = read() if self._recalled is None else self._recalled
+        self._seen = read()
+        self.fastest = self._seen if self._recalled is None else min(self._recalled, self._seen)
 
     @property
     def impatient(self) -> bool:
@@ -89,12 +90,17 @@ class FullSpeed:
             before = after
 
     def remember(self) -> None:
-        """Leaves the fastest reading for the runs to come, where it is news and can be written."""
-        if self._recalled is None or self.fastest < self._recalled:
-            remember(self.fastest)
+        """Leaves the fastest reading for the runs to come, where it is news and can be written.
+
+        What was remembered is forgotten where patience ran out without a reading near it: it was a moment's turbo, say.
+        """
+        out_of_reach = self.impatient and not self.reached(self._seen)
+        if self._recalled is None or self.fastest < self._recalled or out_of_reach:
+            remember(self._seen if out_of_reach else self.fastest)
 
     def _read(self) -> int:
         reading = read()
+        self._seen = min(self._seen, reading)
         self.fastest = min(self.fastest, reading)
         return reading
 
@@ -120,18 +126,18 @@ def recall() -> int | None:
         if time.time() - memory().stat().st_mtime > REMEMBERED_S:
             return None
         found = read_json(memory(), SCHEMA)
-    except (OSError, InputError):
+    except (OSError, RuntimeError, InputError):  # RuntimeError: nobody has a home here
         return None
     fastest = found.get("fastest_ns")
     return fastest if found.get("of") == _self() and isinstance(fastest, int) and fastest > 0 else None
 
 
 def remember(fastest_ns: int) -> None:
-    """Keeps a reading of this processor and Python for a day. A folder that cannot be written costs nothing else."""
+    """Keeps a reading of this processor and Python for a day, where there is a folder for it."""
     try:
         memory().parent.mkdir(parents=True, exist_ok=True)
         write_json(memory(), {"schema": SCHEMA, "of": _self(), "fastest_ns": fastest_ns})
-    except OSError:
+    except (OSError, RuntimeError):
         return
 
 

@@ -173,12 +173,11 @@ def time_interleaved(
         calls[name] = attempt(name, partial(_warm_up, factory, config)) or 0
     wanted, rounds = config.blocks // 2, list[_Round]()
     while sum(speed.reached(each.reading) for each in rounds) < wanted and not (len(rounds) >= wanted and speed.impatient):
-        start = clock()
         rounds.append(one_round())
         if len(rounds) <= wanted:
             on_round()
-        else:
-            speed.waste(clock() - start)  # in the place of one that was slow
+        else:  # in the place of one that was slow, which was for nothing
+            speed.waste(sum(int(block.sum()) for blocks in rounds[-1].durations.values() for block in blocks))
     counted = sorted(rounds, key=lambda each: each.reading)[:wanted]
     timer_us = float(np.median([each.timer for each in counted])) / 1_000
     speed.remember()

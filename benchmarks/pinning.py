@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 STATISTICS = Path("/proc/stat")
@@ -28,12 +28,14 @@ class Cores:
         self.used = sorted(self._chosen)
 
     def move_on(self) -> None:
-        """Goes to the next core. Several threads stay: an interpreter's are already running, and would be left behind."""
+        """Goes to the next core that there is. Several threads stay: an interpreter's are running already, and would be left
+        behind."""
         if len(self._chosen) == 1:
             at = (self._order.index(self._chosen[0]) + 1) % len(self._order)
             self._chosen = [self._order[at]]
-            self._keep()
-            self.used = sorted({*self.used, *self._chosen})
+            with suppress(OSError):  # it was taken offline
+                self._keep()
+                self.used = sorted({*self.used, *self._chosen})
 
     def _keep(self) -> None:
         os.sched_setaffinity(0, self._chosen)
@@ -53,7 +55,12 @@ def pinned(threads: int) -> Iterator[Cores | None]:
         return
     before = os.sched_getaffinity(0)
     try:
-        yield Cores(before, threads)
+        cores = Cores(before, threads)
+    except OSError:  # a container that forbids it
+        yield None
+        return
+    try:
+        yield cores
     finally:
         os.sched_setaffinity(0, before)
 

@@ -9,13 +9,20 @@ from typing import Any
 from edgedqn.agents.atomic_files import read_json
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.rows import Row
-from edgedqn.benchmarks.table import slow_note
+from edgedqn.benchmarks.table import RELIABLE, full_speed
 
 SCHEMA = 1
 # Speed-ups of two runs of one file differ by less: docs/benchmarks.md.
 SPEED_NOISE = 0.05
 Z_99 = 2.576
-SPEEDS = {"speedup": "invoke", "step_speedup": "step", "twin_step_speedup": "step of the twin"}
+# What is compared, what it was timed as, and what a person calls it.
+SPEEDS = {
+    "speedup": ("latency_us", "invoke"),
+    "step_speedup": ("step_latency_us", "step"),
+    "twin_step_speedup": ("twin_step_latency_us", "step of the twin"),
+}
+# Where one of these differs, so do ratios.
+DECIDES_SPEED = ("cpu", "architecture", "threads", "xnnpack", "ai-edge-litert")
 
 
 @dataclass(frozen=True)
@@ -52,9 +59,9 @@ def regressions(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[Regr
     """What is worse now, file by file, in the order of the earlier rows.
 
     Speed is compared as the ratio to the baseline of the same run, which a machine's mood leaves alone: slower is what has
-    intervals apart and medians more than 5 % apart. Where the core was slow in either, ratios moved by themselves and are not
-    compared. The baseline's own time is what they are measured by, so nothing is said of it. A return is worse where the
-    difference of the means is below 0 at 99 % confidence (two-sided, normal), a size where it is more bytes.
+    intervals apart and medians more than 5 % apart, where `incomparable` has nothing against it. The baseline's own time is
+    what they are measured by, so nothing is said of it. A return is worse where the difference of the means is below 0 at 99 %
+    confidence (two-sided, normal), a size where it is more bytes.
 
     Args:
       earlier: the object of a `benchmark.json`.
@@ -65,7 +72,8 @@ def regressions(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[Regr
     if earlier["baseline"] != now["baseline"]:
         raise InputError(f"Ratios to different files do not compare: expected {earlier['baseline']}. Got {now['baseline']}.")
     rows = {row["name"]: row for row in now["rows"]}
-    speeds = {} if slow_note(earlier["rows"]) or slow_note(now["rows"]) else SPEEDS
+    unknown = incomparable(earlier, now)
+    speeds = {key: what for key, (_, what) in SPEEDS.items() if what not in unknown}
     return [
         Regression(before["name"], what, change)
         for before in earlier["rows"]
@@ -74,21 +82,49 @@ def regressions(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[Regr
     ]
 
 
+def incomparable(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Why speeds of two benchmarks say nothing of each other, by what was timed.
+
+    Another machine or runtime, another baseline, or a core that was slow in one of the two.
+    """
+    changed = [key for key in DECIDES_SPEED if earlier["machine"].get(key) != now["machine"].get(key)]
+    if changed:
+        why = f"another {', '.join(changed)}"
+    elif len({_baseline(each).get("sha256") for each in (earlier, now)}) > 1:
+        why = "another baseline"
+    else:
+        why = ""
+    if why:
+        return {what: why for _, what in SPEEDS.values()}
+    return {
+        what: f"the core was slow {when}"
+        for when, each in (("earlier", earlier), ("now", now))
+        for timed, what in SPEEDS.values()
+        if full_speed(each["rows"], timed) < RELIABLE
+    }
+
+
+def _baseline(benchmark: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((row for row in benchmark["rows"] if row["name"] == benchmark["baseline"]), {})
+
+
 def compared(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """`now` with a key more, `against`: {"machine": what differs, "regressions": {"name", "what", "change"} of each}. Arguments
-    and errors as for `regressions`."""
+    """`now` with a key more, `against`: {"machine": what differs, "incomparable": why what was not compared, "regressions":
+    {"name", "what", "change"} of each}. Arguments and errors as for `regressions`."""
     found = [asdict(each) for each in regressions(earlier, now)]
-    slow = [when for when, each in (("earlier", earlier), ("now", now)) if slow_note(each["rows"])]
-    told = [*changed_machine(earlier, now), *(f"the core was slow {when}, so speeds are not compared" for when in slow)]
-    return {**now, "against": {"machine": told, "regressions": found}}
+    against = {"machine": changed_machine(earlier, now), "incomparable": incomparable(earlier, now), "regressions": found}
+    return {**now, "against": against}
 
 
 def render_against(against: Mapping[str, Any], path: Path) -> str:
     """What `compared` found, as lines for a person."""
+    unknown = against["incomparable"]
     lines = [f"Against {path}:"]
-    lines += [f"  worse   {each['name']}, {each['what']}: {each['change']}" for each in against["regressions"]]
-    lines += [] if against["regressions"] else ["  nothing became slower or worse beyond noise"]
-    lines += [f"  other   {change}" for change in against["machine"]]
+    lines += [f"  worse    {each['name']}, {each['what']}: {each['change']}" for each in against["regressions"]]
+    if not against["regressions"]:
+        lines.append(f"  nothing {'that was compared became worse' if unknown else 'became slower or worse'} beyond noise")
+    lines += [f"  unknown  speed of {what}: {why}" for what, why in unknown.items()]
+    lines += [f"  other    {change}" for change in against["machine"]]
     return "\n".join(lines)
 
 

@@ -26,13 +26,18 @@ def render_table(rows: Sequence[Row]) -> str:
 
 def slow_note(rows: Sequence[Row]) -> str | None:
     """A sentence where what was timed rarely met a core at full speed, see `full_speed.py`; None where the figures stand."""
-    met = [row[key].get("full_speed", 1.0) for row in rows for key in TIMED if row.get(key)]
-    if min(met, default=1.0) >= RELIABLE:
+    met = min(full_speed(rows, key) for key in TIMED)
+    if met >= RELIABLE:
         return None
     return (
-        f"The core was slower than it can be in {1 - min(met):.0%} of the rounds of a timing: "
+        f"The core was slower than it can be in {1 - met:.0%} of the rounds of a timing: "
         "somebody else used it, or it was throttled. Take the latencies again."
     )
+
+
+def full_speed(rows: Sequence[Row], key: str) -> float:
+    """The share of the rounds at full speed in what was timed as `key`; of earlier versions, which did not tell, 1."""
+    return min((row[key].get("full_speed", 1.0) for row in rows if row.get(key)), default=1.0)
 
 
 def render_devices(benchmark: Mapping[str, Any]) -> str:

@@ -62,7 +62,8 @@ def time_files(
     clocks.interleave(invokes, alive(), "latency_us", "speedup")
     clocks.interleave(steps, alive(), "step_latency_us", "step_speedup")
     if twins := _twins(alive()):
-        clocks.interleave(steps, {rows.baseline: files[rows.baseline], **twins}, "twin_step_latency_us", "twin_step_speedup")
+        timed = {rows.baseline: files[rows.baseline], **twins}
+        clocks.interleave(steps, timed, "twin_step_latency_us", "twin_step_speedup", own=False)
         rows.by_name[rows.baseline].update(twin_step_latency_us=None, twin_step_speedup=None)  # it is nobody's twin
     once = replace(config, blocks=min(config.blocks, COLD_STARTS), invokes_per_block=1)
     replace(clocks, config=once).interleave(cold_starts, alive(), "cold_start_us")
@@ -79,10 +80,14 @@ class _Clocks:
     speed: FullSpeed
     hide: bool | None
 
-    def interleave(self, kind: Kind, files: Files, key: str, ratio_key: str | None = None) -> None:
+    def interleave(self, kind: Kind, files: Files, key: str, ratio_key: str | None = None, own: bool = True) -> None:
+        # What fails fails its row, where the files are the rows' own; a twin costs its row its own figures alone.
         with tqdm(total=self.config.blocks // 2, desc=f"time {key}", unit="round", disable=self.hide, leave=False) as bar:
             timings, failures = time_interleaved(self._factories(kind, files), self.config, self.rng, bar.update, self.speed)
-        self._fail(failures)
+        if own:
+            self._fail(failures)
+        elif self.rows.baseline in failures:
+            return
         for name, timing in timings.items():
             self.rows.by_name[name][key] = timing.to_json()
             if ratio_key is not None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,18 +13,18 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.noninferiority import gate_for
 from edgedqn.benchmarks.comparison import compare
 from edgedqn.benchmarks.foreign import is_foreign, read_foreign
-from edgedqn.benchmarks.latency import LatencyConfig
+from edgedqn.benchmarks.latency import LatencyConfig, one_line
 from edgedqn.benchmarks.timed_policies import load
-from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
 from edgedqn.pipeline.inspecting import limit_memory
 from edgedqn.pipeline.proving import prove_observations, prove_play
 from edgedqn.pipeline.seeds import SeedStreams
 
 PROBE_S = 20
 CHILD_S = 3_600
-PROBE = "import sys; from edgedqn.pipeline.bench_files import probe; probe(sys.argv[1])"
-CHILD = "import sys; from edgedqn.pipeline.bench_files import child; sys.exit(child(sys.argv[1]))"
-REFUSED = 2
+PROBE = "import sys; from edgedqn.pipeline.bench_files import probe; probe(*sys.argv[1:])"
+CHILD = "import sys; from edgedqn.pipeline.bench_files import child; child(sys.argv[1])"
+OUT_OF_MEMORY = 12  # ENOMEM
 
 
 def bench_files(
@@ -60,8 +61,9 @@ def bench_files(
     arguments: dict[str, Any] = {"baseline": baseline, "seed": seed, "play": play, "tolerance": tolerance}
     if not foreign:
         return _measure(paths, latency=latency or LatencyConfig(), **arguments)
-    refused = {path.stem: reason for path in foreign if (reason := _wrong_with(path))}
-    return _measure_in_child(paths, {**arguments, "latency": asdict(latency or LatencyConfig()), "refused": refused})
+    config = asdict(latency or LatencyConfig())
+    refused = {path.stem: reason for path in foreign if (reason := _wrong_with(path, config))}
+    return _measure_in_child(paths, {**arguments, "latency": config, "refused": refused})
 
 
 def _measure(
@@ -73,7 +75,15 @@ def _measure(
     tolerance: float | None,
     refused: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    policies = {path.stem: EdgePolicy.load(path) for path in paths if not is_foreign(path)}
+    policies, refused = {}, dict(refused or {})
+    for path in paths:
+        if not is_foreign(path):
+            try:
+                policies[path.stem] = EdgePolicy.load(path)
+            except PolicyFileError as error:
+                if path.stem == baseline:
+                    raise
+                refused[path.stem] = one_line(error)
     environments = {policy.device["environment"]["id"] for policy in policies.values()}
     if len(environments) > 1:
         raise InputError(f"The files are for different environments: expected one. Got {', '.join(sorted(environments))}.")
@@ -99,53 +109,69 @@ def _measure(
     return compare(paths, baseline, latency, streams.rng("bench"), observations, plan, refused=refused)
 
 
-def _wrong_with(path: Path) -> str | None:
-    """Why a file must not be run beside others: it takes its process down, or no end. What it does wrong in an orderly way is
-    told later, in its row."""
+def _wrong_with(path: Path, latency: Mapping[str, Any]) -> str | None:
+    """Why a file must not be run beside others: it takes its process down, all memory, or no end. What it does wrong in an
+    orderly way is told later, in its row."""
+    command = [sys.executable, "-c", PROBE, str(path), json.dumps(latency)]
     try:
-        run = subprocess.run([sys.executable, "-c", PROBE, str(path)], capture_output=True, timeout=PROBE_S, check=False)
+        run = subprocess.run(command, capture_output=True, timeout=PROBE_S, check=False)
     except subprocess.TimeoutExpired:
         return f"Expected an action within {PROBE_S} seconds. Got none."
+    if run.returncode == OUT_OF_MEMORY:
+        return "Running it takes more memory than there is."
     return f"Running it ended its process with {run.returncode}." if run.returncode < 0 else None
 
 
-def probe(path: str) -> None:
+def probe(path: str, latency: str) -> None:
     """Runs a file a few times, in the process that `bench_files` starts for it."""
     import numpy as np
 
     limit_memory()
-    _, policy = load(read_foreign(Path(path)), LatencyConfig())
-    for seed in range(10):
-        policy(np.random.default_rng(seed).standard_normal(policy.input_shape, np.float32))
+    try:
+        _, policy = load(read_foreign(Path(path)), LatencyConfig(**json.loads(latency)))
+        for seed in range(10):
+            policy(np.random.default_rng(seed).standard_normal(policy.input_shape, np.float32))
+    except MemoryError:
+        sys.exit(OUT_OF_MEMORY)
 
 
 def _measure_in_child(paths: Sequence[Path], arguments: dict[str, Any]) -> dict[str, Any]:
-    given = json.dumps({"paths": list(map(str, paths)), **arguments})
-    command = [sys.executable, "-c", CHILD, given]
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"  # not its stdout, where an environment of the user's own may print
+        given = json.dumps({"paths": list(map(str, paths)), "answer": str(answer), **arguments})
+        command = [sys.executable, "-c", CHILD, given]
+        terminal = _terminal()
+        try:
+            run = subprocess.run(command, stdout=terminal, stderr=terminal, timeout=CHILD_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise InputError(f"Expected these files to be measured within {CHILD_S} seconds. They were not.") from error
+        if run.returncode != 0:
+            raise InputError(
+                "Files, one of them without a manifest, could not be measured: expected files that can be run. "
+                f"Their process ended with {run.returncode}."
+            )
+        found: dict[str, Any] = json.loads(answer.read_text())
+    if "refused" in found:
+        raise InputError(found["refused"])
+    return found
+
+
+def _terminal() -> int | None:
+    """Where bars and remarks are seen: native chatter may have been sent elsewhere, see `native.quiet`."""
     try:
-        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=CHILD_S, check=False)  # its bars are shown
-    except subprocess.TimeoutExpired as error:
-        raise InputError(f"Expected these files to be measured within {CHILD_S} seconds. They were not.") from error
-    if run.returncode == REFUSED:
-        raise InputError(run.stdout.strip())
-    if run.returncode != 0:
-        raise InputError(
-            "A file without a manifest brought the measurement down: expected files that can be run. "
-            f"Their process ended with {run.returncode}."
-        )
-    benchmark: dict[str, Any] = json.loads(run.stdout)
-    return benchmark
+        return sys.stderr.fileno()
+    except (AttributeError, OSError):  # a notebook has none
+        return None
 
 
-def child(given: str) -> int:
-    """Prints the object of `benchmark.json`, or why there is none; runs in the process that `bench_files` starts."""
+def child(given: str) -> None:
+    """Writes the object of `benchmark.json`, or why there is none; runs in the process that `bench_files` starts."""
     limit_memory()
     arguments = json.loads(given)
-    paths = list(map(Path, arguments.pop("paths")))
+    paths, answer = list(map(Path, arguments.pop("paths"))), Path(arguments.pop("answer"))
     latency = LatencyConfig(**arguments.pop("latency"))
     try:
-        print(json.dumps(_measure(paths, latency=latency, **arguments)))
+        found = _measure(paths, latency=latency, **arguments)
     except ValueError as error:  # an InputError, or a file's
-        print(" ".join(str(error).split()))
-        return REFUSED
-    return 0
+        found = {"refused": one_line(error)}
+    answer.write_text(json.dumps(found))

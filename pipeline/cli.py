@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except KeyboardInterrupt:
         goes_on = arguments.command in ("run", "train", "compress", "export", "bench", "report")
+        goes_on &= not any(path.suffix == ".tflite" for path in getattr(arguments, "paths", ()))  # files keep nothing
         kept = " What was finished is kept, and a training's last checkpoint; the same command without --force goes on."
         print(f"Interrupted.{kept if goes_on else ''}", file=sys.stderr)
         return INTERRUPTED

@@ -10,12 +10,22 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+from edgedqn.benchmarks import full_speed
 from edgedqn.pipeline.native import load_tensorflow, quiet
 from edgedqn.pipeline.serving import address, server
 
 # As in every run: one thread, decided before anything uses TensorFlow, which cannot change it afterwards.
 with quiet():
     load_tensorflow(threads=1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def memory_of_full_speed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What benchmarks remember of the processor is kept apart from what the developer's own remember."""
+    with pytest.MonkeyPatch.context() as patched:
+        kept = tmp_path_factory.mktemp("memory") / "full_speed.json"
+        patched.setattr(full_speed, "memory", lambda: kept)
+        yield
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from edgedqn.benchmarks.full_speed import REMEMBERED_S, SLOW_NS, FullSpeed, memo
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(full_speed, "memory", memory)  # the real one, which other tests go without
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return tmp_path
 
@@ -106,7 +107,7 @@ def test_a_run_in_a_slow_stretch_knows_better_from_the_one_before_it(readings):
     before = FullSpeed(60)
     before.run(lambda: None)
     before.remember()
-    readings(150, 150, 100, 100)
+    readings(150, 150, 150, 100, 100)
     speed = FullSpeed(60)
     assert speed.fastest == 100
     assert speed.run(lambda: None)[1] == 100
@@ -114,8 +115,8 @@ def test_a_run_in_a_slow_stretch_knows_better_from_the_one_before_it(readings):
 
 def test_a_slower_run_leaves_the_memory_alone(readings):
     remember(100)
-    readings(150, 150)
-    slow = FullSpeed(0)
+    readings(150, 150, 150, 105, 105)
+    slow = FullSpeed(60)
     slow.run(lambda: None)
     slow.remember()
     assert recall() == 100
@@ -162,3 +163,22 @@ def test_the_memory_is_where_caches_are(monkeypatch, cache):
 
 def test_the_yardstick_takes_time():
     assert 0 < read() < 10**9
+
+
+def test_a_memory_out_of_reach_is_forgotten_when_patience_ran_out(readings):
+    remember(100)
+    readings(150, 150, 148)
+    speed = FullSpeed(0)
+    speed.run(lambda: None)
+    speed.remember()
+    assert recall() == 148
+
+
+def test_without_a_home_there_is_no_memory(monkeypatch):
+    def homeless(*_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(full_speed.Path, "home", homeless)
+    remember(100)
+    assert recall() is None

@@ -79,3 +79,28 @@ def test_where_nobody_may_choose_it_says_so(monkeypatch):
     monkeypatch.delattr(os, "sched_setaffinity", raising=False)
     with pinned(1) as cores:
         assert cores is None
+
+
+def test_where_it_is_forbidden_it_says_so(monkeypatch):
+    def forbidden(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden, raising=False)
+    monkeypatch.setattr(pinning, "quietest", lambda allowed: [0])
+    with pinned(1) as cores:
+        assert cores is None
+
+
+def test_a_core_that_went_offline_is_passed_over(three_cores, monkeypatch):
+    cores = Cores({0, 1, 2}, 1)
+    keep = os.sched_setaffinity
+
+    def gone(process, chosen):
+        if chosen == [0]:
+            raise OSError("Invalid argument")
+        keep(process, chosen)
+
+    monkeypatch.setattr(os, "sched_setaffinity", gone)
+    cores.move_on()
+    cores.move_on()
+    assert cores.used == [1, 2]

@@ -113,7 +113,7 @@ def test_a_person_reads_what_is_worse_and_what_else_is_different(benchmark, tmp_
     assert "numpy: 2.4 -> 2.5" in told
     now["rows"][1]["speedup"] = ratio(1.5)
     told = render_against(compared(benchmark, now)["against"], tmp_path / "old.json")
-    assert "worse   int8, invoke: 2.00x -> 1.50x the baseline's speed" in told
+    assert "worse    int8, invoke: 2.00x -> 1.50x the baseline's speed" in told
     assert "nothing" not in told
 
 
@@ -136,4 +136,26 @@ def test_speeds_that_met_a_slow_core_are_not_compared_and_it_is_told(benchmark, 
     (benchmark if when == "earlier" else now)["rows"][0]["latency_us"] = {"p50": 1.0, "full_speed": 0.3}
     against = compared(benchmark, now)["against"]
     assert [each["what"] for each in against["regressions"]] == ["size"]
-    assert against["machine"] == [f"the core was slow {when}, so speeds are not compared"]
+    assert against["incomparable"] == {"invoke": f"the core was slow {when}"}
+    assert f"unknown  speed of invoke: the core was slow {when}" in render_against(against, "earlier.json")
+
+
+@pytest.mark.parametrize(
+    ("field", "why"),
+    [
+        ({"cpu": "Cortex-A72"}, "another cpu"),
+        ({"threads": 2, "xnnpack": False}, "another threads, xnnpack"),
+        (None, "another baseline"),
+    ],
+)
+def test_speeds_of_another_machine_runtime_or_baseline_are_not_compared(benchmark, field, why):
+    now = copy.deepcopy(benchmark)
+    now["rows"][1]["speedup"] = ratio(1.0)
+    if field:
+        now["machine"].update(field)
+    else:
+        now["rows"][0]["sha256"] = "another"
+    against = compared(benchmark, now)["against"]
+    assert against["regressions"] == []
+    assert set(against["incomparable"].values()) == {why}
+    assert "nothing that was compared became worse beyond noise" in render_against(against, "earlier.json")

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from edgedqn.agents.networks import mlp
 from edgedqn.benchmarks.latency import LatencyConfig
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.export.edge_policy import PolicyFileError
 from edgedqn.export.flatbuffer import stripped
 from edgedqn.export.tflite import to_tflite
 from edgedqn.pipeline import bench_files as module
@@ -96,6 +99,7 @@ def test_among_files_without_manifests_nothing_is_played(foreign: Path, capfd: p
     [
         ("import time; time.sleep(60)", "within 1 seconds"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended its process with -11"),
+        (f"import sys; sys.exit({module.OUT_OF_MEMORY})", "more memory than there is"),
     ],
 )
 def test_a_foreign_file_that_takes_its_process_down_fails_its_row_alone(
@@ -106,6 +110,27 @@ def test_a_foreign_file_that_takes_its_process_down_fails_its_row_alone(
     rows = bench_files([tiny_run.folder / "models" / "float32.tflite", foreign], play=False)["rows"]
     assert [row["status"] for row in rows] == ["ok", "failed"]
     assert said in rows[1]["reason"]
+
+
+def test_a_damaged_file_of_ours_fails_its_row_and_the_baseline_everything(tiny_run: RunResult, tmp_path: Path) -> None:
+    models = tiny_run.folder / "models"
+    content = bytearray((models / "qat-int8.tflite").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "damaged.tflite").write_bytes(content)
+    rows = bench_files([models / "float32.tflite", tmp_path / "damaged.tflite"], play=False)["rows"]
+    assert [row["status"] for row in rows] == ["ok", "failed"]
+    assert "changed" in rows[1]["reason"]
+    with pytest.raises(PolicyFileError, match="changed"):
+        bench_files([tmp_path / "damaged.tflite", models / "qat-int8.tflite"], play=False)
+
+
+def test_the_command_says_why_nothing_was_played_and_an_environment_may_print(
+    foreign: Path, edgedqn: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = edgedqn("bench", str(foreign), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["baseline"] == "foreign"
+    assert "Not played: foreign has no manifest" in done.stderr
 
 
 def test_what_becomes_of_the_child_is_one_line(foreign: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,7 +247,7 @@ def test_what_became_worse_since_an_earlier_benchmark_is_named_and_may_fail(
     better["rows"][2]["size_bytes"] -= 1
     earlier.write_text(json.dumps(better))
     assert main(["bench", run, "--against", str(earlier)]) == ends
-    assert "worse   qat-int8, size: " in capsys.readouterr().out
+    assert "worse    qat-int8, size: " in capsys.readouterr().out
     assert main(["bench", run, "--against", str(earlier), "--fail-on-regression", "--json"]) == 3
     (found,) = json.loads(capsys.readouterr().out)["against"]["regressions"]
     assert (found["name"], found["what"]) == ("qat-int8", "size")
