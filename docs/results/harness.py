@@ -85,7 +85,7 @@ def inputs(file: VerifiedFile) -> Any:
 
 
 def bare_loops_us(file: VerifiedFile, cores: Cores | None) -> dict[str, float]:
-    """What somebody writes who knows nothing of the harness: the time of a loop over `invoke()`, divided by its calls; the
+    """What somebody writes who has no harness: the time of a loop over `invoke()`, divided by its calls; the
     median of 300 loops of up to 100 calls at full speed, over ten interpreters.
 
     Returns:

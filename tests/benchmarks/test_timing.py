@@ -40,6 +40,35 @@ def test_a_file_with_integer_ends_is_stepped_through_its_twin_too(models):
     assert rows["int8"]["twin_step_speedup"]["median"] > 0
 
 
+@pytest.mark.parametrize("broken", ["int8", "float32"])
+def test_a_twin_that_does_not_run_costs_its_row_its_own_figures_alone(models, monkeypatch, broken):
+    real = timing.steps
+    in_twins = [False]
+
+    def twins(files):
+        in_twins[0] = True
+        return {"int8": files["int8"]}
+
+    def steps(file, *arguments):
+        name = file.device["recipe"]
+        factory = real(file, *arguments)
+        if not in_twins[0] or name != names[broken]:
+            return factory
+
+        def crash():
+            raise RuntimeError("node 3 failed to invoke")
+
+        return crash
+
+    names = {name: read_verified(models / f"{name}.tflite").device["recipe"] for name in ("float32", "int8")}
+    monkeypatch.setattr(timing, "_twins", twins)
+    monkeypatch.setattr(timing, "steps", steps)
+    rows = timed(models, ["float32", "int8"])
+    assert [row["status"] for row in rows.values()] == ["ok", "ok"]
+    assert rows["int8"]["twin_step_latency_us"] is rows["int8"]["twin_step_speedup"] is None
+    assert rows["int8"]["step_latency_us"] and rows["int8"]["cold_start_us"]
+
+
 def test_mlperfs_windows_and_other_kernels_where_they_are_asked_for(models, monkeypatch):
     monkeypatch.setattr(timing, "time_windows", partial(time_windows, window_s=0.01))
     for row in timed(models, ["float32", "int8"], replace(QUICK, mlperf=True, xnnpack=False)).values():
