@@ -48,10 +48,8 @@ NETWORKS: dict[str, tuple[tuple[int, ...], int, tuple[int, ...], str | None, flo
 }
 CONFIG = LatencyConfig()
 REPETITIONS, SELF = 10, 100
-COMPARED_WITH_ITSELF = {
-    "MLP 8-64-64-4": "int8",
-    "MinAtar CNN 16c3-128": "float32",
-}  # the shortest, and the one that varies most
+# The shortest call, and the one whose time varies most.
+COMPARED_WITH_ITSELF = {"MLP 8-64-64-4": "int8", "MinAtar CNN 16c3-128": "float32"}
 
 
 def files_of(name: str) -> dict[str, VerifiedFile]:
