@@ -95,9 +95,9 @@ def _measure(
     if tolerance is not None and not play:
         raise InputError("A tolerance is of what is played. Expected no --no-play beside it.")
     streams = SeedStreams(seed)
-    observations, plan = None, None
+    observations, plan, unplayed = None, None, None
     if play and baseline not in policies:
-        print(f"Not played: {baseline} has no manifest, so nothing says in which environment.", file=sys.stderr)
+        unplayed = f"{baseline} has no manifest, so nothing says in which environment."
     elif play:
         (env_id,) = environments
         gate = gate_for(env_id, tolerance)
@@ -105,8 +105,11 @@ def _measure(
             observations = prove_observations(next(path for path in paths if path.stem == baseline), env_id, streams)
             plan = prove_play(env_id, streams, gate)
         except InputError as error:
-            print(f"Not played: {error}", file=sys.stderr)
-    return compare(paths, baseline, latency, streams.rng("bench"), observations, plan, refused=refused)
+            unplayed = str(error)
+    benchmark = compare(paths, baseline, latency, streams.rng("bench"), observations, plan, refused=refused)
+    if unplayed:
+        print(f"Not played: {unplayed}", file=sys.stderr)
+    return benchmark
 
 
 def _wrong_with(path: Path, latency: Mapping[str, Any]) -> str | None:
