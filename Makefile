@@ -66,6 +66,8 @@ $(PEERS): requirements-peers.lock $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -r requirements-peers.lock -c requirements.lock
 	@touch $@
 
-# Editors and the type checker see the mapped packages under their real names.
-.types/edgedqn:
-	mkdir -p .types && ln -sfn .. $@
+# Editors and the type checker see the mapped packages under their real names: a folder of links, `api/` being `edgedqn` itself.
+.types/edgedqn: Makefile
+	rm -rf .types && mkdir -p $@
+	ln -s ../../api/__init__.py ../../api/py.typed $@/
+	ln -s ../../agents ../../compression ../../export ../../benchmarks ../../pipeline $@/

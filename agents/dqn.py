@@ -10,7 +10,6 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.chain import ChainReader
-from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.agents.losses import (
@@ -25,11 +24,12 @@ from edgedqn.agents.losses import (
 from edgedqn.agents.n_step import NStepTransitions
 from edgedqn.agents.networks import find_torso, q_network
 from edgedqn.agents.numpy_network import NumpyNetwork
-from edgedqn.agents.presets import TrainingConfig
+from edgedqn.agents.playing.environments import EnvironmentSpec
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Handle, Replay, Uniform
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay
 from edgedqn.agents.state import State, Weights, prefixed, under
+from edgedqn.agents.training.presets import TrainingConfig
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import DivergedError, InputError
-from edgedqn.agents.presets import QLearningConfig
+from edgedqn.agents.playing.environments import EnvironmentSpec
 from edgedqn.agents.schedules import LinearDecay
 from edgedqn.agents.state import State, Weights
+from edgedqn.agents.training.presets import QLearningConfig
 
 StateNumber = NDArray[Any] | int  # an int, a NumPy integer or an array without dimensions
 

@@ -8,11 +8,11 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.architecture import describe, rebuild
-from edgedqn.agents.atomic_files import load_arrays, read_json, save_arrays, write_json
 from edgedqn.agents.chain import ChainReader
-from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import load_arrays, read_json, save_arrays, write_json
 from edgedqn.agents.numpy_network import NumpyNetwork
+from edgedqn.agents.playing.environments import EnvironmentSpec
 
 SCHEMA = 2
 

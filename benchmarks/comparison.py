@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.noninferiority import GateResult
+from edgedqn.agents.playing.gate import GateResult
 from edgedqn.benchmarks.agreement import agreement, output_range, preferences_of
-from edgedqn.benchmarks.edge_step import resident_bytes
 from edgedqn.benchmarks.footprint import footprint
 from edgedqn.benchmarks.foreign import is_foreign, read_foreign
-from edgedqn.benchmarks.latency import LatencyConfig
+from edgedqn.benchmarks.latency.edge_step import resident_bytes
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
+from edgedqn.benchmarks.latency.pinning import pinned
+from edgedqn.benchmarks.latency.timing import time_files
 from edgedqn.benchmarks.machine import describe_machine
-from edgedqn.benchmarks.pinning import pinned
 from edgedqn.benchmarks.playing import Play
 from edgedqn.benchmarks.rows import Row, Rows
 from edgedqn.benchmarks.scoring import score
-from edgedqn.benchmarks.timing import time_files
 from edgedqn.export.edge_policy import EdgePolicy, VerifiedFile, read_verified
 
 SCHEMA = 1

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.atomic_files import read_json
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import read_json
 
 SCHEMA = 1
 LATENCIES = ("latency_us", "step_latency_us")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgedqn.export.flatbuffer import kernels, stripped
-from edgedqn.export.inspection import multiply_accumulates
-from edgedqn.export.tflm import MicroUnavailableError, arena_bytes
+from edgedqn.export.tflite_file.inspection import multiply_accumulates
+from edgedqn.export.tflite_file.reader import kernels, stripped
+from edgedqn.export.tflite_file.tflm import MicroUnavailableError, arena_bytes
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from edgedqn.export.edge_policy import (
     read_subgraph,
     tensor_shape,
 )
-from edgedqn.export.flatbuffer import Quantization, io_quantization
+from edgedqn.export.tflite_file.reader import Quantization, io_quantization
 
 TYPES = ("int8", "float32")
 

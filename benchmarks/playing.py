@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edgedqn.agents.evaluation import RandomPolicy, evaluate
-from edgedqn.agents.noninferiority import Gate
+from edgedqn.agents.playing.evaluation import RandomPolicy, evaluate
+from edgedqn.agents.playing.gate import Gate
 from edgedqn.export.edge_policy import EdgePolicy
 
 EnvironmentFactory = Callable[[], gymnasium.Env[Any, Any]]

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.atomic_files import read_json
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import read_json
+from edgedqn.benchmarks.report.table import RELIABLE, full_speed
 from edgedqn.benchmarks.rows import Row
-from edgedqn.benchmarks.table import RELIABLE, full_speed
 
 SCHEMA = 1
 # Speed-ups of two runs of one file differ by less: docs/benchmarks.md.

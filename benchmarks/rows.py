@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgedqn.agents.errors import InputError
-from edgedqn.benchmarks.latency import FILE_FAULTS, one_line
+from edgedqn.benchmarks.latency.interleaved import FILE_FAULTS, one_line
 
 # fmt: off
 ROW_KEYS = (

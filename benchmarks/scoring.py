@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.evaluation import bootstrap_interval
-from edgedqn.agents.noninferiority import GateResult, run_gate
-from edgedqn.benchmarks.latency import FILE_FAULTS, one_line
+from edgedqn.agents.playing.evaluation import bootstrap_interval
+from edgedqn.agents.playing.gate import GateResult, run_gate
+from edgedqn.benchmarks.latency.interleaved import FILE_FAULTS, one_line
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.benchmarks.rows import BaselineError, Row, Rows
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError

@@ -10,11 +10,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from edgedqn.agents.evaluation import Policy, RandomPolicy, evaluate
+from edgedqn.agents.playing.evaluation import Policy, RandomPolicy, evaluate
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression.distillation import median_action_gap
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.judge import Judge
+from edgedqn.compression.methods.distillation import median_action_gap
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.student import Lesson, Student, q_values_of

@@ -10,8 +10,8 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.chain import ChainReader
-from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.numpy_network import Conv, Dense, Flatten
+from edgedqn.agents.playing.environments import EnvironmentSpec
 
 Weights = list[NDArray[np.float32]]  # kernel [in, out] or [height, width, in, out] and bias [out] of each layer in turn
 

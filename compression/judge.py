@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgedqn.agents.noninferiority import Verdict
+from edgedqn.agents.playing.gate import Verdict
 
 if TYPE_CHECKING:
     from edgedqn.compression.policy import CompressedPolicy

@@ -8,9 +8,9 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.architecture import rebuild
-from edgedqn.agents.atomic_files import load_arrays, read_json, save_arrays, write_json
-from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import load_arrays, read_json, save_arrays, write_json
+from edgedqn.agents.playing.environments import EnvironmentSpec
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
 

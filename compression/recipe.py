@@ -10,14 +10,14 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.distillation import Distillation, Targets
+from edgedqn.compression.methods.distillation import Distillation, Targets
+from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged
+from edgedqn.compression.methods.reinforcement import TdLearning
+from edgedqn.compression.methods.search import NewStudent, Search
+from edgedqn.compression.methods.shrinking import Shrink
+from edgedqn.compression.methods.stages import Cluster, Distil, Prune, Restart, ScaleInput, Threshold, Visit
 from edgedqn.compression.policy import QUANTIZATION_AWARE, Conversion
-from edgedqn.compression.quantizing import QuantizeAware, QuantizeJudged
-from edgedqn.compression.searching import NewStudent, Search
-from edgedqn.compression.shrinking import Shrink
-from edgedqn.compression.stages import Cluster, Distil, Prune, Restart, ScaleInput, Threshold, Visit
 from edgedqn.compression.student import Stage
-from edgedqn.compression.td_learning import TdLearning
 
 STAGES: dict[str, type[Any]] = {
     stage.name: stage

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.distillation import Distillation, Targets
-from edgedqn.compression.quantizing import QuantizeAware, QuantizeJudged
+from edgedqn.compression.methods.distillation import Distillation, Targets
+from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged
+from edgedqn.compression.methods.reinforcement import TdLearning
+from edgedqn.compression.methods.search import STUDENT, NewStudent, Search
+from edgedqn.compression.methods.shrinking import Shrink
+from edgedqn.compression.methods.stages import Cluster, Distil, Prune, ScaleInput, Threshold, Visit
 from edgedqn.compression.recipe import Recipe
-from edgedqn.compression.searching import STUDENT, NewStudent, Search
-from edgedqn.compression.shrinking import Shrink
-from edgedqn.compression.stages import Cluster, Distil, Prune, ScaleInput, Threshold, Visit
-from edgedqn.compression.td_learning import TdLearning
 
 FLOAT32 = Recipe("float32", "the float Q-network as trained: the baseline", (), "float32", control=True)
 

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.chain import ChainReader
-from edgedqn.agents.environments import EnvironmentSpec
-from edgedqn.agents.evaluation import EpsilonGreedy, Policy
 from edgedqn.agents.numpy_network import NumpyNetwork
-from edgedqn.agents.observations import gather_observations
+from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy
+from edgedqn.agents.playing.observations import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression.distillation import Targets
 from edgedqn.compression.folding import BATCH, InputScaling, Weights
 from edgedqn.compression.judge import Judge
+from edgedqn.compression.methods.distillation import Targets
 from edgedqn.compression.policy import CompressedPolicy, Conversion, Meaning
 
 Report = dict[str, Any]  # JSON: what a stage did, what it skipped and why

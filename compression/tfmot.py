@@ -18,7 +18,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.pr
 )
 from tensorflow_model_optimization.python.core.sparsity.keras.pruning_wrapper import PruneLowMagnitude
 
-from edgedqn.compression.pruning import PolynomialSchedule, Schedule, Structure
+from edgedqn.compression.methods.pruning import PolynomialSchedule, Schedule, Structure
 
 
 def wrap_for_pruning(

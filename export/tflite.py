@@ -13,9 +13,10 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.export import flatbuffer, manifest, rewriting
 from edgedqn.export.config import INTEGER_ENDS, ExportConfig
-from edgedqn.export.float_twin import with_float_ends
+from edgedqn.export.tflite_file import manifest, rewriting
+from edgedqn.export.tflite_file import reader as flatbuffer
+from edgedqn.export.tflite_file.float_twin import with_float_ends
 
 CALIBRATION_STATES = 1_000
 CALIBRATED = {

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from edgedqn.agents.errors import InputError
 from edgedqn.compression.policy import CompressedPolicy, Conversion
 from edgedqn.export.edge_policy import EdgePolicy
-from edgedqn.export.flatbuffer import io_quantization
 from edgedqn.export.tflite import Exported
-from edgedqn.export.tflm import MicroUnavailableError, RuntimeAgreement, compare_runtimes, int8_inputs
+from edgedqn.export.tflite_file.reader import io_quantization
+from edgedqn.export.tflite_file.tflm import MicroUnavailableError, RuntimeAgreement, compare_runtimes, int8_inputs
 
 STATES = 1_000
 # How far two runtimes' outputs may lie apart, in int8 steps. Float sums in another order, or float16 weights, move an output by

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.noninferiority import gate_for
+from edgedqn.agents.playing.gate import gate_for
 from edgedqn.benchmarks.comparison import compare
 from edgedqn.benchmarks.foreign import is_foreign, read_foreign
-from edgedqn.benchmarks.latency import LatencyConfig, one_line
-from edgedqn.benchmarks.timed_policies import load
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig, one_line
+from edgedqn.benchmarks.latency.timed_policies import load
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
 from edgedqn.pipeline.inspecting import limit_memory
 from edgedqn.pipeline.proving import prove_observations, prove_play

@@ -9,15 +9,16 @@ from typing import Any
 
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.cortex_m4 import DeviceFootprint, measure_plain_c, missing_tools
-from edgedqn.export import browser, microcontroller
-from edgedqn.export.board import shipped_loop, write_board
-from edgedqn.export.browser import write_browser
+from edgedqn.export.devices.board.bundle import shipped_loop, write_board
+from edgedqn.export.devices.browser import bundle as browser
+from edgedqn.export.devices.browser.bundle import write_browser
+from edgedqn.export.devices.microcontroller import bundle as microcontroller
+from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
 from edgedqn.export.edge_policy import VerifiedFile, read_verified
-from edgedqn.export.flatbuffer import io_quantization
-from edgedqn.export.float_twin import float_twin
-from edgedqn.export.manifest import PolicyManifest, write_policy, write_sidecar
-from edgedqn.export.microcontroller import write_microcontroller
-from edgedqn.export.tflm import arena_bytes
+from edgedqn.export.tflite_file.float_twin import float_twin
+from edgedqn.export.tflite_file.manifest import PolicyManifest, write_policy, write_sidecar
+from edgedqn.export.tflite_file.reader import io_quantization
+from edgedqn.export.tflite_file.tflm import arena_bytes
 
 POLICY, LOOP = "policy.tflite", "run_policy.py"
 # By these a folder is known as a bundle ...

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgedqn.agents.presets import ALGORITHMS, DEFAULTS, PRESETS, QLearningConfig, TrainingConfig
+from edgedqn.agents.training.presets import ALGORITHMS, DEFAULTS, PRESETS, QLearningConfig, TrainingConfig
 
 SETTING = "setting_"  # begins the names of training options among the parsed arguments
 

@@ -13,15 +13,15 @@ from typing import Any
 import gymnasium
 from tqdm import tqdm
 
-from edgedqn.agents.checkpoints import has_checkpoints
-from edgedqn.agents.environments import agent_view, make_environment
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.evaluation import Evaluation, Policy
-from edgedqn.agents.evaluation import evaluate as evaluate_policy
+from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.evaluation import Evaluation, Policy
+from edgedqn.agents.playing.evaluation import evaluate as evaluate_policy
+from edgedqn.agents.training.checkpoints import has_checkpoints
 from edgedqn.benchmarks.device_rows import merged, read_device
-from edgedqn.benchmarks.latency import LatencyConfig
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.regression import compared, read_earlier, render_against
-from edgedqn.benchmarks.table import render_devices, render_table
+from edgedqn.benchmarks.report.table import render_devices, render_table
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.pipeline.cli import DONE, NOT_PASSED, REGRESSED, SETTING
 from edgedqn.pipeline.run import KINDS, Job, RunResult
@@ -151,8 +151,8 @@ def play(arguments: Namespace) -> int:
         return _play_in_browser(arguments)
     if arguments.port is not None:
         raise InputError("Only a page is served. Expected --browser beside --port. Got none.")
-    from edgedqn.pipeline.play import film_path
-    from edgedqn.pipeline.play import play as play_policy
+    from edgedqn.pipeline.viewing.play import film_path
+    from edgedqn.pipeline.viewing.play import play as play_policy
 
     def tell(env_id: str, seed: int, evaluation: Evaluation) -> None:
         if not arguments.json:
@@ -181,7 +181,7 @@ def play(arguments: Namespace) -> int:
 
 
 def _play_in_browser(arguments: Namespace) -> int:
-    from edgedqn.pipeline.serving import address, page_folder, serve, server
+    from edgedqn.pipeline.viewing.serving import address, page_folder, serve, server
 
     given = [f"--{name}" for name in ("gif", "video", "fps") if getattr(arguments, name) is not None]
     if given:

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.noninferiority import Gate
-from edgedqn.agents.presets import Config, config_from_json
-from edgedqn.benchmarks.latency import LatencyConfig
+from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.training.presets import Config, config_from_json
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import DEFAULT_RECIPES, RECIPES, checked, recipe
 from edgedqn.export.config import ExportConfig

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedqn.agents.environments import EnvironmentSpec, make_environment
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.environments import EnvironmentSpec, make_environment
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.pipeline.cli import DONE, FAULT
 from edgedqn.pipeline.native import load_tensorflow

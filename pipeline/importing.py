@@ -3,7 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
-from edgedqn.agents.environments import make_environment
+from edgedqn.agents.playing.environments import make_environment
 from edgedqn.pipeline.native import load_tensorflow, quiet
 from edgedqn.pipeline.run import Job
 
@@ -31,7 +31,7 @@ def import_agent(path: str | Path, env_id: str, out: str | Path | None = None, s
 def import_job(path: Path, env_id: str, out: str | Path | None = None, seed: int = 0) -> Job:
     """See `import_agent`."""
     load_tensorflow()
-    from edgedqn.agents.imports import as_agent, fit, read_model
+    from edgedqn.agents.importing.agents import as_agent, fit, read_model
     from edgedqn.pipeline.config import ImportedAgent
     from edgedqn.pipeline.seeds import SeedStreams
     from edgedqn.pipeline.training import ON_POLICY_STATES

@@ -41,7 +41,7 @@ def inspect_safely(path: Path, seconds: float = SECONDS) -> dict[str, Any]:
 
 def child(path: str) -> int:
     """Prints the report as JSON, or why the file is refused; runs in the process that `inspect_safely` starts."""
-    from edgedqn.export.inspection import inspect
+    from edgedqn.export.tflite_file.inspection import inspect
 
     limit_memory()
     try:

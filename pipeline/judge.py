@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedqn.agents.environments import make_environment
-from edgedqn.agents.noninferiority import Gate, Verdict, run_gate
+from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.gate import Gate, Verdict, run_gate
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.agreement import agreement, preferences_of
 from edgedqn.benchmarks.playing import Play, Players
@@ -22,8 +22,8 @@ from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.student import Student
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, RuntimeRefusedError
-from edgedqn.export.manifest import PolicyManifest, write_policy
 from edgedqn.export.tflite import exported as export_policy
+from edgedqn.export.tflite_file.manifest import PolicyManifest, write_policy
 from edgedqn.pipeline.seeds import SeedStreams
 
 # A search takes the best of many: what just passes by luck here would not pass again. So it asks for a smaller loss.

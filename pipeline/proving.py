@@ -8,10 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgedqn.agents.environments import EnvironmentSpec, agent_view, make_environment, spec_of
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.noninferiority import Gate
-from edgedqn.agents.observations import gather_observations
+from edgedqn.agents.playing.environments import EnvironmentSpec, agent_view, make_environment, spec_of
+from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.playing.observations import gather_observations
 from edgedqn.benchmarks.playing import Play
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.pipeline.seeds import SeedStreams

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgedqn.agents.checkpoints import remove_checkpoints
-from edgedqn.agents.environments import is_beyond_images, make_environment, spec_of
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.noninferiority import gate_for
-from edgedqn.agents.presets import ALGORITHMS, Config, changed, observation_kind, preset
-from edgedqn.benchmarks.latency import LatencyConfig
+from edgedqn.agents.playing.environments import is_beyond_images, make_environment, spec_of
+from edgedqn.agents.playing.gate import gate_for
+from edgedqn.agents.training.checkpoints import remove_checkpoints
+from edgedqn.agents.training.presets import ALGORITHMS, Config, changed, observation_kind, preset
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.rows import Row, best_passing
 from edgedqn.pipeline.native import load_tensorflow, quiet
 from edgedqn.pipeline.run_folder import RunFolder

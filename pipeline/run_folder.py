@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.atomic_files import read_json, write_json
-from edgedqn.agents.checkpoints import has_checkpoints
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import read_json, write_json
+from edgedqn.agents.training.checkpoints import has_checkpoints
 
 SCHEMA = 1
 # What may change in the midst of a run: no agent depends on it.

@@ -8,36 +8,36 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.atomic_files import read_json, write_json, write_text
-from edgedqn.agents.environments import agent_view, make_environment
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.noninferiority import GateResult
+from edgedqn.agents.files import read_json, write_json, write_text
+from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.gate import GateResult
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.comparison import SCHEMA as BENCHMARK_SCHEMA
 from edgedqn.benchmarks.comparison import compare
 from edgedqn.benchmarks.device_rows import merged, still_true
-from edgedqn.benchmarks.learning_curve import learning_chart
-from edgedqn.benchmarks.report import Film, render_report, render_report_markdown
+from edgedqn.benchmarks.report.learning_curve import learning_chart
+from edgedqn.benchmarks.report.page import Film, render_report, render_report_markdown
+from edgedqn.benchmarks.report.vega import picture
 from edgedqn.benchmarks.rows import best_passing, complete
-from edgedqn.benchmarks.vega import picture
 from edgedqn.compression.compress import compress as compress_agent
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32
 from edgedqn.export.edge_policy import PolicyFileError
-from edgedqn.export.flatbuffer import kernels
-from edgedqn.export.manifest import PolicyManifest, read_manifest, write_policy, write_sidecar
 from edgedqn.export.tflite import Exported
 from edgedqn.export.tflite import exported as export_policy
-from edgedqn.export.tflm import MicroUnavailableError
+from edgedqn.export.tflite_file.manifest import PolicyManifest, read_manifest, write_policy, write_sidecar
+from edgedqn.export.tflite_file.reader import kernels
+from edgedqn.export.tflite_file.tflm import MicroUnavailableError
 from edgedqn.export.verify import verify, verify_micro
 from edgedqn.pipeline.config import ImportedAgent, RunConfig
 from edgedqn.pipeline.judge import judging
 from edgedqn.pipeline.proving import prove_observations, prove_play
 from edgedqn.pipeline.run_folder import RunFolder, versions
 from edgedqn.pipeline.seeds import SeedStreams
-from edgedqn.pipeline.side_by_side import side_by_side
 from edgedqn.pipeline.training import train_agent
+from edgedqn.pipeline.viewing.side_by_side import side_by_side
 
 
 def train(run: RunFolder) -> None:

@@ -11,18 +11,18 @@ import numpy as np
 import tf_keras
 
 from edgedqn.agents.architecture import describe, rebuild
-from edgedqn.agents.checkpoints import Checkpoints
 from edgedqn.agents.dqn import build_dqn
-from edgedqn.agents.environments import EnvironmentSpec, agent_view, make_environment, make_vector, spec_of
 from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.networks import table_network
-from edgedqn.agents.observations import gather_observations
-from edgedqn.agents.presets import Config, QLearningConfig
+from edgedqn.agents.playing.environments import EnvironmentSpec, agent_view, make_environment, make_vector, spec_of
+from edgedqn.agents.playing.observations import gather_observations
 from edgedqn.agents.q_learning import build_q_learning
-from edgedqn.agents.selection import Candidate, CheckpointSelection
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.agents.training import Agent, interact, interact_with_all, train
-from edgedqn.agents.training_log import FileLog
+from edgedqn.agents.training.checkpoints import Checkpoints
+from edgedqn.agents.training.log import FileLog
+from edgedqn.agents.training.loop import Agent, interact, interact_with_all, train
+from edgedqn.agents.training.presets import Config, QLearningConfig
+from edgedqn.agents.training.selection import Candidate, CheckpointSelection
 from edgedqn.pipeline.seeds import SeedStreams
 
 ON_POLICY_STATES = 10_000

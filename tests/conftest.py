@@ -10,9 +10,9 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-from edgedqn.benchmarks import full_speed
+from edgedqn.benchmarks.latency import full_speed
 from edgedqn.pipeline.native import load_tensorflow, quiet
-from edgedqn.pipeline.serving import address, server
+from edgedqn.pipeline.viewing.serving import address, server
 
 # As in every run: one thread, decided before anything uses TensorFlow, which cannot change it afterwards.
 with quiet():

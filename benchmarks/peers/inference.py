@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edgedqn.agents.atomic_files import write_json
 from edgedqn.agents.errors import InputError
-from edgedqn.benchmarks.full_speed import FullSpeed
-from edgedqn.benchmarks.latency import Block, LatencyConfig, clock, speedup, time_interleaved
+from edgedqn.agents.files import write_json
+from edgedqn.benchmarks.latency.full_speed import FullSpeed
+from edgedqn.benchmarks.latency.interleaved import Block, LatencyConfig, clock, speedup, time_interleaved
+from edgedqn.benchmarks.latency.pinning import pinned
 from edgedqn.benchmarks.machine import describe_machine
-from edgedqn.benchmarks.pinning import pinned
 
 # Import name -> the extra that brings it.
 NEEDED = {"tensorflow": "train", "tf_keras": "train", "torch": "peers", "onnx": "peers", "onnxruntime": "peers"}

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from edgedqn.agents.environments import make_environment, spec_of
+from edgedqn.agents.playing.environments import make_environment, spec_of
 from edgedqn.benchmarks.peers.training_sides import Mark, Settings, clock, train_edgedqn
 
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
-from edgedqn.agents.environments import make_environment, spec_of
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.presets import TrainingConfig
+from edgedqn.agents.playing.environments import make_environment, spec_of
+from edgedqn.agents.training.presets import TrainingConfig
 
 # RL Baselines3 Zoo's values, the vanilla DQN that Stable-Baselines3 has, and its default gradient clipping.
 ZOO = {
@@ -173,7 +173,7 @@ def train_edgedqn(settings: Settings, on_mark: Callable[[Mark], object]) -> None
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
     tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
     from edgedqn.agents.dqn import build_dqn
-    from edgedqn.agents.training import interact
+    from edgedqn.agents.training.loop import interact
 
     env = make_environment(settings.env_id)
     config = settings.config

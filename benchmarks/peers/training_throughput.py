@@ -21,9 +21,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from edgedqn.agents.atomic_files import write_json
-from edgedqn.agents.environments import make_environment
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import write_json
+from edgedqn.agents.playing.environments import make_environment
 from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.benchmarks.peers.training_sides import SIDES, ZOO, Settings
 

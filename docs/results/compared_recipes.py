@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from edgedqn.compression.distillation import Targets
-from edgedqn.compression.quantizing import QuantizeAware
+from edgedqn.compression.methods.distillation import Targets
+from edgedqn.compression.methods.quantization import QuantizeAware
+from edgedqn.compression.methods.stages import ScaleInput
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, MANY_STATES, RECIPES, ROUNDED_WELL, SPARSE, TO_98_PERCENT, WELL
-from edgedqn.compression.stages import ScaleInput
 
 # The lessons of `qat-int8`, but for what each rung is about; only the last one asks the gate.
 TAUGHT, ROUNDED = replace(WELL, targets=Targets("q_values")), QuantizeAware(ROUNDED_WELL.learning)

@@ -16,12 +16,12 @@ import numpy as np
 from compared_recipes import RUNS
 from each_run import each_run
 
-from edgedqn.agents.atomic_files import read_json
-from edgedqn.agents.noninferiority import gate_for
+from edgedqn.agents.files import read_json
+from edgedqn.agents.playing.gate import gate_for
 from edgedqn.benchmarks.rows import Rows
 from edgedqn.benchmarks.scoring import score
-from edgedqn.export.flatbuffer import kernels
-from edgedqn.export.manifest import read_manifest
+from edgedqn.export.tflite_file.manifest import read_manifest
+from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.pipeline.proving import prove_play
 from edgedqn.pipeline.run import RunResult
 from edgedqn.pipeline.seeds import SeedStreams

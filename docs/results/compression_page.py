@@ -14,7 +14,7 @@ from typing import Any
 from compared_recipes import COMPARED
 from each_run import fingerprint
 
-from edgedqn.agents.atomic_files import read_json, write_text
+from edgedqn.agents.files import read_json, write_text
 
 HERE = Path(__file__).parent
 PAGE, PLOTS = HERE.parent / "compression.md", HERE / "compression"

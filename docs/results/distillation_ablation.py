@@ -14,10 +14,10 @@ from typing import Any
 
 from each_run import each_run
 
-from edgedqn.compression.distillation import Distillation, Loss, Targets
-from edgedqn.compression.quantizing import QuantizeAware
+from edgedqn.compression.methods.distillation import Distillation, Loss, Targets
+from edgedqn.compression.methods.quantization import QuantizeAware
+from edgedqn.compression.methods.stages import Distil, ScaleInput
 from edgedqn.compression.recipe import Recipe
-from edgedqn.compression.stages import Distil, ScaleInput
 from edgedqn.pipeline.run import RunResult
 
 RESULTS = Path(__file__).with_suffix(".json")

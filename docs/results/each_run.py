@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.atomic_files import read_json, write_json
+from edgedqn.agents.files import read_json, write_json
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
 from edgedqn.pipeline.run import RunResult, run

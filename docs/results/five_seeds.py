@@ -7,9 +7,9 @@ import argparse
 import json
 from pathlib import Path
 
-from edgedqn.agents.atomic_files import write_json
-from edgedqn.export.flatbuffer import kernels
-from edgedqn.export.manifest import read_manifest
+from edgedqn.agents.files import write_json
+from edgedqn.export.tflite_file.manifest import read_manifest
+from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.pipeline.run import RunResult, run
 
 HERE = Path(__file__).parent

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edgedqn.agents.atomic_files import read_json, write_json
-from edgedqn.agents.environments import agent_view, make_environment
-from edgedqn.agents.evaluation import EpsilonGreedy, Policy, RandomPolicy, evaluate
-from edgedqn.agents.noninferiority import Gate, run_gate
+from edgedqn.agents.files import read_json, write_json
+from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, RandomPolicy, evaluate
+from edgedqn.agents.playing.gate import Gate, run_gate
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.run_folder import RunFolder

@@ -27,13 +27,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from edgedqn.agents.atomic_files import read_json, write_json
+from edgedqn.agents.files import read_json, write_json
 from edgedqn.benchmarks.foreign import read_foreign
-from edgedqn.benchmarks.full_speed import FullSpeed
-from edgedqn.benchmarks.latency import LatencyConfig, speedup, time_interleaved
+from edgedqn.benchmarks.latency.full_speed import FullSpeed
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig, speedup, time_interleaved
+from edgedqn.benchmarks.latency.pinning import Cores, pinned
+from edgedqn.benchmarks.latency.timed_policies import invokes, load
 from edgedqn.benchmarks.machine import describe_machine
-from edgedqn.benchmarks.pinning import Cores, pinned
-from edgedqn.benchmarks.timed_policies import invokes, load
 from edgedqn.export.edge_policy import VerifiedFile
 from edgedqn.pipeline.native import load_tensorflow, quiet
 

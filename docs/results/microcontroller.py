@@ -15,12 +15,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.atomic_files import read_json, write_json
+from edgedqn.agents.files import read_json, write_json
 from edgedqn.benchmarks.cortex_m4 import measure_plain_c
+from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
 from edgedqn.export.edge_policy import read_verified
-from edgedqn.export.flatbuffer import io_quantization
-from edgedqn.export.microcontroller import write_microcontroller
-from edgedqn.export.tflm import arena_bytes, compare_runtimes, int8_inputs
+from edgedqn.export.tflite_file.reader import io_quantization
+from edgedqn.export.tflite_file.tflm import arena_bytes, compare_runtimes, int8_inputs
 from edgedqn.pipeline.proving import prove_observations
 from edgedqn.pipeline.seeds import SeedStreams
 

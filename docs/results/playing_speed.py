@@ -16,8 +16,8 @@ from statistics import median
 
 from tqdm import tqdm
 
-from edgedqn.agents.environments import make_environment
-from edgedqn.agents.noninferiority import Gate
+from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.gate import Gate
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.pipeline.native import quiet
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.atomic_files import read_json
+from edgedqn.agents.files import read_json
 from edgedqn.benchmarks.comparison import SCHEMA
 from edgedqn.benchmarks.rows import best_passing
 from edgedqn.pipeline.run import run

@@ -12,7 +12,7 @@ import argparse
 import os
 from pathlib import Path
 
-from edgedqn.agents.atomic_files import read_json, write_json
+from edgedqn.agents.files import read_json, write_json
 from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.run import Job

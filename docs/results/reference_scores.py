@@ -18,10 +18,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from edgedqn.agents.across_seeds import across_seeds
-from edgedqn.agents.atomic_files import read_json, write_json
-from edgedqn.agents.evaluation import evaluate
-from edgedqn.agents.presets import config_from_json, preset
+from edgedqn.agents.files import read_json, write_json
+from edgedqn.agents.playing.evaluation import evaluate
+from edgedqn.agents.playing.statistics import across_seeds
+from edgedqn.agents.training.presets import config_from_json, preset
 from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.pipeline.commands import load_player
 from edgedqn.pipeline.native import quiet

@@ -6,7 +6,7 @@ python docs/results/training_ablation.py    # writes docs/results/training_ablat
 from dataclasses import replace
 from pathlib import Path
 
-from edgedqn.agents.atomic_files import write_json
+from edgedqn.agents.files import write_json
 from edgedqn.pipeline.native import load_tensorflow, quiet
 
 HERE = Path(__file__).parent
@@ -21,10 +21,10 @@ VARIANTS = {
 
 
 def main() -> None:
-    from edgedqn.agents.environments import make_environment
-    from edgedqn.agents.evaluation import EpsilonGreedy, evaluate
-    from edgedqn.agents.presets import preset
+    from edgedqn.agents.playing.environments import make_environment
+    from edgedqn.agents.playing.evaluation import EpsilonGreedy, evaluate
     from edgedqn.agents.trained_agent import TrainedAgent
+    from edgedqn.agents.training.presets import preset
     from edgedqn.pipeline.run import Job
     from edgedqn.pipeline.seeds import SeedStreams
 

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import tf_keras
 
-from edgedqn.agents.checkpoints import Checkpoints
 from edgedqn.agents.dqn import DQN, TemporalDifference, build_dqn
-from edgedqn.agents.environments import agent_view, make_vector, spec_of
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.networks import q_network
-from edgedqn.agents.presets import TrainingConfig
+from edgedqn.agents.playing.environments import agent_view, make_vector, spec_of
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Replay, Uniform
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay
-from edgedqn.agents.training import interact, interact_with_all
+from edgedqn.agents.training.checkpoints import Checkpoints
+from edgedqn.agents.training.loop import interact, interact_with_all
+from edgedqn.agents.training.presets import TrainingConfig
 
 FEATURES, ACTIONS, CAPACITY, RATE, DISCOUNT = 3, 4, 50, 0.05, 0.9
 NEVER = LearningSchedule(10**9, 1, 1, 1, 10**9)
@@ -681,9 +681,9 @@ import tensorflow as tf
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 from edgedqn.agents.dqn import build_dqn
-from edgedqn.agents.environments import make_environment, spec_of
-from edgedqn.agents.presets import TrainingConfig
-from edgedqn.agents.training import interact
+from edgedqn.agents.playing.environments import make_environment, spec_of
+from edgedqn.agents.training.presets import TrainingConfig
+from edgedqn.agents.training.loop import interact
 
 def weights(seed):
     env = make_environment("CartPole-v1")

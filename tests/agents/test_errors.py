@@ -3,8 +3,8 @@
 import pytest
 
 from edgedqn.agents.chain import NotAChainError
-from edgedqn.agents.environments import BadTransitionError
 from edgedqn.agents.errors import DivergedError, InputError
+from edgedqn.agents.playing.environments import BadTransitionError
 
 
 def test_bad_input_is_a_value_error_that_keeps_its_sentence():

@@ -11,13 +11,13 @@ import gymnasium
 import numpy as np
 import pytest
 
-from edgedqn.agents.environments import EnvironmentSpec, spec_of
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.networks import table_network
-from edgedqn.agents.presets import QLearningConfig
+from edgedqn.agents.playing.environments import EnvironmentSpec, spec_of
 from edgedqn.agents.q_learning import QLearning, TablePolicy, build_q_learning
-from edgedqn.agents.selection import CheckpointSelection
-from edgedqn.agents.training import interact, interact_with_all, train
+from edgedqn.agents.training.loop import interact, interact_with_all, train
+from edgedqn.agents.training.presets import QLearningConfig
+from edgedqn.agents.training.selection import CheckpointSelection
 
 STATES, ACTIONS = 4, 3
 CORRIDOR_VALUES = 0.9 ** np.array([[5, 4], [5, 3], [4, 2], [3, 1], [2, 0]])  # [S, A]: a step to the left, a step to the right
@@ -250,5 +250,5 @@ def test_a_table_that_would_not_fit_is_refused():
 
 
 def test_it_needs_no_tensorflow():
-    code = "import sys, edgedqn.agents.q_learning, edgedqn.agents.training; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, edgedqn.agents.q_learning, edgedqn.agents.training.loop; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from edgedqn.agents.atomic_files import save_arrays
-from edgedqn.agents.environments import EnvironmentSpec, spec_of
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import save_arrays
 from edgedqn.agents.networks import minatar_torso, mlp, q_network
+from edgedqn.agents.playing.environments import EnvironmentSpec, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 
 

@@ -17,10 +17,10 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from edgedqn.agents.environments import EnvironmentSpec
+from edgedqn.agents.playing.environments import EnvironmentSpec
 from edgedqn.export.edge_policy import MAGIC, read_device_manifest
-from edgedqn.export.flatbuffer import io_quantization
-from edgedqn.export.manifest import device_part, embed
+from edgedqn.export.tflite_file.manifest import device_part, embed
+from edgedqn.export.tflite_file.reader import io_quantization
 
 STEER = """
 import os

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedqn.agents.environments import make_environment
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.noninferiority import Gate
+from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.gate import Gate
 from edgedqn.benchmarks.comparison import compare
-from edgedqn.benchmarks.latency import LatencyConfig
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.playing import Play
 from edgedqn.benchmarks.rows import ROW_KEYS, best_passing
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.device_rows import merged, still_true
-from edgedqn.benchmarks.table import render_devices
-from edgedqn.export.board import write_board
+from edgedqn.benchmarks.report.table import render_devices
+from edgedqn.export.devices.board.bundle import write_board
 from edgedqn.export.edge_policy import read_verified
 
 LATENCY = {"p50": 10.0, "p90": 20.0, "p99": 30.0, "mean": 12.0, "n": 1_000, "timer_us": 0.1}

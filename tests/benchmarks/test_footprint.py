@@ -8,7 +8,7 @@ import pytest
 
 from edgedqn.benchmarks.footprint import footprint
 from edgedqn.export.edge_policy import PolicyFileError
-from edgedqn.export.tflm import arena_bytes
+from edgedqn.export.tflite_file.tflm import arena_bytes
 
 
 @pytest.mark.parametrize("name", ["float32", "int8"])

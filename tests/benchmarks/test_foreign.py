@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from edgedqn.benchmarks.foreign import is_foreign, read_foreign
-from edgedqn.benchmarks.latency import LatencyConfig
-from edgedqn.benchmarks.timed_policies import load
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
+from edgedqn.benchmarks.latency.timed_policies import load
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
-from edgedqn.export.flatbuffer import stripped
+from edgedqn.export.tflite_file.reader import stripped
 
 
 @pytest.fixture(params=["float32", "int8"])
@@ -53,7 +53,7 @@ def test_a_missing_file_is_refused_by_name(tmp_path):
 
 def test_other_types_are_refused(models, tmp_path, monkeypatch):
     from edgedqn.benchmarks import foreign
-    from edgedqn.export.flatbuffer import IOQuantization, Quantization
+    from edgedqn.export.tflite_file.reader import IOQuantization, Quantization
 
     shutil.copy(models / "float32.tflite", tmp_path / "a.tflite")
     for given, said in ((Quantization("uint8", 1.0, 0), "uint8"), (Quantization("int8", 0.0, 0), "Impossible input scale")):

@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from edgedqn.agents.environments import BadTransitionError, make_environment
-from edgedqn.agents.noninferiority import Gate
+from edgedqn.agents.playing.environments import BadTransitionError, make_environment
+from edgedqn.agents.playing.gate import Gate
 from edgedqn.benchmarks import playing
 from edgedqn.benchmarks.playing import Play, Players
 

@@ -19,18 +19,18 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
     import edgedqn.compression.tfmot  # noqa: F401
 
-from edgedqn.agents.environments import EnvironmentSpec, agent_view, make_environment, spec_of
 from edgedqn.agents.networks import minatar_torso, mlp, q_network, table_network
-from edgedqn.agents.observations import gather_observations
+from edgedqn.agents.playing.environments import EnvironmentSpec, agent_view, make_environment, spec_of
+from edgedqn.agents.playing.observations import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
-from edgedqn.compression.distillation import Distillation, median_action_gap
 from edgedqn.compression.folding import InputScaling, plain_network
+from edgedqn.compression.methods.distillation import Distillation, median_action_gap
+from edgedqn.compression.methods.quantization import QuantizeAware
+from edgedqn.compression.methods.stages import Distil, Prune, ScaleInput
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.quantizing import QuantizeAware
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
-from edgedqn.compression.stages import Distil, Prune, ScaleInput
 from edgedqn.compression.student import Lesson, Student
 
 SHORT = Distillation(steps=100)

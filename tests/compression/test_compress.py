@@ -12,13 +12,13 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
-from edgedqn.compression.distillation import Distillation
 from edgedqn.compression.folding import InputScaling, plain_network
+from edgedqn.compression.methods.distillation import Distillation
+from edgedqn.compression.methods.search import Search
+from edgedqn.compression.methods.stages import Distil, Threshold
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
-from edgedqn.compression.searching import Search
-from edgedqn.compression.stages import Distil, Threshold
 
 SHORT = Distillation(steps=50)
 QUICK = Distil(SHORT, 500, 200, rounds=0)

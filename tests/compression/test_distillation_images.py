@@ -6,7 +6,7 @@ import numpy as np
 import tf_keras
 
 from edgedqn.agents.networks import q_network
-from edgedqn.compression.distillation import fit_output_layer
+from edgedqn.compression.methods.distillation import fit_output_layer
 
 
 def image_network(seed: int) -> tf_keras.Model:

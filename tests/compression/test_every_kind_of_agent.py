@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from edgedqn.compression.compress import compress
-from edgedqn.compression.distillation import Distillation
+from edgedqn.compression.methods.distillation import Distillation
+from edgedqn.compression.methods.quantization import QuantizeAware
+from edgedqn.compression.methods.stages import Distil, Prune, ScaleInput
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.quantizing import QuantizeAware
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
-from edgedqn.compression.stages import Distil, Prune, ScaleInput
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.export.tflite import to_tflite
 

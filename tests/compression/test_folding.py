@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.networks import mlp
 from edgedqn.agents.numpy_network import Dense, NumpyNetwork
+from edgedqn.agents.playing.environments import EnvironmentSpec
 from edgedqn.compression.folding import BATCH, InputScaling, Weights, fold_input_scaling
 
 CARTPOLE_RANGE = np.array([2.4, 3.0, 0.21, 3.5])

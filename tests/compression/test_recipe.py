@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.distillation import Distillation, Targets
-from edgedqn.compression.quantizing import QUANTIZING, QuantizeAware, QuantizeJudged
+from edgedqn.compression.methods.distillation import Distillation, Targets
+from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware, QuantizeJudged
+from edgedqn.compression.methods.reinforcement import TdLearning
+from edgedqn.compression.methods.search import NewStudent, Search
+from edgedqn.compression.methods.shrinking import Shrink
+from edgedqn.compression.methods.stages import Cluster, Distil, Prune, Restart, ScaleInput, Threshold, Visit
 from edgedqn.compression.recipe import STAGES, Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
-from edgedqn.compression.searching import NewStudent, Search
-from edgedqn.compression.shrinking import Shrink
-from edgedqn.compression.stages import Cluster, Distil, Prune, Restart, ScaleInput, Threshold, Visit
-from edgedqn.compression.td_learning import TdLearning
 
 
 @pytest.mark.parametrize(

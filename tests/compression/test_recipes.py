@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from edgedqn.agents.errors import InputError
+from edgedqn.compression.methods.stages import Prune
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import DEFAULT_RECIPES, FLOAT32, RECIPES, checked, recipe
-from edgedqn.compression.stages import Prune
 
 PROMISED = (
     "threshold", "ptq-int8", "dynamic", "float16", "qat-int8", "prune-int8", "prune-qat-int8", "cluster-qat-int8",

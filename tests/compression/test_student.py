@@ -9,8 +9,8 @@ import pytest
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression.distillation import Targets
 from edgedqn.compression.folding import InputScaling, fold_input_scaling, plain_network
+from edgedqn.compression.methods.distillation import Targets
 from edgedqn.compression.student import Lesson, Student
 from edgedqn.compression.tfmot import quantization_aware, start_ranges
 

@@ -7,9 +7,9 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.networks import mlp
-from edgedqn.compression.distillation import Distillation, Distiller, clipped_action_gaps, median_action_gap
 from edgedqn.compression.folding import InputScaling
-from edgedqn.compression.pruning import PolynomialSchedule
+from edgedqn.compression.methods.distillation import Distillation, Distiller, clipped_action_gaps, median_action_gap
+from edgedqn.compression.methods.pruning import PolynomialSchedule
 from edgedqn.compression.tfmot import (
     quantization_aware,
     start_pruning,

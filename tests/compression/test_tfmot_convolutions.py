@@ -8,9 +8,9 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.networks import mlp
-from edgedqn.compression.distillation import Distillation, Distiller
 from edgedqn.compression.folding import InputScaling
-from edgedqn.compression.pruning import PolynomialSchedule
+from edgedqn.compression.methods.distillation import Distillation, Distiller
+from edgedqn.compression.methods.pruning import PolynomialSchedule
 from edgedqn.compression.tfmot import (
     quantization_aware,
     settle,

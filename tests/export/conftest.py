@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgedqn.agents.environments import EnvironmentSpec
+from edgedqn.agents.playing.environments import EnvironmentSpec
 from edgedqn.export.edge_policy import DIGEST_SIZE, MAGIC, EdgePolicy, file_digest
-from edgedqn.export.flatbuffer import fix_names, io_quantization, with_metadata
-from edgedqn.export.manifest import PolicyManifest, device_part, embed, write_sidecar
+from edgedqn.export.tflite_file.manifest import PolicyManifest, device_part, embed, write_sidecar
+from edgedqn.export.tflite_file.reader import fix_names, io_quantization, with_metadata
 
 DeviceFor = Callable[[bytes], dict[str, Any]]
 
@@ -188,8 +188,8 @@ def trained(request: pytest.FixtureRequest, trained_run: Path) -> TrainedFile:
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a few seconds: the two integer recipes."""
-    from edgedqn.agents.presets import TrainingConfig
-    from edgedqn.benchmarks.latency import LatencyConfig
+    from edgedqn.agents.training.presets import TrainingConfig
+    from edgedqn.benchmarks.latency.interleaved import LatencyConfig
     from edgedqn.pipeline.run import run
 
     training = TrainingConfig(

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
-from edgedqn.export.flatbuffer import fix_names
-from edgedqn.export.inspection import inspect
-from edgedqn.export.manifest import PolicyManifest, embed, write_sidecar
+from edgedqn.export.tflite_file.inspection import inspect
+from edgedqn.export.tflite_file.manifest import PolicyManifest, embed, write_sidecar
+from edgedqn.export.tflite_file.reader import fix_names
 
 MUTANTS = 2_000
 KILLS = 50
@@ -23,7 +23,7 @@ ATTACK = """
 import json, random, sys
 from pathlib import Path
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
-from edgedqn.export.inspection import inspect
+from edgedqn.export.tflite_file.inspection import inspect
 
 path, count = Path(sys.argv[1]), int(sys.argv[2])
 content = path.read_bytes()
@@ -108,7 +108,7 @@ KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
 from edgedqn.export.edge_policy import read_device_manifest, read_verified
-from edgedqn.export.manifest import PolicyManifest, write_policy
+from edgedqn.export.tflite_file.manifest import PolicyManifest, write_policy
 
 path, kills = Path(sys.argv[1]) / "policy.tflite", int(sys.argv[2])
 contents = [Path(name).read_bytes() for name in sys.argv[3:]]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgedqn.export import edge_policy
 from edgedqn.export.edge_policy import MAGIC, EdgePolicy, PolicyFileError, check_structure, file_digest, read_device_manifest
-from edgedqn.export.flatbuffer import rewrite
+from edgedqn.export.tflite_file.reader import rewrite
 
 
 @pytest.fixture

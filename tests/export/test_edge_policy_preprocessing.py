@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgedqn.agents.environments import agent_view, spec_of
+from edgedqn.agents.playing.environments import agent_view, spec_of
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, check_device, check_structure, input_shape
 
 

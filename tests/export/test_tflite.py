@@ -20,19 +20,19 @@ with warnings.catch_warnings():
     from edgedqn.compression import tfmot
 
 from edgedqn.agents.architecture import describe
-from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
-from edgedqn.compression.distillation import clipped_action_gaps, fit_output_layer, median_action_gap
+from edgedqn.agents.playing.environments import EnvironmentSpec
 from edgedqn.compression.folding import InputScaling, fold_input_scaling
+from edgedqn.compression.methods.distillation import clipped_action_gaps, fit_output_layer, median_action_gap
+from edgedqn.compression.methods.pruning import PolynomialSchedule
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.pruning import PolynomialSchedule
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_device_manifest
-from edgedqn.export.flatbuffer import io_quantization, kernels
-from edgedqn.export.float_twin import float_twin
-from edgedqn.export.manifest import PolicyManifest, write_sidecar
 from edgedqn.export.tflite import CALIBRATION_STATES, exported, to_tflite
+from edgedqn.export.tflite_file.float_twin import float_twin
+from edgedqn.export.tflite_file.manifest import PolicyManifest, write_sidecar
+from edgedqn.export.tflite_file.reader import io_quantization, kernels
 
 SPEC = EnvironmentSpec("CartPole-v1", (4,), "float32", (None,) * 4, (None,) * 4, 2)
 KINDS = ["float32", "ptq", "qat", "pruned"]

@@ -11,16 +11,16 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.architecture import describe
-from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.networks import q_network, table_network
+from edgedqn.agents.playing.environments import EnvironmentSpec
 from edgedqn.benchmarks.footprint import footprint
 from edgedqn.compression.folding import InputScaling, fold_input_scaling, pads_input, plain_network
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.tfmot import quantization_aware, start_ranges
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, check_structure, read_device_manifest
-from edgedqn.export.flatbuffer import io_quantization, kernels
 from edgedqn.export.tflite import exported, to_tflite
+from edgedqn.export.tflite_file.reader import io_quantization, kernels
 
 BYTES = EnvironmentSpec("Bytes-v0", (7, 6), "uint8", (0.0,), (255.0,), 3, ("frame_stack:4",))
 BITS = EnvironmentSpec("Bits-v0", (7, 6, 2), "bool", (0.0,), (1.0,), 3)

@@ -16,23 +16,23 @@ from numpy.typing import NDArray
 with warnings.catch_warnings():
     # TF-MOT 0.8.1 compares version numbers with distutils, which setuptools provides and calls deprecated.
     warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
-    from edgedqn.compression.quantizing import QuantizeAware
-    from edgedqn.compression.stages import Cluster, Distil, Prune, ScaleInput
+    from edgedqn.compression.methods.quantization import QuantizeAware
+    from edgedqn.compression.methods.stages import Cluster, Distil, Prune, ScaleInput
 
-from edgedqn.agents.environments import make_environment, spec_of
 from edgedqn.agents.networks import minatar_torso, q_network
+from edgedqn.agents.playing.environments import make_environment, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
-from edgedqn.compression.distillation import Distillation
 from edgedqn.compression.judge import Judgement
+from edgedqn.compression.methods.distillation import Distillation
+from edgedqn.compression.methods.search import NewStudent
+from edgedqn.compression.methods.shrinking import Shrink
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
-from edgedqn.compression.searching import NewStudent
-from edgedqn.compression.shrinking import Shrink
 from edgedqn.compression.student import Stage
 from edgedqn.export.config import ExportConfig
-from edgedqn.export.flatbuffer import Kernel, kernels
 from edgedqn.export.tflite import exported
+from edgedqn.export.tflite_file.reader import Kernel, kernels
 
 SHORT = Distillation(60)
 pytestmark = pytest.mark.filterwarnings("ignore:The agent for:UserWarning")  # it has learned nothing

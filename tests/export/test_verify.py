@@ -13,18 +13,18 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from edgedqn.agents.architecture import describe
-from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
+from edgedqn.agents.playing.environments import EnvironmentSpec
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.export import tflm
 from edgedqn.export import verify as verification
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.export.tflite import exported
-from edgedqn.export.tflm import MicroUnavailableError
+from edgedqn.export.tflite_file import tflm
+from edgedqn.export.tflite_file.tflm import MicroUnavailableError
 from edgedqn.export.verify import verify, verify_micro
 
 Make = Callable[[Any], CompressedPolicy]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edgedqn.agents.presets import TrainingConfig
-from edgedqn.benchmarks.latency import LatencyConfig
+from edgedqn.agents.training.presets import TrainingConfig
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.pipeline.run import RunResult, run
 
 TINY = TrainingConfig(

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.architecture import describe
-from edgedqn.agents.environments import EnvironmentSpec
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
-from edgedqn.benchmarks.latency import LatencyConfig
+from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.export.edge_policy import PolicyFileError
-from edgedqn.export.flatbuffer import stripped
 from edgedqn.export.tflite import to_tflite
+from edgedqn.export.tflite_file.reader import stripped
 from edgedqn.pipeline import bench_files as module
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.run import RunResult

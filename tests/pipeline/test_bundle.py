@@ -9,10 +9,12 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.cortex_m4 import measure_plain_c, missing_tools
-from edgedqn.export import browser, edge_policy, tflm
-from edgedqn.export.board import TWIN
+from edgedqn.export import edge_policy
+from edgedqn.export.devices.board.bundle import TWIN
+from edgedqn.export.devices.browser import bundle as browser
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
-from edgedqn.export.manifest import read_manifest
+from edgedqn.export.tflite_file import tflm
+from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.pipeline import bundle
 from edgedqn.pipeline.bundle import remove_bundle, write_bundle
 from edgedqn.pipeline.run import RunResult

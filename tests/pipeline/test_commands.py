@@ -15,7 +15,7 @@ import pytest
 
 from edgedqn.benchmarks.rows import ROW_KEYS
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.export import browser
+from edgedqn.export.devices.browser import bundle as browser
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.run import RunResult
 from edgedqn.pipeline.run_folder import RunFolder

@@ -6,10 +6,10 @@ from dataclasses import asdict
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.presets import TrainingConfig, preset
+from edgedqn.agents.training.presets import TrainingConfig, preset
+from edgedqn.compression.methods.stages import Threshold
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import RECIPES
-from edgedqn.compression.stages import Threshold
 from edgedqn.export.config import ExportConfig
 from edgedqn.pipeline.config import RunConfig, resolved
 

@@ -13,9 +13,9 @@ import pytest
 import tf_keras
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.presets import TrainingConfig
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.export.manifest import read_manifest
+from edgedqn.agents.training.presets import TrainingConfig
+from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.config import ImportedAgent, RunConfig
 from edgedqn.pipeline.importing import import_agent

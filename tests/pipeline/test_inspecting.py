@@ -53,7 +53,7 @@ def test_the_child_has_no_memory_without_end(
     monkeypatch.setattr(
         inspecting,
         "CHILD",
-        "import edgedqn.export.inspection as i\nfrom edgedqn.pipeline.inspecting import child\n"
+        "import edgedqn.export.tflite_file.inspection as i\nfrom edgedqn.pipeline.inspecting import child\n"
         "i.inspect = lambda path: bytearray(8_000_000_000)\nchild('x')",
     )
     with pytest.raises(PolicyFileError, match="MemoryError"):

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedqn.agents.environments import agent_view, make_environment, spec_of
-from edgedqn.agents.evaluation import evaluate
 from edgedqn.agents.networks import mlp
-from edgedqn.agents.noninferiority import Gate
-from edgedqn.agents.observations import gather_observations
+from edgedqn.agents.playing.environments import agent_view, make_environment, spec_of
+from edgedqn.agents.playing.evaluation import evaluate
+from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.playing.observations import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.judge import UNPLAYABLE

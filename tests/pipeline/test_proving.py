@@ -12,21 +12,21 @@ import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from edgedqn.agents.architecture import describe
-from edgedqn.agents.environments import agent_view, make_environment, spec_of
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
-from edgedqn.agents.noninferiority import Gate
-from edgedqn.agents.observations import gather_observations
-from edgedqn.agents.presets import TrainingConfig
+from edgedqn.agents.playing.environments import agent_view, make_environment, spec_of
+from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.playing.observations import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.agents.training.presets import TrainingConfig
 from edgedqn.benchmarks.playing import Play, Players
-from edgedqn.compression.distillation import Distillation
 from edgedqn.compression.folding import InputScaling
+from edgedqn.compression.methods.distillation import Distillation
+from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged
+from edgedqn.compression.methods.search import Search
+from edgedqn.compression.methods.stages import Distil
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.quantizing import QuantizeAware, QuantizeJudged
 from edgedqn.compression.recipe import Recipe
-from edgedqn.compression.searching import Search
-from edgedqn.compression.stages import Distil
 from edgedqn.compression.student import Stage
 from edgedqn.export.tflite import to_tflite
 from edgedqn.pipeline import judge, proving

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedqn.agents.atomic_files import load_arrays
-from edgedqn.agents.checkpoints import has_checkpoints
 from edgedqn.agents.dqn import DQN
 from edgedqn.agents.errors import DivergedError, InputError
-from edgedqn.agents.presets import TrainingConfig
+from edgedqn.agents.files import load_arrays
+from edgedqn.agents.training.checkpoints import has_checkpoints
+from edgedqn.agents.training.presets import TrainingConfig
 from edgedqn.benchmarks.rows import ROW_KEYS
-from edgedqn.export.flatbuffer import kernels
-from edgedqn.export.manifest import read_manifest
+from edgedqn.export.tflite_file.manifest import read_manifest
+from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.pipeline import stages
 from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.run import Job, PlannedStage, RunResult, _dependents
@@ -175,7 +175,7 @@ def test_dependents_are_transitive() -> None:
 
 MAKE_FILES = """
 import json, sys
-from edgedqn.agents.presets import TrainingConfig
+from edgedqn.agents.training.presets import TrainingConfig
 from edgedqn.pipeline.run import Job
 def make_files(folder, training):
     job = Job.create("CartPole-v1", folder, training=TrainingConfig(**{**training, "hidden": tuple(training["hidden"])}))

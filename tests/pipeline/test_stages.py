@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.presets import TrainingConfig
-from edgedqn.benchmarks.learning_curve import learning_chart
-from edgedqn.benchmarks.vega import picture
+from edgedqn.agents.training.presets import TrainingConfig
+from edgedqn.benchmarks.report.learning_curve import learning_chart
+from edgedqn.benchmarks.report.vega import picture
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipes import RECIPES
-from edgedqn.export import manifest
 from edgedqn.export.config import ExportConfig
-from edgedqn.export.manifest import read_manifest
 from edgedqn.export.tflite import Exported
+from edgedqn.export.tflite_file import manifest
+from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.pipeline import stages
 from edgedqn.pipeline.run import RunResult
 from edgedqn.pipeline.run_folder import RunFolder

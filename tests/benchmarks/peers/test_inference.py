@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.benchmarks.latency import LatencyConfig
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.peers import inference
 from edgedqn.benchmarks.peers.inference import BASELINE, compare, main, sides
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.export.litert_js import runtime_files
+from edgedqn.export.devices.browser.litert_js import runtime_files
 
 EXECUTABLES = ("chromium-headless-shell", "chromium")
 # One tab, no sandbox because continuous integration runs as root, and no requests of its own.

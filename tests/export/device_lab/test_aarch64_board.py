@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedqn.export.board import TWIN, write_board
+from edgedqn.export.devices.board.bundle import TWIN, write_board
 from edgedqn.export.edge_policy import EdgePolicy
 
 OBSERVATIONS = 1_000

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from edgedqn.export.browser import write_browser
+from edgedqn.export.devices.browser.bundle import write_browser
 from edgedqn.export.edge_policy import EdgePolicy, read_verified
 
 Serve = Callable[[Path], str]

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from edgedqn.export import browser_files
+from edgedqn.export.devices.browser import page as browser_files
 
 STEPS = 1_000
 SCRIPT = """

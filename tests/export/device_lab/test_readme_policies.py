@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgedqn.agents.environments import make_environment
+from edgedqn.agents.playing.environments import make_environment
 from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
-from edgedqn.export.board import TWIN
+from edgedqn.export.devices.board.bundle import TWIN
 from edgedqn.export.edge_policy import EdgePolicy
-from edgedqn.export.tflm import compare_runtimes, int8_inputs, tflm_rows
+from edgedqn.export.tflite_file.tflm import compare_runtimes, int8_inputs, tflm_rows
 from edgedqn.pipeline.bundle import write_bundle
 
 POLICIES = Path(__file__).parents[3] / "docs" / "results" / "policies"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from edgedqn.benchmarks.learning_curve import learning_chart
-from edgedqn.benchmarks.report import Film, render_report
+from edgedqn.benchmarks.report.learning_curve import learning_chart
+from edgedqn.benchmarks.report.page import Film, render_report
 from edgedqn.benchmarks.rows import ROW_KEYS
 
 ARTIFACTS = Path(__file__).parents[3] / "build" / "device-lab"

@@ -1,0 +1,67 @@
+"""A Keras model file, `.keras` or HDF5, of Keras 2 or 3: its layers and its weights. Never loads it with Keras."""
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.importing.foreign_files import (
+    LARGEST_FILE,
+    LARGEST_TEXT,
+    Array,
+    Network,
+    open_archive,
+    parse_json,
+    read_member,
+)
+from edgedqn.agents.importing.hdf5_reader import Hdf5, read_hdf5
+from edgedqn.agents.importing.keras_config import KerasLayer, translate
+
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+_LAYERS = ("layers", "_layer_checkpoint_dependencies")  # the second name up to Keras 2.12
+_NAMED = "model_weights"
+
+
+def read_keras_archive(content: bytes) -> Network:
+    """Reads a `.keras` file.
+
+    Raises:
+      InputError: it is damaged, or has a layer that is not understood.
+    """
+    archive = open_archive(content)
+    layers = translate(parse_json(read_member(archive, CONFIG, LARGEST_TEXT), CONFIG))
+    file = read_hdf5(read_member(archive, WEIGHTS, LARGEST_FILE), _LAYERS, ("name",))
+    return _network(layers, {layer.description["name"]: _numbered(file, layer) for layer in layers if layer.stored_as})
+
+
+def read_keras_hdf5(content: bytes) -> Network:
+    """Reads an `.h5` file as `model.save` writes it.
+
+    Raises:
+      InputError: it is damaged, holds weights without their layers, or has a layer that is not understood.
+    """
+    file = read_hdf5(content, (_NAMED,), ("model_config", "weight_names"))
+    if "@model_config" not in file.texts:
+        raise InputError("expected a whole model, as model.save writes it. Got HDF5 data without the text model_config.")
+    layers = translate(parse_json(file.text("", "model_config"), "model_config"))
+    return _network(layers, {layer.description["name"]: _named(file, layer) for layer in layers if layer.stored_as})
+
+
+def _network(layers: list[KerasLayer], weights: dict[str, list[Array]]) -> Network:
+    return [layer.description for layer in layers], weights
+
+
+def _numbered(file: Hdf5, layer: KerasLayer) -> list[Array]:
+    """A layer's weights in a `.keras` file: 0 is the kernel, 1 the bias."""
+    name = layer.description["name"]
+    root = next((root for root in _LAYERS if any(path.startswith(f"{root}/") for path in file.arrays)), _LAYERS[0])
+    path = f"{root}/{layer.stored_as}/vars"
+    # Keras 3 adds the name, which the counted groups do not have.
+    if f"{path}@name" in file.texts and file.text(path, "name") != name:
+        raise InputError(f"the weights of layer {name!r} are those of {file.text(path, 'name')[:80]!r}.")
+    return [file.array(f"{path}/{i}") for i in range(1 + layer.description["use_bias"])]
+
+
+def _named(file: Hdf5, layer: KerasLayer) -> list[Array]:
+    """A layer's weights in an `.h5` file, which lists their paths within the layer's group."""
+    path = f"{_NAMED}/{layer.description['name']}"
+    names = file.texts.get(f"{path}@weight_names")
+    if not isinstance(names, list):
+        raise InputError(f"expected the names of the weights of layer {layer.description['name']!r}. Got something else.")
+    return [file.array(f"{path}/{name}") for name in names[:3]]

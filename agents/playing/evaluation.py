@@ -1,0 +1,141 @@
+"""Play any policy on a list of reset seeds, and say what it scores."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.agents.playing.environments import check_transition
+
+RESAMPLES = 10_000
+
+
+class Policy(Protocol):
+    """Chooses an action for one observation: the float network, a `.tflite` behind `EdgePolicy`, or any function."""
+
+    def __call__(self, observation: NDArray[Any], /) -> int:
+        """[F] -> an action, 0 .. n_actions - 1."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the interval around it."""
+
+    mean: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in `benchmark.json`."""
+        return {"mean": self.mean, "ci95": [self.low, self.high]}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a policy scored, episode by episode.
+
+    Attributes:
+      returns: [N], undiscounted, in reward units.
+      seeds: [N], the reset seed of each episode.
+      env_steps: over all episodes.
+    """
+
+    returns: tuple[float, ...]
+    seeds: tuple[int, ...]
+    env_steps: int
+
+    @property
+    def interval(self) -> Interval:
+        """The mean return and its 95 % bootstrap interval, in reward units."""
+        return bootstrap_interval(self.returns)
+
+
+def evaluate(policy: Policy, env: gymnasium.Env[Any, Any], seeds: Iterable[int]) -> Evaluation:
+    """Plays one episode per reset seed.
+
+    Args:
+      policy: asked once per step. Its `reset()`, where it has one, is called before each episode.
+      env: reset with each seed in turn; left open.
+      seeds: [N], N >= 1, each a gymnasium reset seed. May be a progress bar over them.
+    Returns:
+      The returns in the order of the seeds. The same seeds give the same returns.
+    Raises:
+      BadTransitionError: the environment gave a NaN or an infinity.
+      ValueError: no seeds.
+    """
+    name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+    reset_policy = getattr(policy, "reset", None)
+    returns, played, env_steps = [], [], 0
+    for seed in seeds:
+        episode = f"{name}, in the episode of reset seed {seed},"
+        observation, _ = env.reset(seed=seed)
+        check_transition(episode, 0, observation, 0.0)
+        if reset_policy is not None:
+            reset_policy()
+        total, length, over = 0.0, 0, False
+        while not over:
+            observation, reward, terminated, truncated, _ = env.step(policy(observation))
+            length += 1
+            check_transition(episode, length, observation, float(reward))
+            total += float(reward)
+            over = terminated or truncated
+        returns.append(total)
+        played.append(seed)
+        env_steps += length
+    if not returns:
+        raise ValueError("Expected at least one reset seed. Got none.")
+    return Evaluation(tuple(returns), tuple(played), env_steps)
+
+
+class RandomPolicy:
+    """Each action with the same probability: the floor a margin is measured from."""
+
+    def __init__(self, n_actions: int, rng: np.random.Generator):
+        self._n_actions = n_actions
+        self._rng = rng
+
+    def __call__(self, observation: NDArray[Any], /) -> int:
+        return int(self._rng.integers(self._n_actions))
+
+
+class EpsilonGreedy:
+    """A policy that now and then does something at random: to explore, or to see how much an error costs."""
+
+    def __init__(self, policy: Policy, epsilon: float, n_actions: int, rng: np.random.Generator):
+        """Takes `epsilon`, the probability in [0, 1] that an action is drawn from all `n_actions` instead."""
+        self._policy = policy
+        self._epsilon = epsilon
+        self._random = RandomPolicy(n_actions, rng)
+        self._rng = rng
+
+    def __call__(self, observation: NDArray[Any], /) -> int:
+        return (self._random if self._rng.random() < self._epsilon else self._policy)(observation)
+
+
+def bootstrap_interval(values: Sequence[float] | NDArray[Any], confidence: float = 0.95) -> Interval:
+    """The mean of `values` and its two-sided percentile bootstrap interval.
+
+    Args:
+      values: [N], N >= 1, finite.
+      confidence: in (0, 1).
+    Returns:
+      10,000 resamples from a fixed seed, so the same values give the same interval. Equal values v give [v, v].
+    Source: Efron (1979), "Bootstrap methods: another look at the jackknife". The percentile form, because BCa breaks on
+      equal values.
+    """
+    array = np.asarray(values, np.float64)  # [N]
+    if array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(f"Expected at least one value, all finite. Got {array.size} values: {array[:5]}.")
+    mean = float(array.mean())
+    if array.min() == array.max():
+        return Interval(mean, mean, mean)
+    rng = np.random.default_rng(0)
+    means = np.concatenate(
+        [array[rng.integers(array.size, size=(500, array.size))].mean(axis=1) for _ in range(RESAMPLES // 500)]
+    )  # [RESAMPLES]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(mean, float(low), float(high))

@@ -1,0 +1,144 @@
+"""What a policy takes of a device through `EdgePolicy`: a step, the import, and the memory of a process that does nothing else.
+
+    python -m edgedqn.benchmarks.latency.edge_step runs/demo/device/policy.tflite runs/demo/device/board/policy-float-io.tflite
+
+Each figure is of fresh processes that have `edge_policy.py` alone, as a bundle has it: with NumPy and ai-edge-litert, and
+nothing of ours. They keep to one core: a process that the system moves to and fro takes half as long again for a step.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from edgedqn.agents.errors import InputError
+from edgedqn.benchmarks.machine import describe_machine
+from edgedqn.export import edge_policy
+from edgedqn.export.edge_policy import PolicyFileError, read_verified
+
+SCHEMA = 1
+PROCESSES = 5  # of which medians are taken; one more before them warms the system's cache of files
+CALLS = 20_000
+TIMEOUT_S = 120
+
+# Memory is the kernel's high-water mark of this very process: getrusage() begins with that of the process which started it. It
+# is read before there is anything to time with; NumPy's random numbers alone would be 3 MB of it.
+_CHILD = """
+import os, sys, time
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+start = time.perf_counter()
+from edge_policy import EdgePolicy
+imported = time.perf_counter() - start
+import gc, json, numpy as np
+policy, calls = EdgePolicy.load(sys.argv[1]), int(sys.argv[2])
+shape = policy.input_shape
+observations = [np.sin(np.arange(np.prod(shape), dtype=np.float32) + i).reshape(shape) for i in range(64)]
+for i in range(calls // 10):
+    policy(observations[i % 64])
+with open("/proc/self/status") as status:
+    resident = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+steps, clock = np.empty(calls), np.empty(calls)
+gc.disable()
+for i in range(calls):
+    observation = observations[i % 64]
+    start = time.perf_counter_ns()
+    policy(observation)
+    steps[i] = time.perf_counter_ns() - start
+    start = time.perf_counter_ns()
+    clock[i] = time.perf_counter_ns() - start
+step_us = (np.percentile(steps, [50, 90, 99]) - np.median(clock)) / 1000
+print(json.dumps({"step_us": step_us.tolist(), "import_s": imported, "resident_bytes": resident * 1024}))
+"""
+
+
+@dataclass(frozen=True)
+class EdgeFootprint:
+    """What one policy file takes, medians over processes.
+
+    Attributes:
+      file: its name.
+      p50_us: of a step, observation to action, input checks included, net of the clock; in microseconds.
+      p90_us: likewise.
+      p99_us: likewise.
+      import_s: of `edge_policy`, with NumPy and the interpreter, in seconds.
+      resident_bytes: the most memory that the process held at once.
+    """
+
+    file: str
+    p50_us: float
+    p90_us: float
+    p99_us: float
+    import_s: float
+    resident_bytes: int
+
+
+def measure_edge(policy_file: Path, calls: int = CALLS, processes: int = PROCESSES) -> EdgeFootprint:
+    """Runs a policy on made-up inputs, shaped as its network takes them; how long a step takes does not depend on them.
+
+    Args:
+      policy_file: a `.tflite` with its manifest.
+      calls: timed in each process.
+      processes: whose medians count.
+    Raises:
+      PolicyFileError: the file is damaged.
+      InputError: this is no Linux, or the policy failed.
+    """
+    read_verified(policy_file)
+    found = [_in_a_process(policy_file, calls) for _ in range(processes + 1)]
+    p50, p90, p99 = (median(each["step_us"][i] for each in found[1:]) for i in range(3))
+    imports, resident = ([each[key] for each in found[1:]] for key in ("import_s", "resident_bytes"))
+    return EdgeFootprint(policy_file.name, p50, p90, p99, median(imports), median(resident))
+
+
+def resident_bytes(policy_file: Path) -> int | None:
+    """The most memory that a process held which did nothing but run the policy; None where that cannot be told: no Linux, a
+    sandbox, or a process that did not end in time."""
+    if sys.platform != "linux":
+        return None
+    try:
+        return int(_in_a_process(policy_file, 100)["resident_bytes"])
+    except (InputError, subprocess.TimeoutExpired):
+        return None
+
+
+def _in_a_process(policy_file: Path, calls: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(edge_policy.__file__, Path(folder) / "edge_policy.py")
+        command = [sys.executable, "-c", _CHILD, str(policy_file.resolve()), str(calls)]
+        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    if run.returncode:
+        told = " ".join(run.stderr.split())[-300:]
+        raise InputError(f"{policy_file} cannot be measured: expected a policy that runs, on Linux. Got: {told}")
+    found: dict[str, Any] = json.loads(run.stdout)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints a line for each file, or JSON."""
+    parser = argparse.ArgumentParser(description="Step, import and memory of policies through EdgePolicy alone.")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".tflite files with their manifests")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
+    given = parser.parse_args(arguments)
+    try:
+        found = [measure_edge(path) for path in given.files]
+    except (InputError, PolicyFileError) as error:
+        parser.exit(2, f"edge_step: {error}\n")
+    if given.json:
+        print(json.dumps({"schema": SCHEMA, "machine": describe_machine(1), "rows": [asdict(each) for each in found]}))
+        return
+    for each in found:
+        print(
+            f"{each.file}: step {each.p50_us:.2f} µs (p90 {each.p90_us:.2f}, p99 {each.p99_us:.2f}), "
+            f"import {each.import_s:.2f} s, resident {each.resident_bytes / 1e6:.1f} MB"
+        )
+
+
+if __name__ == "__main__":
+    main()

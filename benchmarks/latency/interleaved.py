@@ -1,0 +1,259 @@
+"""Time policies against each other: real calls, one clock, interleaved so that drift cancels."""
+
+import gc
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.benchmarks.latency.full_speed import FullSpeed
+
+clock = time.perf_counter_ns
+
+# Times `n` calls: n -> [n] durations in ns, timer included.
+Block = Callable[[int], NDArray[np.int64]]
+# Builds what a block calls, afresh.
+BlockFactory = Callable[[], Block]
+
+RESAMPLES = 10_000
+BINS = 40
+BLOCK_NS, FEWEST_CALLS = 5_000_000, 10
+_T = TypeVar("_T")
+# What a file can do wrong while it is loaded, invoked or played. Anything else is a fault of ours for sure.
+FILE_FAULTS = (ValueError, RuntimeError, OSError)
+
+
+@dataclass(frozen=True)
+class LatencyConfig:
+    """How much is timed.
+
+    Attributes:
+      blocks: per candidate, even: one round times every candidate in random order, then in the reverse of it (A B B A), so a
+        drift that is linear over a round cancels from its ratios.
+      invokes_per_block: timed calls in a block, at most. Ten or more of them take 5 ms or less, so that few meet a change of
+        the core's speed.
+      patience_s: so many seconds of calls that met a slow core are thrown away in all, and made again.
+      threads: of the interpreter.
+      xnnpack: with its kernels, as the interpreter comes; without, TensorFlow Lite's own take over.
+      mlperf: time each file by MLPerf Tiny's rules as well: five windows of ten seconds.
+      warm_up_blocks: at most so many untimed blocks per candidate, until two in a row agree within `warm_up_tolerance`.
+      warm_up_tolerance: relative difference of two block medians that counts as stable.
+    """
+
+    blocks: int = 100
+    invokes_per_block: int = 500
+    patience_s: float = 40.0
+    threads: int = 1
+    xnnpack: bool = True
+    mlperf: bool = False
+    warm_up_blocks: int = 20
+    warm_up_tolerance: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.blocks < 2 or self.blocks % 2:
+            raise ValueError(
+                f"A round takes two blocks per candidate. Expected an even number, 2 or more. Got blocks={self.blocks}."
+            )
+        if self.invokes_per_block < 1:
+            raise ValueError(
+                f"A block needs a call to time. Expected 1 or more. Got invokes_per_block={self.invokes_per_block}."
+            )
+        if not 0 <= self.patience_s < math.inf:
+            raise ValueError(f"Expected seconds to wait, 0 or more. Got patience_s={self.patience_s}.")
+        if self.threads < 1:
+            raise ValueError(f"An interpreter runs on at least one thread. Got threads={self.threads}.")
+        if self.warm_up_blocks < 2:
+            raise ValueError(
+                f"Stable means that two blocks agree. Expected 2 or more. Got warm_up_blocks={self.warm_up_blocks}."
+            )
+        if not 0 < self.warm_up_tolerance < 1:
+            raise ValueError(f"Expected a share in (0, 1). Got warm_up_tolerance={self.warm_up_tolerance}.")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one candidate took.
+
+    Attributes:
+      durations_us: [R, 2 n], net of the timer, one row per round; n is `invokes_per_block`.
+      timer_us: the median cost of the pair of clock readings round a call, already taken off.
+      full_speed: the share of its rounds during which the core ran at full speed, see `full_speed.py`.
+    """
+
+    durations_us: NDArray[np.float64]
+    timer_us: float
+    full_speed: float = 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in `benchmark.json`, in µs."""
+        p50, p90, p99 = np.percentile(self.durations_us, [50, 90, 99])
+        return {
+            "p50": float(p50),
+            "p90": float(p90),
+            "p99": float(p99),
+            "mean": float(self.durations_us.mean()),
+            "n": int(self.durations_us.size),
+            "timer_us": self.timer_us,
+            "full_speed": self.full_speed,
+            "histogram": self.histogram(),
+        }
+
+    def histogram(self) -> dict[str, Any]:
+        """How often it took how long: 40 bins of one width up to the 99th percentile, what took longer counted in the last."""
+        top = float(np.percentile(self.durations_us, 99))
+        counts, edges = np.histogram(np.minimum(self.durations_us, top), BINS, (float(self.durations_us.min()), top))
+        return {"from_us": float(edges[0]), "to_us": float(edges[-1]), "counts": counts.tolist()}
+
+
+@dataclass(frozen=True)
+class _Round:
+    durations: dict[str, list[NDArray[np.int64]]]  # two blocks of each candidate that did not fail, in ns
+    timer: NDArray[np.int64]
+    reading: int  # the slowest of the yardstick, in ns
+
+
+def time_interleaved(
+    candidates: Mapping[str, BlockFactory],
+    config: LatencyConfig,
+    rng: np.random.Generator,
+    on_round: Callable[[], object] = lambda: None,
+    speed: FullSpeed | None = None,
+) -> tuple[dict[str, Timing], dict[str, str]]:
+    """Times all candidates in one run, round by round.
+
+    A block is repeated, and a round that turned out to be slow made up for, until all counted ones ran while the core was at
+    full speed or patience is over; then the rounds in which it was fastest count. Neither decision looks at what the
+    candidates took.
+
+    Args:
+      candidates: by name. Each is built afresh every round: where its memory happens to lie changes its speed by some percent,
+        and without this the same file under two names would differ "significantly".
+      config: how much.
+      rng: draws the order within each round.
+      on_round: called after each of the `config.blocks / 2` rounds.
+      speed: whose patience is shared with other timings; None: of its own, `config.patience_s`.
+    Returns:
+      The timings of those that ran, and for those that did not, the reason.
+    """
+    failures: dict[str, str] = {}
+    calls: dict[str, int] = {}
+    speed = speed or FullSpeed(config.patience_s)
+
+    def attempt(name: str, work: Callable[[], _T]) -> _T | None:
+        if name not in failures:
+            try:
+                return work()
+            except FILE_FAULTS as error:
+                failures[name] = one_line(error)
+        return None
+
+    def shuffled() -> list[str]:
+        return [name for name in rng.permutation(list(candidates)).tolist() if name not in failures]
+
+    def one_round() -> _Round:
+        # Built in random order too: who is built first gets other memory, which was worth 1 % when it was always the same one.
+        built = {name: attempt(name, partial(_build, candidates[name], calls[name])) for name in shuffled()}
+        order = shuffled()
+        timer, reading = speed.run(partial(_without_collector, _timer_block, config.invokes_per_block))
+        found: dict[str, list[NDArray[np.int64]]] = {name: [] for name in order}
+        for name in [*order, *reversed(order)]:
+            block = built[name]
+            timed = attempt(name, partial(speed.run, partial(_without_collector, block, calls[name]))) if block else None
+            if timed is not None:
+                found[name].append(timed[0])
+                reading = max(reading, timed[1])
+        return _Round(found, timer, reading)
+
+    for name, factory in candidates.items():
+        calls[name] = attempt(name, partial(_warm_up, factory, config)) or 0
+    wanted, rounds = config.blocks // 2, list[_Round]()
+    while sum(speed.reached(each.reading) for each in rounds) < wanted and not (len(rounds) >= wanted and speed.impatient):
+        rounds.append(one_round())
+        if len(rounds) <= wanted:
+            on_round()
+        else:  # in the place of one that was slow, which was for nothing
+            speed.waste(sum(int(block.sum()) for blocks in rounds[-1].durations.values() for block in blocks))
+    counted = sorted(rounds, key=lambda each: each.reading)[:wanted]
+    timer_us = float(np.median([each.timer for each in counted])) / 1_000
+    speed.remember()
+    full_speed = sum(speed.reached(each.reading) for each in counted) / wanted
+    timings = {}
+    for name in candidates:
+        if name not in failures:
+            durations_us = np.array([np.concatenate(each.durations[name]) for each in counted]) / 1_000
+            timings[name] = Timing(durations_us - timer_us, timer_us, full_speed)
+    return timings, failures
+
+
+def speedup(baseline: Timing, candidate: Timing, seed: int = 0) -> dict[str, Any]:
+    """How many times faster the candidate is: the median over rounds of (baseline's median / candidate's median).
+
+    Args:
+      baseline: timed in the same run.
+      candidate: timed in the same run.
+      seed: of the resampling, so the same timings give the same interval.
+    Returns:
+      `{"median", "ci95": [low, high]}`, dimensionless: above 1 the candidate is faster. The interval is the percentile
+      bootstrap over rounds, 10,000 resamples.
+    Raises:
+      ValueError: they have different numbers of rounds, so nothing is paired.
+    """
+    if len(baseline.durations_us) != len(candidate.durations_us):
+        raise ValueError(
+            "Ratios are paired by round. Expected the same number of rounds. "
+            f"Got {len(baseline.durations_us)} and {len(candidate.durations_us)}."
+        )
+    ratios = np.median(baseline.durations_us, axis=1) / np.median(candidate.durations_us, axis=1)  # [R]
+    picks = np.random.default_rng(seed).integers(ratios.size, size=(RESAMPLES, ratios.size))
+    low, high = np.quantile(np.median(ratios[picks], axis=1), [0.025, 0.975])
+    return {"median": float(np.median(ratios)), "ci95": [float(low), float(high)]}
+
+
+def one_line(error: BaseException) -> str:
+    """The error as a reason in a table: one line, its type where the message alone would not say."""
+    text = " ".join(str(error).split())
+    return text or type(error).__name__
+
+
+def _build(factory: BlockFactory, calls: int) -> Block:
+    block = factory()
+    block(max(calls // 10, 1))  # The first calls of a fresh interpreter touch cold memory.
+    return block
+
+
+def _timer_block(n: int) -> NDArray[np.int64]:
+    durations = np.empty(n, np.int64)
+    for i in range(n):
+        start = clock()
+        durations[i] = clock() - start
+    return durations
+
+
+def _without_collector(block: Block, n: int) -> NDArray[np.int64]:
+    # A collection in the middle of a call would be timed as the call's.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return block(n)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _warm_up(factory: BlockFactory, config: LatencyConfig) -> int:
+    """How many calls make a block: as many as there may be, fewer of slow ones."""
+    block = factory()
+    fewest = min(FEWEST_CALLS, config.invokes_per_block)
+    last = float(np.median(block(fewest)))
+    calls = min(config.invokes_per_block, max(int(BLOCK_NS // max(last, 1.0)), fewest))
+    for _ in range(config.warm_up_blocks - 1):
+        median = float(np.median(block(calls)))
+        if abs(median - last) <= config.warm_up_tolerance * last:
+            break
+        last = median
+    return calls

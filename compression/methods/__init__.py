@@ -1,0 +1,1 @@
+"""What the stages of a recipe do, one file per method."""

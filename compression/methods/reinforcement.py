@@ -1,0 +1,149 @@
+"""Fine-tuning by going on with reinforcement learning, where the network is being pruned, clustered or rounded meanwhile."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.learner import FusedLearner, adam
+from edgedqn.agents.losses import double_q_target, huber, select
+from edgedqn.agents.playing.environments import check_transition
+from edgedqn.agents.replay import Replay, Uniform
+from edgedqn.compression import tfmot
+from edgedqn.compression.methods.distillation import STEPS_PER_CALL, half_cosine, whole_calls
+from edgedqn.compression.student import Lesson, Student
+
+
+@dataclass(frozen=True)
+class TdLearning:
+    """Double DQN with a target network, one gradient step per environment step.
+
+    Attributes:
+      steps: gradient steps; rounded up to a multiple of 50, the number fused into one call. Schedules of pruning count them.
+      batch_size: transitions per gradient step.
+      learning_rate: of Adam at the start ...
+      final_learning_rate: ... and at the end; between them it falls along a half cosine.
+      discount: per environment step, in [0, 1].
+      target_update_interval: gradient steps between two copies of the network to its target; rounded up like `steps`.
+      first_epsilon: of random actions at the start; it falls to `epsilon` over the first tenth of the steps.
+      epsilon: of random actions from there on.
+      buffer_size: transitions that are remembered.
+    Source: van Hasselt et al. (2016); Graesser et al. (2022), "The state of sparse training in deep reinforcement
+      learning", for pruning within it: the masks live in the online network, and its target is a copy of what it computes.
+    """
+
+    steps: int = 20_000
+    batch_size: int = 64
+    learning_rate: float = 2e-4
+    final_learning_rate: float = 1e-5
+    discount: float = 0.99
+    target_update_interval: int = 500
+    first_epsilon: float = 0.1
+    epsilon: float = 0.05
+    buffer_size: int = 50_000
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch_size, self.target_update_interval, self.buffer_size) < 1:
+            raise InputError(
+                "Expected steps, batch_size, target_update_interval and buffer_size of 1 or more. "
+                f"Got {self.steps}, {self.batch_size}, {self.target_update_interval} and {self.buffer_size}."
+            )
+        if not 0 < self.final_learning_rate <= self.learning_rate:
+            raise InputError(
+                f"Expected 0 < final_learning_rate <= learning_rate. Got {self.final_learning_rate} and {self.learning_rate}."
+            )
+        if not 0 <= self.discount <= 1 or not 0 <= self.epsilon <= self.first_epsilon <= 1:
+            raise InputError(
+                "Expected a discount in [0, 1] and 0 <= epsilon <= first_epsilon <= 1. "
+                f"Got {self.discount}, {self.epsilon} and {self.first_epsilon}."
+            )
+
+    @property
+    def rounded_steps(self) -> int:
+        """The gradient steps really taken."""
+        return whole_calls(self.steps)
+
+
+def learn_by_td(
+    wrapped: tf_keras.Model,
+    student: Student,
+    lesson: Lesson,
+    config: TdLearning,
+    label: str,
+    before_copy: Callable[[], None] = lambda: None,
+) -> NDArray[np.float32]:
+    """Goes on learning Q-values in the environment.
+
+    Args:
+      wrapped: the student's network in TF-MOT's wrappers; called with training=True, so that they do their part.
+      student: gives the input scaling; its network is what the target network looks like.
+      lesson: the environment, and the generator.
+      config: how.
+      label: of the progress bar on stderr, which is silent where that is no terminal.
+      before_copy: brings the wrapped network's variables in line with what it computes, as pruning does with its masks. The
+        target is a copy of those variables: weights that are clustered or rounded on the way are neither in it.
+    Returns:
+      The loss before each gradient step, [steps].
+    Raises:
+      DivergedError: the loss or a weight became NaN or infinite.
+      BadTransitionError: the environment gave a NaN or an infinity.
+    """
+    assert student.meaning == "q_values", "a recipe refuses this: preferences are no values"
+    spec, rng, scaling = lesson.teacher.spec, lesson.rng, student.scaling
+    target = tf_keras.models.clone_model(student.network)
+    target.set_weights(student.network.get_weights())
+    # Each wrapper has the variables of a layer in an order of its own, and more of them.
+    pairs = [pair for name in ("kernel:0", "bias:0") for pair in zip(_named(target, name), _named(wrapped, name), strict=True)]
+
+    def loss(*transitions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        s_tm1, a_tm1, r_t, discount_t, s_t = transitions
+        q_t = target(scaling.tensor(s_t))  # [B, A]
+        chosen = wrapped(scaling.tensor(s_t), training=False)  # [B, A]; each call that trains counts as a step of a schedule
+        goal = tf.stop_gradient(double_q_target(r_t, discount_t, q_t, chosen))  # [B]
+        error = select(wrapped(scaling.tensor(s_tm1), training=True), a_tm1) - goal  # [B]
+        return tf.reduce_mean(huber(error)), tf.abs(error)
+
+    steps = config.rounded_steps
+    decay = half_cosine(config.learning_rate, config.final_learning_rate, steps)
+    variables, xla = wrapped.trainable_variables, not tfmot.is_clustered(wrapped)
+    learner = FusedLearner(loss, variables, adam(decay, variables, xla=xla), xla=xla)
+    replay = Replay(config.buffer_size, spec.input_shape, spec.observation_dtype, Uniform(rng), spec.frame_stack)
+    act = tf.function(lambda x: tf.argmax(wrapped(scaling.tensor(x), training=False)[0]))
+    losses = []
+    observation, _ = lesson.env.reset(seed=next(lesson.reset_seeds))
+    check_transition(spec.id, 0, observation, 0.0)
+    handle = replay.store(observation, None)
+    with tqdm(total=steps, desc=label, unit=" steps", disable=None, mininterval=0.5) as bar:
+        for step in range(1, steps + 1):
+            epsilon = config.epsilon + max(0.0, 1 - 10 * step / steps) * (config.first_epsilon - config.epsilon)
+            if rng.random() < epsilon:
+                action = int(rng.integers(spec.n_actions))
+            else:
+                action = int(act(np.asarray(observation)[np.newaxis]))
+            observation, reward, terminated, truncated, _ = lesson.env.step(action)
+            check_transition(spec.id, step, observation, float(reward))
+            after = replay.store(observation, handle)
+            replay.add(handle, action, float(reward), 0.0 if terminated else config.discount, after)
+            handle = after
+            if terminated or truncated:
+                observation, _ = lesson.env.reset(seed=next(lesson.reset_seeds))
+                check_transition(spec.id, step, observation, 0.0)
+                handle = replay.store(observation, None)
+            if step % STEPS_PER_CALL == 0:
+                transitions, _ = replay.sample(STEPS_PER_CALL, config.batch_size)
+                losses.append(learner.learn(*transitions).losses)
+                bar.update(STEPS_PER_CALL)
+                if step % whole_calls(config.target_update_interval) == 0:
+                    before_copy()
+                    for copy, source in pairs:
+                        copy.assign(source)
+    return np.concatenate(losses)
+
+
+def _named(network: tf_keras.Model, name: str) -> list[tf.Variable]:
+    return [variable for variable in network.variables if variable.name.rpartition("/")[2] == name]

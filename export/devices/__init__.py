@@ -1,0 +1,1 @@
+"""What each kind of device needs beside a policy file: `board/` (Linux), `microcontroller/` (C, C++), `browser/` (a page)."""

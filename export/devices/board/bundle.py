@@ -1,0 +1,138 @@
+"""The part of a device bundle for Linux boards: the policy, its runtime, a loop, a benchmark, and a README of its own."""
+
+import shutil
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from edgedqn.agents.files import write_bytes, write_text
+from edgedqn.export import edge_policy
+from edgedqn.export.edge_policy import PolicyFileError, VerifiedFile, read_verified
+from edgedqn.export.tflite_file.manifest import PolicyManifest, write_sidecar
+
+SCRIPTS = ("run_policy.py", "bench_on_device.py")
+TWIN = "policy-float-io.tflite"
+
+
+def write_board(policy_file: Path, folder: Path, float_twin: Path | None = None) -> None:
+    """Writes what a 64-bit Linux board needs to run a policy: numpy and ai-edge-litert beside it, nothing of ours.
+
+    Each policy file is copied byte for byte: what was proven is what ships.
+
+    Args:
+      policy_file: a `.tflite` with a manifest.
+      folder: exists; files of the same names are replaced.
+      float_twin: the same policy with float input and output, which can be the faster one through Python; it goes into
+        `board/`, and `run_policy.py` measures both when it starts.
+    Raises:
+      PolicyFileError: a file is damaged, or the two are not of one environment.
+    """
+    file = read_verified(policy_file)
+    _copy(policy_file, file, folder / "policy.tflite")
+    if float_twin is not None:
+        twin = read_verified(float_twin)
+        if twin.device["environment"] != file.device["environment"]:
+            raise PolicyFileError(
+                f"{float_twin} is of another environment: expected {policy_file}'s. Got {twin.device['environment']['id']}."
+            )
+        (folder / "board").mkdir(exist_ok=True)
+        _copy(float_twin, twin, folder / "board" / TWIN)
+    shutil.copyfile(edge_policy.__file__, folder / "edge_policy.py")
+    scripts = resources.files("edgedqn.export.devices.board.scripts")
+    for name in SCRIPTS:
+        write_text(folder / name, (scripts / name).read_text(encoding="utf-8"))
+    write_text(folder / "README.md", readme(file, float_twin is not None))
+
+
+def shipped_loop() -> bytes:
+    """`run_policy.py` as nobody changed it."""
+    return (resources.files("edgedqn.export.devices.board.scripts") / "run_policy.py").read_text(encoding="utf-8").encode()
+
+
+def readme(file: VerifiedFile, has_twin: bool) -> str:
+    """What there is to know of this very policy, as Markdown.
+
+    Args:
+      file: the policy.
+      has_twin: whether there is a second file in `board/`.
+    """
+    environment, given = file.device["environment"], file.device["input"]
+    steps = environment["preprocessing"]
+    own = [step for step in steps if step != "atari"]
+    shape = environment["observation_shape"]
+    seen = f"an array {shape} of {environment['observation_dtype']}" if shape else "the number of a state, an integer"
+    lines = [
+        f"# A policy for {environment['id']}",
+        "",
+        f"Made by EdgeDQN's recipe `{file.device['recipe']}`. {_proof(file.evidence)}",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| file | `policy.tflite`, {len(file.content):,} bytes |",
+        f"| SHA-256 | `{file.file_sha256}` |",
+        f"| observation | {seen}, in the environment's own units |",
+        f"| `EdgePolicy` does | {', '.join([*own, 'scaling'])} |",
+        f"| you do | {_left_to_you(steps)} |",
+        f"| action | 0 .. {environment['n_actions'] - 1}: {_choice(file.device)} |",
+        f"| input scale | {_numbers(given['scale'])} |",
+        f"| input offset | {_numbers(given['offset'])} |",
+        "",
+        "## On a Linux board",
+        "",
+        "64-bit Linux, Python 3.10 or newer:",
+        "",
+        "    pip install numpy ai-edge-litert",
+        "    python run_policy.py                  # a loop; put your sensors and motors into its class Sensors",
+        f"    python run_policy.py --env            # plays {environment['id']}, where gymnasium is installed",
+        "    python bench_on_device.py board.json  # its latency here, as JSON",
+        "",
+        "In a program of your own:",
+        "",
+        "    from edge_policy import EdgePolicy",
+        '    policy = EdgePolicy.load("policy.tflite")  # refuses a file that is damaged',
+        "    policy.reset()                             # before each episode",
+        "    action = policy(observation)",
+        "",
+    ]
+    if has_twin:
+        lines += [
+            f"`board/{TWIN}` is the same policy with float input and output. Through Python it may be the faster one:",
+            "`run_policy.py` times both when it starts and says which it takes.",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _copy(source: Path, file: VerifiedFile, target: Path) -> None:
+    target.with_suffix(".json").unlink(missing_ok=True)  # of another file
+    write_bytes(target, file.content)
+    write_sidecar(target, PolicyManifest(file.device, file.evidence))
+
+
+def _proof(evidence: dict[str, Any]) -> str:
+    row = evidence.get("benchmark")
+    if not isinstance(row, dict) or not isinstance(row.get("return"), dict):
+        return "Its return was not measured."
+    mean, (low, high), episodes = row["return"]["mean"], row["return"]["ci95"], row["return"]["episodes"]
+    text = f"Its return was {mean:.2f}, 95 % interval [{low:.2f}, {high:.2f}], over {episodes:,} episodes"
+    return f"{text}; gate against the float policy: {row['gate']}." if row.get("gate") else f"{text}."
+
+
+def _choice(device: dict[str, Any]) -> str:
+    meaning = device["output"]["meaning"]
+    if meaning == "action":
+        return "the file itself chooses it"
+    return f"the index of the largest of {device['environment']['n_actions']} {meaning}, the lowest among equals"
+
+
+def _left_to_you(steps: list[str]) -> str:
+    if "atari" in steps:
+        return "gymnasium's AtariPreprocessing (84 x 84 grey frames); call `reset()` before each episode"
+    if any(step.startswith("frame_stack") for step in steps):
+        return "call `reset()` before each episode: it clears the frame stack"
+    return "nothing"
+
+
+def _numbers(values: list[float]) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:8])
+    return shown if len(values) <= 8 else f"{shown}, ... ({len(values)} in all; see policy.json)"

@@ -1,0 +1,150 @@
+"""An int8 MLP read out of a `.tflite`, and TFLite Micro's integer arithmetic written out in NumPy, bit for bit.
+
+The constants are those that TFLM's kernels prepare at start: one multiplier and one shift for each scale of the weights,
+computed in double. N is the number of inputs.
+
+Source: tensorflow/lite/kernels/internal/{common.h, quantization_util.cc}, gemmlowp/fixedpoint/fixedpoint.h.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.export.edge_policy import PolicyFileError, Table, element, read_subgraph, tensor_dtype, tensor_shape
+from edgedqn.export.tflite_file.reader import FULLY_CONNECTED
+
+NO_ACTIVATION, RELU = 0, 1  # ActivationFunctionType of the TFLite schema
+INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class IntegerLayer:
+    """A FULLY_CONNECTED: out = clamp(zero_point + scaled(bias + weights @ in), lowest, 127).
+
+    Attributes:
+      weights: int8 [outputs, inputs]; their zero point is 0.
+      bias: int32 [outputs], with the input's zero point folded in: -zero_in * sum(weights) is the same for every input.
+      multipliers: int32 [outputs], or [1] for weights of one scale; in 2**30 .. 2**31 - 1, or 0.
+      shifts: int8, as many: the product is scaled by multiplier / 2**31 * 2**shift.
+      zero_point: of the output.
+      lowest: the output's lower clamp, which is the ReLU: its zero point then, else -128.
+    """
+
+    weights: NDArray[np.int8]
+    bias: NDArray[np.int32]
+    multipliers: NDArray[np.int32]
+    shifts: NDArray[np.int8]
+    zero_point: int
+    lowest: int
+
+
+def read_integer_network(content: bytes) -> tuple[IntegerLayer, ...]:
+    """The layers of an int8 MLP, in the order they run.
+
+    Args:
+      content: a `.tflite` of one input [1, F] and one output [1, A], both int8.
+    Raises:
+      PolicyFileError: the file is damaged, or is no chain of int8 FULLY_CONNECTED with no activation or ReLU, or its sums
+        could leave 32 bits, where TFLM's result is undefined.
+    """
+    model, graph = read_subgraph(content)
+    codes = [max(code.scalar(0, "b", 0), code.scalar(3, "i", 0)) for code in model.tables(1)]
+    tensors, buffers = graph.tables(0), model.tables(4)
+    (current,), (last,) = graph.numbers(1, "i"), graph.numbers(2, "i")
+    layers = []
+    for operator in graph.tables(3):
+        code = element(codes, operator.scalar(0, "I", 0))
+        inputs, outputs = operator.numbers(1, "i"), operator.numbers(2, "i")
+        if code != FULLY_CONNECTED or len(inputs) != 3 or element(inputs, 0) != current:
+            raise PolicyFileError(f"No plain MLP: expected a chain of FULLY_CONNECTED with bias. Got the operator {code}.")
+        current = element(outputs, 0)
+        options = operator.table(4)
+        activation = NO_ACTIVATION if options is None else options.scalar(0, "b", NO_ACTIVATION)
+        layers.append(_layer([element(tensors, index) for index in (*inputs, current)], buffers, activation))
+    if not layers or current != last:
+        raise PolicyFileError("No plain MLP: expected a chain of FULLY_CONNECTED that ends at the output. Got another graph.")
+    return tuple(layers)
+
+
+def run_integer_network(layers: tuple[IntegerLayer, ...], inputs: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The output rows, int8 [N, A], for inputs int8 [N, F]; equal to TFLM's in every entry."""
+    x = inputs
+    for layer in layers:
+        sums = x.astype(np.int64) @ layer.weights.T.astype(np.int64) + layer.bias  # [N, out]
+        scaled = scale_by_quantized_multiplier(sums, layer.multipliers, layer.shifts) + layer.zero_point  # [N, out]
+        x = np.clip(scaled, layer.lowest, 127).astype(np.int8)
+    return x
+
+
+def quantized_multiplier(real: float) -> tuple[int, int]:
+    """A positive real number as (multiplier, shift): real = multiplier / 2**31 * 2**shift, as TFLM's QuantizeMultiplier."""
+    fraction, shift = math.frexp(real)
+    multiplier = math.floor(fraction * 2**31 + 0.5)  # C's round() for what is positive; Python's rounds halves to even
+    if multiplier == 2**31:
+        multiplier, shift = 2**30, shift + 1
+    return (multiplier, shift) if shift >= -31 else (0, 0)
+
+
+def scale_by_quantized_multiplier(
+    values: NDArray[np.int64], multipliers: NDArray[np.int32], shifts: NDArray[np.int8]
+) -> NDArray[np.int64]:
+    """TFLM's MultiplyByQuantizedMultiplier with its two roundings, on int32 values [N, out] held in int64.
+
+    First halves go up (SaturatingRoundingDoublingHighMul), then away from zero (RoundingDivideByPOT).
+    """
+    left, right = np.maximum(shifts, 0).astype(np.int64), np.maximum(-shifts.astype(np.int64), 0)
+    high = ((values << left) * multipliers.astype(np.int64) + (1 << 30)) >> 31
+    mask = (np.int64(1) << right) - 1
+    return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0))
+
+
+def _layer(tensors: list[Table], buffers: list[Table], activation: int) -> IntegerLayer:
+    given, kernel, bias, result = tensors
+    if [tensor_dtype(tensor) for tensor in tensors] != ["int8", "int8", "int32", "int8"]:
+        raise PolicyFileError(f"No int8 layer: expected int8, int8, int32, int8. Got {[tensor_dtype(t) for t in tensors]}.")
+    if activation not in (NO_ACTIVATION, RELU):
+        raise PolicyFileError(f"Unknown activation: expected none or ReLU. Got {activation}.")
+    (scale_in,), zero_in = _quantization(given)
+    scales, zero_weights = _quantization(kernel)
+    (scale_out,), zero_out = _quantization(result)
+    shape = tensor_shape(kernel)
+    if zero_weights != 0 or len(shape) != 2 or len(scales) not in (1, shape[0]):
+        raise PolicyFileError(f"No int8 kernel: expected [outputs, inputs], zero point 0. Got {list(shape)}, {zero_weights}.")
+    weights = np.frombuffer(_data(kernel, buffers), np.int8)
+    offsets = np.frombuffer(_data(bias, buffers), "<i4").astype(np.int64)
+    if weights.size != math.prod(shape) or offsets.size != shape[0]:
+        raise PolicyFileError(f"The layer has the wrong size: expected {list(shape)}. Got {weights.size} and {offsets.size}.")
+    weights = weights.reshape(shape)
+    folded = offsets - zero_in * weights.sum(1, dtype=np.int64)  # [outputs]
+    constants = [quantized_multiplier(scale_in * scale / scale_out) for scale in scales]
+    multipliers, shifts = (np.array(values, np.int64) for values in zip(*constants, strict=True))
+    # Partial sums, too: a compiler may add in any order only because none of them can overflow.
+    largest = np.abs(folded) + 128 * np.abs(weights.astype(np.int64)).sum(1)  # [outputs]
+    if (largest << np.maximum(shifts, 0)).max() > INT32_MAX or shifts.max() > 16:
+        raise PolicyFileError(
+            f"The sums are too large: expected {INT32_MAX} at most. Got {largest.max()}, shift {shifts.max()}."
+        )
+    return IntegerLayer(
+        weights,
+        folded.astype(np.int32),
+        multipliers.astype(np.int32),
+        shifts.astype(np.int8),
+        zero_out,
+        zero_out if activation == RELU else -128,
+    )
+
+
+def _quantization(tensor: Table) -> tuple[tuple[float, ...], int]:
+    """The scales, as doubles, and the one zero point."""
+    parameters = tensor.table(4)
+    scales = () if parameters is None else parameters.numbers(2, "f")
+    zero_points = set() if parameters is None else set(parameters.numbers(3, "q"))
+    if len(zero_points) != 1 or not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
+        raise PolicyFileError(f"Bad quantization: expected positive scales, one zero point. Got {scales}, {zero_points}.")
+    return scales, int(zero_points.pop())
+
+
+def _data(tensor: Table, buffers: list[Table]) -> bytes:
+    return element(buffers, tensor.scalar(2, "I", 0)).blob(0)

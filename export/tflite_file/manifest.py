@@ -1,0 +1,151 @@
+"""The manifest: what a device must know of a policy, inside the file; what was measured of it, beside the file."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.agents.files import write_bytes, write_json
+from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.export.edge_policy import (
+    DIGEST_SIZE,
+    MAGIC,
+    SCHEMA,
+    PolicyFileError,
+    check_device,
+    check_structure,
+    file_digest,
+    find_block,
+    read_device_manifest,
+    read_file,
+    read_verified,
+)
+from edgedqn.export.tflite_file.reader import with_metadata
+
+
+@dataclass(frozen=True)
+class PolicyManifest:
+    """Both parts.
+
+    Attributes:
+      device: the JSON object inside the file, fixed before anything is measured; see `device_part`.
+      evidence: a JSON object beside the file: full spec and recipe, seeds, versions, return, gate, verification, footprint.
+    """
+
+    device: dict[str, Any]
+    evidence: dict[str, Any]
+
+
+def device_part(
+    spec: EnvironmentSpec, scale: NDArray[np.float32], offset: NDArray[np.float32], meaning: str, recipe: str
+) -> dict[str, Any]:
+    """The manifest's device part.
+
+    Args:
+      spec: of the environment the policy acts in.
+      scale: float32, one for each feature or channel of the network's input, [F], or one for all, [1]. The device feeds
+        observation * scale + offset, both steps in float32; for an int8 input then clamped and rounded half to even, so scale
+        and offset include the input tensor's own quantization.
+      offset: as many entries as `scale`.
+      meaning: of the output, "preferences" or "q_values".
+      recipe: the name of the recipe that made the policy.
+    Returns:
+      A JSON object. Its numbers are the float32 values exactly.
+    Raises:
+      PolicyFileError: a value no device could use, with what was expected.
+    """
+    return check_device(
+        {
+            "schema": SCHEMA,
+            "environment": {
+                "id": spec.id,
+                "observation_shape": list(spec.observation_shape),
+                "observation_dtype": spec.observation_dtype,
+                "n_actions": spec.n_actions,
+                "preprocessing": list(spec.preprocessing),
+            },
+            "input": {"scale": _float32_list(scale), "offset": _float32_list(offset)},
+            "output": {"meaning": meaning, "tie_break": "lowest"},
+            "recipe": recipe,
+        }
+    )
+
+
+def embed(content: bytes, device: dict[str, Any]) -> bytes:
+    """Writes the device part and the digest into a `.tflite`. This is the last change the file ever sees.
+
+    Args:
+      content: a `.tflite` without a manifest.
+      device: from `device_part`.
+    Raises:
+      PolicyFileError: there is a manifest already, or the network does not fit the new one.
+    """
+    if find_block(content) is not None:
+        raise PolicyFileError("The file has a manifest: expected one without. Convert the policy again instead.")
+    check_structure(content, check_device(device))
+    text = json.dumps(device, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    whole = with_metadata(content, "edgedqn", MAGIC + bytes(DIGEST_SIZE) + text)
+    at = find_block(whole)
+    assert at is not None
+    return whole[: at + len(MAGIC)] + file_digest(whole) + whole[at + len(MAGIC) + DIGEST_SIZE :]
+
+
+def write_policy(path: Path, content: bytes, manifest: PolicyManifest) -> None:
+    """Writes a policy file and its sidecar, in place of earlier ones; each is complete or absent at any moment.
+
+    Args:
+      path: the `.tflite` to make.
+      content: of the file.
+      manifest: of that content; see `write_sidecar`, which says what is raised.
+    """
+    # Two files cannot be renamed at once: without the old sidecar, a reader finds either no evidence or the right one.
+    path.with_suffix(".json").unlink(missing_ok=True)
+    write_bytes(path, content)
+    write_sidecar(path, manifest)
+
+
+def write_sidecar(path: Path, manifest: PolicyManifest) -> None:
+    """Writes `<stem>.json` beside a policy file, in place of an earlier one. The file itself is only read.
+
+    Args:
+      path: the `.tflite`.
+      manifest: its device part must be the one inside the file. A file that carries none takes it from the sidecar alone.
+    Raises:
+      PolicyFileError: the file is missing or damaged, or the two do not belong together.
+      ValueError: the evidence is no JSON, or holds a NaN or an infinity.
+    """
+    content = read_file(path)
+    embedded = read_device_manifest(content)
+    device = check_device(manifest.device)
+    check_structure(content, device)
+    if embedded is not None:
+        if embedded != device:
+            raise PolicyFileError(f"{path.name} is of another manifest: expected the device part inside it. Got {device}.")
+        device = {**device, "digest": file_digest(content).hex()}
+    sidecar = {
+        "schema": SCHEMA,
+        "device": device,
+        "file_sha256": hashlib.sha256(content).hexdigest(),
+        "evidence": manifest.evidence,
+    }
+    write_json(path.with_suffix(".json"), sidecar)
+
+
+def read_manifest(path: Path) -> PolicyManifest:
+    """The manifest of a policy file, verified exactly as `EdgePolicy.load` does. Without a sidecar the evidence is empty.
+
+    Raises:
+      PolicyFileError: the file or its sidecar is missing, empty, damaged, of a newer schema, or they disagree.
+    """
+    file = read_verified(path)
+    return PolicyManifest(file.device, file.evidence)
+
+
+def _float32_list(values: NDArray[np.float32]) -> list[float]:
+    if values.dtype != np.float32:
+        raise PolicyFileError(f"The device computes in float32: expected float32 scales and offsets. Got {values.dtype}.")
+    return [float(value) for value in values.ravel()]

@@ -1,0 +1,81 @@
+"""A short film of two policy files on the same reset seed, for the report."""
+
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.environments import make_environment
+from edgedqn.benchmarks.latency.interleaved import one_line
+from edgedqn.benchmarks.report.page import Film
+from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.pipeline.viewing.film import film
+
+PICTURES = "rgb_array"
+LONGEST = 500  # steps
+FRAMES = 150  # of which as many are shown at most
+FRAMES_PER_SECOND = 15
+HEIGHT = 200  # pixels at most
+MOST_BYTES = 1_000_000
+GAP = 4  # pixels between the two
+
+
+def side_by_side(baseline: Path, candidate: Path, env_id: str, seed: int) -> Film | str:
+    """Plays both and films them, or says why it cannot: a package is missing, or the environment draws nothing.
+
+    Args:
+      baseline: the float file, on the left.
+      candidate: another file, on the right.
+      env_id: where both play.
+      seed: of the reset.
+    """
+    try:
+        with closing(make_environment(env_id)) as env:
+            if PICTURES not in env.metadata.get("render_modes", ()):
+                return f"{env_id} draws no pictures."
+        (left, left_return), (right, right_return) = (_episode(path, env_id, seed) for path in (baseline, candidate))
+        every = max(1, -(-max(len(left), len(right)) // FRAMES))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "film.gif"
+            with film(path, FRAMES_PER_SECOND) as add:
+                for at in range(0, max(len(left), len(right)), every):
+                    add(_joined(left[min(at, len(left) - 1)], right[min(at, len(right) - 1)]))
+            content = path.read_bytes()
+    except Exception as error:  # a renderer of the user's own may raise anything, and the report goes without a film
+        return one_line(error)
+    if len(content) > MOST_BYTES:
+        return f"A report carries a film of at most {MOST_BYTES:,} bytes. Got {len(content):,}."
+    return Film(content, candidate.stem, seed, (left_return, right_return))
+
+
+def _episode(path: Path, env_id: str, seed: int) -> tuple[list[NDArray[Any]], float]:
+    """The pictures, the first before any step, and the return so far."""
+    policy = EdgePolicy.load(path)
+    with closing(make_environment(env_id, PICTURES)) as env:
+        observation, _ = env.reset(seed=seed)
+        pictures, total = [_small(env.render())], 0.0
+        for _ in range(LONGEST):
+            observation, reward, terminated, truncated, _ = env.step(policy(observation))
+            total += float(reward)
+            pictures.append(_small(env.render()))
+            if terminated or truncated:
+                break
+    return pictures, total
+
+
+def _small(frame: Any) -> NDArray[Any]:
+    """Every n-th pixel of a picture [H, W, 3], so that it is at most 200 high."""
+    picture = np.asarray(frame)
+    if picture.ndim != 3:
+        raise InputError(f"Expected an environment that draws pictures [height, width, 3]. Got {type(frame).__name__}.")
+    step = max(1, -(-picture.shape[0] // HEIGHT))
+    return picture[::step, ::step, :3].copy()
+
+
+def _joined(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+    between = np.full((left.shape[0], GAP if left.shape[0] > GAP * 10 else 1, 3), 128, left.dtype)
+    return np.concatenate([left, between, right], axis=1)

@@ -1,0 +1,355 @@
+"""What Stable-Baselines3 computes in PyTorch is computed here; of its archives, tensors and plain JSON are read alone."""
+
+import base64
+import io
+import itertools
+import json
+import sys
+import zipfile
+
+import gymnasium
+import numpy as np
+import pytest
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.importing.agents import as_agent, fit, read_model
+from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.trained_agent import TrainedAgent
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: the extra sb3")
+stable_baselines3 = pytest.importorskip("stable_baselines3", reason="needs Stable-Baselines3: the extra peers")
+from stable_baselines3 import DQN  # noqa: E402
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack  # noqa: E402
+
+
+class Frames(gymnasium.Env):
+    """Images, or other arrays, that depend on the seed and the actions."""
+
+    def __init__(self, shape, dtype="uint8", high=255):
+        self.observation_space = gymnasium.spaces.Box(0, high, shape, np.dtype(dtype).type)
+        self.action_space = gymnasium.spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self._observe(), {}
+
+    def step(self, action):
+        self.np_random.integers(2 + action)
+        return self._observe(), 0.0, False, False, {}
+
+    def _observe(self):
+        space = self.observation_space
+        return (self.np_random.random(space.shape) * (space.high + (space.dtype != np.float32))).astype(space.dtype)
+
+
+ENVIRONMENTS = {
+    "Images-v0": {"shape": (40, 44, 3)},
+    "Gray-v0": {"shape": (40, 44)},
+    "Grid-v0": {"shape": (6, 5, 4), "dtype": "bool", "high": 1},
+    "Vectors-v0": {"shape": (5,), "dtype": "float32", "high": 1},
+    "First-v0": {"shape": (3, 40, 44)},
+    "Dim-v0": {"shape": (40, 44, 3), "high": 1},
+}
+torch.set_num_threads(1)
+for name, settings in ENVIRONMENTS.items():
+    gymnasium.register(name, Frames, kwargs=settings, max_episode_steps=50)
+
+
+def saved(tmp_path, policy, env, **policy_kwargs):
+    """A DQN that knows nothing, and its archive."""
+    env = gymnasium.make(env) if isinstance(env, str) else env
+    agent = DQN(policy, env, buffer_size=1, seed=0, device="cpu", policy_kwargs=policy_kwargs)
+    with torch.no_grad():
+        for i, parameter in enumerate(agent.q_net.parameters()):  # biases too, which begin near zero
+            parameter.add_(torch.linspace(-0.02, 0.03, parameter.numel()).reshape(parameter.shape) * (1 + i % 2))
+    agent.save(tmp_path / "agent.zip")
+    return agent, tmp_path / "agent.zip"
+
+
+def vector(make, stack):
+    env = DummyVecEnv([make])
+    return VecFrameStack(env, stack) if stack > 1 else env
+
+
+def with_channel(env_id):
+    """What SB3's users do with images without a channel: [H, W] -> [H, W, 1]."""
+    env = gymnasium.make(env_id)
+    space = gymnasium.spaces.Box(0, 255, (*env.observation_space.shape, 1), np.uint8)
+    return gymnasium.wrappers.TransformObservation(env, lambda frame: frame[..., None], space)
+
+
+PARITY = {
+    "mlp": ("MlpPolicy", "CartPole-v1", gymnasium.make, 1, {}),
+    "other widths": ("MlpPolicy", "CartPole-v1", gymnasium.make, 1, {"net_arch": [32], "activation_fn": torch.nn.ReLU}),
+    "linear": ("MlpPolicy", "CartPole-v1", gymnasium.make, 1, {"net_arch": []}),
+    "stacked vectors": ("MlpPolicy", "Vectors-v0", gymnasium.make, 3, {}),
+    "states": ("MlpPolicy", "FrozenLake-v1", gymnasium.make, 1, {}),
+    "grid": ("MlpPolicy", "Grid-v0", gymnasium.make, 1, {}),
+    "mlp on images": ("MlpPolicy", "Images-v0", gymnasium.make, 2, {"net_arch": [16, 8]}),
+    "mlp on plain images": ("MlpPolicy", "Images-v0", gymnasium.make, 1, {"net_arch": [8], "normalize_images": False}),
+    "mlp on bytes that are no image": ("MlpPolicy", "Dim-v0", gymnasium.make, 1, {"net_arch": [8]}),
+    "mlp on gray images": ("MlpPolicy", "Gray-v0", gymnasium.make, 1, {"net_arch": [8]}),
+    "cnn": ("CnnPolicy", "Images-v0", gymnasium.make, 1, {}),
+    "stacked images": ("CnnPolicy", "Images-v0", gymnasium.make, 4, {"net_arch": [16]}),
+    "stacked gray images": ("CnnPolicy", "Gray-v0", with_channel, 4, {"features_extractor_kwargs": {"features_dim": 24}}),
+}
+
+
+@pytest.mark.parametrize(("policy", "env_id", "make", "stack", "settings"), PARITY.values(), ids=PARITY)
+def test_an_imported_agent_computes_what_it_computed(tmp_path, policy, env_id, make, stack, settings):
+    """Both play the same episode: the one in SB3's own environments and PyTorch, the other in ours."""
+    agent, path = saved(tmp_path, policy, vector(lambda: make(env_id), stack), **settings)
+    model = read_model(path)
+    assert model.kind == "stable-baselines3"
+    env = make_environment(env_id)
+    spec = fit(model, env, env_id)
+    assert spec.frame_stack == stack
+    env = agent_view(env, spec)
+    theirs = agent.get_env()  # SB3 has put its VecTransposeImage around it
+    theirs.seed(7)
+    observation, _ = env.reset(seed=7)
+    their_observation = theirs.reset()
+    for step in range(8):
+        if step >= stack - 1:  # before, SB3 fills the stack with zeros, where gymnasium repeats the first frame
+            with torch.no_grad():
+                expected = agent.q_net(agent.policy.obs_to_tensor(their_observation)[0]).numpy()[0]
+            assert np.ptp(expected) > 0
+            got = model.network(np.asarray(observation, np.float32)[None]).numpy()[0]
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+        action = step % 2
+        observation, *_, over, _, _ = env.step(action)
+        their_observation, *_ = theirs.step([action])
+        if over:
+            break
+    env.close()
+
+
+def test_an_agent_that_sees_images_is_played(tmp_path):
+    path = saved(tmp_path, "CnnPolicy", vector(lambda: gymnasium.make("Images-v0"), 2))[1]
+    as_agent(read_model(path), "Images-v0", itertools.count(), 60).save(tmp_path / "agent")
+    agent = TrainedAgent.load(tmp_path / "agent")
+    assert (agent.observations.shape, agent.observations.dtype) == ((60, 40, 44, 6), np.uint8)
+    assert agent.spec.preprocessing == ("frame_stack:2",)
+    expected = agent.network(agent.observations.astype(np.float32)).numpy()
+    np.testing.assert_allclose(agent.policy.q_values(agent.observations), expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return saved(tmp_path, "MlpPolicy", "CartPole-v1", net_arch=[8, 8])[1]
+
+
+def edit(path, **edits):
+    """Replaces members of an archive; `data` as JSON."""
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    if "data" in edits:
+        data = json.loads(members["data"])
+        edits["data"](data)
+        members["data"] = json.dumps(data).encode()
+    if "policy" in edits:
+        members["policy.pth"] = edits["policy"](members["policy.pth"])
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+
+
+def stored(value):
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def edit_state(change):
+    def edited(content):
+        state = torch.load(io.BytesIO(content), weights_only=True)
+        change(state)
+        return stored(state)
+
+    return edited
+
+
+class Trap:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        import os
+
+        return os.mkdir, (self.path,)
+
+
+def test_a_pickled_object_is_refused_and_not_unpickled(archive, tmp_path):
+    mark = tmp_path / "ran"
+    whole = archive.read_bytes()
+    for value in (Trap(mark), {"q_net.q_net.0.weight": Trap(mark)}, {Trap(mark): torch.zeros(3)}):
+        archive.write_bytes(whole)
+        edit(archive, policy=lambda _, value=value: stored(value))
+        with pytest.raises(InputError, match=r"'policy\.pth' in it holds more than tensors, or is damaged: ") as caught:
+            read_model(archive)
+        assert "\n" not in str(caught.value) and not mark.exists()
+        torch.load(io.BytesIO(stored(value)), weights_only=False)
+        assert mark.exists(), "the trap would not have gone off anyway"
+        mark.rmdir()
+
+
+def test_what_else_is_pickled_in_the_archive_is_not_touched(archive, tmp_path):
+    trap = base64.b64encode(f"cos\nmkdir\n(V{tmp_path / 'ran'}\ntR.".encode()).decode()
+
+    def plant(data):
+        for value in data.values():
+            if isinstance(value, dict) and ":serialized:" in value:
+                value[":serialized:"] = trap
+        data["policy_kwargs"] = {":type:": "<class 'dict'>", ":serialized:": trap}
+
+    edit(archive, data=plant)
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("extra.pkl", base64.b64decode(trap))
+    read_model(archive)
+    assert not (tmp_path / "ran").exists()
+
+
+SPACE = "observation_space"
+REFUSED = {
+    "another algorithm": (
+        {"data": lambda d: d["policy_class"].update(__module__="stable_baselines3.common.policies")},
+        r"expected a policy of stable_baselines3\.dqn\.policies\. Got one of 'stable_baselines3\.common\.policies'",
+    ),
+    "no policy": ({"data": lambda d: d.pop("policy_class")}, "Got one of None"),
+    "another activation": (
+        {"data": lambda d: d.update(policy_kwargs={"activation_fn": "<class 'torch.nn.modules.activation.Tanh'>"})},
+        r"expected the activation ReLU.*Tanh",
+    ),
+    "an activation that is an object": ({"data": lambda d: d.update(policy_kwargs={"activation_fn": {}})}, "activation ReLU"),
+    "an extractor of the user's own": (
+        {"data": lambda d: d.update(policy_kwargs={"features_extractor_class": "<class '__main__.Mine'>"})},
+        "expected the features extractor NatureCNN, or none",
+    ),
+    "arguments of the user's own": (
+        {"data": lambda d: d.update(policy_kwargs={"features_extractor_kwargs": {"depth": 3}})},
+        "expected no features_extractor_kwargs but features_dim",
+    ),
+    "an unknown setting": ({"data": lambda d: d.update(policy_kwargs={"squash": True})}, "is not understood: 'squash'=True"),
+    "settings that are none": ({"data": lambda d: d.update(policy_kwargs=[])}, r"expected policy_kwargs\. Got \[\]"),
+    "no space": ({"data": lambda d: d.pop(SPACE)}, "expected an observation space"),
+    "a Dict space": (
+        {"data": lambda d: d[SPACE].update({":type:": "<class 'gymnasium.spaces.dict.Dict'>"})},
+        r"expected observations of a Box of rank 1 to 3, or Discrete\. Got .*Dict",
+    ),
+    "a space without a shape": ({"data": lambda d: d[SPACE].pop("_shape")}, "observation space is not understood"),
+    "another shape": (
+        {"data": lambda d: d[SPACE].update(_shape=[5])},
+        r"layer 'hidden_0' has weights \[\(4, 8\), \(8,\)\]: expected \[\(5, 8\)",
+    ),
+    "a huge shape": ({"data": lambda d: d[SPACE].update(_shape=[2**40])}, "cannot have shape"),
+    "a negative shape": ({"data": lambda d: d[SPACE].update(_shape=[-4])}, "cannot have shape"),
+    "no tensors": ({"policy": lambda _: stored({})}, r"expected the q_net of a DQN with MlpPolicy or CnnPolicy\. Got \[\]"),
+    "a list": ({"policy": lambda _: stored([torch.zeros(3)])}, "to hold a state dict. Got a list"),
+    "a number": ({"policy": lambda _: stored({"q_net.q_net.0.weight": 3})}, "expected tensors by name. Got .*int"),
+    "more tensors": ({"policy": edit_state(lambda s: s.update({"q_net.extra": torch.zeros(3)}))}, r"Got \['extra'\]"),
+    "an actor": (
+        {"policy": edit_state(lambda s: s.update({"mlp_extractor.x": torch.zeros(3)}))},
+        r"Got \['mlp_extractor\.x'\]",
+    ),
+    "quantiles": (
+        {"policy": lambda c: stored({k.replace("q_net", "quantile_net"): v for k, v in load(c).items()})},
+        r"expected the q_net of a DQN.*quantile_net",
+    ),
+    "a bias that is missing": ({"policy": edit_state(lambda s: s.pop("q_net.q_net.2.bias"))}, "expected 'q_net.2.bias' in"),
+    "a layer in between": (
+        {
+            "policy": edit_state(
+                lambda s: s.update({"q_net.q_net.1.weight": torch.ones(8), "q_net.q_net.1.bias": torch.ones(8)})
+            )
+        },
+        r"expected 'q_net\.6\.weight' in 'policy\.pth'",
+    ),
+    "layers that do not follow": (
+        {"policy": edit_state(lambda s: s.update({"q_net.q_net.2.weight": torch.ones(8, 9)}))},
+        r"layer 'hidden_1' has weights \[\(9, 8\), \(8,\)\]: expected \[\(8, 8\)",
+    ),
+    "doubles": (
+        {"policy": edit_state(lambda s: s.update({"q_net.q_net.0.weight": torch.ones(8, 4, dtype=torch.float64)}))},
+        "to be a plain float32 tensor. Got torch.float64",
+    ),
+    "a NaN": (
+        {"policy": edit_state(lambda s: s["q_net.q_net.0.bias"].fill_(torch.nan))},
+        "layer 'hidden_0' has a weight that is no finite number",
+    ),
+    "a view larger than its data": (
+        {"policy": edit_state(lambda s: s.update({"q_net.q_net.0.weight": torch.zeros(1).expand(2**20, 2**20)}))},
+        "to be a plain float32 tensor",
+    ),
+    "a sparse tensor": (
+        {"policy": edit_state(lambda s: s.update({"q_net.q_net.0.weight": torch.eye(8).to_sparse()}))},
+        "to be a plain float32 tensor",
+    ),
+    "half a file": ({"policy": lambda content: content[: len(content) // 2]}, "expected a zip archive"),
+    "a file before PyTorch 1.6": ({"policy": lambda _: b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."}, "expected a zip archive"),
+    "a packed one": ({"policy": lambda content: packed(content)}, r"'policy\.pth' in it is packed: expected stored tensors"),
+}
+
+
+def load(content):
+    return torch.load(io.BytesIO(content), weights_only=True)
+
+
+def packed(content):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("edits", "reason"), REFUSED.values(), ids=REFUSED)
+def test_what_is_not_understood_is_refused_in_a_line(archive, edits, reason):
+    edit(archive, **edits)
+    with pytest.raises(InputError, match=reason) as caught:
+        read_model(archive)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_convolution_is_refused(tmp_path):
+    path = saved(tmp_path, "CnnPolicy", "Images-v0")[1]
+    edit(path, policy=edit_state(lambda s: s.update({"q_net.features_extractor.cnn.0.weight": torch.ones(32, 3, 4, 4)})))
+    with pytest.raises(InputError, match=r"expected NatureCNN's 32 filters of 8x8"):
+        read_model(path)
+
+
+def test_images_of_another_size_do_not_fit_the_layer_behind_them(tmp_path):
+    path = saved(tmp_path, "CnnPolicy", "Images-v0")[1]
+    edit(path, data=lambda d: d["observation_space"].update(_shape=[3, 60, 60]))
+    with pytest.raises(InputError, match=r"'features_extractor\.linear\.0' in it has 128 inputs: expected 1024"):
+        read_model(path)
+
+
+def test_a_convolution_of_anything_but_images_is_refused(tmp_path):
+    path = saved(tmp_path, "CnnPolicy", "Images-v0")[1]
+    edit(path, data=lambda d: d["observation_space"].update(dtype="float32"))
+    with pytest.raises(InputError, match="expected a CnnPolicy to see images of bytes"):
+        read_model(path)
+
+
+def test_images_with_the_channels_first_are_refused(tmp_path):
+    path = saved(tmp_path, "CnnPolicy", "First-v0")[1]
+    env = gymnasium.make("First-v0")
+    with pytest.raises(
+        InputError, match=r"expected an input of \(3, 40, 44\), or of several of them stacked\. Got an input of \(40, 44, 3\)"
+    ):
+        fit(read_model(path), env, "First-v0")
+    # As many channels as rows: SB3 would not have transposed this.
+    edit(path, data=lambda d: d["observation_space"].update(_shape=[3, 3, 3]))
+    with pytest.raises(InputError, match=r"its environment has images channels first, \(3, 3, 3\)"):
+        read_model(path)
+
+
+def test_pytorch_is_asked_for_where_it_is_missing_or_old(archive, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
+    with pytest.raises(InputError, match=r"expected PyTorch 2\.10 or later to read it\. Got 2\.9\.1\+cpu"):
+        read_model(archive)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match=r"this needs the extra `sb3`: pip install 'edgedqn\[sb3\]'"):
+        read_model(archive)

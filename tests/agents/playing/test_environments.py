@@ -1,0 +1,427 @@
+"""What can be learned, what is refused and in which words, and what the network gets to see."""
+
+import json
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.environments import (
+    LONGEST_EPISODE,
+    BadTransitionError,
+    EnvironmentSpec,
+    agent_view,
+    check_transition,
+    make_environment,
+    make_vector,
+    spec_of,
+)
+from edgedqn.agents.training.presets import observation_kind
+
+VECTOR = spaces.Box(-1, 1, (3,), np.float32)
+TWO = spaces.Discrete(2)
+LONG = np.arange(40, dtype=np.float32)  # printed, it fills several lines
+
+
+class Fixed(gymnasium.Env):
+    """Two spaces and no life."""
+
+    def __init__(self, observations=VECTOR, actions=TWO):
+        self.observation_space, self.action_space = observations, actions
+
+
+@pytest.mark.parametrize(
+    ("env", "reason"),
+    [
+        (Fixed(actions=spaces.Box(-1, 1, (2,))), r"an action space DQN cannot rank: expected Discrete\(n\)\. Got Box\(-1"),
+        (Fixed(actions=spaces.Box(-LONG, LONG)), r"expected Discrete\(n\)\. Got Box\(\["),
+        (Fixed(actions=spaces.MultiDiscrete([2, 3])), r"expected Discrete\(n\)\. Got MultiDiscrete\(\[2 3\]\)"),
+        (Fixed(actions=spaces.MultiBinary(4)), r"expected Discrete\(n\)\. Got MultiBinary\(4\)"),
+        (Fixed(actions=spaces.Discrete(3, start=1)), r"numbers its actions from 1: expected from 0\. Wrap the environment"),
+        (Fixed(actions=spaces.Discrete(1)), r"leaves nothing to decide: expected two actions or more\. Got 1\."),
+        (Fixed(spaces.Dict({"a": VECTOR, "b": VECTOR})), r"no single array: expected a Box or Discrete\. Got Dict\(.*Flatten"),
+        (Fixed(spaces.Tuple([VECTOR, TWO])), r"no single array: expected a Box or Discrete\. Got Tuple\(.*FlattenObservation"),
+        (Fixed(spaces.MultiDiscrete([3, 3])), r"no single array: expected a Box or Discrete\. Got MultiDiscrete\("),
+        (Fixed(spaces.Discrete(16, start=1)), r"numbers its states from 1: expected from 0\. Wrap the environment"),
+        (Fixed(spaces.Box(0, 1, (), np.float32)), r"single numbers as observations: expected an array\. Got Box\("),
+        (Fixed(spaces.Box(0, 1, (2, 2, 2, 2), np.float32)), r"observations of rank 4: expected a vector or an image"),
+    ],
+)
+def test_what_dqn_cannot_learn_is_refused_in_one_line(env, reason):
+    with pytest.raises(InputError, match=rf"^My-v0 .*{reason}") as caught:
+        spec_of(env, "My-v0")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("env", "frame_stack", "reason"),
+    [
+        (Fixed(), 0, r"^A network sees one observation at least\. Expected frame_stack of 1 or more\. Got 0\.$"),
+        (Fixed(spaces.Discrete(16)), 2, r"^My-v0 gives the number of a state, which cannot be stacked\. Got frame_stack=2\.$"),
+    ],
+)
+def test_so_is_a_stack_of_nothing_and_one_of_states(env, frame_stack, reason):
+    with pytest.raises(InputError, match=reason):
+        spec_of(env, "My-v0", frame_stack)
+
+
+def test_the_spec_of_cartpole_round_trips_through_json():
+    env = make_environment("CartPole-v1")
+    spec = spec_of(env, "CartPole-v1")
+    env.close()
+    assert spec.observation_shape == (4,)
+    assert spec.observation_dtype == "float32"
+    assert spec.n_actions == 2
+    # Position and angle have bounds, the velocities none; JSON has no infinity.
+    assert [low is None for low in spec.observation_low] == [False, True, False, True]
+    assert spec.observation_high[0] == pytest.approx(4.8)
+    assert EnvironmentSpec.from_json(json.loads(json.dumps(spec.to_json(), allow_nan=False))) == spec
+    assert hash(spec) == hash(EnvironmentSpec.from_json(json.loads(json.dumps(spec.to_json()))))  # tuples again, no lists
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_infinity_and_the_largest_float_both_mean_unbounded(dtype):
+    largest = np.finfo(np.float32).max
+    high = np.array([1, np.inf, largest, 2], dtype)
+    spec = spec_of(Fixed(spaces.Box(-high, high, dtype=dtype)), "My-v0")
+    assert spec.observation_high == (1.0, None, None, 2.0)
+    assert spec.observation_low == (-1.0, None, None, -2.0)
+
+
+def test_bounds_that_are_all_the_same_are_one_number_for_images_alone():
+    image = spec_of(Fixed(spaces.Box(0, 255, (84, 84, 3), np.uint8)), "My-v0")
+    assert (image.observation_low, image.observation_high) == ((0.0,), (255.0,))
+    vector = spec_of(Fixed(spaces.Box(0, 255, (3,), np.uint8)), "My-v0")
+    assert (vector.observation_low, vector.observation_high) == ((0.0,) * 3, (255.0,) * 3)
+    high = np.ones((2, 2), np.float32)
+    high[1, 0] = 3
+    assert spec_of(Fixed(spaces.Box(0, high)), "My-v0").observation_high == (1.0, 1.0, 3.0, 1.0)
+
+
+class Film(Fixed):
+    """Its observations say which they are: t at each reset, t + 1 and so on after it; no two numbers in them are alike."""
+
+    def reset(self, *, seed=None, options=None):
+        self.t = seed
+        return self._frame(), {}
+
+    def step(self, action):
+        self.t += 1
+        return self._frame(), 0.0, False, False, {}
+
+    def _frame(self):
+        shape = self.observation_space.shape
+        return (100 * self.t + np.arange(np.prod(shape)).reshape(shape)).astype(self.observation_space.dtype)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple),
+    frame_stack=st.integers(1, 4),
+    flatten=st.booleans(),
+    dtype=st.sampled_from(["float32", "float64", "int64"]),
+)
+def test_the_network_sees_its_input_shape_the_oldest_frame_first(shape, frame_stack, flatten, dtype):
+    env = Film(spaces.Box(0, 10**6, shape, dtype))
+    spec = spec_of(env, "My-v0", frame_stack, flatten)
+    view = agent_view(env, spec)
+    assert spec.frame_stack == frame_stack
+    assert spec.input_shape == view.observation_space.shape
+    for seed in (3, 50):  # nothing is left of the episode before
+        seen = [view.reset(seed=seed)[0], *(view.step(0)[0] for _ in range(5))]
+        for i, observation in enumerate(seen):
+            frames = [100 * max(seed, seed + i - k) + np.arange(np.prod(shape)) for k in reversed(range(frame_stack))]
+            images = [frame.reshape(-1 if flatten else shape) for frame in frames]
+            if len(shape) == 2 and not flatten:
+                images = [image[..., None] for image in images]
+            np.testing.assert_array_equal(observation, np.concatenate(images, axis=-1))
+            assert observation.shape == spec.input_shape
+            assert observation.dtype == dtype == spec.observation_dtype
+
+
+@pytest.mark.parametrize(
+    ("space", "frame_stack", "flatten", "preprocessing", "input_shape", "kind"),
+    [
+        (VECTOR, 1, False, (), (3,), "vector"),
+        (VECTOR, 2, True, ("frame_stack:2",), (6,), "vector"),
+        (spaces.Discrete(16), 1, False, ("one_hot",), (16,), "state"),
+        (spaces.Box(0, 1, (10, 10, 4), bool), 1, False, (), (10, 10, 4), "small image"),
+        (spaces.Box(0, 255, (84, 84, 3), np.uint8), 4, False, ("frame_stack:4",), (84, 84, 12), "image"),
+        (spaces.Box(0, 255, (84, 84), np.uint8), 1, False, ("frame_stack:1",), (84, 84, 1), "image"),
+        (spaces.Box(0, 1, (5, 4), np.float32), 1, True, ("flatten",), (20,), "small image"),
+        (spaces.Box(0, 1, (5, 4), np.float32), 3, True, ("flatten", "frame_stack:3"), (60,), "small image"),
+        (spaces.Box(0, 1, (2, 3, 4, 5), np.float32), 1, True, ("flatten",), (120,), "vector"),
+        (spaces.Box(0, 1, (1, 4), np.float32), 1, True, ("flatten",), (4,), "vector"),
+    ],
+)
+def test_the_steps_to_the_network_are_written_down(space, frame_stack, flatten, preprocessing, input_shape, kind):
+    spec = spec_of(Fixed(space), "My-v0", frame_stack, flatten)
+    assert spec.preprocessing == preprocessing
+    assert spec.input_shape == input_shape
+    assert observation_kind(spec.observation_shape, spec.preprocessing) == kind
+    assert EnvironmentSpec.from_json(json.loads(json.dumps(spec.to_json(), allow_nan=False))) == spec
+
+
+def test_the_number_of_a_state_is_seen_as_a_vector():
+    env = make_environment("FrozenLake-v1")
+    spec = spec_of(env, "FrozenLake-v1")
+    view = agent_view(env, spec)
+    states = [env.reset(seed=0)[0]]
+    seen = [view.reset(seed=0)[0]]
+    for action in (2, 1, 2, 1, 1):
+        observation, _, over, _, _ = view.step(action)
+        states.append(int(env.unwrapped.s))
+        seen.append(observation)
+        if over:
+            break
+    env.close()
+    assert len(set(states)) > 1
+    np.testing.assert_array_equal(seen, np.eye(16)[states])
+    assert (spec.observation_shape, spec.observation_low, spec.observation_high) == ((), (0.0,), (15.0,))
+
+
+def episode(env, seed, actions):
+    """All that an episode shows: observations, rewards, ends."""
+    shown = [env.reset(seed=seed)[0].tobytes()]
+    for action in actions:
+        observation, reward, terminated, truncated, _ = env.step(action)
+        shown += [observation.tobytes(), float(reward), terminated, truncated]
+        if terminated or truncated:
+            break
+    return shown
+
+
+def test_an_episode_of_minatar_depends_on_its_reset_seed_alone():
+    env = make_environment("MinAtar/Breakout-v1")
+    assert spec_of(env, "MinAtar/Breakout-v1").preprocessing == ()
+    assert (env.observation_space.shape, env.observation_space.dtype, env.action_space.n) == ((10, 10, 4), bool, 3)
+    rng = np.random.default_rng(0)
+    actions = rng.integers(3, size=(40, 30)).tolist()
+
+    def after_an_episode_that_ended_in(action, env):
+        shown = []
+        for seed in range(40):
+            episode(env, 1_000 + seed, [action] * 5)
+            shown.append(episode(env, seed, actions[seed]))
+        return shown
+
+    assert after_an_episode_that_ended_in(1, env) == after_an_episode_that_ended_in(2, env)
+    raw = env.unwrapped  # or else MinAtar no longer needs our wrapper
+    assert after_an_episode_that_ended_in(1, raw) != after_an_episode_that_ended_in(2, raw)
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("env_id", "limit"),
+    [
+        ("MinAtar/Freeway-v1", LONGEST_EPISODE),
+        ("Taxi-v4", 200),
+        ("CliffWalking-v1", LONGEST_EPISODE),
+        ("LunarLander-v3", 1_000),
+    ],
+)
+def test_an_environment_without_a_limit_gets_one(env_id, limit):
+    env = make_environment(env_id)
+    limits = []
+    inner = env
+    while isinstance(inner, gymnasium.Wrapper):
+        limits += [inner._max_episode_steps] if isinstance(inner, gymnasium.wrappers.TimeLimit) else []
+        inner = inner.env
+    env.close()
+    assert limits == [limit]
+
+
+def test_pong_is_seen_as_the_atari_papers_see_it():
+    env = make_environment("ALE/Pong-v5")
+    spec = spec_of(env, "ALE/Pong-v5", frame_stack=4)
+    assert spec.preprocessing == ("atari", "frame_stack:4")
+    assert (spec.observation_shape, spec.observation_dtype, spec.input_shape) == ((84, 84), "uint8", (84, 84, 4))
+    assert observation_kind(spec.observation_shape, spec.preprocessing) == "atari"
+    view = agent_view(env, spec)
+    before = view.reset(seed=3)[0]
+    assert before.dtype == np.uint8
+    np.testing.assert_array_equal(before, np.repeat(before[..., :1], 4, axis=-1))
+    frames = env.unwrapped.ale.getEpisodeFrameNumber()
+    for i in range(6):
+        observation = view.step(i % spec.n_actions)[0]
+        np.testing.assert_array_equal(observation[..., :3], before[..., 1:])
+        before = observation
+    assert env.unwrapped.ale.getEpisodeFrameNumber() == frames + 6 * 4
+    assert len({observation[..., k].tobytes() for k in range(4)}) > 1  # the ball moves
+    script = [i % spec.n_actions for i in range(30)]
+    assert episode(view, 7, script) == episode(view, 7, script) != episode(view, 8, script)
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("package", "env_id", "extra"), [("minatar", "MinAtar/Seaquest-v1", "minatar"), ("ale_py", "ALE/Pong-v5", "atari")]
+)
+def test_what_is_not_installed_is_named(monkeypatch, package, env_id, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setitem(sys.modules, f"{package}.gym", None)
+    for known in [known for known in gymnasium.registry if known.startswith(env_id.partition("/")[0])]:
+        monkeypatch.delitem(gymnasium.registry, known)
+    with pytest.raises(InputError, match=rf"^{env_id} needs the extra '{extra}': pip install edgedqn\[{extra}\]\. Got: "):
+        make_environment(env_id)
+
+
+@pytest.mark.parametrize("env_id", ["MinAtar/Pong-v1", "ALE/Breakout2-v5"])
+def test_a_game_that_is_not_in_an_installed_package_is_unknown(env_id):
+    with pytest.raises(InputError, match=rf"^Unknown environment '{env_id}'\. Nearest: {env_id.partition('/')[0]}/"):
+        make_environment(env_id)
+
+
+def test_a_vector_gives_each_episodes_true_last_observation_and_resets_what_it_is_told(corridor_id):
+    spec = spec_of(make_environment(corridor_id), corridor_id, frame_stack=2)
+    envs = make_vector(corridor_id, spec, 3)
+    cells = np.eye(5, dtype=np.float32)
+
+    def stack(*of_lanes):
+        return [np.concatenate([cells[before], cells[now]]) for before, now in of_lanes]
+
+    np.testing.assert_array_equal(envs.reset(seed=[0, 1, 2])[0], stack((0, 0), (0, 0), (0, 0)))
+    for step in range(4):
+        seen = envs.step(np.array([1, 0, 1]))[0]
+        np.testing.assert_array_equal(seen, stack((step, step + 1), (0, 0), (step, step + 1)))
+    observations, rewards, terminated, truncated, _ = envs.step(np.array([1, 0, 0]))
+    np.testing.assert_array_equal(observations, stack((4, 4), (0, 0), (4, 3)))  # the end of the first lane, no new beginning
+    assert (rewards.tolist(), terminated.tolist(), truncated.any()) == ([1, 0, 0], [True, False, False], False)
+    observations, _ = envs.reset(seed=[9, None, None], options={"reset_mask": terminated})
+    np.testing.assert_array_equal(observations, stack((0, 0), (0, 0), (4, 3)))
+    for _ in range(44):
+        *_, truncated, _ = envs.step(np.zeros(3, int))
+        assert not truncated.any()
+    assert envs.step(np.zeros(3, int))[3].tolist() == [False, True, True]  # their 50th step, and the first lane's 45th
+    envs.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*that is not in the possible render_modes:UserWarning")
+def test_an_environment_is_rendered_in_its_own_ways_only(corridor_id):
+    with pytest.raises(
+        InputError, match=r"^CartPole-v1 cannot be rendered as 'smell': expected one of \['human', 'rgb_array'\]\.$"
+    ):
+        make_environment("CartPole-v1", "smell")
+    with pytest.raises(InputError, match=rf"^{corridor_id} cannot be rendered as 'human': .*render_mode"):
+        make_environment(corridor_id, "human")
+
+
+@pytest.mark.parametrize(
+    ("env_id", "near"),
+    [
+        ("CartPole-v2", "CartPole-v1"),
+        ("cartpole-v1", "CartPole-v1"),
+        ("MountinCar-v0", "MountainCar-v0"),
+        ("Acrobot", "Acrobot-v1"),
+    ],
+)
+def test_an_unknown_id_gets_the_nearest_names(env_id, near):
+    with pytest.raises(InputError, match=rf"^Unknown environment '{env_id}'\. Nearest: .*\b{near}\b.*\.$"):
+        make_environment(env_id)
+
+
+def test_an_id_like_no_other_gets_the_rule():
+    with pytest.raises(InputError, match=r"^Unknown environment 'Qqqqqqqq'\. A gymnasium id, or module:Id, is expected\.$"):
+        make_environment("Qqqqqqqq")
+
+
+@pytest.mark.parametrize("module", ["no_such_module", "no.such.module", ".relative", "", "a:b"])
+def test_a_module_that_cannot_be_imported(module):
+    with pytest.raises(InputError, match=r"cannot be imported: .*Expected module:Id\.$"):
+        make_environment(f"{module}:CartPole-v1")
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A user's module on the path: it registers two environments when it is imported, and one that needs what is not there."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_environments.py").write_text("""
+import gymnasium, numpy as np
+class My(gymnasium.Env):
+    closed = False
+    observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
+    def __init__(self, actions=2):
+        print("My greets you")
+        self.action_space = gymnasium.spaces.Discrete(actions) if actions else gymnasium.spaces.Box(-1, 1, (1,))
+    def close(self):
+        My.closed = True
+class Lacking(gymnasium.Env):
+    def __init__(self):
+        import no_such_physics
+gymnasium.register("EdgeDQNTest/My-v0", My)
+gymnasium.register("EdgeDQNTest/MyContinuous-v0", My, kwargs={"actions": 0})
+gymnasium.register("EdgeDQNTest/Lacking-v0", Lacking)
+""")
+    yield "my_environments"
+    sys.modules.pop("my_environments", None)
+    for name in ("My-v0", "MyContinuous-v0", "Lacking-v0"):
+        gymnasium.registry.pop(f"EdgeDQNTest/{name}", None)
+
+
+def test_a_users_own_environment(module, capsys):
+    env_id = f"{module}:EdgeDQNTest/My-v0"
+    env = make_environment(env_id)
+    assert spec_of(env, env_id).id == env_id  # so that whoever reads the spec can make it again
+    assert spec_of(env, env_id).observation_shape == (3,)
+    assert capsys.readouterr().out == ""  # stdout is for --json
+    with pytest.raises(InputError, match=r"Nearest: EdgeDQNTest/My-v0"):
+        make_environment(f"{module}:EdgeDQNTest/Mi-v0")
+
+
+def test_a_refused_environment_is_closed(module):
+    with pytest.raises(InputError, match="cannot rank"):
+        make_environment(f"{module}:EdgeDQNTest/MyContinuous-v0")
+    assert sys.modules[module].My.closed
+
+
+def test_an_environment_that_lacks_a_package(module):
+    with pytest.raises(
+        InputError, match=r"Lacking-v0 needs a package that is not installed: No module named 'no_such_physics'$"
+    ):
+        make_environment(f"{module}:EdgeDQNTest/Lacking-v0")
+
+
+@given(
+    values=st.lists(st.floats(-1e38, 1e38), min_size=1, max_size=6),
+    dtype=st.sampled_from(["float32", "float64"]),
+    bad=st.sampled_from([np.nan, np.inf, -np.inf]),
+    data=st.data(),
+)
+def test_every_finite_observation_passes_and_no_other(values, dtype, bad, data):
+    observation = np.array(values, dtype)
+    check_transition("My-v0", 1, observation, 0.0)
+    i = data.draw(st.integers(0, len(values) - 1))
+    observation[i] = bad
+    with pytest.raises(BadTransitionError, match=rf"^My-v0 gave a bad observation at step 12: .*Got {bad} in feature {i}\.$"):
+        check_transition("My-v0", 12, observation, 0.0)
+
+
+@pytest.mark.parametrize(
+    "observation",
+    [np.full(3, 1e30, np.float32), np.full(3, 1e300), np.full(3, 6e4, np.float16), np.full(9, 255, np.uint8), np.ones(2, bool)],
+    ids=lambda observation: str(observation.dtype),
+)
+def test_large_is_not_infinite(observation):
+    check_transition("My-v0", 1, observation, 1e300)
+    if observation.dtype.kind == "f":  # the others have no infinity
+        with pytest.raises(BadTransitionError, match="bad observation"):
+            check_transition("My-v0", 1, np.append(observation, observation.dtype.type(np.inf)), 1e300)
+    with pytest.raises(BadTransitionError, match="bad reward"):
+        check_transition("My-v0", 1, observation, np.inf)
+
+
+@pytest.mark.parametrize("reward", [np.nan, np.inf, -np.inf])
+def test_a_reward_is_a_number(reward):
+    with pytest.raises(BadTransitionError, match=rf"bad reward at step 7: expected a finite number\. Got {reward}\.$"):
+        check_transition("My-v0", 7, np.zeros(2), reward)
+
+
+def test_a_complaint_is_one_line_however_long_the_observation():
+    with pytest.raises(BadTransitionError) as caught:
+        check_transition("My-v0", 7, np.full(500, np.nan), 0.0)
+    assert "\n" not in str(caught.value)

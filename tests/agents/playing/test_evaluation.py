@@ -1,0 +1,171 @@
+"""Episodes on reset seeds, and the interval round their mean."""
+
+import gymnasium
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgedqn.agents.playing.environments import BadTransitionError, make_environment
+from edgedqn.agents.playing.evaluation import EpsilonGreedy, Interval, RandomPolicy, bootstrap_interval, evaluate
+
+FINITE = st.floats(-1e6, 1e6)
+
+
+class Counter(gymnasium.Env):
+    """Pays its step number, ends after `length` steps, and gives a NaN as observation or reward where told."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, length=4, nan_observation_at=None, nan_reward_at=None):
+        self.length, self.nan_observation_at, self.nan_reward_at = length, nan_observation_at, nan_reward_at
+        self.taken = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.step_number = 0
+        return self.observe(), {}
+
+    def observe(self):
+        return np.full(2, np.nan if self.taken == self.nan_observation_at else 0, np.float32)
+
+    def step(self, action):
+        self.step_number += 1
+        self.taken += 1
+        reward = np.nan if self.taken == self.nan_reward_at else float(self.step_number)
+        return self.observe(), reward, self.step_number == self.length, False, {}
+
+
+def lean(observation):
+    return int(observation[2] > 0)
+
+
+def test_the_same_seeds_give_the_same_returns_in_their_order():
+    env = make_environment("CartPole-v1")
+    first = evaluate(lean, env, [3, 1, 2])
+    again = evaluate(lean, env, [2, 3])
+    env.close()
+    assert first.seeds == (3, 1, 2)
+    assert again.returns == (first.returns[2], first.returns[0])
+    assert first.env_steps == sum(first.returns)  # CartPole pays 1 a step
+    assert len(set(first.returns)) > 1
+
+
+def test_returns_are_undiscounted_sums():
+    found = evaluate(lambda _: 0, Counter(length=4), range(3))
+    assert found.returns == (10.0, 10.0, 10.0)
+    assert found.env_steps == 12
+    assert found.interval == Interval(10.0, 10.0, 10.0)
+    assert found.interval.to_json() == {"mean": 10.0, "ci95": [10.0, 10.0]}
+
+
+def test_a_policy_with_memory_is_reset_before_each_episode():
+    class Remembering:
+        resets = 0
+
+        def __call__(self, observation):
+            return 0
+
+        def reset(self):
+            self.resets += 1
+
+    policy = Remembering()
+    evaluate(policy, Counter(), range(5))
+    assert policy.resets == 5
+
+
+@pytest.mark.parametrize(("at", "seed", "step"), [(0, 0, 0), (1, 0, 1), (6, 1, 2)])  # episodes take four steps
+def test_a_nan_observation_stops_with_its_step(at, seed, step):
+    said = f"Counter, in the episode of reset seed {seed}, gave a bad observation at step {step}:"
+    with pytest.raises(BadTransitionError, match=said):
+        evaluate(lambda _: 0, Counter(nan_observation_at=at), range(3))
+
+
+def test_a_nan_reward_stops_with_its_step():
+    with pytest.raises(
+        BadTransitionError, match=r"reset seed 1, gave a bad reward at step 2: expected a finite number\. Got nan"
+    ):
+        evaluate(lambda _: 0, Counter(nan_reward_at=6), range(3))
+
+
+def test_no_seeds_are_no_evaluation():
+    with pytest.raises(ValueError, match="at least one reset seed"):
+        evaluate(lambda _: 0, Counter(), [])
+
+
+def test_a_random_policy_takes_every_action_alike():
+    policy = RandomPolicy(4, np.random.default_rng(0))
+    counts = np.bincount([policy(np.zeros(2)) for _ in range(4_000)])
+    assert counts.shape == (4,)
+    assert counts.min() > 900
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
+def test_epsilon_is_the_share_of_actions_drawn_from_all(epsilon):
+    asked = []
+    policy = EpsilonGreedy(lambda observation: asked.append(observation) or 2, epsilon, 3, np.random.default_rng(0))
+    observation = np.zeros(2)
+    counts = np.bincount([policy(observation) for _ in range(6_000)], minlength=3)
+    assert len(asked) == pytest.approx((1 - epsilon) * 6_000, abs=180)  # five standard deviations
+    assert all(seen is observation for seen in asked)
+    # A random action may be the greedy one.
+    assert counts == pytest.approx(6_000 * np.array([epsilon / 3, epsilon / 3, 1 - 2 * epsilon / 3]), abs=180)
+    assert (counts[0] == 0) == (epsilon == 0)
+
+
+def test_the_rng_decides_where_epsilon_strikes():
+    def actions(seed):
+        policy = EpsilonGreedy(lambda _: 0, 0.5, 10, np.random.default_rng(seed))
+        return [policy(np.zeros(1)) for _ in range(50)]
+
+    assert actions(1) == actions(1) != actions(2)
+
+
+@given(value=FINITE, count=st.integers(1, 50))
+def test_equal_values_give_an_interval_of_no_width(value, count):
+    assert bootstrap_interval([value] * count) == Interval(*[float(np.mean([value] * count))] * 3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(values=st.lists(FINITE, min_size=1, max_size=40))
+def test_the_interval_lies_within_the_values_and_round_their_mean(values):
+    found = bootstrap_interval(values)
+    slack = 1e-9 * max(map(abs, values))
+    assert min(values) - slack <= found.low <= found.high <= max(values) + slack
+    assert found.mean == pytest.approx(np.mean(values))
+    assert found == bootstrap_interval(values)
+
+
+@settings(max_examples=25, deadline=None)
+@given(values=st.lists(FINITE, min_size=2, max_size=40))
+def test_more_confidence_is_a_wider_interval(values):
+    narrow, wide = bootstrap_interval(values, 0.9), bootstrap_interval(values, 0.99)
+    assert wide.low <= narrow.low <= narrow.high <= wide.high
+
+
+@pytest.mark.parametrize("draw", ["normal", "exponential"])
+def test_the_interval_agrees_with_scipys(draw):
+    stats = pytest.importorskip("scipy.stats")
+    values = getattr(np.random.default_rng(1), draw)(size=200)
+    found = bootstrap_interval(values, 0.99)
+    theirs = stats.bootstrap(
+        (values,), np.mean, confidence_level=0.99, method="percentile", n_resamples=10_000, rng=np.random.default_rng(2)
+    ).confidence_interval
+    width = theirs.high - theirs.low
+    assert found.low == pytest.approx(theirs.low, abs=0.05 * width)
+    assert found.high == pytest.approx(theirs.high, abs=0.05 * width)
+
+
+def test_the_interval_agrees_with_the_normal_approximation_on_many_values():
+    values = np.random.default_rng(3).normal(5, 2, size=2_000)
+    found = bootstrap_interval(values)
+    half = 1.96 * values.std() / np.sqrt(values.size)
+    assert found.low == pytest.approx(values.mean() - half, abs=0.1 * half)
+    assert found.high == pytest.approx(values.mean() + half, abs=0.1 * half)
+
+
+@pytest.mark.parametrize("values", [[], [1.0, np.nan], [np.inf]])
+def test_what_has_no_mean_has_no_interval(values):
+    with pytest.raises(ValueError, match="at least one value, all finite"):
+        bootstrap_interval(values)

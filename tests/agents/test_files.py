@@ -1,0 +1,240 @@
+"""Complete or absent, and never unpickled."""
+
+import errno
+import resource
+import stat
+import tracemalloc
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import (
+    atomic_write,
+    load_arrays,
+    load_named_arrays,
+    map_arrays,
+    read_json,
+    save_arrays,
+    write_bytes,
+    write_json,
+    write_text,
+)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("old", [b"old", None])
+def test_an_exception_leaves_what_was_there_and_nothing_else(tmp_path, error, old):
+    path = tmp_path / "file.bin"
+    if old is not None:
+        path.write_bytes(old)
+    with pytest.raises(error), atomic_write(path) as file:
+        file.write(b"half of the n")
+        raise error
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({} if old is None else {"file.bin": old})
+
+
+def test_nobody_sees_the_file_before_it_is_whole(tmp_path):
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    with atomic_write(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == b"old"
+        (temporary,) = set(tmp_path.iterdir()) - {path}
+        assert temporary.name.startswith(".file.bin.")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_bytes_text_and_json_arrive_as_they_were(tmp_path):
+    write_bytes(tmp_path / "a", b"\x00\xff\r\n")
+    write_text(tmp_path / "b", "µs\n")
+    write_json(tmp_path / "c", {"steps": 1, "nested": [1.5, None]})
+    assert (tmp_path / "a").read_bytes() == b"\x00\xff\r\n"
+    assert (tmp_path / "b").read_bytes() == "µs\n".encode()
+    assert (tmp_path / "c").read_text() == '{\n  "steps": 1,\n  "nested": [\n    1.5,\n    null\n  ]\n}\n'
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"deep": [-float("inf")]}, object()])
+def test_what_json_cannot_say_is_refused_and_the_old_file_stays(tmp_path, value):
+    path = tmp_path / "file.json"
+    write_json(path, 1)
+    with pytest.raises((ValueError, TypeError)):
+        write_json(path, value)
+    assert path.read_text() == "1\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("count", [0, 1, 12])
+def test_arrays_come_back_in_their_order(tmp_path, count):
+    # More than ten: by name, arr_10 would come before arr_2.
+    arrays = [
+        np.full((i + 1, 2), i, dtype) for i, dtype in zip(range(count), [np.float32, np.int8, np.float64] * 4, strict=False)
+    ]
+    save_arrays(tmp_path / "a.npz", arrays)
+    found = load_arrays(tmp_path / "a.npz")
+    assert len(found) == count
+    for ours, theirs in zip(found, arrays, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_named_arrays_come_back_by_their_names(tmp_path):
+    arrays = {"b": np.arange(3), "a/c": np.ones((2, 0), bool), "last": np.float32(4)}
+    save_arrays(tmp_path / "a.npz", arrays)
+    found = load_named_arrays(tmp_path / "a.npz")
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_mapped_arrays_are_those_of_the_file_and_outlive_its_name(tmp_path):
+    arrays = {
+        "b": np.arange(3),
+        "empty": np.ones((2, 0), bool),
+        "number": np.float32(4),
+        "fortran": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+        "strided": np.arange(20, dtype=np.uint8)[::3],
+    }
+    save_arrays(tmp_path / "a.npz", arrays)
+    found = map_arrays(tmp_path / "a.npz")
+    (tmp_path / "a.npz").unlink()
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(found[name], array)
+    with pytest.raises(ValueError, match="read-only"):
+        found["b"][0] = 1
+
+
+def test_mapping_takes_no_memory_for_what_is_not_looked_at(tmp_path):
+    save_arrays(tmp_path / "a.npz", {"frames": np.zeros(50_000_000, np.uint8), "last": np.arange(3)})
+    tracemalloc.start()
+    found = map_arrays(tmp_path / "a.npz")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found["last"].tolist() == [0, 1, 2]
+    assert most < 5_000_000
+
+
+def test_one_mapping_serves_all_arrays(tmp_path):
+    save_arrays(tmp_path / "a.npz", [np.arange(3)] * 400)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(200, limit[1]), limit[1]))
+    try:
+        assert len(map_arrays(tmp_path / "a.npz")) == 400
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+def test_a_file_that_cannot_be_opened_now_is_not_called_damaged(tmp_path, monkeypatch):
+    save_arrays(tmp_path / "a.npz", [np.arange(3)])
+
+    def full(self, *_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(type(tmp_path), "open", full)
+    with pytest.raises(OSError, match="Too many open files"):
+        map_arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (lambda path: np.savez_compressed(path, a=np.zeros(1000)), r"a\.npy is packed"),
+        (lambda path: np.savez(path, a=np.array([{}], object)), r"a\.npy holds Python objects"),
+        (lambda path: np.savez(path, a=np.asfortranarray(np.zeros((2, 3)))), r"a\.npy is no plain array"),
+    ],
+)
+def test_what_was_written_otherwise_is_not_mapped(tmp_path, write, reason):
+    write(tmp_path / "a.npz")
+    with pytest.raises(InputError, match=rf"a\.npz cannot be read: {reason}"):
+        map_arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, r"cannot be read: expected a JSON object\. Got: .*No such file"),
+        ("", r"cannot be read: expected a JSON object\. Got: "),
+        ('{"schema": 1', r"cannot be read: expected a JSON object\. Got: "),
+        ("\udcff", r"cannot be read: expected a JSON object\. Got: .*utf-8"),
+        ("[1]", r"has another schema: expected 1\. Got None\."),
+        ("{}", r"has another schema: expected 1\. Got None\."),
+        ('{"schema": 2}', r"has another schema: expected 1\. Got 2\."),
+    ],
+)
+def test_what_is_no_json_object_of_ours_is_bad_input(tmp_path, content, reason):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match=rf"a\.json {reason}"):
+        read_json(path, 1)
+    write_json(path, {"schema": 1, "x": None})
+    assert read_json(path, 1) == {"schema": 1, "x": None}
+
+
+@settings(max_examples=300, deadline=None)
+@given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@example(at=0.998046875, bit=0)  # zipfile seeks to a place before the file
+def test_one_flipped_bit_never_changes_a_number(tmp_path_factory, at, bit):
+    path = tmp_path_factory.mktemp("flip") / "a.npz"
+    array = np.arange(300, dtype=np.float32).reshape(100, 3)
+    save_arrays(path, [array])
+    content = bytearray(path.read_bytes())
+    content[int(at * len(content))] ^= 1 << bit
+    path.write_bytes(content)
+    try:
+        found = load_arrays(path)
+    except InputError:
+        return
+    for ours in found:  # a flipped date or file mode does no harm
+        np.testing.assert_array_equal(ours, array)
+
+
+def test_a_shape_that_asks_for_less_than_there_is_is_damage(tmp_path):
+    """The part of a large array that was read is sound, and the checksum stands behind the part that was not."""
+    path = tmp_path / "a.npz"
+    save_arrays(path, [np.zeros((1664, 4), np.float32)])
+    path.write_bytes(path.read_bytes().replace(b"(1664, 4)", b"(1264, 4)"))
+    with pytest.raises(InputError, match=r"a\.npz cannot be read: arr_0\.npy is damaged"):
+        load_arrays(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", "half"], ids=["empty", "text", "half"])
+def test_a_damaged_file_is_bad_input(tmp_path, content):
+    path = tmp_path / "a.npz"
+    save_arrays(path, [np.ones(100)])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content == "half" else content)
+    with pytest.raises(InputError, match=r"a\.npz cannot be read: "):
+        load_arrays(path)
+
+
+def test_so_are_a_missing_file_other_names_and_a_lone_array(tmp_path):
+    np.savez(tmp_path / "names.npz", weights=np.ones(3))
+    with (tmp_path / "lone.npz").open("wb") as file:
+        np.save(file, np.ones(3))
+    for name in ("missing.npz", "names.npz", "lone.npz"):
+        with pytest.raises(InputError, match=f"{name} cannot be read: "):
+            load_arrays(tmp_path / name)
+
+
+def test_a_pickle_is_never_loaded(tmp_path):
+    marker = tmp_path / "it ran"
+
+    class Bomb:
+        def __reduce__(self):
+            return marker.touch, ()
+
+    path = tmp_path / "a.npz"
+    np.savez(path, np.array([Bomb()], object))
+    assert ZipFile(path).namelist() == ["arr_0.npy"]
+    with pytest.raises(InputError, match=r"a\.npz cannot be read: .*holds Python objects"):
+        load_arrays(path)
+    assert not marker.exists()

@@ -1,0 +1,184 @@
+"""The yardstick's decisions, fed readings that are known; what the real clock says is never asserted."""
+
+import os
+import time
+
+import pytest
+
+from edgedqn.benchmarks.latency import full_speed
+from edgedqn.benchmarks.latency.full_speed import REMEMBERED_S, SLOW_NS, FullSpeed, memory, read, recall, remember
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(full_speed, "memory", memory)  # the real one, which other tests go without
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """Has the yardstick read what a test says, one after the other."""
+
+    def say(*values):
+        turns = iter(values)
+        monkeypatch.setattr(full_speed, "read", lambda: next(turns))
+
+    return say
+
+
+def test_work_at_full_speed_is_done_once(readings):
+    readings(100, 100, 105)
+    work = iter("abc")
+    assert FullSpeed(60).run(lambda: next(work)) == ("a", 105)
+
+
+@pytest.mark.parametrize("slow", [(150, 100, 100), (100, 150, 100, 100), (150, 150, 150, 100, 100)])
+def test_work_is_repeated_until_both_sides_of_it_are_fast(readings, slow):
+    readings(100, *slow)
+    attempts = []
+    result, reading = FullSpeed(60).run(lambda: attempts.append(1) or len(attempts))
+    assert reading == 100
+    assert result == len(attempts) == len(slow) - 1
+
+
+def test_the_reading_between_two_attempts_serves_both(readings):
+    readings(100, 100, 150, 100, 100)
+    attempts = []
+    FullSpeed(60).run(lambda: attempts.append(1))
+    assert len(attempts) == 3
+
+
+def test_where_a_core_stays_slow_the_next_is_tried(readings, monkeypatch):
+    readings(100, 150, 150, 150, 100, 100)
+    times = iter(range(0, 10**12, SLOW_NS // 2 + 1))
+    monkeypatch.setattr(full_speed, "clock", lambda: next(times))
+
+    class Cores:
+        moves = 0
+
+        def move_on(self):
+            self.moves += 1
+
+    cores = Cores()
+    assert FullSpeed(60, cores).run(lambda: None)[1] == 100
+    assert cores.moves == 1
+
+
+def test_once_patience_is_over_any_speed_will_do_and_is_told(readings):
+    readings(100, 150, 170)
+    speed = FullSpeed(0)
+    assert speed.impatient
+    assert speed.run(lambda: "slow") == ("slow", 170)
+    assert not speed.reached(170)
+
+
+def test_patience_is_for_what_is_thrown_away_not_for_the_work_itself(readings, monkeypatch):
+    now = [0]
+    monkeypatch.setattr(full_speed, "clock", lambda: now[0])
+
+    def work():
+        now[0] += 10**9
+
+    readings(100)
+    speed = FullSpeed(2.5)
+    for _ in range(5):
+        readings(100, 100)
+        speed.run(work)
+    assert not speed.impatient
+    readings(*[150] * 9)
+    assert speed.run(work) == (None, 150)
+    assert now[0] == 5 * 10**9 + 4 * 10**9  # three were thrown away; the fourth had to do
+    assert speed.impatient
+
+
+def test_a_faster_reading_moves_what_full_speed_is(readings):
+    readings(150, 150, 150, 100, 100)
+    speed = FullSpeed(60)
+    _, reading = speed.run(lambda: None)
+    assert speed.reached(reading)
+    speed.run(lambda: None)
+    assert speed.fastest == 100
+    assert not speed.reached(reading)
+
+
+def test_a_run_in_a_slow_stretch_knows_better_from_the_one_before_it(readings):
+    readings(100, 100, 100)
+    before = FullSpeed(60)
+    before.run(lambda: None)
+    before.remember()
+    readings(150, 150, 150, 100, 100)
+    speed = FullSpeed(60)
+    assert speed.fastest == 100
+    assert speed.run(lambda: None)[1] == 100
+
+
+def test_a_slower_run_leaves_the_memory_alone(readings):
+    remember(100)
+    readings(150, 150, 150, 105, 105)
+    slow = FullSpeed(60)
+    slow.run(lambda: None)
+    slow.remember()
+    assert recall() == 100
+
+
+def test_the_memory_lasts_a_day():
+    remember(100)
+    assert recall() == 100
+    then = time.time() - REMEMBERED_S - 1
+    os.utime(memory(), (then, then))
+    assert recall() is None
+
+
+def test_another_processors_memory_is_not_ours(monkeypatch):
+    remember(100)
+    monkeypatch.setattr(full_speed, "cpu", lambda: "another")
+    assert recall() is None
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"schema": 1}', '{"schema": 2, "fastest_ns": 1}'])
+def test_a_damaged_memory_is_none(damage):
+    memory().parent.mkdir()
+    memory().write_text(damage)
+    assert recall() is None
+
+
+@pytest.mark.parametrize("fastest", ["100", 0, -5, None, 1.5])
+def test_what_is_no_time_is_not_recalled(fastest):
+    remember(fastest)
+    assert recall() is None
+
+
+def test_a_folder_that_cannot_be_written_costs_the_memory_only(cache):
+    (cache / "edgedqn").write_text("a file where the folder would be")
+    remember(100)
+    assert recall() is None
+
+
+def test_the_memory_is_where_caches_are(monkeypatch, cache):
+    assert memory() == cache / "edgedqn" / "full_speed.json"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert memory().parts[-3:] == (".cache", "edgedqn", "full_speed.json")
+
+
+def test_the_yardstick_takes_time():
+    assert 0 < read() < 10**9
+
+
+def test_a_memory_out_of_reach_is_forgotten_when_patience_ran_out(readings):
+    remember(100)
+    readings(150, 150, 148)
+    speed = FullSpeed(0)
+    speed.run(lambda: None)
+    speed.remember()
+    assert recall() == 148
+
+
+def test_without_a_home_there_is_no_memory(monkeypatch):
+    def homeless(*_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(full_speed.Path, "home", homeless)
+    remember(100)
+    assert recall() is None

@@ -1,0 +1,51 @@
+"""Windows as MLPerf Tiny has them, on a clock that is ours."""
+
+import numpy as np
+import pytest
+
+from edgedqn.benchmarks.latency import windows
+from edgedqn.benchmarks.latency.windows import CALLS, WINDOWS, time_windows
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only what is timed moves on."""
+    now = [0]
+    monkeypatch.setattr(windows, "clock", lambda: now[0])
+    return now
+
+
+def taking(clock, ns_each_time):
+    """A candidate of which each build takes the next of these per call."""
+    builds = iter(ns_each_time)
+
+    def factory():
+        ns = next(builds)
+
+        def block(n):
+            clock[0] += n * ns
+            return np.full(n, ns, np.int64)
+
+        return block
+
+    return factory
+
+
+def test_the_median_of_five_windows_each_long_enough(clock):
+    found, failures = time_windows({"a": taking(clock, [9_000, 1_000, 5_000, 2_000, 3_000])}, np.random.default_rng(0))
+    assert failures == {}
+    assert found == {"a": {"windows_us": [9.0, 1.0, 5.0, 2.0, 3.0], "median_us": 3.0}}
+    warm_ups = CALLS * 20_000
+    assert clock[0] - warm_ups >= WINDOWS * 10e9
+
+
+def test_a_crash_ends_one_candidate_and_progress_is_told_of_all(clock):
+    def broken():
+        raise RuntimeError("node 3\nfailed")
+
+    told = []
+    candidates = {"bad": broken, "good": taking(clock, [1_000] * WINDOWS)}
+    found, failures = time_windows(candidates, np.random.default_rng(0), 0.01, lambda: told.append(1))
+    assert failures == {"bad": "node 3 failed"}
+    assert list(found) == ["good"]
+    assert len(told) == 2 * WINDOWS

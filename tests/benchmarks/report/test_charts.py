@@ -1,0 +1,102 @@
+"""The plots' data is that of the rows, what was not measured is left out, and Vega-Lite takes all of them."""
+
+import pytest
+import vl_convert
+
+from edgedqn.benchmarks.report.charts import histogram_chart, latency_chart, range_chart, size_chart, sparsity_chart
+from edgedqn.benchmarks.rows import ROW_KEYS
+
+LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "histogram": {"from_us": 1.0, "to_us": 3.0, "counts": [6, 3, 0, 1]}}
+
+
+def row(name, gate=None, **fields):
+    found = {
+        "name": name,
+        "size_bytes": 20_000,
+        "latency_us": LATENCY,
+        "step_latency_us": LATENCY,
+        "return": {"mean": 498.0, "ci95": [497.0, 499.0], "episodes": 300},
+        "return_delta": {"mean": 0.0, "ci95": [0.0, 0.0]},
+        "output_range": {"low": -128.0, "high": 127.0, "median_gap": 51.0},
+        "gate": gate,
+    }
+    return dict.fromkeys(ROW_KEYS) | found | fields
+
+
+ROWS = [row("float32"), row("qat-int8", "pass", size_bytes=1_500, twin_step_latency_us=LATENCY)]
+MISSING = dict.fromkeys(ROW_KEYS) | {"name": "broken"}
+KERNELS = {
+    "float32": [{"shape": (8, 4), "zeros": 0.0, "asked": None}],
+    "qat-int8": [{"shape": (8, 4), "zeros": 0.98, "asked": 0.975}, {"shape": (2, 8), "zeros": 0.5, "asked": 0.5}],
+}
+CHARTS = {
+    "size": lambda rows: size_chart(rows, "float32", 9.6),
+    "latency": lambda rows: latency_chart(rows, "float32", 9.6),
+    "histogram": histogram_chart,
+    "range": range_chart,
+    "sparsity": lambda rows: sparsity_chart({row["name"]: KERNELS[row["name"]] for row in rows if row["name"] in KERNELS}),
+}
+
+
+@pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
+def test_vega_lite_draws_it_and_it_speaks(chart):
+    made = chart(ROWS)
+    svg = vl_convert.vegalite_to_svg(made | ({"width": 300} if made.get("width") == "container" else {}))
+    assert svg.startswith("<svg")
+    assert all(name in svg for name in ("qat-int8", "float32"))
+    assert "qat-int8" in made["description"]
+
+
+@pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
+def test_a_file_that_was_not_measured_is_left_out(chart):
+    assert chart([MISSING]) is None
+    assert "broken" not in str(chart([*ROWS, MISSING]))
+
+
+def test_the_baseline_and_the_gate_are_drawn():
+    def lines(margin):
+        return [line["return"] for line in size_chart(ROWS, "float32", margin)["layer"][0]["data"]["values"]]
+
+    assert lines(None) == [498.0]
+    assert lines(9.6) == [498.0, 488.4]
+    assert "a loss of 9.6" in size_chart(ROWS, "float32", 9.6)["description"]
+
+
+def test_each_step_is_a_point_of_its_own():
+    points = latency_chart(ROWS, "float32", None)["data"]["values"]
+    assert [(point["name"], point["what"]) for point in points] == [
+        ("float32", "invoke"),
+        ("float32", "step"),
+        ("qat-int8", "invoke"),
+        ("qat-int8", "step"),
+        ("qat-int8", "step of the twin with float ends"),
+    ]
+
+
+def test_a_histograms_shares_add_up():
+    bars = histogram_chart(ROWS[:1])["data"]["values"]
+    assert [bar["share"] for bar in bars] == [0.6, 0.3, 0.0, 0.1]
+    assert (bars[0]["from"], bars[-1]["to"]) == (1.0, 3.0)
+
+
+def test_levels_are_255ths_of_the_range():
+    assert range_chart(ROWS)["data"]["values"][0]["levels"] == 51.0
+    flat = row("flat", output_range={"low": 1.0, "high": 1.0, "median_gap": 0.0})
+    assert range_chart([flat])["data"]["values"][0]["levels"] == 0.0
+
+
+def test_zeros_stand_beside_what_was_asked():
+    cells = sparsity_chart(KERNELS)["data"]["values"]
+    assert [(cell["kernel"], cell["zeros"], cell["asked"]) for cell in cells[1:]] == [
+        ("kernel 1", 0.98, "97.5%"),
+        ("kernel 2", 0.5, "50.0%"),
+    ]
+
+
+def test_a_file_stands_where_its_paired_difference_puts_it():
+    lucky = {"mean": 499.5, "ci95": [499.0, 500.0], "episodes": 100}  # on easier episodes than the baseline's 300
+    rows = [row("float32"), row("q", "pass", **{"return": lucky, "return_delta": {"mean": -1.5, "ci95": [-3.0, 0.5]}})]
+    for chart in (size_chart(rows, "float32", 9.6), latency_chart(rows, "float32", 9.6)):
+        points = [(point["low"], point["return"], point["high"]) for point in chart["data"]["values"] if point["name"] == "q"]
+        assert set(points) == {(495.0, 496.5, 498.5)}
+        assert "q (pass)" in chart["description"]

@@ -1,0 +1,222 @@
+"""The page stands alone, says what is true, and escapes what it is given."""
+
+import base64
+import json
+from html.parser import HTMLParser
+
+from edgedqn.benchmarks.report.learning_curve import learning_chart
+from edgedqn.benchmarks.report.page import FILES, Film, render_report, render_report_markdown, summary
+from edgedqn.benchmarks.rows import ROW_KEYS
+
+LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "mean": 1.5, "n": 10, "timer_us": 0.04}
+
+
+def row(name="float32", size=20_000, gate=None, speed=1.0, step=1.0, **fields):
+    values = {
+        "name": name, "file": f"{name}.tflite", "status": "ok", "size_bytes": size, "gzip_bytes": size // 2,
+        "weights": 10, "nonzero_weights": 5, "latency_us": LATENCY, "step_latency_us": LATENCY,
+        "speedup": {"median": speed, "ci95": [speed - 0.01, speed + 0.01]},
+        "step_speedup": {"median": step, "ci95": [step - 0.01, step + 0.01]},
+        "return": {"mean": 498.0, "ci95": [497.0, 499.0], "episodes": 300}, "return_delta": {"mean": 0.0, "ci95": [0.0, 0.0]},
+        "action_agreement": 1.0, "gap_weighted_agreement": 1.0, "tie_rate": 0.0, "gate": gate,
+    }  # fmt: skip
+    return dict.fromkeys(ROW_KEYS) | values | fields
+
+
+def failed(name, reason):
+    return dict.fromkeys(ROW_KEYS) | {"name": name, "file": "f", "status": "failed", "reason": reason}
+
+
+def benchmark(*rows):
+    return {"schema": 1, "machine": {"cpu": "A <fast> one", "governor": None}, "baseline": "float32", "rows": list(rows)}
+
+
+RUN = {
+    "env_id": "CartPole-v1",
+    "seed": 3,
+    "versions": {"numpy": "2.4.6"},
+    "stages": [{"name": "train", "status": "done", "seconds": 31.25}, {"name": "report", "status": "skipped", "seconds": None}],
+}
+
+
+class Page(HTMLParser):
+    """Collects the elements, and checks that each that is opened is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.ids, self.charts = [], [], [], {}
+        self.feed(text)
+        assert self.open == []
+
+    def handle_data(self, data):
+        _, attributes = self.elements[-1] if self.elements else ("", {})
+        if self.open and self.open[-1] == "script" and attributes.get("type") == "application/json":
+            self.charts[attributes["id"]] = json.loads(data)
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.ids += [value for key, value in attrs if key == "id"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone():
+    text = render_report(benchmark(row(), row("qat-int8", 8_000, "pass", 1.5)), RUN, "edgedqn run CartPole-v1", 9.6)
+    page = Page(text)
+    tags = [tag for tag, _ in page.elements]
+    assert not {"link", "img", "iframe"} & set(tags)
+    assert set(page.charts) == {"chart-size", "chart-latency"}
+    for _, attributes in page.elements:
+        assert not {"src", "href", "xlink:href"} & set(attributes)
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert len(page.ids) == len(set(page.ids))
+    places = {attributes["data-chart"] for tag, attributes in page.elements if attributes.get("class") == "chart"}
+    assert places == set(page.charts)
+    assert len(text) < 3_000_000
+
+
+def test_the_learning_curve_is_shown_where_there_is_one(tmp_path):
+    (tmp_path / "training.csv").write_text("env_steps,episode_return\n10,1.0\n30,2.0\n")
+    page = Page(render_report(benchmark(row()), learning=learning_chart(tmp_path)))
+    assert page.charts["chart-learning"] == learning_chart(tmp_path)
+    assert len(page.ids) == len(set(page.ids))
+    assert "<h2>Training</h2>" not in render_report(benchmark(row()))
+
+
+def test_a_screen_reader_gets_the_plots_and_the_tables_heads():
+    page = Page(render_report(benchmark(row(), row("qat-int8", 8_000, "pass")), margin=9.6))
+    assert "the gate allows a loss of 9.6" in page.charts["chart-size"]["description"]
+    assert "qat-int8 (pass) invoke 1.00 µs" in page.charts["chart-latency"]["description"]
+    scopes = [attributes["scope"] for tag, attributes in page.elements if tag == "th"]
+    assert {"col", "row"} == set(scopes)
+    assert "prefers-color-scheme: dark" in (FILES / "page.css").read_text()
+    assert ("html", {"lang": "en"}) in page.elements
+
+
+def test_the_same_rows_give_the_same_page():
+    given = benchmark(row(), row("qat-int8", 8_000, "fail"))
+    assert render_report(given, RUN, "x", 1.0) == render_report(given, RUN, "x", 1.0)
+
+
+def test_everything_given_is_escaped():
+    evil = "<script>alert('$1 \\g<0>')</script>"
+    run = {"env_id": evil, "seed": 0, "versions": {evil: evil}, "stages": [{"name": evil, "status": evil, "seconds": 1.0}]}
+    text = render_report(benchmark(row(), row(evil, 9, "pass"), failed("b", evil)), run, command=evil)
+    assert "<script>alert" not in text
+    assert "A &lt;fast&gt; one" in text
+    points = Page(text).charts["chart-size"]["data"]["values"]
+    assert points[1]["name"] == evil
+
+
+def test_failed_rows_are_shown_with_their_reason():
+    text = render_report(benchmark(row(), failed("broken", "The file was changed after its export.")))
+    assert "<b>broken</b> (failed): The file was changed after its export." in text
+    assert '<td data-value="failed" class="failed">failed</td>' in text
+    assert "What did not work out" not in render_report(benchmark(row()))
+
+
+def test_run_and_command_are_told():
+    text = render_report(benchmark(row()), RUN, "edgedqn run CartPole-v1 --seed 3")
+    assert "<h1>EdgeDQN: CartPole-v1, seed 3</h1>" in text
+    assert "<code>edgedqn run CartPole-v1 --seed 3</code>" in text
+    assert "done, 31.2 s" in text
+    assert "<td>skipped</td>" in text
+    assert "How to reproduce" not in render_report(benchmark(row()))
+
+
+def test_the_summary_is_honest_where_it_is_slower():
+    said = summary([row(), row("qat-int8", 5_000, "pass", speed=2.7, step=0.9)], "float32")
+    expected = "qat-int8 passed its gate: float32 returns 498.0, and qat-int8 on the same episodes exactly as much."
+    assert said.startswith(expected)
+    assert "5.00 KB instead of 20.0 KB, 25% of the size" in said
+    assert "One invoke() is 2.70 times as fast" in said
+    assert "is slower, at 0.90 times the speed" in said
+    assert "twin" not in said
+    twin = row("q", 500, "pass", twin_step_speedup={"median": 1.9, "ci95": [1.8, 2.0]})
+    said = summary([row(), twin], "float32")
+    assert "2.5% of the size" in said
+    assert said.endswith("through its twin with float ends 1.90 times as fast.")
+    assert "about as fast (1.00x" in summary([row(), row("q", 5_000, "pass")], "float32")
+
+
+def test_the_summary_compares_the_same_episodes():
+    fields = {
+        "return": {"mean": 499.0, "ci95": [498, 500], "episodes": 100},
+        "return_delta": {"mean": -1.7, "ci95": [-6.8, 3.6]},
+    }
+    said = summary([row(), row("q", 5_000, "pass", **fields)], "float32")
+    assert "q on the same episodes 1.70 less (the difference is between -6.80 and 3.60 at 95 %)." in said
+    assert "499" not in said
+
+
+def test_the_summary_says_when_nothing_passed_or_was_played():
+    assert summary([row(), row("q", 5_000, "undecided")], "float32").startswith("No file passed its gate")
+    unplayed = row("float32") | {"return": None}
+    assert summary([unplayed], "float32").startswith("Nothing was played")
+    assert Page(render_report(benchmark(unplayed))).charts == {}
+
+
+def test_a_device_has_its_own_table_with_nothing_unescaped():
+    rows = [row(sha256="aa"), row("qat-int8", 8_000, "pass", 1.5, sha256="bb")]
+    measured = {
+        "name": "qat-int8",
+        "file": "<policy>.tflite",
+        "sha256": "bb",
+        "latency_us": LATENCY,
+        "step_latency_us": LATENCY,
+    }
+    device = {"machine": {"cpu": "<b>Cortex", "architecture": "aarch64"}, "rows": [measured]}
+    text = render_report(benchmark(*rows) | {"devices": [device]})
+    Page(text)
+    assert "<h2>On &lt;b&gt;Cortex (aarch64)</h2>" in text and "&lt;policy&gt;.tflite" in text and "<b>Cortex" not in text
+    assert "<h2>On " not in render_report(benchmark(*rows))
+
+
+def test_cells_sort_by_their_number_and_what_is_unknown_by_nothing():
+    text = render_report(benchmark(row(), row("8-bit", 8_000, "pass", 1.5), failed("broken", "why")))
+    assert '<th scope="row" data-value="8-bit">' in text
+    assert '<td data-value="1.50">1.50x [1.49, 1.51]</td>' in text
+    assert '<td data-value="498.0">' in text
+    assert '<td data-value="">-</td>' in text
+    head = [attributes for tag, attributes in Page(text).elements if tag == "button"]
+    assert head and all(attributes["type"] == "button" for attributes in head)
+
+
+def test_a_film_waits_until_somebody_asks_for_it():
+    film = Film(b"GIF89a", "qat-int8", 31, (500.0, 499.5))
+    text = render_report(benchmark(row(), row("qat-int8", 8_000, "pass")), film=film)
+    (image,) = (attributes for tag, attributes in Page(text).elements if tag == "img")
+    assert base64.b64decode(image["src"].removeprefix("data:image/gif;base64,")) == b"GIF89a"
+    assert image["alt"] == "Two episodes side by side: the float network on the left, qat-int8 on the right."
+    assert "They return 500 and 499.5 as far as is shown." in text
+    assert text.index("<details>") < text.index("<img") < text.index("</details>")
+    assert "Side by side" not in render_report(benchmark(row()))
+    assert "No film: &lt;why&gt;" in render_report(benchmark(row()), film="<why>")
+
+
+def test_a_pull_request_reads_the_same_in_short():
+    text = render_report_markdown(benchmark(row(), row("a|b", 8_000, "pass"), failed("broken", "why")), RUN, "edgedqn run X")
+    assert text.startswith("# EdgeDQN: CartPole-v1, seed 3\n\na|b passed its gate")
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 5
+    assert "Measured on: cpu A <fast> one." in text
+    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+    assert "- `broken`: why" in text
+    assert text.endswith("    edgedqn run X\n")
+
+
+def test_a_pull_request_reads_what_devices_measured():
+    rows = [row(sha256="aa"), row("qat-int8", 8_000, "pass", 1.5, sha256="bb")]
+    told = {"name": "qat-int8", "file": "policy.tflite", "sha256": "bb", "latency_us": LATENCY, "step_latency_us": LATENCY}
+    device = {"machine": {"cpu": "Cortex-A72", "architecture": "aarch64"}, "rows": [told]}
+    text = render_report_markdown(benchmark(*rows) | {"devices": [device]})
+    assert "On Cortex-A72 (aarch64):\n\n| name | file |" in text
+    assert "| qat-int8 | policy.tflite | 1.00 |" in text

@@ -1,0 +1,58 @@
+"""The table lines up, whatever is missing."""
+
+from edgedqn.benchmarks.report.table import render_markdown, render_table, slow_note
+from edgedqn.benchmarks.rows import ROW_KEYS
+
+
+def full(**fields):
+    latency = {"p50": 1.234, "p90": 2, "p99": 3, "mean": 1.5, "n": 10, "timer_us": 0.04}
+    values = {
+        "name": "qat-int8", "file": "models/qat-int8.tflite", "status": "ok", "size_bytes": 8_200, "gzip_bytes": 5_149,
+        "weights": 1_000, "nonzero_weights": 200, "latency_us": latency, "step_latency_us": latency | {"p50": 9.876},
+        "speedup": {"median": 2.5, "ci95": [2.4, 2.6]}, "step_speedup": {"median": 0.9, "ci95": [0.88, 0.91]},
+        "return": {"mean": 498.26, "ci95": [497.0, 499.04], "episodes": 300}, "return_delta": {"mean": -0.5, "ci95": [-1, 0]},
+        "action_agreement": 0.981, "gap_weighted_agreement": 0.9984, "tie_rate": 0.002, "gate": "pass",
+    }  # fmt: skip
+    return dict.fromkeys(ROW_KEYS) | values | fields
+
+
+def cells(line):
+    return [cell.strip() for cell in line.split("  ") if cell.strip()]
+
+
+def test_a_row_in_the_units_a_person_reads():
+    assert cells(render_table([full()]).splitlines()[2]) == [
+        "qat-int8", "498.3 [497.0, 499.0]", "-0.50", "pass", "98.1%", "99.8%", "0.2%", "8.20", "5.15", "80.0%",
+        "1.23", "2.50x [2.40, 2.60]", "9.88", "0.90x [0.88, 0.91]",
+    ]  # fmt: skip
+
+
+def test_columns_line_up_and_what_is_missing_is_a_dash():
+    empty = dict.fromkeys(ROW_KEYS) | {"name": "a-rather-long-name", "status": "failed", "reason": "The file was changed."}
+    head, rule, *lines, reason = render_table([full(), empty, full(gate=None)]).splitlines()
+    assert reason == "a-rather-long-name: The file was changed."
+    assert {len(line) for line in [head, rule, *lines]} == {len(rule)}
+    assert cells(lines[1]) == ["a-rather-long-name", "-", "-", "failed", *["-"] * 10]
+    assert cells(lines[2])[3] == "-"
+    assert not any(line != line.rstrip() for line in lines)
+
+
+def test_figures_of_a_core_at_full_speed_need_no_note():
+    steady = {"p50": 1, "full_speed": 0.96}
+    rows = [full(latency_us=steady), full(), dict.fromkeys(ROW_KEYS) | {"name": "failed", "status": "failed", "reason": None}]
+    assert slow_note(rows) is None
+    assert slow_note([]) is None
+
+
+def test_figures_of_a_slow_core_are_to_be_taken_again():
+    rows = [full(), full(step_latency_us={"p50": 1, "full_speed": 0.4})]
+    note = slow_note(rows)
+    assert note.startswith("The core was slower than it can be in 60% of the rounds")
+    for text in (render_table(rows), render_markdown(rows)):
+        assert text.splitlines()[-1] == note
+
+
+def test_small_returns_and_small_files_have_a_digit_more():
+    small = full(size_bytes=704, gzip_bytes=13_531, **{"return": {"mean": 0.744, "ci95": [0.7, 0.79], "episodes": 300}})
+    shown = cells(render_table([small]).splitlines()[2])
+    assert (shown[1], shown[7], shown[8]) == ("0.74 [0.70, 0.79]", "0.70", "13.5")

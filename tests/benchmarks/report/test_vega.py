@@ -1,0 +1,51 @@
+"""The script of a page, and a chart as a picture of its own: light and dark, spoken, and the same bytes again."""
+
+import sys
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from edgedqn.agents.errors import InputError
+from edgedqn.benchmarks.report.charts import SCHEMA
+from edgedqn.benchmarks.report.vega import page_script, picture
+
+SVG = "{http://www.w3.org/2000/svg}"
+CHART = {
+    "$schema": SCHEMA,
+    "description": 'A line: "a" <b> & \\1.',
+    "width": "container",
+    "data": {"values": [{"a": 1, "b": 2.5}, {"a": 2, "b": 5.0}]},
+    "mark": "line",
+    "encoding": {
+        "x": {"field": "a", "type": "quantitative", "title": "a <b>"},
+        "y": {"field": "b", "type": "quantitative"},
+    },
+}
+
+
+def test_it_is_an_svg_file_that_speaks_for_light_and_dark():
+    text = picture(CHART)
+    root = ET.fromstring(text)
+    assert root.tag == f"{SVG}svg"
+    assert (root.get("role"), root.get("aria-label")) == ("img", CHART["description"])
+    assert "prefers-color-scheme:dark" in root.find(f"{SVG}style").text
+    assert "a <b>" in [each.text for each in root.iter(f"{SVG}text")]
+    assert "currentColor" in text
+    assert "#010203" not in text
+    assert float(root.get("width")) > 500
+
+
+def test_the_same_chart_is_the_same_bytes():
+    assert picture(CHART) == picture(CHART)
+
+
+def test_the_pages_script_ends_no_script_element():
+    assert "</script" not in page_script()
+    assert "vegaEmbed" in page_script()
+
+
+@pytest.mark.parametrize("ask", [page_script, lambda: picture(CHART)])
+def test_without_it_the_extra_is_named(monkeypatch, ask):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    with pytest.raises(InputError, match="extra `train`"):
+        ask()

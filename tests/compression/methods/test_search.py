@@ -1,0 +1,122 @@
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.networks import minatar_torso, q_network
+from edgedqn.compression.folding import InputScaling, plain_network
+from edgedqn.compression.judge import Judgement
+from edgedqn.compression.methods.distillation import Distillation
+from edgedqn.compression.methods.search import HIDDEN, LAYER_BYTES, NewStudent, Search, _sizes
+from edgedqn.compression.methods.stages import Distil
+from edgedqn.compression.networks import widths
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.student import Lesson, Student
+
+QUICK = Search(teaching=Distil(Distillation(50), 400, 100, rounds=0), quantizing=Distillation(50))
+
+
+class Judge:
+    """Passes students of some number of weights or more, and loses half of what that takes for each weight less."""
+
+    def __init__(self, enough: int):
+        self.enough = enough
+        self.shown: list[CompressedPolicy] = []
+
+    def __call__(self, policy: CompressedPolicy) -> Judgement:
+        self.shown.append(policy)
+        count = sum(layer["units"] for layer in policy.layers if layer["layer"] == "Dense")
+        return Judgement("pass" if count >= self.enough else "fail", 1.0, self.enough - count, 10, 100, 1_000, 0.9, 0.9, 0.0)
+
+
+@pytest.fixture
+def start(beginning: tuple[Student, Lesson]) -> tuple[Student, Lesson]:
+    student, lesson = beginning
+    return replace(student, scaling=InputScaling.measured(student.states)), lesson
+
+
+def test_a_new_student_has_the_widths_and_nothing_of_the_teacher(start: tuple[Student, Lesson]) -> None:
+    student, lesson = start
+    fresh, said = NewStudent((7, 5)).apply(student, lesson)
+    assert widths(fresh.network) == ((), (7, 5))
+    assert (said["hidden"], said["filters"]) == ([7, 5], [])
+    assert fresh.scaling == student.scaling
+    assert not fresh.network.get_weights()[1].any()  # the teacher's biases are not zero
+
+
+def test_a_new_student_of_images_has_a_quarter_of_the_filters_or_those_given(start: tuple[Student, Lesson]) -> None:
+    student, lesson = start
+    network = plain_network(q_network((10, 10, 4), 3, (32,), np.random.default_rng(0), minatar_torso))
+    student = replace(student, network=network)
+    assert widths(NewStudent((8,)).apply(student, lesson)[0].network) == ((4,), (8,))
+    assert widths(NewStudent((8,), (6,)).apply(student, lesson)[0].network) == ((6,), (8,))
+
+
+def test_sizes_go_from_small_to_large_and_none_is_larger_than_the_teacher(start: tuple[Student, Lesson]) -> None:
+    student, _ = start
+    sizes = _sizes(student)
+    layers = [[4, *hidden, 2] for _, hidden in sizes]
+    size_bytes = [sum(a * b + 4 * b + LAYER_BYTES for a, b in itertools.pairwise(layer)) for layer in layers]
+    assert size_bytes == sorted(size_bytes)
+    assert sizes[-1] == ((), (16, 16))  # as the teacher
+    assert len(sizes) < len(HIDDEN)
+    assert ((), (32,)) in sizes  # more neurons, but fewer bytes
+
+
+def test_finds_the_smallest_that_passes_and_hands_it_on_as_judged(start: tuple[Student, Lesson]) -> None:
+    student, lesson = start
+    judge = Judge(enough=10)  # of all neurons, the two actions included: one layer of 8
+    found, said = QUICK.apply(student, replace(lesson, judge=judge))
+    assert (said["passed"], said["hidden"], said["stopped"]) == (True, [8], "all sizes are settled")
+    assert widths(found.network) == ((), (8,))
+    passed = [shown for shown in judge.shown if shown.layers[1]["units"] == 8 and len(shown.layers) == 3]
+    assert found.quantized is not None
+    for array, judged in zip(found.quantized.get_weights(), passed[-1].network.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, judged)
+    # By halves, and then the size below once more from another start.
+    tried = [tuple(attempt["hidden"]) for attempt in said["attempts"]]
+    assert len(tried) <= 6
+    assert tried[-1] == (6,)
+    assert tried.count((6,)) == 2
+    assert said["env_steps"] == 100 * len(tried)
+
+
+def test_where_none_passes_the_closest_is_handed_on_and_that_is_said(start: tuple[Student, Lesson]) -> None:
+    student, lesson = start
+    found, said = QUICK.apply(student, replace(lesson, judge=Judge(enough=1_000)))
+    assert said["passed"] is False
+    assert sum(widths(found.network)[1]) == 32  # it lost least
+    assert {attempt["verdict"] for attempt in said["attempts"]} == {"fail"}
+
+
+@pytest.mark.parametrize(
+    ("budget", "stopped"),
+    [
+        ({"attempts": 2}, "after 2 attempts"),
+        ({"env_steps": 250}, "after 300 environment steps"),
+        ({"minutes": 1e-9}, "after 1e-09 minutes"),
+    ],
+)
+def test_stops_at_its_budget_with_the_best_so_far(start: tuple[Student, Lesson], budget: dict[str, Any], stopped: str) -> None:
+    student, lesson = start
+    judge = Judge(enough=10)
+    found, said = replace(QUICK, **budget).apply(student, replace(lesson, judge=judge))
+    assert said["stopped"] == stopped
+    assert len(judge.shown) == {"attempts": 2, "env_steps": 3, "minutes": 1}[next(iter(budget))]
+    assert said["passed"] is any(attempt["verdict"] == "pass" for attempt in said["attempts"])
+    assert found.quantized is not None
+
+
+@pytest.mark.parametrize("settings", [{"attempts": 0}, {"minutes": -1.0}, {"env_steps": -1}])
+def test_refuses_budgets_of_nothing(settings: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="Expected attempts of 1 or more"):
+        Search(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"hidden": (0,)}, {"filters": (4, 0)}])
+def test_refuses_widths_of_nothing(settings: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="Expected widths of 1 or more"):
+        NewStudent(**settings)

@@ -1,0 +1,189 @@
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+pytest.importorskip("tflite_micro", reason="the extra `micro` is not installed")
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
+from edgedqn.export.devices.microcontroller.bundle import RESOLVER_LINES, resolver_lines, write_microcontroller
+from edgedqn.export.devices.microcontroller.plain_c import c_array
+from edgedqn.export.edge_policy import OPERATORS, EdgePolicy, PolicyFileError
+from edgedqn.export.tflite_file.manifest import device_part, embed
+from edgedqn.export.tflite_file.reader import fix_names
+from edgedqn.export.tflite_file.tflm import tflm_rows
+
+EMULATED = pytest.mark.skipif(bool(missing_tools()), reason=f"not installed: {missing_tools()}")
+DECLARED = Path(__file__).parent / "tflm_declared"
+
+# Observations travel as bit patterns: no decimal comes between.
+OBSERVATIONS = """
+static const union {{ uint32_t bits[{count}][POLICY_INPUTS]; float values[{count}][POLICY_INPUTS]; }} observations = {{ {{
+{bits}
+}} }};
+"""
+
+QUANTIZE = """
+#include "policy_io.h"
+#include "semihosting.h"
+{observations}
+int main(void) {{
+  int8_t input[POLICY_INPUTS];
+  for (int i = 0; i < {count}; ++i) {{
+    put_number(policy_quantize(observations.values[i], input));
+    for (int f = 0; f < POLICY_INPUTS; ++f) put_number(input[f]);
+  }}
+  return 0;
+}}
+"""
+
+STEP = """
+#include "policy_io.h"
+#include "policy_model.h"
+#include "policy_step.h"
+#include "semihosting.h"
+{observations}
+extern "C" int main(void) {{
+  put_number(policy_step(observations.values[0]));
+  put_number(policy_setup());
+  put_number(policy_setup());
+  put_number(policy_crc32(g_policy_model_data, g_policy_model_data_size) == POLICY_MODEL_CRC32);
+  for (int i = 0; i < {count}; ++i) put_number(policy_step(observations.values[i]));
+  return 0;
+}}
+"""
+
+
+def program(template: str, observations: NDArray[np.float32]) -> str:
+    bits = ",\n".join("{" + ", ".join(f"{value}u" for value in row) + "}" for row in observations.view(np.uint32))
+    count = len(observations)
+    return template.format(count=count, observations=OBSERVATIONS.format(count=count, bits=bits))
+
+
+def integers(path: Path, observations: NDArray[np.float32]) -> NDArray[np.int8]:
+    """What EdgePolicy feeds to the network, [N, F]."""
+    policy = EdgePolicy.load(path)
+    rows = []
+    for observation in observations:
+        policy(observation)
+        rows.append(policy._feed[0].copy())
+    return np.array(rows)
+
+
+def emulated_integers(path: Path, observations: NDArray[np.float32], folder: Path) -> NDArray[np.int8]:
+    write_microcontroller(path, folder)
+    printed = run_on_cortex_m4(program(QUANTIZE, observations), [folder / "policy_io.c"], [folder])
+    rows = np.array(printed.split(), int).reshape(len(observations), -1)
+    assert (rows[:, 0] == 1).all()
+    return rows[:, 1:].astype(np.int8)
+
+
+@EMULATED
+def test_quantizes_as_python_does(trained: Any, tmp_path: Path) -> None:
+    device = EdgePolicy.load(trained.path).device["input"]
+    scale, offset = (np.array(device[key], np.float32) for key in ("scale", "offset"))
+    # Observations that land on a half, one float32 below and above it, and far outside.
+    targets = np.repeat(np.arange(-129, 129, dtype=np.float32)[:, np.newaxis] + np.float32(0.5), 4, 1)  # [258, 4]
+    halves = (targets - offset) / scale  # [258, 4]
+    huge = np.array([[3e38, -3e38, 1e-45, -0.0]], np.float32)
+    around = [np.nextafter(halves, np.float32(side)) for side in (-np.inf, np.inf)]
+    observations = np.concatenate([trained.observations, halves, *around, huge]).astype(np.float32)
+    expected = integers(trained.path, observations)
+    np.testing.assert_array_equal(emulated_integers(trained.path, observations, tmp_path / "c"), expected)
+
+
+@EMULATED
+def test_every_half_goes_to_the_even_integer(network: Any, spec: EnvironmentSpec, tmp_path: Path) -> None:
+    content = fix_names(network.int8, "preferences")
+    device = device_part(spec, np.ones(1, np.float32), np.zeros(1, np.float32), "preferences", "test")
+    path = tmp_path / "policy.tflite"
+    path.write_bytes(embed(content, device))
+    observations = np.repeat(np.arange(-130, 130, dtype=np.float32)[:, np.newaxis] + np.float32(0.5), 4, 1)
+    rows = emulated_integers(path, observations, tmp_path / "c")
+    np.testing.assert_array_equal(rows, integers(path, observations))
+    assert rows[observations[:, 0] == 2.5].tolist() == [[2] * 4]
+    assert rows[observations[:, 0] == -1.5].tolist() == [[-2] * 4]
+
+
+@EMULATED
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_refuses_what_is_no_number(trained: Any, tmp_path: Path, bad: float) -> None:
+    write_microcontroller(trained.path, tmp_path)
+    observations = np.zeros((1, 4), np.float32)
+    observations[0, 2] = bad
+    printed = run_on_cortex_m4(program(QUANTIZE, observations), [tmp_path / "policy_io.c"], [tmp_path])
+    assert printed.split()[0] == "0"
+
+
+@EMULATED
+def test_steps_as_the_interpreter_would(trained: Any, tmp_path: Path) -> None:
+    """policy_step.cc with the declared interface, whose invoke is policy.c; the actions are those of TFLM's interpreter."""
+    write_microcontroller(trained.path, tmp_path)
+    observations = np.concatenate([trained.observations, np.full((1, 4), np.nan, np.float32)])
+    sources = [tmp_path / name for name in ("policy_step.cc", "policy_model.cc", "policy_io.c", "policy.c")]
+    printed = run_on_cortex_m4(program(STEP, observations), sources, [tmp_path, DECLARED])
+    before, first, second, whole, *actions = map(int, printed.split())
+    assert (before, first, second, whole) == (-1, 1, 1, 1)
+    expected = tflm_rows(trained.path.read_bytes(), trained.inputs).argmax(1)
+    assert actions == [*expected, -1]
+    assert 0 < np.mean(expected) < 1
+
+
+@EMULATED
+def test_a_damaged_model_is_not_set_up(trained: Any, tmp_path: Path) -> None:
+    write_microcontroller(trained.path, tmp_path)
+    model = tmp_path / "policy_model.cc"
+    content = np.frombuffer(trained.path.read_bytes(), np.uint8)
+    changed = content.copy()
+    changed[-20] ^= 4
+    assert c_array(content) in model.read_text()
+    model.write_text(model.read_text().replace(c_array(content), c_array(changed)))
+    sources = [tmp_path / name for name in ("policy_step.cc", "policy_model.cc", "policy_io.c", "policy.c")]
+    printed = run_on_cortex_m4(program(STEP, trained.observations[:1]), sources, [tmp_path, DECLARED])
+    assert printed.split() == ["-1", "0", "0", "0", "-1"]
+
+
+def test_the_settings_are_the_files_own(trained: Any, tmp_path: Path) -> None:
+    names = write_microcontroller(trained.path, tmp_path / "c")
+    assert list(names) == sorted(path.name for path in (tmp_path / "c").iterdir())
+    settings = (tmp_path / "c" / "policy_settings.h").read_text()
+    content = trained.path.read_bytes()
+    assert f"#define POLICY_MODEL_CRC32 0x{zlib.crc32(content):08x}u" in settings
+    assert f"#define POLICY_MODEL_BYTES {len(content)}" in settings
+    device = EdgePolicy.load(trained.path).device["input"]
+    lines = settings.splitlines()
+    for key in ("scale", "offset"):
+        printed = lines[lines.index(f"#define POLICY_INPUT_{key.upper()} \\") + 1].strip(" {}")
+        assert [np.float32(number.rstrip("f")) for number in printed.split(", ")] == [np.float32(v) for v in device[key]]
+    write_microcontroller(trained.path, tmp_path / "again")
+    assert all((tmp_path / "c" / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in names)
+
+
+def test_brings_exactly_the_operators_used(network: Any) -> None:
+    assert resolver_lines(network.int8) == ["AddFullyConnected"]
+
+
+def test_every_operator_that_policies_are_made_of_has_its_line() -> None:
+    assert set(RESOLVER_LINES) == set(OPERATORS.values())
+    for name, line in RESOLVER_LINES.items():
+        assert name.replace("_", "").lower() == line.removeprefix("Add").lower()
+
+
+def test_refuses_a_float_policy(float_policy: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "policy.tflite"
+    path.write_bytes(float_policy)
+    with pytest.raises(InputError, match="expected int8 input and output"):
+        write_microcontroller(path, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+def test_refuses_a_damaged_policy(int8_policy: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "policy.tflite"
+    path.write_bytes(int8_policy[:-1] + bytes([int8_policy[-1] ^ 1]))
+    with pytest.raises(PolicyFileError):
+        write_microcontroller(path, tmp_path / "c")

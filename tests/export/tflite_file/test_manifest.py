@@ -1,0 +1,130 @@
+import dataclasses
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.export.edge_policy import MAGIC, EdgePolicy, PolicyFileError, file_digest, read_device_manifest
+from edgedqn.export.tflite_file.manifest import PolicyManifest, device_part, embed, read_manifest, write_sidecar
+from edgedqn.export.tflite_file.reader import fix_names
+
+
+def ones(size: int) -> Any:
+    return np.ones(size, np.float32)
+
+
+def test_device_part_holds_the_float32_values_exactly(spec: EnvironmentSpec) -> None:
+    scale = np.array([0.1, 1 / 3, 1e-30, 7e10], np.float32)
+    device = device_part(spec, scale, np.zeros(4, np.float32), "q_values", "qat-int8")
+    assert device == {
+        "schema": 1,
+        "environment": {
+            "id": "Test-v0",
+            "observation_shape": [4],
+            "observation_dtype": "float32",
+            "n_actions": 2,
+            "preprocessing": [],
+        },
+        "input": {"scale": [float(value) for value in scale], "offset": [0.0] * 4},
+        "output": {"meaning": "q_values", "tie_break": "lowest"},
+        "recipe": "qat-int8",
+    }
+    read_back = np.array(json.loads(json.dumps(device))["input"]["scale"], np.float32)
+    np.testing.assert_array_equal(read_back, scale)
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "meaning"),
+    [
+        (ones(3), ones(4), "preferences"),
+        (ones(4), ones(2), "preferences"),
+        (np.ones(4), ones(4), "preferences"),
+        (np.array([1, np.nan, 1, 1], np.float32), ones(4), "preferences"),
+        (np.array([1, np.inf, 1, 1], np.float32), ones(4), "preferences"),
+        (ones(4), ones(4), "values"),
+    ],
+)
+def test_device_part_refuses_what_no_device_could_use(spec: EnvironmentSpec, scale: Any, offset: Any, meaning: str) -> None:
+    with pytest.raises(PolicyFileError, match="expected"):
+        device_part(spec, scale, offset, meaning, "test")
+
+
+def test_the_file_carries_its_manifest_minified_behind_the_magic(int8_policy: bytes, device_for: Any) -> None:
+    at = int8_policy.index(MAGIC)
+    (size,) = struct.unpack_from("<I", int8_policy, at - 4)
+    text = int8_policy[at + 40 : at + size].decode()
+    assert text == json.dumps(device_for(int8_policy), separators=(",", ":"))
+    assert read_device_manifest(int8_policy) == device_for(int8_policy)
+
+
+def test_embed_is_deterministic_and_happens_once(network: Any, device_for: Any, int8_policy: bytes) -> None:
+    content = fix_names(network.int8, "preferences")
+    assert embed(content, device_for(content)) == int8_policy
+    with pytest.raises(PolicyFileError, match="expected one without"):
+        embed(int8_policy, device_for(content))
+
+
+def test_embed_refuses_a_network_that_does_not_fit(network: Any, spec: EnvironmentSpec) -> None:
+    other = dataclasses.replace(spec, n_actions=3)
+    with pytest.raises(PolicyFileError, match=r"Wrong output size: expected 3\. Got 2\."):
+        embed(network.int8, device_part(other, ones(4), ones(4), "preferences", "test"))
+
+
+def test_sidecar_as_the_contract_has_it(int8_file: Path, int8_policy: bytes, device_for: Any) -> None:
+    import hashlib
+
+    assert json.loads(int8_file.with_suffix(".json").read_text()) == {
+        "schema": 1,
+        "device": {**device_for(int8_policy), "digest": file_digest(int8_policy).hex()},
+        "file_sha256": hashlib.sha256(int8_policy).hexdigest(),
+        "evidence": {"return": 1.0},
+    }
+    assert int8_file.read_bytes() == int8_policy  # what was measured is what ships
+    assert sorted(p.name for p in int8_file.parent.iterdir()) == ["policy.json", "policy.tflite"]
+
+
+def test_manifest_round_trips(int8_file: Path, int8_policy: bytes, device_for: Any) -> None:
+    assert read_manifest(int8_file) == PolicyManifest(device_for(int8_policy), {"return": 1.0})
+    int8_file.with_suffix(".json").unlink()
+    assert read_manifest(int8_file) == PolicyManifest(device_for(int8_policy), {})
+
+
+def test_a_new_sidecar_replaces_the_old_one(int8_file: Path, int8_policy: bytes, float_policy: bytes, device_for: Any) -> None:
+    int8_file.write_bytes(float_policy)  # a new export under the same name: the old sidecar is of another file now
+    write_sidecar(int8_file, PolicyManifest(device_for(float_policy), {"return": 2.0}))
+    assert read_manifest(int8_file).evidence == {"return": 2.0}
+
+
+def test_a_file_without_a_device_part_takes_it_from_the_sidecar(tmp_path: Path, network: Any, device_for: Any) -> None:
+    path = tmp_path / "foreign.tflite"
+    path.write_bytes(network.float32)
+    manifest = PolicyManifest(device_for(network.float32), {})
+    write_sidecar(path, manifest)
+    assert read_manifest(path) == manifest
+    assert EdgePolicy.load(path).preferences(np.zeros(4)).shape == (2,)
+    path.write_bytes(network.float32 + b"\0")
+    with pytest.raises(PolicyFileError, match="of another file"):
+        read_manifest(path)
+
+
+def test_write_sidecar_refuses_the_manifest_of_another_policy(int8_file: Path, int8_policy: bytes, device_for: Any) -> None:
+    before = int8_file.with_suffix(".json").read_bytes()
+    other = {**device_for(int8_policy), "recipe": "another"}
+    with pytest.raises(PolicyFileError, match="of another manifest"):
+        write_sidecar(int8_file, PolicyManifest(other, {}))
+    int8_file.write_bytes(int8_policy[:-1])
+    with pytest.raises(PolicyFileError):
+        write_sidecar(int8_file, PolicyManifest(device_for(int8_policy), {}))
+    assert int8_file.with_suffix(".json").read_bytes() == before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_evidence_holds_no_nan(int8_file: Path, int8_policy: bytes, device_for: Any, value: float) -> None:
+    before = int8_file.with_suffix(".json").read_bytes()
+    with pytest.raises(ValueError, match="JSON"):
+        write_sidecar(int8_file, PolicyManifest(device_for(int8_policy), {"return": value}))
+    assert int8_file.with_suffix(".json").read_bytes() == before
