@@ -5,6 +5,7 @@ network itself, `policy.c`: a device needs one of the two.
 """
 
 import math
+import re
 import zlib
 from pathlib import Path
 from string import Template
@@ -323,7 +324,7 @@ def _settings(content: bytes, sha256: str, device: dict[str, Any], ends: IOQuant
     pairs = max(scale.size, offset.size)
     return _SETTINGS.substitute(
         sha256=sha256,
-        environment=environment["id"].replace("*/", ""),
+        environment=_in_comment(environment["id"]),
         shape=", ".join(map(str, shape)),
         preprocessing=", ".join(environment["preprocessing"]) or "nothing",
         inputs=math.prod(shape),
@@ -339,6 +340,11 @@ def _settings(content: bytes, sha256: str, device: dict[str, Any], ends: IOQuant
         model_bytes=len(content),
         crc=f"0x{zlib.crc32(content):08x}u",
     )
+
+
+def _in_comment(text: str) -> str:
+    """An environment's id as it may stand in a C comment: what ids are not made of becomes `_`, so nothing ends the comment."""
+    return re.sub(r"[^\w.:/-]", "_", text, flags=re.ASCII)
 
 
 def _inputs(content: bytes) -> int:

@@ -1,3 +1,4 @@
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ pytest.importorskip("tflite_micro", reason="the extra `micro` is not installed")
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import EnvironmentSpec
 from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
-from edgedqn.export.devices.microcontroller.bundle import RESOLVER_LINES, resolver_lines, write_microcontroller
+from edgedqn.export.devices.microcontroller.bundle import RESOLVER_LINES, _in_comment, resolver_lines, write_microcontroller
 from edgedqn.export.devices.microcontroller.plain_c import c_array
 from edgedqn.export.edge_policy import OPERATORS, EdgePolicy, PolicyFileError
 from edgedqn.export.tflite_file.manifest import device_part, embed
@@ -187,3 +188,10 @@ def test_refuses_a_damaged_policy(int8_policy: bytes, tmp_path: Path) -> None:
     path.write_bytes(int8_policy[:-1] + bytes([int8_policy[-1] ^ 1]))
     with pytest.raises(PolicyFileError):
         write_microcontroller(path, tmp_path / "c")
+
+
+@pytest.mark.parametrize("env_id", ["*//", "**//", "a*/ int x; /*-v0", "a\nb", "a??/\nb", "a\\"])
+def test_an_environments_id_cannot_end_the_comment_it_stands_in(env_id: str) -> None:
+    written = _in_comment(env_id)
+    assert re.fullmatch(r"[A-Za-z0-9_.:/-]*", written) and len(written) == len(env_id)
+    assert _in_comment("my_module:MinAtar/Breakout-v1") == "my_module:MinAtar/Breakout-v1"

@@ -103,3 +103,11 @@ def test_the_printed_constants_are_the_network(trained: Any) -> None:
 
 def test_the_least_int32_is_no_overflow() -> None:
     assert "-2147483647 - 1" in c_array(np.array([-(2**31)], np.int32))
+
+
+def test_no_sum_of_products_needs_an_int_of_more_than_16_bits() -> None:
+    # C99 multiplies int8 as int; where that has 16 bits, one product fits, and the sum of four does not.
+    kernel, ones = np.ones((1, 8), np.int8), np.ones(1, np.int32)
+    source = plain_c_source([IntegerLayer(kernel, 0 * ones, 2**30 * ones, np.zeros(1, np.int8), 0, -128)], "0")
+    added = re.findall(r"sum \+= ([^;]*);", source)
+    assert len(added) == 5 and not any(" + " in product for product in added)
