@@ -94,8 +94,9 @@ def _observations(data: dict[str, Any]) -> _Space:
     try:
         if kind and kind[1] == "Discrete":
             return _Space((int(space["n"]),), str(space["dtype"]), False)
-        if kind and kind[1] == "Box" and 1 <= len(space["_shape"]) <= 3:
-            shape, dtype = tuple(int(size) for size in space["_shape"]), str(space["dtype"])
+        sizes = "_shape" if "_shape" in space else "shape"  # as an old gym wrote it
+        if kind and kind[1] == "Box" and 1 <= len(space[sizes]) <= 3:
+            shape, dtype = tuple(int(size) for size in space[sizes]), str(space["dtype"])
             bounds = [set(re.findall(r"-?\d+", str(space[bound]))) for bound in ("low", "high")]  # printed arrays
             return _Space(shape, dtype, len(shape) == 3 and dtype == "uint8" and bounds == [{"0"}, {"255"}])
     except (KeyError, TypeError, ValueError) as error:

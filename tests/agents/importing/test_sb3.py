@@ -13,6 +13,7 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.agents import as_agent, fit, read_model
+from edgedqn.agents.importing.sb3 import read_sb3_archive
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.trained_agent import TrainedAgent
 
@@ -167,6 +168,20 @@ def edit_state(change):
         return stored(state)
 
     return edited
+
+
+def test_a_space_that_an_old_gym_wrote_is_read_alike(archive):
+    as_new = read_sb3_archive(archive.read_bytes())
+
+    def as_gym_wrote_it(data):
+        space = data["observation_space"]
+        space["shape"] = space.pop("_shape")
+        space[":type:"] = space[":type:"].replace("gymnasium", "gym")
+
+    edit(archive, data=as_gym_wrote_it)
+    layers, weights, dtype = read_sb3_archive(archive.read_bytes())
+    assert (layers, dtype) == (as_new[0], as_new[2])
+    assert all((a == b).all() for name in weights for a, b in zip(weights[name], as_new[1][name], strict=True))
 
 
 class Trap:
