@@ -23,7 +23,7 @@ from edgedqn.pipeline.seeds import SeedStreams
 PROBE_S = 20
 CHILD_S = 3_600
 PROBE = "import sys; from edgedqn.pipeline.bench_files import probe; probe(*sys.argv[1:])"
-CHILD = "import sys; from edgedqn.pipeline.bench_files import child; child(sys.argv[1])"
+CHILD = "import os, sys; sys.path.append(os.getcwd()); from edgedqn.pipeline.bench_files import child; child(sys.argv[1])"
 OUT_OF_MEMORY = 12  # ENOMEM
 
 
@@ -115,7 +115,7 @@ def _measure(
 def _wrong_with(path: Path, latency: Mapping[str, Any]) -> str | None:
     """Why a file must not be run beside others: it takes its process down, all memory, or no end. What it does wrong in an
     orderly way is told later, in its row."""
-    command = [sys.executable, "-c", PROBE, str(path), json.dumps(latency)]
+    command = [sys.executable, "-P", "-c", PROBE, str(path), json.dumps(latency)]
     try:
         run = subprocess.run(command, capture_output=True, timeout=PROBE_S, check=False)
     except subprocess.TimeoutExpired:
@@ -142,7 +142,7 @@ def _measure_in_child(paths: Sequence[Path], arguments: dict[str, Any]) -> dict[
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"  # not its stdout, where an environment of the user's own may print
         given = json.dumps({"paths": list(map(str, paths)), "answer": str(answer), **arguments})
-        command = [sys.executable, "-c", CHILD, given]
+        command = [sys.executable, "-P", "-c", CHILD, given]
         terminal = _terminal()
         try:
             run = subprocess.run(command, stdout=terminal, stderr=terminal, timeout=CHILD_S, check=False)

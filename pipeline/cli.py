@@ -22,7 +22,9 @@ REGRESSED = NOT_PASSED
 
 def console() -> NoReturn:
     """The entry point `edgedqn`."""
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it: module:Id may lie where the user stands
+    if not {"inspect", "doctor"}.intersection(sys.argv[1:2]):
+        # The module of module:Id may lie where the user stands. Last, so that nothing there replaces what is installed.
+        sys.path.append(str(Path.cwd()))
     warnings.formatwarning = lambda message, *_: f"edgedqn: {message}\n"
     from edgedqn.pipeline.native import quiet
 

@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def inspect_safely(path: Path, seconds: float = SECONDS) -> dict[str, Any]:
     Raises:
       PolicyFileError: the file is refused, or looking into it takes too long or too much memory.
     """
-    command = [sys.executable, "-c", CHILD, str(path)]
+    command = [sys.executable, "-P", "-c", CHILD, str(path)]  # nothing that lies beside the file is imported
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired as error:
@@ -56,7 +57,8 @@ def limit_memory() -> None:
     """Of this process and those that it starts, from here on: what asks for more gets a MemoryError."""
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     within = MEMORY_BYTES if most == resource.RLIM_INFINITY else min(MEMORY_BYTES, most)
-    resource.setrlimit(resource.RLIMIT_AS, (within, most))
+    with suppress(ValueError, OSError):  # macOS knows the limit and refuses to set it; the limit of time holds there, too
+        resource.setrlimit(resource.RLIMIT_AS, (within, most))
 
 
 def render(report: dict[str, Any]) -> str:

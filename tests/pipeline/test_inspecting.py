@@ -1,6 +1,8 @@
 """`edgedqn inspect`, within limits."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,17 @@ def test_refuses_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert main(["inspect", str(path)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"edgedqn: {path}: ") and "Traceback" not in line
+
+
+def test_nothing_that_lies_where_the_user_stands_is_imported(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    for name in ("numpy", "json", "struct", "edgedqn"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(mark)!r}, 'w')")
+    (tmp_path / "x.tflite").write_bytes(b"x")
+    command = str(Path(sys.executable).parent / "edgedqn")
+    answer = subprocess.run([command, "inspect", "x.tflite"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2 and answer.stderr.startswith("edgedqn: x.tflite: ")
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize(
