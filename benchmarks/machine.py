@@ -2,12 +2,14 @@
 
 import os
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 CPU_INFO = Path("/proc/cpuinfo")
+CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 def describe_machine(threads: int, xnnpack: bool = True, pinned_cores: list[int] | None = None) -> dict[str, Any]:
@@ -55,3 +57,15 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def usable_cores() -> int:
+    """How many cores this process may use, at least 1: those it is kept to, and no more than its control group's quota allows.
+
+    Source: Linux, Documentation/admin-guide/cgroup-v2.rst, `cpu.max`.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no quota, or an older kind of control groups
+        quota, period = map(int, CPU_MAX.read_text().split())
+        cores = min(cores, max(1, quota // period))
+    return cores

@@ -1,7 +1,6 @@
 """The judge that searches ask: exports a candidate and plays the file, on episodes that prove nothing."""
 
 import itertools
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.gate import Gate, Verdict, run_gate
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.agreement import agreement, preferences_of
+from edgedqn.benchmarks.machine import usable_cores
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.judge import UNPLAYABLE, Judge, Judgement
@@ -52,7 +52,7 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
         streams.first_reset_seeds("select", stricter.looks[-1]),
         stricter,
         random_seed=int(streams.rng("select", "random policy").integers(2**31)),
-        workers=os.cpu_count() or 1,
+        workers=usable_cores(),
     )
     number, states = itertools.count(), agent.observations[:STATES]
     with tempfile.TemporaryDirectory() as folder, Players(play, progress=True) as players:

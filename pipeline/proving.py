@@ -1,6 +1,5 @@
 """How files are played to prove them: in episodes that nothing earlier has seen. Needs no TensorFlow."""
 
-import os
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import EnvironmentSpec, agent_view, make_environment, spec_of
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.observations import gather_observations
+from edgedqn.benchmarks.machine import usable_cores
 from edgedqn.benchmarks.playing import Play
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.pipeline.seeds import SeedStreams
@@ -40,7 +40,7 @@ def prove_play(env_id: str, streams: SeedStreams, gate: Gate) -> Play:
         streams.first_reset_seeds("prove", gate.looks[-1]),
         gate,
         random_seed=int(streams.rng("prove", "random policy").integers(2**31)),
-        workers=os.cpu_count() or 1,
+        workers=usable_cores(),
     )
 
 

@@ -29,3 +29,13 @@ def test_a_package_that_is_not_there_has_no_version(monkeypatch):
 
     monkeypatch.setattr(machine, "version", missing)
     assert describe_machine(2) | {"numpy": None, "threads": 2} == describe_machine(2)
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max 100000\n", 4), ("250000 100000\n", 2), ("50000 100000\n", 1), ("900000 100000\n", 4), ("", 4)]
+)
+def test_no_more_cores_than_the_affinity_and_the_quota_allow(tmp_path, monkeypatch, quota, cores):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 2, 3, 7}, raising=False)
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(machine, "CPU_MAX", tmp_path / "cpu.max")
+    assert machine.usable_cores() == cores
