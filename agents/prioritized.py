@@ -33,6 +33,11 @@ class SumTree:
         """The sum of all leaves."""
         return float(self._nodes[1])
 
+    @property
+    def leaves(self) -> NDArray[np.float64]:
+        """All leaves, in order: as many as asked for, and zeros up to a power of two."""
+        return self._nodes[self._leaves :]
+
     def __getitem__(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         return self._nodes[self._leaves + index]
 
@@ -131,9 +136,8 @@ class Prioritized:
 
     def state(self) -> State:
         self._settle()
-        leaves = self._tree._nodes[self._tree._leaves :]
         values = {"rng": self._rng.bit_generator.state, "drawn": self._drawn, "largest": self._largest}
-        return {"priorities": leaves}, values
+        return {"priorities": self._tree.leaves}, values
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
         self._pending = {}

@@ -18,8 +18,8 @@ class Footprint:
       size_bytes: the file.
       gzip_bytes: the file at gzip's level 9, what zeros save on the way to a device.
       stripped_bytes: the file without names and whatever else no runtime reads, its manifest beside it.
-      weights: as the network multiplies them: a sparse tensor counts its zeros too.
-      nonzero_weights: of those, the ones that do not stand for 0 (int8: those unequal to the zero point).
+      weights: of all kernels, each stored one counted once.
+      nonzero_weights: of those, the ones that are not 0; int8 kernels are symmetric, so 0 is their zero point.
       distinct_values: of all kernels, the most values that one of them is made of.
       multiply_accumulates: of one step.
       arena_bytes: TFLite Micro's working memory; None where TFLite Micro is missing, or does not run the file.

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import is_beyond_images, make_environment, spec_of
 from edgedqn.agents.playing.gate import gate_for
+from edgedqn.agents.training import presets
 from edgedqn.agents.training.checkpoints import remove_checkpoints
-from edgedqn.agents.training.presets import ALGORITHMS, Config, changed, observation_kind, preset
+from edgedqn.agents.training.presets import ALGORITHMS, Config, observation_kind, preset
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.rows import Row, best_passing
 from edgedqn.pipeline.native import load_tensorflow, quiet
@@ -171,7 +172,7 @@ class Job:
                 given = ", ".join([*(settings or {}), *(["algorithm"] if algorithm else [])])
                 raise InputError(f"{path} holds an agent imported from {base.source}: expected nothing to train. Got {given}.")
         else:
-            base = changed(base, env_id, settings or {})
+            base = presets.changed(base, env_id, settings or {})
             if force or not _is_trained(path):
                 check_training(env_id, base, path / "agent")
         config = RunConfig(

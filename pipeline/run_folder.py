@@ -15,8 +15,10 @@ from edgedqn.agents.files import read_json, write_json
 from edgedqn.agents.training.checkpoints import has_checkpoints
 
 SCHEMA = 1
-# What may change in the midst of a run: no agent depends on it.
-INCIDENTAL = ("recipes", "export.strip", "export.manifest", "gate.tolerance", "training.keep_checkpoints")
+# `change` takes these for the same agent, and redoes what depends on them.
+TAKEN_BY_CHANGE = ("recipes", "export.", "gate.tolerance")
+# What may change in the midst of a run, with nothing to be done again.
+INCIDENTAL = ("training.keep_checkpoints",)
 VERSIONED = (
     "edgedqn",
     "numpy",
@@ -64,8 +66,8 @@ class RunFolder:
           path: made with its parents.
           env_id: the environment.
           seed: of all randomness.
-          config: JSON. All of it but `INCIDENTAL` must be the same in a run that is there already, unless there is nothing to
-            lose in it yet.
+          config: JSON. All of it but `INCIDENTAL` and what `change` takes must be the same in a run that is there already,
+            unless there is nothing to lose in it yet.
           force: all will be done again, so a run of the same environment and seed may take other settings.
           updated: brings a config that an earlier version wrote to the form of this one's.
         Raises:
@@ -236,7 +238,7 @@ class RunFolder:
         differences = [
             key
             for key in [*here, *(there.keys() - here.keys())]  # the environment and the seed first
-            if not key.startswith(("recipes", "export.", "gate.tolerance")) and here.get(key) != there.get(key)
+            if not key.startswith(TAKEN_BY_CHANGE) and here.get(key) != there.get(key)
         ]
         changed = [key for key in differences if key not in INCIDENTAL]
         is_another = bool({"env_id", "seed"} & set(changed))
