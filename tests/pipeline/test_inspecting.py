@@ -40,8 +40,8 @@ def test_nothing_that_lies_where_the_user_stands_is_imported(tmp_path: Path) -> 
     for name in ("numpy", "json", "struct", "edgedqn"):
         (tmp_path / f"{name}.py").write_text(f"open({str(mark)!r}, 'w')")
     (tmp_path / "x.tflite").write_bytes(b"x")
-    command = str(Path(sys.executable).parent / "edgedqn")
-    answer = subprocess.run([command, "inspect", "x.tflite"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-P", "-c", "from edgedqn.pipeline.cli import console; console()", "inspect", "x.tflite"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert answer.returncode == 2 and answer.stderr.startswith("edgedqn: x.tflite: ")
     assert not mark.exists()
 
