@@ -190,7 +190,7 @@ def test_verdicts_come_with_their_margin(models, steer):
     assert told["reversed"].episodes == 30
 
 
-@pytest.mark.parametrize("module", ["comparison", "report", "table"])
+@pytest.mark.parametrize("module", ["comparison", "report.page", "report.table"])
 def test_runs_without_tensorflow_and_loads_no_vega(module):
     code = f"import sys; sys.modules.update(tensorflow=None, vl_convert=None); import edgedqn.benchmarks.{module}"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
