@@ -24,8 +24,9 @@ test-edge: $(INSTALLED)
 	$(BIN)/python tests/export/device_lab/unpack_aarch64.py build/aarch64
 	$(BIN)/python -m pytest -q -rs tests/export/device_lab
 
-# The same suite against what users install: the wheel, from a folder where the checkout is not on the path. The second
-# environment borrows the first one's packages; a .pth line adds their folder without running the editable install in it.
+# What users install, the wheel, from a folder where the checkout is not on the path: every module is imported, and the example
+# does the main job. The second environment borrows the first one's packages; a .pth line adds their folder without running the
+# editable install in it.
 test-wheel: $(INSTALLED)
 	rm -rf build/wheel && mkdir -p build/wheel
 	$(BIN)/python -m build --wheel --no-isolation --outdir build/wheel . > build/wheel/log
@@ -33,8 +34,8 @@ test-wheel: $(INSTALLED)
 	$(BIN)/python -m zipfile -e build/wheel/*.whl "$$(build/wheel/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> "$$(build/wheel/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth"
-	cp -r tests pyproject.toml build/wheel/
-	cd build/wheel && venv/bin/python -m pytest -q --numprocesses auto --dist loadfile -c pyproject.toml --rootdir .
+	cp -r tests examples pyproject.toml build/wheel/
+	cd build/wheel && venv/bin/python -m pytest -q -c pyproject.toml --rootdir . tests/test_house.py tests/api tests/examples
 
 venv: $(INSTALLED) $(PEERS)  ## all that tests and README tables need
 

@@ -5,12 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_and_export.py"
 
 
-@pytest.mark.skipif(not EXAMPLE.exists(), reason="the wheel has no examples; the checkout's suite runs this")
 def test_prints_a_row_per_file_and_plays_the_bundle(tmp_path: Path) -> None:
     text = EXAMPLE.read_text()
     assert text.count("\n") <= 20
