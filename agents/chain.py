@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import tf_keras
 
+from edgedqn.agents.architecture import DuelingMerge
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.heads import DuelingMerge
 from edgedqn.agents.numpy_network import Array, Conv, Dense, Flatten, Operator
 
 

@@ -28,7 +28,7 @@ from edgedqn.agents.playing.environments import EnvironmentSpec
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Handle, Replay, Uniform
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay
-from edgedqn.agents.state import State, Weights, prefixed, under
+from edgedqn.agents.training.checkpoints import State, Weights, prefixed, under
 from edgedqn.agents.training.presets import TrainingConfig
 
 

@@ -9,9 +9,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from edgedqn.agents.architecture import MOST_WEIGHTS
+from edgedqn.agents.architecture import MOST_WEIGHTS, DuelingMerge
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.heads import DuelingMerge
 
 Torso = Callable[[tf.Tensor, np.random.Generator], tf.Tensor]
 """A user's own: takes the observation [B, *shape] as float32, as the environment gives it, and a generator for the initial

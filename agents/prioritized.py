@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.replay import Draw, require_memory
-from edgedqn.agents.state import State
+from edgedqn.agents.training.checkpoints import State
 
 
 class SumTree:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.playing.environments import EnvironmentSpec
 from edgedqn.agents.schedules import LinearDecay
-from edgedqn.agents.state import State, Weights
+from edgedqn.agents.training.checkpoints import State, Weights
 from edgedqn.agents.training.presets import QLearningConfig
 
 StateNumber = NDArray[Any] | int  # an int, a NumPy integer or an array without dimensions

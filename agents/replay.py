@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.state import State, prefixed, under
+from edgedqn.agents.training.checkpoints import State, prefixed, under
 
 Handle = tuple[int, ...]
 """A stored observation: the numbers of its frames, oldest first, counted from the first frame ever stored."""

@@ -14,8 +14,7 @@ from edgedqn.agents.architecture import describe
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.numpy_network import NumpyNetwork
 from edgedqn.agents.playing.environments import EnvironmentSpec
-from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy
-from edgedqn.agents.playing.observations import gather_observations
+from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.folding import BATCH, InputScaling, Weights
 from edgedqn.compression.judge import Judge

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import EnvironmentSpec, agent_view, make_environment, spec_of
+from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.gate import Gate
-from edgedqn.agents.playing.observations import gather_observations
 from edgedqn.benchmarks.machine import usable_cores
 from edgedqn.benchmarks.playing import Play
 from edgedqn.export.edge_policy import EdgePolicy

@@ -15,7 +15,7 @@ from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.networks import table_network
 from edgedqn.agents.playing.environments import EnvironmentSpec, agent_view, make_environment, make_vector, spec_of
-from edgedqn.agents.playing.observations import gather_observations
+from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.q_learning import build_q_learning
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import Checkpoints

@@ -4,16 +4,20 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import map_arrays, save_arrays
-from edgedqn.agents.state import State
+
+Arrays = dict[str, NDArray[Any]]
+State = tuple[Arrays, dict[str, Any]]  # arrays by name, and JSON
+Weights = list[NDArray[np.float32]]  # of a network, in the order of its `get_weights()`
 
 SCHEMA = 1
 _NAME = re.compile(r"step-(\d+)\.npz")
@@ -99,6 +103,17 @@ def remove_checkpoints(folder: Path) -> None:
     The oldest goes first, so that a kill in the midst of it leaves the newest.
     """
     _remove(folder, reversed([*_newest_first(folder)]))
+
+
+def prefixed(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
+    """`arrays`, each name after `prefix` and an underscore."""
+    return {f"{prefix}_{name}": array for name, array in arrays.items()}
+
+
+def under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
+    """What `prefixed` put there, under its own names."""
+    start = f"{prefix}_"
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
 
 
 def _newest_first(folder: Path, up_to: float = float("inf")) -> Iterator[Path]:

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edgedqn.agents.playing.environments import check_transition
-from edgedqn.agents.state import State, prefixed, under
-from edgedqn.agents.training.checkpoints import Checkpoints
+from edgedqn.agents.training.checkpoints import Checkpoints, State, prefixed, under
 from edgedqn.agents.training.selection import Candidate, CheckpointSelection, Scorable
 
 

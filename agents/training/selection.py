@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, evaluate
-from edgedqn.agents.state import State, Weights
+from edgedqn.agents.training.checkpoints import State, Weights
 
 
 class Scorable(Protocol):

@@ -6,8 +6,8 @@ import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgedqn.agents.architecture import DuelingMerge
 from edgedqn.agents.chain import ChainReader, NotAChainError
-from edgedqn.agents.heads import DuelingMerge
 from edgedqn.agents.networks import minatar_torso, nature_torso, q_network, table_network
 from edgedqn.agents.numpy_network import Conv, Dense, Flatten
 

@@ -6,9 +6,8 @@ import tensorflow as tf
 import tf_keras
 
 from edgedqn.agents import learner
-from edgedqn.agents.adam import FusedAdam
 from edgedqn.agents.errors import DivergedError
-from edgedqn.agents.learner import FusedLearner, adam, suits_xla
+from edgedqn.agents.learner import FusedAdam, FusedLearner, adam, suits_xla
 
 K, B, F = 7, 5, 3
 
@@ -189,3 +188,25 @@ def test_a_restarted_learner_learns_like_a_new_one(kind):
     np.testing.assert_array_equal(again.losses, new.losses)
     np.testing.assert_array_equal(weights, new_weights)
     assert (again.weights[0] != variables()[0].numpy()).all()
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_it_takes_the_steps_of_keras_adam(clip, compiled):
+    rng = np.random.default_rng(0)
+    rate = tf_keras.optimizers.schedules.PolynomialDecay(0.1, 20, 0.01)
+    start = [rng.normal(size=shape).astype(np.float32) for shape in ((3, 4), (4,))]
+    gradients = [[rng.normal(size=w.shape).astype(np.float32) for w in start] for _ in range(30)]
+    found = []
+    for kind in (tf_keras.optimizers.Adam, FusedAdam):
+        variables = [tf.Variable(w) for w in start]
+        optimizer = kind(rate, epsilon=1e-3, global_clipnorm=clip)
+        optimizer.build(variables)
+        step = tf.function(lambda *g, o=optimizer, v=variables: o.apply_gradients(zip(g, v, strict=True)), jit_compile=compiled)
+        for each in gradients:
+            step(*map(tf.constant, each))
+        found.append([variable.numpy() for variable in [*variables, *optimizer.variables]])
+    assert len(found[0]) == len(found[1])
+    for keras, fused in zip(*found, strict=True):
+        np.testing.assert_allclose(fused, keras, rtol=1e-4, atol=1e-5)  # they round in another order
+    assert not np.allclose(found[1][0], start[0], atol=0.1)

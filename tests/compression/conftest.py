@@ -21,7 +21,7 @@ with warnings.catch_warnings():
 
 from edgedqn.agents.networks import minatar_torso, mlp, q_network, table_network
 from edgedqn.agents.playing.environments import EnvironmentSpec, agent_view, make_environment, spec_of
-from edgedqn.agents.playing.observations import gather_observations
+from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
 from edgedqn.compression.folding import InputScaling, plain_network

@@ -15,8 +15,8 @@ from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
 from edgedqn.agents.playing.environments import agent_view, make_environment, spec_of
+from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.gate import Gate
-from edgedqn.agents.playing.observations import gather_observations
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.presets import TrainingConfig
 from edgedqn.benchmarks.playing import Play, Players

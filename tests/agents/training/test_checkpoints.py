@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.training.checkpoints import Checkpoints, has_checkpoints, remove_checkpoints
+from edgedqn.agents.training.checkpoints import Checkpoints, has_checkpoints, prefixed, remove_checkpoints, under
 
 IDENTITY = {"env_id": "My-v0", "config": {"steps": 10, "hidden": (8, 8)}, "first_seed": 3}
 ARRAYS = {
@@ -192,7 +192,7 @@ import numpy as np
 import tensorflow as tf
 
 from edgedqn.agents import files as atomic_files
-from edgedqn.agents.training.checkpoints import Checkpoints, has_checkpoints, remove_checkpoints
+from edgedqn.agents.training.checkpoints import Checkpoints, has_checkpoints, prefixed, remove_checkpoints, under
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.playing.environments import agent_view, make_environment, make_vector, spec_of
@@ -350,3 +350,14 @@ def test_a_training_that_is_killed_and_resumed_ends_as_one_that_never_was(tmp_pa
         assert len(found["ends"]) >= 2
         assert len(set(found["ends"])) == 1
     assert not list(tmp_path.rglob(".step-*"))  # what killed writes left was cleared away
+
+
+def test_what_was_put_under_a_prefix_is_found_there_and_nothing_else():
+    parts = {"agent": {"w_0": np.arange(2), "agent_w": np.arange(3)}, "agents": {"w_0": np.arange(4)}, "a": {}}
+    together = {name: array for part, arrays in parts.items() for name, array in prefixed(part, arrays).items()}
+    assert list(together) == ["agent_w_0", "agent_agent_w", "agents_w_0"]
+    for part, arrays in parts.items():
+        found = under(part, together)
+        expected = dict(arrays) if part != "a" else {}
+        assert list(found) == list(expected)
+        assert all(found[name] is expected[name] for name in expected)
