@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.playing.evaluation import bootstrap_interval
 from edgedqn.agents.playing.gate import GateResult, run_gate
+from edgedqn.agents.playing.statistics import bootstrap_interval
 from edgedqn.benchmarks.latency.interleaved import FILE_FAULTS, one_line
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.benchmarks.rows import BaselineError, Row, Rows

@@ -1,5 +1,5 @@
 """How a policy is played and judged; without TensorFlow.
 
-Read `environments` (what can be learned, and how it is written down), then `evaluation` (returns on given reset seeds), `gate`
-(has too much been lost?) and `statistics` (means over training seeds).
+Read `environments` (what can be learned, and how it is written down), then `evaluation` (returns on given reset seeds),
+`statistics` (means and their bootstrap intervals) and `gate` (has too much been lost?).
 """

@@ -1,7 +1,7 @@
 """Play any policy on a list of reset seeds, and say what it scores."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edgedqn.agents.playing.environments import check_transition
-
-RESAMPLES = 10_000
+from edgedqn.agents.playing.statistics import Interval, bootstrap_interval
 
 
 class Policy(Protocol):
@@ -20,19 +19,6 @@ class Policy(Protocol):
 
     def __call__(self, observation: NDArray[Any], /) -> int:
         """[F] -> an action, 0 .. n_actions - 1."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and the interval around it."""
-
-    mean: float
-    low: float
-    high: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in `benchmark.json`."""
-        return {"mean": self.mean, "ci95": [self.low, self.high]}
 
 
 @dataclass(frozen=True)
@@ -150,29 +136,3 @@ class EpsilonGreedy:
 
     def __call__(self, observation: NDArray[Any], /) -> int:
         return (self._random if self._rng.random() < self._epsilon else self._policy)(observation)
-
-
-def bootstrap_interval(values: Sequence[float] | NDArray[Any], confidence: float = 0.95) -> Interval:
-    """The mean of `values` and its two-sided percentile bootstrap interval.
-
-    Args:
-      values: [N], N >= 1, finite.
-      confidence: in (0, 1).
-    Returns:
-      10,000 resamples from a fixed seed, so the same values give the same interval. Equal values v give [v, v].
-    Source: Efron (1979), "Bootstrap methods: another look at the jackknife". The percentile form, because BCa breaks on
-      equal values.
-    """
-    array = np.asarray(values, np.float64)  # [N]
-    if array.size == 0 or not np.isfinite(array).all():
-        raise ValueError(f"Expected at least one value, all finite. Got {array.size} values: {array[:5]}.")
-    mean = float(array.mean())
-    if array.min() == array.max():
-        return Interval(mean, mean, mean)
-    rng = np.random.default_rng(0)
-    means = np.concatenate(
-        [array[rng.integers(array.size, size=(500, array.size))].mean(axis=1) for _ in range(RESAMPLES // 500)]
-    )  # [RESAMPLES]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(mean, float(low), float(high))

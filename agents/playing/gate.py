@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.playing.evaluation import Interval, bootstrap_interval
+from edgedqn.agents.playing.statistics import Interval, bootstrap_interval
 
 Verdict = Literal["pass", "fail", "undecided"]
 

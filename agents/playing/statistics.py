@@ -1,12 +1,73 @@
-"""What an algorithm scores, over several trainings of it: a training seed is a sample, an episode is not."""
+"""Means and medians with their bootstrap intervals: of episodes, of rounds of timings, of training seeds.
 
-from collections.abc import Sequence
+Source: Efron (1979), "Bootstrap methods: another look at the jackknife". In percentile form: BCa breaks on equal values.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.playing.evaluation import RESAMPLES, Interval
+RESAMPLES = 10_000
+AT_ONCE = 500  # resamples, which bounds the memory
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the interval around it."""
+
+    mean: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in `benchmark.json`."""
+        return {"mean": self.mean, "ci95": [self.low, self.high]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Interval":
+        """The reverse of `to_json`."""
+        return cls(value["mean"], *value["ci95"])
+
+
+def percentile_bootstrap(
+    values: NDArray[np.float64],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    quantiles: tuple[float, float] = (0.025, 0.975),
+    seed: int = 0,
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of a statistic.
+
+    Args:
+      values: [N], N >= 1, finite.
+      statistic: [R, N] -> [R], of each row.
+      quantiles: of the interval's two ends.
+      seed: of the 10,000 resamples, so the same values give the same interval.
+    """
+    rng = np.random.default_rng(seed)
+    resampled = (values[rng.integers(values.size, size=(AT_ONCE, values.size))] for _ in range(RESAMPLES // AT_ONCE))
+    found = np.concatenate([statistic(rows) for rows in resampled])  # [RESAMPLES]
+    low, high = np.quantile(found, quantiles)
+    return float(low), float(high)
+
+
+def bootstrap_interval(values: Sequence[float] | NDArray[np.float64], confidence: float = 0.95) -> Interval:
+    """The mean of `values` [N] and its two-sided interval, see `percentile_bootstrap`. Equal values v give [v, v].
+
+    Raises:
+      ValueError: no values, or one that is no finite number.
+    """
+    array = np.asarray(values, np.float64)  # [N]
+    if array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(f"Expected at least one value, all finite. Got {array.size} values: {array[:5]}.")
+    mean = float(array.mean())
+    if array.min() == array.max():
+        return Interval(mean, mean, mean)
+    tail = (1 - confidence) / 2
+    return Interval(mean, *percentile_bootstrap(array, lambda rows: rows.mean(axis=1), quantiles=(tail, 1 - tail)))
 
 
 @dataclass(frozen=True)
@@ -25,10 +86,10 @@ class AcrossSeeds:
 
 
 def across_seeds(means: Sequence[float]) -> AcrossSeeds:
-    """Summarizes the mean returns [N] of N >= 1 training seeds.
+    """Summarizes the mean returns [N] of N >= 1 training seeds: a seed is a sample, an episode is not.
 
-    The interval is the percentile bootstrap over seeds, 10,000 resamples from a fixed seed; of one environment there is one
-    stratum. With five seeds it is rough: it cannot reach beyond the best and the worst of them.
+    The interval is over seeds; of one environment there is one stratum. With five seeds it is rough: it cannot reach beyond the
+    best and the worst of them.
 
     Raises:
       ValueError: no seeds, or a mean that is no finite number.
@@ -37,9 +98,7 @@ def across_seeds(means: Sequence[float]) -> AcrossSeeds:
     scores = np.asarray(means, np.float64)  # [N]
     if scores.size == 0 or not np.isfinite(scores).all():
         raise ValueError(f"Expected the mean return of at least one seed, all finite. Got {list(means)}.")
-    resampled = np.random.default_rng(0).choice(scores, size=(RESAMPLES, scores.size))  # [RESAMPLES, N]
-    low, high = np.quantile(interquartile_mean(resampled), [0.025, 0.975])
-    iqm = Interval(float(interquartile_mean(scores)), float(low), float(high))
+    iqm = Interval(float(interquartile_mean(scores)), *percentile_bootstrap(scores, interquartile_mean))
     return AcrossSeeds(tuple(scores.tolist()), float(scores.mean()), iqm)
 
 

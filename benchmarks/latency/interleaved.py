@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedqn.agents.playing.statistics import percentile_bootstrap
 from edgedqn.benchmarks.latency.full_speed import FullSpeed
 
 clock = time.perf_counter_ns
@@ -20,7 +21,6 @@ Block = Callable[[int], NDArray[np.int64]]
 # Builds what a block calls, afresh.
 BlockFactory = Callable[[], Block]
 
-RESAMPLES = 10_000
 BINS = 40
 BLOCK_NS, FEWEST_CALLS = 5_000_000, 10
 _T = TypeVar("_T")
@@ -209,9 +209,8 @@ def speedup(baseline: Timing, candidate: Timing, seed: int = 0) -> dict[str, Any
             f"Got {len(baseline.durations_us)} and {len(candidate.durations_us)}."
         )
     ratios = np.median(baseline.durations_us, axis=1) / np.median(candidate.durations_us, axis=1)  # [R]
-    picks = np.random.default_rng(seed).integers(ratios.size, size=(RESAMPLES, ratios.size))
-    low, high = np.quantile(np.median(ratios[picks], axis=1), [0.025, 0.975])
-    return {"median": float(np.median(ratios)), "ci95": [float(low), float(high)]}
+    low, high = percentile_bootstrap(ratios, partial(np.median, axis=1), seed=seed)
+    return {"median": float(np.median(ratios)), "ci95": [low, high]}
 
 
 def one_line(error: BaseException) -> str:

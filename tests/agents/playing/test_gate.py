@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgedqn.agents.playing.evaluation import Interval
 from edgedqn.agents.playing.gate import Gate, gate_for, run_gate
+from edgedqn.agents.playing.statistics import Interval
 
 QUICK = Gate(looks=(30, 60, 120))
 
