@@ -24,7 +24,7 @@ from edgedqn.agents.losses import (
 from edgedqn.agents.n_step import NStepTransitions
 from edgedqn.agents.networks import find_torso, q_network
 from edgedqn.agents.numpy_network import NumpyNetwork
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Handle, Replay, Uniform
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay

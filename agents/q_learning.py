@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import DivergedError, InputError
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.preprocessing import OneHot
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.agents.schedules import LinearDecay
 from edgedqn.agents.training.checkpoints import State, Weights
 from edgedqn.agents.training.presets import QLearningConfig
@@ -185,7 +186,7 @@ def build_q_learning(spec: EnvironmentSpec, config: QLearningConfig, rng: np.ran
     Raises:
       InputError: the observations are not the number of a state, or there are too many states for a table.
     """
-    if spec.preprocessing != ("one_hot",):
+    if spec.preprocessing != (OneHot(),):
         raise InputError(
             f"A Q-table takes the number of a state: expected Discrete observations. Got {spec.id} with observations of shape "
             f"{spec.observation_shape}; those are for a Q-network."

@@ -12,7 +12,7 @@ from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import load_arrays, read_json, save_arrays, write_json
 from edgedqn.agents.numpy_network import NumpyNetwork
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec
 
 SCHEMA = 2
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.numpy_network import Conv, Dense, Flatten
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.preprocessing import OneHot
+from edgedqn.agents.playing.spec import EnvironmentSpec
 
 Weights = list[NDArray[np.float32]]  # kernel [in, out] or [height, width, in, out] and bias [out] of each layer in turn
 
@@ -59,7 +60,7 @@ class InputScaling:
           pads: the first kernel is a convolution that pads with zeros, so a zero must stay one.
         """
         image = len(spec.observation_shape) > 1
-        if "one_hot" in spec.preprocessing or (image and spec.observation_dtype == "bool"):
+        if OneHot() in spec.preprocessing or (image and spec.observation_dtype == "bool"):
             return cls((1.0,), (0.0,), (0.0, 1.0))
         if image and spec.observation_dtype == "uint8":
             return cls((1 / 255,), (0.0,), (0.0, 1.0))

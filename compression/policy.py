@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.architecture import rebuild
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import load_arrays, read_json, save_arrays, write_json
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.numpy_network import NumpyNetwork
-from edgedqn.agents.playing.environments import EnvironmentSpec
 from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, gather_observations
+from edgedqn.agents.playing.preprocessing import OneHot
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.folding import BATCH, InputScaling, Weights
 from edgedqn.compression.judge import Judge
@@ -67,7 +68,7 @@ class Lesson:
         dtype = self.teacher.observations.dtype
         return (
             np.eye(*spec.input_shape, dtype=dtype)
-            if "one_hot" in spec.preprocessing
+            if OneHot() in spec.preprocessing
             else np.empty((0, *spec.input_shape), dtype)
         )
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.playing.environments import EnvironmentSpec, make_environment
+from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.pipeline.cli import DONE, FAULT
 from edgedqn.pipeline.native import load_tensorflow
@@ -65,7 +66,14 @@ def _export() -> None:
     from edgedqn.compression.policy import CompressedPolicy
     from edgedqn.export.tflite import to_tflite
 
-    spec = EnvironmentSpec("CartPole-v1", (4,), "float32", (None,) * 4, (None,) * 4, 2)
+    spec = EnvironmentSpec(
+        id="CartPole-v1",
+        observation_shape=(4,),
+        observation_dtype="float32",
+        observation_low=(None,) * 4,
+        observation_high=(None,) * 4,
+        n_actions=2,
+    )
     observations = np.random.default_rng(0).uniform(-1, 1, (100, 4)).astype(np.float32)
     network = mlp((4,), 2, (8,), np.random.default_rng(0))
     quantized = tfmot.quantization_aware(network, (-1.0, 1.0))

@@ -8,9 +8,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.playing.environments import EnvironmentSpec, agent_view, make_environment, spec_of
+from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.playing.preprocessing import Flatten, format_steps, parse_steps, stacked_frames
+from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.benchmarks.machine import usable_cores
 from edgedqn.benchmarks.playing import Play
 from edgedqn.export.edge_policy import EdgePolicy
@@ -47,12 +49,11 @@ def prove_play(env_id: str, streams: SeedStreams, gate: Gate) -> Play:
 def _spec_of(policy: EdgePolicy, env: Any, env_id: str) -> EnvironmentSpec:
     """Of the environment, with the preprocessing that the file was made for."""
     made_for = policy.device["environment"]
-    steps = made_for["preprocessing"]
-    frame_stack = next((int(step.partition(":")[2]) for step in steps if step.startswith("frame_stack:")), 1)
-    spec = spec_of(env, env_id, frame_stack, flatten="flatten" in steps)
-    if (list(spec.observation_shape), list(spec.preprocessing)) != (made_for["observation_shape"], steps):
+    steps = parse_steps(made_for["preprocessing"])
+    spec = spec_of(env, env_id, frame_stack=stacked_frames(steps), flatten=Flatten() in steps)
+    if (list(spec.observation_shape), spec.preprocessing) != (made_for["observation_shape"], steps):
         raise InputError(
             f"The file is for another environment than {env_id}: expected observations {list(spec.observation_shape)} and the "
-            f"steps {list(spec.preprocessing)}. Got {made_for['observation_shape']} and {steps}."
+            f"steps {format_steps(spec.preprocessing)}. Got {made_for['observation_shape']} and {made_for['preprocessing']}."
         )
     return spec

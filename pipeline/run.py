@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.playing.environments import is_beyond_images, make_environment, spec_of
+from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.gate import gate_for
+from edgedqn.agents.playing.spec import is_beyond_images, spec_of
 from edgedqn.agents.training import presets
 from edgedqn.agents.training.checkpoints import remove_checkpoints
 from edgedqn.agents.training.presets import ALGORITHMS, Config, observation_kind, preset

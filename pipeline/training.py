@@ -14,8 +14,9 @@ from edgedqn.agents.architecture import describe, rebuild
 from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.networks import table_network
-from edgedqn.agents.playing.environments import EnvironmentSpec, agent_view, make_environment, make_vector, spec_of
+from edgedqn.agents.playing.environments import agent_view, make_environment, make_vector
 from edgedqn.agents.playing.evaluation import gather_observations
+from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.q_learning import build_q_learning
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import Checkpoints
@@ -55,7 +56,7 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
         else:
             play, selection_env = partial(interact, agent_view(device_env, spec), env_id), agent_view(make(), spec)
             if config.num_envs > 1:
-                envs = stack.enter_context(closing(make_vector(env_id, spec, config.num_envs)))
+                envs = stack.enter_context(closing(make_vector(env_id, spec, num_envs=config.num_envs)))
                 play = partial(interact_with_all, envs, env_id)
         identity = {
             "env_id": env_id,
@@ -146,7 +147,9 @@ def _build(
     if isinstance(config, QLearningConfig):
         spec = spec_of(env, env_id)
         return build_q_learning(spec, config, rng), spec, table_network(spec.input_shape[0], spec.n_actions)
-    spec = spec_of(env, env_id, config.frame_stack, flatten=config.flattens(tuple(env.observation_space.shape or ())))
+    spec = spec_of(
+        env, env_id, frame_stack=config.frame_stack, flatten=config.flattens(tuple(env.observation_space.shape or ()))
+    )
     agent = build_dqn(spec, config, rng)
     return agent, spec, rebuild(describe(agent.network))
 

@@ -21,8 +21,9 @@ from edgedqn.agents.importing.keras_files import CONFIG, read_keras_archive, rea
 from edgedqn.agents.importing.keras_files import WEIGHTS as KERAS_WEIGHTS
 from edgedqn.agents.importing.sb3 import DATA, read_sb3_archive
 from edgedqn.agents.importing.sb3 import WEIGHTS as SB3_WEIGHTS
-from edgedqn.agents.playing.environments import EnvironmentSpec, agent_view, is_beyond_images, make_environment, spec_of
+from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_observations
+from edgedqn.agents.playing.spec import EnvironmentSpec, is_beyond_images, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 
 LARGEST_ACTIVATION = 2**24  # numbers between two layers

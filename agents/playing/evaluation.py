@@ -60,14 +60,14 @@ def evaluate(policy: Policy, env: gymnasium.Env[Any, Any], seeds: Iterable[int])
     for seed in seeds:
         episode = f"{name}, in the episode of reset seed {seed},"
         observation, _ = env.reset(seed=seed)
-        check_transition(episode, 0, observation, 0.0)
+        check_transition(episode, 0, observation=observation, reward=0.0)
         if reset_policy is not None:
             reset_policy()
         total, length, over = 0.0, 0, False
         while not over:
             observation, reward, terminated, truncated, _ = env.step(policy(observation))
             length += 1
-            check_transition(episode, length, observation, float(reward))
+            check_transition(episode, length, observation=observation, reward=float(reward))
             total += float(reward)
             over = terminated or truncated
         returns.append(total)
@@ -106,7 +106,7 @@ def _visited(policy: Policy, env: gymnasium.Env[Any, Any], name: str, reset_seed
         over = False
         while not over:
             observation = np.asarray(observation)
-            check_transition(name, step, observation, 0.0)
+            check_transition(name, step, observation=observation, reward=0.0)
             yield np.array(observation, np.float32 if observation.dtype.kind == "f" else None)
             observation, _, terminated, truncated, _ = env.step(policy(observation))
             step += 1

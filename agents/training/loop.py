@@ -120,13 +120,13 @@ def interact(env: gymnasium.Env[Any, Any], env_id: str, agent: Agent, reset_seed
     for seed in reset_seeds:
         observation, _ = env.reset(seed=seed)
         s_tm1 = np.array(observation)  # a copy, here and below: some environments go on writing to the array they gave
-        check_transition(env_id, agent.env_steps, s_tm1, 0.0)
+        check_transition(env_id, agent.env_steps, observation=s_tm1, reward=0.0)
         episode_return, length, over = 0.0, 0, False
         while not over:
             a_tm1 = act(s_tm1)
             observation, reward, terminated, truncated, _ = env.step(a_tm1)
             s_t, r_t = np.array(observation), float(reward)
-            check_transition(env_id, agent.env_steps + 1, s_t, r_t)
+            check_transition(env_id, agent.env_steps + 1, observation=s_t, reward=r_t)
             episode_return += r_t
             length += 1
             over = terminated or truncated
@@ -149,7 +149,7 @@ def interact_with_all(
     """
     count = envs.num_envs
     s_tm1 = np.array(envs.reset(seed=list(itertools.islice(reset_seeds, count)))[0])  # [L, *observation_shape]
-    check_transition(env_id, agent.env_steps, s_tm1, 0.0)
+    check_transition(env_id, agent.env_steps, observation=s_tm1, reward=0.0)
     returns, lengths = np.zeros(count), np.zeros(count, np.int64)
     while True:
         actions = agent.act_in_all(s_tm1)  # [L]
@@ -160,14 +160,14 @@ def interact_with_all(
         over = terminated | truncated  # [L]
         for lane in range(count):
             r_t = float(rewards[lane])
-            check_transition(env_id, agent.env_steps + 1, s_t[lane], r_t)
+            check_transition(env_id, agent.env_steps + 1, observation=s_t[lane], reward=r_t)
             ends = bool(terminated[lane]), bool(truncated[lane])
             episode_return = float(returns[lane]) if over[lane] else None
             yield Step(s_tm1[lane], int(actions[lane]), r_t, *ends, s_t[lane], lane, episode_return, int(lengths[lane]))
         if over.any():
             seeds = [next(reset_seeds) if is_over else None for is_over in over]
             s_t = np.array(envs.reset(seed=seeds, options={"reset_mask": over})[0])
-            check_transition(env_id, agent.env_steps, s_t, 0.0)
+            check_transition(env_id, agent.env_steps, observation=s_t, reward=0.0)
             returns[over], lengths[over] = 0.0, 0
         s_tm1 = s_t
 

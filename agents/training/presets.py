@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.preprocessing import Atari, Step
 
 
 def _value(
@@ -302,9 +303,9 @@ def changed(config: Config, env_id: str, settings: Mapping[str, Any]) -> Config:
     return replace(config, **settings)
 
 
-def observation_kind(shape: tuple[int, ...], preprocessing: tuple[str, ...]) -> str:
+def observation_kind(shape: tuple[int, ...], preprocessing: tuple[Step, ...]) -> str:
     """Which of `DEFAULTS` applies to observations as an `EnvironmentSpec` describes them."""
-    if "atari" in preprocessing:
+    if Atari() in preprocessing:
         return "atari"
     if not shape:
         return "state"

@@ -10,7 +10,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from edgedqn.agents.playing.environments import make_environment, spec_of
+from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.spec import spec_of
 from edgedqn.benchmarks.peers.training_sides import Mark, Settings, clock, train_edgedqn
 
 

@@ -116,7 +116,7 @@ def learn_by_td(
     act = tf.function(lambda x: tf.argmax(wrapped(scaling.tensor(x), training=False)[0]))
     losses = []
     observation, _ = lesson.env.reset(seed=next(lesson.reset_seeds))
-    check_transition(spec.id, 0, observation, 0.0)
+    check_transition(spec.id, 0, observation=observation, reward=0.0)
     handle = replay.store(observation, None)
     with tqdm(total=steps, desc=label, unit=" steps", disable=None, mininterval=0.5) as bar:
         for step in range(1, steps + 1):
@@ -126,13 +126,13 @@ def learn_by_td(
             else:
                 action = int(act(np.asarray(observation)[np.newaxis]))
             observation, reward, terminated, truncated, _ = lesson.env.step(action)
-            check_transition(spec.id, step, observation, float(reward))
+            check_transition(spec.id, step, observation=observation, reward=float(reward))
             after = replay.store(observation, handle)
             replay.add(handle, action, float(reward), 0.0 if terminated else config.discount, after)
             handle = after
             if terminated or truncated:
                 observation, _ = lesson.env.reset(seed=next(lesson.reset_seeds))
-                check_transition(spec.id, step, observation, 0.0)
+                check_transition(spec.id, step, observation=observation, reward=0.0)
                 handle = replay.store(observation, None)
             if step % STEPS_PER_CALL == 0:
                 transitions, _ = replay.sample(STEPS_PER_CALL, config.batch_size)

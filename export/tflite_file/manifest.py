@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.files import write_bytes, write_json
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.preprocessing import format_steps
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.export.edge_policy import (
     DIGEST_SIZE,
     MAGIC,
@@ -66,7 +67,7 @@ def device_part(
                 "observation_shape": list(spec.observation_shape),
                 "observation_dtype": spec.observation_dtype,
                 "n_actions": spec.n_actions,
-                "preprocessing": list(spec.preprocessing),
+                "preprocessing": format_steps(spec.preprocessing),
             },
             "input": {"scale": _float32_list(scale), "offset": _float32_list(offset)},
             "output": {"meaning": meaning, "tie_break": "lowest"},

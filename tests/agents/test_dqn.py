@@ -16,7 +16,8 @@ import tf_keras
 from edgedqn.agents.dqn import DQN, TemporalDifference, build_dqn
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.networks import q_network
-from edgedqn.agents.playing.environments import agent_view, make_vector, spec_of
+from edgedqn.agents.playing.environments import agent_view, make_vector
+from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Replay, Uniform
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay
@@ -332,7 +333,7 @@ class Noise(gymnasium.Env):
 def test_what_is_remembered_is_what_the_network_saw(shape, dtype, config):
     env = Noise(shape, dtype)
     config = TrainingConfig(hidden=(4,), n_step=1, **config)
-    spec = spec_of(env, "Noise", config.frame_stack, flatten=config.network == "mlp")
+    spec = spec_of(env, "Noise", frame_stack=config.frame_stack, flatten=config.network == "mlp")
     agent = build_dqn(spec, config, np.random.default_rng(0))
     seen = set()
     for step in itertools.islice(interact(agent_view(env, spec), "Noise", agent, itertools.count()), 90):
@@ -439,7 +440,7 @@ def learned_values(env, config, envs=None):
 )
 def test_it_finds_the_values_of_a_corridor(corridor, corridor_id, settings, tolerance):
     config = replace(QUICK, **settings)
-    with closing(make_vector(corridor_id, spec_of(corridor, "Corridor"), config.num_envs)) as envs:
+    with closing(make_vector(corridor_id, spec_of(corridor, "Corridor"), num_envs=config.num_envs)) as envs:
         last, average = learned_values(corridor, config, envs if config.num_envs > 1 else None)
     expected = corridor_values(config.n_step, config.exploration_final)
     np.testing.assert_allclose(average, expected, rtol=0, atol=tolerance)

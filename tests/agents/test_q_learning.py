@@ -13,7 +13,8 @@ import pytest
 
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.networks import table_network
-from edgedqn.agents.playing.environments import EnvironmentSpec, spec_of
+from edgedqn.agents.playing.preprocessing import OneHot
+from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.q_learning import QLearning, TablePolicy, build_q_learning
 from edgedqn.agents.training.loop import interact, interact_with_all, train
 from edgedqn.agents.training.presets import QLearningConfig
@@ -244,7 +245,15 @@ def test_observations_that_are_no_number_of_a_state_are_refused(corridor):
 
 
 def test_a_table_that_would_not_fit_is_refused():
-    spec = EnvironmentSpec("Go-v0", (), "int64", (0.0,), (1e9,), 361, ("one_hot",))
+    spec = EnvironmentSpec(
+        id="Go-v0",
+        observation_shape=(),
+        observation_dtype="int64",
+        observation_low=(0.0,),
+        observation_high=(1e9,),
+        n_actions=361,
+        preprocessing=(OneHot(),),
+    )
     with pytest.raises(InputError, match=r"^The Q-table would not fit: .* Got Go-v0 with 1,000,000,001 states and 361"):
         build_q_learning(spec, CONFIG, np.random.default_rng(0))
 

@@ -8,7 +8,8 @@ import pytest
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import save_arrays
 from edgedqn.agents.networks import minatar_torso, mlp, q_network
-from edgedqn.agents.playing.environments import EnvironmentSpec, spec_of
+from edgedqn.agents.playing.preprocessing import FrameStack
+from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 
 
@@ -41,7 +42,15 @@ def test_what_was_saved_is_loaded(agent, folder):
 def test_so_it_is_with_images_and_every_head(tmp_path):
     rng = np.random.default_rng(0)
     network = q_network((6, 5, 2), 3, (8,), rng, minatar_torso, dueling=True, quantiles=4, image_scale=1 / 255)
-    spec = EnvironmentSpec("My-v0", (6, 5), "uint8", (0.0,), (255.0,), 3, ("frame_stack:2",))
+    spec = EnvironmentSpec(
+        id="My-v0",
+        observation_shape=(6, 5),
+        observation_dtype="uint8",
+        observation_low=(0.0,),
+        observation_high=(255.0,),
+        n_actions=3,
+        preprocessing=(FrameStack(2),),
+    )
     observations = rng.integers(256, size=(20, 6, 5, 2), dtype=np.uint8)
     TrainedAgent(network, spec, observations, {}).save(tmp_path)
     loaded = TrainedAgent.load(tmp_path)

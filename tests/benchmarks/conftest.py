@@ -17,7 +17,7 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.export.edge_policy import MAGIC, read_device_manifest
 from edgedqn.export.tflite_file.manifest import device_part, embed
 from edgedqn.export.tflite_file.reader import io_quantization
@@ -144,7 +144,14 @@ def _convert() -> dict[str, bytes]:
 
 
 def _with_manifest(content: bytes, recipe: str) -> bytes:
-    spec = EnvironmentSpec("steer:Steer-v0", (4,), "float32", (-10.0,) * 4, (10.0,) * 4, 2)
+    spec = EnvironmentSpec(
+        id="steer:Steer-v0",
+        observation_shape=(4,),
+        observation_dtype="float32",
+        observation_low=(-10.0,) * 4,
+        observation_high=(10.0,) * 4,
+        n_actions=2,
+    )
     quantization = io_quantization(content).input
     scale, offset = np.float32([1 / quantization.scale]), np.float32([quantization.zero_point])
     return embed(content, device_part(spec, scale, offset, "q_values", recipe))

@@ -20,8 +20,9 @@ with warnings.catch_warnings():
     import edgedqn.compression.tfmot  # noqa: F401
 
 from edgedqn.agents.networks import minatar_torso, mlp, q_network, table_network
-from edgedqn.agents.playing.environments import EnvironmentSpec, agent_view, make_environment, spec_of
+from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_observations
+from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
 from edgedqn.compression.folding import InputScaling, plain_network

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.networks import mlp
 from edgedqn.agents.numpy_network import Dense, NumpyNetwork
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.preprocessing import Flatten, FrameStack, OneHot, Step
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression.folding import BATCH, InputScaling, Weights, fold_input_scaling
 
 CARTPOLE_RANGE = np.array([2.4, 3.0, 0.21, 3.5])
@@ -169,18 +170,26 @@ def test_round_trips_through_json(scaling: InputScaling) -> None:
 # --- what images and states of a number get ---------------------------------------------------------------------------------
 
 
-def spec(shape: tuple[int, ...], dtype: str, *preprocessing: str) -> EnvironmentSpec:
-    return EnvironmentSpec("Test-v0", shape, dtype, (0.0,), (255.0,), 3, preprocessing)
+def spec(shape: tuple[int, ...], dtype: str, *preprocessing: Step) -> EnvironmentSpec:
+    return EnvironmentSpec(
+        id="Test-v0",
+        observation_shape=shape,
+        observation_dtype=dtype,
+        observation_low=(0.0,),
+        observation_high=(255.0,),
+        n_actions=3,
+        preprocessing=preprocessing,
+    )
 
 
 @pytest.mark.parametrize(
     ("environment", "size"),
     [
-        (spec((), "int64", "one_hot"), 1.0),
+        (spec((), "int64", OneHot()), 1.0),
         (spec((5, 5, 2), "bool"), 1.0),
-        (spec((5, 5), "bool", "frame_stack:2", "flatten"), 1.0),
-        (spec((5, 5), "uint8", "frame_stack:2"), 255.0),
-        (spec((5, 5, 2), "uint8", "flatten"), 255.0),
+        (spec((5, 5), "bool", FrameStack(2), Flatten()), 1.0),
+        (spec((5, 5), "uint8", FrameStack(2)), 255.0),
+        (spec((5, 5, 2), "uint8", Flatten()), 255.0),
     ],
 )
 @pytest.mark.parametrize("pads", [False, True])
@@ -209,7 +218,7 @@ def test_other_images_are_measured_per_channel_and_centred_where_nothing_is_padd
 def test_vectors_of_any_type_are_measured_per_feature() -> None:
     values = np.random.default_rng(21).integers(0, 9, (300, 4)).astype(np.uint8)
     assert InputScaling.fitting(spec((4,), "uint8"), values, False) == InputScaling.measured(values)
-    stacked = InputScaling.fitting(spec((2,), "float32", "frame_stack:2"), values.astype(np.float32), False)
+    stacked = InputScaling.fitting(spec((2,), "float32", FrameStack(2)), values.astype(np.float32), False)
     assert len(stacked.scale) == 4
 
 

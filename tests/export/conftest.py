@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.export.edge_policy import DIGEST_SIZE, MAGIC, EdgePolicy, file_digest
 from edgedqn.export.tflite_file.manifest import PolicyManifest, device_part, embed, write_sidecar
 from edgedqn.export.tflite_file.reader import fix_names, io_quantization, with_metadata
@@ -82,7 +82,14 @@ def network() -> Network:
 
 @pytest.fixture(scope="session")
 def spec() -> EnvironmentSpec:
-    return EnvironmentSpec("Test-v0", (4,), "float32", (None,) * 4, (None,) * 4, 2)
+    return EnvironmentSpec(
+        id="Test-v0",
+        observation_shape=(4,),
+        observation_dtype="float32",
+        observation_low=(None,) * 4,
+        observation_high=(None,) * 4,
+        n_actions=2,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -135,7 +142,14 @@ def cartpole_files(tmp_path: Path, network: Network) -> tuple[Path, Path]:
     """An untrained policy for CartPole-v1, with sidecars: `int8.tflite`, and `int8-float-io.tflite` with float ends."""
     folder = tmp_path / "models"
     folder.mkdir()
-    spec = EnvironmentSpec("CartPole-v1", (4,), "float32", (None,) * 4, (None,) * 4, 2)
+    spec = EnvironmentSpec(
+        id="CartPole-v1",
+        observation_shape=(4,),
+        observation_dtype="float32",
+        observation_low=(None,) * 4,
+        observation_high=(None,) * 4,
+        n_actions=2,
+    )
     paths = folder / "int8.tflite", folder / "int8-float-io.tflite"
     for path, converted in zip(paths, (network.int8, network.int8_float_io), strict=True):
         content = fix_names(converted, "preferences")

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgedqn.agents.playing.environments import agent_view, spec_of
+from edgedqn.agents.playing.environments import agent_view
+from edgedqn.agents.playing.preprocessing import format_steps
+from edgedqn.agents.playing.spec import spec_of
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, check_device, check_structure, input_shape
 
 
@@ -92,10 +94,12 @@ def box(shape: tuple[int, ...], dtype: Any) -> gymnasium.spaces.Box:
     ],
 )
 def test_the_network_is_fed_what_it_was_trained_on(space: Any, frame_stack: int, flatten: bool) -> None:
-    spec = spec_of(Noise(space), "Test-v0", frame_stack, flatten)
+    spec = spec_of(Noise(space), "Test-v0", frame_stack=frame_stack, flatten=flatten)
     trained_on = agent_view(Noise(space), spec)
     played = Noise(space, reuses=True)
-    policy, recorder = recorded(int(np.prod(spec.input_shape)), device(list(spec.observation_shape), *spec.preprocessing))
+    policy, recorder = recorded(
+        int(np.prod(spec.input_shape)), device(list(spec.observation_shape), *format_steps(spec.preprocessing))
+    )
     assert policy.input_shape == spec.input_shape
     for seed in (3, 4):
         expected, _ = trained_on.reset(seed=seed)

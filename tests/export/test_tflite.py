@@ -22,7 +22,7 @@ with warnings.catch_warnings():
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression.folding import InputScaling, fold_input_scaling
 from edgedqn.compression.methods.distillation import clipped_action_gaps, fit_output_layer, median_action_gap
 from edgedqn.compression.methods.pruning import PolynomialSchedule
@@ -34,7 +34,14 @@ from edgedqn.export.tflite_file.float_twin import float_twin
 from edgedqn.export.tflite_file.manifest import PolicyManifest, write_sidecar
 from edgedqn.export.tflite_file.reader import io_quantization, kernels
 
-SPEC = EnvironmentSpec("CartPole-v1", (4,), "float32", (None,) * 4, (None,) * 4, 2)
+SPEC = EnvironmentSpec(
+    id="CartPole-v1",
+    observation_shape=(4,),
+    observation_dtype="float32",
+    observation_low=(None,) * 4,
+    observation_high=(None,) * 4,
+    n_actions=2,
+)
 KINDS = ["float32", "ptq", "qat", "pruned"]
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.networks import q_network, table_network
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.preprocessing import FrameStack, OneHot, format_steps
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.benchmarks.footprint import footprint
 from edgedqn.compression.folding import InputScaling, fold_input_scaling, pads_input, plain_network
 from edgedqn.compression.policy import CompressedPolicy
@@ -22,9 +23,32 @@ from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, check_struct
 from edgedqn.export.tflite import exported, to_tflite
 from edgedqn.export.tflite_file.reader import io_quantization, kernels
 
-BYTES = EnvironmentSpec("Bytes-v0", (7, 6), "uint8", (0.0,), (255.0,), 3, ("frame_stack:4",))
-BITS = EnvironmentSpec("Bits-v0", (7, 6, 2), "bool", (0.0,), (1.0,), 3)
-STATES = EnvironmentSpec("States-v0", (), "int64", (0.0,), (11.0,), 3, ("one_hot",))
+BYTES = EnvironmentSpec(
+    id="Bytes-v0",
+    observation_shape=(7, 6),
+    observation_dtype="uint8",
+    observation_low=(0.0,),
+    observation_high=(255.0,),
+    n_actions=3,
+    preprocessing=(FrameStack(4),),
+)
+BITS = EnvironmentSpec(
+    id="Bits-v0",
+    observation_shape=(7, 6, 2),
+    observation_dtype="bool",
+    observation_low=(0.0,),
+    observation_high=(1.0,),
+    n_actions=3,
+)
+STATES = EnvironmentSpec(
+    id="States-v0",
+    observation_shape=(),
+    observation_dtype="int64",
+    observation_low=(0.0,),
+    observation_high=(11.0,),
+    n_actions=3,
+    preprocessing=(OneHot(),),
+)
 SPECS = {"bytes": BYTES, "bits": BITS, "states": STATES}
 
 
@@ -115,7 +139,7 @@ def test_the_device_part_is_the_devices_view(load: Any) -> None:
         environment = load(make_policy(kind, "float32"))[1].device["environment"]
         assert environment["observation_shape"] == list(spec.observation_shape)
         assert environment["observation_dtype"] == spec.observation_dtype
-        assert environment["preprocessing"] == list(spec.preprocessing)
+        assert environment["preprocessing"] == format_steps(spec.preprocessing)
 
 
 def test_a_state_that_was_never_visited_is_what_the_table_says(load: Any) -> None:

@@ -20,7 +20,8 @@ with warnings.catch_warnings():
     from edgedqn.compression.methods.stages import Cluster, Distil, Prune, ScaleInput
 
 from edgedqn.agents.networks import minatar_torso, q_network
-from edgedqn.agents.playing.environments import make_environment, spec_of
+from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
 from edgedqn.compression.judge import Judgement

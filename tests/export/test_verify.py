@@ -15,7 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
@@ -33,7 +33,14 @@ Make = Callable[[Any], CompressedPolicy]
 @pytest.fixture(scope="module")
 def policy_for() -> Make:
     """A 4-16-2 policy, its two actions often far apart."""
-    spec = EnvironmentSpec("Test-v0", (4,), "float32", (None,) * 4, (None,) * 4, 2)
+    spec = EnvironmentSpec(
+        id="Test-v0",
+        observation_shape=(4,),
+        observation_dtype="float32",
+        observation_low=(None,) * 4,
+        observation_high=(None,) * 4,
+        n_actions=2,
+    )
     observations = np.random.default_rng(1).normal(size=(1_500, 4)).astype(np.float32)
 
     def make(conversion: Any) -> CompressedPolicy:

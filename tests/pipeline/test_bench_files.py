@@ -13,7 +13,8 @@ import pytest
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.preprocessing import FrameStack
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
@@ -54,7 +55,15 @@ def test_two_files_of_one_name_are_refused(tiny_run: RunResult, tmp_path: Path) 
 
 
 def test_files_that_see_the_environment_differently_are_timed_but_not_played(tiny_run: RunResult, tmp_path: Path) -> None:
-    spec = EnvironmentSpec("CartPole-v1", (4,), "float32", (None,), (None,), 2, ("frame_stack:2",))
+    spec = EnvironmentSpec(
+        id="CartPole-v1",
+        observation_shape=(4,),
+        observation_dtype="float32",
+        observation_low=(None,),
+        observation_high=(None,),
+        n_actions=2,
+        preprocessing=(FrameStack(2),),
+    )
     network = mlp((8,), 2, (8,), np.random.default_rng(0))
     identity = InputScaling.identity()
     policy = CompressedPolicy(network, "float32", identity, "q_values", spec, np.empty(0), "stacked", (), describe(network))

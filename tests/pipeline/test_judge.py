@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.networks import mlp
-from edgedqn.agents.playing.environments import agent_view, make_environment, spec_of
+from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import evaluate, gather_observations
 from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.judge import UNPLAYABLE

@@ -14,9 +14,10 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
-from edgedqn.agents.playing.environments import agent_view, make_environment, spec_of
+from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.presets import TrainingConfig
 from edgedqn.benchmarks.playing import Play, Players
@@ -117,7 +118,7 @@ def test_agreement_and_gate_are_measured_on_prove_seeds_alone(reset_seeds: list[
 def float_file(path: Path, env_id: str, frame_stack: int = 1) -> TrainedAgent:
     """Writes the file of an untrained agent."""
     with closing(make_environment(env_id)) as env:
-        spec = spec_of(env, env_id, frame_stack)
+        spec = spec_of(env, env_id, frame_stack=frame_stack)
     network = mlp(spec.input_shape, spec.n_actions, (8,), np.random.default_rng(0))
     policy = CompressedPolicy(
         network, "float32", InputScaling.identity(), "q_values", spec, np.empty(0), "float32", (), describe(network)

@@ -12,6 +12,7 @@ import tf_keras
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.agents import ForeignModel, as_agent, fit, read_model
 from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.preprocessing import Flatten, FrameStack, OneHot
 from edgedqn.agents.trained_agent import TrainedAgent
 
 layers = tf_keras.layers
@@ -34,18 +35,18 @@ def model_of(shape, n_actions=2, dtype=None):
 
 
 FITTING = [
-    (box((2, 3, 2, 3)), (36,), ("flatten",)),
-    (box((2, 3, 2, 3)), (72,), ("flatten", "frame_stack:2")),
+    (box((2, 3, 2, 3)), (36,), (Flatten(),)),
+    (box((2, 3, 2, 3)), (72,), (Flatten(), FrameStack(2))),
     (box((4,)), (4,), ()),
-    (box((4,)), (12,), ("frame_stack:3",)),
-    (gymnasium.spaces.Discrete(16), (16,), ("one_hot",)),
+    (box((4,)), (12,), (FrameStack(3),)),
+    (gymnasium.spaces.Discrete(16), (16,), (OneHot(),)),
     (box((10, 9, 3)), (10, 9, 3), ()),
-    (box((10, 9, 3)), (10, 9, 12), ("frame_stack:4",)),
-    (box((10, 9)), (10, 9, 1), ("frame_stack:1",)),
-    (box((10, 9)), (10, 9, 4), ("frame_stack:4",)),
-    (box((10, 9, 3)), (270,), ("flatten",)),
-    (box((10, 9)), (90,), ("flatten",)),
-    (box((10, 9)), (180,), ("flatten", "frame_stack:2")),
+    (box((10, 9, 3)), (10, 9, 12), (FrameStack(4),)),
+    (box((10, 9)), (10, 9, 1), (FrameStack(1),)),
+    (box((10, 9)), (10, 9, 4), (FrameStack(4),)),
+    (box((10, 9, 3)), (270,), (Flatten(),)),
+    (box((10, 9)), (90,), (Flatten(),)),
+    (box((10, 9)), (180,), (Flatten(), FrameStack(2))),
 ]
 
 

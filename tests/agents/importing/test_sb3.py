@@ -15,6 +15,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.agents import as_agent, fit, read_model
 from edgedqn.agents.importing.sb3 import read_sb3_archive
 from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.preprocessing import FrameStack
 from edgedqn.agents.trained_agent import TrainedAgent
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra sb3")
@@ -130,7 +131,7 @@ def test_an_agent_that_sees_images_is_played(tmp_path):
     as_agent(read_model(path), "Images-v0", itertools.count(), 60).save(tmp_path / "agent")
     agent = TrainedAgent.load(tmp_path / "agent")
     assert (agent.observations.shape, agent.observations.dtype) == ((60, 40, 44, 6), np.uint8)
-    assert agent.spec.preprocessing == ("frame_stack:2",)
+    assert agent.spec.preprocessing == (FrameStack(2),)
     expected = agent.network(agent.observations.astype(np.float32)).numpy()
     np.testing.assert_allclose(agent.policy.q_values(agent.observations), expected, atol=1e-5 * np.abs(expected).max())
 

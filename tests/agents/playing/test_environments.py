@@ -1,6 +1,5 @@
-"""What can be learned, what is refused and in which words, and what the network gets to see."""
+"""What is made, what is refused and in which words, and what the network gets to see."""
 
-import json
 import sys
 
 import gymnasium
@@ -14,98 +13,23 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import (
     LONGEST_EPISODE,
     BadTransitionError,
-    EnvironmentSpec,
     agent_view,
     check_transition,
     make_environment,
     make_vector,
-    spec_of,
 )
+from edgedqn.agents.playing.preprocessing import Atari, FrameStack
+from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.training.presets import observation_kind
 
-VECTOR = spaces.Box(-1, 1, (3,), np.float32)
-TWO = spaces.Discrete(2)
-LONG = np.arange(40, dtype=np.float32)  # printed, it fills several lines
 
-
-class Fixed(gymnasium.Env):
-    """Two spaces and no life."""
-
-    def __init__(self, observations=VECTOR, actions=TWO):
-        self.observation_space, self.action_space = observations, actions
-
-
-@pytest.mark.parametrize(
-    ("env", "reason"),
-    [
-        (Fixed(actions=spaces.Box(-1, 1, (2,))), r"an action space DQN cannot rank: expected Discrete\(n\)\. Got Box\(-1"),
-        (Fixed(actions=spaces.Box(-LONG, LONG)), r"expected Discrete\(n\)\. Got Box\(\["),
-        (Fixed(actions=spaces.MultiDiscrete([2, 3])), r"expected Discrete\(n\)\. Got MultiDiscrete\(\[2 3\]\)"),
-        (Fixed(actions=spaces.MultiBinary(4)), r"expected Discrete\(n\)\. Got MultiBinary\(4\)"),
-        (Fixed(actions=spaces.Discrete(3, start=1)), r"numbers its actions from 1: expected from 0\. Wrap the environment"),
-        (Fixed(actions=spaces.Discrete(1)), r"leaves nothing to decide: expected two actions or more\. Got 1\."),
-        (Fixed(spaces.Dict({"a": VECTOR, "b": VECTOR})), r"no single array: expected a Box or Discrete\. Got Dict\(.*Flatten"),
-        (Fixed(spaces.Tuple([VECTOR, TWO])), r"no single array: expected a Box or Discrete\. Got Tuple\(.*FlattenObservation"),
-        (Fixed(spaces.MultiDiscrete([3, 3])), r"no single array: expected a Box or Discrete\. Got MultiDiscrete\("),
-        (Fixed(spaces.Discrete(16, start=1)), r"numbers its states from 1: expected from 0\. Wrap the environment"),
-        (Fixed(spaces.Box(0, 1, (), np.float32)), r"single numbers as observations: expected an array\. Got Box\("),
-        (Fixed(spaces.Box(0, 1, (2, 2, 2, 2), np.float32)), r"observations of rank 4: expected a vector or an image"),
-    ],
-)
-def test_what_dqn_cannot_learn_is_refused_in_one_line(env, reason):
-    with pytest.raises(InputError, match=rf"^My-v0 .*{reason}") as caught:
-        spec_of(env, "My-v0")
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 250
-
-
-@pytest.mark.parametrize(
-    ("env", "frame_stack", "reason"),
-    [
-        (Fixed(), 0, r"^A network sees one observation at least\. Expected frame_stack of 1 or more\. Got 0\.$"),
-        (Fixed(spaces.Discrete(16)), 2, r"^My-v0 gives the number of a state, which cannot be stacked\. Got frame_stack=2\.$"),
-    ],
-)
-def test_so_is_a_stack_of_nothing_and_one_of_states(env, frame_stack, reason):
-    with pytest.raises(InputError, match=reason):
-        spec_of(env, "My-v0", frame_stack)
-
-
-def test_the_spec_of_cartpole_round_trips_through_json():
-    env = make_environment("CartPole-v1")
-    spec = spec_of(env, "CartPole-v1")
-    env.close()
-    assert spec.observation_shape == (4,)
-    assert spec.observation_dtype == "float32"
-    assert spec.n_actions == 2
-    # Position and angle have bounds, the velocities none; JSON has no infinity.
-    assert [low is None for low in spec.observation_low] == [False, True, False, True]
-    assert spec.observation_high[0] == pytest.approx(4.8)
-    assert EnvironmentSpec.from_json(json.loads(json.dumps(spec.to_json(), allow_nan=False))) == spec
-    assert hash(spec) == hash(EnvironmentSpec.from_json(json.loads(json.dumps(spec.to_json()))))  # tuples again, no lists
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_an_infinity_and_the_largest_float_both_mean_unbounded(dtype):
-    largest = np.finfo(np.float32).max
-    high = np.array([1, np.inf, largest, 2], dtype)
-    spec = spec_of(Fixed(spaces.Box(-high, high, dtype=dtype)), "My-v0")
-    assert spec.observation_high == (1.0, None, None, 2.0)
-    assert spec.observation_low == (-1.0, None, None, -2.0)
-
-
-def test_bounds_that_are_all_the_same_are_one_number_for_images_alone():
-    image = spec_of(Fixed(spaces.Box(0, 255, (84, 84, 3), np.uint8)), "My-v0")
-    assert (image.observation_low, image.observation_high) == ((0.0,), (255.0,))
-    vector = spec_of(Fixed(spaces.Box(0, 255, (3,), np.uint8)), "My-v0")
-    assert (vector.observation_low, vector.observation_high) == ((0.0,) * 3, (255.0,) * 3)
-    high = np.ones((2, 2), np.float32)
-    high[1, 0] = 3
-    assert spec_of(Fixed(spaces.Box(0, high)), "My-v0").observation_high == (1.0, 1.0, 3.0, 1.0)
-
-
-class Film(Fixed):
+class Film(gymnasium.Env):
     """Its observations say which they are: t at each reset, t + 1 and so on after it; no two numbers in them are alike."""
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, observations):
+        self.observation_space = observations
 
     def reset(self, *, seed=None, options=None):
         self.t = seed
@@ -129,7 +53,7 @@ class Film(Fixed):
 )
 def test_the_network_sees_its_input_shape_the_oldest_frame_first(shape, frame_stack, flatten, dtype):
     env = Film(spaces.Box(0, 10**6, shape, dtype))
-    spec = spec_of(env, "My-v0", frame_stack, flatten)
+    spec = spec_of(env, "My-v0", frame_stack=frame_stack, flatten=flatten)
     view = agent_view(env, spec)
     assert spec.frame_stack == frame_stack
     assert spec.input_shape == view.observation_space.shape
@@ -143,29 +67,6 @@ def test_the_network_sees_its_input_shape_the_oldest_frame_first(shape, frame_st
             np.testing.assert_array_equal(observation, np.concatenate(images, axis=-1))
             assert observation.shape == spec.input_shape
             assert observation.dtype == dtype == spec.observation_dtype
-
-
-@pytest.mark.parametrize(
-    ("space", "frame_stack", "flatten", "preprocessing", "input_shape", "kind"),
-    [
-        (VECTOR, 1, False, (), (3,), "vector"),
-        (VECTOR, 2, True, ("frame_stack:2",), (6,), "vector"),
-        (spaces.Discrete(16), 1, False, ("one_hot",), (16,), "state"),
-        (spaces.Box(0, 1, (10, 10, 4), bool), 1, False, (), (10, 10, 4), "small image"),
-        (spaces.Box(0, 255, (84, 84, 3), np.uint8), 4, False, ("frame_stack:4",), (84, 84, 12), "image"),
-        (spaces.Box(0, 255, (84, 84), np.uint8), 1, False, ("frame_stack:1",), (84, 84, 1), "image"),
-        (spaces.Box(0, 1, (5, 4), np.float32), 1, True, ("flatten",), (20,), "small image"),
-        (spaces.Box(0, 1, (5, 4), np.float32), 3, True, ("flatten", "frame_stack:3"), (60,), "small image"),
-        (spaces.Box(0, 1, (2, 3, 4, 5), np.float32), 1, True, ("flatten",), (120,), "vector"),
-        (spaces.Box(0, 1, (1, 4), np.float32), 1, True, ("flatten",), (4,), "vector"),
-    ],
-)
-def test_the_steps_to_the_network_are_written_down(space, frame_stack, flatten, preprocessing, input_shape, kind):
-    spec = spec_of(Fixed(space), "My-v0", frame_stack, flatten)
-    assert spec.preprocessing == preprocessing
-    assert spec.input_shape == input_shape
-    assert observation_kind(spec.observation_shape, spec.preprocessing) == kind
-    assert EnvironmentSpec.from_json(json.loads(json.dumps(spec.to_json(), allow_nan=False))) == spec
 
 
 def test_the_number_of_a_state_is_seen_as_a_vector():
@@ -240,7 +141,7 @@ def test_an_environment_without_a_limit_gets_one(env_id, limit):
 def test_pong_is_seen_as_the_atari_papers_see_it():
     env = make_environment("ALE/Pong-v5")
     spec = spec_of(env, "ALE/Pong-v5", frame_stack=4)
-    assert spec.preprocessing == ("atari", "frame_stack:4")
+    assert spec.preprocessing == (Atari(), FrameStack(4))
     assert (spec.observation_shape, spec.observation_dtype, spec.input_shape) == ((84, 84), "uint8", (84, 84, 4))
     assert observation_kind(spec.observation_shape, spec.preprocessing) == "atari"
     view = agent_view(env, spec)
@@ -279,7 +180,7 @@ def test_a_game_that_is_not_in_an_installed_package_is_unknown(env_id):
 
 def test_a_vector_gives_each_episodes_true_last_observation_and_resets_what_it_is_told(corridor_id):
     spec = spec_of(make_environment(corridor_id), corridor_id, frame_stack=2)
-    envs = make_vector(corridor_id, spec, 3)
+    envs = make_vector(corridor_id, spec, num_envs=3)
     cells = np.eye(5, dtype=np.float32)
 
     def stack(*of_lanes):
@@ -394,11 +295,11 @@ def test_an_environment_that_lacks_a_package(module):
 )
 def test_every_finite_observation_passes_and_no_other(values, dtype, bad, data):
     observation = np.array(values, dtype)
-    check_transition("My-v0", 1, observation, 0.0)
+    check_transition("My-v0", 1, observation=observation, reward=0.0)
     i = data.draw(st.integers(0, len(values) - 1))
     observation[i] = bad
     with pytest.raises(BadTransitionError, match=rf"^My-v0 gave a bad observation at step 12: .*Got {bad} in feature {i}\.$"):
-        check_transition("My-v0", 12, observation, 0.0)
+        check_transition("My-v0", 12, observation=observation, reward=0.0)
 
 
 @pytest.mark.parametrize(
@@ -407,21 +308,21 @@ def test_every_finite_observation_passes_and_no_other(values, dtype, bad, data):
     ids=lambda observation: str(observation.dtype),
 )
 def test_large_is_not_infinite(observation):
-    check_transition("My-v0", 1, observation, 1e300)
+    check_transition("My-v0", 1, observation=observation, reward=1e300)
     if observation.dtype.kind == "f":  # the others have no infinity
         with pytest.raises(BadTransitionError, match="bad observation"):
-            check_transition("My-v0", 1, np.append(observation, observation.dtype.type(np.inf)), 1e300)
+            check_transition("My-v0", 1, observation=np.append(observation, observation.dtype.type(np.inf)), reward=1e300)
     with pytest.raises(BadTransitionError, match="bad reward"):
-        check_transition("My-v0", 1, observation, np.inf)
+        check_transition("My-v0", 1, observation=observation, reward=np.inf)
 
 
 @pytest.mark.parametrize("reward", [np.nan, np.inf, -np.inf])
 def test_a_reward_is_a_number(reward):
     with pytest.raises(BadTransitionError, match=rf"bad reward at step 7: expected a finite number\. Got {reward}\.$"):
-        check_transition("My-v0", 7, np.zeros(2), reward)
+        check_transition("My-v0", 7, observation=np.zeros(2), reward=reward)
 
 
 def test_a_complaint_is_one_line_however_long_the_observation():
     with pytest.raises(BadTransitionError) as caught:
-        check_transition("My-v0", 7, np.full(500, np.nan), 0.0)
+        check_transition("My-v0", 7, observation=np.full(500, np.nan), reward=0.0)
     assert "\n" not in str(caught.value)

@@ -195,7 +195,8 @@ from edgedqn.agents import files as atomic_files
 from edgedqn.agents.training.checkpoints import Checkpoints, has_checkpoints, prefixed, remove_checkpoints, under
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.dqn import build_dqn
-from edgedqn.agents.playing.environments import agent_view, make_environment, make_vector, spec_of
+from edgedqn.agents.playing.environments import agent_view, make_environment, make_vector
+from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.training.presets import TrainingConfig
 from edgedqn.agents.training.selection import CheckpointSelection
 from edgedqn.agents.training.loop import interact, interact_with_all, train

@@ -12,7 +12,8 @@ import pytest
 
 from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.errors import DivergedError
-from edgedqn.agents.playing.environments import BadTransitionError, make_environment, make_vector, spec_of
+from edgedqn.agents.playing.environments import BadTransitionError, make_environment, make_vector
+from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.training.checkpoints import Checkpoints
 from edgedqn.agents.training.loop import interact, interact_with_all, train
 from edgedqn.agents.training.presets import TrainingConfig
@@ -116,7 +117,7 @@ def test_each_lane_of_a_vector_is_the_environment_on_its_own(corridor_id, env_id
     with closing(make_environment(env_id)) as env:
         spec = spec_of(env, env_id)
     draws, again = (iter(np.random.default_rng(1).integers(spec.n_actions, size=10**5).tolist()) for _ in range(2))
-    with closing(make_vector(env_id, spec, count)) as envs:
+    with closing(make_vector(env_id, spec, num_envs=count)) as envs:
         stream = interact_with_all(envs, env_id, Player(lambda _: next(draws)), itertools.count(7))
         expected = one_by_one(partial(make_environment, env_id), count, again, itertools.count(7))
         steps = list(itertools.islice(zip(stream, expected, strict=False), 1_200))
@@ -134,7 +135,7 @@ def test_each_lane_of_a_vector_is_the_environment_on_its_own(corridor_id, env_id
 def test_steps_of_a_vector_stay_as_they_were(corridor_id):
     with closing(make_environment(corridor_id)) as env:
         spec = spec_of(env, corridor_id)
-    with closing(make_vector(corridor_id, spec, 2)) as envs:
+    with closing(make_vector(corridor_id, spec, num_envs=2)) as envs:
         steps = [
             (s, s.s_tm1.copy(), s.s_t.copy())
             for s in itertools.islice(interact_with_all(envs, "", Player(lambda _: 1), itertools.count()), 60)

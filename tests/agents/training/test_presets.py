@@ -10,7 +10,9 @@ import pytest
 
 from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.playing.environments import EnvironmentSpec, agent_view, make_environment, spec_of
+from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.preprocessing import Atari, FrameStack, OneHot
+from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.training.presets import (
     DEFAULTS,
     PRESETS,
@@ -162,13 +164,13 @@ def test_a_preset_is_for_an_environment_that_exists_and_builds_an_agent_for_it(e
     config = preset(env_id)
     with closing(make_environment(env_id)) as env:
         assert env_id in gymnasium.registry
-        spec = spec_of(env, env_id, getattr(config, "frame_stack", 1))
+        spec = spec_of(env, env_id, frame_stack=getattr(config, "frame_stack", 1))
         kind = observation_kind(spec.observation_shape, spec.preprocessing)
         assert type(config) is type(DEFAULTS[kind])
         assert config.evaluation_interval <= config.steps
         assert config.checkpoint_interval <= config.steps
         if isinstance(config, QLearningConfig):
-            assert spec.preprocessing == ("one_hot",)
+            assert spec.preprocessing == (OneHot(),)
             return
         assert config.learning_starts + config.train_freq < config.evaluation_interval
         assert config.batch_size <= config.learning_starts
@@ -183,14 +185,22 @@ def test_a_preset_is_for_an_environment_that_exists_and_builds_an_agent_for_it(e
         ("vector", (8,), "float32", (), "mlp"),
         ("vector", (128,), "uint8", (), "mlp"),
         ("small image", (10, 10, 7), "bool", (), "minatar"),
-        ("small image", (35, 84), "uint8", ("frame_stack:1",), "minatar"),
+        ("small image", (35, 84), "uint8", (FrameStack(1),), "minatar"),
         ("image", (36, 36, 3), "uint8", (), "nature"),
-        ("image", (84, 84), "float32", ("frame_stack:1",), "nature"),
-        ("atari", (84, 84), "uint8", ("atari", "frame_stack:4"), "nature"),
+        ("image", (84, 84), "float32", (FrameStack(1),), "nature"),
+        ("atari", (84, 84), "uint8", (Atari(), FrameStack(4)), "nature"),
     ],
 )
 def test_so_does_the_default_for_every_other_kind(kind, shape, dtype, preprocessing, network):
-    spec = EnvironmentSpec("My-v0", shape, dtype, (0.0,), (1.0,), 3, preprocessing)
+    spec = EnvironmentSpec(
+        id="My-v0",
+        observation_shape=shape,
+        observation_dtype=dtype,
+        observation_low=(0.0,),
+        observation_high=(1.0,),
+        n_actions=3,
+        preprocessing=preprocessing,
+    )
     assert observation_kind(shape, preprocessing) == kind
     config = preset("My-v0", kind)
     assert config == preset("my_module:My-v0", kind) == DEFAULTS[kind]

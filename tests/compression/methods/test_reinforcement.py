@@ -11,7 +11,8 @@ import tf_keras
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
-from edgedqn.agents.playing.environments import BadTransitionError, spec_of
+from edgedqn.agents.playing.environments import BadTransitionError
+from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling, kernels_of, plain_network

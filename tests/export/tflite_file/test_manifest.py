@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.export.edge_policy import MAGIC, EdgePolicy, PolicyFileError, file_digest, read_device_manifest
 from edgedqn.export.tflite_file.manifest import PolicyManifest, device_part, embed, read_manifest, write_sidecar
 from edgedqn.export.tflite_file.reader import fix_names

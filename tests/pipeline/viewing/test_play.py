@@ -16,8 +16,9 @@ from PIL import Image, ImageSequence
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
-from edgedqn.agents.playing.environments import agent_view, make_environment, spec_of
+from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import evaluate
+from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.export.tflite_file.manifest import device_part, embed
 from edgedqn.pipeline.cli import main
@@ -87,7 +88,7 @@ def follow(observation):
 
 def spec(env_id, frame_stack=1):
     with make_environment(env_id) as env:
-        return spec_of(env, env_id, frame_stack)
+        return spec_of(env, env_id, frame_stack=frame_stack)
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedqn.agents.playing.environments import EnvironmentSpec
 from edgedqn.agents.playing.evaluation import evaluate
+from edgedqn.agents.playing.preprocessing import parse_steps
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.export.devices.board.bundle import TWIN, readme, write_board
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, VerifiedFile, read_verified
@@ -147,7 +148,15 @@ def test_the_readme_tells_the_return_where_it_was_measured(cartpole_files: Files
 def test_the_readme_tells_what_is_left_to_the_caller(
     shape: tuple[int, ...], dtype: str, steps: tuple[str, ...], own: str, left: str
 ) -> None:
-    spec = EnvironmentSpec("Any-v0", shape, dtype, (None,), (None,), 2, steps)
+    spec = EnvironmentSpec(
+        id="Any-v0",
+        observation_shape=shape,
+        observation_dtype=dtype,
+        observation_low=(None,),
+        observation_high=(None,),
+        n_actions=2,
+        preprocessing=parse_steps(steps),
+    )
     device = device_part(spec, np.ones(1, np.float32), np.zeros(1, np.float32), "preferences", "test")
     text = readme(VerifiedFile(b"content", device, None, "0" * 64, {}), has_twin=False)
     assert f"| `EdgePolicy` does | {own} |" in text

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 pytest.importorskip("tflite_micro", reason="the extra `micro` is not installed")
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.playing.environments import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
 from edgedqn.export.devices.microcontroller.bundle import RESOLVER_LINES, _in_comment, resolver_lines, write_microcontroller
 from edgedqn.export.devices.microcontroller.plain_c import c_array

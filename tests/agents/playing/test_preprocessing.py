@@ -1,0 +1,39 @@
+"""The steps to the network as values and as text; what they do to observations is in `test_environments`."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.preprocessing import (
+    Atari,
+    Flatten,
+    FrameStack,
+    OneHot,
+    format_steps,
+    parse_steps,
+    stacked_frames,
+)
+
+
+def test_each_step_has_one_text():
+    steps = (Atari(), FrameStack(4), OneHot(), Flatten())
+    assert format_steps(steps) == ["atari", "frame_stack:4", "one_hot", "flatten"]
+
+
+@given(st.lists(st.sampled_from([Atari(), OneHot(), Flatten()]) | st.integers(1, 9_999).map(FrameStack)))
+def test_what_is_written_is_read(steps):
+    assert parse_steps(format_steps(steps)) == tuple(steps)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Atari", "frame_stack", "frame_stack:0", "frame_stack:04", "frame_stack:²", "frame_stack:4\n", "sharpen"]
+)
+def test_anything_else_is_refused(text):
+    with pytest.raises(InputError, match=r"^Unknown preprocessing: expected atari, one_hot, flatten or frame_stack:K\. Got"):
+        parse_steps(["flatten", text])
+
+
+def test_without_a_stack_the_network_sees_one_observation():
+    assert stacked_frames((Atari(), FrameStack(4))) == 4
+    assert stacked_frames((Flatten(),)) == 1

@@ -1,0 +1,117 @@
+"""What can be learned, what is refused and in which words, and how it is written down."""
+
+import json
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.preprocessing import Flatten, FrameStack, OneHot
+from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
+from edgedqn.agents.training.presets import observation_kind
+
+VECTOR = spaces.Box(-1, 1, (3,), np.float32)
+TWO = spaces.Discrete(2)
+LONG = np.arange(40, dtype=np.float32)  # printed, it fills several lines
+
+
+class Fixed(gymnasium.Env):
+    """Two spaces and no life."""
+
+    def __init__(self, observations=VECTOR, actions=TWO):
+        self.observation_space, self.action_space = observations, actions
+
+
+@pytest.mark.parametrize(
+    ("env", "reason"),
+    [
+        (Fixed(actions=spaces.Box(-1, 1, (2,))), r"an action space DQN cannot rank: expected Discrete\(n\)\. Got Box\(-1"),
+        (Fixed(actions=spaces.Box(-LONG, LONG)), r"expected Discrete\(n\)\. Got Box\(\["),
+        (Fixed(actions=spaces.MultiDiscrete([2, 3])), r"expected Discrete\(n\)\. Got MultiDiscrete\(\[2 3\]\)"),
+        (Fixed(actions=spaces.MultiBinary(4)), r"expected Discrete\(n\)\. Got MultiBinary\(4\)"),
+        (Fixed(actions=spaces.Discrete(3, start=1)), r"numbers its actions from 1: expected from 0\. Wrap the environment"),
+        (Fixed(actions=spaces.Discrete(1)), r"leaves nothing to decide: expected two actions or more\. Got 1\."),
+        (Fixed(spaces.Dict({"a": VECTOR, "b": VECTOR})), r"no single array: expected a Box or Discrete\. Got Dict\(.*Flatten"),
+        (Fixed(spaces.Tuple([VECTOR, TWO])), r"no single array: expected a Box or Discrete\. Got Tuple\(.*FlattenObservation"),
+        (Fixed(spaces.MultiDiscrete([3, 3])), r"no single array: expected a Box or Discrete\. Got MultiDiscrete\("),
+        (Fixed(spaces.Discrete(16, start=1)), r"numbers its states from 1: expected from 0\. Wrap the environment"),
+        (Fixed(spaces.Box(0, 1, (), np.float32)), r"single numbers as observations: expected an array\. Got Box\("),
+        (Fixed(spaces.Box(0, 1, (2, 2, 2, 2), np.float32)), r"observations of rank 4: expected a vector or an image"),
+    ],
+)
+def test_what_dqn_cannot_learn_is_refused_in_one_line(env, reason):
+    with pytest.raises(InputError, match=rf"^My-v0 .*{reason}") as caught:
+        spec_of(env, "My-v0")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("env", "frame_stack", "reason"),
+    [
+        (Fixed(), 0, r"^A network sees one observation at least\. Expected frame_stack of 1 or more\. Got 0\.$"),
+        (Fixed(spaces.Discrete(16)), 2, r"^My-v0 gives the number of a state, which cannot be stacked\. Got frame_stack=2\.$"),
+    ],
+)
+def test_so_is_a_stack_of_nothing_and_one_of_states(env, frame_stack, reason):
+    with pytest.raises(InputError, match=reason):
+        spec_of(env, "My-v0", frame_stack=frame_stack)
+
+
+def test_the_spec_of_cartpole_round_trips_through_json():
+    env = make_environment("CartPole-v1")
+    spec = spec_of(env, "CartPole-v1")
+    env.close()
+    assert spec.observation_shape == (4,)
+    assert spec.observation_dtype == "float32"
+    assert spec.n_actions == 2
+    # Position and angle have bounds, the velocities none; JSON has no infinity.
+    assert [low is None for low in spec.observation_low] == [False, True, False, True]
+    assert spec.observation_high[0] == pytest.approx(4.8)
+    assert EnvironmentSpec.from_json(json.loads(json.dumps(spec.to_json(), allow_nan=False))) == spec
+    assert hash(spec) == hash(EnvironmentSpec.from_json(json.loads(json.dumps(spec.to_json()))))  # tuples again, no lists
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_infinity_and_the_largest_float_both_mean_unbounded(dtype):
+    largest = np.finfo(np.float32).max
+    high = np.array([1, np.inf, largest, 2], dtype)
+    spec = spec_of(Fixed(spaces.Box(-high, high, dtype=dtype)), "My-v0")
+    assert spec.observation_high == (1.0, None, None, 2.0)
+    assert spec.observation_low == (-1.0, None, None, -2.0)
+
+
+def test_bounds_that_are_all_the_same_are_one_number_for_images_alone():
+    image = spec_of(Fixed(spaces.Box(0, 255, (84, 84, 3), np.uint8)), "My-v0")
+    assert (image.observation_low, image.observation_high) == ((0.0,), (255.0,))
+    vector = spec_of(Fixed(spaces.Box(0, 255, (3,), np.uint8)), "My-v0")
+    assert (vector.observation_low, vector.observation_high) == ((0.0,) * 3, (255.0,) * 3)
+    high = np.ones((2, 2), np.float32)
+    high[1, 0] = 3
+    assert spec_of(Fixed(spaces.Box(0, high)), "My-v0").observation_high == (1.0, 1.0, 3.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("space", "frame_stack", "flatten", "preprocessing", "input_shape", "kind"),
+    [
+        (VECTOR, 1, False, (), (3,), "vector"),
+        (VECTOR, 2, True, (FrameStack(2),), (6,), "vector"),
+        (spaces.Discrete(16), 1, False, (OneHot(),), (16,), "state"),
+        (spaces.Box(0, 1, (10, 10, 4), bool), 1, False, (), (10, 10, 4), "small image"),
+        (spaces.Box(0, 255, (84, 84, 3), np.uint8), 4, False, (FrameStack(4),), (84, 84, 12), "image"),
+        (spaces.Box(0, 255, (84, 84), np.uint8), 1, False, (FrameStack(1),), (84, 84, 1), "image"),
+        (spaces.Box(0, 1, (5, 4), np.float32), 1, True, (Flatten(),), (20,), "small image"),
+        (spaces.Box(0, 1, (5, 4), np.float32), 3, True, (Flatten(), FrameStack(3)), (60,), "small image"),
+        (spaces.Box(0, 1, (2, 3, 4, 5), np.float32), 1, True, (Flatten(),), (120,), "vector"),
+        (spaces.Box(0, 1, (1, 4), np.float32), 1, True, (Flatten(),), (4,), "vector"),
+    ],
+)
+def test_the_steps_to_the_network_are_written_down(space, frame_stack, flatten, preprocessing, input_shape, kind):
+    spec = spec_of(Fixed(space), "My-v0", frame_stack=frame_stack, flatten=flatten)
+    assert spec.preprocessing == preprocessing
+    assert spec.input_shape == input_shape
+    assert observation_kind(spec.observation_shape, spec.preprocessing) == kind
+    assert EnvironmentSpec.from_json(json.loads(json.dumps(spec.to_json(), allow_nan=False))) == spec
