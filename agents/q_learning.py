@@ -11,7 +11,7 @@ from edgedqn.agents.playing.preprocessing import OneHot
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.agents.schedules import LinearDecay
 from edgedqn.agents.training.checkpoints import State, Weights
-from edgedqn.agents.training.presets import QLearningConfig
+from edgedqn.agents.training.config import QLearningConfig
 
 StateNumber = NDArray[Any] | int  # an int, a NumPy integer or an array without dimensions
 

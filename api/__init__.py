@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgedqn.agents.errors import InputError
     from edgedqn.agents.playing.gate import Gate
     from edgedqn.agents.trained_agent import TrainedAgent
-    from edgedqn.agents.training.presets import QLearningConfig, TrainingConfig
+    from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
     from edgedqn.benchmarks.latency.interleaved import LatencyConfig
     from edgedqn.compression.recipe import Recipe
     from edgedqn.compression.recipes import RECIPES
@@ -54,12 +54,12 @@ _PLACES = {
     "InputError": "agents.errors",
     "LatencyConfig": "benchmarks.latency.interleaved",
     "PolicyFileError": "export.edge_policy",
-    "QLearningConfig": "agents.training.presets",
+    "QLearningConfig": "agents.training.config",
     "RECIPES": "compression.recipes",
     "Recipe": "compression.recipe",
     "RunResult": "pipeline.run",
     "TrainedAgent": "agents.trained_agent",
-    "TrainingConfig": "agents.training.presets",
+    "TrainingConfig": "agents.training.config",
     "make_bundle": "pipeline.bundle:write_bundle",
     "run": "pipeline.run",
 }

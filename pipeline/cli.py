@@ -10,7 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgedqn.agents.training.presets import ALGORITHMS, DEFAULTS, PRESETS, QLearningConfig, TrainingConfig
+from edgedqn.agents.training.config import ALGORITHMS, QLearningConfig, TrainingConfig
+from edgedqn.agents.training.presets import DEFAULTS, PRESETS
 
 SETTING = "setting_"  # begins the names of training options among the parsed arguments
 

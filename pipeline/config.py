@@ -6,7 +6,7 @@ from typing import Any
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.gate import Gate
-from edgedqn.agents.training.presets import Config, config_from_json
+from edgedqn.agents.training.config import Config, config_from_json
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import DEFAULT_RECIPES, RECIPES, checked, recipe

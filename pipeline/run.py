@@ -14,9 +14,9 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.gate import gate_for
 from edgedqn.agents.playing.spec import is_beyond_images, spec_of
-from edgedqn.agents.training import presets
 from edgedqn.agents.training.checkpoints import remove_checkpoints
-from edgedqn.agents.training.presets import ALGORITHMS, Config, observation_kind, preset
+from edgedqn.agents.training.config import ALGORITHMS, Config, with_settings
+from edgedqn.agents.training.presets import find_preset, observation_kind
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.rows import Row, best_passing
 from edgedqn.pipeline.native import load_tensorflow, quiet
@@ -173,7 +173,7 @@ class Job:
                 given = ", ".join([*(settings or {}), *(["algorithm"] if algorithm else [])])
                 raise InputError(f"{path} holds an agent imported from {base.source}: expected nothing to train. Got {given}.")
         else:
-            base = presets.changed(base, env_id, settings or {})
+            base = with_settings(base, settings or {}, env_id=env_id)
             if force or not _is_trained(path):
                 check_training(env_id, base, path / "agent")
         config = RunConfig(
@@ -374,7 +374,8 @@ def _configured(env_id: str, algorithm: str | None = None) -> Config:
     """The preset of an environment that can be made."""
     with closing(make_environment(env_id)) as env:
         spec = spec_of(env, env_id, flatten=is_beyond_images(env))
-    return preset(env_id, observation_kind(spec.observation_shape, spec.preprocessing), algorithm)
+    kind = observation_kind(spec.observation_shape, spec.preprocessing)
+    return find_preset(env_id, kind=kind, algorithm=algorithm)
 
 
 def _is_trained(path: Path) -> bool:

@@ -20,9 +20,9 @@ from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.q_learning import build_q_learning
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import Checkpoints
+from edgedqn.agents.training.config import Config, QLearningConfig
 from edgedqn.agents.training.log import FileLog
 from edgedqn.agents.training.loop import Agent, interact, interact_with_all, train
-from edgedqn.agents.training.presets import Config, QLearningConfig
 from edgedqn.agents.training.selection import Candidate, CheckpointSelection
 from edgedqn.pipeline.seeds import SeedStreams
 

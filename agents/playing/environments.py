@@ -5,6 +5,7 @@ import difflib
 import importlib
 import io
 import math
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.playing.preprocessing import preprocessed
+from edgedqn.agents.playing.preprocessing import Atari, Flatten, FrameStack, OneHot, Step
 from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 
 # Where an environment sets no limit of its own, a policy that never ends an episode would be played for ever. Half an hour of
@@ -113,7 +114,7 @@ def agent_view(env: gymnasium.Env[Any, Any], spec: EnvironmentSpec) -> gymnasium
       spec: of it.
     """
     for step in spec.preprocessing:
-        env = preprocessed(env, step)
+        env = _preprocessed(env, step)
     return env
 
 
@@ -139,6 +140,31 @@ class ForgetLastAction(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self.env.unwrapped.game.last_action = 0  # type: ignore[attr-defined]
         return self.env.reset(seed=seed, options=options)
+
+
+def _preprocessed(env: gymnasium.Env[Any, Any], step: Step) -> gymnasium.Env[Any, Any]:
+    """`env` with one more step done to its observations."""
+    match step:
+        case Atari():  # done already, by `make_environment`
+            return env
+        case OneHot() | Flatten():
+            return gymnasium.wrappers.FlattenObservation(env)
+        case FrameStack(count):
+            # A copy first: the wrapper keeps references, and some environments go on writing to the array they gave.
+            env = gymnasium.wrappers.TransformObservation(env, np.array, env.observation_space)
+            env = gymnasium.wrappers.FrameStackObservation(env, count)
+            space = env.observation_space
+            assert isinstance(space, gymnasium.spaces.Box)
+            join = partial(_stack_last, rank=len(space.shape) - 1)
+            joined = gymnasium.spaces.Box(join(space.low), join(space.high), dtype=space.dtype.type)
+            return gymnasium.wrappers.TransformObservation(env, join, joined)
+
+
+def _stack_last(frames: NDArray[Any], rank: int) -> NDArray[Any]:
+    """[K, F] -> [K F], [K, H, W] -> [H, W, K], [K, H, W, C] -> [H, W, K C]."""
+    if rank == 2:
+        return np.ascontiguousarray(np.moveaxis(frames, 0, -1))
+    return np.concatenate(frames, axis=-1)
 
 
 def _register(name: str) -> None:

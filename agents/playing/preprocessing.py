@@ -1,17 +1,11 @@
 """The steps between what an environment gives and what the network takes, and how they are written in JSON.
 
-`EdgePolicy` does them on a device, `preprocessed` with gymnasium's own wrappers where an agent is trained.
+`EdgePolicy` does them on a device, `environments.agent_view` with gymnasium's own wrappers where an agent is trained.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
-
-import gymnasium
-import numpy as np
-from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 
@@ -65,34 +59,9 @@ def stacked_frames(steps: Iterable[Step]) -> int:
     return next((step.count for step in steps if isinstance(step, FrameStack)), 1)
 
 
-def preprocessed(env: gymnasium.Env[Any, Any], step: Step) -> gymnasium.Env[Any, Any]:
-    """`env` with one more step done to its observations."""
-    match step:
-        case Atari():  # done already, by `make_environment`
-            return env
-        case OneHot() | Flatten():
-            return gymnasium.wrappers.FlattenObservation(env)
-        case FrameStack(count):
-            # A copy first: the wrapper keeps references, and some environments go on writing to the array they gave.
-            env = gymnasium.wrappers.TransformObservation(env, np.array, env.observation_space)
-            env = gymnasium.wrappers.FrameStackObservation(env, count)
-            space = env.observation_space
-            assert isinstance(space, gymnasium.spaces.Box)
-            join = partial(_stack_last, rank=len(space.shape) - 1)
-            joined = gymnasium.spaces.Box(join(space.low), join(space.high), dtype=space.dtype.type)
-            return gymnasium.wrappers.TransformObservation(env, join, joined)
-
-
 def _parse(text: str) -> Step:
     if text in _PLAIN:
         return _PLAIN[text]
     if match := re.fullmatch(r"frame_stack:([1-9][0-9]{0,3})", text):
         return FrameStack(int(match[1]))
     raise InputError(f"Unknown preprocessing: expected {', '.join(_PLAIN)} or frame_stack:K. Got {text!r}.")
-
-
-def _stack_last(frames: NDArray[Any], rank: int) -> NDArray[Any]:
-    """[K, F] -> [K F], [K, H, W] -> [H, W, K], [K, H, W, C] -> [H, W, K C]."""
-    if rank == 2:
-        return np.ascontiguousarray(np.moveaxis(frames, 0, -1))
-    return np.concatenate(frames, axis=-1)

@@ -13,7 +13,7 @@ import numpy as np
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.spec import spec_of
-from edgedqn.agents.training.presets import TrainingConfig
+from edgedqn.agents.training.config import TrainingConfig
 
 # RL Baselines3 Zoo's values, the vanilla DQN that Stable-Baselines3 has, and its default gradient clipping.
 ZOO = {

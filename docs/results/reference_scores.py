@@ -21,7 +21,8 @@ from tqdm import tqdm
 from edgedqn.agents.files import read_json, write_json
 from edgedqn.agents.playing.evaluation import evaluate
 from edgedqn.agents.playing.statistics import across_seeds
-from edgedqn.agents.training.presets import config_from_json, preset
+from edgedqn.agents.training.config import config_from_json
+from edgedqn.agents.training.presets import find_preset
 from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.pipeline.commands import load_player
 from edgedqn.pipeline.native import quiet
@@ -88,7 +89,7 @@ def keep(env_id: str, row: dict[str, Any]) -> None:
 def rows_of(results: dict[str, Any], env_id: str) -> list[dict[str, Any]]:
     """Those that were trained with the preset as it is now."""
     rows = results["environments"].get(env_id, [])
-    return [row for row in rows if config_from_json(row["training"]) == preset(env_id)]
+    return [row for row in rows if config_from_json(row["training"]) == find_preset(env_id)]
 
 
 def table(results: dict[str, Any]) -> str:

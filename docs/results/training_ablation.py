@@ -24,7 +24,7 @@ def main() -> None:
     from edgedqn.agents.playing.environments import make_environment
     from edgedqn.agents.playing.evaluation import EpsilonGreedy, evaluate
     from edgedqn.agents.trained_agent import TrainedAgent
-    from edgedqn.agents.training.presets import preset
+    from edgedqn.agents.training.presets import find_preset
     from edgedqn.pipeline.run import Job
     from edgedqn.pipeline.seeds import SeedStreams
 
@@ -36,7 +36,7 @@ def main() -> None:
                 "CartPole-v1",
                 Path("runs/ablation") / f"{name}-{seed}",
                 seed,
-                training=replace(preset("CartPole-v1"), **changes),  # type: ignore[arg-type]
+                training=replace(find_preset("CartPole-v1"), **changes),  # type: ignore[arg-type]
             )
             with job.folder.locked():
                 job.do(("train",))

@@ -22,8 +22,8 @@ from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Replay, Uniform
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay
 from edgedqn.agents.training.checkpoints import Checkpoints
+from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.loop import interact, interact_with_all
-from edgedqn.agents.training.presets import TrainingConfig
 
 FEATURES, ACTIONS, CAPACITY, RATE, DISCOUNT = 3, 4, 50, 0.05, 0.9
 NEVER = LearningSchedule(10**9, 1, 1, 1, 10**9)
@@ -683,7 +683,7 @@ tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.playing.environments import make_environment, spec_of
-from edgedqn.agents.training.presets import TrainingConfig
+from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.loop import interact
 
 def weights(seed):

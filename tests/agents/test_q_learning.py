@@ -16,8 +16,8 @@ from edgedqn.agents.networks import table_network
 from edgedqn.agents.playing.preprocessing import OneHot
 from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.q_learning import QLearning, TablePolicy, build_q_learning
+from edgedqn.agents.training.config import QLearningConfig
 from edgedqn.agents.training.loop import interact, interact_with_all, train
-from edgedqn.agents.training.presets import QLearningConfig
 from edgedqn.agents.training.selection import CheckpointSelection
 
 STATES, ACTIONS = 4, 3

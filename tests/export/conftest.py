@@ -202,7 +202,7 @@ def trained(request: pytest.FixtureRequest, trained_run: Path) -> TrainedFile:
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a few seconds: the two integer recipes."""
-    from edgedqn.agents.training.presets import TrainingConfig
+    from edgedqn.agents.training.config import TrainingConfig
     from edgedqn.benchmarks.latency.interleaved import LatencyConfig
     from edgedqn.pipeline.run import run
 

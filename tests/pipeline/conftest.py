@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedqn.agents.training.presets import TrainingConfig
+from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.pipeline.run import RunResult, run
 

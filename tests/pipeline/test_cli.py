@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from edgedqn.agents.training.presets import QLearningConfig, TrainingConfig
+from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
 from edgedqn.pipeline.cli import main
 
 COMMANDS = ("run", "train", "compress", "export", "bench", "report", "evaluate", "inspect", "play", "import", "doctor")

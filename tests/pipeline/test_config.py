@@ -6,7 +6,8 @@ from dataclasses import asdict
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.training.presets import TrainingConfig, preset
+from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.agents.training.presets import find_preset
 from edgedqn.compression.methods.stages import Threshold
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import RECIPES
@@ -18,7 +19,7 @@ MINE = Recipe("mine", "of my own", (Threshold(0.03),), "float32")
 
 def test_round_trips_through_json() -> None:
     config = RunConfig(
-        preset("CartPole-v1"), resolved(["prune-qat-int8", MINE]), export=ExportConfig(strip=True, manifest="beside")
+        find_preset("CartPole-v1"), resolved(["prune-qat-int8", MINE]), export=ExportConfig(strip=True, manifest="beside")
     )
     assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert config.to_json()["recipes"][0] == "prune-qat-int8"

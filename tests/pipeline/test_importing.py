@@ -14,7 +14,7 @@ import tf_keras
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.agents.training.presets import TrainingConfig
+from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.config import ImportedAgent, RunConfig

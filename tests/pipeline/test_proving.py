@@ -19,7 +19,7 @@ from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.agents.training.presets import TrainingConfig
+from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distillation

@@ -15,7 +15,7 @@ from edgedqn.agents.dqn import DQN
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.files import load_arrays
 from edgedqn.agents.training.checkpoints import has_checkpoints
-from edgedqn.agents.training.presets import TrainingConfig
+from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.rows import ROW_KEYS
 from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.export.tflite_file.reader import kernels
@@ -175,7 +175,7 @@ def test_dependents_are_transitive() -> None:
 
 MAKE_FILES = """
 import json, sys
-from edgedqn.agents.training.presets import TrainingConfig
+from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.pipeline.run import Job
 def make_files(folder, training):
     job = Job.create("CartPole-v1", folder, training=TrainingConfig(**{**training, "hidden": tuple(training["hidden"])}))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.training.presets import TrainingConfig
+from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.report.learning_curve import learning_chart
 from edgedqn.benchmarks.report.vega import picture
 from edgedqn.compression.policy import CompressedPolicy

@@ -197,7 +197,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.playing.environments import agent_view, make_environment, make_vector
 from edgedqn.agents.playing.spec import spec_of
-from edgedqn.agents.training.presets import TrainingConfig
+from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.selection import CheckpointSelection
 from edgedqn.agents.training.loop import interact, interact_with_all, train
 

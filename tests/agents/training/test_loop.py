@@ -15,8 +15,8 @@ from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.playing.environments import BadTransitionError, make_environment, make_vector
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.training.checkpoints import Checkpoints
+from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.loop import interact, interact_with_all, train
-from edgedqn.agents.training.presets import TrainingConfig
 from edgedqn.agents.training.selection import CheckpointSelection
 
 CONFIG = TrainingConfig(

@@ -1,8 +1,7 @@
-"""Settings that make sense, and the sentence for those that do not."""
+"""Presets that can be learned with, and the defaults for what has none."""
 
-import json
 from contextlib import closing
-from dataclasses import FrozenInstanceError, asdict, fields, replace
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -13,155 +12,13 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.preprocessing import Atari, FrameStack, OneHot
 from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
-from edgedqn.agents.training.presets import (
-    DEFAULTS,
-    PRESETS,
-    QLearningConfig,
-    TrainingConfig,
-    changed,
-    config_from_json,
-    observation_kind,
-    preset,
-)
-
-COUNT, NATURAL = (1, None), (0, None)  # whole numbers: the least, the most
-FRACTION, SHARE = (0.0, 1.0), (1e-300, 1.0)  # with and without 0
-POSITIVE = (1e-300, 1e300)
-YES_OR_NO, TEXT = "a bool", "a text"
-
-RANGES = {
-    TrainingConfig: {
-        **dict.fromkeys(("steps", "frame_stack", "n_step", "batch_size", "buffer_size", "train_freq", "gradient_steps"), COUNT),
-        **dict.fromkeys(
-            ("target_update_interval", "num_envs", "evaluation_interval", "evaluation_episodes", "finalists"), COUNT
-        ),
-        "keep_checkpoints": COUNT,
-        **dict.fromkeys(("quantiles", "learning_starts", "averaging_steps", "checkpoint_interval"), NATURAL),
-        **dict.fromkeys(("priority_exponent", "importance_exponent", "learning_rate_decay"), FRACTION),
-        **dict.fromkeys(("discount", "exploration_final"), FRACTION),
-        **dict.fromkeys(("adam_epsilon", "target_update_rate", "exploration_fraction"), SHARE),
-        "learning_rate": (1e-300, 10.0),
-        "max_gradient_norm": POSITIVE,
-        **dict.fromkeys(("dueling", "double", "prioritized"), YES_OR_NO),
-        **dict.fromkeys(("network", "loss"), TEXT),
-        "hidden": "widths",
-    },
-    QLearningConfig: {
-        **dict.fromkeys(("steps", "evaluation_interval", "evaluation_episodes", "finalists", "keep_checkpoints"), COUNT),
-        "checkpoint_interval": NATURAL,
-        **dict.fromkeys(("discount", "exploration_final"), FRACTION),
-        **dict.fromkeys(("learning_rate", "learning_rate_final", "exploration_fraction"), SHARE),
-        "initial_value": (-1e30, 1e30),
-    },
-}
-# So that a value is judged by its own range, not by how it goes with the others.
-LENIENT = {TrainingConfig: {"learning_starts": 0, "train_freq": 1}, QLearningConfig: {"learning_rate_final": 1e-300}}
-
-
-def outside(limits):
-    if limits == YES_OR_NO:
-        return [0, 1, "yes", None]
-    if limits == TEXT:
-        return [0, None, ("mlp",), "nonsense"]
-    if limits == "widths":
-        return [0, 64, [64, 64], (64, 0), (64, -1), (64.0,), (True,), ("64",), None]
-    least, most = limits
-    wrong = ["1", None, True, (1,), [1], np.nan, np.inf, -np.inf]
-    if isinstance(least, int):
-        return [*wrong, least - 1, -(10**9), 1.0, 1.5]
-    return [*wrong, 2 * most if most < 1e300 else np.inf, 0.0 if least > 0 else 2 * least if least else -1e-9]
-
-
-def cases(of_range):
-    return [
-        pytest.param(kind, name, value, id=f"{kind.__name__}-{name}-{value!r}")
-        for kind, ranges in RANGES.items()
-        for name, limits in ranges.items()
-        for value in of_range(limits)
-    ]
-
-
-@pytest.mark.parametrize(("kind", "name", "value"), cases(outside))
-def test_a_value_out_of_its_range_or_of_another_type_is_named_in_one_line(kind, name, value):
-    with pytest.raises(InputError, match=rf"^Expected {name} .*Got ") as caught:
-        kind(**{**LENIENT[kind], name: value})
-    assert repr(value) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def inside(limits):
-    if limits == YES_OR_NO:
-        return [True, False]
-    if limits in (TEXT, "widths"):
-        return []
-    least, most = limits
-    return [least, most] if most is not None else [max(least, 4), 10**9]
-
-
-@pytest.mark.parametrize(("kind", "name", "value"), cases(inside))
-def test_the_ends_of_a_range_belong_to_it(kind, name, value):
-    settings = {**LENIENT[kind], name: value}
-    if name in ("frame_stack", "n_step", "num_envs"):
-        settings["buffer_size"] = 10**10
-    if name == "learning_starts":
-        settings["steps"] = 10**10
-    if name == "train_freq":
-        settings["steps"] = value
-    if name == "learning_rate_final":
-        settings["learning_rate"] = 1.0
-    assert getattr(kind(**settings), name) == value
-
-
-@pytest.mark.parametrize("kind", RANGES)
-def test_every_setting_is_in_the_table_above_and_says_what_it_is(kind):
-    assert {setting.name for setting in fields(kind)} == set(RANGES[kind])
-    assert all(setting.metadata["help"] for setting in fields(kind))
-
-
-@pytest.mark.parametrize(
-    ("settings", "reason"),
-    [
-        ({"learning_starts": 100_000}, r"^Nothing would be learned: .*learning_starts=100000 and steps=100000\.$"),
-        ({"steps": 200, "train_freq": 256, "learning_starts": 0}, r"^Nothing would be learned: .*Got train_freq=256"),
-        ({"steps": 111, "train_freq": 10, "learning_starts": 110}, r"^Nothing would be learned: "),
-        ({"dueling": True, "hidden": ()}, r"splits the last hidden layer\. Expected at least one width\. Got hidden=\(\)\.$"),
-        ({"quantiles": 5, "loss": "mse"}, r"expected loss='huber'\. Got loss='mse'\.$"),
-        ({"buffer_size": 31, "num_envs": 8, "n_step": 3}, r"num_envs x \(n_step \+ frame_stack\) = 32 or more\. Got 31\.$"),
-        ({"loss": "log"}, r"^Expected loss to be one of huber, mse\. Got loss='log'\.$"),
-        ({"network": "cnn"}, r"^Expected network to be one of auto, mlp, minatar, nature, or module:function\. Got 'cnn'\.$"),
-    ],
-)
-def test_settings_that_do_not_go_together(settings, reason):
-    with pytest.raises(InputError, match=reason):
-        TrainingConfig(**settings)
-
-
-def test_those_next_to_them_do():
-    TrainingConfig(steps=120, train_freq=10, learning_starts=110)
-    TrainingConfig(buffer_size=32, num_envs=8, n_step=3)
-    TrainingConfig(hidden=())
-    TrainingConfig(network="my_module:my_torso")
-    with pytest.raises(InputError, match=r"Expected learning_rate_final of at most learning_rate\. Got 0\.5 and 0\.4\.$"):
-        QLearningConfig(learning_rate=0.4, learning_rate_final=0.5)
-
-
-def test_a_configuration_is_frozen():
-    with pytest.raises(FrozenInstanceError):
-        TrainingConfig().steps = 1
-
-
-@pytest.mark.parametrize(
-    "config", [*PRESETS.values(), TrainingConfig(hidden=(), quantiles=3), QLearningConfig(initial_value=1)]
-)
-def test_a_configuration_round_trips_through_json(config):
-    again = config_from_json(json.loads(json.dumps(asdict(config), allow_nan=False)))
-    assert again == config
-    assert hash(again) == hash(config)  # tuples again, no lists
+from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
+from edgedqn.agents.training.presets import DEFAULTS, PRESETS, find_preset, observation_kind
 
 
 @pytest.mark.parametrize("env_id", PRESETS)
 def test_a_preset_is_for_an_environment_that_exists_and_builds_an_agent_for_it(env_id):
-    config = preset(env_id)
+    config = find_preset(env_id)
     with closing(make_environment(env_id)) as env:
         assert env_id in gymnasium.registry
         spec = spec_of(env, env_id, frame_stack=getattr(config, "frame_stack", 1))
@@ -202,80 +59,23 @@ def test_so_does_the_default_for_every_other_kind(kind, shape, dtype, preprocess
         preprocessing=preprocessing,
     )
     assert observation_kind(shape, preprocessing) == kind
-    config = preset("My-v0", kind)
-    assert config == preset("my_module:My-v0", kind) == DEFAULTS[kind]
+    config = find_preset("My-v0", kind=kind)
+    assert config == find_preset("my_module:My-v0", kind=kind) == DEFAULTS[kind]
     assert config.network_for(spec.input_shape) == network
     agent = build_dqn(spec, replace(config, buffer_size=1_000), np.random.default_rng(0))
     assert agent.network.input_shape == (None, *spec.input_shape)
     assert agent.network.output_shape == (None, 3)
 
 
-@pytest.mark.parametrize(
-    ("network", "shape", "expected"),
-    [
-        ("auto", (4,), "mlp"),
-        ("auto", (10, 10, 4), "minatar"),
-        ("auto", (36, 35, 4), "minatar"),
-        ("auto", (36, 36, 4), "nature"),
-        ("minatar", (84, 84, 4), "minatar"),
-        ("mlp", (4,), "mlp"),
-        ("my_module:my_torso", (2, 2, 2), "my_module:my_torso"),
-    ],
-)
-def test_the_network_for_an_observation(network, shape, expected):
-    assert TrainingConfig(network=network).network_for(shape) == expected
-
-
-@pytest.mark.parametrize(
-    ("network", "shape", "reason"),
-    [
-        ("auto", (2, 10, 1), r"The minatar network looks at images from 3x3\. Got observations of \(2, 10, 1\)\."),
-        ("nature", (35, 84, 4), r"The nature network looks at images from 36x36\. Got observations of \(35, 84, 4\)\."),
-        ("nature", (84, 84), r"The nature network looks at images from 36x36\. Got observations of \(84, 84\)\."),
-        ("minatar", (10,), r"The minatar network looks at images from 3x3\. Got observations of \(10,\)\."),
-    ],
-)
-def test_a_network_that_cannot_look_at_it(network, shape, reason):
-    with pytest.raises(InputError, match=reason):
-        TrainingConfig(network=network).network_for(shape)
-
-
 def test_the_module_in_an_id_changes_nothing_and_the_unknown_get_the_defaults():
-    assert preset("my_module:CartPole-v1") == preset("CartPole-v1") != TrainingConfig()
-    assert preset("My-v0") == preset("my_module:My-v0") == TrainingConfig()
-    assert isinstance(preset("My-v0", "state"), QLearningConfig)
+    assert find_preset("my_module:CartPole-v1") == find_preset("CartPole-v1") != TrainingConfig()
+    assert find_preset("My-v0") == find_preset("my_module:My-v0") == TrainingConfig()
+    assert isinstance(find_preset("My-v0", kind="state"), QLearningConfig)
 
 
 def test_the_algorithm_can_be_chosen_where_there_is_a_choice():
-    assert preset("FrozenLake-v1", "state", "q-learning") == preset("FrozenLake-v1", "state")
-    assert preset("FrozenLake-v1", "state", "dqn") == TrainingConfig()
-    assert preset("CartPole-v1", "vector", "dqn") == preset("CartPole-v1")
+    assert find_preset("FrozenLake-v1", kind="state", algorithm="q-learning") == find_preset("FrozenLake-v1", kind="state")
+    assert find_preset("FrozenLake-v1", kind="state", algorithm="dqn") == TrainingConfig()
+    assert find_preset("CartPole-v1", kind="vector", algorithm="dqn") == find_preset("CartPole-v1")
     with pytest.raises(InputError, match=r"^q-learning fills a table of states: .*Those of CartPole-v1 are none\.$"):
-        preset("CartPole-v1", "vector", "q-learning")
-
-
-def test_any_value_is_changed_by_its_name():
-    config = changed(preset("CartPole-v1"), "CartPole-v1", {"steps": 5_000, "hidden": (8,)})
-    assert (config.steps, config.hidden, config.learning_rate) == (5_000, (8,), 2.3e-3)
-    with pytest.raises(InputError, match=r"^Taxi-v4 is learned by q-learning\. Expected one of .*steps\. Got hidden\.$"):
-        changed(preset("Taxi-v4"), "Taxi-v4", {"hidden": (8,)})
-    with pytest.raises(InputError, match=r"^Expected steps of 1 or more\. Got steps=0\.$"):
-        changed(config, "CartPole-v1", {"steps": 0})
-
-
-@pytest.mark.parametrize(
-    ("network", "shape", "flattens"),
-    [
-        ("auto", (4,), False),
-        ("auto", (), False),
-        ("auto", (3, 3), False),
-        ("auto", (2, 9), True),
-        ("auto", (9, 2, 3), True),
-        ("auto", (5, 5, 5, 5), True),
-        ("mlp", (10, 10, 4), True),
-        ("minatar", (1, 4), False),
-        ("module:function", (5, 5, 5, 5), False),
-    ],
-)
-def test_what_no_cnn_can_look_at_is_made_a_vector(network, shape, flattens):
-    assert TrainingConfig(network=network).flattens(shape) == flattens
+        find_preset("CartPole-v1", kind="vector", algorithm="q-learning")
