@@ -95,7 +95,7 @@ def _weigh(rows: Rows, paths: dict[str, Path]) -> dict[str, VerifiedFile]:
         return {
             "reason": NO_MANIFEST if foreign else None,
             "sha256": file.file_sha256,
-            "recipe": file.device.get("recipe"),
+            "recipe": None if foreign else file.device.recipe,
             "target": file.evidence.get("target"),
             **asdict(footprint(file.content)),
         }

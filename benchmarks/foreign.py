@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 from edgedqn.export.edge_policy import (
+    DeviceManifest,
     PolicyFileError,
     VerifiedFile,
     element,
@@ -13,7 +14,7 @@ from edgedqn.export.edge_policy import (
     read_subgraph,
     tensor_shape,
 )
-from edgedqn.export.tflite_file.reader import Quantization, io_quantization
+from edgedqn.export.tflite_file.reader import io_quantization
 
 TYPES = ("int8", "float32")
 
@@ -25,6 +26,8 @@ def is_foreign(path: Path) -> bool:
 
 def read_foreign(path: Path) -> VerifiedFile:
     """A file with the device part that its own bytes speak for: observations of its input's shape, an action for each output.
+
+    Its environment's id and its recipe are empty: nothing names them.
 
     Args:
       path: a `.tflite` that nothing has proven. Run it in a process that may die.
@@ -42,21 +45,19 @@ def read_foreign(path: Path) -> VerifiedFile:
                 raise PolicyFileError(
                     f"Bad {side}: expected a static batch of 1, int8 or float32. Got shape {list(shape)}, {end.dtype}."
                 )
-        scaling = _scaling(ends.input)
+        if not 0 < ends.input.scale < math.inf:
+            raise PolicyFileError(f"Impossible input scale: expected a positive number. Got {ends.input.scale}.")
+        device = DeviceManifest(
+            env_id="",
+            observation_shape=tuple(shapes[0][1:]) or (1,),
+            observation_dtype="float32",
+            n_actions=math.prod(shapes[1]),
+            preprocessing=(),
+            scale=(1 / ends.input.scale,),
+            offset=(float(ends.input.zero_point),),
+            meaning="q_values",
+            recipe="",
+        )
     except PolicyFileError as error:
         raise PolicyFileError(f"{path}: {error}") from error
-    environment = {
-        "id": "",
-        "observation_shape": list(shapes[0][1:]) or [1],
-        "observation_dtype": "float32",
-        "n_actions": math.prod(shapes[1]),
-        "preprocessing": [],
-    }
-    device = {"environment": environment, "input": scaling, "output": {"meaning": "q_values"}}
     return VerifiedFile(content, device, None, hashlib.sha256(content).hexdigest(), {})
-
-
-def _scaling(given: Quantization) -> dict[str, list[float]]:
-    if not 0 < given.scale < math.inf:
-        raise PolicyFileError(f"Impossible input scale: expected a positive number. Got {given.scale}.")
-    return {"scale": [1 / given.scale], "offset": [float(given.zero_point)]}

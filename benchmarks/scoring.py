@@ -61,11 +61,11 @@ class _Contest:
     def play_first_look(self, name: str) -> Row:
         if name not in self._paths:
             return {}
-        made_for = EdgePolicy.load(self._paths[name]).device["environment"]
-        if tuple(made_for["observation_shape"]) != self._shape or made_for["n_actions"] != self._n_actions:
+        made_for = EdgePolicy.load(self._paths[name]).device
+        if (made_for.observation_shape, made_for.n_actions) != (self._shape, self._n_actions):
             raise PolicyFileError(
                 f"The file is for another environment: expected observations {list(self._shape)} and {self._n_actions} "
-                f"actions. Got {made_for['observation_shape']} and {made_for['n_actions']}."
+                f"actions. Got {list(made_for.observation_shape)} and {made_for.n_actions}."
             )
         self._players.returns(self._paths[name], self._gate.looks[0])
         return {}

@@ -12,8 +12,8 @@ import math
 import re
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +36,7 @@ MEANINGS = ("preferences", "q_values", "action")
 LARGEST_SCALE = 1e18  # times the largest observation whose square is a finite float32, 1.8e19, this cannot overflow
 FLOAT32 = np.dtype(np.float32)
 T = TypeVar("T")
+Json = Mapping[str, Any]
 
 # BuiltinOperator of the TFLite schema, by its names: those that policies are made of. Any other is refused, also because not
 # every kernel of an interpreter checks what it is given.
@@ -67,38 +68,199 @@ class RuntimeRefusedError(PolicyFileError):
     """The file is what was exported, but this runtime cannot run it."""
 
 
+@dataclass(frozen=True)
+class Atari:
+    """The caller's part: gymnasium's AtariPreprocessing, 84x84 gray bytes."""
+
+    def __str__(self) -> str:
+        return "atari"
+
+
+@dataclass(frozen=True)
+class OneHot:
+    """The number of a state as a vector."""
+
+    def __str__(self) -> str:
+        return "one_hot"
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """An array as a vector, in C order."""
+
+    def __str__(self) -> str:
+        return "flatten"
+
+
+@dataclass(frozen=True)
+class FrameStack:
+    """The last `count` observations along the last axis, oldest first; the first of an episode `count` times."""
+
+    count: int
+
+    def __str__(self) -> str:
+        return f"frame_stack:{self.count}"
+
+
+Step = Atari | OneHot | Flatten | FrameStack
+
+
+def parse_step(text: object) -> Step:
+    """A step of the preprocessing as manifests write it; PolicyFileError for any other text."""
+    for step in (Atari(), OneHot(), Flatten()):
+        if text == str(step):
+            return step
+    match = re.fullmatch(r"frame_stack:([1-9][0-9]{0,3})", text) if isinstance(text, str) else None
+    if match is None:
+        raise PolicyFileError(f"Unknown preprocessing: expected atari, frame_stack:K, one_hot or flatten. Got {text!r}.")
+    return FrameStack(int(match[1]))
+
+
+def shape_after(shape: tuple[int, ...], steps: Sequence[Step], states: int) -> tuple[int, ...]:
+    """The shape of an observation after the preprocessing.
+
+    Args:
+      shape: of an observation as the device gets it; () for the number of a state.
+      steps: in the order they are taken.
+      states: how many there are, where observations are their numbers.
+    Raises:
+      PolicyFileError: a step is there twice, or impossible for such observations, because none must be skipped in silence.
+    """
+    if len({type(step) for step in steps}) < len(steps):
+        raise PolicyFileError(f"Unknown preprocessing: expected each step once. Got {list(map(str, steps))}.")
+    for step in steps:
+        if isinstance(step, OneHot) and not shape:
+            shape = (states,)
+        elif isinstance(step, Flatten) and shape:
+            shape = (math.prod(shape),)
+        elif isinstance(step, FrameStack) and shape:
+            shape = (*shape[:2], step.count) if len(shape) == 2 else (*shape[:-1], shape[-1] * step.count)
+        elif not isinstance(step, Atari):
+            raise PolicyFileError(f"Unknown preprocessing: expected steps for the shape {list(shape)}. Got {str(step)!r}.")
+    if not shape:
+        raise PolicyFileError("Unknown preprocessing: expected one_hot for the number of a state. Got none.")
+    return shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceManifest:
+    """What a device must know of a policy: the part of the manifest that is inside the file.
+
+    Attributes:
+      env_id: of the environment it was trained in.
+      observation_shape: as the environment gives it: [F], [H, W] or [H, W, C]; () for the number of a state.
+      observation_dtype: NumPy's name of the dtype the environment gives.
+      n_actions: actions are 0 .. n_actions - 1.
+      preprocessing: the steps from an observation to what the network takes, before scaling.
+      scale: a device feeds observation * scale + offset, both steps in float32; for an int8 input then clamped and rounded half
+        to even. One for each feature or channel, or one for all.
+      offset: likewise.
+      meaning: of the output, one of `MEANINGS`.
+      recipe: that made the policy.
+      source: the JSON object it was read from; what else that holds is kept.
+    Raises:
+      PolicyFileError: a value that no device could use, with what was expected.
+    """
+
+    env_id: str
+    observation_shape: tuple[int, ...]
+    observation_dtype: str
+    n_actions: int
+    preprocessing: tuple[Step, ...]
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    meaning: str
+    recipe: str
+    source: Json = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not all(type(size) is int and size > 0 for size in [*self.observation_shape, self.n_actions]):
+            got = f"shape {list(self.observation_shape)}, n_actions {self.n_actions}"
+            raise PolicyFileError(f"Impossible sizes: expected positive integers. Got {got}.")
+        channels = self.input_shape(1)[-1]
+        for name, values in (("scale", self.scale), ("offset", self.offset)):
+            if len(values) not in (1, channels):
+                raise PolicyFileError(f"Wrong number of input {name}s: expected 1 or {channels}. Got {len(values)}.")
+            if not all(type(v) in (int, float) and abs(v) <= LARGEST_SCALE for v in values):
+                raise PolicyFileError(f"Impossible input {name}: expected numbers up to {LARGEST_SCALE:g}. Got {list(values)}.")
+        if self.meaning not in MEANINGS:
+            raise PolicyFileError(f"Unknown output meaning: expected one of {MEANINGS}. Got {self.meaning!r}.")
+
+    @property
+    def frame_stack(self) -> int:
+        """How many observations the network sees at once."""
+        return next((step.count for step in self.preprocessing if isinstance(step, FrameStack)), 1)
+
+    def input_shape(self, states: int) -> tuple[int, ...]:
+        """The shape of what the network takes, without the batch; `states` as in `shape_after`."""
+        return shape_after(self.observation_shape, self.preprocessing, states)
+
+    @classmethod
+    def from_json(cls, value: Json) -> "DeviceManifest":
+        """Reads the JSON object of a manifest's device part; PolicyFileError names what is missing or impossible."""
+        _check_schema(value, "manifest")
+        environment, given, output = (_member(value, key, dict) for key in ("environment", "input", "output"))
+        _expect(output.get("tie_break"), "lowest", "Unknown tie-break")
+        return cls(
+            env_id=_member(environment, "id", str),
+            observation_shape=tuple(_member(environment, "observation_shape", list)),
+            observation_dtype=_member(environment, "observation_dtype", str),
+            n_actions=_member(environment, "n_actions", int),
+            preprocessing=tuple(map(parse_step, _member(environment, "preprocessing", list))),
+            scale=tuple(_member(given, "scale", list)),
+            offset=tuple(_member(given, "offset", list)),
+            meaning=_member(output, "meaning", str),
+            recipe=_member(value, "recipe", str),
+            source=value,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object `from_json` reads."""
+        known = {
+            "schema": SCHEMA,
+            "environment": {
+                "id": self.env_id,
+                "observation_shape": list(self.observation_shape),
+                "observation_dtype": self.observation_dtype,
+                "n_actions": self.n_actions,
+                "preprocessing": list(map(str, self.preprocessing)),
+            },
+            "input": {"scale": list(self.scale), "offset": list(self.offset)},
+            "output": {"meaning": self.meaning, "tie_break": "lowest"},
+            "recipe": self.recipe,
+        }
+        return _updated(self.source, known)
+
+
 class EdgePolicy:
     """A policy behind a TFLite interpreter: observation in, action out. One instance serves one thread.
 
     Attributes:
-      device: the manifest's device part, a JSON object.
+      device: the manifest's device part.
       n_actions: actions are 0 .. n_actions - 1.
       output_meaning: "preferences" or "q_values", of which the largest wins, the lowest index among equals; or "action", where
         the file has done that itself.
       input_shape: of what the network takes, without the batch; an observation has been through the preprocessing then.
     """
 
-    def __init__(self, interpreter: Interpreter, device: dict[str, Any]) -> None:
+    def __init__(self, interpreter: Interpreter, device: DeviceManifest) -> None:
         """Wraps an interpreter whose tensors are allocated; `load` makes both arguments from a file.
 
         Args:
           interpreter: one input [1, ...] and one output [1, A], each int8 or float32; or int32 [1], the action.
-          device: as `read_device_manifest` gives it.
+          device: of the network behind it.
         """
         (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
         self.device = device
-        self.n_actions: int = device["environment"]["n_actions"]
-        self.output_meaning: str = device["output"]["meaning"]
+        self.n_actions, self.output_meaning = device.n_actions, device.meaning
         self._feed = np.zeros(source["shape"], source["dtype"])
-        self._observation_shape = tuple(device["environment"]["observation_shape"])
-        self.input_shape = input_shape(device["environment"], self._feed.size)
-        steps = dict(map(_name_and_count, device["environment"]["preprocessing"]))
-        self._frames: deque[NDArray[Any]] = deque(maxlen=steps.get("frame_stack", 1))
-        known: dict[str, Callable[[NDArray[Any]], NDArray[Any]]]
-        known = {"one_hot": self._one_hot, "frame_stack": self._stack, "flatten": np.ravel}
-        self._steps = [known[name] for name in steps if name != "atari"]
-        scale = np.array(device["input"]["scale"], np.float32)
-        offset = np.array(device["input"]["offset"], np.float32)
+        self._observation_shape = device.observation_shape
+        self.input_shape = device.input_shape(self._feed.size)
+        self._frames: deque[NDArray[Any]] = deque(maxlen=device.frame_stack)
+        known: dict[type, Callable[[NDArray[Any]], NDArray[Any]]]
+        known = {OneHot: self._one_hot, FrameStack: self._stack, Flatten: np.ravel}
+        self._steps = [known[type(step)] for step in device.preprocessing if not isinstance(step, Atari)]
+        scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
         self._scaled = bool((scale != 1).any() or (offset != 0).any())
         # Full-size operands: NumPy converts no scalar on each call.
         self._scale, self._offset, self._lowest, self._highest = (
@@ -239,7 +401,7 @@ class VerifiedFile:
     """
 
     content: bytes
-    device: dict[str, Any]
+    device: DeviceManifest
     digest: str | None
     file_sha256: str
     evidence: dict[str, Any]
@@ -262,9 +424,9 @@ def read_verified(path: str | Path) -> VerifiedFile:
             evidence = _member(sidecar, "evidence", dict)
             named = dict(_member(sidecar, "device", dict))
             _expect(named.pop("digest", None), digest, f"{beside.name} and the file disagree: digest")
-            if device is None:
-                device = check_device(named)
-            other = sorted(key for key in device.keys() | named.keys() if device.get(key) != named.get(key))
+            device = device or DeviceManifest.from_json(named)
+            inside = device.to_json()
+            other = sorted(key for key in inside.keys() | named.keys() if inside.get(key) != named.get(key))
             if other:
                 raise PolicyFileError(f"{beside.name} and the file disagree: expected one device part. Got two of {other}.")
         if device is None:
@@ -286,13 +448,13 @@ def read_file(path: Path) -> bytes:
     return content
 
 
-def read_device_manifest(content: bytes) -> dict[str, Any] | None:
+def read_device_manifest(content: bytes) -> DeviceManifest | None:
     """Finds the manifest's device part inside a file and proves the file whole.
 
     Args:
       content: a whole `.tflite`.
     Returns:
-      The JSON object, or None where the file carries none.
+      The device part, or None where the file carries none.
     Raises:
       PolicyFileError: the file was changed, carries several, or one of a newer schema.
     """
@@ -305,7 +467,7 @@ def read_device_manifest(content: bytes) -> dict[str, Any] | None:
     (size,) = _unpack(content, "I", at - 4)
     if size < len(MAGIC) + DIGEST_SIZE or at + size > len(content):
         raise PolicyFileError(f"Bad manifest length: expected {len(MAGIC) + DIGEST_SIZE} .. {len(content) - at}. Got {size}.")
-    return check_device(_parse(content[at + len(MAGIC) + DIGEST_SIZE : at + size], "manifest"))
+    return DeviceManifest.from_json(_parse(content[at + len(MAGIC) + DIGEST_SIZE : at + size], "manifest"))
 
 
 def find_block(content: bytes) -> int | None:
@@ -343,67 +505,7 @@ def file_digest(content: bytes) -> bytes:
     return digest.digest()
 
 
-def check_device(device: dict[str, Any]) -> dict[str, Any]:
-    """Returns `device` if it is a device part this version can play; PolicyFileError names what is missing or impossible."""
-    _check_schema(device, "manifest")
-    environment, given, output = (_member(device, key, dict) for key in ("environment", "input", "output"))
-    for part, key in ((environment, "id"), (environment, "observation_dtype"), (device, "recipe")):
-        _member(part, key, str)
-    shape, _ = _member(environment, "observation_shape", list), _member(environment, "preprocessing", list)
-    n_actions = _member(environment, "n_actions", int)
-    if not all(type(size) is int and size > 0 for size in [*shape, n_actions]):
-        raise PolicyFileError(f"Impossible sizes: expected positive integers. Got shape {shape}, n_actions {n_actions}.")
-    channels = input_shape(environment, 1)[-1]
-    for key in ("scale", "offset"):
-        values = _member(given, key, list)
-        if len(values) not in (1, channels):
-            raise PolicyFileError(f"Wrong number of input {key}s: expected 1 or {channels}. Got {len(values)}.")
-        if not all(type(v) in (int, float) and abs(v) <= LARGEST_SCALE for v in values):
-            raise PolicyFileError(f"Impossible input {key}: expected numbers up to {LARGEST_SCALE:g}. Got {values}.")
-    if output.get("meaning") not in MEANINGS:
-        raise PolicyFileError(f"Unknown output meaning: expected one of {MEANINGS}. Got {output.get('meaning')!r}.")
-    _expect(output.get("tie_break"), "lowest", "Unknown tie-break")
-    return device
-
-
-def input_shape(environment: dict[str, Any], states: int) -> tuple[int, ...]:
-    """The shape of what the network takes: that of an observation after the manifest's preprocessing.
-
-    Args:
-      environment: of the device part.
-      states: how many there are, where observations are their numbers; the size of the network's input says so.
-    Raises:
-      PolicyFileError: a step is unknown, because none must be skipped in silence, or impossible for such observations.
-    """
-    shape = tuple(environment["observation_shape"])
-    done: list[str] = []
-    for step in environment["preprocessing"]:
-        name, count = _name_and_count(step)
-        done.append(name)
-        if done.count(name) > 1:
-            raise PolicyFileError(f"Unknown preprocessing: expected each step once. Got {environment['preprocessing']}.")
-        if name == "one_hot" and not shape:
-            shape = (states,)
-        elif name == "flatten" and shape:
-            shape = (math.prod(shape),)
-        elif name == "frame_stack" and shape:
-            shape = (*shape[:2], count) if len(shape) == 2 else (*shape[:-1], shape[-1] * count)
-        elif name != "atari":
-            raise PolicyFileError(f"Unknown preprocessing: expected steps for the shape {list(shape)}. Got {step!r}.")
-    if not shape:
-        raise PolicyFileError("Unknown preprocessing: expected one_hot for the number of a state. Got none.")
-    return shape
-
-
-def _name_and_count(step: Any) -> tuple[str, int]:
-    """A step of the preprocessing, and the K of `frame_stack:K`."""
-    match = re.fullmatch(r"atari|one_hot|flatten|frame_stack:([1-9][0-9]{0,3})", step) if isinstance(step, str) else None
-    if match is None:
-        raise PolicyFileError(f"Unknown preprocessing: expected atari, frame_stack:K, one_hot or flatten. Got {step!r}.")
-    return str(step).partition(":")[0], int(match[1] or 1)
-
-
-def check_structure(content: bytes, device: dict[str, Any]) -> None:
+def check_structure(content: bytes, device: DeviceManifest) -> None:
     """Stops at a network that does not fit its manifest.
 
     Raises:
@@ -416,18 +518,18 @@ def check_structure(content: bytes, device: dict[str, Any]) -> None:
             raise PolicyFileError(f"Unknown operator: expected one of {', '.join(OPERATORS.values())}. Got builtin {code}.")
     if any(tensor.table(6) is not None for tensor in graph.tables(0)):
         raise PolicyFileError("A kernel is sparsely encoded: expected dense ones, because XNNPACK reads past others.")
-    for side, field in (("input", 1), ("output", 2)):
-        indices = graph.numbers(field, "i")
+    for side, at in (("input", 1), ("output", 2)):
+        indices = graph.numbers(at, "i")
         _expect(len(indices), 1, f"Wrong number of {side}s")
         tensor = element(graph.tables(0), indices[0])
         shape, dtype = tensor_shape(tensor), tensor_dtype(tensor)
         if shape[:1] != (1,) or min(shape) < 1:
             raise PolicyFileError(f"Bad {side} batch: expected a static batch of 1. Got shape {list(shape)}.")
-        size, environment = math.prod(shape), device["environment"]
-        if side == "output" and device["output"]["meaning"] == "action":
+        size = math.prod(shape)
+        if side == "output" and device.meaning == "action":
             _expect((dtype, shape), ("int32", (1,)), "Wrong output, an action")
             continue
-        expected = math.prod(input_shape(environment, size)) if side == "input" else environment["n_actions"]
+        expected = math.prod(device.input_shape(size)) if side == "input" else device.n_actions
         _expect(size, expected, f"Wrong {side} size")
         if dtype not in ("int8", "float32"):
             raise PolicyFileError(f"Wrong {side} type: expected int8 or float32. Got {dtype}.")
@@ -553,6 +655,10 @@ def _member(value: Any, key: str, kind: type[T]) -> T:
     if type(member) is not kind:
         raise PolicyFileError(f"Bad JSON: expected a field {key!r} of type {kind.__name__}. Got {member!r}.")
     return member
+
+
+def _updated(old: Json, new: Json) -> dict[str, Any]:
+    return {**old, **{key: _updated(old.get(key, {}), v) if isinstance(v, dict) else v for key, v in new.items()}}
 
 
 def _expect(got: Any, expected: Any, what: str) -> None:

@@ -5,7 +5,6 @@ import io
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.export.config import INTEGER_ENDS, ExportConfig
+from edgedqn.export.edge_policy import DeviceManifest
 from edgedqn.export.tflite_file import manifest, rewriting
 from edgedqn.export.tflite_file import reader as flatbuffer
 from edgedqn.export.tflite_file.float_twin import with_float_ends
@@ -30,7 +30,7 @@ class Exported:
     """A policy file's content, and its manifest's device part, inside it or not."""
 
     content: bytes
-    device: dict[str, Any]
+    device: DeviceManifest
 
 
 def to_tflite(policy: CompressedPolicy) -> bytes:
@@ -75,7 +75,7 @@ def exported(policy: CompressedPolicy, config: ExportConfig) -> Exported:
         content = rewriting.with_action_output(content)
     if config.float_io and kind in INTEGER_ENDS:
         content, device = with_float_ends(content, device)
-    content = flatbuffer.stripped(content) if config.strip else flatbuffer.fix_names(content, device["output"]["meaning"])
+    content = flatbuffer.stripped(content) if config.strip else flatbuffer.fix_names(content, device.meaning)
     return Exported(manifest.embed(content, device) if config.manifest == "embedded" else content, device)
 
 
@@ -89,7 +89,7 @@ def _calibration(policy: CompressedPolicy) -> Iterator[list[NDArray[np.float32]]
         yield [policy.scaling(observation)[np.newaxis]]
 
 
-def _device_part(policy: CompressedPolicy, scale: float, zero_point: int, config: ExportConfig) -> dict[str, Any]:
+def _device_part(policy: CompressedPolicy, scale: float, zero_point: int, config: ExportConfig) -> DeviceManifest:
     """Joins the policy's own input scaling with the input tensor's: q = (x * s + o) / scale + zero_point."""
     own_scale = np.asarray(policy.scaling.scale, np.float64)  # [F], or [1]
     own_offset = np.asarray(policy.scaling.offset, np.float64)  # [F], or [1]

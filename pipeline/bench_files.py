@@ -84,10 +84,10 @@ def _measure(
                 if path.stem == baseline:
                     raise
                 refused[path.stem] = one_line(error)
-    environments = {policy.device["environment"]["id"] for policy in policies.values()}
+    environments = {policy.device.env_id for policy in policies.values()}
     if len(environments) > 1:
         raise InputError(f"The files are for different environments: expected one. Got {', '.join(sorted(environments))}.")
-    views = {str(policy.device["environment"]["preprocessing"]) for policy in policies.values()}
+    views = {str(list(map(str, policy.device.preprocessing))) for policy in policies.values()}
     if play and len(views) > 1:
         raise InputError(
             f"The files see the environment differently: expected one preprocessing. Got {' and '.join(sorted(views))}."

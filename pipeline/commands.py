@@ -338,7 +338,7 @@ def load_player(path: Path, render_mode: str | None = None) -> tuple[Policy, gym
     """
     if path.suffix == ".tflite":
         policy = EdgePolicy.load(path)
-        env_id = policy.device["environment"]["id"]
+        env_id = policy.device.env_id
         return policy, make_environment(env_id, render_mode), env_id
     if (path / "run.json").exists():
         folder = RunFolder.open(path)

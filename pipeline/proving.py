@@ -11,11 +11,11 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.gate import Gate
-from edgedqn.agents.playing.preprocessing import Flatten, format_steps, parse_steps, stacked_frames
+from edgedqn.agents.playing.preprocessing import format_steps
 from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.benchmarks.machine import usable_cores
 from edgedqn.benchmarks.playing import Play
-from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.export.edge_policy import EdgePolicy, Flatten
 from edgedqn.pipeline.seeds import SeedStreams
 
 STATES = 10_000
@@ -48,12 +48,12 @@ def prove_play(env_id: str, streams: SeedStreams, gate: Gate) -> Play:
 
 def _spec_of(policy: EdgePolicy, env: Any, env_id: str) -> EnvironmentSpec:
     """Of the environment, with the preprocessing that the file was made for."""
-    made_for = policy.device["environment"]
-    steps = parse_steps(made_for["preprocessing"])
-    spec = spec_of(env, env_id, frame_stack=stacked_frames(steps), flatten=Flatten() in steps)
-    if (list(spec.observation_shape), spec.preprocessing) != (made_for["observation_shape"], steps):
+    made_for = policy.device
+    spec = spec_of(env, env_id, frame_stack=made_for.frame_stack, flatten=Flatten() in made_for.preprocessing)
+    expected, got = format_steps(spec.preprocessing), list(map(str, made_for.preprocessing))
+    if (spec.observation_shape, expected) != (made_for.observation_shape, got):
         raise InputError(
             f"The file is for another environment than {env_id}: expected observations {list(spec.observation_shape)} and the "
-            f"steps {format_steps(spec.preprocessing)}. Got {made_for['observation_shape']} and {made_for['preprocessing']}."
+            f"steps {expected}. Got {list(made_for.observation_shape)} and {got}."
         )
     return spec

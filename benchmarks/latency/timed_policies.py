@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from edgedqn.benchmarks.latency.interleaved import Block, BlockFactory, LatencyConfig, clock
-from edgedqn.export.edge_policy import EdgePolicy, VerifiedFile, input_shape
+from edgedqn.export.edge_policy import EdgePolicy, FrameStack, OneHot, VerifiedFile, shape_after
 
 DELEGATE = "DELEGATE"
 
@@ -77,14 +77,13 @@ def steps(file: VerifiedFile, observations: NDArray[Any], config: LatencyConfig)
 
 def as_device_sees(policy: EdgePolicy, network_input: NDArray[Any]) -> Any:
     """What the environment gave last before the network saw this, [*input_shape]: one observation, or the number of a state."""
-    environment = policy.device["environment"]
-    steps = environment["preprocessing"]
-    if "one_hot" in steps:
+    steps = policy.device.preprocessing
+    if OneHot() in steps:
         return int(network_input.argmax())
     seen = network_input
     for i in reversed(range(len(steps))):
-        before = input_shape({**environment, "preprocessing": steps[:i]}, 0)
-        if steps[i].startswith("frame_stack:"):
+        before = shape_after(policy.device.observation_shape, steps[:i], 0)
+        if isinstance(steps[i], FrameStack):
             seen = seen[..., -1 if len(before) == 2 else slice(-before[-1], None)]
         seen = seen.reshape(before)
     return np.ascontiguousarray(seen)

@@ -51,7 +51,7 @@ def time_files(
     sample = None if observations is None else observations[rng.permutation(len(observations))[:TIMED_INPUTS]]
     inputs = {}
     for name in rows.alive():
-        shape = files[name].device["environment"]["observation_shape"]
+        shape = files[name].device.observation_shape
         inputs[name] = rng.standard_normal((TIMED_INPUTS, *shape), np.float32) if sample is None else sample
     clocks = _Clocks(rows, inputs, config, rng, FullSpeed(config.patience_s, cores), None if progress else True)
 

@@ -81,7 +81,7 @@ def files_of(name: str) -> dict[str, VerifiedFile]:
 
 def inputs(file: VerifiedFile) -> Any:
     """Standard normal states, as many as a comparison takes."""
-    shape = file.device["environment"]["observation_shape"]
+    shape = file.device.observation_shape
     return np.random.default_rng(1).standard_normal((256, *shape), np.float32)
 
 

@@ -1,15 +1,16 @@
 """The same policy with float ends: the file that browsers take, and the faster one through Python on many boards."""
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
+from edgedqn.export.edge_policy import DeviceManifest
 from edgedqn.export.tflite_file.manifest import embed
 from edgedqn.export.tflite_file.reader import stripped
 from edgedqn.export.tflite_file.rewriting import with_float_io
 
 
-def float_twin(content: bytes, device: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+def float_twin(content: bytes, device: DeviceManifest) -> tuple[bytes, DeviceManifest]:
     """A finished file with integer ends, given float ones; see `rewriting.with_float_io`.
 
     Args:
@@ -24,7 +25,7 @@ def float_twin(content: bytes, device: dict[str, Any]) -> tuple[bytes, dict[str,
     return embed(stripped(twin), device), device
 
 
-def with_float_ends(content: bytes, device: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+def with_float_ends(content: bytes, device: DeviceManifest) -> tuple[bytes, DeviceManifest]:
     """The same before it is stripped and gets a manifest: what an exporter goes on with. Arguments and errors as above."""
-    scale, offset = (np.array(device["input"][key], np.float32) for key in ("scale", "offset"))
-    return with_float_io(content, scale, offset), {**device, "input": {"scale": [1.0], "offset": [0.0]}}
+    scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
+    return with_float_io(content, scale, offset), replace(device, scale=(1.0,), offset=(0.0,))

@@ -11,6 +11,7 @@ import numpy as np
 from edgedqn.export.edge_policy import (
     DTYPES,
     OPERATORS,
+    DeviceManifest,
     PolicyFileError,
     Table,
     element,
@@ -67,7 +68,7 @@ def inspect(path: Path) -> dict[str, Any]:
             "live_bytes": _live_bytes(operators, described, ends),
             **_arena(content, device),
             "devices": _devices(content, device, operators, described),
-            "manifest": device,
+            "manifest": None if device is None else device.to_json(),
         }
     except PolicyFileError as error:
         text = str(error)
@@ -160,7 +161,7 @@ def _live_bytes(operators: list[dict[str, Any]], tensors: list[dict[str, Any]], 
     )
 
 
-def _arena(content: bytes, device: dict[str, Any] | None) -> dict[str, Any]:
+def _arena(content: bytes, device: DeviceManifest | None) -> dict[str, Any]:
     """By TFLite Micro's interpreter, in one more process; a file that nothing proves is not given to it."""
     if device is None:
         return {"arena_bytes": None, "arena_unmeasured": "No manifest proves this file whole, so it is not run."}
@@ -171,7 +172,7 @@ def _arena(content: bytes, device: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _devices(
-    content: bytes, device: dict[str, Any] | None, operators: list[dict[str, Any]], tensors: list[dict[str, Any]]
+    content: bytes, device: DeviceManifest | None, operators: list[dict[str, Any]], tensors: list[dict[str, Any]]
 ) -> dict[str, Any]:
     common = []
     if device is None:

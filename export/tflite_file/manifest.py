@@ -16,11 +16,12 @@ from edgedqn.export.edge_policy import (
     DIGEST_SIZE,
     MAGIC,
     SCHEMA,
+    DeviceManifest,
     PolicyFileError,
-    check_device,
     check_structure,
     file_digest,
     find_block,
+    parse_step,
     read_device_manifest,
     read_file,
     read_verified,
@@ -33,17 +34,17 @@ class PolicyManifest:
     """Both parts.
 
     Attributes:
-      device: the JSON object inside the file, fixed before anything is measured; see `device_part`.
+      device: the part inside the file, fixed before anything is measured.
       evidence: a JSON object beside the file: full spec and recipe, seeds, versions, return, gate, verification, footprint.
     """
 
-    device: dict[str, Any]
+    device: DeviceManifest
     evidence: dict[str, Any]
 
 
 def device_part(
     spec: EnvironmentSpec, scale: NDArray[np.float32], offset: NDArray[np.float32], meaning: str, recipe: str
-) -> dict[str, Any]:
+) -> DeviceManifest:
     """The manifest's device part.
 
     Args:
@@ -55,40 +56,36 @@ def device_part(
       meaning: of the output, "preferences" or "q_values".
       recipe: the name of the recipe that made the policy.
     Returns:
-      A JSON object. Its numbers are the float32 values exactly.
+      Its numbers are the float32 values exactly.
     Raises:
       PolicyFileError: a value no device could use, with what was expected.
     """
-    return check_device(
-        {
-            "schema": SCHEMA,
-            "environment": {
-                "id": spec.id,
-                "observation_shape": list(spec.observation_shape),
-                "observation_dtype": spec.observation_dtype,
-                "n_actions": spec.n_actions,
-                "preprocessing": format_steps(spec.preprocessing),
-            },
-            "input": {"scale": _float32_list(scale), "offset": _float32_list(offset)},
-            "output": {"meaning": meaning, "tie_break": "lowest"},
-            "recipe": recipe,
-        }
+    return DeviceManifest(
+        env_id=spec.id,
+        observation_shape=spec.observation_shape,
+        observation_dtype=spec.observation_dtype,
+        n_actions=spec.n_actions,
+        preprocessing=tuple(map(parse_step, format_steps(spec.preprocessing))),
+        scale=_exact(scale),
+        offset=_exact(offset),
+        meaning=meaning,
+        recipe=recipe,
     )
 
 
-def embed(content: bytes, device: dict[str, Any]) -> bytes:
+def embed(content: bytes, device: DeviceManifest) -> bytes:
     """Writes the device part and the digest into a `.tflite`. This is the last change the file ever sees.
 
     Args:
       content: a `.tflite` without a manifest.
-      device: from `device_part`.
+      device: of the policy.
     Raises:
       PolicyFileError: there is a manifest already, or the network does not fit the new one.
     """
     if find_block(content) is not None:
         raise PolicyFileError("The file has a manifest: expected one without. Convert the policy again instead.")
-    check_structure(content, check_device(device))
-    text = json.dumps(device, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    check_structure(content, device)
+    text = json.dumps(device.to_json(), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     whole = with_metadata(content, "edgedqn", MAGIC + bytes(DIGEST_SIZE) + text)
     at = find_block(whole)
     assert at is not None
@@ -121,10 +118,10 @@ def write_sidecar(path: Path, manifest: PolicyManifest) -> None:
     """
     content = read_file(path)
     embedded = read_device_manifest(content)
-    device = check_device(manifest.device)
-    check_structure(content, device)
+    check_structure(content, manifest.device)
+    device = manifest.device.to_json()
     if embedded is not None:
-        if embedded != device:
+        if embedded.to_json() != device:
             raise PolicyFileError(f"{path.name} is of another manifest: expected the device part inside it. Got {device}.")
         device = {**device, "digest": file_digest(content).hex()}
     sidecar = {
@@ -146,7 +143,7 @@ def read_manifest(path: Path) -> PolicyManifest:
     return PolicyManifest(file.device, file.evidence)
 
 
-def _float32_list(values: NDArray[np.float32]) -> list[float]:
+def _exact(values: NDArray[np.float32]) -> tuple[float, ...]:
     if values.dtype != np.float32:
         raise PolicyFileError(f"The device computes in float32: expected float32 scales and offsets. Got {values.dtype}.")
-    return [float(value) for value in values.ravel()]
+    return tuple(float(value) for value in values.ravel())

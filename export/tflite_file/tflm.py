@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edgedqn.agents.errors import InputError
+from edgedqn.export.edge_policy import DeviceManifest
 
 ARENA_ALIGNMENT = 16
 # The interpreter prints the sum to stderr, from C++, past sys.stderr: only another process's stderr can be read.
@@ -54,14 +55,14 @@ class RuntimeAgreement:
     tolerance_steps: float | None
 
 
-def int8_inputs(device: dict[str, Any], observations: NDArray[Any]) -> NDArray[np.int8]:
+def int8_inputs(device: DeviceManifest, observations: NDArray[Any]) -> NDArray[np.int8]:
     """What a device feeds to a network with int8 input, [N, ...].
 
     Args:
       device: the manifest's device part.
       observations: [N, ...], finite, through all of the preprocessing.
     """
-    scale, offset = (np.array(device["input"][key], np.float32) for key in ("scale", "offset"))
+    scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
     with np.errstate(over="ignore"):  # an infinity is what the clamp is for
         real = observations.astype(np.float32) * scale + offset
     return np.rint(np.clip(real, -128, 127)).astype(np.int8)

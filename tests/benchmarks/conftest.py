@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.export.edge_policy import MAGIC, read_device_manifest
+from edgedqn.export.edge_policy import MAGIC, FrameStack, OneHot, read_device_manifest
 from edgedqn.export.tflite_file.manifest import device_part, embed
 from edgedqn.export.tflite_file.reader import io_quantization
 
@@ -94,11 +95,11 @@ def views(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = (models / "int8.tflite").read_bytes()
     device = read_device_manifest(content)
     assert device is not None
-    given = {key: values[:1] for key, values in device["input"].items()}
-    for name, shape, step in (("stacked", [2], "frame_stack:2"), ("table", [], "one_hot")):
-        environment = {**device["environment"], "observation_shape": shape, "preprocessing": [step]}
+    other = replace(device, scale=device.scale[:1], offset=device.offset[:1])
+    for name, shape, step in (("stacked", (2,), FrameStack(2)), ("table", (), OneHot())):
+        made_for = replace(other, observation_shape=shape, preprocessing=(step,))
         (folder / f"{name}.tflite").write_bytes(_bare(content))
-        sidecar = {"schema": 1, "device": {**device, "environment": environment, "input": given}, "evidence": {}}
+        sidecar = {"schema": 1, "device": made_for.to_json(), "evidence": {}}
         sidecar["file_sha256"] = hashlib.sha256(_bare(content)).hexdigest()
         (folder / f"{name}.json").write_text(json.dumps(sidecar))
     return folder

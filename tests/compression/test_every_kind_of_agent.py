@@ -79,7 +79,7 @@ def test_the_naive_file_plays(case: Any, make: Any) -> None:
 def test_the_trained_file_plays(case: Any, make: Any) -> None:
     policy, edge = make(Recipe("tiny-qat", "", (ScaleInput(), DISTIL, QuantizeAware(SHORT)), "qat-int8"))
     assert edge.output_meaning == policy.meaning == "preferences"
-    assert edge.device["environment"]["preprocessing"] == format_steps(case.agent.spec.preprocessing)
+    assert list(map(str, edge.device.preprocessing)) == format_steps(case.agent.spec.preprocessing)
     assert agreement(case, edge) > 0.8
     assert len(actions_of(edge, case.device_env)) == len(SEEDS)
 

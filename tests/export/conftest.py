@@ -17,11 +17,11 @@ import pytest
 from numpy.typing import NDArray
 
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.export.edge_policy import DIGEST_SIZE, MAGIC, EdgePolicy, file_digest
+from edgedqn.export.edge_policy import DIGEST_SIZE, MAGIC, DeviceManifest, EdgePolicy, file_digest
 from edgedqn.export.tflite_file.manifest import PolicyManifest, device_part, embed, write_sidecar
 from edgedqn.export.tflite_file.reader import fix_names, io_quantization, with_metadata
 
-DeviceFor = Callable[[bytes], dict[str, Any]]
+DeviceFor = Callable[[bytes], DeviceManifest]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def spec() -> EnvironmentSpec:
 def device_for(spec: EnvironmentSpec) -> DeviceFor:
     """The device part of a network that takes plain observations: only the input tensor's own quantization is applied."""
 
-    def build(content: bytes) -> dict[str, Any]:
+    def build(content: bytes) -> DeviceManifest:
         given = io_quantization(content).input
         scale = np.full(4, 1 / given.scale, np.float32)
         return device_part(spec, scale, np.full(4, given.zero_point, np.float32), "preferences", "test")
@@ -171,8 +171,8 @@ class TrainedFile:
     @property
     def inputs(self) -> NDArray[np.int8]:
         """The observations as the network takes them, int8 [N, 4]."""
-        device = EdgePolicy.load(self.path).device["input"]
-        scale, offset = (np.array(device[key], np.float32) for key in ("scale", "offset"))
+        device = EdgePolicy.load(self.path).device
+        scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
         return np.rint(np.clip(self.observations * scale + offset, -128, 127)).astype(np.int8)  # [N, 4]
 
     @property

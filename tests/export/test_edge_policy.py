@@ -1,4 +1,4 @@
-import copy
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgedqn.export import edge_policy
-from edgedqn.export.edge_policy import MAGIC, EdgePolicy, PolicyFileError, check_structure, file_digest, read_device_manifest
+from edgedqn.export.edge_policy import (
+    MAGIC,
+    DeviceManifest,
+    EdgePolicy,
+    PolicyFileError,
+    check_structure,
+    file_digest,
+    read_device_manifest,
+    read_verified,
+)
+from edgedqn.export.tflite_file.manifest import PolicyManifest, write_sidecar
 from edgedqn.export.tflite_file.reader import rewrite
 
 
@@ -52,11 +62,17 @@ def recorded(
     scale: list[float], offset: list[float], dtype: Any = np.int8, answer: Any = (0, 1)
 ) -> tuple[EdgePolicy, Recorder]:
     answers = np.asarray(answer)
-    device = {
-        "environment": {"n_actions": len(answers), "observation_shape": [len(scale)], "preprocessing": []},
-        "input": {"scale": scale, "offset": offset},
-        "output": {"meaning": "preferences"},
-    }
+    device = DeviceManifest(
+        env_id="Test-v0",
+        observation_shape=(len(scale),),
+        observation_dtype="float32",
+        n_actions=len(answers),
+        preprocessing=(),
+        scale=tuple(scale),
+        offset=tuple(offset),
+        meaning="preferences",
+        recipe="test",
+    )
     recorder = Recorder(len(scale), dtype, answers)
     return EdgePolicy(recorder, device), recorder
 
@@ -86,8 +102,7 @@ def integer_forward(content: bytes, q: NDArray[np.int8]) -> NDArray[np.int64]:
 
 def test_int8_preferences_equal_the_written_out_integer_network(int8_file: Path, int8_policy: bytes) -> None:
     policy = EdgePolicy.load(int8_file)
-    given_input = policy.device["input"]
-    scale, offset = (np.array(given_input[key], np.float32) for key in ("scale", "offset"))
+    scale, offset = np.array(policy.device.scale, np.float32), np.array(policy.device.offset, np.float32)
     observations = np.random.default_rng(3).normal(0, 1.2, (300, 4)).astype(np.float32)
     differences = []
     for observation in observations:
@@ -113,7 +128,7 @@ def test_float_preferences_equal_the_float_network(tmp_path: Path, float_policy:
 
 def test_attributes(int8_file: Path) -> None:
     policy = EdgePolicy.load(str(int8_file), threads=2)
-    assert (policy.n_actions, policy.output_meaning, policy.device["recipe"]) == (2, "preferences", "test")
+    assert (policy.n_actions, policy.output_meaning, policy.device.recipe) == (2, "preferences", "test")
     policy.reset()
 
 
@@ -168,10 +183,9 @@ def test_float_input_is_scaled_but_neither_clamped_nor_rounded() -> None:
 
 
 def test_one_scale_serves_all_features_of_any_shape(int8_policy: bytes) -> None:
-    device = copy.deepcopy(read_device_manifest(int8_policy))
+    device = read_device_manifest(int8_policy)
     assert device is not None
-    device["environment"]["observation_shape"] = [2, 2]
-    device["input"] = {"scale": [2.0], "offset": [1.0]}
+    device = dataclasses.replace(device, observation_shape=(2, 2), scale=(2.0,), offset=(1.0,))
     recorder = Recorder(4, np.int8, np.array([0, 1]))
     EdgePolicy(recorder, device)(np.array([[1, 2], [3, 4]], np.float32))
     assert recorder.fed.tolist() == [[3, 5, 7, 9]]
@@ -285,8 +299,9 @@ def test_refuses_a_newer_schema(
     tmp_path: Path, int8_file: Path, network: Any, embed_unchecked: Callable[[bytes, Any], bytes]
 ) -> None:
     device = read_device_manifest(int8_file.read_bytes())
+    assert device is not None
     with pytest.raises(PolicyFileError, match=r"expected 1\. Got 2\."):
-        load(tmp_path, embed_unchecked(network.int8, {**(device or {}), "schema": 2}))
+        load(tmp_path, embed_unchecked(network.int8, {**device.to_json(), "schema": 2}))
     sidecar = int8_file.with_suffix(".json")
     sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "schema": 3}))
     with pytest.raises(PolicyFileError, match=r"policy\.json is of another schema: expected 1\. Got 3\."):
@@ -336,8 +351,9 @@ def test_refuses_a_manifest_it_cannot_play(
     embed_unchecked: Callable[[bytes, Any], bytes],
     change: Callable[[dict[str, Any]], None],
 ) -> None:
-    device = copy.deepcopy(read_device_manifest(int8_policy))
-    assert device is not None
+    manifest = read_device_manifest(int8_policy)
+    assert manifest is not None
+    device = manifest.to_json()
     change(device)
     with pytest.raises(PolicyFileError, match="xpected"):
         load(tmp_path, embed_unchecked(network.int8, device))
@@ -371,6 +387,19 @@ def test_refuses_a_sidecar_that_disagrees(int8_file: Path, change: Callable[[dic
     sidecar.write_text(json.dumps(value))
     with pytest.raises(PolicyFileError, match=words):
         EdgePolicy.load(int8_file)
+
+
+def test_what_a_newer_version_wrote_beside_is_kept(
+    tmp_path: Path, network: Any, device_for: Any, embed_unchecked: Callable[[bytes, Any], bytes]
+) -> None:
+    device = device_for(network.int8).to_json()
+    device["later"], device["environment"]["also"] = [1], {"x": 2}
+    path = tmp_path / "policy.tflite"
+    path.write_bytes(embed_unchecked(network.int8, device))
+    file = read_verified(path)
+    assert file.device == device_for(network.int8) and file.device.to_json() == device
+    write_sidecar(path, PolicyManifest(file.device, {}))
+    assert read_verified(path).device.to_json() == device
 
 
 @pytest.mark.usefixtures("no_interpreter")
@@ -464,7 +493,7 @@ def test_an_operator_that_no_policy_has_is_refused(
     def change(model: Any) -> None:
         model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = operator
 
-    content = embed_unchecked(rewrite(network.int8, change), device_for(network.int8))
+    content = embed_unchecked(rewrite(network.int8, change), device_for(network.int8).to_json())
     with pytest.raises(PolicyFileError, match=f"expected one of ADD, CONV_2D, .*Got builtin {operator}"):
         load(tmp_path, content)
 
@@ -478,7 +507,7 @@ def test_a_sparse_kernel_is_refused(
         model.subgraphs[0].tensors[1].sparsity = schema.SparsityParametersT(traversalOrder=np.array([0, 1], np.int32))
 
     with pytest.raises(PolicyFileError, match="sparsely encoded: expected dense ones"):
-        load(tmp_path, embed_unchecked(rewrite(network.int8, change), device_for(network.int8)))
+        load(tmp_path, embed_unchecked(rewrite(network.int8, change), device_for(network.int8).to_json()))
 
 
 @pytest.mark.parametrize("without", [(), ("_sha2", "_sha256")], ids=["CPython's own", "hashlib"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.playing.environments import agent_view
 from edgedqn.agents.playing.preprocessing import format_steps
 from edgedqn.agents.playing.spec import spec_of
-from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, check_device, check_structure, input_shape
+from edgedqn.export.edge_policy import DeviceManifest, EdgePolicy, PolicyFileError, check_structure
 
 
 class Recorder:
@@ -45,7 +45,7 @@ def device(shape: list[int], *preprocessing: str, scale: Any = (1.0,), offset: A
 
 def recorded(size: int, of: dict[str, Any], dtype: Any = np.float32) -> tuple[EdgePolicy, Recorder]:
     recorder = Recorder(size, dtype)
-    return EdgePolicy(recorder, check_device(of)), recorder
+    return EdgePolicy(recorder, DeviceManifest.from_json(of)), recorder
 
 
 class Noise(gymnasium.Env[Any, Any]):
@@ -214,13 +214,13 @@ def test_big_integers_are_float32_before_they_are_scaled() -> None:
 )
 def test_the_shape_of_the_input_follows_the_steps(shape: list[int], steps: list[str], expected: tuple[int, ...]) -> None:
     of = device(shape, *steps)
-    assert input_shape(of["environment"], 9) == expected
+    assert DeviceManifest.from_json(of).input_shape(9) == expected
     if shape:
         of["input"]["scale"] = [1.0] * expected[-1]  # one per channel
-        check_device(of)
+        DeviceManifest.from_json(of)
         of["input"]["scale"] = [1.0] * (expected[-1] + 1)
         with pytest.raises(PolicyFileError, match=rf"input scales: expected 1 or {expected[-1]}\. Got"):
-            check_device(of)
+            DeviceManifest.from_json(of)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_the_shape_of_the_input_follows_the_steps(shape: list[int], steps: list[
 )
 def test_no_step_is_skipped_in_silence(shape: list[int], steps: list[Any]) -> None:
     with pytest.raises(PolicyFileError, match=r"^Unknown preprocessing: expected .*Got"):
-        check_device(device(shape, *steps))
+        DeviceManifest.from_json(device(shape, *steps))
 
 
 def test_the_file_must_fit_the_steps(network: Any) -> None:
@@ -262,14 +262,14 @@ def test_the_file_must_fit_the_steps(network: Any) -> None:
         ([2, 1], ["frame_stack:2"]),
         ([], ["one_hot"]),
     ):
-        check_structure(network.int8, check_device(device(shape, *steps)))
+        check_structure(network.int8, DeviceManifest.from_json(device(shape, *steps)))
     for shape, steps in (([4], ["frame_stack:2"]), ([2], []), ([3], ["flatten"])):
         with pytest.raises(PolicyFileError, match="Wrong input size"):
-            check_structure(network.int8, check_device(device(shape, *steps)))
+            check_structure(network.int8, DeviceManifest.from_json(device(shape, *steps)))
 
 
 def test_checking_changes_nothing() -> None:
     of = device([2, 2], "frame_stack:2", "flatten")
     before = copy.deepcopy(of)
     for _ in itertools.repeat(None, 2):
-        assert check_device(of) == before
+        assert DeviceManifest.from_json(of).to_json() == of == before

@@ -222,9 +222,9 @@ def test_the_device_part_joins_both_scalings(policies: dict[str, CompressedPolic
     policy = policies[kind]
     device = read_device_manifest(files[kind])
     assert device is not None
-    assert (device["recipe"], device["output"]["meaning"]) == (kind, policy.meaning)
-    assert device["environment"]["id"] == "CartPole-v1"
-    scale, offset = (np.array(device["input"][key], np.float32) for key in ("scale", "offset"))
+    assert (device.recipe, device.meaning) == (kind, policy.meaning)
+    assert device.env_id == "CartPole-v1"
+    scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
     observations = cartpole_like(2_000, 5)
     if kind == "float32":
         assert (scale.tolist(), offset.tolist()) == ([1.0], [0.0])
@@ -323,7 +323,7 @@ def test_float_ends_give_the_same_rows_in_real_numbers(
     tmp_path: Path, policies: dict[str, CompressedPolicy], files: dict[str, bytes], kind: str, strip: bool
 ) -> None:
     file = exported(policies[kind], ExportConfig(strip, float_io=True))
-    assert file.device["input"] == {"scale": [1.0], "offset": [0.0]}
+    assert (file.device.scale, file.device.offset) == ((1.0,), (0.0,))
     integers, floats = load(tmp_path, files[kind]), load(tmp_path, file.content)
     output = io_quantization(files[kind]).output
     for observation in cartpole_like(500, 8):
@@ -343,7 +343,7 @@ def test_a_file_can_choose_the_action_itself(
 ) -> None:
     file = exported(policies[kind], ExportConfig(output="action", float_io=float_io))
     ranking, choosing = load(tmp_path, files[kind]), load(tmp_path, file.content)
-    assert choosing.output_meaning == file.device["output"]["meaning"] == "action"
+    assert choosing.output_meaning == file.device.meaning == "action"
     for observation in cartpole_like(300, 9):
         action = choosing(observation)
         assert type(action) is int
@@ -354,7 +354,7 @@ def test_a_file_can_choose_the_action_itself(
 def test_what_a_policy_cannot_give_is_refused(policies: dict[str, CompressedPolicy]) -> None:
     with pytest.raises(InputError, match="Got output='q_values'"):
         exported(policies["qat"], ExportConfig(output="q_values"))
-    assert exported(policies["ptq"], ExportConfig(output="q_values")).device["output"]["meaning"] == "q_values"
+    assert exported(policies["ptq"], ExportConfig(output="q_values")).device.meaning == "q_values"
 
 
 def test_a_small_policy_is_a_small_file() -> None:

@@ -127,19 +127,19 @@ def test_the_input_of_a_trained_file_holds_each_value_exactly(load: Any, kind: s
     largest = 255 if kind == "bytes" else 1
     device = read_device_manifest(content)
     assert device is not None
-    assert len(device["input"]["scale"]) == len(device["input"]["offset"]) == 1
+    assert len(device.scale) == len(device.offset) == 1
     values = np.arange(largest + 1, dtype=np.float32)
-    levels = values * np.float32(device["input"]["scale"][0]) + np.float32(device["input"]["offset"][0])
+    levels = values * np.float32(device.scale[0]) + np.float32(device.offset[0])
     np.testing.assert_array_equal(np.rint(levels), np.arange(largest + 1) * (255 // largest) - 128)
     assert edge.input_shape == SPECS[kind].input_shape
 
 
 def test_the_device_part_is_the_devices_view(load: Any) -> None:
     for kind, spec in SPECS.items():
-        environment = load(make_policy(kind, "float32"))[1].device["environment"]
-        assert environment["observation_shape"] == list(spec.observation_shape)
-        assert environment["observation_dtype"] == spec.observation_dtype
-        assert environment["preprocessing"] == format_steps(spec.preprocessing)
+        environment = load(make_policy(kind, "float32"))[1].device
+        assert environment.observation_shape == spec.observation_shape
+        assert environment.observation_dtype == spec.observation_dtype
+        assert list(map(str, environment.preprocessing)) == format_steps(spec.preprocessing)
 
 
 def test_a_state_that_was_never_visited_is_what_the_table_says(load: Any) -> None:

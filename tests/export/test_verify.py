@@ -119,7 +119,7 @@ def test_other_ends_are_not_for_tflite_micro(policy_for: Make, config: ExportCon
 def test_a_file_that_does_something_else_fails_in_one_line(policy_for: Make, conversion: str, output: Any) -> None:
     policy = policy_for(conversion)
     file = exported(policy, ExportConfig(output=output))
-    turned = {**file.device, "input": {**file.device["input"], "scale": [-v for v in file.device["input"]["scale"]]}}
+    turned = replace(file.device, scale=tuple(-v for v in file.device.scale))
     with pytest.raises(InputError, match=r"file of 'x' does not do what its network does: expected .* Got \d+\.\d%") as error:
         verify(policy, replace(file, device=turned))
     assert "\n" not in str(error.value)

@@ -31,7 +31,7 @@ def test_the_run_folder_is_as_the_contract_has_it(tiny_run: RunResult) -> None:
     folder = tiny_run.folder
     for name in NAMES:
         manifest = read_manifest(folder / "models" / f"{name}.tflite")
-        assert manifest.device["recipe"] == name
+        assert manifest.device.recipe == name
         assert manifest.evidence["benchmark"]["name"] == name
     assert json.loads((folder / "benchmark.json").read_text()) == tiny_run.benchmark
     assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")

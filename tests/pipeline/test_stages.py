@@ -78,9 +78,7 @@ def test_a_file_that_does_something_else_is_not_written(
 
     def wrong(policy: CompressedPolicy, config: ExportConfig) -> Exported:
         file = right(policy, config)
-        given = file.device["input"]
-        turned = {"scale": [-value for value in given["scale"]], "offset": given["offset"]}
-        return replace(file, device={**file.device, "input": turned})
+        return replace(file, device=replace(file.device, scale=tuple(-value for value in file.device.scale)))
 
     monkeypatch.setattr(stages, "export_policy", wrong)
     with pytest.raises(InputError, match="does not do what its network does"):

@@ -1,13 +1,15 @@
 """The part of a device bundle for Linux boards: the policy, its runtime, a loop, a benchmark, and a README of its own."""
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from edgedqn.agents.files import write_bytes, write_text
 from edgedqn.export import edge_policy
-from edgedqn.export.edge_policy import PolicyFileError, VerifiedFile, read_verified
+from edgedqn.export.edge_policy import Atari, DeviceManifest, FrameStack, PolicyFileError, VerifiedFile, read_verified
 from edgedqn.export.tflite_file.manifest import PolicyManifest, write_sidecar
 
 SCRIPTS = ("run_policy.py", "bench_on_device.py")
@@ -31,9 +33,9 @@ def write_board(policy_file: Path, folder: Path, float_twin: Path | None = None)
     _copy(policy_file, file, folder / "policy.tflite")
     if float_twin is not None:
         twin = read_verified(float_twin)
-        if twin.device["environment"] != file.device["environment"]:
+        if _environment(twin.device) != _environment(file.device):
             raise PolicyFileError(
-                f"{float_twin} is of another environment: expected {policy_file}'s. Got {twin.device['environment']['id']}."
+                f"{float_twin} is of another environment: expected {policy_file}'s. Got {twin.device.env_id}."
             )
         (folder / "board").mkdir(exist_ok=True)
         _copy(float_twin, twin, folder / "board" / TWIN)
@@ -56,15 +58,14 @@ def readme(file: VerifiedFile, has_twin: bool) -> str:
       file: the policy.
       has_twin: whether there is a second file in `board/`.
     """
-    environment, given = file.device["environment"], file.device["input"]
-    steps = environment["preprocessing"]
-    own = [step for step in steps if step != "atari"]
-    shape = environment["observation_shape"]
-    seen = f"an array {shape} of {environment['observation_dtype']}" if shape else "the number of a state, an integer"
+    device = file.device
+    own = [str(step) for step in device.preprocessing if step != Atari()]
+    shape = list(device.observation_shape)
+    seen = f"an array {shape} of {device.observation_dtype}" if shape else "the number of a state, an integer"
     lines = [
-        f"# A policy for {environment['id']}",
+        f"# A policy for {device.env_id}",
         "",
-        f"Made by EdgeDQN's recipe `{file.device['recipe']}`. {_proof(file.evidence)}",
+        f"Made by EdgeDQN's recipe `{device.recipe}`. {_proof(file.evidence)}",
         "",
         "| | |",
         "|---|---|",
@@ -72,10 +73,10 @@ def readme(file: VerifiedFile, has_twin: bool) -> str:
         f"| SHA-256 | `{file.file_sha256}` |",
         f"| observation | {seen}, in the environment's own units |",
         f"| `EdgePolicy` does | {', '.join([*own, 'scaling'])} |",
-        f"| you do | {_left_to_you(steps)} |",
-        f"| action | 0 .. {environment['n_actions'] - 1}: {_choice(file.device)} |",
-        f"| input scale | {_numbers(given['scale'])} |",
-        f"| input offset | {_numbers(given['offset'])} |",
+        f"| you do | {_left_to_you(device)} |",
+        f"| action | 0 .. {device.n_actions - 1}: {_choice(device)} |",
+        f"| input scale | {_numbers(device.scale)} |",
+        f"| input offset | {_numbers(device.offset)} |",
         "",
         "## On a Linux board",
         "",
@@ -83,7 +84,7 @@ def readme(file: VerifiedFile, has_twin: bool) -> str:
         "",
         "    pip install numpy ai-edge-litert",
         "    python run_policy.py                  # a loop; put your sensors and motors into its class Sensors",
-        f"    python run_policy.py --env            # plays {environment['id']}, where gymnasium is installed",
+        f"    python run_policy.py --env            # plays {device.env_id}, where gymnasium is installed",
         "    python bench_on_device.py board.json  # its latency here, as JSON",
         "",
         "In a program of your own:",
@@ -118,21 +119,25 @@ def _proof(evidence: dict[str, Any]) -> str:
     return f"{text}; gate against the float policy: {row['gate']}." if row.get("gate") else f"{text}."
 
 
-def _choice(device: dict[str, Any]) -> str:
-    meaning = device["output"]["meaning"]
-    if meaning == "action":
+def _environment(device: DeviceManifest) -> DeviceManifest:
+    """What the manifest says of the environment alone."""
+    return replace(device, scale=(1.0,), offset=(0.0,), meaning="action", recipe="")
+
+
+def _choice(device: DeviceManifest) -> str:
+    if device.meaning == "action":
         return "the file itself chooses it"
-    return f"the index of the largest of {device['environment']['n_actions']} {meaning}, the lowest among equals"
+    return f"the index of the largest of {device.n_actions} {device.meaning}, the lowest among equals"
 
 
-def _left_to_you(steps: list[str]) -> str:
-    if "atari" in steps:
+def _left_to_you(device: DeviceManifest) -> str:
+    if Atari() in device.preprocessing:
         return "gymnasium's AtariPreprocessing (84 x 84 grey frames); call `reset()` before each episode"
-    if any(step.startswith("frame_stack") for step in steps):
+    if any(isinstance(step, FrameStack) for step in device.preprocessing):
         return "call `reset()` before each episode: it clears the frame stack"
     return "nothing"
 
 
-def _numbers(values: list[float]) -> str:
+def _numbers(values: Sequence[float]) -> str:
     shown = ", ".join(f"{value:g}" for value in values[:8])
     return shown if len(values) <= 8 else f"{shown}, ... ({len(values)} in all; see policy.json)"

@@ -53,7 +53,7 @@ def write_browser(policy_file: Path, folder: Path, runtime: Mapping[str, bytes] 
     for name in PAGE:
         write_bytes(folder / name, (page / name).read_bytes())
     shutil.copyfile(policy_file, folder / "policy.tflite")
-    write_json(folder / "manifest.json", {"schema": SCHEMA, "device": file.device, "file_sha256": file.file_sha256})
+    write_json(folder / "manifest.json", {"schema": SCHEMA, "device": file.device.to_json(), "file_sha256": file.file_sha256})
 
 
 def _end_types(content: bytes) -> tuple[str, str]:

@@ -9,7 +9,6 @@ import re
 import zlib
 from pathlib import Path
 from string import Template
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,9 @@ from edgedqn.agents.files import write_text
 from edgedqn.export.devices.microcontroller.plain_c import c_array, plain_c_header, plain_c_source
 from edgedqn.export.edge_policy import (
     OPERATORS,
+    DeviceManifest,
     PolicyFileError,
     element,
-    input_shape,
     operator_codes,
     read_subgraph,
     read_verified,
@@ -317,22 +316,22 @@ def resolver_lines(content: bytes) -> list[str]:
     return [RESOLVER_LINES[OPERATORS[code]] for code in used]
 
 
-def _settings(content: bytes, sha256: str, device: dict[str, Any], ends: IOQuantization) -> str:
-    environment, measured = device["environment"], arena_bytes(content)
-    shape = input_shape(environment, _inputs(content))
-    scale, offset = (np.array(device["input"][key], np.float32) for key in ("scale", "offset"))
+def _settings(content: bytes, sha256: str, device: DeviceManifest, ends: IOQuantization) -> str:
+    measured = arena_bytes(content)
+    shape = device.input_shape(_inputs(content))
+    scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
     pairs = max(scale.size, offset.size)
     return _SETTINGS.substitute(
         sha256=sha256,
-        environment=_in_comment(environment["id"]),
+        environment=_in_comment(device.env_id),
         shape=", ".join(map(str, shape)),
-        preprocessing=", ".join(environment["preprocessing"]) or "nothing",
+        preprocessing=", ".join(map(str, device.preprocessing)) or "nothing",
         inputs=math.prod(shape),
-        actions=environment["n_actions"],
+        actions=device.n_actions,
         pairs=pairs,
         scale=_floats(np.broadcast_to(scale, pairs)),
         offset=_floats(np.broadcast_to(offset, pairs)),
-        meaning=device["output"]["meaning"],
+        meaning=device.meaning,
         output_scale=_float(ends.output.scale),
         output_zero_point=ends.output.zero_point,
         arena_measured=measured,

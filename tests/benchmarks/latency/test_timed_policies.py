@@ -5,7 +5,7 @@ import pytest
 
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.latency.timed_policies import as_device_sees, cold_starts, delegation, invokes, load, steps
-from edgedqn.export.edge_policy import EdgePolicy, input_shape, read_verified
+from edgedqn.export.edge_policy import DeviceManifest, EdgePolicy, parse_step, read_verified
 
 CONFIG = LatencyConfig()
 
@@ -56,9 +56,18 @@ def test_a_step_is_what_the_device_does_and_an_invoke_what_the_network_gets(view
     ],
 )
 def test_the_device_saw_the_newest_frame(shape, steps):
-    environment = {"observation_shape": list(shape), "preprocessing": steps, "n_actions": 2}
-    device = {"environment": environment, "input": {"scale": [1.0], "offset": [0.0]}, "output": {"meaning": "q_values"}}
-    policy = EdgePolicy(Fed(int(np.prod(input_shape(environment, 0)))), device)
+    device = DeviceManifest(
+        env_id="",
+        observation_shape=shape,
+        observation_dtype="uint8",
+        n_actions=2,
+        preprocessing=tuple(map(parse_step, steps)),
+        scale=(1.0,),
+        offset=(0.0,),
+        meaning="q_values",
+        recipe="",
+    )
+    policy = EdgePolicy(Fed(int(np.prod(device.input_shape(0)))), device)
     for frame in np.random.default_rng(0).integers(0, 256, (4, *shape), dtype=np.uint8):
         policy(frame)
         network_input = policy._feed.reshape(policy.input_shape)

@@ -50,7 +50,7 @@ def test_a_twin_that_does_not_run_costs_its_row_its_own_figures_alone(models, mo
         return {"int8": files["int8"]}
 
     def steps(file, *arguments):
-        name = file.device["recipe"]
+        name = file.device.recipe
         factory = real(file, *arguments)
         if not in_twins[0] or name != names[broken]:
             return factory
@@ -60,7 +60,7 @@ def test_a_twin_that_does_not_run_costs_its_row_its_own_figures_alone(models, mo
 
         return crash
 
-    names = {name: read_verified(models / f"{name}.tflite").device["recipe"] for name in ("float32", "int8")}
+    names = {name: read_verified(models / f"{name}.tflite").device.recipe for name in ("float32", "int8")}
     monkeypatch.setattr(timing, "_twins", twins)
     monkeypatch.setattr(timing, "steps", steps)
     rows = timed(models, ["float32", "int8"])

@@ -67,7 +67,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def played(policy: EdgePolicy) -> NDArray[Any]:
     rng, met = np.random.default_rng(5), []
-    with closing(make_environment(policy.device["environment"]["id"])) as env:
+    with closing(make_environment(policy.device.env_id)) as env:
         observation, _ = env.reset(seed=31)
         while len(met) < OBSERVATIONS:
             met.append(observation)
@@ -141,5 +141,5 @@ def test_a_browser_computes_the_actions_of_python(bundle: Bundle, page: Any, ser
     )
     assert actions == [policy(x) for x in observations]
     assert len(set(actions)) > 1
-    page.screenshot(ARTIFACTS / f"{re.sub(r'[^A-Za-z0-9]+', '-', policy.device['environment']['id'])}.png")
+    page.screenshot(ARTIFACTS / f"{re.sub(r'[^A-Za-z0-9]+', '-', policy.device.env_id)}.png")
     assert page.complaints == []

@@ -1,5 +1,6 @@
 """A twin is a whole file of its own, and of the same policy; its integers are compared in test_rewriting and test_tflite."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ def test_is_whole_and_acts_alike(tmp_path: Path, network: Any, int8_file: Path, 
     device = read_verified(int8_file).device
     content = int8_file.read_bytes() if manifest == "embedded" else network.int8
     twin, told = float_twin(content, device)
-    assert told == {**device, "input": {"scale": [1.0], "offset": [0.0]}}
+    assert told == replace(device, scale=(1.0,), offset=(0.0,))
     write_policy(tmp_path / "twin.tflite", twin, PolicyManifest(told, {}))
     (tmp_path / "twin.json").unlink()  # its manifest is inside
     integers, floats = EdgePolicy.load(int8_file), EdgePolicy.load(tmp_path / "twin.tflite")

@@ -2,13 +2,14 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgedqn.export.edge_policy import PolicyFileError
+from edgedqn.export.edge_policy import DeviceManifest, PolicyFileError
 from edgedqn.export.tflite_file.inspection import inspect
 from edgedqn.export.tflite_file.manifest import PolicyManifest, embed, write_sidecar
 from edgedqn.export.tflite_file.reader import fix_names, rewrite
@@ -30,7 +31,7 @@ def test_all_of_a_file(int8_file: Path, int8_policy: bytes, device_for: Any, net
     assert source["quantization"]["scales"] == 1 and source["quantization"]["scale"][0] > 0
     assert [kernel["shape"] for kernel in report["kernels"]] == [[16, 4], [2, 16]]
     assert sum(tensor["stored_bytes"] for tensor in report["tensors"]) == 64 + 32 + 4 * 18
-    assert report["manifest"] == device_for(int8_policy)
+    assert report["manifest"] == device_for(int8_policy).to_json()
 
 
 def test_zeros_and_clusters_are_counted(tmp_path: Path, network: Any) -> None:
@@ -56,7 +57,7 @@ def test_an_arena_is_of_a_proven_file_alone(
 
 
 def test_where_a_file_runs_and_why_not(tmp_path: Path, network: Any, device_for: Any) -> None:
-    def devices(content: bytes, device: dict[str, Any] | None) -> dict[str, str]:
+    def devices(content: bytes, device: DeviceManifest | None) -> dict[str, str]:
         path = tmp_path / "policy.tflite"
         path.write_bytes(content if device is None else embed(content, device))
         return {kind: "yes" if told["runs"] else " ".join(told["reasons"]) for kind, told in inspect(path)["devices"].items()}
@@ -66,14 +67,14 @@ def test_where_a_file_runs_and_why_not(tmp_path: Path, network: Any, device_for:
     assert (found["linux_board"], found["microcontroller"]) == ("yes", "yes")
     assert "It takes int8 and gives int8" in found["browser"] and "--float-io" in found["browser"]
     one = np.ones(1, np.float32)
-    plain = {**device, "input": {"scale": [1.0], "offset": [0.0]}}
+    plain = replace(device, scale=(1.0,), offset=(0.0,))
     found = devices(with_float_io(network.int8, one, 0 * one), plain)
     assert (found["linux_board"], found["browser"]) == ("yes", "yes")
     assert found["microcontroller"] == "It takes float32 and gives float32: policy_step() wants int8 for both."
     assert "widens none" in devices(network.float16, device_for(network.float16))["microcontroller"]
     assert all("no manifest" in reason for reason in devices(network.int8, None).values())
     action = with_action_output(network.int8)
-    assert devices(action, {**device, "output": {"meaning": "action", "tie_break": "lowest"}})["linux_board"] == "yes"
+    assert devices(action, replace(device, meaning="action"))["linux_board"] == "yes"
 
 
 def test_a_changed_file_is_refused_and_a_foreign_one_says_that_nothing_proves_it(
@@ -94,7 +95,7 @@ def test_a_sidecar_alone_is_believed_and_compared(tmp_path: Path, network: Any, 
     path, content = tmp_path / "bare.tflite", fix_names(network.int8, "preferences")
     path.write_bytes(content)
     write_sidecar(path, PolicyManifest(device_for(content), {}))
-    assert inspect(path)["manifest"] == device_for(content)
+    assert inspect(path)["manifest"] == device_for(content).to_json()
     path.write_bytes(content + b"\0")
     with pytest.raises(PolicyFileError, match="of another file"):
         inspect(path)

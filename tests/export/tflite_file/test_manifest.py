@@ -20,7 +20,7 @@ def ones(size: int) -> Any:
 def test_device_part_holds_the_float32_values_exactly(spec: EnvironmentSpec) -> None:
     scale = np.array([0.1, 1 / 3, 1e-30, 7e10], np.float32)
     device = device_part(spec, scale, np.zeros(4, np.float32), "q_values", "qat-int8")
-    assert device == {
+    assert device.to_json() == {
         "schema": 1,
         "environment": {
             "id": "Test-v0",
@@ -33,7 +33,7 @@ def test_device_part_holds_the_float32_values_exactly(spec: EnvironmentSpec) -> 
         "output": {"meaning": "q_values", "tie_break": "lowest"},
         "recipe": "qat-int8",
     }
-    read_back = np.array(json.loads(json.dumps(device))["input"]["scale"], np.float32)
+    read_back = np.array(json.loads(json.dumps(device.to_json()))["input"]["scale"], np.float32)
     np.testing.assert_array_equal(read_back, scale)
 
 
@@ -57,7 +57,7 @@ def test_the_file_carries_its_manifest_minified_behind_the_magic(int8_policy: by
     at = int8_policy.index(MAGIC)
     (size,) = struct.unpack_from("<I", int8_policy, at - 4)
     text = int8_policy[at + 40 : at + size].decode()
-    assert text == json.dumps(device_for(int8_policy), separators=(",", ":"))
+    assert text == json.dumps(device_for(int8_policy).to_json(), separators=(",", ":"))
     assert read_device_manifest(int8_policy) == device_for(int8_policy)
 
 
@@ -79,7 +79,7 @@ def test_sidecar_as_the_contract_has_it(int8_file: Path, int8_policy: bytes, dev
 
     assert json.loads(int8_file.with_suffix(".json").read_text()) == {
         "schema": 1,
-        "device": {**device_for(int8_policy), "digest": file_digest(int8_policy).hex()},
+        "device": {**device_for(int8_policy).to_json(), "digest": file_digest(int8_policy).hex()},
         "file_sha256": hashlib.sha256(int8_policy).hexdigest(),
         "evidence": {"return": 1.0},
     }
@@ -113,7 +113,7 @@ def test_a_file_without_a_device_part_takes_it_from_the_sidecar(tmp_path: Path, 
 
 def test_write_sidecar_refuses_the_manifest_of_another_policy(int8_file: Path, int8_policy: bytes, device_for: Any) -> None:
     before = int8_file.with_suffix(".json").read_bytes()
-    other = {**device_for(int8_policy), "recipe": "another"}
+    other = dataclasses.replace(device_for(int8_policy), recipe="another")
     with pytest.raises(PolicyFileError, match="of another manifest"):
         write_sidecar(int8_file, PolicyManifest(other, {}))
     int8_file.write_bytes(int8_policy[:-1])

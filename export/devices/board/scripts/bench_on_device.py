@@ -74,7 +74,7 @@ def measure(paths: list[Path], calls: int) -> dict[str, Any]:
             {
                 "file": path.relative_to(HERE).as_posix(),
                 "sha256": hashlib.sha256(file.content).hexdigest(),
-                "recipe": file.device["recipe"],
+                "recipe": file.device.recipe,
                 "size_bytes": len(file.content),
                 "latency_us": _summary(invokes[path], timer_us),
                 "step_latency_us": _summary(steps[path], timer_us),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edge_policy import EdgePolicy, PolicyFileError
+from edge_policy import Atari, DeviceManifest, EdgePolicy, PolicyFileError
 from numpy.typing import NDArray
 
 HERE = Path(__file__).resolve().parent
@@ -93,7 +93,7 @@ def loop(policy: EdgePolicy, steps: int, hertz: float) -> None:
 
 def play(policy: EdgePolicy, episodes: int, seed: int) -> None:
     """Plays the environment the policy learned in, and prints each return, undiscounted, in reward units."""
-    env = make_environment(policy.device["environment"])
+    env = make_environment(policy.device)
     returns = []
     for episode in range(episodes):
         observation, _ = env.reset(seed=seed + episode)
@@ -108,10 +108,10 @@ def play(policy: EdgePolicy, episodes: int, seed: int) -> None:
     print(f"mean return {np.mean(returns):g} over {episodes} episodes")
 
 
-def make_environment(environment: dict[str, Any]) -> Any:
+def make_environment(device: DeviceManifest) -> Any:
     """The gymnasium environment that the manifest names; ends the program with a line where that cannot be."""
-    name = environment["id"]
-    if "atari" in environment["preprocessing"]:
+    name = device.env_id
+    if Atari() in device.preprocessing:
         sys.exit(f"run_policy.py: {name} needs gymnasium's AtariPreprocessing around it: play it with edgedqn instead.")
     try:
         import gymnasium
@@ -169,8 +169,7 @@ def step_us(policy: EdgePolicy, calls: int) -> NDArray[np.float64]:
 
 def stand_ins(policy: EdgePolicy, count: int) -> list[Any]:
     """Random observations of the environment's shape and dtype, always the same ones, [count] of [*observation_shape]."""
-    environment = policy.device["environment"]
-    shape, dtype = environment["observation_shape"], np.dtype(environment["observation_dtype"])
+    shape, dtype = policy.device.observation_shape, np.dtype(policy.device.observation_dtype)
     rng = np.random.default_rng(0)
     if not shape:
         return [int(state) for state in rng.integers(policy.input_shape[0], size=count)]

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,7 @@ def test_the_readme_is_of_this_very_policy(bundle: Path, cartpole_files: Files) 
         file.file_sha256,
         "an array [4] of float32",
         "0 .. 1: the index of the largest of 2 preferences",
-        f"{file.device['input']['scale'][0]:g}",
+        f"{file.device.scale[0]:g}",
         "Its return was not measured.",
         TWIN,
     ):
@@ -165,5 +166,5 @@ def test_the_readme_tells_what_is_left_to_the_caller(
 
 def test_the_readme_tells_who_chooses_the_action(cartpole_files: Files) -> None:
     file = read_verified(cartpole_files[0])
-    file.device["output"]["meaning"] = "action"
+    file = replace(file, device=replace(file.device, meaning="action"))
     assert "| action | 0 .. 1: the file itself chooses it |" in readme(file, has_twin=False)

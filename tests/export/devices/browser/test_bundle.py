@@ -20,7 +20,7 @@ def test_writes_the_page_the_policy_as_it_is_and_the_runtime(tmp_path: Path, car
     assert (tmp_path / "browser" / "policy.tflite").read_bytes() == file.content
     assert (tmp_path / "browser" / "litert" / "litert.js").read_bytes() == RUNTIME["litert.js"]
     manifest = json.loads((tmp_path / "browser" / "manifest.json").read_text())
-    assert manifest == {"schema": 1, "device": file.device, "file_sha256": file.file_sha256}
+    assert manifest == {"schema": 1, "device": file.device.to_json(), "file_sha256": file.file_sha256}
 
 
 def test_names_no_address_of_anybody_else(tmp_path: Path, cartpole_files: tuple[Path, Path]) -> None:

@@ -86,8 +86,8 @@ def emulated_integers(path: Path, observations: NDArray[np.float32], folder: Pat
 
 @EMULATED
 def test_quantizes_as_python_does(trained: Any, tmp_path: Path) -> None:
-    device = EdgePolicy.load(trained.path).device["input"]
-    scale, offset = (np.array(device[key], np.float32) for key in ("scale", "offset"))
+    device = EdgePolicy.load(trained.path).device
+    scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
     # Observations that land on a half, one float32 below and above it, and far outside.
     targets = np.repeat(np.arange(-129, 129, dtype=np.float32)[:, np.newaxis] + np.float32(0.5), 4, 1)  # [258, 4]
     halves = (targets - offset) / scale  # [258, 4]
@@ -156,11 +156,11 @@ def test_the_settings_are_the_files_own(trained: Any, tmp_path: Path) -> None:
     content = trained.path.read_bytes()
     assert f"#define POLICY_MODEL_CRC32 0x{zlib.crc32(content):08x}u" in settings
     assert f"#define POLICY_MODEL_BYTES {len(content)}" in settings
-    device = EdgePolicy.load(trained.path).device["input"]
+    device = EdgePolicy.load(trained.path).device
     lines = settings.splitlines()
-    for key in ("scale", "offset"):
+    for key, values in (("scale", device.scale), ("offset", device.offset)):
         printed = lines[lines.index(f"#define POLICY_INPUT_{key.upper()} \\") + 1].strip(" {}")
-        assert [np.float32(number.rstrip("f")) for number in printed.split(", ")] == [np.float32(v) for v in device[key]]
+        assert [np.float32(number.rstrip("f")) for number in printed.split(", ")] == [np.float32(v) for v in values]
     write_microcontroller(trained.path, tmp_path / "again")
     assert all((tmp_path / "c" / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in names)
 
