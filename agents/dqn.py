@@ -30,6 +30,7 @@ from edgedqn.agents.replay import Handle, Replay, Uniform
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay
 from edgedqn.agents.training.checkpoints import State, Weights, prefixed, under
 from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.agents.training.interaction import Step
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class DQN:
         self._rng = rng
         self._n_step = n_step
         self._discount = discount
-        self._lanes: dict[int, tuple[NStepTransitions[Handle], Handle]] = {}
+        self._episodes: dict[int, tuple[NStepTransitions[Handle], Handle]] = {}
         self._horizon = min(1 / (1 - discount), 1e5) if discount < 1 else 1e5
         self._largest_reward = 0.0
         self._first_error = 0.0
@@ -188,40 +189,25 @@ class DQN:
         random = self._rng.integers(self._n_actions, size=count)
         return random if explore.all() else np.where(explore, random, self._actor.actions(observations))
 
-    def observe(
-        self,
-        s_tm1: NDArray[np.generic],
-        a_tm1: int,
-        r_t: float,
-        terminated: bool,
-        truncated: bool,
-        s_t: NDArray[np.generic],
-        lane: int = 0,
-    ) -> None:
-        """Remembers one step of the environment, and learns when it is time.
+    def observe(self, step: Step) -> None:
+        """Remembers one step of an environment, and learns when it is time. `step.s_tm1` is stored at the start of an episode
+        only; later it is the s_t of the step before.
 
-        Args:
-          s_tm1: [*observation_shape]; looked at only at the start of an episode, when it is not known from the step before.
-          a_tm1: the action taken in it.
-          r_t: in reward units.
-          terminated: s_t has no future.
-          truncated: the episode was cut off, and s_t would have had one.
-          s_t: [*observation_shape].
-          lane: which of several environments.
         Raises:
           DivergedError: the loss became NaN or infinite, or errors grew beyond what the rewards allow.
         """
-        if lane in self._lanes:
-            transitions, before = self._lanes.pop(lane)
+        if step.env_index in self._episodes:
+            transitions, before = self._episodes.pop(step.env_index)
         else:
-            transitions, before = NStepTransitions(self._n_step, self._discount), self._replay.store(s_tm1, None)
-        after = self._replay.store(s_t, before)
-        for transition in transitions.step(before, a_tm1, r_t, terminated, truncated, after):
-            self._replay.add(*transition)
-        if not (terminated or truncated):
-            self._lanes[lane] = (transitions, after)
-        if r_t > self._largest_reward or -r_t > self._largest_reward:
-            self._largest_reward = abs(r_t)
+            transitions, before = NStepTransitions(self._n_step, self._discount), self._replay.store(step.s_tm1, None)
+        after = self._replay.store(step.s_t, before)
+        for transition in transitions.step(
+            before, step.a_tm1, r_t=step.r_t, terminated=step.terminated, truncated=step.truncated, s_t=after
+        ):
+            self._replay.add(transition)
+        if not (step.terminated or step.truncated):
+            self._episodes[step.env_index] = (transitions, after)
+        self._largest_reward = max(self._largest_reward, abs(step.r_t))
         self.env_steps += 1
         schedule = self._schedule
         if self.env_steps % schedule.target_update_interval == 0:
@@ -232,10 +218,10 @@ class DQN:
 
     def cut_episodes(self) -> None:
         """Ends the episodes in progress as if they had been truncated here, so that nothing is pending at a checkpoint."""
-        for transitions, last in self._lanes.values():
+        for transitions, last in self._episodes.values():
             for transition in transitions.cut(last):
-                self._replay.add(*transition)
-        self._lanes = {}
+                self._replay.add(transition)
+        self._episodes = {}
 
     @property
     def state_bytes(self) -> int:
@@ -248,7 +234,7 @@ class DQN:
 
         The arrays are views; write them before the agent goes on.
         """
-        assert not self._lanes, "episodes are cut before a state is taken"
+        assert not self._episodes, "episodes are cut before a state is taken"
         replay_arrays, replay = self._replay.state()
         arrays = prefixed("replay", replay_arrays)
         for name, group in self._variables().items():

@@ -35,7 +35,7 @@ class NStepTransitions(Generic[State]):
         self._pending: deque[tuple[State, int, float]] = deque()
 
     def step(
-        self, s_tm1: State, a_tm1: int, r_t: float, terminated: bool, truncated: bool, s_t: State
+        self, s_tm1: State, a_tm1: int, *, r_t: float, terminated: bool, truncated: bool, s_t: State
     ) -> Iterator[Transition[State]]:
         """Takes one step of the environment and gives the transitions it completes.
 

@@ -12,6 +12,7 @@ from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.agents.schedules import LinearDecay
 from edgedqn.agents.training.checkpoints import State, Weights
 from edgedqn.agents.training.config import QLearningConfig
+from edgedqn.agents.training.interaction import Step
 
 StateNumber = NDArray[Any] | int  # an int, a NumPy integer or an array without dimensions
 
@@ -93,39 +94,23 @@ class QLearning:
         """Epsilon-greedy: numbers of states [L] -> actions [L]."""
         return np.array([self.act(observation) for observation in observations], np.int64)
 
-    def observe(
-        self,
-        s_tm1: StateNumber,
-        a_tm1: int,
-        r_t: float,
-        terminated: bool,
-        truncated: bool,
-        s_t: StateNumber,
-        lane: int = 0,
-    ) -> None:
-        """Learns from one step of the environment.
+    def observe(self, step: Step) -> None:
+        """Learns from one step of an environment, whose observations are the numbers of states; all share the table.
 
-        Args:
-          s_tm1: the number of the state before.
-          a_tm1: the action taken in it.
-          r_t: in reward units.
-          terminated: s_t has no future.
-          truncated: the episode was cut off; s_t would have had a future, and its value counts.
-          s_t: the number of the state after.
-          lane: which of several environments; they share the table.
         Raises:
           InputError: there is no such state.
           DivergedError: a value is NaN, or too large for the float32 table that is kept.
         """
-        future = 0.0 if terminated else max(self._values(s_t))
-        values = self._values(s_tm1)  # [A]
-        error = r_t + self._discount * future - values[a_tm1]
+        a_tm1 = step.a_tm1
+        future = 0.0 if step.terminated else max(self._values(step.s_t))
+        values = self._values(step.s_tm1)  # [A]
+        error = step.r_t + self._discount * future - values[a_tm1]
         value = values[a_tm1] + self._learning_rate(self.env_steps) * error
         self.env_steps += 1
         if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
             raise DivergedError(
                 f"The Q-table exploded at environment step {self.env_steps}: expected values up to {LARGEST_VALUE:.2g} either "
-                f"way. Got {value:.4g} for action {a_tm1} in state {int(s_tm1)}. Scale the rewards down."
+                f"way. Got {value:.4g} for action {a_tm1} in state {int(step.s_tm1)}. Scale the rewards down."
             )
         values[a_tm1] = value
         self.last_loss = self.last_loss + 0.01 * (abs(error) - self.last_loss) if self.gradient_steps else abs(error)

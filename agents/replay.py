@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.n_step import Transition
 from edgedqn.agents.training.checkpoints import State, prefixed, under
 
 Handle = tuple[int, ...]
@@ -177,8 +178,9 @@ class Replay:
             self._oldest += 1
         return (number,) * self._stack if after is None else (*after[1:], number)
 
-    def add(self, s_tm1: Handle, a_tm1: int, r_t: float, discount_t: float, s_t: Handle) -> None:
+    def add(self, transition: Transition[Handle]) -> None:
         """Stores one transition between observations that were stored before; the oldest makes room."""
+        s_tm1, a_tm1, r_t, discount_t, s_t = transition
         i = self._added % self._capacity
         if len(self) == self._capacity:
             self._oldest += 1

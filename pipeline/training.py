@@ -21,8 +21,9 @@ from edgedqn.agents.q_learning import build_q_learning
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import Checkpoints
 from edgedqn.agents.training.config import Config, QLearningConfig
+from edgedqn.agents.training.interaction import Agent, interact, interact_with_all
 from edgedqn.agents.training.log import FileLog
-from edgedqn.agents.training.loop import Agent, interact, interact_with_all, train
+from edgedqn.agents.training.loop import TrainingSchedule, train
 from edgedqn.agents.training.selection import Candidate, CheckpointSelection
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -78,26 +79,24 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
             trained(candidate, nothing_yet, statistics).save(folder / "checkpoints" / "best")
 
         selection = CheckpointSelection(
-            selection_env,
-            partial(streams.first_reset_seeds, "select"),
-            config.evaluation_episodes,
-            config.finalists,
-            spec.n_actions,
-            int(streams.rng("select").integers(2**31)),
-            keep,
+            env=selection_env,
+            seeds=partial(streams.first_reset_seeds, "select"),
+            episodes=config.evaluation_episodes,
+            finalists=config.finalists,
+            n_actions=spec.n_actions,
+            seed=int(streams.rng("select").integers(2**31)),
+            on_best=keep,
         )
         try:
             report = train(
                 agent,
                 play,
-                f"train {env_id}",
-                config.steps,
-                streams.reset_seeds("train"),
-                selection,
-                config.evaluation_interval,
-                checkpoints,
-                config.checkpoint_interval,
-                FileLog(folder),
+                label=f"train {env_id}",
+                schedule=TrainingSchedule(config.steps, config.evaluation_interval, config.checkpoint_interval),
+                reset_seeds=streams.reset_seeds("train"),
+                selection=selection,
+                checkpoints=checkpoints,
+                log=FileLog(folder),
             )
         except DivergedError as error:
             kept = "The best network so far is kept. " if (checkpoints.folder / "best" / "agent.json").exists() else ""

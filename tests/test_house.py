@@ -28,7 +28,7 @@ MAY_IMPORT = {  # folders, of ours, with all that is in them; or single modules
 WITHOUT_TENSORFLOW = (
     "agents.playing",
     *(f"agents.{module}" for module in ("errors", "files", "numpy_network", "q_learning", "replay", "prioritized")),
-    *(f"agents.training.{module}" for module in ("config", "presets", "loop")),
+    *(f"agents.training.{module}" for module in ("config", "presets", "interaction", "loop")),
     *("export.edge_policy", "export.tflite_file", "export.devices"),
     "benchmarks",
     *(f"pipeline.{module}" for module in ("cli", "commands", "inspecting", "bench_files", "run", "run_folder", "seeds")),

@@ -92,6 +92,16 @@ class Checkpoints:
         return arrays, values
 
 
+class NoCheckpoints:
+    """Keeps none, and has none to go on from."""
+
+    def save(self, env_steps: int, state: State) -> None:
+        pass
+
+    def newest(self) -> State | None:
+        return None
+
+
 def has_checkpoints(folder: Path) -> bool:
     """Whether a training could go on from here."""
     return any(_newest_first(folder))

@@ -12,13 +12,13 @@ from typing import Any
 import tensorflow as tf
 
 from edgedqn.agents.files import write_text
-from edgedqn.agents.training.loop import EpisodeRecord
+from edgedqn.agents.training.loop import EpisodeRecord, TrainingLog
 
 LOG_INTERVAL = 4  # episodes, as in Stable-Baselines3
 MEAN_OVER = 100  # episodes, as there
 
 
-class FileLog:
+class FileLog(TrainingLog):
     """Writes both into one folder.
 
     The event names are Stable-Baselines3's, so that curves of both lie over each other; the step is the environment step.

@@ -33,7 +33,7 @@ class Candidate(NamedTuple):
     weights: Weights
 
 
-@dataclass
+@dataclass(kw_only=True)
 class CheckpointSelection:
     """Scores the greedy policy from time to time and keeps the best weights.
 

@@ -174,7 +174,7 @@ def train_edgedqn(settings: Settings, on_mark: Callable[[Mark], object]) -> None
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
     tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
     from edgedqn.agents.dqn import build_dqn
-    from edgedqn.agents.training.loop import interact
+    from edgedqn.agents.training.interaction import interact
 
     env = make_environment(settings.env_id)
     config = settings.config
@@ -184,7 +184,7 @@ def train_edgedqn(settings: Settings, on_mark: Callable[[Mark], object]) -> None
         window_ends = (agent.env_steps + 1) % config.train_freq == 0
         if window_ends:
             collected_s = clock()
-        agent.observe(*step[:7])
+        agent.observe(step)
         if window_ends:
             on_mark(Mark(agent.env_steps, collected_s, clock(), time.process_time()))
 

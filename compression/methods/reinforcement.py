@@ -12,6 +12,7 @@ from tqdm import tqdm
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.agents.losses import double_q_target, huber, select
+from edgedqn.agents.n_step import Transition
 from edgedqn.agents.playing.environments import check_transition
 from edgedqn.agents.replay import Replay, Uniform
 from edgedqn.compression import tfmot
@@ -128,7 +129,8 @@ def learn_by_td(
             observation, reward, terminated, truncated, _ = lesson.env.step(action)
             check_transition(spec.id, step, observation=observation, reward=float(reward))
             after = replay.store(observation, handle)
-            replay.add(handle, action, float(reward), 0.0 if terminated else config.discount, after)
+            discount_t = 0.0 if terminated else config.discount
+            replay.add(Transition(s_tm1=handle, a_tm1=action, r_t=float(reward), discount_t=discount_t, s_t=after))
             handle = after
             if terminated or truncated:
                 observation, _ = lesson.env.reset(seed=next(lesson.reset_seeds))

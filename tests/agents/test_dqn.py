@@ -23,7 +23,7 @@ from edgedqn.agents.replay import Replay, Uniform
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay
 from edgedqn.agents.training.checkpoints import Checkpoints
 from edgedqn.agents.training.config import TrainingConfig
-from edgedqn.agents.training.loop import interact, interact_with_all
+from edgedqn.agents.training.interaction import Step, interact, interact_with_all
 
 FEATURES, ACTIONS, CAPACITY, RATE, DISCOUNT = 3, 4, 50, 0.05, 0.9
 NEVER = LearningSchedule(10**9, 1, 1, 1, 10**9)
@@ -227,7 +227,7 @@ def test_it_is_q_learning_written_by_hand(name):
     by_hand = HandWritten(agent.network, options, SCHEDULE)
     learned, targets = 0, []
     for transition in experience(140, scale=2):
-        agent.observe(*transition)
+        agent.observe(Step(*transition))
         if by_hand.observe(*transition):
             learned += 1
             assert_same_weights(agent.network, by_hand.weights)
@@ -259,7 +259,7 @@ def test_the_average_is_a_running_one_with_a_short_memory_at_first_and_always_a_
     agent = small_agent(schedule=SCHEDULE, averaging=averaging)
     average, learned, steps = flat(agent.network.get_weights()), 0, 0
     for transition in experience(400):
-        agent.observe(*transition)
+        agent.observe(Step(*transition))
         if agent.gradient_steps > steps:
             steps, learned = agent.gradient_steps, learned + 1
             keep = min(averaging, learned / (learned + 5))
@@ -280,7 +280,7 @@ def test_a_terminal_state_has_no_future_a_truncated_one_keeps_its_discount():
     nowhere = np.zeros(FEATURES)
     for ending in range(3):
         for _ in range(10):
-            agent.observe(nowhere, ending, 0.0, ending == 1, ending == 2, nowhere)
+            agent.observe(Step(nowhere, ending, 0.0, ending == 1, ending == 2, nowhere))
     sample, _ = agent._replay.sample(1, 500)
     np.testing.assert_array_equal(sample.discount_t, np.where(sample.a_tm1 == 1, np.float32(0), np.float32(0.9)))
     assert agent.env_steps == 30
@@ -289,7 +289,7 @@ def test_a_terminal_state_has_no_future_a_truncated_one_keeps_its_discount():
 def test_nothing_is_learned_too_early():
     agent = small_agent(schedule=LearningSchedule(20, 5, 2, 4, 1))
     for i, transition in enumerate(experience(30), 1):
-        agent.observe(*transition)
+        agent.observe(Step(*transition))
         assert agent.gradient_steps == (0 if i < 25 else 2 if i < 30 else 4)
         assert np.isnan(agent.last_loss) == (i < 25)
 
@@ -297,7 +297,7 @@ def test_nothing_is_learned_too_early():
 def test_learning_waits_for_the_first_whole_transition():
     agent = small_agent(Options(n_step=3), LearningSchedule(0, 1, 1, 4, 1))
     for s_tm1, a_tm1, r_t, _, _, s_t in experience(3):
-        agent.observe(s_tm1, a_tm1, r_t, False, False, s_t)
+        agent.observe(Step(s_tm1, a_tm1, r_t, False, False, s_t))
     assert agent.gradient_steps == 1
 
 
@@ -337,7 +337,7 @@ def test_what_is_remembered_is_what_the_network_saw(shape, dtype, config):
     agent = build_dqn(spec, config, np.random.default_rng(0))
     seen = set()
     for step in itertools.islice(interact(agent_view(env, spec), "Noise", agent, itertools.count()), 90):
-        agent.observe(*step[:7])
+        agent.observe(step)
         seen.add((step.s_tm1.tobytes(), step.a_tm1, step.s_t.tobytes()))
         assert step.s_t.shape == spec.input_shape
     sample, _ = agent._replay.sample(1, 900)
@@ -417,7 +417,7 @@ def learned_values(env, config, envs=None):
         else interact_with_all(envs, "My-v0", agent, itertools.count())
     )
     for step in itertools.islice(play, config.steps):
-        agent.observe(*step[:7])
+        agent.observe(step)
     states = np.eye(*spec.input_shape, dtype=np.float32)
     return [agent.policy(weights).q_values(states) for weights in (agent.network.get_weights(), agent.averaged_weights())]
 
@@ -470,7 +470,7 @@ def test_a_diverged_loss_stops_with_the_step():
         DivergedError, match=r"^Learning diverged at environment step 12\. The loss became (inf|nan) at gradient step 1 "
     ):
         for s_tm1, a_tm1, _, *rest in experience(40):
-            agent.observe(s_tm1, a_tm1, 3e38, *rest)
+            agent.observe(Step(s_tm1, a_tm1, 3e38, *rest))
 
 
 @pytest.mark.parametrize("settings", [{}, {"quantiles": 8, "dueling": True, "prioritized": True}], ids=str)
@@ -482,7 +482,7 @@ def test_exploding_values_are_caught_within_one_call(corridor, settings):
     )
     with pytest.raises(DivergedError, match=message):
         for step in itertools.islice(interact(corridor, "Corridor", agent, itertools.count()), 500):
-            agent.observe(*step[:7])
+            agent.observe(step)
     assert agent.gradient_steps == 0  # none that was let pass
 
 
@@ -494,7 +494,7 @@ def test_large_observations_are_not_taken_for_it(corridor):
     far = gymnasium.wrappers.TransformReward(far, lambda r: 0.0)
     agent = build_dqn(spec_of(far, "Far"), replace(QUICK, learning_rate=1e-4), np.random.default_rng(0))
     for step in itertools.islice(interact(far, "Far", agent, itertools.count()), 500):
-        agent.observe(*step[:7])
+        agent.observe(step)
     assert agent.gradient_steps == 400
 
 
@@ -503,7 +503,7 @@ def test_it_goes_on_where_its_state_was_taken(tmp_path, name):
     options = FAMILY[name]
     agent, again = small_agent(options, SCHEDULE, 0.3, 0.9), small_agent(options, SCHEDULE, 0.3, 0.9, seed=9)
     for transition in experience(123, scale=2):
-        agent.observe(*transition)
+        agent.observe(Step(*transition))
     agent.cut_episodes()
     checkpoints = Checkpoints(tmp_path, {})
     checkpoints.save(agent.env_steps, agent.state())
@@ -513,8 +513,8 @@ def test_it_goes_on_where_its_state_was_taken(tmp_path, name):
     observations = np.random.default_rng(0).normal(size=(100, FEATURES)).astype(np.float32)
     np.testing.assert_array_equal(again.act_in_all(observations), agent.act_in_all(observations))
     for transition in experience(150, scale=2, seed=4):
-        agent.observe(*transition)
-        again.observe(*transition)
+        agent.observe(Step(*transition))
+        again.observe(Step(*transition))
         assert again.act(transition[-1]) == agent.act(transition[-1])
         assert (again.env_steps, again.gradient_steps, again.epsilon) == (agent.env_steps, agent.gradient_steps, agent.epsilon)
         np.testing.assert_equal(again.last_loss, agent.last_loss)
@@ -536,7 +536,7 @@ def test_the_optimizers_moments_and_its_falling_rate_go_on_too(corridor, tmp_pat
     steps = list(itertools.islice(interact(corridor, "Corridor", agent, itertools.count()), 400))
     assert agent.learning_rate == pytest.approx(5e-3)
     for step in steps[:200]:
-        agent.observe(*step[:7])
+        agent.observe(step)
     assert agent.learning_rate == pytest.approx(5e-3 * (1 - 0.9 * 99 / 300))
     agent.cut_episodes()
     checkpoints = Checkpoints(tmp_path, asdict(config))
@@ -544,8 +544,8 @@ def test_the_optimizers_moments_and_its_falling_rate_go_on_too(corridor, tmp_pat
     again.restore(*checkpoints.newest())
     assert again.learning_rate == agent.learning_rate
     for step in steps[200:]:
-        agent.observe(*step[:7])
-        again.observe(*step[:7])
+        agent.observe(step)
+        again.observe(step)
     assert again.learning_rate == agent.learning_rate == pytest.approx(5e-3 * (1 - 0.9 * 299 / 300))
     np.testing.assert_array_equal(flat(again.network.get_weights()), flat(agent.network.get_weights()))
 
@@ -553,8 +553,8 @@ def test_the_optimizers_moments_and_its_falling_rate_go_on_too(corridor, tmp_pat
 def test_a_state_is_json_beside_its_arrays_and_none_is_taken_within_an_episode():
     agent = small_agent(FAMILY["all"])
     for transition in experience(20):
-        agent.observe(*transition)
-    agent.observe(np.ones(FEATURES), 0, 0.0, False, False, np.ones(FEATURES))
+        agent.observe(Step(*transition))
+    agent.observe(Step(np.ones(FEATURES), 0, 0.0, False, False, np.ones(FEATURES)))
     with pytest.raises(AssertionError, match="episodes are cut"):
         agent.state()
     agent.cut_episodes()
@@ -567,7 +567,7 @@ def test_a_cut_episode_is_remembered_as_truncated():
     agent = small_agent(Options(n_step=3))
     for lane in (0, 1):
         for i in range(2):
-            agent.observe(np.ones(FEATURES), i, 1.0, False, False, np.ones(FEATURES), lane)
+            agent.observe(Step(np.ones(FEATURES), i, 1.0, False, False, np.ones(FEATURES), lane))
     assert len(agent._replay) == 0
     agent.cut_episodes()
     sample, _ = agent._replay.sample(1, 100)
@@ -581,7 +581,7 @@ def test_lanes_do_not_mix():
     for i in range(12):
         for lane in (2, 0, 1):
             s_tm1, s_t = (np.full(FEATURES, 100 * lane + j) for j in (i, i + 1))
-            agent.observe(s_tm1, lane, float(lane), False, i == 7, s_t, lane)
+            agent.observe(Step(s_tm1, lane, float(lane), False, i == 7, s_t, lane))
     sample, _ = agent._replay.sample(1, 400)
     np.testing.assert_array_equal(sample.s_tm1[..., 0] // 100, sample.a_tm1)
     np.testing.assert_array_equal(sample.s_t[..., 0] // 100, sample.a_tm1)
@@ -604,7 +604,7 @@ def test_epsilon_counts_environment_steps_and_is_the_share_of_random_actions():
     assert agent.epsilon == 0.4
     agent._exploration = LinearDecay(1.0, 0.0, 10)
     for transition in experience(4):
-        agent.observe(*transition)
+        agent.observe(Step(*transition))
     assert agent.epsilon == pytest.approx(0.6)
 
 
@@ -684,14 +684,14 @@ tf.config.threading.set_inter_op_parallelism_threads(1)
 from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.playing.environments import make_environment, spec_of
 from edgedqn.agents.training.config import TrainingConfig
-from edgedqn.agents.training.loop import interact
+from edgedqn.agents.training.interaction import interact
 
 def weights(seed):
     env = make_environment("CartPole-v1")
     config = TrainingConfig(steps=400, hidden=(32, 32), learning_starts=100, dueling=True, prioritized=True)
     agent = build_dqn(spec_of(env, "CartPole-v1"), config, np.random.default_rng(seed))
     for step, _ in zip(interact(env, "CartPole-v1", agent, iter(range(1000))), range(400)):
-        agent.observe(*step[:7])
+        agent.observe(step)
     assert agent.gradient_steps > 200
     return hashlib.sha256(b"".join(w.tobytes() for w in [*agent.network.get_weights(), *agent.averaged_weights()])).hexdigest()
 

@@ -28,7 +28,9 @@ def test_each_state_is_given_once_with_the_return_of_at_most_n_steps(n, discount
         for t, reward in enumerate(rewards):
             over = t == length - 1
             terminated, truncated = over and ending != "truncated", over and ending != "terminated"
-            for transition in joiner.step(np.array([t]), t, reward, terminated, truncated, np.array([t + 1])):
+            for transition in joiner.step(
+                np.array([t]), t, r_t=reward, terminated=terminated, truncated=truncated, s_t=np.array([t + 1])
+            ):
                 assert transition.s_t.tolist() == [t + 1]  # given as soon as it is complete
                 found.append(transition)
         assert [f.s_tm1.tolist() for f in found] == [[t] for t in range(length)]
@@ -46,14 +48,14 @@ def test_an_episode_that_is_cut_is_one_that_was_truncated_after_its_last_step(n,
     cut, truncated = NStepTransitions(n, 0.9), NStepTransitions(n, 0.9)
     ours, theirs = [], []
     for t, reward in enumerate(rewards):
-        ours += cut.step(t, 0, reward, False, False, t + 1)
-        theirs += truncated.step(t, 0, reward, False, t == len(rewards) - 1, t + 1)
+        ours += cut.step(t, 0, r_t=reward, terminated=False, truncated=False, s_t=t + 1)
+        theirs += truncated.step(t, 0, r_t=reward, terminated=False, truncated=t == len(rewards) - 1, s_t=t + 1)
     ours += cut.cut(len(rewards))
     assert ours == theirs
     # Nothing is left of it.
     for t in range(again):
-        ours += cut.step(t, 1, 1.0, False, False, t + 1)
-        theirs += truncated.step(t, 1, 1.0, False, False, t + 1)
+        ours += cut.step(t, 1, r_t=1.0, terminated=False, truncated=False, s_t=t + 1)
+        theirs += truncated.step(t, 1, r_t=1.0, terminated=False, truncated=False, s_t=t + 1)
     assert ours == theirs
 
 

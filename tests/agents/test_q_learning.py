@@ -16,8 +16,10 @@ from edgedqn.agents.networks import table_network
 from edgedqn.agents.playing.preprocessing import OneHot
 from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.q_learning import QLearning, TablePolicy, build_q_learning
+from edgedqn.agents.training.checkpoints import NoCheckpoints
 from edgedqn.agents.training.config import QLearningConfig
-from edgedqn.agents.training.loop import interact, interact_with_all, train
+from edgedqn.agents.training.interaction import Step, interact, interact_with_all
+from edgedqn.agents.training.loop import TrainingLog, TrainingSchedule, train
 from edgedqn.agents.training.selection import CheckpointSelection
 
 STATES, ACTIONS = 4, 3
@@ -71,7 +73,7 @@ def make_cells(make_corridor):
 def test_one_update_written_out(terminated, truncated, target):
     table = np.array([[2.0, 5, 0], [1, 7, 4], [0, 0, 0], [9, 9, 9]])
     agent = with_table(agent_of(), table)
-    agent.observe(np.array(0), 0, 3.0, terminated, truncated, np.array(1), 0)
+    agent.observe(Step(np.array(0), 0, 3.0, terminated, truncated, np.array(1), 0))
     table[0, 0] = 2 + 0.25 * (target - 2)
     np.testing.assert_allclose(table_of(agent), table, rtol=1e-15)
     assert (agent.env_steps, agent.gradient_steps) == (1, 1)
@@ -83,7 +85,7 @@ def test_it_is_q_learning_written_by_hand():
     assert np.isnan(agent.last_loss)
     for t, (s_tm1, a_tm1, r_t, terminated, truncated, s_t) in enumerate(experience(500)):
         assert agent.learning_rate == 0.25 / (1 + t / 100)
-        agent.observe(s_tm1, a_tm1, r_t, terminated, truncated, s_t)
+        agent.observe(Step(s_tm1, a_tm1, r_t, terminated, truncated, s_t))
         error = r_t + 0.9 * (1 - terminated) * table[s_t].max() - table[s_tm1, a_tm1]
         table[s_tm1, a_tm1] += 0.25 / (1 + t / 100) * error
         loss = abs(error) if loss is None else 0.99 * loss + 0.01 * abs(error)
@@ -97,7 +99,7 @@ def test_it_learns_the_values_of_the_corridor(make_cells):
     agent = build_q_learning(spec_of(env, "Cells"), CONFIG, np.random.default_rng(0))
     cut = 0
     for step in itertools.islice(interact(env, "Cells", agent, itertools.count()), CONFIG.steps):
-        agent.observe(*step[:7])
+        agent.observe(step)
         cut += step.truncated
     assert cut > 50
     np.testing.assert_allclose(table_of(agent), CORRIDOR_VALUES, rtol=1e-6)
@@ -106,9 +108,20 @@ def test_it_learns_the_values_of_the_corridor(make_cells):
 def test_a_training_from_end_to_end(make_cells):
     env = make_cells(limit=20)
     agent = build_q_learning(spec_of(env, "Cells"), CONFIG, np.random.default_rng(0))
-    selection = CheckpointSelection(make_cells(), lambda n: list(range(n)), CONFIG.evaluation_episodes, 2, n_actions=2, seed=0)
+    selection = CheckpointSelection(
+        env=make_cells(), seeds=lambda n: list(range(n)), episodes=CONFIG.evaluation_episodes, finalists=2, n_actions=2, seed=0
+    )
     play = partial(interact, env, "Cells")
-    report = train(agent, play, "Cells", CONFIG.steps, itertools.count(), selection, CONFIG.evaluation_interval)
+    report = train(
+        agent,
+        play,
+        label="Cells",
+        schedule=TrainingSchedule(CONFIG.steps, CONFIG.evaluation_interval),
+        reset_seeds=itertools.count(),
+        selection=selection,
+        checkpoints=NoCheckpoints(),
+        log=TrainingLog(),
+    )
     assert report.best.mean_return == 1.0
     assert report.gradient_steps == CONFIG.steps
     assert [agent.policy(report.best.weights)(cell) for cell in range(5)] == [1] * 5
@@ -119,7 +132,7 @@ def test_several_environments_share_the_table(make_cells):
     envs = gymnasium.vector.SyncVectorEnv([make_cells] * 3, autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED)
     agent = build_q_learning(spec_of(make_cells(), "Cells"), CONFIG, np.random.default_rng(0))
     for step in itertools.islice(interact_with_all(envs, "Cells", agent, itertools.count()), CONFIG.steps):
-        agent.observe(*step[:7])
+        agent.observe(step)
     assert agent.env_steps == agent.gradient_steps == CONFIG.steps
     np.testing.assert_allclose(table_of(agent), CORRIDOR_VALUES, rtol=1e-6)
 
@@ -128,7 +141,7 @@ def test_great_expectations_make_it_try_everything(make_cells):
     env = make_cells()
     agent = QLearning(5, 2, lambda _: 0.0, lambda _: 0.5, np.random.default_rng(0), 0.9, initial_value=2.0)
     for step in itertools.islice(interact(env, "Cells", agent, itertools.count()), 2_000):
-        agent.observe(*step[:7])
+        agent.observe(step)
     assert (table_of(agent) < 2.0).all()
     assert TablePolicy(*agent.averaged_weights())(0) == 1
 
@@ -180,7 +193,7 @@ def test_the_weights_are_a_copy_and_the_policy_is_theirs():
     agent = agent_of(rate=1.0)
     before = agent.averaged_weights()
     assert [(w.shape, w.dtype) for w in before] == [((STATES, ACTIONS), np.float32)]
-    agent.observe(0, 2, 1.0, True, False, 1)
+    agent.observe(Step(0, 2, 1.0, True, False, 1))
     assert not before[0].any()
     assert agent.policy(before)(0) == 0
     assert agent.policy(agent.averaged_weights())(0) == 2
@@ -190,7 +203,7 @@ def play(agent, make_cells, first_seed):
     """What 700 steps bring, from a reset on."""
     steps = []
     for step in itertools.islice(interact(make_cells(), "Cells", agent, itertools.count(first_seed)), 700):
-        agent.observe(*step[:7])
+        agent.observe(step)
         steps.append((int(step.s_tm1), step.a_tm1, step.r_t, agent.last_loss))
     agent.cut_episodes()
     return steps
@@ -220,10 +233,10 @@ def test_a_state_of_another_environment_is_not_restored():
 def test_a_value_that_is_no_float32_stops_the_training_at_its_step(reward):
     agent = agent_of()
     for transition in experience(6):
-        agent.observe(*transition)
+        agent.observe(Step(*transition))
     before = table_of(agent)
     with pytest.raises(DivergedError, match=r"at environment step 7: .* Got \S+ for action 1 in state 2\."):
-        agent.observe(np.array(2), 1, reward, False, False, np.array(0))
+        agent.observe(Step(np.array(2), 1, reward, False, False, np.array(0)))
     np.testing.assert_array_equal(table_of(agent), before)
 
 
@@ -232,8 +245,8 @@ def test_a_state_that_there_is_not_is_named(number):
     agent = agent_of()
     for use in (
         lambda: agent.act(np.array(number)),
-        lambda: agent.observe(0, 0, 0.0, False, False, np.array(number)),
-        lambda: agent.observe(np.array(number), 0, 0.0, True, False, 0),
+        lambda: agent.observe(Step(0, 0, 0.0, False, False, np.array(number))),
+        lambda: agent.observe(Step(np.array(number), 0, 0.0, True, False, 0)),
     ):
         with pytest.raises(InputError, match=rf"expected 0 to 3\. Got {number}\.$"):
             use()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgedqn.agents import replay as replay_module
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.n_step import NStepTransitions
+from edgedqn.agents.n_step import NStepTransitions, Transition
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Draw, Replay, Transitions, Uniform, available_bytes
 
@@ -61,8 +61,10 @@ class Lane:
         action, reward = int(self.rng.integers(5)), float(self.rng.integers(-9, 9))
         self.states.append((observation, self.numbers[0]))
         self.rewards.append((action, reward))
-        for transition in self.joiner.step(self.handle, action, reward, bool(terminated), bool(truncated), after):
-            self.replay.add(*transition)
+        for transition in self.joiner.step(
+            self.handle, action, r_t=reward, terminated=bool(terminated), truncated=bool(truncated), s_t=after
+        ):
+            self.replay.add(transition)
         length = len(self.rewards)
         for start in range(max(0, length - self.n_step), length):
             if terminated or truncated or start == length - self.n_step:
@@ -127,13 +129,13 @@ def test_it_holds_what_a_list_holds(seed, capacity, lanes, stack, n_step, frame_
 def test_short_episodes_run_out_of_frames_and_keep_fewer_transitions():
     replay = uniform(1_000)
     for n in range(3_000):
-        replay.add(replay.store(np.full(2, n), None), 0, 0.0, 0.0, replay.store(np.full(2, -n), None))
+        replay.add(Transition(replay.store(np.full(2, n), None), 0, 0.0, 0.0, replay.store(np.full(2, -n), None)))
     assert len(replay) == (1_000 + 50 + 64) // 2
     replay = uniform(1_000)
     handle = replay.store(np.zeros(2), None)
     for n in range(3_000):
         after = replay.store(np.full(2, n), handle)
-        replay.add(handle, 0, 0.0, 0.0, after)
+        replay.add(Transition(handle, 0, 0.0, 0.0, after))
         handle = None if n % 20 == 19 else after
         handle = handle or replay.store(np.zeros(2), None)
     assert len(replay) == 1_000  # episodes of 20 steps fit
@@ -144,7 +146,7 @@ def filled(capacity, count, seed=0):
     handle = replay.store(np.zeros(2), None)
     for n in range(1, count + 1):
         after = replay.store(np.full(2, n), handle)
-        replay.add(handle, n, n / 2, n / 4, after)
+        replay.add(Transition(handle, n, n / 2, n / 4, after))
         handle = after
     return replay
 
@@ -179,7 +181,7 @@ def test_a_sample_and_what_was_stored_are_copies():
     replay = uniform(1)
     observation = np.zeros(2, np.float32)
     handle = replay.store(observation, None)
-    replay.add(handle, 0, 0.0, 1.0, replay.store(observation, handle))
+    replay.add(Transition(handle, 0, 0.0, 1.0, replay.store(observation, handle)))
     observation += 9
     sample, _ = replay.sample(1, 1)
     sample.s_t[:] = 9
@@ -202,7 +204,7 @@ def test_the_dtype_is_kept_and_float64_becomes_what_is_learned_in(dtype, kept):
     replay = uniform(5, (3,), dtype)
     first, second = np.array([[1, 0, 1], [0, 0, 1]], dtype)
     handle = replay.store(first, None)
-    replay.add(handle, 0, 0.0, 1.0, replay.store(second, handle))
+    replay.add(Transition(handle, 0, 0.0, 1.0, replay.store(second, handle)))
     sample, _ = replay.sample(1, 1)
     assert sample.s_tm1.dtype == sample.s_t.dtype == kept
     np.testing.assert_array_equal((sample.s_tm1[0, 0], sample.s_t[0, 0]), (first, second))
@@ -233,7 +235,7 @@ def test_it_weighs_at_most_a_tenth_more_than_its_raw_transitions(shape, dtype, s
     handle = replay.store(observation, None)
     for i in range(11_000):
         after = replay.store(observation, handle)
-        replay.add(handle, 0, 0.0, 1.0, after)
+        replay.add(Transition(handle, 0, 0.0, 1.0, after))
         handle = after if i % 100 else replay.store(observation, None)
     assert len(replay) == 10_000
     arrays, _ = replay.state()
@@ -315,7 +317,7 @@ def test_it_goes_on_where_its_state_was_taken(count):
             handle = one.store(np.full(2, 77), None)
             for n in range(25):
                 after = one.store(np.full(2, 100 + n), handle)
-                one.add(handle, n, 0.0, 0.5, after)
+                one.add(Transition(handle, n, 0.0, 0.5, after))
                 handle = after
         assert len(again) == len(replay)
         for ours, theirs in zip(again.sample(4, 9)[0], replay.sample(4, 9)[0], strict=True):

@@ -199,7 +199,8 @@ from edgedqn.agents.playing.environments import agent_view, make_environment, ma
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.selection import CheckpointSelection
-from edgedqn.agents.training.loop import interact, interact_with_all, train
+from edgedqn.agents.training.interaction import interact, interact_with_all
+from edgedqn.agents.training.loop import TrainingSchedule, train
 
 
 class Pulse:
@@ -226,20 +227,23 @@ def train_in(folder, env_id, settings, pipe):
     tf.config.threading.set_inter_op_parallelism_threads(1)
     config = TrainingConfig(**{**settings, "hidden": tuple(settings["hidden"])})
     env = make_environment(env_id)
-    spec = spec_of(env, env_id, config.frame_stack)
+    spec = spec_of(env, env_id, frame_stack=config.frame_stack)
     view = agent_view(env, spec)
     agent = build_dqn(spec, config, np.random.default_rng(0))
     to_select = agent_view(make_environment(env_id), spec)
-    selection = CheckpointSelection(to_select, lambda n: list(range(n)), 1, 2, spec.n_actions, 0)
+    selection = CheckpointSelection(
+        env=to_select, seeds=lambda n: list(range(n)), episodes=1, finalists=2, n_actions=spec.n_actions, seed=0
+    )
 
     def play(agent, seeds):
         if config.num_envs == 1:
             return interact(view, env_id, agent, seeds)
-        return interact_with_all(make_vector(env_id, spec, config.num_envs), env_id, agent, seeds)
+        return interact_with_all(make_vector(env_id, spec, num_envs=config.num_envs), env_id, agent, seeds)
 
     report = train(
-        agent, play, env_id, config.steps, itertools.count(), selection, config.evaluation_interval,
-        Checkpoints(folder, settings), config.checkpoint_interval, Pulse(pipe),
+        agent, play, label=env_id, reset_seeds=itertools.count(), selection=selection,
+        schedule=TrainingSchedule(config.steps, config.evaluation_interval, config.checkpoint_interval),
+        checkpoints=Checkpoints(folder, settings), log=Pulse(pipe),
     )
     assert agent.env_steps == config.steps
     networks = agent.network, agent._target_network

@@ -60,7 +60,9 @@ def one_hot(action):
 def selection_of(env, finalists=3, episodes=5, **settings):
     n_actions = int(env.action_space.n)
     seeds = lambda n: list(range(n))  # noqa: E731
-    return CheckpointSelection(env, seeds, episodes, finalists, n_actions, seed=0, **settings)
+    return CheckpointSelection(
+        env=env, seeds=seeds, episodes=episodes, finalists=finalists, n_actions=n_actions, seed=0, **settings
+    )
 
 
 class Linear:

@@ -1,0 +1,159 @@
+"""Agents and environments step by step: an endless stream of steps that the agent learns from."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.agents.playing.environments import check_transition
+from edgedqn.agents.training.checkpoints import State
+from edgedqn.agents.training.selection import Scorable
+
+
+class Step(NamedTuple):
+    """One step of one environment.
+
+    Attributes:
+      s_tm1: the observation before, [*observation_shape].
+      a_tm1: the action taken on it.
+      r_t: the reward that followed.
+      terminated: s_t has no future.
+      truncated: the episode was cut off, and s_t would have had a future.
+      s_t: the observation after, [*observation_shape].
+      env_index: which of several environments side by side.
+      episode_return: of the episode that ends with this step, undiscounted; None before.
+      episode_length: steps of the episode so far.
+    """
+
+    s_tm1: NDArray[Any]
+    a_tm1: int
+    r_t: float
+    terminated: bool
+    truncated: bool
+    s_t: NDArray[Any]
+    env_index: int = 0
+    episode_return: float | None = None
+    episode_length: int = 0
+
+
+class Agent(Scorable, Protocol):
+    """What the loop asks of an agent: `dqn.DQN` or `q_learning.QLearning`."""
+
+    gradient_steps: int
+    last_loss: float
+
+    @property
+    def epsilon(self) -> float:
+        """The probability that the next action is random."""
+
+    @property
+    def learning_rate(self) -> float:
+        """At this step."""
+
+    @property
+    def state_bytes(self) -> int:
+        """About how large `state` becomes."""
+
+    def act(self, observation: NDArray[Any], /) -> int:
+        """The next action of one environment."""
+
+    def act_in_all(self, observations: NDArray[Any], /) -> NDArray[np.int64]:
+        """The next actions of several environments."""
+
+    def observe(self, step: Step) -> None:
+        """Remembers one step and learns when it is time."""
+
+    def cut_episodes(self) -> None:
+        """Ends the episodes in progress as if truncated."""
+
+    def state(self) -> State:
+        """All that decides the future."""
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
+        """Goes on where `state` was taken."""
+
+
+Play = Callable[[Agent, Iterator[int]], Iterator[Step]]
+"""An agent and the reset seeds of its episodes, endless -> an endless stream of steps."""
+
+
+def interact(env: gymnasium.Env[Any, Any], env_id: str, agent: Agent, reset_seeds: Iterator[int]) -> Iterator[Step]:
+    """Plays for ever, episode after episode, each reset with the next seed.
+
+    Raises:
+      BadTransitionError: the environment gave a NaN or an infinity; the message has the step.
+    """
+    act = agent.act
+    for seed in reset_seeds:
+        observation, _ = env.reset(seed=seed)
+        s_tm1 = np.array(observation)  # a copy, here and below: some environments go on writing to the array they gave
+        check_transition(env_id, agent.env_steps, observation=s_tm1, reward=0.0)
+        episode_return, length, over = 0.0, 0, False
+        while not over:
+            a_tm1 = act(s_tm1)
+            observation, reward, terminated, truncated, _ = env.step(a_tm1)
+            s_t, r_t = np.array(observation), float(reward)
+            check_transition(env_id, agent.env_steps + 1, observation=s_t, reward=r_t)
+            episode_return += r_t
+            length += 1
+            over = terminated or truncated
+            yield Step(
+                s_tm1=s_tm1,
+                a_tm1=a_tm1,
+                r_t=r_t,
+                terminated=terminated,
+                truncated=truncated,
+                s_t=s_t,
+                episode_return=episode_return if over else None,
+                episode_length=length,
+            )
+            s_tm1 = s_t
+
+
+def interact_with_all(
+    envs: gymnasium.vector.SyncVectorEnv, env_id: str, agent: Agent, reset_seeds: Iterator[int]
+) -> Iterator[Step]:
+    """Plays several environments side by side for ever; each episode is reset with the next seed.
+
+    Args:
+      envs: L of them, not resetting themselves, as `environments.make_vector` makes them.
+      env_id: for messages.
+      agent: chooses the actions.
+      reset_seeds: of the episodes, endless.
+    Raises:
+      BadTransitionError: an environment gave a NaN or an infinity; the message has the step.
+    """
+    count = envs.num_envs
+    s_tm1 = np.array(envs.reset(seed=list(itertools.islice(reset_seeds, count)))[0])  # [L, *observation_shape]
+    check_transition(env_id, agent.env_steps, observation=s_tm1, reward=0.0)
+    returns, lengths = np.zeros(count), np.zeros(count, np.int64)
+    while True:
+        actions = agent.act_in_all(s_tm1)  # [L]
+        observations, rewards, terminated, truncated, _ = envs.step(actions)
+        s_t = np.array(observations)  # [L, *observation_shape]
+        returns += rewards
+        lengths += 1
+        over = terminated | truncated  # [L]
+        for i in range(count):
+            r_t = float(rewards[i])
+            check_transition(env_id, agent.env_steps + 1, observation=s_t[i], reward=r_t)
+            yield Step(
+                s_tm1=s_tm1[i],
+                a_tm1=int(actions[i]),
+                r_t=r_t,
+                terminated=bool(terminated[i]),
+                truncated=bool(truncated[i]),
+                s_t=s_t[i],
+                env_index=i,
+                episode_return=float(returns[i]) if over[i] else None,
+                episode_length=int(lengths[i]),
+            )
+        if over.any():
+            seeds = [next(reset_seeds) if is_over else None for is_over in over]
+            s_t = np.array(envs.reset(seed=seeds, options={"reset_mask": over})[0])
+            check_transition(env_id, agent.env_steps, observation=s_t, reward=0.0)
+            returns[over], lengths[over] = 0.0, 0
+        s_tm1 = s_t
