@@ -1,7 +1,6 @@
 """Deep Q-learning: acting, remembering, learning."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,64 +10,14 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.errors import DivergedError, InputError
-from edgedqn.agents.learner import FusedLearner, adam
-from edgedqn.agents.losses import (
-    double_q_target,
-    half_square,
-    huber,
-    q_learning_target,
-    quantile_huber,
-    quantile_target,
-    select,
-)
+from edgedqn.agents.learner import FusedLearner
+from edgedqn.agents.losses import TemporalDifference
 from edgedqn.agents.n_step import NStepTransitions
-from edgedqn.agents.networks import find_torso, q_network
 from edgedqn.agents.numpy_network import NumpyNetwork
-from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.agents.prioritized import Prioritized
-from edgedqn.agents.replay import Handle, Replay, Uniform
+from edgedqn.agents.replay import Handle, Replay
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay
 from edgedqn.agents.training.checkpoints import State, Weights, prefixed, under
-from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.interaction import Step
-
-
-@dataclass(frozen=True)
-class TemporalDifference:
-    """What is minimized: the options of the family that are a matter of the loss.
-
-    Attributes:
-      double: Double DQN's target: the online network chooses the action, the target network values it.
-      square: half the squared error in place of Huber's.
-    """
-
-    double: bool = True
-    square: bool = False
-
-    def __call__(
-        self, network: tf_keras.Model, target_network: tf_keras.Model, transitions: Sequence[tf.Tensor]
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The loss and the absolute temporal-difference error of each sample, both [B].
-
-        Args:
-          network: [B, ...] -> [B, A], or [B, A, N] to learn the quantiles of the return.
-          target_network: of the same shape.
-          transitions: the fields of `replay.Transitions`, [B, ...].
-        """
-        s_tm1, a_tm1, r_t, discount_t, s_t = transitions
-        s_tm1, s_t = tf.cast(s_tm1, tf.float32), tf.cast(s_t, tf.float32)
-        if len(network.output_shape) == 3:
-            quantiles_t = target_network(s_t)  # [B, A, N]
-            selector = network(s_t) if self.double else quantiles_t
-            targets = quantile_target(r_t, discount_t, quantiles_t, tf.reduce_mean(selector, axis=2))  # [B, N]
-            targets = tf.stop_gradient(targets)
-            quantiles = select(network(s_tm1), a_tm1)  # [B, N]
-            error = tf.reduce_mean(quantiles, axis=1) - tf.reduce_mean(targets, axis=1)  # [B]
-            return quantile_huber(quantiles, targets), tf.abs(error)
-        q_t = target_network(s_t)  # [B, A]
-        target = double_q_target(r_t, discount_t, q_t, network(s_t)) if self.double else q_learning_target(r_t, discount_t, q_t)
-        error = select(network(s_tm1), a_tm1) - tf.stop_gradient(target)  # [B]
-        return (half_square if self.square else huber)(error), tf.abs(error)
 
 
 class DQN:
@@ -83,15 +32,13 @@ class DQN:
         self,
         network: tf_keras.Model,
         target_network: tf_keras.Model,
+        *,
         optimizer: tf_keras.optimizers.Optimizer,
         replay: Replay,
         exploration: LinearDecay,
         schedule: LearningSchedule,
+        loss: TemporalDifference,
         rng: np.random.Generator,
-        n_step: int = 1,
-        discount: float = 0.99,
-        loss: TemporalDifference = TemporalDifference(),
-        averaging: float = 0.0,
     ):
         """Takes built objects; the target network starts as a copy of the network.
 
@@ -102,11 +49,8 @@ class DQN:
           replay: where transitions go and minibatches come from.
           exploration: environment step -> the probability of a random action.
           schedule: when to learn.
-          rng: for exploration.
-          n_step: environment steps that a transition spans.
-          discount: per step, in [0, 1].
           loss: what is minimized.
-          averaging: the share of the running average of the weights that each time of learning keeps, in [0, 1).
+          rng: for exploration.
         Raises:
           NotAChainError: the network cannot be read as a plain chain of layers.
           InputError: it has weights that are not trainable.
@@ -115,41 +59,30 @@ class DQN:
         self.env_steps = 0
         self.gradient_steps = 0
         self.last_loss = float("nan")
-        self._learned = 0
+        self._learned = 0  # calls of the learner
         self._target_network = target_network
         self._optimizer = optimizer
         self._replay = replay
         self._exploration = exploration
         self._schedule = schedule
+        self._loss = loss
         self._rng = rng
-        self._n_step = n_step
-        self._discount = discount
-        self._episodes: dict[int, tuple[NStepTransitions[Handle], Handle]] = {}
-        self._horizon = min(1 / (1 - discount), 1e5) if discount < 1 else 1e5
+        self._episodes: dict[int, tuple[NStepTransitions[Handle], Handle]] = {}  # in progress, by env_index
         self._largest_reward = 0.0
         self._first_error = 0.0
         self._chain = ChainReader(network)
-        weights = network.get_weights()
-        if len(network.trainable_weights) < len(weights):
+        self._average: Weights = network.get_weights()
+        if len(network.trainable_weights) < len(self._average):
             raise InputError("Every layer of a Q-network is learned. Got one that is not trainable.")
-        operators = self._chain(weights)
         self._n_actions = self._chain.n_actions
-        self._actor = NumpyNetwork(operators, tuple(network.input_shape[1:]))
-        self._averaging = averaging
-        self._average = weights
+        self._actor = self.policy(self._average)
         self._target_is_due = True
-        weighted = isinstance(replay.sampler, Prioritized)
-
-        def minibatch_loss(*minibatch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            losses, errors = loss(network, target_network, minibatch[:5])  # [B], [B]
-            return tf.reduce_mean(losses * minibatch[5] if weighted else losses), errors
-
         self._learner = FusedLearner(
-            minibatch_loss,
+            self._minibatch_loss,
             network.trainable_variables,
-            optimizer,
-            target_network.trainable_variables,
-            schedule.target_update_rate,
+            optimizer=optimizer,
+            targets=target_network.trainable_variables,
+            target_update_rate=schedule.target_update_rate,
         )
 
     @property
@@ -199,7 +132,7 @@ class DQN:
         if step.env_index in self._episodes:
             transitions, before = self._episodes.pop(step.env_index)
         else:
-            transitions, before = NStepTransitions(self._n_step, self._discount), self._replay.store(step.s_tm1, None)
+            transitions, before = NStepTransitions(self._loss.n_step, self._loss.discount), self._replay.store(step.s_tm1, None)
         after = self._replay.store(step.s_t, before)
         for transition in transitions.step(
             before, step.a_tm1, r_t=step.r_t, terminated=step.terminated, truncated=step.truncated, s_t=after
@@ -259,6 +192,11 @@ class DQN:
         self._rng.bit_generator.state = values["rng"]
         self._actor.refresh(self._chain(self.network.get_weights()))
 
+    def _minibatch_loss(self, *minibatch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The mean loss of a minibatch, its samples weighted where the replay gives weights, and the error of each."""
+        losses, errors = self._loss(self.network, self._target_network, minibatch[:5])  # [B], [B]
+        return tf.reduce_mean(losses * minibatch[5] if len(minibatch) > 5 else losses), errors
+
     def _learn(self) -> None:
         schedule = self._schedule
         transitions, draw = self._replay.sample(schedule.gradient_steps, schedule.batch_size)
@@ -277,13 +215,14 @@ class DQN:
         self._actor.refresh(self._chain(learned.weights))
         # A shorter memory while there is little to remember, so that the initial weights are soon forgotten.
         self._learned += 1
-        keep = np.float32(min(self._averaging, self._learned / (self._learned + 5)))
+        keep = np.float32(min(self._schedule.averaging, self._learned / (self._learned + 5)))
         self._average = [keep * old + (1 - keep) * new for old, new in zip(self._average, learned.weights, strict=True)]
 
     def _check_size(self, error: float) -> None:
         """No value can be larger than the largest reward, paid for ever. An error a hundred times that is no longer noise, nor
         left over from the initial weights, where observations are large."""
-        possible = self._largest_reward * self._horizon
+        discount = self._loss.discount
+        possible = self._largest_reward * (min(1 / (1 - discount), 1e5) if discount < 1 else 1e5)
         if error > 100 * max(possible, self._first_error, 1.0):
             raise DivergedError(
                 f"Values exploded at environment step {self.env_steps}: rewards of at most {self._largest_reward:.4g} allow "
@@ -300,69 +239,3 @@ class DQN:
 
 
 _COUNTERS = ("env_steps", "gradient_steps", "last_loss", "_learned", "_target_is_due", "_largest_reward", "_first_error")
-
-
-def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Generator) -> DQN:
-    """Builds the agent that `config` describes, for `spec`; all its randomness is spawned from `rng`.
-
-    Raises:
-      InputError: the network does not fit the observations, or the replay does not fit in memory.
-    """
-    weights_rng, replay_rng, exploration_rng = rng.spawn(3)
-    torso = find_torso(config.network_for(spec.input_shape))
-    image_scale = 1 / 255 if spec.observation_dtype == "uint8" else 1.0
-    try:
-        network, target_network = (
-            q_network(
-                spec.input_shape,
-                spec.n_actions,
-                config.hidden,
-                weights_rng,
-                torso,
-                config.dueling,
-                config.quantiles,
-                image_scale,
-            )
-            for _ in range(2)
-        )
-    except InputError:
-        raise  # says what is wrong already
-    except (TypeError, ValueError) as error:  # a torso of one's own may have another signature, or expect other shapes
-        raise InputError(f"The network does not fit observations of {spec.input_shape}: {error}") from error
-    times = max(1, (config.steps - config.learning_starts) // config.train_freq)
-    schedule = LearningSchedule(
-        config.learning_starts,
-        config.train_freq,
-        config.gradient_steps,
-        config.batch_size,
-        config.target_update_interval,
-        config.target_update_rate,
-    )
-    rate: Any = config.learning_rate
-    if config.learning_rate_decay:
-        minibatches = times * config.gradient_steps
-        rate = tf_keras.optimizers.schedules.PolynomialDecay(rate, minibatches, rate * (1 - config.learning_rate_decay))
-    sampler = (
-        Prioritized(
-            config.buffer_size,
-            replay_rng,
-            config.priority_exponent,
-            config.importance_exponent,
-            times * config.gradient_steps,
-        )
-        if config.prioritized
-        else Uniform(replay_rng)
-    )
-    return DQN(
-        network,
-        target_network,
-        adam(rate, network.trainable_variables, config.adam_epsilon, config.max_gradient_norm),
-        Replay(config.buffer_size, spec.input_shape, spec.observation_dtype, sampler, spec.frame_stack),
-        LinearDecay(1.0, config.exploration_final, max(1, round(config.exploration_fraction * config.steps))),
-        schedule,
-        exploration_rng,
-        config.n_step,
-        config.discount,
-        TemporalDifference(config.double, config.loss == "mse"),
-        max(0.0, 1 - config.train_freq / config.averaging_steps) if config.averaging_steps else 0.0,
-    )

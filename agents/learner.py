@@ -34,6 +34,7 @@ def suits_xla(variables: Sequence[tf.Variable]) -> bool:
 def adam(
     learning_rate: Any,
     variables: Sequence[tf.Variable],
+    *,
     epsilon: float = 1e-7,
     max_gradient_norm: float = 10.0,
     xla: bool = True,
@@ -56,6 +57,7 @@ class FusedLearner:
         self,
         loss: Callable[..., tuple[tf.Tensor, tf.Tensor]],
         variables: Sequence[tf.Variable],
+        *,
         optimizer: tf_keras.optimizers.Optimizer,
         targets: Sequence[tf.Variable] = (),
         target_update_rate: float = 1.0,

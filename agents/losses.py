@@ -1,6 +1,52 @@
-"""Temporal-difference targets and errors, in TensorFlow. B is the batch, A the number of actions, N of quantiles."""
+"""Temporal-difference targets, errors and losses, in TensorFlow. B is the batch, A the number of actions, N of quantiles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import tensorflow as tf
+import tf_keras
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemporalDifference:
+    """What is minimized: the difference between a prediction and the return of some steps with the value of what follows.
+
+    Attributes:
+      n_step: environment steps that a transition spans.
+      discount: per step, in [0, 1].
+      double: Double DQN's target: the online network chooses the action, the target network values it.
+      square: half the squared error in place of Huber's.
+    """
+
+    n_step: int
+    discount: float
+    double: bool
+    square: bool
+
+    def __call__(
+        self, network: tf_keras.Model, target_network: tf_keras.Model, transitions: Sequence[tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss and the absolute temporal-difference error of each sample, both [B].
+
+        Args:
+          network: [B, ...] -> [B, A], or [B, A, N] to learn the quantiles of the return.
+          target_network: of the same shape.
+          transitions: the fields of `replay.Transitions`, [B, ...].
+        """
+        s_tm1, a_tm1, r_t, discount_t, s_t = transitions
+        s_tm1, s_t = tf.cast(s_tm1, tf.float32), tf.cast(s_t, tf.float32)
+        if len(network.output_shape) == 3:
+            quantiles_t = target_network(s_t)  # [B, A, N]
+            selector = network(s_t) if self.double else quantiles_t
+            targets = quantile_target(r_t, discount_t, quantiles_t, tf.reduce_mean(selector, axis=2))  # [B, N]
+            targets = tf.stop_gradient(targets)
+            quantiles = select(network(s_tm1), a_tm1)  # [B, N]
+            error = tf.reduce_mean(quantiles, axis=1) - tf.reduce_mean(targets, axis=1)  # [B]
+            return quantile_huber(quantiles, targets), tf.abs(error)
+        q_t = target_network(s_t)  # [B, A]
+        target = double_q_target(r_t, discount_t, q_t, network(s_t)) if self.double else q_learning_target(r_t, discount_t, q_t)
+        error = select(network(s_tm1), a_tm1) - tf.stop_gradient(target)  # [B]
+        return (half_square if self.square else huber)(error), tf.abs(error)
 
 
 def q_learning_target(r_t: tf.Tensor, discount_t: tf.Tensor, q_t: tf.Tensor) -> tf.Tensor:

@@ -57,4 +57,4 @@ class NStepTransitions(Generic[State]):
             reward += weight * r
             weight *= self._discount
         s, a, _ = self._pending.popleft()
-        return Transition(s, a, reward, 0.0 if terminated else weight, s_t)
+        return Transition(s_tm1=s, a_tm1=a, r_t=reward, discount_t=0.0 if terminated else weight, s_t=s_t)

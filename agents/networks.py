@@ -21,6 +21,7 @@ for their first weights have them drawn from the generator all the same."""
 def q_network(
     observation_shape: tuple[int, ...],
     n_actions: int,
+    *,
     hidden: Sequence[int],
     rng: np.random.Generator,
     torso: Torso | None = None,
@@ -78,9 +79,11 @@ def q_network(
     return tf_keras.Model(observation, q_values, name="q_network")
 
 
-def mlp(observation_shape: tuple[int, ...], n_actions: int, hidden: Sequence[int], rng: np.random.Generator) -> tf_keras.Model:
+def mlp(
+    observation_shape: tuple[int, ...], n_actions: int, *, hidden: Sequence[int], rng: np.random.Generator
+) -> tf_keras.Model:
     """A multi-layer perceptron from observations [B, F] to Q-values [B, A], ReLU between its layers; see `q_network`."""
-    return q_network(observation_shape, n_actions, hidden, rng)
+    return q_network(observation_shape, n_actions, hidden=hidden, rng=rng)
 
 
 def table_network(n_states: int, n_actions: int) -> tf_keras.Model:

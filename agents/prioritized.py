@@ -80,9 +80,7 @@ class Prioritized:
     Source: Schaul et al. (2016), "Prioritized experience replay", algorithm 1, proportional variant.
     """
 
-    def __init__(
-        self, capacity: int, rng: np.random.Generator, alpha: float = 0.6, beta: float = 0.4, anneal_minibatches: int = 1
-    ):
+    def __init__(self, capacity: int, rng: np.random.Generator, *, alpha: float, beta: float, anneal_minibatches: int):
         """Starts with nothing to draw.
 
         Args:
@@ -115,7 +113,7 @@ class Prioritized:
     def forgotten(self, slot: int) -> None:
         self._pending[slot] = 0.0
 
-    def draw(self, oldest: int, count: int, capacity: int, shape: tuple[int, int]) -> Draw:
+    def draw(self, oldest: int, count: int, *, capacity: int, shape: tuple[int, int]) -> Draw:
         self._settle()
         batches, size = shape
         strata = (np.arange(size) + self._rng.random(shape)) / size  # [K, B], one from each part of equal mass

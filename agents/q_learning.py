@@ -7,17 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import DivergedError, InputError
-from edgedqn.agents.playing.preprocessing import OneHot
-from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.agents.schedules import LinearDecay
 from edgedqn.agents.training.checkpoints import State, Weights
-from edgedqn.agents.training.config import QLearningConfig
 from edgedqn.agents.training.interaction import Step
 
 StateNumber = NDArray[Any] | int  # an int, a NumPy integer or an array without dimensions
 
 LARGEST_VALUE = float(np.finfo(np.float32).max)  # what is kept and deployed is float32
-LARGEST_TABLE = 10_000_000  # values; some 400 MB as Python floats, and as a device's file far too large
 
 
 class QLearning:
@@ -33,11 +28,12 @@ class QLearning:
         self,
         n_states: int,
         n_actions: int,
+        *,
         exploration: Callable[[int], float],
         learning_rate: Callable[[int], float],
+        discount: float,
+        initial_value: float,
         rng: np.random.Generator,
-        discount: float = 0.99,
-        initial_value: float = 0.0,
     ):
         """Takes built objects.
 
@@ -46,9 +42,9 @@ class QLearning:
           n_actions: A >= 1; actions are 0 .. A - 1.
           exploration: environment step -> the probability of a random action.
           learning_rate: environment step -> the share of the temporal-difference error that is corrected, in [0, 1].
-          rng: for exploration.
           discount: per step, in [0, 1].
           initial_value: of every state and action, in reward units.
+          rng: for exploration.
         """
         self.env_steps = 0
         self.gradient_steps = 0  # updates of the table
@@ -163,31 +159,3 @@ class TablePolicy:
 
     def __call__(self, observation: StateNumber, /) -> int:
         return self._actions[int(observation)]
-
-
-def build_q_learning(spec: EnvironmentSpec, config: QLearningConfig, rng: np.random.Generator) -> QLearning:
-    """Builds the agent that `config` describes, for `spec`; all its randomness is drawn from `rng`.
-
-    Raises:
-      InputError: the observations are not the number of a state, or there are too many states for a table.
-    """
-    if spec.preprocessing != (OneHot(),):
-        raise InputError(
-            f"A Q-table takes the number of a state: expected Discrete observations. Got {spec.id} with observations of shape "
-            f"{spec.observation_shape}; those are for a Q-network."
-        )
-    n_states = spec.input_shape[0]
-    if n_states * spec.n_actions > LARGEST_TABLE:
-        raise InputError(
-            f"The Q-table would not fit: expected at most {LARGEST_TABLE:,} values. Got {spec.id} with {n_states:,} states and "
-            f"{spec.n_actions} actions."
-        )
-    return QLearning(
-        n_states,
-        spec.n_actions,
-        LinearDecay(1.0, config.exploration_final, max(1, round(config.exploration_fraction * config.steps))),
-        LinearDecay(config.learning_rate, config.learning_rate_final, config.steps),
-        rng,
-        config.discount,
-        config.initial_value,
-    )

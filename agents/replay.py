@@ -48,7 +48,7 @@ class Sampler(Protocol):
     def forgotten(self, slot: int) -> None:
         """The transition in `slot` is gone."""
 
-    def draw(self, oldest: int, count: int, capacity: int, shape: tuple[int, int]) -> Draw:
+    def draw(self, oldest: int, count: int, *, capacity: int, shape: tuple[int, int]) -> Draw:
         """Draws `shape` = [K, B] of the `count` transitions from `oldest` on, counted from the first ever added."""
 
     def learned(self, slots: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
@@ -77,7 +77,7 @@ class Uniform:
     def forgotten(self, slot: int) -> None:
         pass
 
-    def draw(self, oldest: int, count: int, capacity: int, shape: tuple[int, int]) -> Draw:
+    def draw(self, oldest: int, count: int, *, capacity: int, shape: tuple[int, int]) -> Draw:
         return Draw((oldest + self._rng.integers(count, size=shape)) % capacity, None)
 
     def learned(self, slots: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
@@ -109,6 +109,7 @@ class Replay:
         self,
         capacity: int,
         observation_shape: tuple[int, ...],
+        *,
         dtype: str | np.dtype[Any],
         sampler: Sampler,
         frame_stack: int = 1,
@@ -204,10 +205,17 @@ class Replay:
     def sample(self, batches: int, batch_size: int) -> tuple[Transitions, Draw]:
         """K = `batches` minibatches of B = `batch_size` transitions, all drawn at once: arrays [K, B, ...]."""
         assert len(self), "sampled before anything was added"
-        draw = self.sampler.draw(self._oldest, len(self), self._capacity, (batches, batch_size))
+        draw = self.sampler.draw(self._oldest, len(self), capacity=self._capacity, shape=(batches, batch_size))
         slots = draw.slots
         s_tm1, s_t = (self._observations(numbers.take(slots, axis=0)) for numbers in (self._s_tm1, self._s_t))
-        return Transitions(s_tm1, self._a_tm1.take(slots), self._r_t.take(slots), self._discount_t.take(slots), s_t), draw
+        transitions = Transitions(
+            s_tm1=s_tm1,
+            a_tm1=self._a_tm1.take(slots),
+            r_t=self._r_t.take(slots),
+            discount_t=self._discount_t.take(slots),
+            s_t=s_t,
+        )
+        return transitions, draw
 
     def learned(self, draw: Draw, errors: NDArray[np.float32]) -> None:
         """Tells the sampler how wrong the network was on what it drew: absolute temporal-difference errors [K, B]."""

@@ -20,18 +20,19 @@ class LinearDecay:
         return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LearningSchedule:
     """When the agent learns, counted in environment steps.
 
     Attributes:
       learning_starts: no learning before this many steps.
-      train_freq: learn after each `train_freq` steps ...
-      gradient_steps: ... this many minibatches, in one compiled call.
+      train_freq: an update follows after each so many steps ...
+      gradient_steps: ... and takes this many gradient steps, in one compiled call.
       batch_size: transitions in a minibatch.
       target_update_interval: copy the online network to the target network after this many steps; it takes effect at the
-        next time of learning, so every interval up to `train_freq` means the same.
+        next update, so every interval up to `train_freq` means the same.
       target_update_rate: below 1, the target network instead moves this share of the way at each gradient step.
+      averaging: the share of the running average of the weights that each update keeps, in [0, 1).
     """
 
     learning_starts: int
@@ -40,6 +41,7 @@ class LearningSchedule:
     batch_size: int
     target_update_interval: int
     target_update_rate: float = 1.0
+    averaging: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("train_freq", "gradient_steps", "batch_size", "target_update_interval"):

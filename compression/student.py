@@ -56,7 +56,7 @@ class Lesson:
         """[count, ...] in the environment's dtype: states that `policy`, with random actions mixed in, comes across."""
         if count == 0:
             return np.empty((0, *self.teacher.spec.input_shape), self.teacher.observations.dtype)
-        explorer = EpsilonGreedy(policy, epsilon, self.teacher.spec.n_actions, self.rng)
+        explorer = EpsilonGreedy(policy, epsilon, n_actions=self.teacher.spec.n_actions, rng=self.rng)
         return gather_observations(explorer, self.env, self.reset_seeds, count)
 
     def all_states(self) -> NDArray[Any]:

@@ -75,7 +75,7 @@ def _export() -> None:
         n_actions=2,
     )
     observations = np.random.default_rng(0).uniform(-1, 1, (100, 4)).astype(np.float32)
-    network = mlp((4,), 2, (8,), np.random.default_rng(0))
+    network = mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(0))
     quantized = tfmot.quantization_aware(network, (-1.0, 1.0))
     tfmot.start_ranges(quantized, network, [observations])
     scaling = InputScaling((1.0,), (0.0,), (-1.0, 1.0))

@@ -11,14 +11,13 @@ import numpy as np
 import tf_keras
 
 from edgedqn.agents.architecture import describe, rebuild
-from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.networks import table_network
 from edgedqn.agents.playing.environments import agent_view, make_environment, make_vector
 from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
-from edgedqn.agents.q_learning import build_q_learning
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.agents.training.build import build_dqn, build_q_learning
 from edgedqn.agents.training.checkpoints import Checkpoints
 from edgedqn.agents.training.config import Config, QLearningConfig
 from edgedqn.agents.training.interaction import Agent, interact, interact_with_all
@@ -145,11 +144,11 @@ def _build(
     """The agent that `config` describes, the spec of its environment, and a network to keep its weights in."""
     if isinstance(config, QLearningConfig):
         spec = spec_of(env, env_id)
-        return build_q_learning(spec, config, rng), spec, table_network(spec.input_shape[0], spec.n_actions)
+        return build_q_learning(spec, config, rng=rng), spec, table_network(spec.input_shape[0], spec.n_actions)
     spec = spec_of(
         env, env_id, frame_stack=config.frame_stack, flatten=config.flattens(tuple(env.observation_space.shape or ()))
     )
-    agent = build_dqn(spec, config, rng)
+    agent = build_dqn(spec, config, rng=rng)
     return agent, spec, rebuild(describe(agent.network))
 
 

@@ -127,7 +127,7 @@ class RandomPolicy:
 class EpsilonGreedy:
     """A policy that now and then does something at random: to explore, or to see how much an error costs."""
 
-    def __init__(self, policy: Policy, epsilon: float, n_actions: int, rng: np.random.Generator):
+    def __init__(self, policy: Policy, epsilon: float, *, n_actions: int, rng: np.random.Generator):
         """Takes `epsilon`, the probability in [0, 1] that an action is drawn from all `n_actions` instead."""
         self._policy = policy
         self._epsilon = epsilon

@@ -99,7 +99,7 @@ class CheckpointSelection:
         ]
 
     def _distracted(self, policy: Policy) -> Policy:
-        return EpsilonGreedy(policy, 0.1, self.n_actions, np.random.default_rng(self.seed))
+        return EpsilonGreedy(policy, 0.1, n_actions=self.n_actions, rng=np.random.default_rng(self.seed))
 
     def _score(self, policy: Policy, seeds: Iterable[int]) -> float:
         return float(np.mean(evaluate(policy, self.env, seeds).returns))

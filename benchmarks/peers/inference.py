@@ -52,7 +52,7 @@ def sides(inputs: int, hidden: Sequence[int], actions: int, samples: NDArray[np.
 
     from edgedqn.agents.networks import mlp
 
-    network = mlp((inputs,), actions, hidden, np.random.default_rng(0))
+    network = mlp((inputs,), actions, hidden=hidden, rng=np.random.default_rng(0))
     function = tf.function(lambda x: network(x, training=False))
     concrete = function.get_concrete_function(tf.TensorSpec((1, inputs), tf.float32))
     weights = network.get_weights()

@@ -173,12 +173,12 @@ def train_edgedqn(settings: Settings, on_mark: Callable[[Mark], object]) -> None
 
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
     tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
-    from edgedqn.agents.dqn import build_dqn
+    from edgedqn.agents.training.build import build_dqn
     from edgedqn.agents.training.interaction import interact
 
     env = make_environment(settings.env_id)
     config = settings.config
-    agent = build_dqn(spec_of(env, settings.env_id), config, np.random.default_rng(settings.seed))
+    agent = build_dqn(spec_of(env, settings.env_id), config, rng=np.random.default_rng(settings.seed))
     stream = interact(env, settings.env_id, agent, itertools.count(settings.seed))
     for step in itertools.islice(stream, config.steps):
         window_ends = (agent.env_steps + 1) % config.train_freq == 0

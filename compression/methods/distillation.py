@@ -192,7 +192,7 @@ class Distiller:
 
         variables = student.trainable_variables
         xla = not tfmot.is_clustered(student)
-        self._learner = FusedLearner(loss, variables, adam(decay, variables, xla=xla), xla=xla)
+        self._learner = FusedLearner(loss, variables, optimizer=adam(decay, variables, xla=xla), xla=xla)
 
     def learn(
         self, states: NDArray[Any], preferences: NDArray[np.float32], rng: np.random.Generator, label: str

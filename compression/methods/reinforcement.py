@@ -112,8 +112,10 @@ def learn_by_td(
     steps = config.rounded_steps
     decay = half_cosine(config.learning_rate, config.final_learning_rate, steps)
     variables, xla = wrapped.trainable_variables, not tfmot.is_clustered(wrapped)
-    learner = FusedLearner(loss, variables, adam(decay, variables, xla=xla), xla=xla)
-    replay = Replay(config.buffer_size, spec.input_shape, spec.observation_dtype, Uniform(rng), spec.frame_stack)
+    learner = FusedLearner(loss, variables, optimizer=adam(decay, variables, xla=xla), xla=xla)
+    replay = Replay(
+        config.buffer_size, spec.input_shape, dtype=spec.observation_dtype, sampler=Uniform(rng), frame_stack=spec.frame_stack
+    )
     act = tf.function(lambda x: tf.argmax(wrapped(scaling.tensor(x), training=False)[0]))
     losses = []
     observation, _ = lesson.env.reset(seed=next(lesson.reset_seeds))

@@ -70,9 +70,13 @@ def measure(run: Path) -> dict[str, Any]:
             low, high = 0.0, 0.5
             for _ in range(7):
                 share = (low + high) / 2
-                found = play(EpsilonGreedy(agent.policy, share, n_actions, rng), f"{share:.1%} random actions", episodes=1_000)
+                found = play(
+                    EpsilonGreedy(agent.policy, share, n_actions=n_actions, rng=rng),
+                    f"{share:.1%} random actions",
+                    episodes=1_000,
+                )
                 low, high = (share, high) if baseline[:1_000].mean() - found.mean() < loss * range_ else (low, share)
-            return share, play(EpsilonGreedy(agent.policy, share, n_actions, rng), f"{share:.1%} random actions")
+            return share, play(EpsilonGreedy(agent.policy, share, n_actions=n_actions, rng=rng), f"{share:.1%} random actions")
 
         candidates = {"same, other seeds": play(agent.policy, "other seeds", FIRST_SEED + EPISODES)}
         for loss in (GATE.tolerance, 0.05):

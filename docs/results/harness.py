@@ -60,7 +60,7 @@ def files_of(name: str) -> dict[str, VerifiedFile]:
 
     shape, actions, hidden, torso, _ = NETWORKS[name]
     rng = np.random.default_rng(0)
-    network = q_network(shape, actions, hidden, rng, torso=find_torso(torso) if torso else None)
+    network = q_network(shape, actions, hidden=hidden, rng=rng, torso=find_torso(torso) if torso else None)
     samples = rng.standard_normal((100, 1, *shape), np.float32)
     found = {}
     for kind in ("float32", "int8"):

@@ -42,7 +42,9 @@ def main() -> None:
                 job.do(("train",))
             agent, streams = TrainedAgent.load(job.folder.agent), SeedStreams(seed)
             seeds = streams.first_reset_seeds("calibrate", EPISODES)
-            distracted = EpsilonGreedy(agent.policy, 0.1, agent.spec.n_actions, streams.rng("calibrate", "ablation"))
+            distracted = EpsilonGreedy(
+                agent.policy, 0.1, n_actions=agent.spec.n_actions, rng=streams.rng("calibrate", "ablation")
+            )
             rows.append(
                 {
                     "variant": name,

@@ -25,13 +25,15 @@ def stacked(shape, *of_layers):
 
 RNG = np.random.default_rng(0)
 NETWORKS = {
-    "linear": lambda: mlp((5,), 2, (), RNG),
-    "mlp": lambda: mlp((5,), 2, (8, 4), RNG),
+    "linear": lambda: mlp((5,), 2, hidden=(), rng=RNG),
+    "mlp": lambda: mlp((5,), 2, hidden=(8, 4), rng=RNG),
     "table": lambda: table_network(16, 4),
-    "minatar": lambda: q_network((10, 10, 4), 3, (16,), RNG, minatar_torso),
-    "nature, dueling": lambda: q_network((84, 84, 4), 3, (16,), RNG, nature_torso, dueling=True, image_scale=1 / 255),
-    "quantiles": lambda: q_network((5,), 2, (8,), RNG, quantiles=7),
-    "dueling quantiles": lambda: q_network((5,), 2, (8, 8), RNG, dueling=True, quantiles=7),
+    "minatar": lambda: q_network((10, 10, 4), 3, hidden=(16,), rng=RNG, torso=minatar_torso),
+    "nature, dueling": lambda: q_network(
+        (84, 84, 4), 3, hidden=(16,), rng=RNG, torso=nature_torso, dueling=True, image_scale=1 / 255
+    ),
+    "quantiles": lambda: q_network((5,), 2, hidden=(8,), rng=RNG, quantiles=7),
+    "dueling quantiles": lambda: q_network((5,), 2, hidden=(8, 8), rng=RNG, dueling=True, quantiles=7),
     "of the user": lambda: stacked(
         (7, 6, 1),
         layers.Rescaling(0.5, offset=-1),
@@ -86,7 +88,7 @@ def test_a_layer_of_someone_elses_with_a_known_name_is_not_built():
     assert type(rebuild(describe(network)).layers[1]) is layers.Dense
 
 
-GOOD = describe(q_network((6, 6, 1), 2, (4,), RNG, minatar_torso, dueling=True))
+GOOD = describe(q_network((6, 6, 1), 2, hidden=(4,), rng=RNG, torso=minatar_torso, dueling=True))
 
 
 def changed(index, **values):

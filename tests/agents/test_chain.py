@@ -78,7 +78,16 @@ def assert_equal_to_keras(network, scale=1.0):
     seed=st.integers(0, 2**16),
 )
 def test_an_mlp_with_every_head_is_a_chain_of_dense_layers(hidden, dueling, quantiles, image_scale, seed):
-    network = q_network((5,), 3, hidden, np.random.default_rng(0), None, dueling, quantiles, image_scale)
+    network = q_network(
+        (5,),
+        3,
+        hidden=hidden,
+        rng=np.random.default_rng(0),
+        torso=None,
+        dueling=dueling,
+        quantiles=quantiles,
+        image_scale=image_scale,
+    )
     chain = assert_equal_to_keras(randomized(network, seed), 1 / image_scale)
     assert [type(operator) for operator in chain] == [Dense] * (len(hidden) + 1)
     widths = [*hidden[:-1], hidden[-1] * (1 + dueling), 3]  # the two streams lie side by side
@@ -90,7 +99,9 @@ def test_an_mlp_with_every_head_is_a_chain_of_dense_layers(hidden, dueling, quan
 @pytest.mark.parametrize("head", [{}, {"dueling": True}, {"quantiles": 4}, {"dueling": True, "quantiles": 4}], ids=str)
 @pytest.mark.parametrize(("torso", "shape", "scale"), [(minatar_torso, (10, 10, 4), 1.0), (nature_torso, (84, 84, 2), 1 / 255)])
 def test_so_are_the_networks_of_the_papers(torso, shape, scale, head):
-    network = randomized(q_network(shape, 3, (16,), np.random.default_rng(0), torso, **head, image_scale=scale))
+    network = randomized(
+        q_network(shape, 3, hidden=(16,), rng=np.random.default_rng(0), torso=torso, **head, image_scale=scale)
+    )
     chain = assert_equal_to_keras(network, 1 / scale)
     convolutions = 1 if torso is minatar_torso else 3
     assert [type(operator) for operator in chain] == [Conv] * convolutions + [Flatten, Dense, Dense]
@@ -136,7 +147,7 @@ def test_an_offset_is_folded_into_a_convolution_that_pads_nothing():
 
 
 def test_any_weights_of_the_network_are_read_once_its_layers_are():
-    network = randomized(q_network((5,), 3, (8, 8), np.random.default_rng(0), dueling=True))
+    network = randomized(q_network((5,), 3, hidden=(8, 8), rng=np.random.default_rng(0), dueling=True))
     read = ChainReader(network)
     weights = network.get_weights()
     others = randomized(network, seed=7).get_weights()
@@ -149,7 +160,7 @@ def test_any_weights_of_the_network_are_read_once_its_layers_are():
 
 
 def test_a_table_and_a_linear_network_are_chains_of_one():
-    for network in (table_network(6, 3), q_network((5,), 3, (), np.random.default_rng(0))):
+    for network in (table_network(6, 3), q_network((5,), 3, hidden=(), rng=np.random.default_rng(0))):
         assert len(assert_equal_to_keras(randomized(network))) == 1
 
 

@@ -6,27 +6,28 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
 import pytest
 import tf_keras
 
-from edgedqn.agents.dqn import DQN, TemporalDifference, build_dqn
+from edgedqn.agents.dqn import DQN
 from edgedqn.agents.errors import DivergedError, InputError
+from edgedqn.agents.losses import TemporalDifference
 from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.environments import agent_view, make_vector
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Replay, Uniform
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay
+from edgedqn.agents.training.build import build_dqn
 from edgedqn.agents.training.checkpoints import Checkpoints
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.interaction import Step, interact, interact_with_all
 
 FEATURES, ACTIONS, CAPACITY, RATE, DISCOUNT = 3, 4, 50, 0.05, 0.9
-NEVER = LearningSchedule(10**9, 1, 1, 1, 10**9)
+NEVER = LearningSchedule(learning_starts=10**9, train_freq=1, gradient_steps=1, batch_size=1, target_update_interval=10**9)
 SCHEDULE = LearningSchedule(learning_starts=10, train_freq=4, gradient_steps=3, batch_size=8, target_update_interval=14)
 
 
@@ -62,26 +63,28 @@ def small_agent(options=Options(), schedule=NEVER, epsilon=0.0, averaging=0.0, s
     rng = np.random.default_rng(seed)
     hidden = (3,) if options.dueling else ()
     network, target_network = (
-        q_network((FEATURES,), ACTIONS, hidden, rng, None, options.dueling, options.quantiles) for _ in range(2)
+        q_network(
+            (FEATURES,), ACTIONS, hidden=hidden, rng=rng, torso=None, dueling=options.dueling, quantiles=options.quantiles
+        )
+        for _ in range(2)
     )
     draws = np.random.default_rng(1)
     return DQN(
         network,
         target_network,
-        tf_keras.optimizers.SGD(RATE),
-        Replay(
+        optimizer=tf_keras.optimizers.SGD(RATE),
+        replay=Replay(
             CAPACITY,
             (FEATURES,),
-            "float32",
-            Prioritized(CAPACITY, draws, 0.6, 0.4, 100) if options.prioritized else Uniform(draws),
+            dtype="float32",
+            sampler=Prioritized(CAPACITY, draws, alpha=0.6, beta=0.4, anneal_minibatches=100)
+            if options.prioritized
+            else Uniform(draws),
         ),
-        LinearDecay(epsilon, epsilon, 1),
-        replace(schedule, target_update_rate=options.target_update_rate),
-        np.random.default_rng(2),
-        options.n_step,
-        DISCOUNT,
-        TemporalDifference(options.double, options.square),
-        averaging,
+        exploration=LinearDecay(epsilon, epsilon, 1),
+        schedule=replace(schedule, target_update_rate=options.target_update_rate, averaging=averaging),
+        loss=TemporalDifference(n_step=options.n_step, discount=DISCOUNT, double=options.double, square=options.square),
+        rng=np.random.default_rng(2),
     )
 
 
@@ -287,7 +290,9 @@ def test_a_terminal_state_has_no_future_a_truncated_one_keeps_its_discount():
 
 
 def test_nothing_is_learned_too_early():
-    agent = small_agent(schedule=LearningSchedule(20, 5, 2, 4, 1))
+    agent = small_agent(
+        schedule=LearningSchedule(learning_starts=20, train_freq=5, gradient_steps=2, batch_size=4, target_update_interval=1)
+    )
     for i, transition in enumerate(experience(30), 1):
         agent.observe(Step(*transition))
         assert agent.gradient_steps == (0 if i < 25 else 2 if i < 30 else 4)
@@ -295,7 +300,10 @@ def test_nothing_is_learned_too_early():
 
 
 def test_learning_waits_for_the_first_whole_transition():
-    agent = small_agent(Options(n_step=3), LearningSchedule(0, 1, 1, 4, 1))
+    agent = small_agent(
+        Options(n_step=3),
+        LearningSchedule(learning_starts=0, train_freq=1, gradient_steps=1, batch_size=4, target_update_interval=1),
+    )
     for s_tm1, a_tm1, r_t, _, _, s_t in experience(3):
         agent.observe(Step(s_tm1, a_tm1, r_t, False, False, s_t))
     assert agent.gradient_steps == 1
@@ -334,7 +342,7 @@ def test_what_is_remembered_is_what_the_network_saw(shape, dtype, config):
     env = Noise(shape, dtype)
     config = TrainingConfig(hidden=(4,), n_step=1, **config)
     spec = spec_of(env, "Noise", frame_stack=config.frame_stack, flatten=config.network == "mlp")
-    agent = build_dqn(spec, config, np.random.default_rng(0))
+    agent = build_dqn(spec, config, rng=np.random.default_rng(0))
     seen = set()
     for step in itertools.islice(interact(agent_view(env, spec), "Noise", agent, itertools.count()), 90):
         agent.observe(step)
@@ -410,7 +418,7 @@ ALL = {
 def learned_values(env, config, envs=None):
     """Trains; returns the values [S, A] of the one-hot states, by the last weights and by the average."""
     spec = spec_of(env, "My-v0")
-    agent = build_dqn(spec, config, np.random.default_rng(0))
+    agent = build_dqn(spec, config, rng=np.random.default_rng(0))
     play = (
         interact(env, "My-v0", agent, itertools.count())
         if envs is None
@@ -476,7 +484,7 @@ def test_a_diverged_loss_stops_with_the_step():
 @pytest.mark.parametrize("settings", [{}, {"quantiles": 8, "dueling": True, "prioritized": True}], ids=str)
 def test_exploding_values_are_caught_within_one_call(corridor, settings):
     config = replace(QUICK, hidden=(64, 64), learning_rate=10.0, max_gradient_norm=1e9, **settings)
-    agent = build_dqn(spec_of(corridor, "Corridor"), config, np.random.default_rng(0))
+    agent = build_dqn(spec_of(corridor, "Corridor"), config, rng=np.random.default_rng(0))
     message = (
         r"^Values exploded at environment step 110: rewards of at most 1 allow values of 10\. Got an error of .*learning rate"
     )
@@ -492,7 +500,7 @@ def test_large_observations_are_not_taken_for_it(corridor):
         corridor, lambda o: 1_000 * o, gymnasium.spaces.Box(0, 1_000, (5,), np.float32)
     )
     far = gymnasium.wrappers.TransformReward(far, lambda r: 0.0)
-    agent = build_dqn(spec_of(far, "Far"), replace(QUICK, learning_rate=1e-4), np.random.default_rng(0))
+    agent = build_dqn(spec_of(far, "Far"), replace(QUICK, learning_rate=1e-4), rng=np.random.default_rng(0))
     for step in itertools.islice(interact(far, "Far", agent, itertools.count()), 500):
         agent.observe(step)
     assert agent.gradient_steps == 400
@@ -532,7 +540,7 @@ def test_it_goes_on_where_its_state_was_taken(tmp_path, name):
 def test_the_optimizers_moments_and_its_falling_rate_go_on_too(corridor, tmp_path):
     config = replace(QUICK, steps=400, learning_rate_decay=0.9)
     spec = spec_of(corridor, "Corridor")
-    agent, again = (build_dqn(spec, config, np.random.default_rng(seed)) for seed in (0, 1))
+    agent, again = (build_dqn(spec, config, rng=np.random.default_rng(seed)) for seed in (0, 1))
     steps = list(itertools.islice(interact(corridor, "Corridor", agent, itertools.count()), 400))
     assert agent.learning_rate == pytest.approx(5e-3)
     for step in steps[:200]:
@@ -616,63 +624,20 @@ def test_several_are_acted_in_as_each_is():
 
 def test_a_layer_that_does_not_learn_is_refused():
     rng = np.random.default_rng(0)
-    network, target_network = (q_network((FEATURES,), ACTIONS, (4,), rng) for _ in range(2))
+    network, target_network = (q_network((FEATURES,), ACTIONS, hidden=(4,), rng=rng) for _ in range(2))
     network.layers[1].trainable = False
     with pytest.raises(InputError, match=r"^Every layer of a Q-network is learned\. Got one that is not trainable\.$"):
-        replay = Replay(CAPACITY, (FEATURES,), "float32", Uniform(rng))
-        DQN(network, target_network, tf_keras.optimizers.SGD(RATE), replay, LinearDecay(1, 1, 1), NEVER, rng)
-
-
-def test_build_dqn_follows_the_configuration(corridor, monkeypatch):
-    built = SimpleNamespace()
-    monkeypatch.setattr("edgedqn.agents.dqn.DQN", lambda *arguments: built.__setattr__("arguments", arguments))
-    spec = spec_of(corridor, "Corridor")
-    build_dqn(spec, QUICK, np.random.default_rng(0))
-    network, target, optimizer, replay, exploration, schedule, _, n_step, discount, loss, averaging = built.arguments
-    assert (
-        [w.shape for w in network.get_weights()] == [w.shape for w in target.get_weights()] == [(5, 32), (32,), (32, 2), (2,)]
-    )
-    assert network is not target
-    assert float(optimizer.learning_rate) == pytest.approx(5e-3)
-    assert (optimizer.global_clipnorm, optimizer.epsilon) == (10.0, 1e-7)
-    assert exploration == LinearDecay(1.0, 0.3, 300)
-    assert schedule == LearningSchedule(100, 10, 10, 32, 50)
-    assert (n_step, discount, loss) == (1, 0.9, TemporalDifference(double=False, square=False))
-    assert isinstance(replay.sampler, Uniform)
-    assert averaging == pytest.approx(1 - 10 / 300)
-    other = replace(
-        QUICK, averaging_steps=0, double=True, loss="mse", n_step=3, prioritized=True, target_update_rate=0.1, adam_epsilon=1e-4
-    )
-    build_dqn(spec, other, np.random.default_rng(0))
-    _, _, optimizer, replay, _, schedule, _, n_step, _, loss, averaging = built.arguments
-    assert (averaging, n_step, loss, schedule.target_update_rate) == (0, 3, TemporalDifference(double=True, square=True), 0.1)
-    assert isinstance(replay.sampler, Prioritized)
-    assert optimizer.epsilon == 1e-4
-    build_dqn(spec, replace(QUICK, quantiles=4, dueling=True), np.random.default_rng(0))
-    assert built.arguments[0].output_shape == (None, 2, 4)
-    assert built.arguments[0].get_layer("dueling")
-
-
-def test_bytes_are_scaled_and_what_does_not_fit_is_refused():
-    rng = np.random.default_rng(0)
-    config = TrainingConfig(hidden=(4,), buffer_size=1_000)
-    scaled = build_dqn(spec_of(Noise((128,), "uint8"), "Noise"), config, rng)
-    assert scaled.network.get_layer("image_scale").scale == pytest.approx(1 / 255)
-    with pytest.raises(
-        InputError, match=r"^The nature network looks at images from 36x36\. Got observations of \(5, 4, 1\)\.$"
-    ):
-        build_dqn(spec_of(Noise((5, 4), "uint8"), "Noise"), replace(config, network="nature"), rng)
-    with pytest.raises(InputError, match=r"^An MLP takes vectors\."):
-        build_dqn(spec_of(Noise((5, 4), "uint8"), "Noise"), replace(config, network="mlp"), rng)
-
-
-def test_a_replay_that_would_not_fit_in_memory_is_refused_when_the_agent_is_built(monkeypatch):
-    monkeypatch.setattr("edgedqn.agents.replay.available_bytes", lambda: 2 * 10**9)
-    config = TrainingConfig(hidden=(4,), buffer_size=10**6)
-    with pytest.raises(
-        InputError, match=r"^A replay of 1,000,000 transitions needs 7\.4 GB of memory, and 2\.0 GB are available\."
-    ):
-        build_dqn(spec_of(Noise((84, 84), "uint8"), "Noise"), config, np.random.default_rng(0))
+        replay = Replay(CAPACITY, (FEATURES,), dtype="float32", sampler=Uniform(rng))
+        DQN(
+            network,
+            target_network,
+            optimizer=tf_keras.optimizers.SGD(RATE),
+            replay=replay,
+            exploration=LinearDecay(1, 1, 1),
+            schedule=NEVER,
+            loss=TemporalDifference(n_step=1, discount=0.99, double=True, square=False),
+            rng=rng,
+        )
 
 
 TRAIN_TWICE = """
@@ -681,15 +646,16 @@ import numpy as np
 import tensorflow as tf
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
-from edgedqn.agents.dqn import build_dqn
-from edgedqn.agents.playing.environments import make_environment, spec_of
+from edgedqn.agents.training.build import build_dqn
+from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.interaction import interact
 
 def weights(seed):
     env = make_environment("CartPole-v1")
     config = TrainingConfig(steps=400, hidden=(32, 32), learning_starts=100, dueling=True, prioritized=True)
-    agent = build_dqn(spec_of(env, "CartPole-v1"), config, np.random.default_rng(seed))
+    agent = build_dqn(spec_of(env, "CartPole-v1"), config, rng=np.random.default_rng(seed))
     for step, _ in zip(interact(env, "CartPole-v1", agent, iter(range(1000))), range(400)):
         agent.observe(step)
     assert agent.gradient_steps > 200

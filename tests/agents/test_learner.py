@@ -34,7 +34,7 @@ def variables():
 
 
 def descent(rate, *of_variables, **settings):
-    return FusedLearner(least_squares(*of_variables), of_variables, tf_keras.optimizers.SGD(rate), **settings)
+    return FusedLearner(least_squares(*of_variables), of_variables, optimizer=tf_keras.optimizers.SGD(rate), **settings)
 
 
 @pytest.mark.parametrize("jit_compile", [True, False])
@@ -64,7 +64,7 @@ def test_the_weights_come_back_in_their_order_and_shapes():
     def loss(x):
         return sum(tf.reduce_sum(v) for v in several) * tf.reduce_mean(x), x
 
-    learned = FusedLearner(loss, several, tf_keras.optimizers.SGD(0.1)).learn(np.ones((2, 3), np.float32))
+    learned = FusedLearner(loss, several, optimizer=tf_keras.optimizers.SGD(0.1)).learn(np.ones((2, 3), np.float32))
     assert [w.shape for w in learned.weights] == [(3, 4), (), (2,), (1, 1, 5)]
     for ours, variable in zip(learned.weights, several, strict=True):
         np.testing.assert_array_equal(ours, variable)
@@ -77,7 +77,7 @@ def test_fused_clipped_adam_is_the_same_optimizer_called_step_by_step():
         return tf_keras.optimizers.Adam(rate, global_clipnorm=1.0)
 
     fused, single = variables(), variables()
-    learner = FusedLearner(least_squares(*fused), fused, adam())
+    learner = FusedLearner(least_squares(*fused), fused, optimizer=adam())
     optimizer, loss, norms = adam(), least_squares(*single), []
     for seed in (0, 1):  # Adam's moments live on from call to call
         x, y = problem(seed)
@@ -135,7 +135,7 @@ def test_so_does_the_first_of_several_and_a_weight_that_the_last_step_ruined():
 
 def test_large_weights_are_not_infinite():
     weights = tf.Variable(np.full(F, 1e30, np.float32))  # their squares are
-    learner = FusedLearner(lambda x: (tf.reduce_sum(weights * x), x), [weights], tf_keras.optimizers.SGD(0.1))
+    learner = FusedLearner(lambda x: (tf.reduce_sum(weights * x), x), [weights], optimizer=tf_keras.optimizers.SGD(0.1))
     assert np.isfinite(learner.learn(np.ones((2, F), np.float32)).weights[0]).all()
 
 
@@ -147,7 +147,7 @@ def test_each_shape_is_compiled_once():
         traced.append(x.shape)  # Python runs only while TensorFlow traces
         return least_squares(weights, bias)(x, y)
 
-    learner = FusedLearner(loss, [weights, bias], tf_keras.optimizers.SGD(0.1))
+    learner = FusedLearner(loss, [weights, bias], optimizer=tf_keras.optimizers.SGD(0.1))
     learner.learn(*problem(0))
     once = len(traced)
     for seed in range(5):
@@ -167,7 +167,7 @@ def test_around_convolutions_nothing_is_compiled_by_xla_and_adam_is_one_kernel(s
     assert isinstance(optimizer, FusedAdam) == (not compiled)
     assert (optimizer.epsilon, optimizer.global_clipnorm) == (0.5, 3.0)
     assert suits_xla(several) == compiled
-    learned = FusedLearner(lambda x: (sum(tf.reduce_sum(v) for v in several), x), several, optimizer)
+    learned = FusedLearner(lambda x: (sum(tf.reduce_sum(v) for v in several), x), several, optimizer=optimizer)
     assert learned._run._jit_compile == compiled
 
 
@@ -177,7 +177,7 @@ def test_a_restarted_learner_learns_like_a_new_one(kind):
 
     def made(w, b):
         rate = tf_keras.optimizers.schedules.CosineDecay(0.1, 2 * K)
-        return FusedLearner(least_squares(w, b), (w, b), kind(rate), xla=kind is not FusedAdam)
+        return FusedLearner(least_squares(w, b), (w, b), optimizer=kind(rate), xla=kind is not FusedAdam)
 
     weights, bias = variables()
     worn = made(weights, bias)

@@ -20,7 +20,7 @@ def by_name(network):
 @settings(max_examples=15, deadline=None)
 @given(features=st.integers(1, 9), n_actions=st.integers(1, 6), hidden=st.lists(st.integers(1, 20), max_size=3))
 def test_the_network_has_the_shape_asked_for(features, n_actions, hidden):
-    network = mlp((features,), n_actions, hidden, np.random.default_rng(0))
+    network = mlp((features,), n_actions, hidden=hidden, rng=np.random.default_rng(0))
     widths = [features, *hidden, n_actions]
     expected = [shape for n_in, n_out in itertools.pairwise(widths) for shape in ((n_in, n_out), (n_out,))]
     assert [w.shape for w in network.get_weights()] == expected
@@ -42,7 +42,7 @@ def test_the_network_has_the_shape_asked_for(features, n_actions, hidden):
     ids=["plain", "quantiles", "dueling", "both"],
 )
 def test_heads(settings, output_shape, last):
-    network = q_network((4,), 3, (16, 8), np.random.default_rng(0), **settings)
+    network = q_network((4,), 3, hidden=(16, 8), rng=np.random.default_rng(0), **settings)
     assert network.output_shape == (None, *output_shape)
     shapes = by_name(network)
     assert shapes["hidden_0/kernel:0"] == (4, 16)
@@ -51,13 +51,13 @@ def test_heads(settings, output_shape, last):
 
 
 def test_the_minatar_network_is_that_of_the_paper():
-    network = q_network((10, 10, 4), 3, (128,), np.random.default_rng(0), minatar_torso)
+    network = q_network((10, 10, 4), 3, hidden=(128,), rng=np.random.default_rng(0), torso=minatar_torso)
     assert list(by_name(network).values())[::2] == [(3, 3, 4, 16), (1024, 128), (128, 3)]
     assert network.count_params() == 592 + 131_200 + 387
 
 
 def test_the_nature_network_is_that_of_the_paper():
-    network = q_network((84, 84, 4), 6, (512,), np.random.default_rng(0), nature_torso, image_scale=1 / 255)
+    network = q_network((84, 84, 4), 6, hidden=(512,), rng=np.random.default_rng(0), torso=nature_torso, image_scale=1 / 255)
     assert list(by_name(network).values())[::2] == [(8, 8, 4, 32), (4, 4, 32, 64), (3, 3, 64, 64), (3136, 512), (512, 6)]
     assert [layer.strides for layer in network.layers if isinstance(layer, tf_keras.layers.Conv2D)] == [(4, 4), (2, 2), (1, 1)]
     assert network.count_params() == 8_224 + 32_832 + 36_928 + 1_606_144 + 3_078
@@ -65,8 +65,8 @@ def test_the_nature_network_is_that_of_the_paper():
 
 def test_bytes_are_scaled_inside():
     rng = np.random.default_rng(0)
-    scaled = q_network((4,), 2, (8,), rng, image_scale=1 / 255)
-    plain = mlp((4,), 2, (8,), rng)
+    scaled = q_network((4,), 2, hidden=(8,), rng=rng, image_scale=1 / 255)
+    plain = mlp((4,), 2, hidden=(8,), rng=rng)
     plain.set_weights(scaled.get_weights())
     observations = rng.integers(256, size=(20, 4)).astype(np.float32)
     np.testing.assert_allclose(scaled(observations), plain(observations / 255), rtol=1e-5, atol=1e-6)
@@ -82,7 +82,7 @@ def test_a_table_is_a_kernel():
 def test_the_rng_decides_the_weights_and_nothing_else_does():
     def weights(seed, global_seed):
         tf_keras.utils.set_random_seed(global_seed)
-        network = q_network((9, 9, 2), 2, [8, 8], np.random.default_rng(seed), minatar_torso, dueling=True)
+        network = q_network((9, 9, 2), 2, hidden=[8, 8], rng=np.random.default_rng(seed), torso=minatar_torso, dueling=True)
         return np.concatenate([w.ravel() for w in network.get_weights()])
 
     np.testing.assert_array_equal(weights(1, 0), weights(1, 99))
@@ -91,14 +91,14 @@ def test_the_rng_decides_the_weights_and_nothing_else_does():
 
 def test_two_networks_of_one_rng_and_two_layers_of_one_network_differ():
     rng = np.random.default_rng(0)
-    first, second = mlp((8,), 8, [8, 8], rng).get_weights(), mlp((8,), 8, [8, 8], rng).get_weights()
+    first, second = mlp((8,), 8, hidden=[8, 8], rng=rng).get_weights(), mlp((8,), 8, hidden=[8, 8], rng=rng).get_weights()
     assert not np.array_equal(first[0], second[0])
     assert not np.array_equal(first[0], first[2])
 
 
 def test_first_weights_fill_their_papers_ranges_and_biases_are_zero():
-    w1, b1, w2, b2, w3, b3 = mlp((50,), 40, [300, 200], np.random.default_rng(0)).get_weights()
-    conv, b4, *_ = q_network((9, 9, 20), 2, [4], np.random.default_rng(0), minatar_torso).get_weights()
+    w1, b1, w2, b2, w3, b3 = mlp((50,), 40, hidden=[300, 200], rng=np.random.default_rng(0)).get_weights()
+    conv, b4, *_ = q_network((9, 9, 20), 2, hidden=[4], rng=np.random.default_rng(0), torso=minatar_torso).get_weights()
     limits = (w1, sqrt(6 / 50)), (w2, sqrt(6 / 300)), (w3, sqrt(6 / (200 + 40))), (conv, sqrt(6 / (3 * 3 * 20)))
     for kernel, limit in limits:
         assert 0.99 * limit < np.abs(kernel).max() <= limit
@@ -108,9 +108,9 @@ def test_first_weights_fill_their_papers_ranges_and_biases_are_zero():
 
 def test_an_image_without_a_torso_and_an_empty_layer_are_refused():
     with pytest.raises(InputError, match=r"takes vectors\. Expected an observation shape \(F,\)\. Got \(84, 84, 4\)\."):
-        mlp((84, 84, 4), 2, [8], np.random.default_rng(0))
+        mlp((84, 84, 4), 2, hidden=[8], rng=np.random.default_rng(0))
     with pytest.raises(InputError, match=r"Expected widths of 1 or more\. Got hidden=\(8, 0\)\."):
-        mlp((4,), 2, [8, 0], np.random.default_rng(0))
+        mlp((4,), 2, hidden=[8, 0], rng=np.random.default_rng(0))
 
 
 @pytest.fixture
@@ -129,11 +129,11 @@ def unfinished(x, rng):
 
 
 def test_a_torso_of_the_users_own(module):
-    network = q_network((5, 5, 1), 2, (8,), np.random.default_rng(0), find_torso(f"{module}:small"))
+    network = q_network((5, 5, 1), 2, hidden=(8,), rng=np.random.default_rng(0), torso=find_torso(f"{module}:small"))
     assert by_name(network)["mine/kernel:0"] == (2, 2, 1, 4)
     assert by_name(network)["hidden_0/kernel:0"] == (64, 8)
     with pytest.raises(InputError, match=r"^A torso gives a vector .*Expected the shape \[B, F\]\. Got \(None, 4, 4, 4\)\.$"):
-        q_network((5, 5, 1), 2, (8,), np.random.default_rng(0), find_torso(f"{module}:unfinished"))
+        q_network((5, 5, 1), 2, hidden=(8,), rng=np.random.default_rng(0), torso=find_torso(f"{module}:unfinished"))
 
 
 @pytest.mark.parametrize("name", ["nurture", "no_such_module:small", "my_networks:large", ":small", "my_networks:", "a.:b"])
@@ -155,7 +155,9 @@ def test_layers_without_a_seed_of_their_own_have_their_first_weights_from_the_rn
         x = tf_keras.layers.Dense(5, kernel_initializer="he_normal", bias_initializer=tf_keras.initializers.RandomNormal())(x)
         return tf_keras.layers.Dense(6, "relu")(x)
 
-    first, again, other = (q_network((3,), 2, (4,), np.random.default_rng(seed), torso).get_weights() for seed in (0, 0, 1))
+    first, again, other = (
+        q_network((3,), 2, hidden=(4,), rng=np.random.default_rng(seed), torso=torso).get_weights() for seed in (0, 0, 1)
+    )
     for ours, theirs in zip(first, again, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     for i in (0, 1, 2):  # the last bias is zero, which is no draw
@@ -174,11 +176,11 @@ def test_weights_that_layers_were_given_stay():
         layer.set_weights(given)
         return y
 
-    found = q_network((3,), 2, (), np.random.default_rng(0), torso).get_weights()[:2]
+    found = q_network((3,), 2, hidden=(), rng=np.random.default_rng(0), torso=torso).get_weights()[:2]
     for ours, theirs in zip(found, given, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_layer_that_no_memory_holds_is_refused_before_it_is_made():
     with pytest.raises(InputError, match=r"up to 268,435,456 weights\. .* Got \(1000000, 1000000\)"):
-        q_network((3,), 2, (1_000_000, 1_000_000), np.random.default_rng(0))
+        q_network((3,), 2, hidden=(1_000_000, 1_000_000), rng=np.random.default_rng(0))

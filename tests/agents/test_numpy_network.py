@@ -49,7 +49,7 @@ def assert_equal_to_keras(network, scale=1.0):
     seed=st.integers(0, 2**16),
 )
 def test_q_values_are_kerass_for_batches_and_single_observations(features, n_actions, hidden, seed):
-    assert_equal_to_keras(randomized(mlp((features,), n_actions, hidden, np.random.default_rng(0)), seed))
+    assert_equal_to_keras(randomized(mlp((features,), n_actions, hidden=hidden, rng=np.random.default_rng(0)), seed))
 
 
 @pytest.mark.parametrize("head", [{}, {"dueling": True}, {"quantiles": 4}, {"dueling": True, "quantiles": 4}], ids=str)
@@ -60,7 +60,8 @@ def test_q_values_are_kerass_for_batches_and_single_observations(features, n_act
 )
 def test_so_they_are_for_every_network_and_head(torso, shape, scale, head):
     assert_equal_to_keras(
-        randomized(q_network(shape, 3, (16,), np.random.default_rng(0), torso, **head, image_scale=scale)), 1 / scale
+        randomized(q_network(shape, 3, hidden=(16,), rng=np.random.default_rng(0), torso=torso, **head, image_scale=scale)),
+        1 / scale,
     )
 
 
@@ -89,7 +90,7 @@ def test_so_they_are_where_an_offset_was_folded():
 @pytest.mark.parametrize("torso", [None, minatar_torso])
 def test_other_dtypes_are_computed_in_float32_and_left_unchanged(torso, dtype):
     shape = (4,) if torso is None else (5, 5, 2)
-    ours = in_numpy(randomized(q_network(shape, 3, [16], np.random.default_rng(0), torso)))
+    ours = in_numpy(randomized(q_network(shape, 3, hidden=[16], rng=np.random.default_rng(0), torso=torso)))
     observation = (10 * np.random.default_rng(0).random(shape)).astype(dtype)
     before = observation.copy()
     q = ours.q_values(observation)
@@ -116,7 +117,7 @@ def test_a_call_is_the_best_action_and_the_lowest_among_equals():
 @pytest.mark.parametrize("torso", [None, minatar_torso])
 def test_it_follows_the_network_only_when_told(torso):
     shape = (4,) if torso is None else (5, 5, 2)
-    network = randomized(q_network(shape, 3, [16], np.random.default_rng(0), torso))
+    network = randomized(q_network(shape, 3, hidden=[16], rng=np.random.default_rng(0), torso=torso))
     read = ChainReader(network)
     ours = in_numpy(network)
     observation = np.ones(shape, np.float32)

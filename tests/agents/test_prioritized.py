@@ -56,32 +56,34 @@ def test_rounding_never_finds_an_empty_leaf(leaves):
 
 def learned(priorities, **settings):
     """A sampler of a full ring whose transitions have these priorities, alpha being 1."""
-    sampler = Prioritized(len(priorities), np.random.default_rng(0), **{"alpha": 1.0, **settings})
+    sampler = Prioritized(
+        len(priorities), np.random.default_rng(0), **{"alpha": 1.0, "beta": 0.4, "anneal_minibatches": 1, **settings}
+    )
     for slot in range(len(priorities)):
         sampler.added(slot)
-    sampler.draw(0, len(priorities), len(priorities), (1, 1))
+    sampler.draw(0, len(priorities), capacity=len(priorities), shape=(1, 1))
     sampler.learned(np.arange(len(priorities))[None], np.float32([priorities]))
     return sampler
 
 
 def test_draws_are_in_proportion_to_priorities():
     priorities = np.array([1, 0, 5, 2, 2, 0, 10, 4])
-    slots = learned(priorities).draw(0, 8, 8, (400, 60)).slots
+    slots = learned(priorities).draw(0, 8, capacity=8, shape=(400, 60)).slots
     counts = np.bincount(slots.ravel(), minlength=8)
     np.testing.assert_allclose(counts / counts.sum(), priorities / priorities.sum(), atol=0.005)
 
 
 def test_each_minibatch_is_drawn_from_parts_of_equal_mass():
-    slots = learned([1] * 8).draw(0, 8, 8, (50, 8)).slots
+    slots = learned([1] * 8).draw(0, 8, capacity=8, shape=(50, 8)).slots
     assert slots.tolist() == [list(range(8))] * 50
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
 def test_a_priority_is_the_absolute_error_to_the_power_alpha(alpha):
-    sampler = Prioritized(5, np.random.default_rng(0), alpha)
+    sampler = Prioritized(5, np.random.default_rng(0), alpha=alpha, beta=0.4, anneal_minibatches=1)
     for slot in range(5):
         sampler.added(slot)
-    sampler.draw(0, 5, 5, (1, 3))
+    sampler.draw(0, 5, capacity=5, shape=(1, 3))
     errors = np.float32([[0.5, 2, 0], [3, 0.25, 1]])
     sampler.learned(np.array([[0, 1, 2], [3, 0, 3]]), errors)
     # Slots 0 and 3 were drawn twice: what was learned last counts. Slot 4 was not drawn: as bad as the worst when it was added.
@@ -102,12 +104,12 @@ def test_what_is_forgotten_is_never_drawn_until_its_slot_is_used_again():
     for slot in (0, 1, 2):
         sampler.forgotten(slot)
     sampler.added(1)
-    assert set(sampler.draw(3, 8, 10, (50, 50)).slots.ravel()) == {1, *range(3, 10)}
+    assert set(sampler.draw(3, 8, capacity=10, shape=(50, 50)).slots.ravel()) == {1, *range(3, 10)}
 
 
 def test_weights_are_those_of_the_paper():
     priorities = np.array([1.0, 4, 5, 10])
-    draw = learned(priorities, beta=0.5, anneal_minibatches=10**9).draw(0, 4, 4, (30, 6))
+    draw = learned(priorities, beta=0.5, anneal_minibatches=10**9).draw(0, 4, capacity=4, shape=(30, 6))
     probability = priorities[draw.slots] / 20
     expected = (4 * probability) ** -0.5
     expected /= expected.max(axis=1, keepdims=True)
@@ -117,18 +119,18 @@ def test_weights_are_those_of_the_paper():
 
 def test_full_correction_undoes_the_preference():
     values = np.array([1.0, 2, 3, 4])
-    draw = learned([1, 4, 5, 10], beta=1.0).draw(0, 4, 4, (1, 20_000))
+    draw = learned([1, 4, 5, 10], beta=1.0).draw(0, 4, capacity=4, shape=(1, 20_000))
     estimate = np.average(values[draw.slots], weights=draw.weights)
     assert estimate == pytest.approx(values.mean(), abs=0.01)
 
 
 def test_beta_rises_to_one_with_the_minibatches_and_stays():
-    sampler = Prioritized(4, np.random.default_rng(0), beta=0.4, anneal_minibatches=10)
+    sampler = Prioritized(4, np.random.default_rng(0), beta=0.4, anneal_minibatches=10, alpha=0.6)
     sampler.added(0)
     betas = []
     for _ in range(4):
         betas.append(sampler.beta)
-        sampler.draw(0, 1, 4, (4, 2))
+        sampler.draw(0, 1, capacity=4, shape=(4, 2))
     assert betas == pytest.approx([0.4, 0.64, 0.88, 1.0])
     assert sampler.beta == 1.0
 
@@ -138,7 +140,7 @@ def test_exponents_out_of_range_are_refused(alpha, beta):
     with pytest.raises(
         InputError, match=rf"^Expected priority_exponent and importance_exponent in \[0, 1\]\. Got {alpha} and {beta}"
     ):
-        Prioritized(4, np.random.default_rng(0), alpha, beta)
+        Prioritized(4, np.random.default_rng(0), alpha=alpha, beta=beta, anneal_minibatches=1)
 
 
 def test_it_goes_on_where_its_state_was_taken():
@@ -151,7 +153,7 @@ def test_it_goes_on_where_its_state_was_taken():
     arrays, values = sampler.state()
     again.restore({name: array.copy() for name, array in arrays.items()}, json.loads(json.dumps(values)))
     for _ in range(3):
-        ours, theirs = (one.draw(0, 5, 5, (3, 4)) for one in (again, sampler))
+        ours, theirs = (one.draw(0, 5, capacity=5, shape=(3, 4)) for one in (again, sampler))
         np.testing.assert_array_equal(ours.slots, theirs.slots)
         np.testing.assert_array_equal(ours.weights, theirs.weights)
         for one in (again, sampler):

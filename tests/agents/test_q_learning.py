@@ -13,9 +13,9 @@ import pytest
 
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.networks import table_network
-from edgedqn.agents.playing.preprocessing import OneHot
-from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
-from edgedqn.agents.q_learning import QLearning, TablePolicy, build_q_learning
+from edgedqn.agents.playing.spec import spec_of
+from edgedqn.agents.q_learning import QLearning, TablePolicy
+from edgedqn.agents.training.build import build_q_learning
 from edgedqn.agents.training.checkpoints import NoCheckpoints
 from edgedqn.agents.training.config import QLearningConfig
 from edgedqn.agents.training.interaction import Step, interact, interact_with_all
@@ -38,7 +38,15 @@ CONFIG = QLearningConfig(
 
 def agent_of(epsilon=0.0, rate=0.25, seed=0, **settings):
     rng = np.random.default_rng(seed)
-    return QLearning(STATES, ACTIONS, lambda _: epsilon, lambda step: rate / (1 + step / 100), rng, 0.9, **settings)
+    return QLearning(
+        STATES,
+        ACTIONS,
+        exploration=lambda _: epsilon,
+        learning_rate=lambda step: rate / (1 + step / 100),
+        rng=rng,
+        discount=0.9,
+        **{"initial_value": 0.0, **settings},
+    )
 
 
 def with_table(agent, table):
@@ -96,7 +104,7 @@ def test_it_is_q_learning_written_by_hand():
 def test_it_learns_the_values_of_the_corridor(make_cells):
     # Episodes are cut off after 6 steps: were that an end without a future, the values would be far smaller.
     env = make_cells(limit=6)
-    agent = build_q_learning(spec_of(env, "Cells"), CONFIG, np.random.default_rng(0))
+    agent = build_q_learning(spec_of(env, "Cells"), CONFIG, rng=np.random.default_rng(0))
     cut = 0
     for step in itertools.islice(interact(env, "Cells", agent, itertools.count()), CONFIG.steps):
         agent.observe(step)
@@ -107,7 +115,7 @@ def test_it_learns_the_values_of_the_corridor(make_cells):
 
 def test_a_training_from_end_to_end(make_cells):
     env = make_cells(limit=20)
-    agent = build_q_learning(spec_of(env, "Cells"), CONFIG, np.random.default_rng(0))
+    agent = build_q_learning(spec_of(env, "Cells"), CONFIG, rng=np.random.default_rng(0))
     selection = CheckpointSelection(
         env=make_cells(), seeds=lambda n: list(range(n)), episodes=CONFIG.evaluation_episodes, finalists=2, n_actions=2, seed=0
     )
@@ -130,7 +138,7 @@ def test_a_training_from_end_to_end(make_cells):
 
 def test_several_environments_share_the_table(make_cells):
     envs = gymnasium.vector.SyncVectorEnv([make_cells] * 3, autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED)
-    agent = build_q_learning(spec_of(make_cells(), "Cells"), CONFIG, np.random.default_rng(0))
+    agent = build_q_learning(spec_of(make_cells(), "Cells"), CONFIG, rng=np.random.default_rng(0))
     for step in itertools.islice(interact_with_all(envs, "Cells", agent, itertools.count()), CONFIG.steps):
         agent.observe(step)
     assert agent.env_steps == agent.gradient_steps == CONFIG.steps
@@ -139,7 +147,15 @@ def test_several_environments_share_the_table(make_cells):
 
 def test_great_expectations_make_it_try_everything(make_cells):
     env = make_cells()
-    agent = QLearning(5, 2, lambda _: 0.0, lambda _: 0.5, np.random.default_rng(0), 0.9, initial_value=2.0)
+    agent = QLearning(
+        5,
+        2,
+        exploration=lambda _: 0.0,
+        learning_rate=lambda _: 0.5,
+        rng=np.random.default_rng(0),
+        discount=0.9,
+        initial_value=2.0,
+    )
     for step in itertools.islice(interact(env, "Cells", agent, itertools.count()), 2_000):
         agent.observe(step)
     assert (table_of(agent) < 2.0).all()
@@ -147,7 +163,7 @@ def test_great_expectations_make_it_try_everything(make_cells):
 
 
 def test_epsilon_and_the_learning_rate_fall_as_configured(make_cells):
-    agent = build_q_learning(spec_of(make_cells(), "Cells"), CONFIG, np.random.default_rng(0))
+    agent = build_q_learning(spec_of(make_cells(), "Cells"), CONFIG, rng=np.random.default_rng(0))
     for step, epsilon, rate in ((0, 1.0, 0.5), (1_500, 0.65, 0.4), (3_000, 0.3, 0.3), (6_000, 0.3, 0.1), (9_000, 0.3, 0.1)):
         agent.env_steps = step
         assert agent.epsilon == pytest.approx(epsilon)
@@ -212,7 +228,7 @@ def play(agent, make_cells, first_seed):
 @pytest.mark.parametrize("before", [0, 1])
 def test_resumed_equals_uninterrupted_bit_for_bit(make_cells, before):
     build = partial(build_q_learning, spec_of(make_cells(), "Cells"), replace(CONFIG, steps=1_400))
-    agent, resumed = build(np.random.default_rng(0)), build(np.random.default_rng(1))
+    agent, resumed = build(rng=np.random.default_rng(0)), build(rng=np.random.default_rng(1))
     for i in range(before):
         play(agent, make_cells, 100 * i)
     arrays, values = agent.state()
@@ -226,7 +242,9 @@ def test_resumed_equals_uninterrupted_bit_for_bit(make_cells, before):
 def test_a_state_of_another_environment_is_not_restored():
     arrays, values = agent_of().state()
     with pytest.raises(ValueError, match=r"expected the shape \(5, 3\)\. Got \(4, 3\)\."):
-        QLearning(5, 3, float, float, np.random.default_rng(0)).restore(arrays, values)
+        QLearning(
+            5, 3, exploration=float, learning_rate=float, rng=np.random.default_rng(0), discount=0.99, initial_value=0.0
+        ).restore(arrays, values)
 
 
 @pytest.mark.parametrize("reward", [np.nan, np.inf, -np.inf, 1e40, -1e40])
@@ -250,25 +268,6 @@ def test_a_state_that_there_is_not_is_named(number):
     ):
         with pytest.raises(InputError, match=rf"expected 0 to 3\. Got {number}\.$"):
             use()
-
-
-def test_observations_that_are_no_number_of_a_state_are_refused(corridor):
-    with pytest.raises(InputError, match=r"^A Q-table takes the number of a state: .* Got Corridor with .* shape \(5,\)"):
-        build_q_learning(spec_of(corridor, "Corridor"), CONFIG, np.random.default_rng(0))
-
-
-def test_a_table_that_would_not_fit_is_refused():
-    spec = EnvironmentSpec(
-        id="Go-v0",
-        observation_shape=(),
-        observation_dtype="int64",
-        observation_low=(0.0,),
-        observation_high=(1e9,),
-        n_actions=361,
-        preprocessing=(OneHot(),),
-    )
-    with pytest.raises(InputError, match=r"^The Q-table would not fit: .* Got Go-v0 with 1,000,000,001 states and 361"):
-        build_q_learning(spec, CONFIG, np.random.default_rng(0))
 
 
 def test_it_needs_no_tensorflow():

@@ -32,7 +32,7 @@ def contents(replay):
 
 
 def uniform(capacity, shape=(2,), dtype="float32", seed=0, **settings):
-    return Replay(capacity, shape, dtype, Uniform(np.random.default_rng(seed)), **settings)
+    return Replay(capacity, shape, dtype=dtype, sampler=Uniform(np.random.default_rng(seed)), **settings)
 
 
 class Lane:
@@ -90,8 +90,12 @@ def test_it_holds_what_a_list_holds(seed, capacity, lanes, stack, n_step, frame_
     rng = np.random.default_rng(seed)
     shape = (*frame_shape[:-1], frame_shape[-1] * stack)
     # A sampler with a memory must know which transitions are gone.
-    sampler = Prioritized(capacity, np.random.default_rng(0)) if prioritized else Everything()
-    replay = Replay(capacity, shape, "uint8", sampler, stack)
+    sampler = (
+        Prioritized(capacity, np.random.default_rng(0), alpha=0.6, beta=0.4, anneal_minibatches=1)
+        if prioritized
+        else Everything()
+    )
+    replay = Replay(capacity, shape, dtype="uint8", sampler=sampler, frame_stack=stack)
     frames = capacity + capacity // 20 + 64
     players = [Lane(replay, rng, frame_shape, stack, n_step, mean_length) for _ in range(lanes)]
     model, firsts = [], []
@@ -201,7 +205,7 @@ def test_a_sample_and_what_was_stored_are_copies():
     ],
 )
 def test_the_dtype_is_kept_and_float64_becomes_what_is_learned_in(dtype, kept):
-    replay = uniform(5, (3,), dtype)
+    replay = uniform(5, (3,), dtype=dtype)
     first, second = np.array([[1, 0, 1], [0, 0, 1]], dtype)
     handle = replay.store(first, None)
     replay.add(Transition(handle, 0, 0.0, 1.0, replay.store(second, handle)))
@@ -230,7 +234,7 @@ REST = 12
     ids=str,
 )
 def test_it_weighs_at_most_a_tenth_more_than_its_raw_transitions(shape, dtype, stack, raw):
-    replay = uniform(10_000, shape, dtype, frame_stack=stack)
+    replay = uniform(10_000, shape, dtype=dtype, frame_stack=stack)
     observation = np.zeros(shape, dtype)
     handle = replay.store(observation, None)
     for i in range(11_000):
@@ -255,18 +259,18 @@ def test_what_memory_cannot_hold_is_refused_with_both_figures_and_before_it_is_a
     monkeypatch.setattr(np, "zeros", lambda *_, **__: pytest.fail("memory was asked for"))
     message = r"^A replay of 1,000,000 transitions needs 7\.5 GB of memory, and 3\.0 GB are available\. Expected a smaller "
     with pytest.raises(InputError, match=message):
-        Replay(1_000_000, (84, 84, 4), "uint8", sampler, frame_stack=4)
+        Replay(1_000_000, (84, 84, 4), dtype="uint8", sampler=sampler, frame_stack=4)
 
 
 def test_what_it_needs_is_what_it_takes(monkeypatch):
-    size = uniform(1_000, (84, 84, 4), "uint8", frame_stack=4).nbytes
+    size = uniform(1_000, (84, 84, 4), dtype="uint8", frame_stack=4).nbytes
     monkeypatch.setattr(replay_module, "available_bytes", lambda: size)
-    uniform(1_000, (84, 84, 4), "uint8", frame_stack=4)
+    uniform(1_000, (84, 84, 4), dtype="uint8", frame_stack=4)
     monkeypatch.setattr(replay_module, "available_bytes", lambda: size - 1)
     with pytest.raises(InputError, match=r"needs 0\.0 GB"):
-        uniform(1_000, (84, 84, 4), "uint8", frame_stack=4)
+        uniform(1_000, (84, 84, 4), dtype="uint8", frame_stack=4)
     monkeypatch.setattr(replay_module, "available_bytes", lambda: None)  # nobody knows
-    uniform(1_000, (84, 84, 4), "uint8", frame_stack=4)
+    uniform(1_000, (84, 84, 4), dtype="uint8", frame_stack=4)
 
 
 def files(monkeypatch, texts):

@@ -16,7 +16,7 @@ from edgedqn.agents.trained_agent import TrainedAgent
 @pytest.fixture
 def agent(corridor):
     rng = np.random.default_rng(0)
-    network = mlp((5,), 2, [8, 4], rng)
+    network = mlp((5,), 2, hidden=[8, 4], rng=rng)
     network.set_weights([rng.normal(size=w.shape) for w in network.get_weights()[:-1]] + [np.zeros(2)])
     return TrainedAgent(network, spec_of(corridor, "Corridor"), rng.random((20, 5), np.float32), {"steps": 3})
 
@@ -41,7 +41,7 @@ def test_what_was_saved_is_loaded(agent, folder):
 
 def test_so_it_is_with_images_and_every_head(tmp_path):
     rng = np.random.default_rng(0)
-    network = q_network((6, 5, 2), 3, (8,), rng, minatar_torso, dueling=True, quantiles=4, image_scale=1 / 255)
+    network = q_network((6, 5, 2), 3, hidden=(8,), rng=rng, torso=minatar_torso, dueling=True, quantiles=4, image_scale=1 / 255)
     spec = EnvironmentSpec(
         id="My-v0",
         observation_shape=(6, 5),

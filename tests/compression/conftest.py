@@ -104,11 +104,13 @@ def make_network(kind: str, spec: EnvironmentSpec, rng: np.random.Generator) -> 
     if kind == "table":
         network = table_network(spec.input_shape[0], spec.n_actions)
     elif kind == "image":
-        network = q_network(spec.input_shape, spec.n_actions, (32,), rng, minatar_torso)
+        network = q_network(spec.input_shape, spec.n_actions, hidden=(32,), rng=rng, torso=minatar_torso)
     elif kind == "quantiles":
-        network = q_network(spec.input_shape, spec.n_actions, (16, 16), rng, dueling=True, quantiles=5)
+        network = q_network(spec.input_shape, spec.n_actions, hidden=(16, 16), rng=rng, dueling=True, quantiles=5)
     else:
-        network = q_network(spec.input_shape, spec.n_actions, (16,), rng, padded_torso, dueling=True, image_scale=1 / 255)
+        network = q_network(
+            spec.input_shape, spec.n_actions, hidden=(16,), rng=rng, torso=padded_torso, dueling=True, image_scale=1 / 255
+        )
     sizes = [0.2 if array.ndim > 1 else 0.001 for array in network.get_weights()]
     noise = [rng.normal(0, size, array.shape) for size, array in zip(sizes, network.get_weights(), strict=True)]
     network.set_weights([array + extra for array, extra in zip(network.get_weights(), noise, strict=True)])
@@ -117,7 +119,7 @@ def make_network(kind: str, spec: EnvironmentSpec, rng: np.random.Generator) -> 
 
 def balancing_agent(env: gymnasium.Env[Any, Any]) -> TrainedAgent:
     """A 4-16-16-2 network that balances CartPole by design: it pushes to where the pole leans and falls."""
-    network = mlp((4,), 2, (16, 16), np.random.default_rng(3))
+    network = mlp((4,), 2, hidden=(16, 16), rng=np.random.default_rng(3))
     w0, b0, w1, b1, w2, b2 = (0.2 * array for array in network.get_weights())
     lean = np.array([0.1, 0.5, 6.0, 2.0])
     w0[:, 0], w0[:, 1] = lean, -lean

@@ -11,7 +11,7 @@ from edgedqn.compression.methods.distillation import fit_output_layer
 
 def image_network(seed: int) -> tf_keras.Model:
     rng = np.random.default_rng(seed)
-    network = q_network((6, 5, 2), 3, (8,), rng, convolution)
+    network = q_network((6, 5, 2), 3, hidden=(8,), rng=rng, torso=convolution)
     network.set_weights([rng.normal(0, 0.3, array.shape) for array in network.get_weights()])
     return network
 

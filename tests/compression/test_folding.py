@@ -56,7 +56,7 @@ def test_folding_changes_nothing_on_10_000_states(hidden: tuple[int, ...]) -> No
 
 def test_folding_changes_nothing_in_keras() -> None:
     rng = np.random.default_rng(1)
-    network = mlp((4,), 2, (256, 256), rng)
+    network = mlp((4,), 2, hidden=(256, 256), rng=rng)
     observations = rng.uniform(-CARTPOLE_RANGE, CARTPOLE_RANGE, (10_000, 4)).astype(np.float32)
     expected = network(observations).numpy()
     scaling = InputScaling.measured(observations, tail=0)

@@ -36,7 +36,9 @@ def test_the_plain_network_is_equal_and_takes_a_scaled_input(
     shape = (6,) if torso is None else (8, 7, 2)
     if dueling and not hidden:
         hidden = (7,)
-    network = q_network(shape, 3, hidden, rng, torso, dueling, quantiles, image_scale)
+    network = q_network(
+        shape, 3, hidden=hidden, rng=rng, torso=torso, dueling=dueling, quantiles=quantiles, image_scale=image_scale
+    )
     network.set_weights([rng.normal(0, 0.3, array.shape) for array in network.get_weights()])
     observations = rng.integers(0, 256, (200, *shape)).astype(np.float32)
     expected = network(observations).numpy()
@@ -70,5 +72,7 @@ def test_refuses_a_network_it_does_not_understand() -> None:
 
 
 def test_the_names_are_always_the_same() -> None:
-    networks = [plain_network(q_network((8, 7, 2), 3, (5,), np.random.default_rng(0), valid_torso)) for _ in range(2)]
+    networks = [
+        plain_network(q_network((8, 7, 2), 3, hidden=(5,), rng=np.random.default_rng(0), torso=valid_torso)) for _ in range(2)
+    ]
     assert describe(networks[0]) == describe(networks[1])

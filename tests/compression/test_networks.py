@@ -10,18 +10,21 @@ from edgedqn.compression.networks import fresh, resized, widths
 
 def image_network() -> tf_keras.Model:
     """10 x 10 x 4 -> 16 filters -> 32 -> 3 actions."""
-    return plain_network(q_network((10, 10, 4), 3, (32,), np.random.default_rng(0), minatar_torso))
+    return plain_network(q_network((10, 10, 4), 3, hidden=(32,), rng=np.random.default_rng(0), torso=minatar_torso))
 
 
 def test_widths_are_those_of_the_hidden_layers() -> None:
-    assert widths(plain_network(mlp((4,), 2, (16, 8), np.random.default_rng(0)))) == ((), (16, 8))
-    assert widths(plain_network(mlp((4,), 2, (), np.random.default_rng(0)))) == ((), ())
+    assert widths(plain_network(mlp((4,), 2, hidden=(16, 8), rng=np.random.default_rng(0)))) == ((), (16, 8))
+    assert widths(plain_network(mlp((4,), 2, hidden=(), rng=np.random.default_rng(0)))) == ((), ())
     assert widths(image_network()) == ((16,), (32,))
 
 
 @pytest.mark.parametrize("hidden", [(), (5,), (7, 3, 2)])
 def test_a_resized_network_has_the_widths_asked_for_and_the_same_ends(hidden: tuple[int, ...]) -> None:
-    for like, filters in ((plain_network(mlp((4,), 2, (16, 8), np.random.default_rng(0))), ()), (image_network(), (6,))):
+    for like, filters in (
+        (plain_network(mlp((4,), 2, hidden=(16, 8), rng=np.random.default_rng(0))), ()),
+        (image_network(), (6,)),
+    ):
         network = resized(like, filters, hidden)
         assert widths(network) == (filters, hidden)
         assert (network.input_shape, network.output_shape) == (like.input_shape, like.output_shape)
@@ -45,7 +48,7 @@ def test_refuses_widths_that_fit_nothing(filters: tuple[int, ...], hidden: tuple
 
 
 def test_fresh_weights_have_the_spread_that_their_layer_needs() -> None:
-    like = plain_network(mlp((100,), 2, (400, 300), np.random.default_rng(0)))
+    like = plain_network(mlp((100,), 2, hidden=(400, 300), rng=np.random.default_rng(0)))
     network = fresh(like, np.random.default_rng(3))
     assert network is not like
     first, _, second, bias, last, _ = network.get_weights()

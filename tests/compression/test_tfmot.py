@@ -30,7 +30,7 @@ def lesson(features: int = 4, count: int = 500) -> tuple[NDArray[np.float32], ND
     """Inputs in [-1, 1] and what some other network prefers there."""
     rng = np.random.default_rng(0)
     inputs = rng.uniform(-1, 1, (count, features)).astype(np.float32)
-    q_values = mlp((features,), 2, (8,), rng)(inputs).numpy()
+    q_values = mlp((features,), 2, hidden=(8,), rng=rng)(inputs).numpy()
     return inputs, clipped_action_gaps(q_values, median_action_gap(q_values))
 
 
@@ -41,7 +41,7 @@ def taught(network: tf_keras.Model) -> tf_keras.Model:
 
 def sparse_network(share: float = 0.6) -> tf_keras.Model:
     """4-16-16-2 whose smallest weights are zero."""
-    network = mlp((4,), 2, (16, 16), np.random.default_rng(2))
+    network = mlp((4,), 2, hidden=(16, 16), rng=np.random.default_rng(2))
     network.set_weights([np.where(np.abs(a) < np.quantile(np.abs(a), share), 0, a) for a in network.get_weights()])
     return network
 
@@ -60,7 +60,7 @@ def ranges(quantized: tf_keras.Model, of: str) -> list[tuple[float, float]]:
 
 def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() -> None:
     asked = (0.5, 0.9, 0.0)
-    network = mlp((4,), 2, (16, 16), np.random.default_rng(3))
+    network = mlp((4,), 2, hidden=(16, 16), rng=np.random.default_rng(3))
     before = network.get_weights()
     wrapped = wrap_for_pruning(network, asked, PolynomialSchedule(0, 30, 10))
     np.testing.assert_array_equal(wrapped(lesson()[0]), network(lesson()[0]))
@@ -81,7 +81,7 @@ def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() 
 
 def test_masks_follow_the_schedule_step_by_step() -> None:
     schedule = PolynomialSchedule(5, 25, 10)
-    network = mlp((4,), 2, (64, 64), np.random.default_rng(4))
+    network = mlp((4,), 2, hidden=(64, 64), rng=np.random.default_rng(4))
     wrapped = wrap_for_pruning(network, (0.5, 0.9, 0.0), schedule)
     finish = start_pruning(wrapped)
     for step in range(1, 41):
@@ -95,7 +95,7 @@ def test_masks_follow_the_schedule_step_by_step() -> None:
 
 
 def test_the_smallest_weights_go() -> None:
-    network = mlp((4,), 2, (32,), np.random.default_rng(5))
+    network = mlp((4,), 2, hidden=(32,), rng=np.random.default_rng(5))
     before = kernels(network)[0]
     wrapped = wrap_for_pruning(network, (0.75, 0.0), PolynomialSchedule(0, 1, 1))
     finish = start_pruning(wrapped)
@@ -107,7 +107,7 @@ def test_the_smallest_weights_go() -> None:
 
 
 def test_calls_without_training_prune_nothing() -> None:
-    network = mlp((4,), 2, (8,), np.random.default_rng(6))
+    network = mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(6))
     wrapped = wrap_for_pruning(network, (0.5, 0.5), PolynomialSchedule(0, 1, 1))
     finish = start_pruning(wrapped)
     for _ in range(3):
@@ -120,7 +120,7 @@ def test_calls_without_training_prune_nothing() -> None:
 @pytest.mark.parametrize("sparsities", [(0.5,), (0.5, 0.5, 0.5)])
 def test_asks_for_one_sparsity_per_kernel(sparsities: Sequence[float]) -> None:
     with pytest.raises(ValueError, match=r"zip\(\) argument"):
-        wrap_for_pruning(mlp((4,), 2, (8,), np.random.default_rng(7)), sparsities, PolynomialSchedule(0, 1, 1))
+        wrap_for_pruning(mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(7)), sparsities, PolynomialSchedule(0, 1, 1))
 
 
 # --- quantization-aware training -------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_a_known_input_range_holds_from_the_first_step_and_a_new_one_moves(
 
 def test_rounds_the_input_and_the_weights_to_the_grids_of_int8() -> None:
     """One linear layer, written out."""
-    network = mlp((3,), 2, (), np.random.default_rng(8))
+    network = mlp((3,), 2, hidden=(), rng=np.random.default_rng(8))
     inputs = np.random.default_rng(9).uniform(-1, 1, (200, 3)).astype(np.float32)
     quantized = quantization_aware(network, UNIT)
     start_ranges(quantized, network, [inputs])
@@ -196,7 +196,7 @@ def test_takes_the_weights_along(keep_zeros: bool) -> None:
 
 
 def test_start_ranges_are_those_of_the_activations_seen() -> None:
-    network = mlp((4,), 3, (16, 8), np.random.default_rng(10))
+    network = mlp((4,), 3, hidden=(16, 8), rng=np.random.default_rng(10))
     network.set_weights([array + np.float32(0.1) for array in network.get_weights()])
     inputs = lesson()[0]
     quantized = quantization_aware(network, UNIT)
@@ -213,7 +213,7 @@ def test_start_ranges_are_those_of_the_activations_seen() -> None:
 
 
 def test_ranges_include_zero_where_no_activation_does() -> None:
-    network = mlp((2,), 1, (), np.random.default_rng(11))
+    network = mlp((2,), 1, hidden=(), rng=np.random.default_rng(11))
     network.set_weights([np.zeros((2, 1), np.float32), np.array([3.0], np.float32)])
     quantized = quantization_aware(network, UNIT)
     start_ranges(quantized, network, [np.zeros((5, 2), np.float32)])

@@ -41,7 +41,7 @@ def image_network(zeros: float = 0.0) -> tf_keras.Model:
 
 def dense_network(zeros: float) -> tf_keras.Model:
     """4-16-2."""
-    network = mlp((4,), 2, (16,), np.random.default_rng(16))
+    network = mlp((4,), 2, hidden=(16,), rng=np.random.default_rng(16))
     network.set_weights([np.where(np.abs(a) < np.quantile(np.abs(a), zeros), 0, a) for a in network.get_weights()])
     return network
 

@@ -53,7 +53,7 @@ def cartpole_like(count: int, seed: int) -> NDArray[np.float32]:
 def make_policy(kind: str, hidden: tuple[int, ...] = (32, 32)) -> CompressedPolicy:
     """A policy as its recipe would leave it, without the training: weights, masks and ranges are all there."""
     observations = cartpole_like(3_000, 1)
-    network = mlp((4,), 2, hidden, np.random.default_rng(2))
+    network = mlp((4,), 2, hidden=hidden, rng=np.random.default_rng(2))
     network.set_weights([array + np.float32(0.05) * (array.ndim == 1) for array in network.get_weights()])
     if kind in ("float32", "ptq"):
         conversion = "float32" if kind == "float32" else "ptq-int8"
@@ -261,7 +261,7 @@ def test_the_manifest_is_minified_json_inside_the_file(files: dict[str, bytes]) 
 def test_conversions_that_train_nothing_compute_nearly_the_same(
     tmp_path: Path, files: dict[str, bytes], conversion: Any, share_of_bytes: float, tolerance: float
 ) -> None:
-    network = mlp((4,), 2, (128, 128), np.random.default_rng(2))
+    network = mlp((4,), 2, hidden=(128, 128), rng=np.random.default_rng(2))
     observations = cartpole_like(1_000, 1)
     identity = InputScaling.identity()
     policy = CompressedPolicy(network, conversion, identity, "q_values", SPEC, observations, "x", (), describe(network))

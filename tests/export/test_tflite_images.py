@@ -69,7 +69,7 @@ def make_policy(kind: str, conversion: Any, padding: str = "valid") -> Compresse
         observations = np.eye(12, dtype=np.int64)[rng.integers(0, 9, 500)]  # the last three are never visited
     else:
         scale = 1 / 255 if kind == "bytes" else 1.0
-        network = q_network(spec.input_shape, 3, (9,), rng, torso(padding), dueling=True, image_scale=scale)
+        network = q_network(spec.input_shape, 3, hidden=(9,), rng=rng, torso=torso(padding), dueling=True, image_scale=scale)
         observations = rng.integers(0, 256 if kind == "bytes" else 2, (500, *spec.input_shape)).astype(spec.observation_dtype)
     network.set_weights([rng.normal(0, 0.3, array.shape) for array in network.get_weights()])
     plain = network = plain_network(network)

@@ -49,7 +49,7 @@ def agent(request: pytest.FixtureRequest) -> Iterator[tuple[TrainedAgent, Any]]:
     with closing(make_environment(env_id)) as env:
         spec = spec_of(env, env_id)
         torso, hidden = (minatar_torso, (32,)) if request.param == "images" else (None, (32, 32))
-        network = q_network(spec.input_shape, spec.n_actions, hidden, np.random.default_rng(1), torso)
+        network = q_network(spec.input_shape, spec.n_actions, hidden=hidden, rng=np.random.default_rng(1), torso=torso)
         observations = [env.reset(seed=0)[0]]
         for _ in range(500):
             observation, _, terminated, truncated, _ = env.step(env.action_space.sample())

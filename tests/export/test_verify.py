@@ -44,7 +44,7 @@ def policy_for() -> Make:
     observations = np.random.default_rng(1).normal(size=(1_500, 4)).astype(np.float32)
 
     def make(conversion: Any) -> CompressedPolicy:
-        plain = network = mlp((4,), 2, (16,), np.random.default_rng(2))
+        plain = network = mlp((4,), 2, hidden=(16,), rng=np.random.default_rng(2))
         scaling = InputScaling.identity()
         if conversion == "qat-int8":
             scaling = InputScaling((0.25,), (0.0,), (-1.0, 1.0))

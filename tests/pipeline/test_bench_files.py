@@ -64,7 +64,7 @@ def test_files_that_see_the_environment_differently_are_timed_but_not_played(tin
         n_actions=2,
         preprocessing=(FrameStack(2),),
     )
-    network = mlp((8,), 2, (8,), np.random.default_rng(0))
+    network = mlp((8,), 2, hidden=(8,), rng=np.random.default_rng(0))
     identity = InputScaling.identity()
     policy = CompressedPolicy(network, "float32", identity, "q_values", spec, np.empty(0), "stacked", (), describe(network))
     (tmp_path / "stacked.tflite").write_bytes(to_tflite(policy))

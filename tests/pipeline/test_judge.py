@@ -29,7 +29,7 @@ STREAMS = SeedStreams(3)
 @pytest.fixture(scope="module")
 def agent() -> TrainedAgent:
     """Pushes the cart to where the pole leans and falls: 500 without learning."""
-    network = mlp((4,), 2, (8,), np.random.default_rng(0))
+    network = mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(0))
     weights = [0.01 * array for array in network.get_weights()]
     lean = np.array([0.1, 0.5, 6.0, 2.0])
     weights[0][:, 0], weights[0][:, 1] = lean, -lean

@@ -119,7 +119,7 @@ def float_file(path: Path, env_id: str, frame_stack: int = 1) -> TrainedAgent:
     """Writes the file of an untrained agent."""
     with closing(make_environment(env_id)) as env:
         spec = spec_of(env, env_id, frame_stack=frame_stack)
-    network = mlp(spec.input_shape, spec.n_actions, (8,), np.random.default_rng(0))
+    network = mlp(spec.input_shape, spec.n_actions, hidden=(8,), rng=np.random.default_rng(0))
     policy = CompressedPolicy(
         network, "float32", InputScaling.identity(), "q_values", spec, np.empty(0), "float32", (), describe(network)
     )

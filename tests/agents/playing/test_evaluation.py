@@ -103,7 +103,9 @@ def test_a_random_policy_takes_every_action_alike():
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
 def test_epsilon_is_the_share_of_actions_drawn_from_all(epsilon):
     asked = []
-    policy = EpsilonGreedy(lambda observation: asked.append(observation) or 2, epsilon, 3, np.random.default_rng(0))
+    policy = EpsilonGreedy(
+        lambda observation: asked.append(observation) or 2, epsilon, n_actions=3, rng=np.random.default_rng(0)
+    )
     observation = np.zeros(2)
     counts = np.bincount([policy(observation) for _ in range(6_000)], minlength=3)
     assert len(asked) == pytest.approx((1 - epsilon) * 6_000, abs=180)  # five standard deviations
@@ -115,7 +117,7 @@ def test_epsilon_is_the_share_of_actions_drawn_from_all(epsilon):
 
 def test_the_rng_decides_where_epsilon_strikes():
     def actions(seed):
-        policy = EpsilonGreedy(lambda _: 0, 0.5, 10, np.random.default_rng(seed))
+        policy = EpsilonGreedy(lambda _: 0, 0.5, n_actions=10, rng=np.random.default_rng(seed))
         return [policy(np.zeros(1)) for _ in range(50)]
 
     assert actions(1) == actions(1) != actions(2)

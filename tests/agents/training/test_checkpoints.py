@@ -194,7 +194,7 @@ import tensorflow as tf
 from edgedqn.agents import files as atomic_files
 from edgedqn.agents.training.checkpoints import Checkpoints, has_checkpoints, prefixed, remove_checkpoints, under
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.dqn import build_dqn
+from edgedqn.agents.training.build import build_dqn
 from edgedqn.agents.playing.environments import agent_view, make_environment, make_vector
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.training.config import TrainingConfig

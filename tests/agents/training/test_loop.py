@@ -9,10 +9,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.playing.environments import BadTransitionError
 from edgedqn.agents.playing.spec import spec_of
+from edgedqn.agents.training.build import build_dqn
 from edgedqn.agents.training.checkpoints import Checkpoints, NoCheckpoints
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.interaction import interact
@@ -82,7 +82,7 @@ class Training:
 
     def __init__(self, env, make_corridor, checkpoints=NO_CHECKPOINTS, config=CONFIG):
         self.env, self.config, self.checkpoints = env, config, checkpoints
-        self.agent = build_dqn(spec_of(env, "Corridor"), config, np.random.default_rng(0))
+        self.agent = build_dqn(spec_of(env, "Corridor"), config, rng=np.random.default_rng(0))
         self.best, self.log = [], Log()
         self.selection = CheckpointSelection(
             env=make_corridor(),

@@ -7,11 +7,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-from edgedqn.agents.dqn import build_dqn
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.preprocessing import Atari, FrameStack, OneHot
 from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
+from edgedqn.agents.training.build import build_dqn
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
 from edgedqn.agents.training.presets import DEFAULTS, PRESETS, find_preset, observation_kind
 
@@ -31,7 +31,7 @@ def test_a_preset_is_for_an_environment_that_exists_and_builds_an_agent_for_it(e
             return
         assert config.learning_starts + config.train_freq < config.evaluation_interval
         assert config.batch_size <= config.learning_starts
-        agent = build_dqn(spec, replace(config, buffer_size=1_000), np.random.default_rng(0))
+        agent = build_dqn(spec, replace(config, buffer_size=1_000), rng=np.random.default_rng(0))
         observation, _ = agent_view(env, spec).reset(seed=0)
         assert 0 <= agent.act_in_all(observation[None])[0] < spec.n_actions
 
@@ -62,7 +62,7 @@ def test_so_does_the_default_for_every_other_kind(kind, shape, dtype, preprocess
     config = find_preset("My-v0", kind=kind)
     assert config == find_preset("my_module:My-v0", kind=kind) == DEFAULTS[kind]
     assert config.network_for(spec.input_shape) == network
-    agent = build_dqn(spec, replace(config, buffer_size=1_000), np.random.default_rng(0))
+    agent = build_dqn(spec, replace(config, buffer_size=1_000), rng=np.random.default_rng(0))
     assert agent.network.input_shape == (None, *spec.input_shape)
     assert agent.network.output_shape == (None, 3)
 

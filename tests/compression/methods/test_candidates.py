@@ -19,7 +19,7 @@ from edgedqn.compression.student import Lesson, Student
 
 
 def test_describes_widths_and_counts_weights() -> None:
-    network = plain_network(q_network((10, 10, 4), 3, (12,), np.random.default_rng(5), minatar_torso))
+    network = plain_network(q_network((10, 10, 4), 3, hidden=(12,), rng=np.random.default_rng(5), torso=minatar_torso))
     weights = 3 * 3 * 4 * 16 + 16 + 8 * 8 * 16 * 12 + 12 + 12 * 3 + 3
     assert described(network) == {"filters": [16], "hidden": [12], "weights": weights}
 

@@ -104,7 +104,7 @@ def test_refuses_a_teacher_without_preferences(actions: int) -> None:
 @pytest.mark.parametrize("hidden", [(), (12,), (16, 9)])
 def test_fit_output_layer_is_least_squares_without_ridge(hidden: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
-    network = mlp((3,), 4, hidden, rng)
+    network = mlp((3,), 4, hidden=hidden, rng=rng)
     weights = network.get_weights()
     weights[1] += 0.2
     network.set_weights(weights)
@@ -123,7 +123,7 @@ def test_fit_output_layer_is_least_squares_without_ridge(hidden: tuple[int, ...]
 
 
 def test_fit_output_layer_bears_features_that_are_dead_or_alike() -> None:
-    network = mlp((3,), 2, (8,), np.random.default_rng(1))
+    network = mlp((3,), 2, hidden=(8,), rng=np.random.default_rng(1))
     weights = network.get_weights()
     weights[0][:, 0], weights[1][0] = 0, -5  # dead
     weights[0][:, 2], weights[1][2] = weights[0][:, 1], weights[1][1]  # twins
@@ -136,7 +136,7 @@ def test_fit_output_layer_bears_features_that_are_dead_or_alike() -> None:
 
 def test_ridge_shrinks_the_layer() -> None:
     rng = np.random.default_rng(3)
-    network = mlp((3,), 2, (8,), rng)
+    network = mlp((3,), 2, hidden=(8,), rng=rng)
     inputs = rng.normal(size=(200, 3)).astype(np.float32)
     preferences = rng.uniform(-1, 1, (200, 2)).astype(np.float32)
     norms = [np.square(fit_output_layer(network, [inputs], preferences, ridge)[-2]).sum() for ridge in (1e-6, 1e-2, 1.0, 100.0)]
@@ -160,7 +160,7 @@ def written_out_loss(output: NDArray[Any], target: NDArray[Any], temperature: fl
 
 def test_the_loss_is_divergence_plus_squared_error_on_the_minibatches_drawn() -> None:
     rng = np.random.default_rng(4)
-    student = mlp((3,), 4, (8,), rng)
+    student = mlp((3,), 4, hidden=(8,), rng=rng)
     before = student.get_weights()
     inputs = rng.normal(size=(30, 3)).astype(np.float32)
     preferences = rng.uniform(-1, 1, (30, 4)).astype(np.float32)
@@ -177,7 +177,7 @@ def test_the_loss_is_divergence_plus_squared_error_on_the_minibatches_drawn() ->
 @pytest.mark.parametrize("dtype", ["bool", "uint8"])
 def test_states_are_scaled_minibatch_by_minibatch(dtype: str) -> None:
     rng = np.random.default_rng(33)
-    student = mlp((2,), 3, (8,), rng)
+    student = mlp((2,), 3, hidden=(8,), rng=rng)
     before = student.get_weights()
     states = rng.integers(0, 200, (40, 2)).astype(dtype)
     preferences = rng.uniform(-1, 1, (40, 3)).astype(np.float32)
@@ -192,7 +192,7 @@ def test_states_are_scaled_minibatch_by_minibatch(dtype: str) -> None:
 def toy_problem() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """States in a square, and the preferences of a small teacher, whose best action changes with the place."""
     rng = np.random.default_rng(5)
-    teacher = mlp((2,), 3, (6,), rng)
+    teacher = mlp((2,), 3, hidden=(6,), rng=rng)
     weights = teacher.get_weights()
     weights[1] += rng.normal(0, 0.3, 6).astype(np.float32)
     inputs = rng.uniform(-1, 1, (2_000, 2)).astype(np.float32)
@@ -201,7 +201,7 @@ def toy_problem() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def learn_toy(seed: int) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
-    student = mlp((2,), 3, (24,), np.random.default_rng(seed))
+    student = mlp((2,), 3, hidden=(24,), rng=np.random.default_rng(seed))
     config = Distillation(steps=600, learning_rate=1e-2, final_learning_rate=1e-4)
     losses = Distiller(student, PLAIN, config).learn(*toy_problem(), np.random.default_rng(seed + 100), "test")
     return student.get_weights(), losses
@@ -213,7 +213,9 @@ def test_recovers_a_small_teachers_preferences_from_any_seed_and_repeats_itself(
     assert np.bincount(chosen, minlength=3).max() < 0.8 * len(chosen)  # no action is right nearly everywhere
     learned = [learn_toy(seed) for seed in (0, 1)]
     for weights, losses in learned:
-        agreement = (outputs(mlp((2,), 3, (24,), np.random.default_rng()), weights, inputs).argmax(axis=1) == chosen).mean()
+        agreement = (
+            outputs(mlp((2,), 3, hidden=(24,), rng=np.random.default_rng()), weights, inputs).argmax(axis=1) == chosen
+        ).mean()
         # Over six seeds: agreement 0.954 to 0.972, and 0.08 to 0.18 of the loss left.
         assert agreement > 0.92
         assert losses[-50:].mean() < 0.3 * losses[:50].mean()
@@ -225,7 +227,7 @@ def test_recovers_a_small_teachers_preferences_from_any_seed_and_repeats_itself(
 
 
 def test_the_learning_rate_falls_along_a_half_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
-    student = mlp((1,), 1, (), np.random.default_rng(6))
+    student = mlp((1,), 1, hidden=(), rng=np.random.default_rng(6))
     config = Distillation(steps=220, learning_rate=1e-2, final_learning_rate=1e-5)
     assert config.rounded_steps == 250
     biases = [0.0]
@@ -247,7 +249,7 @@ def test_the_learning_rate_falls_along_a_half_cosine(monkeypatch: pytest.MonkeyP
 
 
 def test_a_loss_that_is_no_number_stops_it() -> None:
-    student = mlp((2,), 2, (), np.random.default_rng(7))
+    student = mlp((2,), 2, hidden=(), rng=np.random.default_rng(7))
     inputs = np.zeros((10, 2), np.float32)
     preferences = np.full((10, 2), np.nan, np.float32)
     with pytest.raises(DivergedError, match=r"became nan at gradient step 1 of 50"):
@@ -304,7 +306,7 @@ def test_refuses_targets_that_are_none(settings: dict[str, Any]) -> None:
 def test_each_loss_is_what_its_formula_says(loss: Any) -> None:
     """The first loss of a network that is held still, on one minibatch of all states, written out in NumPy."""
     rng = np.random.default_rng(0)
-    network = mlp((3,), 4, (8,), rng)
+    network = mlp((3,), 4, hidden=(8,), rng=rng)
     states = rng.normal(size=(1, 3)).astype(np.float32)
     target = np.array([[0.2, -1.0, 1.0, 0.9]], np.float32)
     output = network(states).numpy()[0].astype(np.float64)

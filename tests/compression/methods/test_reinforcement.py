@@ -51,7 +51,7 @@ class Corridor(gymnasium.Env[Any, Any]):
 @pytest.fixture
 def start() -> tuple[Student, Lesson]:
     env = Corridor()
-    network = plain_network(mlp((CELLS,), 2, (32,), np.random.default_rng(0)))
+    network = plain_network(mlp((CELLS,), 2, hidden=(32,), rng=np.random.default_rng(0)))
     agent = TrainedAgent(network, spec_of(env, "Corridor-v0"), np.eye(CELLS, dtype=np.float32), {})
     lesson = Lesson(agent, env, itertools.count(), np.random.default_rng(1), 1.0)
     states = agent.observations

@@ -49,7 +49,7 @@ def test_a_new_student_has_the_widths_and_nothing_of_the_teacher(start: tuple[St
 
 def test_a_new_student_of_images_has_a_quarter_of_the_filters_or_those_given(start: tuple[Student, Lesson]) -> None:
     student, lesson = start
-    network = plain_network(q_network((10, 10, 4), 3, (32,), np.random.default_rng(0), minatar_torso))
+    network = plain_network(q_network((10, 10, 4), 3, hidden=(32,), rng=np.random.default_rng(0), torso=minatar_torso))
     student = replace(student, network=network)
     assert widths(NewStudent((8,)).apply(student, lesson)[0].network) == ((4,), (8,))
     assert widths(NewStudent((8,), (6,)).apply(student, lesson)[0].network) == ((6,), (8,))

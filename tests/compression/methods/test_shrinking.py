@@ -95,7 +95,7 @@ def test_is_content_with_the_precision_it_was_asked_for(student: tuple[Student, 
 def test_a_layer_goes_where_a_linear_map_replaces_it(student: tuple[Student, Lesson]) -> None:
     """The second hidden layer of a network whose first never goes below zero is linear on all states."""
     start, _ = student
-    network = mlp((4,), 2, (8, 8), np.random.default_rng(0))
+    network = mlp((4,), 2, hidden=(8, 8), rng=np.random.default_rng(0))
     weights = network.get_weights()
     weights[3] = weights[3] + np.float32(100)
     network.set_weights(weights)
@@ -109,7 +109,7 @@ def test_a_layer_goes_where_a_linear_map_replaces_it(student: tuple[Student, Les
 
 def test_what_never_moves_costs_nothing() -> None:
     """Dead neurons have no saliency, and without them the network computes what it did."""
-    network = plain_network(mlp((4,), 2, (8, 6), np.random.default_rng(1)))
+    network = plain_network(mlp((4,), 2, hidden=(8, 6), rng=np.random.default_rng(1)))
     weights = network.get_weights()
     weights[1][[2, 5]] = -100  # dead
     weights[3][1] = -100
@@ -131,7 +131,7 @@ def test_what_never_moves_costs_nothing() -> None:
 
 def test_those_that_stay_make_up_for_those_that_go() -> None:
     """Two neurons that say the same: without one, the other takes its part."""
-    network = plain_network(mlp((4,), 2, (6,), np.random.default_rng(3)))
+    network = plain_network(mlp((4,), 2, hidden=(6,), rng=np.random.default_rng(3)))
     weights = network.get_weights()
     weights[0][:, 1] = weights[0][:, 0]
     network.set_weights(weights)
@@ -142,7 +142,7 @@ def test_those_that_stay_make_up_for_those_that_go() -> None:
 
 
 def test_filters_go_with_all_that_looks_at_them() -> None:
-    network = plain_network(q_network((10, 10, 4), 3, (12,), np.random.default_rng(5), minatar_torso))
+    network = plain_network(q_network((10, 10, 4), 3, hidden=(12,), rng=np.random.default_rng(5), torso=minatar_torso))
     weights = network.get_weights()
     weights[0][..., [3, 7]] = 0  # two filters that see nothing, one of which always says the same
     weights[1][[3, 7]] = [0, 0.7]

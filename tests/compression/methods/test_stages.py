@@ -101,7 +101,7 @@ def test_scale_input_folds_what_it_measures(student: Student, lesson: Lesson, te
 
 
 def test_distil_teaches_on_all_the_states_it_says(lesson: Lesson, teacher: TrainedAgent) -> None:
-    fresh = mlp((4,), 2, (16, 16), np.random.default_rng(8))
+    fresh = mlp((4,), 2, hidden=(16, 16), rng=np.random.default_rng(8))
     before = fresh.get_weights()
     scaling = InputScaling.measured(teacher.observations)
     start = Student(fresh, scaling, teacher.observations, lesson.preferences(teacher.observations))

@@ -75,7 +75,7 @@ def own(tmp_path_factory):
 
 def steering(inputs, angle):
     """A network that pushes the cart to where the pole leans; the angle is the input number `angle`."""
-    network = mlp((inputs,), 2, [2], np.random.default_rng(0))
+    network = mlp((inputs,), 2, hidden=[2], rng=np.random.default_rng(0))
     hidden = np.zeros((inputs, 2), np.float32)
     hidden[angle] = [1, -1]
     network.set_weights([hidden, np.zeros(2), np.float32([[0, 1], [1, 0]]), np.zeros(2)])

@@ -1,0 +1,125 @@
+"""The agent that a configuration describes."""
+
+from typing import Any
+
+import numpy as np
+import tf_keras
+
+from edgedqn.agents.dqn import DQN
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.learner import adam
+from edgedqn.agents.losses import TemporalDifference
+from edgedqn.agents.networks import find_torso, q_network
+from edgedqn.agents.playing.preprocessing import OneHot
+from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.prioritized import Prioritized
+from edgedqn.agents.q_learning import QLearning
+from edgedqn.agents.replay import Replay, Sampler, Uniform
+from edgedqn.agents.schedules import LearningSchedule, LinearDecay
+from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
+
+LARGEST_TABLE = 10_000_000  # values; some 400 MB as Python floats, and as a device's file far too large
+
+
+def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, *, rng: np.random.Generator) -> DQN:
+    """Builds the agent that `config` describes, for `spec`; all its randomness is spawned from `rng`.
+
+    Raises:
+      InputError: the network does not fit the observations, or the replay does not fit in memory.
+    """
+    weights_rng, replay_rng, exploration_rng = rng.spawn(3)
+    network, target_network = (_network(spec, config, weights_rng) for _ in range(2))
+    updates = max(1, (config.steps - config.learning_starts) // config.train_freq)
+    minibatches = updates * config.gradient_steps
+    rate: Any = config.learning_rate
+    if config.learning_rate_decay:
+        rate = tf_keras.optimizers.schedules.PolynomialDecay(rate, minibatches, rate * (1 - config.learning_rate_decay))
+    schedule = LearningSchedule(
+        learning_starts=config.learning_starts,
+        train_freq=config.train_freq,
+        gradient_steps=config.gradient_steps,
+        batch_size=config.batch_size,
+        target_update_interval=config.target_update_interval,
+        target_update_rate=config.target_update_rate,
+        averaging=max(0.0, 1 - config.train_freq / config.averaging_steps) if config.averaging_steps else 0.0,
+    )
+    sampler: Sampler = Uniform(replay_rng)
+    if config.prioritized:
+        sampler = Prioritized(
+            config.buffer_size,
+            replay_rng,
+            alpha=config.priority_exponent,
+            beta=config.importance_exponent,
+            anneal_minibatches=minibatches,
+        )
+    return DQN(
+        network,
+        target_network,
+        optimizer=adam(
+            rate, network.trainable_variables, epsilon=config.adam_epsilon, max_gradient_norm=config.max_gradient_norm
+        ),
+        replay=Replay(
+            config.buffer_size,
+            spec.input_shape,
+            dtype=spec.observation_dtype,
+            sampler=sampler,
+            frame_stack=spec.frame_stack,
+        ),
+        exploration=_exploration(config),
+        schedule=schedule,
+        loss=TemporalDifference(
+            n_step=config.n_step, discount=config.discount, double=config.double, square=config.loss == "mse"
+        ),
+        rng=exploration_rng,
+    )
+
+
+def build_q_learning(spec: EnvironmentSpec, config: QLearningConfig, *, rng: np.random.Generator) -> QLearning:
+    """Builds the agent that `config` describes, for `spec`; all its randomness is drawn from `rng`.
+
+    Raises:
+      InputError: the observations are not the number of a state, or there are too many states for a table.
+    """
+    if spec.preprocessing != (OneHot(),):
+        raise InputError(
+            f"A Q-table takes the number of a state: expected Discrete observations. Got {spec.id} with observations of shape "
+            f"{spec.observation_shape}; those are for a Q-network."
+        )
+    n_states = spec.input_shape[0]
+    if n_states * spec.n_actions > LARGEST_TABLE:
+        raise InputError(
+            f"The Q-table would not fit: expected at most {LARGEST_TABLE:,} values. Got {spec.id} with {n_states:,} states and "
+            f"{spec.n_actions} actions."
+        )
+    return QLearning(
+        n_states,
+        spec.n_actions,
+        exploration=_exploration(config),
+        learning_rate=LinearDecay(config.learning_rate, config.learning_rate_final, config.steps),
+        discount=config.discount,
+        initial_value=config.initial_value,
+        rng=rng,
+    )
+
+
+def _exploration(config: TrainingConfig | QLearningConfig) -> LinearDecay:
+    return LinearDecay(1.0, config.exploration_final, max(1, round(config.exploration_fraction * config.steps)))
+
+
+def _network(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Generator) -> tf_keras.Model:
+    torso = find_torso(config.network_for(spec.input_shape))
+    try:
+        return q_network(
+            spec.input_shape,
+            spec.n_actions,
+            hidden=config.hidden,
+            rng=rng,
+            torso=torso,
+            dueling=config.dueling,
+            quantiles=config.quantiles,
+            image_scale=1 / 255 if spec.observation_dtype == "uint8" else 1.0,
+        )
+    except InputError:
+        raise  # says what is wrong already
+    except (TypeError, ValueError) as error:  # a torso of one's own may have another signature, or expect other shapes
+        raise InputError(f"The network does not fit observations of {spec.input_shape}: {error}") from error
