@@ -1,4 +1,4 @@
-"""The exceptions that mean: the input was bad, not our code."""
+"""The exceptions that mean: the input was bad, not our code; and what is said of any."""
 
 
 class InputError(ValueError):
@@ -14,3 +14,8 @@ class DivergedError(InputError):
 
     Nothing is repaired; what was learned since the last checkpoint is lost, the checkpoint is not.
     """
+
+
+def one_line(error: BaseException) -> str:
+    """The error as a reason for a person: its message in one line, or its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

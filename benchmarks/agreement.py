@@ -1,11 +1,11 @@
 """How a file's choices compare with the float network's, on the same states."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedqn.benchmarks.rows import OutputRange
 from edgedqn.export.edge_policy import EdgePolicy
 
 
@@ -25,7 +25,7 @@ class Agreement:
     ties: float
 
 
-def preferences_of(policy: EdgePolicy, observations: NDArray[Any]) -> NDArray[np.float64]:
+def preferences_of(policy: EdgePolicy, observations: NDArray[np.generic]) -> NDArray[np.float64]:
     """The output rows [N, A] of a file on N states, each for itself.
 
     Args:
@@ -62,10 +62,9 @@ def agreement(baseline: NDArray[np.float64], candidate: NDArray[np.float64]) -> 
     )
 
 
-def output_range(rows: NDArray[np.float64]) -> dict[str, float]:
-    """What a file's outputs [N, A] span, and how little of it separates actions: {"low", "high", "median_gap"}, in the file's
-    own unit; the median is over the states' gaps between the best and the second-best action."""
-    return {"low": float(rows.min()), "high": float(rows.max()), "median_gap": float(np.median(_gaps(rows)))}
+def output_range(rows: NDArray[np.float64]) -> OutputRange:
+    """What a file's outputs [N, A] span, and the median over the states of the gap between the best and the second-best."""
+    return OutputRange(float(rows.min()), float(rows.max()), float(np.median(_gaps(rows))))
 
 
 def _gaps(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,39 +2,69 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
+
+from edgedqn.benchmarks.json_value import JsonValue
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 CPU_INFO = Path("/proc/cpuinfo")
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
-def describe_machine(threads: int, xnnpack: bool = True, pinned_cores: list[int] | None = None) -> dict[str, Any]:
-    """The `machine` object of `benchmark.json`. What cannot be read is null.
+@dataclass(frozen=True, kw_only=True)
+class Machine(JsonValue):
+    """The `machine` object of `benchmark.json`; None is what cannot be read, or what an earlier version did not write.
+
+    Attributes:
+      threads: each interpreter ran on.
+      xnnpack: whether the interpreters had its kernels.
+      pinned_cores: to which what was timed kept; None where it kept to none.
+    """
+
+    KEYS: ClassVar[Mapping[str, str]] = {"ai_edge_litert": "ai-edge-litert"}
+
+    cpu: str | None
+    cores: int | None = None
+    architecture: str | None = None
+    governor: str | None = None
+    os: str | None = None
+    python: str | None = None
+    numpy: str | None = None
+    gymnasium: str | None = None
+    ai_edge_litert: str | None = None
+    xnnpack: bool | None = None
+    threads: int | None = None
+    pinned_cores: tuple[int, ...] | None = None
+
+
+def describe_machine(threads: int, xnnpack: bool = True, pinned_cores: tuple[int, ...] | None = None) -> Machine:
+    """This machine.
 
     Args:
       threads: each interpreter ran on.
       xnnpack: whether the interpreters had its kernels.
       pinned_cores: to which what was timed kept; None where it kept to none.
     """
-    return {
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
-        "architecture": platform.machine(),
-        "governor": _read(GOVERNOR),
+    return Machine(
+        cpu=cpu(),
+        cores=os.cpu_count(),
+        architecture=platform.machine(),
+        governor=_read(GOVERNOR),
         # The kernel's version, without what a distributor or a cloud appends to name its own builds.
-        "os": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
-        "python": platform.python_version(),
-        "numpy": _version("numpy"),
-        "gymnasium": _version("gymnasium"),
-        "ai-edge-litert": _version("ai-edge-litert"),
-        "xnnpack": xnnpack,
-        "threads": threads,
-        "pinned_cores": pinned_cores,
-    }
+        os=f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
+        python=platform.python_version(),
+        numpy=_version("numpy"),
+        gymnasium=_version("gymnasium"),
+        ai_edge_litert=_version("ai-edge-litert"),
+        xnnpack=xnnpack,
+        threads=threads,
+        pinned_cores=pinned_cores,
+    )
 
 
 def cpu() -> str | None:

@@ -1,86 +1,252 @@
-"""The rows of `benchmark.json`: one per policy file, filled stage by stage."""
+"""What `benchmark.json` holds, as values: a row for each policy file, the machine, and what devices measured."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 from edgedqn.agents.errors import InputError
-from edgedqn.benchmarks.latency.interleaved import FILE_FAULTS, one_line
+from edgedqn.agents.files import read_json
+from edgedqn.agents.playing.statistics import Interval
+from edgedqn.benchmarks.json_value import Json, JsonValue
+from edgedqn.benchmarks.machine import Machine
 
-# fmt: off
-ROW_KEYS = (
-    "name", "file", "sha256", "recipe", "target", "status", "reason",
-    "size_bytes", "gzip_bytes", "stripped_bytes", "weights", "nonzero_weights", "distinct_values", "multiply_accumulates",
-    "arena_bytes", "resident_bytes", "delegation",
-    "latency_us", "step_latency_us", "twin_step_latency_us", "cold_start_us", "mlperf_latency_us",
-    "speedup", "step_speedup", "twin_step_speedup",
-    "return", "return_delta", "action_agreement", "gap_weighted_agreement", "tie_rate",
-    "output_range", "gate",
-)
-# fmt: on
-
-Row = dict[str, Any]
+SCHEMA = 1
 
 
-def complete(benchmark: dict[str, Any]) -> dict[str, Any]:
-    """The object of an earlier version's `benchmark.json` with what it did not measure, as null."""
-    empty = dict.fromkeys(ROW_KEYS)
-    return {**benchmark, "rows": [{**empty, **row} for row in benchmark["rows"]]}
+@dataclass(frozen=True)
+class Histogram(JsonValue):
+    """How many calls took how long: bins of one width, what took longer than `to_us` in the last."""
+
+    from_us: float
+    to_us: float
+    counts: tuple[int, ...]
 
 
-class BaselineError(InputError):
-    """The baseline failed, so there is nothing to compare with."""
-
-
-class Rows:
-    """All rows of one run. A stage that fails on a file ends that file's row and no other; on the baseline, it ends the run.
+@dataclass(frozen=True, kw_only=True)
+class Latency(JsonValue):
+    """What `n` calls took, in µs, net of the timer.
 
     Attributes:
-      baseline: the name of the baseline's row.
-      by_name: the rows, each with exactly `ROW_KEYS`.
+      timer_us: the median cost of the pair of clock readings round a call, already taken off.
+      full_speed: the share of the rounds at full speed, see `full_speed.py`; None of a device, and of earlier versions.
+      histogram: likewise.
     """
 
-    def __init__(self, files: Mapping[str, str], baseline: str):
-        """Makes empty rows.
+    LEFT_OUT = ("full_speed", "histogram")
 
-        Args:
-          files: name -> `file` of each row.
-          baseline: one of the names.
-        """
-        empty: Row = dict.fromkeys(ROW_KEYS)
-        self.baseline = baseline
-        self.by_name = {name: {**empty, "name": name, "file": file, "status": "ok"} for name, file in files.items()}
-
-    def alive(self) -> list[str]:
-        """The names of the rows that have not failed, the baseline first."""
-        names = [name for name, row in self.by_name.items() if row["status"] == "ok"]
-        return sorted(names, key=lambda name: name != self.baseline)
-
-    def each(self, measure: Callable[[str], Row]) -> None:
-        """Adds to each living row what `measure` finds of it.
-
-        Raises:
-          BaselineError: the baseline could not be measured.
-        """
-        for name in self.alive():
-            try:
-                self.by_name[name].update(measure(name))
-            except BaselineError:
-                raise
-            except FILE_FAULTS as error:
-                self.fail(name, one_line(error))
-
-    def fail(self, name: str, reason: str) -> None:
-        """Ends a row.
-
-        Raises:
-          BaselineError: it is the baseline's.
-        """
-        if name == self.baseline:
-            raise BaselineError(f"The baseline {name} cannot be measured: {reason}")
-        self.by_name[name].update(status="failed", reason=reason, gate=None)
+    p50: float
+    p90: float
+    p99: float
+    mean: float
+    n: int
+    timer_us: float
+    full_speed: float | None = None
+    histogram: Histogram | None = None
 
 
-def best_passing(rows: Sequence[Row]) -> Row | None:
+@dataclass(frozen=True)
+class WindowedLatency(JsonValue):
+    """By MLPerf Tiny's rules: the mean time of a call in each window, in µs, and the median of those."""
+
+    windows_us: tuple[float, ...]
+    median_us: float
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as fast as the baseline, and the 95 % interval; above 1 is faster."""
+
+    median: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in `benchmark.json`."""
+        return {"median": self.median, "ci95": [self.low, self.high]}
+
+    @classmethod
+    def from_json(cls, value: Json) -> "Ratio":
+        """The reverse of `to_json`."""
+        return cls(value["median"], *value["ci95"])
+
+
+@dataclass(frozen=True)
+class Return(Interval):
+    """The mean return of so many episodes and its 95 % interval, in reward units."""
+
+    episodes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in `benchmark.json`."""
+        return {**super().to_json(), "episodes": self.episodes}
+
+    @classmethod
+    def from_json(cls, value: Json) -> "Return":
+        """The reverse of `to_json`."""
+        low, high = value["ci95"]
+        return cls(value["mean"], low, high, value["episodes"])
+
+
+@dataclass(frozen=True)
+class Delegation(JsonValue):
+    """How many operators a file has, and how many of them XNNPACK takes over."""
+
+    operators: int
+    xnnpack: int
+
+
+@dataclass(frozen=True)
+class OutputRange(JsonValue):
+    """What a file's outputs span, and the median gap between its best two actions, in the file's own unit."""
+
+    low: float
+    high: float
+    median_gap: float
+
+
+class Timed(NamedTuple):
+    """What one kind of call took, and its ratio to the baseline."""
+
+    latency: Latency | None
+    ratio: Ratio | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRow(JsonValue):
+    """What was measured of one policy file; None where nothing was. The fields are those of `benchmark.json`.
+
+    Attributes:
+      name: the file's stem.
+      file: its path, relative to the run folder.
+      status: "ok" or "failed", with a `reason`.
+      gate: "pass", "fail" or "undecided"; None of the baseline.
+    """
+
+    KEYS: ClassVar[Mapping[str, str]] = {"episode_return": "return"}
+
+    name: str
+    file: str
+    sha256: str | None = None
+    recipe: str | None = None
+    target: str | None = None
+    status: str = "ok"
+    reason: str | None = None
+    size_bytes: int | None = None
+    gzip_bytes: int | None = None
+    stripped_bytes: int | None = None
+    weights: int | None = None
+    nonzero_weights: int | None = None
+    distinct_values: int | None = None
+    multiply_accumulates: int | None = None
+    arena_bytes: int | None = None
+    resident_bytes: int | None = None
+    delegation: Delegation | None = None
+    latency_us: Latency | None = None
+    step_latency_us: Latency | None = None
+    twin_step_latency_us: Latency | None = None
+    cold_start_us: Latency | None = None
+    mlperf_latency_us: WindowedLatency | None = None
+    speedup: Ratio | None = None
+    step_speedup: Ratio | None = None
+    twin_step_speedup: Ratio | None = None
+    episode_return: Return | None = None
+    return_delta: Interval | None = None
+    action_agreement: float | None = None
+    gap_weighted_agreement: float | None = None
+    tie_rate: float | None = None
+    output_range: OutputRange | None = None
+    gate: str | None = None
+
+    @property
+    def timed(self) -> dict[str, Timed]:
+        """What is compared with the baseline, by what a person calls it."""
+        return {
+            "invoke": Timed(self.latency_us, self.speedup),
+            "step": Timed(self.step_latency_us, self.step_speedup),
+            "step of the twin": Timed(self.twin_step_latency_us, self.twin_step_speedup),
+        }
+
+
+ROW_KEYS = tuple(BenchmarkRow.keys().values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceRow(JsonValue):
+    """What a device measured of one file.
+
+    Attributes:
+      name: of the row of the same policy; a twin with float ends, which is no file of the benchmark, has its policy's.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    recipe: str
+    size_bytes: int
+    latency_us: Latency
+    step_latency_us: Latency
+
+
+@dataclass(frozen=True)
+class Device(JsonValue):
+    """What a bundle's `bench_on_device.py` measured on another machine, which it describes in words of its own."""
+
+    machine: Mapping[str, str | None]
+    rows: tuple[DeviceRow, ...]
+
+    @property
+    def name(self) -> str:
+        """What its measurements go by."""
+        machine = self.machine
+        return f"{machine.get('cpu') or 'an unknown machine'} ({machine.get('architecture') or 'unknown architecture'})"
+
+
+@dataclass(frozen=True)
+class Benchmark(JsonValue):
+    """The object of `benchmark.json`.
+
+    Attributes:
+      machine: where the rows were measured.
+      baseline: the name of the float row, with which the others are compared.
+      rows: one for each file.
+      devices: what was merged in.
+    """
+
+    LEFT_OUT = ("devices",)
+
+    machine: Machine
+    baseline: str
+    rows: tuple[BenchmarkRow, ...]
+    devices: tuple[Device, ...] = ()
+
+    def row(self, name: str) -> BenchmarkRow | None:
+        """The row of this name, if there is one."""
+        return next((row for row in self.rows if row.name == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """With its schema."""
+        return {"schema": SCHEMA, **super().to_json()}
+
+
+def read_benchmark(path: Path) -> Benchmark:
+    """A `benchmark.json`. What an earlier version did not measure is None.
+
+    Raises:
+      InputError: it is none.
+    """
+    value = read_json(path, SCHEMA)
+    try:
+        return Benchmark.from_json(value)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is no benchmark.json: expected what `edgedqn bench` writes. Got: no {error}.") from error
+
+
+def best_passing(rows: Sequence[BenchmarkRow]) -> BenchmarkRow | None:
     """The row to ship: the smallest file that passed its gate, among equals the one with the fastest step, or None."""
-    passed = [row for row in rows if row["gate"] == "pass"]
-    return min(passed, key=lambda row: (row["size_bytes"], row["step_latency_us"]["p50"]), default=None)
+
+    def order(row: BenchmarkRow) -> tuple[int, float]:
+        assert row.size_bytes is not None and row.step_latency_us is not None  # or it was not played
+        return row.size_bytes, row.step_latency_us.p50
+
+    return min((row for row in rows if row.gate == "pass"), key=order, default=None)

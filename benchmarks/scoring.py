@@ -1,32 +1,34 @@
 """The return of each file, against the baseline's on the same reset seeds, and the verdict of the gate."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedqn.agents.errors import one_line
 from edgedqn.agents.playing.gate import GateResult, run_gate
 from edgedqn.agents.playing.statistics import bootstrap_interval
-from edgedqn.benchmarks.latency.interleaved import FILE_FAULTS, one_line
+from edgedqn.benchmarks.filling import FILE_FAULTS, BaselineError, Rows
 from edgedqn.benchmarks.playing import Play, Players
-from edgedqn.benchmarks.rows import BaselineError, Row, Rows
+from edgedqn.benchmarks.rows import BenchmarkRow, Return
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
 
 
 def score(
-    rows: Rows, paths: Mapping[str, Path], play: Play, on_gate: Callable[[str, GateResult], object], progress: bool
+    rows: Rows, paths: Mapping[str, Path], *, play: Play, on_gate: Callable[[str, GateResult], object], progress: bool
 ) -> None:
-    """Plays every living row's file and fills in `return`, `return_delta` and `gate`.
+    """Plays every living row's file and fills in `episode_return`, `return_delta` and `gate`.
 
     All files play the gate's first look; the margin comes from the baseline's and a random policy's return on it. More is
-    played only while a verdict is open. `return` and `return_delta` are over all episodes a file has played.
+    played only while a verdict is open. `episode_return` and `return_delta` are over all episodes a file has played.
 
     Args:
       rows: to be filled.
       paths: of the rows' files, by name; one that is not there is not played.
       play: how.
-      on_gate: told each file's name and verdict, with the margin and the interval behind it.
+      on_gate: called with each file's name and verdict, with the margin and the interval behind it.
       progress: show bars.
     Raises:
       BaselineError: the baseline could not be played.
@@ -58,17 +60,18 @@ class _Contest:
         self._margin: float | None = None
         self._no_margin = ""
 
-    def play_first_look(self, name: str) -> Row:
-        if name not in self._paths:
-            return {}
-        made_for = EdgePolicy.load(self._paths[name]).device
+    def play_first_look(self, row: BenchmarkRow) -> BenchmarkRow:
+        path = self._paths.get(row.name)
+        if path is None:
+            return row
+        made_for = EdgePolicy.load(path).device
         if (made_for.observation_shape, made_for.n_actions) != (self._shape, self._n_actions):
             raise PolicyFileError(
                 f"The file is for another environment: expected observations {list(self._shape)} and {self._n_actions} "
                 f"actions. Got {list(made_for.observation_shape)} and {made_for.n_actions}."
             )
-        self._players.returns(self._paths[name], self._gate.looks[0])
-        return {}
+        self._players.returns(path, self._gate.looks[0])
+        return row
 
     def set_margin(self) -> None:
         first = self._gate.looks[0]
@@ -78,25 +81,23 @@ class _Contest:
         except ValueError as error:
             self._no_margin = one_line(error)
 
-    def judge(self, name: str) -> Row:
-        if name == self._baseline or name not in self._paths:
-            return {}
+    def judge(self, row: BenchmarkRow) -> BenchmarkRow:
+        path = self._paths.get(row.name)
+        if path is None or row.name == self._baseline:
+            return row
         if self._margin is None:
-            return {"gate": "undecided", "reason": self._no_margin}
-        path = self._paths[name]
+            return replace(row, gate="undecided", reason=self._no_margin)
         result = run_gate(self._gate, self._margin, lambda n: (self._players.returns(path, n) - self._of_baseline(n)).tolist())
-        self._on_gate(name, result)
-        return {"gate": result.verdict, "reason": _why_undecided(result)}
+        self._on_gate(row.name, result)
+        return replace(row, gate=result.verdict, reason=_why_undecided(result))
 
-    def score(self, name: str) -> Row:
-        if name not in self._paths:
-            return {}
-        returns = self._players.returns(self._paths[name])
-        delta = returns - self._of_baseline(len(returns))
-        return {
-            "return": {**bootstrap_interval(returns).to_json(), "episodes": len(returns)},
-            "return_delta": bootstrap_interval(delta).to_json(),
-        }
+    def score(self, row: BenchmarkRow) -> BenchmarkRow:
+        if row.name not in self._paths:
+            return row
+        returns = self._players.returns(self._paths[row.name])
+        mean = bootstrap_interval(returns)
+        delta = bootstrap_interval(returns - self._of_baseline(len(returns)))
+        return replace(row, episode_return=Return(mean.mean, mean.low, mean.high, len(returns)), return_delta=delta)
 
     def _of_baseline(self, episodes: int) -> NDArray[np.float64]:
         # It may break on a later look, in the middle of judging another file, whose fault it is not.

@@ -9,12 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, one_line
 from edgedqn.agents.playing.gate import gate_for
-from edgedqn.benchmarks.comparison import compare
+from edgedqn.benchmarks.comparison import Candidates, compare
 from edgedqn.benchmarks.foreign import is_foreign, read_foreign
-from edgedqn.benchmarks.latency.interleaved import LatencyConfig, one_line
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.latency.timed_policies import load
+from edgedqn.benchmarks.rows import Benchmark
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
 from edgedqn.pipeline.inspecting import limit_memory
 from edgedqn.pipeline.proving import prove_observations, prove_play
@@ -34,7 +35,7 @@ def bench_files(
     latency: LatencyConfig | None = None,
     play: bool = True,
     tolerance: float | None = None,
-) -> dict[str, Any]:
+) -> Benchmark:
     """Measures files against one of them.
 
     Files without a manifest are taken too, weighed and timed, and not played. Nothing proves them whole, so each is first tried
@@ -47,8 +48,6 @@ def bench_files(
       latency: how much is timed.
       play: also play the environment that the manifests name, where it is installed.
       tolerance: of the gate; what it is in a run of that environment by default.
-    Returns:
-      The object of `benchmark.json`.
     Raises:
       InputError: the files do not belong together, two have the same name, or one without a manifest brought everything down.
       PolicyFileError: a file is missing or damaged.
@@ -74,7 +73,7 @@ def _measure(
     play: bool,
     tolerance: float | None,
     refused: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+) -> Benchmark:
     policies, refused = {}, dict(refused or {})
     for path in paths:
         if not is_foreign(path):
@@ -106,7 +105,8 @@ def _measure(
             plan = prove_play(env_id, streams, gate)
         except InputError as error:
             unplayed = str(error)
-    benchmark = compare(paths, baseline, latency, streams.rng("bench"), observations, plan, refused=refused)
+    candidates = Candidates(paths=tuple(paths), baseline=baseline, refused=refused)
+    benchmark = compare(candidates, latency, rng=streams.rng("bench"), observations=observations, play=plan)
     if unplayed:
         print(f"Not played: {unplayed}", file=sys.stderr)
     return benchmark
@@ -138,7 +138,7 @@ def probe(path: str, latency: str) -> None:
         sys.exit(OUT_OF_MEMORY)
 
 
-def _measure_in_child(paths: Sequence[Path], arguments: dict[str, Any]) -> dict[str, Any]:
+def _measure_in_child(paths: Sequence[Path], arguments: dict[str, Any]) -> Benchmark:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"  # not its stdout, where an environment of the user's own may print
         given = json.dumps({"paths": list(map(str, paths)), "answer": str(answer), **arguments})
@@ -156,7 +156,7 @@ def _measure_in_child(paths: Sequence[Path], arguments: dict[str, Any]) -> dict[
         found: dict[str, Any] = json.loads(answer.read_text())
     if "refused" in found:
         raise InputError(found["refused"])
-    return found
+    return Benchmark.from_json(found)
 
 
 def _terminal() -> int | None:
@@ -174,7 +174,7 @@ def child(given: str) -> None:
     paths, answer = list(map(Path, arguments.pop("paths"))), Path(arguments.pop("answer"))
     latency = LatencyConfig(**arguments.pop("latency"))
     try:
-        found = _measure(paths, latency=latency, **arguments)
+        found = _measure(paths, latency=latency, **arguments).to_json()
     except ValueError as error:  # an InputError, or a file's
         found = {"refused": one_line(error)}
     answer.write_text(json.dumps(found))

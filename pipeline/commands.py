@@ -20,8 +20,9 @@ from edgedqn.agents.playing.evaluation import evaluate as evaluate_policy
 from edgedqn.agents.training.checkpoints import has_checkpoints
 from edgedqn.benchmarks.device_rows import merged, read_device
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
-from edgedqn.benchmarks.regression import compared, read_earlier, render_against
+from edgedqn.benchmarks.regression import compare_with
 from edgedqn.benchmarks.report.table import render_devices, render_table
+from edgedqn.benchmarks.rows import Benchmark, read_benchmark
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.pipeline.cli import DONE, NOT_PASSED, REGRESSED, SETTING
 from edgedqn.pipeline.run import KINDS, Job, RunResult
@@ -36,11 +37,11 @@ def run(arguments: Namespace) -> int:
     with job.locked():
         job.do(KINDS, arguments.force)
     result = job.result()
-    best = result.best["name"] if result.best else None
+    best = result.shipped.name if result.shipped else None
     if arguments.json:
         print(json.dumps({"schema": SCHEMA, "run": str(result.folder), "best": best, "benchmark": result.benchmark}))
     else:
-        print(render_table(result.benchmark["rows"]))
+        print(render_table(result.measured.rows))
         print(f"\nReport: {job.folder.report}")
     return _verdict(result, arguments.json)
 
@@ -73,7 +74,7 @@ def bench(arguments: Namespace) -> int:
     """A run's files, or any files."""
     if arguments.fail_on_regression and arguments.against is None:
         raise InputError("A regression is against something. Expected --against beside --fail-on-regression. Got none.")
-    earlier = None if arguments.against is None else read_earlier(arguments.against)  # before it may be written anew
+    earlier = None if arguments.against is None else read_benchmark(arguments.against)  # before it may be written anew
     for path in arguments.merge:
         read_device(path)  # a damaged one is refused before minutes are measured
     folders = [path for path in arguments.paths if path.suffix != ".tflite"]
@@ -90,7 +91,7 @@ def bench(arguments: Namespace) -> int:
             if arguments.merge:
                 job.merge(arguments.merge)
         result = job.result()
-        regressed = _print_benchmark(result.benchmark, arguments, earlier)
+        regressed = _print_benchmark(result.measured, arguments, earlier)
         verdict = _verdict(result, arguments.json)
         return REGRESSED if regressed else verdict
     from edgedqn.pipeline.bench_files import bench_files
@@ -300,13 +301,13 @@ def _reported(report: dict[str, Any]) -> str:
 
 
 def _verdict(result: RunResult, as_json: bool) -> int:
-    if result.best is None:
+    if result.shipped is None:
         if not as_json:
             print("No requested recipe, controls aside, passed its gate, so there is no device bundle. All files are kept.")
         return NOT_PASSED
     if not as_json:
         device = result.folder / "device"
-        print(f"Deploy: {device} ({result.best['name']}, {result.best['size_bytes'] / 1000:.1f} KB)")
+        print(f"Deploy: {device} ({result.shipped.name}, {(result.shipped.size_bytes or 0) / 1000:.1f} KB)")
         missing = [name for name in ("microcontroller", "browser") if not (device / name).exists()]
         if missing:
             adds = f"`edgedqn bundle {shlex.quote(str(result.folder))}`"
@@ -314,19 +315,18 @@ def _verdict(result: RunResult, as_json: bool) -> int:
     return DONE
 
 
-def _print_benchmark(benchmark: dict[str, Any], arguments: Namespace, earlier: dict[str, Any] | None) -> bool:
+def _print_benchmark(benchmark: Benchmark, arguments: Namespace, earlier: Benchmark | None) -> bool:
     """Returns whether the command is to end as one that found a regression."""
-    if earlier is not None:
-        benchmark = compared(earlier, benchmark)
+    against = None if earlier is None else compare_with(earlier, benchmark)
     if arguments.json:
-        print(json.dumps(benchmark))
+        print(json.dumps(benchmark.to_json() | ({"against": against.to_json()} if against else {})))
     else:
-        print(render_table(benchmark["rows"]))
+        print(render_table(benchmark.rows))
         if devices := render_devices(benchmark):
             print(f"\n{devices}")
-        if earlier is not None:
-            print(f"\n{render_against(benchmark['against'], arguments.against)}")
-    return arguments.fail_on_regression and bool(benchmark["against"]["regressions"])
+        if against:
+            print(f"\n{against.render(arguments.against)}")
+    return bool(arguments.fail_on_regression and against and against.regressions)
 
 
 def load_player(path: Path, render_mode: str | None = None) -> tuple[Policy, gymnasium.Env[Any, Any], str]:

@@ -18,7 +18,7 @@ from edgedqn.agents.training.checkpoints import remove_checkpoints
 from edgedqn.agents.training.config import ALGORITHMS, Config, with_settings
 from edgedqn.agents.training.presets import find_preset, observation_kind
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
-from edgedqn.benchmarks.rows import Row, best_passing
+from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, best_passing, read_benchmark
 from edgedqn.pipeline.native import load_tensorflow, quiet
 from edgedqn.pipeline.run_folder import RunFolder
 
@@ -37,13 +37,23 @@ class RunResult:
 
     Attributes:
       folder: the run folder.
-      benchmark: the object of `benchmark.json`.
-      best: the row whose file is in `device/`, or None where no requested recipe passed its gate.
+      measured: what stands in `benchmark.json`.
+      shipped: the row whose file is in `device/`, or None where no requested recipe passed its gate.
     """
 
     folder: Path
-    benchmark: dict[str, Any]
-    best: Row | None
+    measured: Benchmark
+    shipped: BenchmarkRow | None
+
+    @property
+    def benchmark(self) -> dict[str, Any]:
+        """`measured` as the object of `benchmark.json`."""
+        return self.measured.to_json()
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """`shipped` as it stands there."""
+        return None if self.shipped is None else self.shipped.to_json()
 
 
 def run(
@@ -272,9 +282,7 @@ class Job:
 
     def result(self) -> RunResult:
         """What the run came to. The stage `bench` must be done."""
-        from edgedqn.pipeline.stages import read_benchmark
-
-        benchmark = read_benchmark(self.folder)
+        benchmark = read_benchmark(self.folder.benchmark)
         return RunResult(self.folder.path, benchmark, self._best(benchmark))
 
     def _plan(self) -> dict[str, PlannedStage]:
@@ -301,7 +309,7 @@ class Job:
         if best is None:
             remove_bundle(self.folder.device)
         else:  # nothing is fetched that nobody asked for: `bundle` adds the page
-            write_bundle(self.folder.model(best["name"]), self.folder.device)
+            write_bundle(self.folder.model(best.name), self.folder.device)
 
     def merge(self, measured: Sequence[Path]) -> None:
         """Puts what `bench_on_device.py` wrote on devices beside the run's own rows; the report is made again where there is
@@ -324,20 +332,20 @@ class Job:
         """
         from edgedqn.pipeline.bundle import write_bundle
 
-        best = self.result().best
+        best = self.result().shipped
         if best is None:
             raise InputError(
                 f"{self.folder.path} has nothing to ship: expected a requested recipe, controls aside, to have passed. "
                 "A .tflite given by its name is bundled whatever it scored."
             )
-        return write_bundle(self.folder.model(best["name"]), self.folder.device, fetch=True)
+        return write_bundle(self.folder.model(best.name), self.folder.device, fetch=True)
 
-    def _best(self, benchmark: dict[str, Any]) -> Row | None:
+    def _best(self, benchmark: Benchmark) -> BenchmarkRow | None:
         """The file to ship, if a requested recipe that is no mere control passed its gate."""
-        passed = {row["name"] for row in benchmark["rows"] if row["gate"] == "pass"}
+        passed = {row.name for row in benchmark.rows if row.gate == "pass"}
         if not any(recipe.name in passed and not recipe.control for recipe in self.config.recipes):
             return None
-        return best_passing(benchmark["rows"])
+        return best_passing(benchmark.rows)
 
     def _command(self) -> str | None:
         """What makes this run again on the command line, if that can."""

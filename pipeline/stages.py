@@ -2,24 +2,24 @@
 
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import reduce
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.errors import InputError
-from edgedqn.agents.files import read_json, write_json, write_text
+from edgedqn.agents.errors import InputError, one_line
+from edgedqn.agents.files import write_json, write_text
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.gate import GateResult
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.benchmarks.comparison import SCHEMA as BENCHMARK_SCHEMA
-from edgedqn.benchmarks.comparison import compare
+from edgedqn.benchmarks.comparison import Candidates, compare
 from edgedqn.benchmarks.device_rows import merged, still_true
+from edgedqn.benchmarks.report.charts import KernelZeros
 from edgedqn.benchmarks.report.learning_curve import learning_chart
 from edgedqn.benchmarks.report.page import Film, render_report, render_report_markdown
 from edgedqn.benchmarks.report.vega import picture
-from edgedqn.benchmarks.rows import best_passing, complete
+from edgedqn.benchmarks.rows import Benchmark, Device, best_passing, read_benchmark
 from edgedqn.compression.compress import compress as compress_agent
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
@@ -102,7 +102,7 @@ def _verification(policy: CompressedPolicy, exported: Exported) -> dict[str, Any
     try:
         found["xnnpack"] = asdict(verify(policy, exported))
     except RuntimeError as error:  # XNNPACK refuses int8 layers that never fire: the measurement says so in its row
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         return {"xnnpack": {"skipped": reason}, "tflite_micro": {"skipped": f"XNNPACK gave nothing to compare with: {reason}"}}
     try:
         found["tflite_micro"] = asdict(verify_micro(policy, exported))
@@ -111,8 +111,8 @@ def _verification(policy: CompressedPolicy, exported: Exported) -> dict[str, Any
     return found
 
 
-def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> dict[str, Any]:
-    """Measures all files: `benchmark.json`, and the evidence beside each file. Returns the object of `benchmark.json`."""
+def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
+    """Measures all files: `benchmark.json`, and the evidence beside each file."""
     env_id, config, streams = _of(run)
     files = [run.model(name) for name in (FLOAT32.name, *(recipe.name for recipe in recipes))]
     for path in files:
@@ -120,22 +120,19 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> dict[str, Any]:
             _record(path)  # what an earlier measurement found must not outlive it
     gates: dict[str, GateResult] = {}
     benchmark = compare(
-        files,
-        FLOAT32.name,
+        Candidates(paths=tuple(files), baseline=FLOAT32.name, relative_to=run.path),
         config.latency,
-        streams.rng("bench"),
-        prove_observations(files[0], env_id, streams),
-        prove_play(env_id, streams, config.gate),
-        relative_to=run.path,
+        rng=streams.rng("bench"),
+        observations=prove_observations(files[0], env_id, streams),
+        play=prove_play(env_id, streams, config.gate),
         on_gate=gates.__setitem__,
     )
-    for path, row in zip(files, benchmark["rows"], strict=True):
-        if row["status"] == "ok":
+    for path, row in zip(files, benchmark.rows, strict=True):
+        if row.status == "ok":
             gate = gates.get(path.stem)
-            _record(path, benchmark=row, gate=asdict(gate) if gate else None)
-    if devices := still_true(_devices(run), benchmark["rows"]):
-        benchmark["devices"] = devices
-    write_json(run.benchmark, benchmark)
+            _record(path, benchmark=row.to_json(), gate=asdict(gate) if gate else None)
+    benchmark = replace(benchmark, devices=still_true(_devices(run), benchmark.rows))
+    write_json(run.benchmark, benchmark.to_json())
     return benchmark
 
 
@@ -145,16 +142,15 @@ def merge(run: RunFolder, measured: Sequence[Path]) -> None:
     Raises:
       InputError: a file is damaged or of another policy.
     """
-    write_json(run.benchmark, reduce(merged, measured, read_benchmark(run)))
+    write_json(run.benchmark, reduce(merged, measured, read_benchmark(run.benchmark)).to_json())
 
 
-def _devices(run: RunFolder) -> list[dict[str, Any]]:
+def _devices(run: RunFolder) -> tuple[Device, ...]:
     """Those of an earlier measurement."""
     try:
-        devices: list[dict[str, Any]] = read_benchmark(run).get("devices", [])
-        return devices
+        return read_benchmark(run.benchmark).devices
     except InputError:
-        return []
+        return ()
 
 
 def _record(path: Path, **findings: Any) -> None:
@@ -165,63 +161,60 @@ def _record(path: Path, **findings: Any) -> None:
 
 def report(run: RunFolder, command: str | None) -> None:
     """Writes `report.html` and `report.md` from `benchmark.json`; `command` is what makes the run again, if a command can."""
-    benchmark = read_benchmark(run)
+    benchmark = read_benchmark(run.benchmark)
     curve, description = learning_chart(run.agent), run.description
     page = render_report(
-        benchmark, description, command, _margin(run, benchmark), curve, _kernels(run, benchmark), _film(run, benchmark)
+        benchmark,
+        description,
+        command=command,
+        margin=_margin(run, benchmark),
+        learning=curve,
+        kernels=_kernels(run, benchmark),
+        film=_film(run, benchmark),
     )
     write_text(run.report, page)
     write_text(run.report.with_suffix(".md"), render_report_markdown(benchmark, description, command))
 
 
-def _kernels(run: RunFolder, benchmark: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def _kernels(run: RunFolder, benchmark: Benchmark) -> dict[str, list[KernelZeros]]:
     """What the report says of each file's kernels."""
     found = {}
-    for row in benchmark["rows"]:
-        if row["status"] == "ok":
-            path = run.path / row["file"]
+    for row in benchmark.rows:
+        if row.status == "ok":
+            path = run.path / row.file
             content = path.read_bytes() if path.exists() else b""
-            if sha256(content).hexdigest() != row["sha256"]:
+            if sha256(content).hexdigest() != row.sha256:
                 continue  # gone, or another one since it was measured
             stored = kernels(content)
             stages = read_manifest(path).evidence.get("recipe", {}).get("stages", [])
             asked: list[float] = next((stage["sparsity_asked"] for stage in stages if stage.get("sparsity_asked")), [])
-            found[row["name"]] = [
-                {
-                    "shape": kernel.values.shape,
-                    "zeros": 1 - kernel.nonzero_weights / kernel.weights,
-                    "asked": asked[at] if at < len(asked) else None,
-                }
+            found[row.name] = [
+                KernelZeros(
+                    kernel.values.shape,
+                    zeros=1 - kernel.nonzero_weights / kernel.weights,
+                    asked=asked[at] if at < len(asked) else None,
+                )
                 for at, kernel in enumerate(stored)
             ]
     return found
 
 
-def _film(run: RunFolder, benchmark: dict[str, Any]) -> Film | str | None:
+def _film(run: RunFolder, benchmark: Benchmark) -> Film | str | None:
     """Of the float file and the smallest that passed, else the last that was played."""
-    played = [row for row in benchmark["rows"] if row["return"] and row["name"] != benchmark["baseline"]]
+    played = [row for row in benchmark.rows if row.episode_return and row.name != benchmark.baseline]
     if not played:
         return None
-    other = best_passing(benchmark["rows"]) or played[-1]
+    other = best_passing(benchmark.rows) or played[-1]
     env_id, _, streams = _of(run)
     seed = streams.first_reset_seeds("prove", 1)[0]
-    return side_by_side(run.model(benchmark["baseline"]), run.path / other["file"], env_id, seed)
+    return side_by_side(run.model(benchmark.baseline), run.path / other.file, env_id, seed)
 
 
-def read_benchmark(run: RunFolder) -> dict[str, Any]:
-    """The object of `benchmark.json`.
-
-    Raises:
-      InputError: it is missing or damaged.
-    """
-    return complete(read_json(run.benchmark, BENCHMARK_SCHEMA))
-
-
-def _margin(run: RunFolder, benchmark: dict[str, Any]) -> float | None:
+def _margin(run: RunFolder, benchmark: Benchmark) -> float | None:
     """The gate's margin in reward units, from the evidence of a file it was applied to."""
-    for row in benchmark["rows"]:
-        if row["status"] == "ok":
-            gate = read_manifest(run.path / row["file"]).evidence.get("gate")
+    for row in benchmark.rows:
+        if row.status == "ok":
+            gate = read_manifest(run.path / row.file).evidence.get("gate")
             if gate:
                 return float(gate["margin"])
     return None

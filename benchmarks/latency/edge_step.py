@@ -131,7 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (InputError, PolicyFileError) as error:
         parser.exit(2, f"edge_step: {error}\n")
     if given.json:
-        print(json.dumps({"schema": SCHEMA, "machine": describe_machine(1), "rows": [asdict(each) for each in found]}))
+        rows = [asdict(each) for each in found]
+        print(json.dumps({"schema": SCHEMA, "machine": describe_machine(1).to_json(), "rows": rows}))
         return
     for each in found:
         print(

@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedqn.agents.errors import one_line
 from edgedqn.agents.playing.statistics import percentile_bootstrap
+from edgedqn.benchmarks.filling import FILE_FAULTS
 from edgedqn.benchmarks.latency.full_speed import FullSpeed
+from edgedqn.benchmarks.rows import Histogram, Latency, Ratio
 
 clock = time.perf_counter_ns
 
@@ -24,8 +27,6 @@ BlockFactory = Callable[[], Block]
 BINS = 40
 BLOCK_NS, FEWEST_CALLS = 5_000_000, 10
 _T = TypeVar("_T")
-# What a file can do wrong while it is loaded, invoked or played. Anything else is a fault of ours for sure.
-FILE_FAULTS = (ValueError, RuntimeError, OSError)
 
 
 @dataclass(frozen=True)
@@ -89,25 +90,25 @@ class Timing:
     timer_us: float
     full_speed: float = 1.0
 
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in `benchmark.json`, in µs."""
-        p50, p90, p99 = np.percentile(self.durations_us, [50, 90, 99])
-        return {
-            "p50": float(p50),
-            "p90": float(p90),
-            "p99": float(p99),
-            "mean": float(self.durations_us.mean()),
-            "n": int(self.durations_us.size),
-            "timer_us": self.timer_us,
-            "full_speed": self.full_speed,
-            "histogram": self.histogram(),
-        }
+    def latency(self) -> Latency:
+        """Percentiles and mean over all calls, in µs."""
+        p50, p90, p99 = map(float, np.percentile(self.durations_us, [50, 90, 99]))
+        return Latency(
+            p50=p50,
+            p90=p90,
+            p99=p99,
+            mean=float(self.durations_us.mean()),
+            n=self.durations_us.size,
+            timer_us=self.timer_us,
+            full_speed=self.full_speed,
+            histogram=self.histogram(),
+        )
 
-    def histogram(self) -> dict[str, Any]:
+    def histogram(self) -> Histogram:
         """How often it took how long: 40 bins of one width up to the 99th percentile, what took longer counted in the last."""
         top = float(np.percentile(self.durations_us, 99))
         counts, edges = np.histogram(np.minimum(self.durations_us, top), BINS, (float(self.durations_us.min()), top))
-        return {"from_us": float(edges[0]), "to_us": float(edges[-1]), "counts": counts.tolist()}
+        return Histogram(float(edges[0]), float(edges[-1]), tuple(counts.tolist()))
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class _Round:
 def time_interleaved(
     candidates: Mapping[str, BlockFactory],
     config: LatencyConfig,
+    *,
     rng: np.random.Generator,
     on_round: Callable[[], object] = lambda: None,
     speed: FullSpeed | None = None,
@@ -190,7 +192,7 @@ def time_interleaved(
     return timings, failures
 
 
-def speedup(baseline: Timing, candidate: Timing, seed: int = 0) -> dict[str, Any]:
+def speedup(baseline: Timing, candidate: Timing, *, seed: int = 0) -> Ratio:
     """How many times faster the candidate is: the median over rounds of (baseline's median / candidate's median).
 
     Args:
@@ -198,8 +200,7 @@ def speedup(baseline: Timing, candidate: Timing, seed: int = 0) -> dict[str, Any
       candidate: timed in the same run.
       seed: of the resampling, so the same timings give the same interval.
     Returns:
-      `{"median", "ci95": [low, high]}`, dimensionless: above 1 the candidate is faster. The interval is the percentile
-      bootstrap over rounds, 10,000 resamples.
+      Dimensionless: above 1 the candidate is faster. The interval is the percentile bootstrap over rounds.
     Raises:
       ValueError: they have different numbers of rounds, so nothing is paired.
     """
@@ -209,14 +210,7 @@ def speedup(baseline: Timing, candidate: Timing, seed: int = 0) -> dict[str, Any
             f"Got {len(baseline.durations_us)} and {len(candidate.durations_us)}."
         )
     ratios = np.median(baseline.durations_us, axis=1) / np.median(candidate.durations_us, axis=1)  # [R]
-    low, high = percentile_bootstrap(ratios, partial(np.median, axis=1), seed=seed)
-    return {"median": float(np.median(ratios)), "ci95": [low, high]}
-
-
-def one_line(error: BaseException) -> str:
-    """The error as a reason in a table: one line, its type where the message alone would not say."""
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
+    return Ratio(float(np.median(ratios)), *percentile_bootstrap(ratios, partial(np.median, axis=1), seed=seed))
 
 
 def _build(factory: BlockFactory, calls: int) -> Block:

@@ -9,6 +9,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from edgedqn.benchmarks.latency.interleaved import Block, BlockFactory, LatencyConfig, clock
+from edgedqn.benchmarks.rows import Delegation
 from edgedqn.export.edge_policy import EdgePolicy, FrameStack, OneHot, VerifiedFile, shape_after
 
 DELEGATE = "DELEGATE"
@@ -110,8 +111,8 @@ def cold_starts(file: VerifiedFile, observations: NDArray[Any], config: LatencyC
     return factory
 
 
-def delegation(file: VerifiedFile, config: LatencyConfig) -> dict[str, Any]:
-    """How many of the file's operators there are, and how many XNNPACK takes over: {"operators", "xnnpack"}.
+def delegation(file: VerifiedFile, config: LatencyConfig) -> Delegation:
+    """How many of the file's operators there are, and how many XNNPACK takes over.
 
     The interpreter lists an operator of the graph whether or not it was taken over, and a delegate as one more, with the
     tensors at its border. So what it took over is what lies behind its outputs, up to its inputs.
@@ -119,7 +120,7 @@ def delegation(file: VerifiedFile, config: LatencyConfig) -> dict[str, Any]:
     details = load(file, config)[0]._get_ops_details()
     graph = [each for each in details if each["op_name"] != DELEGATE]
     taken = {at for each in details if each["op_name"] == DELEGATE for at in _behind(graph, each)}
-    return {"operators": len(graph), "xnnpack": len(taken)}
+    return Delegation(len(graph), len(taken))
 
 
 def _behind(graph: Sequence[Mapping[str, Any]], delegate: Mapping[str, Any]) -> set[int]:

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edgedqn.benchmarks.filling import Rows
 from edgedqn.benchmarks.latency.full_speed import FullSpeed
-from edgedqn.benchmarks.latency.interleaved import BlockFactory, LatencyConfig, speedup, time_interleaved
+from edgedqn.benchmarks.latency.interleaved import BlockFactory, LatencyConfig, Timing, speedup, time_interleaved
 from edgedqn.benchmarks.latency.pinning import Cores
 from edgedqn.benchmarks.latency.timed_policies import cold_starts, delegation, invokes, steps
 from edgedqn.benchmarks.latency.windows import WINDOWS, time_windows
-from edgedqn.benchmarks.rows import Rows
+from edgedqn.benchmarks.rows import Latency, Ratio, WindowedLatency
 from edgedqn.export.edge_policy import PolicyFileError, VerifiedFile
 from edgedqn.export.tflite_file.float_twin import float_twin
 
@@ -23,13 +23,15 @@ TIMED_INPUTS = 256
 COLD_STARTS = 40  # of each file
 
 Files = Mapping[str, VerifiedFile]
-Kind = Callable[[VerifiedFile, NDArray[Any], LatencyConfig], BlockFactory]
+Kind = Callable[[VerifiedFile, NDArray[np.generic], LatencyConfig], BlockFactory]
+Found = dict[str, tuple[Latency, Ratio]]
 
 
 def time_files(
     rows: Rows,
     files: Files,
-    observations: NDArray[Any] | None,
+    *,
+    observations: NDArray[np.generic] | None,
     config: LatencyConfig,
     rng: np.random.Generator,
     progress: bool,
@@ -54,51 +56,63 @@ def time_files(
         shape = files[name].device.observation_shape
         inputs[name] = rng.standard_normal((TIMED_INPUTS, *shape), np.float32) if sample is None else sample
     clocks = _Clocks(rows, inputs, config, rng, FullSpeed(config.patience_s, cores), None if progress else True)
+    found = rows.by_name
 
     def alive() -> dict[str, VerifiedFile]:
         return {name: files[name] for name in rows.alive()}
 
-    rows.each(lambda name: {"delegation": delegation(files[name], config)})
-    clocks.interleave(invokes, alive(), "latency_us", "speedup")
-    clocks.interleave(steps, alive(), "step_latency_us", "step_speedup")
+    rows.each(lambda row: replace(row, delegation=delegation(files[row.name], config)))
+    for name, (latency, ratio) in clocks.interleave(invokes, alive(), "invoke").items():
+        found[name] = replace(found[name], latency_us=latency, speedup=ratio)
+    for name, (latency, ratio) in clocks.interleave(steps, alive(), "step").items():
+        found[name] = replace(found[name], step_latency_us=latency, step_speedup=ratio)
     if twins := _twins(alive()):
-        timed = {rows.baseline: files[rows.baseline], **twins}
-        clocks.interleave(steps, timed, "twin_step_latency_us", "twin_step_speedup", own=False)
-        rows.by_name[rows.baseline].update(twin_step_latency_us=None, twin_step_speedup=None)  # it is nobody's twin
+        for name, (latency, ratio) in clocks.time_twins(twins, files[rows.baseline]).items():
+            found[name] = replace(found[name], twin_step_latency_us=latency, twin_step_speedup=ratio)
     once = replace(config, blocks=min(config.blocks, COLD_STARTS), invokes_per_block=1)
-    replace(clocks, config=once).interleave(cold_starts, alive(), "cold_start_us")
+    for name, (latency, _) in replace(clocks, config=once).interleave(cold_starts, alive(), "cold start").items():
+        found[name] = replace(found[name], cold_start_us=latency)
     if config.mlperf:
-        clocks.time_windows(alive())
+        for name, windows in clocks.time_windows(alive()).items():
+            found[name] = replace(found[name], mlperf_latency_us=windows)
 
 
 @dataclass(frozen=True)
 class _Clocks:
     rows: Rows
-    inputs: Mapping[str, NDArray[Any]]
+    inputs: Mapping[str, NDArray[np.generic]]
     config: LatencyConfig
     rng: np.random.Generator
     speed: FullSpeed
     hide: bool | None
 
-    def interleave(self, kind: Kind, files: Files, key: str, ratio_key: str | None = None, own: bool = True) -> None:
-        # What fails fails its row, where the files are the rows' own; a twin costs its row its own figures alone.
-        with tqdm(total=self.config.blocks // 2, desc=f"time {key}", unit="round", disable=self.hide, leave=False) as bar:
-            timings, failures = time_interleaved(self._factories(kind, files), self.config, self.rng, bar.update, self.speed)
-        if own:
-            self._fail(failures)
-        elif self.rows.baseline in failures:
-            return
-        for name, timing in timings.items():
-            self.rows.by_name[name][key] = timing.to_json()
-            if ratio_key is not None:
-                self.rows.by_name[name][ratio_key] = speedup(timings[self.rows.baseline], timing)
+    def interleave(self, kind: Kind, files: Files, what: str) -> Found:
+        """The latencies and ratios of the files that ran; the rows of the others have failed."""
+        timings, failures = self._time(kind, files, what)
+        self._fail(failures)
+        return self._compared(timings)
 
-    def time_windows(self, files: Files) -> None:
+    def time_twins(self, twins: Files, baseline: VerifiedFile) -> Found:
+        """Of the twins that ran, beside the baseline; one that does not run costs its row these figures alone."""
+        timings, failures = self._time(steps, {self.rows.baseline: baseline, **twins}, "step of the twin")
+        found = {} if self.rows.baseline in failures else self._compared(timings)
+        return {name: each for name, each in found.items() if name in twins}
+
+    def time_windows(self, files: Files) -> dict[str, WindowedLatency]:
+        """Likewise by MLPerf Tiny's rules."""
         with tqdm(total=WINDOWS * len(files), desc="MLPerf", unit="window", disable=self.hide, leave=False) as bar:
             windows, failures = time_windows(self._factories(invokes, files), self.rng, on_window=bar.update)
         self._fail(failures)
-        for name, found in windows.items():
-            self.rows.by_name[name]["mlperf_latency_us"] = found
+        return windows
+
+    def _time(self, kind: Kind, files: Files, what: str) -> tuple[dict[str, Timing], dict[str, str]]:
+        with tqdm(total=self.config.blocks // 2, desc=f"time {what}", unit="round", disable=self.hide, leave=False) as bar:
+            factories = self._factories(kind, files)
+            return time_interleaved(factories, self.config, rng=self.rng, on_round=bar.update, speed=self.speed)
+
+    def _compared(self, timings: Mapping[str, Timing]) -> Found:
+        baseline = timings[self.rows.baseline]
+        return {name: (timing.latency(), speedup(baseline, timing)) for name, timing in timings.items()}
 
     def _factories(self, kind: Kind, files: Files) -> dict[str, BlockFactory]:
         return {name: kind(file, self.inputs[name], self.config) for name, file in files.items()}

@@ -1,11 +1,13 @@
 """Latency by MLPerf Tiny's rules: five windows of ten seconds or more, and their median."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
-from edgedqn.benchmarks.latency.interleaved import FILE_FAULTS, BlockFactory, clock, one_line
+from edgedqn.agents.errors import one_line
+from edgedqn.benchmarks.filling import FILE_FAULTS
+from edgedqn.benchmarks.latency.interleaved import BlockFactory, clock
+from edgedqn.benchmarks.rows import WindowedLatency
 
 WINDOWS = 5
 WINDOW_S = 10.0
@@ -17,7 +19,7 @@ def time_windows(
     rng: np.random.Generator,
     window_s: float = WINDOW_S,
     on_window: Callable[[], object] = lambda: None,
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+) -> tuple[dict[str, WindowedLatency], dict[str, str]]:
     """Runs each candidate without a break for a window, in random order, five times.
 
     Args:
@@ -26,8 +28,8 @@ def time_windows(
       window_s: of each candidate, in seconds.
       on_window: called after each.
     Returns:
-      Of those that ran, `{"windows_us", "median_us"}`: the mean time of a call in each window, setting the input and reading
-      the clock included, as the rules have it; and for those that did not run, the reason.
+      Of those that ran, the times, setting the input and reading the clock included, as the rules have it; and for those that
+      did not run, the reason.
     Source: Banbury et al. (2021), "MLPerf Tiny Benchmark": at least ten seconds, five times, the median.
     """
     windows: dict[str, list[float]] = {name: [] for name in candidates}
@@ -41,7 +43,7 @@ def time_windows(
                     failures[name] = one_line(error)
             on_window()
     whole = {name: each for name, each in windows.items() if name not in failures}
-    return {name: {"windows_us": each, "median_us": float(np.median(each))} for name, each in whole.items()}, failures
+    return {name: WindowedLatency(tuple(each), float(np.median(each))) for name, each in whole.items()}, failures
 
 
 def _window(factory: BlockFactory, seconds: float) -> float:

@@ -173,12 +173,16 @@ def compare(inputs: int, hidden: Sequence[int], actions: int, config: LatencyCon
     rng = np.random.default_rng(0)
     with pinned(1) as cores, tqdm(total=config.blocks // 2, unit="round", disable=None, leave=False) as bar:
         factories = {name: partial(_block, call, samples) for name, call in calls.items()}
-        timings, failures = time_interleaved(factories, config, rng, bar.update, FullSpeed(config.patience_s, cores))
+        speed = FullSpeed(config.patience_s, cores)
+        timings, failures = time_interleaved(factories, config, rng=rng, on_round=bar.update, speed=speed)
     if failures:
         raise InputError(f"Expected every runtime to run. Got: {failures}.")
-    rows = {name: {**each.to_json(), "speedup": speedup(timings[BASELINE], each)} for name, each in timings.items()}
+    rows = {
+        name: {**each.latency().to_json(), "speedup": speedup(timings[BASELINE], each).to_json()}
+        for name, each in timings.items()
+    }
     versions = {name: version(name) for name in ("tensorflow", "torch", "onnxruntime", "ai-edge-litert")}
-    machine = describe_machine(1, True, cores.used if cores else None)
+    machine = describe_machine(1, True, tuple(cores.used) if cores else None).to_json()
     network = {"inputs": inputs, "hidden": list(hidden), "actions": actions}
     return {"schema": 1, "machine": machine, "versions": versions, "network": network, "rows": rows}
 

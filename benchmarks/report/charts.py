@@ -4,11 +4,12 @@ Each has a `description`, which is what a screen reader says of it. Source: Vega
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from edgedqn.benchmarks.rows import Row
+from edgedqn.benchmarks.rows import BenchmarkRow
 
 Chart = dict[str, Any]
 
@@ -19,27 +20,27 @@ LINE = 26  # pixels that a file's name takes
 VERDICTS = {"baseline": "#7d8794", "pass": "#2f9e5b", "undecided": "#c9761a", "fail": "#d1495b"}
 
 
-def size_chart(rows: Sequence[Row], baseline: str, margin: float | None) -> Chart | None:
+def size_chart(rows: Sequence[BenchmarkRow], baseline: str, margin: float | None) -> Chart | None:
     """Return against the file's size, where files were played.
 
     Args:
-      rows: as in `benchmark.json`.
+      rows: of the benchmark.
       baseline: the name of the float row.
       margin: the gate's, in reward units; None draws no gate.
     """
-    points = [{**point, "KB": row["size_bytes"] / 1_000} for row, point in _played(rows, baseline)]
+    points = [{**point, "KB": (row.size_bytes or 0) / 1_000} for row, point in _played(rows, baseline)]
     spoken = [f"{_called(point)} {point['KB']:.1f} KB, return {point['return']:.4g}" for point in points]
     return _pareto("Return against size", "KB", "KB (1,000 bytes), logarithmic", points, spoken, baseline, margin)
 
 
-def latency_chart(rows: Sequence[Row], baseline: str, margin: float | None) -> Chart | None:
+def latency_chart(rows: Sequence[BenchmarkRow], baseline: str, margin: float | None) -> Chart | None:
     """Return against the median of one invoke() and of a whole step. Arguments as for `size_chart`."""
-    kinds = {"latency_us": "invoke", "step_latency_us": "step", "twin_step_latency_us": "step of the twin with float ends"}
+    kinds = {"invoke": "invoke", "step": "step", "step of the twin": "step of the twin with float ends"}
     points = [
-        {**point, "µs": row[key]["p50"], "what": what}
+        {**point, "µs": timed.latency.p50, "what": kinds[what]}
         for row, point in _played(rows, baseline)
-        for key, what in kinds.items()
-        if row[key]
+        for what, timed in row.timed.items()
+        if timed.latency is not None
     ]
     spoken = [f"{_called(point)} {point['what']} {point['µs']:.2f} µs, return {point['return']:.4g}" for point in points]
     chart = _pareto("Return against latency", "µs", "µs, median, logarithmic", points, spoken, baseline, margin)
@@ -56,23 +57,20 @@ def latency_chart(rows: Sequence[Row], baseline: str, margin: float | None) -> C
     return chart
 
 
-def histogram_chart(rows: Sequence[Row]) -> Chart | None:
+def histogram_chart(rows: Sequence[BenchmarkRow]) -> Chart | None:
     """How often one invoke() took how long, a row of bars for each file."""
-    shown = [row for row in rows if row["latency_us"] and "histogram" in row["latency_us"]]
-    bars = []
-    for row in shown:
-        found = row["latency_us"]["histogram"]
-        edges = np.linspace(found["from_us"], found["to_us"], len(found["counts"]) + 1)
-        total = sum(found["counts"])
+    bars, spoken = [], []
+    for row in rows:
+        if row.latency_us is None or (found := row.latency_us.histogram) is None:
+            continue
+        edges = np.linspace(found.from_us, found.to_us, len(found.counts) + 1)
+        total = sum(found.counts)
         bars += [
-            {"name": row["name"], "from": round(low, 4), "to": round(high, 4), "share": count / total}
-            for low, high, count in zip(edges[:-1].tolist(), edges[1:].tolist(), found["counts"], strict=True)
+            {"name": row.name, "from": round(low, 4), "to": round(high, 4), "share": count / total}
+            for low, high, count in zip(edges[:-1].tolist(), edges[1:].tolist(), found.counts, strict=True)
         ]
-    spoken = [
-        f"{row['name']} p50 {found['p50']:.2f} µs, p90 {found['p90']:.2f}, p99 {found['p99']:.2f}"
-        for row in shown
-        if (found := row["latency_us"])
-    ]
+        took = row.latency_us
+        spoken.append(f"{row.name} p50 {took.p50:.2f} µs, p90 {took.p90:.2f}, p99 {took.p99:.2f}")
     return _chart(
         "How long one invoke() took",
         spoken,
@@ -81,7 +79,7 @@ def histogram_chart(rows: Sequence[Row]) -> Chart | None:
             "row": {
                 "field": "name",
                 "title": None,
-                "sort": [row["name"] for row in shown],
+                "sort": list(dict.fromkeys(bar["name"] for bar in bars)),
                 "header": {"labelAngle": 0, "labelAlign": "left", "labelLimit": 120},
             }
         },
@@ -105,24 +103,29 @@ def histogram_chart(rows: Sequence[Row]) -> Chart | None:
     )
 
 
-def sparsity_chart(kernels: Mapping[str, Sequence[Mapping[str, Any]]]) -> Chart | None:
-    """The share of zeros in each kernel of each file.
+@dataclass(frozen=True)
+class KernelZeros:
+    """The share of zeros in a kernel, and what a recipe asked for; None where none did."""
 
-    Args:
-      kernels: by file, in the order they run: {"shape", "zeros", "asked"}; `asked` is None where nobody asked for any.
-    """
+    shape: tuple[int, ...]
+    zeros: float
+    asked: float | None
+
+
+def sparsity_chart(kernels: Mapping[str, Sequence[KernelZeros]]) -> Chart | None:
+    """The share of zeros in each kernel of each file; the kernels in the order they run."""
     cells = [
         {
             "name": name,
             "kernel": f"kernel {at + 1}",
-            "shape": " x ".join(map(str, kernel["shape"])),
-            "zeros": kernel["zeros"],
-            "asked": "-" if kernel["asked"] is None else f"{kernel['asked']:.1%}",
+            "shape": " x ".join(map(str, kernel.shape)),
+            "zeros": kernel.zeros,
+            "asked": "-" if kernel.asked is None else f"{kernel.asked:.1%}",
         }
         for name, found in kernels.items()
         for at, kernel in enumerate(found)
     ]
-    spoken = [f"{name} {', '.join(format(kernel['zeros'], '.0%') for kernel in found)}" for name, found in kernels.items()]
+    spoken = [f"{name} {', '.join(format(kernel.zeros, '.0%') for kernel in found)}" for name, found in kernels.items()]
     place = {
         "x": {"field": "kernel", "title": None, "axis": {"labelAngle": 0}},
         "y": {"field": "name", "title": None, "sort": None},
@@ -163,14 +166,13 @@ def sparsity_chart(kernels: Mapping[str, Sequence[Mapping[str, Any]]]) -> Chart 
     )
 
 
-def range_chart(rows: Sequence[Row]) -> Chart | None:
+def range_chart(rows: Sequence[BenchmarkRow]) -> Chart | None:
     """How many int8 levels lie between the best two actions: where it is below one, rounding cannot tell them apart."""
-    shown = [row for row in rows if row["output_range"]]
     bars = []
-    for row in shown:
-        low, high, gap = (row["output_range"][key] for key in ("low", "high", "median_gap"))
-        levels = INT8_LEVELS * gap / (high - low or 1)
-        bars.append({"name": row["name"], "low": low, "high": high, "gap": gap, "levels": levels})
+    for row in rows:
+        if (span := row.output_range) is not None:
+            levels = INT8_LEVELS * span.median_gap / (span.high - span.low or 1)
+            bars.append({"name": row.name, "low": span.low, "high": span.high, "gap": span.median_gap, "levels": levels})
     spoken = [f"{bar['name']} from {bar['low']:.3g} to {bar['high']:.3g}, {bar['levels']:.1f} levels" for bar in bars]
     return _chart(
         "Outputs, and what separates the best two actions",
@@ -211,17 +213,15 @@ def _called(point: Mapping[str, Any]) -> str:
     return f"{point['name']} ({point['gate']})"
 
 
-def _played(rows: Sequence[Row], baseline: str) -> list[tuple[Row, dict[str, Any]]]:
+def _played(rows: Sequence[BenchmarkRow], baseline: str) -> list[tuple[BenchmarkRow, dict[str, Any]]]:
     """Each file where its paired difference puts it, for some play more episodes than others."""
-    mean = next((row["return"]["mean"] for row in rows if row["name"] == baseline and row["return"]), None)
+    mean = next((row.episode_return.mean for row in rows if row.name == baseline and row.episode_return), None)
     found = []
     for row in rows:
-        if mean is not None and row["return"] and row["latency_us"]:
-            delta = row["return_delta"]
-            low, high = (mean + end for end in delta["ci95"])
-            verdict = "baseline" if row["name"] == baseline else row["gate"]
-            point = {"name": row["name"], "return": mean + delta["mean"], "low": low, "high": high, "gate": verdict}
-            found.append((row, point))
+        if mean is not None and row.latency_us is not None and (delta := row.return_delta) is not None:
+            verdict = "baseline" if row.name == baseline else row.gate
+            ends = {"return": mean + delta.mean, "low": mean + delta.low, "high": mean + delta.high}
+            found.append((row, {"name": row.name, **ends, "gate": verdict}))
     return found
 
 

@@ -7,14 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
-from typing import Any
 
-from edgedqn.benchmarks.report.charts import Chart, histogram_chart, latency_chart, range_chart, size_chart, sparsity_chart
+from edgedqn.agents.playing.statistics import Interval
+from edgedqn.benchmarks.json_value import Json
+from edgedqn.benchmarks.report.charts import (
+    Chart,
+    KernelZeros,
+    histogram_chart,
+    latency_chart,
+    range_chart,
+    size_chart,
+    sparsity_chart,
+)
 from edgedqn.benchmarks.report.table import (
     ABSENT,
     MORE_COLUMNS,
     device_lines,
-    device_name,
     in_digits,
     kilobytes,
     markdown_table,
@@ -22,7 +30,7 @@ from edgedqn.benchmarks.report.table import (
     slow_note,
 )
 from edgedqn.benchmarks.report.vega import page_script
-from edgedqn.benchmarks.rows import Row, best_passing
+from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Ratio, best_passing
 
 FILES = files("edgedqn.benchmarks.report.files")
 
@@ -70,18 +78,19 @@ class Film:
 
 
 def render_report(
-    benchmark: Mapping[str, Any],
-    run: Mapping[str, Any] | None = None,
+    benchmark: Benchmark,
+    run: Json | None = None,
+    *,
     command: str | None = None,
     margin: float | None = None,
     learning: Chart | None = None,
-    kernels: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    kernels: Mapping[str, Sequence[KernelZeros]] | None = None,
     film: Film | str | None = None,
 ) -> str:
     """The page.
 
     Args:
-      benchmark: the object of `benchmark.json`.
+      benchmark: what was measured.
       run: the object of `run.json`, for the environment, the seed, the versions and the stages.
       command: what makes the run again, as typed.
       margin: the gate's, in reward units, drawn beside the baseline's return.
@@ -93,7 +102,7 @@ def render_report(
     Raises:
       InputError: vl-convert-python, which brings Vega-Lite along, is not installed.
     """
-    rows, baseline, run = benchmark["rows"], benchmark["baseline"], run or {}
+    rows, baseline, run = benchmark.rows, benchmark.baseline, run or {}
     title = _title(run)
     charts = {
         "size": size_chart(rows, baseline, margin),
@@ -116,7 +125,7 @@ def render_report(
         *([f"<h2>Training</h2>{_chart('learning', learning)}"] if learning else []),
         f'<h2>How it was measured</h2><p class="soft">{HOW}</p>',
         "<h2>Machine</h2>",
-        _facts(benchmark["machine"].items()),
+        _facts(benchmark.machine.to_json()),
         *_run_sections(run),
         *([f"<h2>How to reproduce</h2>{PRE}<code>{escape(command)}</code></pre>"] if command else []),
     ]
@@ -131,22 +140,19 @@ def render_report(
     )
 
 
-def render_report_markdown(
-    benchmark: Mapping[str, Any], run: Mapping[str, Any] | None = None, command: str | None = None
-) -> str:
+def render_report_markdown(benchmark: Benchmark, run: Json | None = None, command: str | None = None) -> str:
     """The same in short, as Markdown: summary, tables, machine, how to reproduce. Arguments as for `render_report`."""
-    rows = benchmark["rows"]
-    machine = benchmark["machine"]
-    measured = "; ".join(f"{key} {machine[key]}" for key in SHORT if machine.get(key) is not None)
-    parts = [f"# {_title(run or {})}", summary(rows, benchmark["baseline"]), render_markdown(rows)]
+    rows, machine = benchmark.rows, benchmark.machine.to_json()
+    measured = "; ".join(f"{key} {machine[key]}" for key in SHORT if machine[key] is not None)
+    parts = [f"# {_title(run or {})}", summary(rows, benchmark.baseline), render_markdown(rows)]
     parts += [f"Measured on: {measured}."] if measured else []
-    for device in benchmark.get("devices", []):
-        parts += [f"On {device_name(device)}:", markdown_table(device_lines(device, rows))]
+    for device in benchmark.devices:
+        parts += [f"On {device.name}:", markdown_table(device_lines(device, rows))]
     parts += [f"    {command}"] if command else []
     return "\n\n".join(parts) + "\n"
 
 
-def _title(run: Mapping[str, Any]) -> str:
+def _title(run: Json) -> str:
     return f"EdgeDQN: {run['env_id']}, seed {run['seed']}" if run else "EdgeDQN benchmark"
 
 
@@ -170,34 +176,35 @@ def _film(film: Film | str) -> str:
     )
 
 
-def summary(rows: Sequence[Row], baseline: str) -> str:
+def summary(rows: Sequence[BenchmarkRow], baseline: str) -> str:
     """Which file to ship and what it saves, or that there is none; where it is slower, that too."""
     best = best_passing(rows)
     if best is None:
-        if all(row["return"] is None for row in rows):
+        if all(row.episode_return is None for row in rows):
             return "Nothing was played, so no file was put to the gate: size and speed alone say nothing of the policy."
         return f"No file passed its gate: none is proven to play like {baseline}."
-    base = next(row for row in rows if row["name"] == baseline)
-    size, base_size = best["size_bytes"], base["size_bytes"]
-    name = best["name"]
+    base = next(row for row in rows if row.name == baseline)
+    assert base.episode_return and best.return_delta and base.size_bytes and best.size_bytes  # or nothing had passed
+    assert best.speedup and best.step_speedup
+    name, size, base_size = best.name, best.size_bytes, base.size_bytes
     return (
-        f"{name} passed its gate: {baseline} returns {in_digits(base['return']['mean'])}, and {name} on the same "
-        f"episodes {_difference(best['return_delta'])}. It takes {kilobytes(size)} KB instead of {kilobytes(base_size)} KB, "
-        f"{_share(size / base_size)} of the size. One invoke() is {_speed(best['speedup'])}; the whole step, from observation "
-        f"to action, is {_speed(best['step_speedup'])}{_of_twin(best)}."
+        f"{name} passed its gate: {baseline} returns {in_digits(base.episode_return.mean)}, and {name} on the same "
+        f"episodes {_difference(best.return_delta)}. It takes {kilobytes(size)} KB instead of {kilobytes(base_size)} KB, "
+        f"{_share(size / base_size)} of the size. One invoke() is {_speed(best.speedup)}; the whole step, from observation "
+        f"to action, is {_speed(best.step_speedup)}{_of_twin(best)}."
     )
 
 
-def _difference(delta: Mapping[str, Any]) -> str:
-    mean, (low, high) = delta["mean"], delta["ci95"]
-    if low == high == 0:
+def _difference(delta: Interval) -> str:
+    if delta.low == delta.high == 0:
         return "exactly as much"
-    how = "less" if mean < 0 else "more"
-    return f"{in_digits(abs(mean))} {how} (the difference is between {in_digits(low)} and {in_digits(high)} at 95 %)"
+    how = "less" if delta.mean < 0 else "more"
+    between = f"{in_digits(delta.low)} and {in_digits(delta.high)}"
+    return f"{in_digits(abs(delta.mean))} {how} (the difference is between {between} at 95 %)"
 
 
-def _of_twin(row: Row) -> str:
-    twin = row["twin_step_speedup"]
+def _of_twin(row: BenchmarkRow) -> str:
+    twin = row.twin_step_speedup
     return f", and through its twin with float ends {_speed(twin)}" if twin else ""
 
 
@@ -209,16 +216,15 @@ def _figure(content: str, caption: str) -> str:
     return f"<figure>{content}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _speed(ratio: Mapping[str, Any]) -> str:
-    median, (low, high) = ratio["median"], ratio["ci95"]
-    if low <= 1 <= high:
-        return f"about as fast ({median:.2f}x, between {low:.2f} and {high:.2f})"
-    return f"{median:.2f} times as fast" if median > 1 else f"slower, at {median:.2f} times the speed"
+def _speed(ratio: Ratio) -> str:
+    if ratio.low <= 1 <= ratio.high:
+        return f"about as fast ({ratio.median:.2f}x, between {ratio.low:.2f} and {ratio.high:.2f})"
+    return f"{ratio.median:.2f} times as fast" if ratio.median > 1 else f"slower, at {ratio.median:.2f} times the speed"
 
 
-def _table(rows: Sequence[Row], baseline: str) -> str:
+def _table(rows: Sequence[BenchmarkRow], baseline: str) -> str:
     head = "".join(f'<th scope="col"><button type="button">{escape(title)}</button></th>' for title, _ in MORE_COLUMNS)
-    largest = max((row["size_bytes"] or 0 for row in rows), default=0)
+    largest = max((row.size_bytes or 0 for row in rows), default=0)
     body = []
     for row in rows:
         cells = []
@@ -226,12 +232,12 @@ def _table(rows: Sequence[Row], baseline: str) -> str:
             text = escape(cell(row))
             value = f'data-value="{_sorted_by(title, cell(row))}"'
             if title == "name":
-                note = ' <span class="soft">(baseline)</span>' if row["name"] == baseline else ""
+                note = ' <span class="soft">(baseline)</span>' if row.name == baseline else ""
                 cells.append(f'<th scope="row" {value}>{text}{note}</th>')
             elif title == "gate":
                 cells.append(f'<td {value} class="{text}">{text}</td>' if text != ABSENT else f"<td {value}>-</td>")
-            elif title == "KB" and row["size_bytes"]:
-                width = 100 * row["size_bytes"] / largest
+            elif title == "KB" and row.size_bytes:
+                width = 100 * row.size_bytes / largest
                 cells.append(f'<td {value} class="bar" style="background-size:{width:.1f}% 70%">{text}</td>')
             else:
                 cells.append(f"<td {value}>{text}</td>")
@@ -247,49 +253,49 @@ def _sorted_by(title: str, text: str) -> str:
     return number[0].replace(",", "") if number else escape(text, quote=True)
 
 
-def _devices(benchmark: Mapping[str, Any]) -> list[str]:
+def _devices(benchmark: Benchmark) -> list[str]:
     sections = []
-    for device in benchmark.get("devices", []):
-        head, *body = device_lines(device, benchmark["rows"])
+    for device in benchmark.devices:
+        head, *body = device_lines(device, benchmark.rows)
         titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
         lines = (
             f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
             for name, *cells in body
         )
-        name = escape(device_name(device))
+        name = escape(device.name)
         sections.append(
             f'<h2>On {name}</h2><div class="wide" role="region" aria-label="Table of {name}" tabindex="0">'
             f"<table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{chr(10).join(lines)}\n</tbody>\n</table></div>"
-            f"{_facts(device['machine'].items())}"
+            f"{_facts(device.machine)}"
         )
     return sections
 
 
-def _reasons(rows: Iterable[Row]) -> str:
+def _reasons(rows: Iterable[BenchmarkRow]) -> str:
     items = [
-        f"<li><b>{escape(row['name'])}</b> ({escape(row['gate'] or row['status'])}): {escape(row['reason'])}</li>"
+        f"<li><b>{escape(row.name)}</b> ({escape(row.gate or row.status)}): {escape(row.reason)}</li>"
         for row in rows
-        if row["reason"]
+        if row.reason
     ]
     return f"<h2>What did not work out</h2><ul>{''.join(items)}</ul>" if items else ""
 
 
-def _run_sections(run: Mapping[str, Any]) -> list[str]:
+def _run_sections(run: Json) -> list[str]:
     sections = []
     if versions := run.get("versions"):
-        sections += ["<h2>Versions</h2>", _facts(versions.items())]
+        sections += ["<h2>Versions</h2>", _facts(versions)]
     if stages := run.get("stages"):
-        told = (
-            (stage["name"], stage["status"] if stage["seconds"] is None else f"{stage['status']}, {stage['seconds']:.1f} s")
+        took = {
+            stage["name"]: stage["status"] if stage["seconds"] is None else f"{stage['status']}, {stage['seconds']:.1f} s"
             for stage in stages
-        )
-        sections += ["<h2>Stages</h2>", _facts(told)]
+        }
+        sections += ["<h2>Stages</h2>", _facts(took)]
     return sections
 
 
-def _facts(pairs: Iterable[tuple[str, Any]]) -> str:
+def _facts(facts: Mapping[str, object]) -> str:
     lines = [
         f'<tr><th scope="row">{escape(str(key))}</th><td>{escape("unknown" if value is None else str(value))}</td></tr>'
-        for key, value in pairs
+        for key, value in facts.items()
     ]
     return f'<table class="facts"><tbody>{"".join(lines)}</tbody></table>'

@@ -1,17 +1,16 @@
 """The rows as a plain-text table for a terminal, and the cells it shares with the report."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from edgedqn.benchmarks.rows import Row
+from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device, Latency, Ratio
 
 ABSENT = "-"
 # The medians hardly move while so large a share of the rounds ran at full speed.
 RELIABLE = 0.9
-TIMED = ("latency_us", "step_latency_us", "twin_step_latency_us")
+TIMED = ("invoke", "step", "step of the twin")
 
 
-def render_table(rows: Sequence[Row]) -> str:
+def render_table(rows: Sequence[BenchmarkRow]) -> str:
     """An aligned table, one line per row, and under it the reason of each row that has one, and `slow_note`.
 
     Args:
@@ -20,13 +19,13 @@ def render_table(rows: Sequence[Row]) -> str:
       Text without a newline at its end. KB is 1,000 bytes.
     """
     lines = [[title for title, _ in COLUMNS], *([cell(row) for _, cell in COLUMNS] for row in rows)]
-    notes = [f"{row['name']}: {row['reason']}" for row in rows if row["reason"]]
+    notes = [f"{row.name}: {row.reason}" for row in rows if row.reason]
     return "\n".join([*_aligned(lines), *notes, *_slow(rows)])
 
 
-def slow_note(rows: Sequence[Row]) -> str | None:
+def slow_note(rows: Sequence[BenchmarkRow]) -> str | None:
     """A sentence where what was timed rarely met a core at full speed, see `full_speed.py`; None where the figures stand."""
-    met = min(full_speed(rows, key) for key in TIMED)
+    met = min(full_speed(rows, what) for what in TIMED)
     if met >= RELIABLE:
         return None
     return (
@@ -35,38 +34,33 @@ def slow_note(rows: Sequence[Row]) -> str | None:
     )
 
 
-def full_speed(rows: Sequence[Row], key: str) -> float:
-    """The share of the rounds at full speed in what was timed as `key`; of earlier versions, which did not tell, 1."""
-    return min((row[key].get("full_speed", 1.0) for row in rows if row.get(key)), default=1.0)
+def full_speed(rows: Sequence[BenchmarkRow], what: str) -> float:
+    """The share of the rounds at full speed when this was timed; 1 of earlier versions, which did not write it."""
+    latencies = (row.timed[what].latency for row in rows)
+    return min((each.full_speed for each in latencies if each and each.full_speed is not None), default=1.0)
 
 
-def render_devices(benchmark: Mapping[str, Any]) -> str:
+def render_devices(benchmark: Benchmark) -> str:
     """A table like that for each device that was merged in, under the name of its machine. Empty without any."""
     return "\n\n".join(
-        "\n".join([f"On {device_name(device)}:", *_aligned(device_lines(device, benchmark["rows"]))])
-        for device in benchmark.get("devices", [])
+        "\n".join([f"On {device.name}:", *_aligned(device_lines(device, benchmark.rows))]) for device in benchmark.devices
     )
 
 
-def device_name(device: Mapping[str, Any]) -> str:
-    """What a device's measurements go by."""
-    machine = device["machine"]
-    return f"{machine.get('cpu') or 'an unknown machine'} ({machine.get('architecture') or 'unknown architecture'})"
-
-
-def device_lines(device: Mapping[str, Any], rows: Sequence[Row]) -> list[list[str]]:
+def device_lines(device: Device, rows: Sequence[BenchmarkRow]) -> list[list[str]]:
     """The cells of a device's table, its head first: in microseconds, there and of the same file here."""
-    here = {row["sha256"]: row for row in rows}
+    here = {row.sha256: (row.latency_us, row.step_latency_us) for row in rows}
     lines = [["name", "file", "invoke p50 µs", "p90", "here", "step p50 µs", "p90", "here"]]
-    for row in device["rows"]:
-        line = [str(row["name"]), str(row["file"])]
-        for key in ("latency_us", "step_latency_us"):
-            line += [f"{row[key]['p50']:.2f}", f"{row[key]['p90']:.2f}", _p50(key)(here.get(row["sha256"], {key: None}))]
+    for row in device.rows:
+        line = [row.name, row.file]
+        both = zip((row.latency_us, row.step_latency_us), here.get(row.sha256, (None, None)), strict=True)
+        for there, on_host in both:
+            line += [_p50(there), f"{there.p90:.2f}", _p50(on_host)]
         lines.append(line)
     return lines
 
 
-def _slow(rows: Sequence[Row]) -> list[str]:
+def _slow(rows: Sequence[BenchmarkRow]) -> list[str]:
     note = slow_note(rows)
     return [] if note is None else [note]
 
@@ -95,74 +89,70 @@ def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     return [text[0], "  ".join("-" * width for width in widths), *text[1:]]
 
 
-def _return(row: Row) -> str:
-    found = row["return"]
-    return ABSENT if found is None else f"{in_digits(found['mean'])} [{', '.join(map(in_digits, found['ci95']))}]"
+def _return(row: BenchmarkRow) -> str:
+    found = row.episode_return
+    return ABSENT if found is None else f"{in_digits(found.mean)} [{in_digits(found.low)}, {in_digits(found.high)}]"
 
 
-def _delta(row: Row) -> str:
-    return ABSENT if row["return_delta"] is None else f"{row['return_delta']['mean']:+.2f}"
+def _verdict(row: BenchmarkRow) -> str:
+    return row.gate or (ABSENT if row.status == "ok" else row.status)
 
 
-def _verdict(row: Row) -> str:
-    return row["gate"] or (ABSENT if row["status"] == "ok" else str(row["status"]))
+def _zeros(row: BenchmarkRow) -> str:
+    return f"{1 - row.nonzero_weights / row.weights:.1%}" if row.weights and row.nonzero_weights is not None else ABSENT
 
 
-def _zeros(row: Row) -> str:
-    return f"{1 - row['nonzero_weights'] / row['weights']:.1%}" if row["weights"] else ABSENT
+def _share(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.1%}"
 
 
-def _share(key: str) -> Callable[[Row], str]:
-    return lambda row: ABSENT if row[key] is None else f"{row[key]:.1%}"
+def _kilobytes(size: int | None) -> str:
+    return ABSENT if size is None else kilobytes(size)
 
 
-def _kilobytes(key: str) -> Callable[[Row], str]:
-    return lambda row: ABSENT if row[key] is None else kilobytes(row[key])
+def _count(number: int | None) -> str:
+    return ABSENT if number is None else f"{number:,}"
 
 
-def _p50(key: str) -> Callable[[Row], str]:
-    return lambda row: ABSENT if row[key] is None else f"{row[key]['p50']:.2f}"
+def _p50(latency: Latency | None) -> str:
+    return ABSENT if latency is None else f"{latency.p50:.2f}"
 
 
-def _ratio(key: str) -> Callable[[Row], str]:
-    def cell(row: Row) -> str:
-        found = row[key]
-        return ABSENT if found is None else f"{found['median']:.2f}x [{found['ci95'][0]:.2f}, {found['ci95'][1]:.2f}]"
-
-    return cell
+def _ratio(ratio: Ratio | None) -> str:
+    return ABSENT if ratio is None else f"{ratio.median:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
-COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
-    ("name", lambda row: str(row["name"])),
+COLUMNS: tuple[tuple[str, Callable[[BenchmarkRow], str]], ...] = (
+    ("name", lambda row: row.name),
     ("return [95 %]", _return),
-    ("delta", _delta),
+    ("delta", lambda row: ABSENT if row.return_delta is None else f"{row.return_delta.mean:+.2f}"),
     ("gate", _verdict),
-    ("agree", _share("action_agreement")),
-    ("by gap", _share("gap_weighted_agreement")),
-    ("ties", _share("tie_rate")),
-    ("KB", _kilobytes("size_bytes")),
-    ("gzip KB", _kilobytes("gzip_bytes")),
+    ("agree", lambda row: _share(row.action_agreement)),
+    ("by gap", lambda row: _share(row.gap_weighted_agreement)),
+    ("ties", lambda row: _share(row.tie_rate)),
+    ("KB", lambda row: _kilobytes(row.size_bytes)),
+    ("gzip KB", lambda row: _kilobytes(row.gzip_bytes)),
     ("zeros", _zeros),
-    ("invoke µs", _p50("latency_us")),
-    ("speed-up [95 %]", _ratio("speedup")),
-    ("step µs", _p50("step_latency_us")),
-    ("step speed-up [95 %]", _ratio("step_speedup")),
+    ("invoke µs", lambda row: _p50(row.latency_us)),
+    ("speed-up [95 %]", lambda row: _ratio(row.speedup)),
+    ("step µs", lambda row: _p50(row.step_latency_us)),
+    ("step speed-up [95 %]", lambda row: _ratio(row.step_speedup)),
 )
 # A page has room for more than a terminal.
-MORE_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+MORE_COLUMNS = (
     *COLUMNS,
-    ("twin step µs", _p50("twin_step_latency_us")),
-    ("twin step speed-up [95 %]", _ratio("twin_step_speedup")),
-    ("cold start µs", _p50("cold_start_us")),
-    ("stripped KB", _kilobytes("stripped_bytes")),
-    ("resident MB", lambda row: ABSENT if row["resident_bytes"] is None else f"{row['resident_bytes'] / 1e6:.1f}"),
-    ("arena bytes", lambda row: ABSENT if row["arena_bytes"] is None else f"{row['arena_bytes']:,}"),
-    ("MACs", lambda row: ABSENT if row["multiply_accumulates"] is None else f"{row['multiply_accumulates']:,}"),
+    ("twin step µs", lambda row: _p50(row.twin_step_latency_us)),
+    ("twin step speed-up [95 %]", lambda row: _ratio(row.twin_step_speedup)),
+    ("cold start µs", lambda row: _p50(row.cold_start_us)),
+    ("stripped KB", lambda row: _kilobytes(row.stripped_bytes)),
+    ("resident MB", lambda row: ABSENT if row.resident_bytes is None else f"{row.resident_bytes / 1e6:.1f}"),
+    ("arena bytes", lambda row: _count(row.arena_bytes)),
+    ("MACs", lambda row: _count(row.multiply_accumulates)),
 )
 
 
-def render_markdown(rows: Sequence[Row]) -> str:
+def render_markdown(rows: Sequence[BenchmarkRow]) -> str:
     """The terminal's table as Markdown, for a pull request; arguments and units as for `render_table`."""
     table = markdown_table([[title for title, _ in COLUMNS], *([cell(row) for _, cell in COLUMNS] for row in rows)])
-    notes = [*(f"- `{row['name']}`: {row['reason']}" for row in rows if row["reason"]), *_slow(rows)]
+    notes = [*(f"- `{row.name}`: {row.reason}" for row in rows if row.reason), *_slow(rows)]
     return "\n".join([table, *([""] if notes else []), *notes])

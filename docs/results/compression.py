@@ -18,7 +18,7 @@ from each_run import each_run
 
 from edgedqn.agents.files import read_json
 from edgedqn.agents.playing.gate import gate_for
-from edgedqn.benchmarks.rows import Rows
+from edgedqn.benchmarks.filling import Rows
 from edgedqn.benchmarks.scoring import score
 from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.export.tflite_file.reader import kernels
@@ -58,14 +58,15 @@ def _verdicts(result: RunResult, seed: int, tolerance: float) -> dict[str, str]:
     """The gate's, where it allows something else than in the run, on the same seeds."""
     env_id = str(read_json(result.folder / "run.json", 1)["env_id"])
     gate = gate_for(env_id, tolerance)
-    paths = {row["name"]: result.folder / row["file"] for row in result.benchmark["rows"]}
-    undecided = [row["name"] for row in result.benchmark["rows"] if row["gate"] in ("fail", "undecided")]
-    verdicts = {row["name"]: "pass" for row in result.benchmark["rows"] if row["gate"] == "pass"}
+    measured = result.measured.rows
+    paths = {row.name: result.folder / row.file for row in measured}
+    undecided = [row.name for row in measured if row.gate in ("fail", "undecided")]
+    verdicts = {row.name: "pass" for row in measured if row.gate == "pass"}
     if not undecided or gate == gate_for(env_id):
-        return {row["name"]: row["gate"] for row in result.benchmark["rows"]}
+        return {row.name: row.gate for row in measured}
     rows = Rows({name: str(paths[name]) for name in ("float32", *undecided)}, "float32")
-    score(rows, paths, prove_play(env_id, SeedStreams(seed), gate), lambda *_: None, progress=True)
-    return verdicts | {name: rows.by_name[name]["gate"] for name in undecided}
+    score(rows, paths, play=prove_play(env_id, SeedStreams(seed), gate), on_gate=lambda *_: None, progress=True)
+    return verdicts | {name: rows.by_name[name].gate for name in undecided}
 
 
 if __name__ == "__main__":

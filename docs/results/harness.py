@@ -135,13 +135,13 @@ def harness(files: dict[str, VerifiedFile], config: LatencyConfig, seed: int) ->
     factories = {name: invokes(file, inputs(file), config) for name, file in files.items()}
     with pinned(config.threads) as cores:
         speed = FullSpeed(config.patience_s, cores)
-        timings, failures = time_interleaved(factories, config, np.random.default_rng(seed), speed=speed)
+        timings, failures = time_interleaved(factories, config, rng=np.random.default_rng(seed), speed=speed)
     assert not failures, failures
     first, second = timings
     return {
-        "p50_us": {name: timing.to_json()["p50"] for name, timing in timings.items()},
+        "p50_us": {name: timing.latency().p50 for name, timing in timings.items()},
         "full_speed": timings[first].full_speed,
-        "speedup": speedup(timings[first], timings[second], seed),
+        "speedup": speedup(timings[first], timings[second], seed=seed).to_json(),
     }
 
 
@@ -236,7 +236,7 @@ if __name__ == "__main__":
         else:
             measured = measure(arguments.busy)
             key = "busy" if arguments.busy else "quiet"
-            write_json(RESULTS, {**results, key: {"machine": describe_machine(1), "networks": measured}})
+            write_json(RESULTS, {**results, key: {"machine": describe_machine(1).to_json(), "networks": measured}})
     if arguments.cross_check:
         print(medians_ms)
     else:

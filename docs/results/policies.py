@@ -11,13 +11,9 @@ tests/export/device_lab/test_readme_policies.py run them on all that stands for 
 
 import argparse
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from edgedqn.agents.files import read_json
-from edgedqn.benchmarks.comparison import SCHEMA
-from edgedqn.benchmarks.rows import best_passing
+from edgedqn.benchmarks.rows import Benchmark, best_passing
 from edgedqn.pipeline.run import run
 
 POLICIES = Path(__file__).with_suffix("")
@@ -26,16 +22,17 @@ RECIPES = ("qat-int8", "shrink-qat-int8", "auto-int8")
 SEED = 0
 
 
-def line(env_id: str, benchmark: Mapping[str, Any]) -> str:
+def line(env_id: str, benchmark: Benchmark) -> str:
     """What stands in docs/benchmarks.md of the best passing file."""
-    row = best_passing(benchmark["rows"])
+    row = best_passing(benchmark.rows)
     assert row is not None, f"{env_id}: no file passed"
-    base = next(each for each in benchmark["rows"] if each["name"] == benchmark["baseline"])
-    low, high = row["return_delta"]["ci95"]
-    difference = f"{row['return_delta']['mean']:+.1f} [{low:+.1f}, {high:+.1f}]"
-    cells = [env_id, f"`{row['name']}`", f"{base['return']['mean']:.1f}", difference, f"{row['size_bytes']:,}"]
-    cells += [f"{each['latency_us']['p50']:.2f}" for each in (base, row)]
-    cells += [f"{row[key]['median']:.2f}x" for key in ("speedup", "step_speedup", "twin_step_speedup")]
+    base = benchmark.row(benchmark.baseline)
+    assert base is not None and base.episode_return is not None and row.return_delta is not None
+    delta = row.return_delta
+    difference = f"{delta.mean:+.1f} [{delta.low:+.1f}, {delta.high:+.1f}]"
+    cells = [env_id, f"`{row.name}`", f"{base.episode_return.mean:.1f}", difference, f"{row.size_bytes:,}"]
+    cells += [f"{each.latency_us.p50:.2f}" for each in (base, row) if each.latency_us is not None]
+    cells += [f"{timed.ratio.median:.2f}x" for timed in row.timed.values() if timed.ratio is not None]
     return f"| {' | '.join(cells)} |"
 
 
@@ -54,5 +51,5 @@ if __name__ == "__main__":
             shutil.copyfile(result.folder / "device" / f"policy{suffix}", POLICIES / f"{name}{suffix}")
         shutil.copyfile(result.folder / "benchmark.json", POLICIES / f"{name}.benchmark.json")
         shutil.copyfile(result.folder / "report.md", POLICIES / f"{name}.md")
-        lines.append(line(env_id, read_json(result.folder / "benchmark.json", SCHEMA)))
+        lines.append(line(env_id, result.measured))
     print("\n".join(lines))

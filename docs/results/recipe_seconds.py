@@ -40,7 +40,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     with quiet():
         found = {env_id: seconds_of(env_id, arguments.runs / f"{env_id}-seed0") for env_id in arguments.env_ids}
-    machine = {**describe_machine(1), "cores": len(os.sched_getaffinity(0))}
+    machine = {**describe_machine(1).to_json(), "cores": len(os.sched_getaffinity(0))}
     earlier = read_json(RESULTS, 1)["environments"] if RESULTS.exists() else {}
     write_json(RESULTS, {"schema": 1, "machine": machine, "environments": {**earlier, **found}})
     for env_id, seconds in found.items():

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, one_line
 from edgedqn.agents.playing.environments import make_environment
-from edgedqn.benchmarks.latency.interleaved import one_line
 from edgedqn.benchmarks.report.page import Film
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.pipeline.viewing.film import film

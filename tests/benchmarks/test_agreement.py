@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edgedqn.benchmarks.agreement import Agreement, agreement, output_range, preferences_of
+from edgedqn.benchmarks.rows import OutputRange
 from edgedqn.export.edge_policy import EdgePolicy
 
 ROWS = arrays(np.float64, st.tuples(st.integers(1, 20), st.integers(2, 5)), elements=st.integers(-128, 127))
@@ -84,5 +85,5 @@ def test_states_are_compared_as_the_network_sees_them(models, views):
 
 def test_the_range_of_all_outputs_and_the_median_of_the_gaps():
     rows = np.array([[0.0, 5.0, 4.0], [-3.0, 1.0, 1.0], [9.0, 2.0, 7.0]])
-    assert output_range(rows) == {"low": -3.0, "high": 9.0, "median_gap": 1.0}
-    assert output_range(rows[:, :1])["median_gap"] == 0.0
+    assert output_range(rows) == OutputRange(-3.0, 9.0, 1.0)
+    assert output_range(rows[:, :1]).median_gap == 0.0

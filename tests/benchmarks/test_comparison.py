@@ -12,10 +12,10 @@ import pytest
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.gate import Gate
-from edgedqn.benchmarks.comparison import compare
+from edgedqn.benchmarks.comparison import Candidates, compare
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.playing import Play
-from edgedqn.benchmarks.rows import ROW_KEYS, best_passing
+from edgedqn.benchmarks.rows import ROW_KEYS, BenchmarkRow, best_passing
 
 QUICK = LatencyConfig(blocks=4, invokes_per_block=5, patience_s=0)
 GATE = Gate(looks=(30, 60))
@@ -40,7 +40,9 @@ def run(models, names, env_id=None, baseline="float32", observations=OBSERVATION
     if env_id is not None:
         play = Play(partial(make_environment, env_id), range(100, 160), GATE, random_seed=5, workers=workers)
     files = [models / f"{name}.tflite" for name in names]
-    return compare(files, baseline, QUICK, np.random.default_rng(0), observations, play, **fields)
+    given = {"on_gate": fields.pop("on_gate")} if "on_gate" in fields else {}
+    candidates = Candidates(paths=tuple(files), baseline=baseline, **fields)
+    return compare(candidates, QUICK, rng=np.random.default_rng(0), observations=observations, play=play, **given).to_json()
 
 
 def by_name(result):
@@ -106,7 +108,8 @@ def test_a_failing_file_leaves_the_others_whole(models, steer, tmp_path):
     missing = tmp_path / "missing.tflite"
     files = [damaged, models / "nan.tflite", missing, models / "float32.tflite", models / "int8.tflite"]
     play = Play(partial(make_environment, f"{steer}:Steer-v0"), range(60), GATE, random_seed=5)
-    rows = by_name(compare(files, "float32", QUICK, np.random.default_rng(0), OBSERVATIONS, play))
+    candidates = Candidates(paths=tuple(files), baseline="float32")
+    rows = by_name(compare(candidates, QUICK, rng=np.random.default_rng(0), observations=OBSERVATIONS, play=play).to_json())
     assert [row["status"] for row in rows.values()] == ["failed"] * 3 + ["ok"] * 2
     assert "changed after" in rows["damaged"]["reason"]
     assert "finite" in rows["nan"]["reason"]
@@ -165,7 +168,7 @@ def test_no_margin_leaves_the_gate_undecided(models, steer):
     rows = by_name(run(models, ["reversed", "int8"], f"{steer}:Steer-v0", baseline="reversed"))
     assert rows["int8"]["gate"] == "undecided"
     assert "better than a random one" in rows["int8"]["reason"]
-    assert best_passing(list(rows.values())) is None
+    assert best_passing([BenchmarkRow.from_json(row) for row in rows.values()]) is None
 
 
 def test_a_file_outside_the_folder_goes_by_its_name(models, tmp_path):

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.device_rows import merged, still_true
+from edgedqn.benchmarks.machine import Machine
 from edgedqn.benchmarks.report.table import render_devices
+from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Latency
 from edgedqn.export.devices.board.bundle import write_board
 from edgedqn.export.edge_policy import read_verified
 
@@ -25,10 +27,13 @@ def measured(sha256: str = "aa", recipe: str = "qat-int8", **changes: Any) -> di
     return {"schema": 1, "machine": {"cpu": "Cortex-A72", "architecture": "aarch64"}, "rows": rows} | changes
 
 
-def benchmark() -> dict[str, Any]:
-    host = {"latency_us": {"p50": 0.9}, "step_latency_us": {"p50": 4.0}}
-    rows = [{"name": "float32", "sha256": "ff", **host}, {"name": "qat-int8", "sha256": "aa", **host}]
-    return {"schema": 1, "rows": [*rows, {"name": "broken", "sha256": None, "latency_us": None, "step_latency_us": None}]}
+def benchmark(**sha256: str) -> Benchmark:
+    invoke, step = (Latency.from_json(LATENCY | {"p50": p50}) for p50 in (0.9, 4.0))
+    rows = [
+        BenchmarkRow(name=name, file=name, sha256=sha256, latency_us=invoke, step_latency_us=step)
+        for name, sha256 in (sha256 or {"float32": "ff", "qat-int8": "aa"}).items()
+    ]
+    return Benchmark(Machine(cpu=None), "float32", (*rows, BenchmarkRow(name="broken", file="f", status="failed")))
 
 
 @pytest.fixture
@@ -46,10 +51,9 @@ def test_takes_what_the_script_of_a_bundle_writes(models: Path, tmp_path: Path) 
     command = [sys.executable, "bench_on_device.py", "board.json", "--calls", "20"]
     subprocess.run(command, cwd=tmp_path / "device", capture_output=True, check=True)
     sha256 = read_verified(models / "int8.tflite").file_sha256
-    rows = [{"name": "int8", "sha256": sha256, "latency_us": LATENCY, "step_latency_us": LATENCY}]
-    (device,) = merged({"rows": rows}, tmp_path / "device" / "board.json")["devices"]
+    (device,) = merged(benchmark(int8=sha256), tmp_path / "device" / "board.json").devices
     told = json.loads((tmp_path / "device" / "board.json").read_text())
-    assert device == {
+    assert device.to_json() == {
         "machine": {k: v and str(v) for k, v in told["machine"].items()},
         "rows": [{"name": "int8", **told["rows"][0]}],
     }
@@ -60,8 +64,8 @@ def test_the_hosts_rows_stay_and_a_twin_goes_by_its_policys_name(write: Any) -> 
     given_["rows"].append(given_["rows"][0] | {"file": "board/policy-float-io.tflite", "sha256": "bb"})
     before = benchmark()
     after = merged(before, write(given_))
-    assert before == benchmark() and after["rows"] == before["rows"]
-    assert [(row["name"], row["sha256"]) for row in after["devices"][0]["rows"]] == [("qat-int8", "aa"), ("qat-int8", "bb")]
+    assert before == benchmark() and after.rows == before.rows
+    assert [(row.name, row.sha256) for row in after.devices[0].rows] == [("qat-int8", "aa"), ("qat-int8", "bb")]
 
 
 def test_the_same_machine_is_replaced_and_another_one_added(write: Any) -> None:
@@ -70,8 +74,8 @@ def test_the_same_machine_is_replaced_and_another_one_added(write: Any) -> None:
     after = benchmark()
     for each in (measured(), other, slow):
         after = merged(after, write(each))
-    assert [device["machine"]["cpu"] for device in after["devices"]] == ["Cortex-A53", "Cortex-A72"]
-    assert after["devices"][1]["rows"][0]["latency_us"]["p50"] == 11.0
+    assert [device.machine["cpu"] for device in after.devices] == ["Cortex-A53", "Cortex-A72"]
+    assert after.devices[1].rows[0].latency_us.p50 == 11.0
 
 
 @pytest.mark.parametrize("rows", [[], measured("cc")["rows"], [*measured()["rows"], *measured("cc", "ptq-int8")["rows"]]])
@@ -115,9 +119,9 @@ def test_what_no_device_wrote_is_refused_in_a_line(write: Any, text: str) -> Non
 
 
 def test_figures_of_files_that_are_gone_go(write: Any) -> None:
-    devices = merged(benchmark(), write(measured()))["devices"]
-    assert still_true(devices, benchmark()["rows"]) == devices
-    assert still_true(devices, [{"sha256": "ff"}]) == []
+    devices = merged(benchmark(), write(measured())).devices
+    assert still_true(devices, benchmark().rows) == devices
+    assert still_true(devices, benchmark(float32="ff").rows) == ()
 
 
 def test_the_table_shows_there_and_here(write: Any) -> None:

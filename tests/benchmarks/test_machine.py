@@ -13,14 +13,14 @@ PI = "processor\t: 0\nBogoMIPS\t: 108.00\nCPU part\t: 0xd08\n\nHardware\t: BCM28
 def test_the_processor_by_its_own_name(tmp_path, monkeypatch, content, cpu):
     (tmp_path / "cpuinfo").write_text(content)
     monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
-    assert describe_machine(1)["cpu"] == cpu
+    assert describe_machine(1).cpu == cpu
 
 
 def test_a_governor_only_where_one_can_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "GOVERNOR", tmp_path / "scaling_governor")
-    assert describe_machine(1)["governor"] is None
+    assert describe_machine(1).governor is None
     (tmp_path / "scaling_governor").write_text("performance\n")
-    assert describe_machine(1)["governor"] == "performance"
+    assert describe_machine(1).governor == "performance"
 
 
 def test_a_package_that_is_not_there_has_no_version(monkeypatch):
@@ -28,7 +28,8 @@ def test_a_package_that_is_not_there_has_no_version(monkeypatch):
         raise machine.PackageNotFoundError(package)
 
     monkeypatch.setattr(machine, "version", missing)
-    assert describe_machine(2) | {"numpy": None, "threads": 2} == describe_machine(2)
+    found = describe_machine(2)
+    assert (found.numpy, found.gymnasium, found.threads) == (None, None, 2)
 
 
 @pytest.mark.parametrize(

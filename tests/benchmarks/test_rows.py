@@ -1,69 +1,69 @@
-"""Rows: a failure ends one of them, or, on the baseline, all."""
+"""`benchmark.json` as values and back, of this version and of earlier ones; and which row is shipped."""
+
+import json
 
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.benchmarks.rows import ROW_KEYS, BaselineError, Rows, best_passing, complete
+from edgedqn.benchmarks.rows import ROW_KEYS, Benchmark, BenchmarkRow, Latency, best_passing, read_benchmark
+
+LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "mean": 1.5, "n": 10, "timer_us": 0.04}
+ROW = dict.fromkeys(ROW_KEYS) | {
+    "name": "int8",
+    "file": "models/int8.tflite",
+    "status": "ok",
+    "delegation": {"operators": 4, "xnnpack": 3},
+    "latency_us": LATENCY | {"full_speed": 0.9, "histogram": {"from_us": 1.0, "to_us": 3.0, "counts": [6, 3, 1]}},
+    "mlperf_latency_us": {"windows_us": [1.0, 2.0], "median_us": 1.5},
+    "speedup": {"median": 2.0, "ci95": [1.9, 2.1]},
+    "return": {"mean": 490.0, "ci95": [486.08, 493.92], "episodes": 300},
+    "return_delta": {"mean": -1.0, "ci95": [-2.0, 0.5]},
+    "output_range": {"low": -1.0, "high": 1.0, "median_gap": 0.3},
+}
+MACHINE = {"cpu": "AMD EPYC", "cores": 2, "architecture": "x86_64", "governor": None, "os": "Linux 6.1", "python": "3.12.1"}
+MACHINE |= {"numpy": "2.4", "gymnasium": "1.4", "ai-edge-litert": "2.3", "xnnpack": True, "threads": 1, "pinned_cores": [1]}
+DEVICE_ROW = {"name": "int8", "file": "policy.tflite", "sha256": "aa", "recipe": "int8", "size_bytes": 700}
+DEVICE = {"machine": {"cpu": "Cortex-A72"}, "rows": [DEVICE_ROW | {"latency_us": LATENCY, "step_latency_us": LATENCY}]}
+BENCHMARK = {"schema": 1, "machine": MACHINE, "baseline": "int8", "rows": [ROW], "devices": [DEVICE]}
 
 
 def row(name, size, step, gate="pass"):
-    return {"name": name, "size_bytes": size, "step_latency_us": {"p50": step}, "gate": gate}
+    latency = Latency.from_json(LATENCY | {"p50": step})
+    return BenchmarkRow(name=name, file=name, size_bytes=size, step_latency_us=latency, gate=gate)
 
 
 def test_the_smallest_that_passed_ships_and_the_faster_of_two_alike():
     rows = [row("float32", 1, 1, None), row("big", 9, 1), row("slow", 5, 8), row("fast", 5, 7), row("lost", 2, 1, "fail")]
-    assert best_passing(rows)["name"] == "fast"
+    assert best_passing(rows).name == "fast"
     assert best_passing([*rows[:1], row("open", 2, 1, "undecided"), rows[-1]]) is None
     assert best_passing([]) is None
 
 
-def test_the_baseline_comes_first_and_a_fault_ends_one_row():
-    rows = Rows({"a": "a.tflite", "base": "base.tflite", "b": "b.tflite"}, "base")
-    seen = []
-
-    def measure(name):
-        seen.append(name)
-        if name == "a":
-            raise ValueError("not\na policy")
-        return {"weights": 3}
-
-    rows.each(measure)
-    rows.each(measure)
-    assert seen == ["base", "a", "b", "base", "b"]
-    assert list(rows.by_name) == ["a", "base", "b"]
-    assert (rows.by_name["a"]["status"], rows.by_name["a"]["reason"]) == ("failed", "not a policy")
-    assert rows.by_name["b"]["weights"] == 3
-    assert all(tuple(found) == ROW_KEYS for found in rows.by_name.values())
+def test_what_is_read_is_written_again_in_the_same_order():
+    assert json.dumps(Benchmark.from_json(BENCHMARK).to_json()) == json.dumps(BENCHMARK)
+    without = {key: value for key, value in BENCHMARK.items() if key != "devices"}
+    assert Benchmark.from_json(without).to_json() == without
 
 
-def test_a_fault_of_the_baseline_ends_the_run_whoever_meets_it():
-    def measure(name):
-        if name == "base":
-            raise OSError("gone")
-        return {}
-
-    with pytest.raises(InputError, match="The baseline base cannot be measured: gone"):
-        Rows({"a": "a", "base": "b"}, "base").each(measure)
-
-    def late(name):
-        if name == "a":
-            raise BaselineError("met while judging a")
-        return {}
-
-    with pytest.raises(BaselineError):
-        Rows({"a": "a", "base": "b"}, "base").each(late)
-
-
-def test_a_fault_of_ours_is_not_the_files():
-    def measure(name):
-        raise KeyError(name)
-
-    with pytest.raises(KeyError):
-        Rows({"base": "b"}, "base").each(measure)
+def test_a_value_has_names():
+    (found,) = Benchmark.from_json(BENCHMARK).rows
+    assert (found.episode_return.low, found.episode_return.episodes) == (486.08, 300)
+    assert (found.speedup.high, found.latency_us.histogram.counts) == (2.1, (6, 3, 1))
 
 
 def test_an_earlier_benchmark_is_completed_with_nothing():
-    earlier = {"schema": 1, "rows": [{"name": "a", "size_bytes": 3}]}
-    (row,) = complete(earlier)["rows"]
-    assert list(row) == list(ROW_KEYS)
-    assert (row["name"], row["size_bytes"], row["twin_step_speedup"]) == ("a", 3, None)
+    earlier = BenchmarkRow.from_json({"name": "a", "file": "a.tflite", "status": "ok", "size_bytes": 3})
+    assert list(earlier.to_json()) == list(ROW_KEYS)
+    assert (earlier.name, earlier.size_bytes, earlier.twin_step_speedup) == ("a", 3, None)
+
+
+@pytest.mark.parametrize(
+    "content", [{"schema": 1}, {"schema": 1, "rows": [3]}, {"schema": 2}, {"schema": 1, "rows": [{"name": 1}]}]
+)
+def test_what_is_no_benchmark_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(BENCHMARK))
+    assert read_benchmark(path).to_json() == BENCHMARK
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"old\.json"):
+        read_benchmark(path)

@@ -7,9 +7,10 @@ import pytest
 
 from edgedqn.agents.playing.environments import BadTransitionError, make_environment
 from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.playing.statistics import Interval
 from edgedqn.benchmarks import scoring
+from edgedqn.benchmarks.filling import BaselineError, Rows
 from edgedqn.benchmarks.playing import Play
-from edgedqn.benchmarks.rows import BaselineError, Rows
 
 FLOAT = np.tile([9.0, 11.0], 30)  # mean 10 against a random policy's 0: the margin is 1
 
@@ -46,7 +47,8 @@ def run(models, steer, monkeypatch):
         rows = Rows({name: name for name in script}, "float32")
         play = Play(partial(make_environment, f"{steer}:Steer-v0"), range(60), Gate(tolerance=0.1, looks=(30, 60)), 0)
         told = {}
-        scoring.score(rows, {name: models / f"{name}.tflite" for name in script}, play, told.__setitem__, False)
+        paths = {name: models / f"{name}.tflite" for name in script}
+        scoring.score(rows, paths, play=play, on_gate=told.__setitem__, progress=False)
         return rows.by_name, told, players.asked
 
     return run
@@ -54,20 +56,20 @@ def run(models, steer, monkeypatch):
 
 def test_a_clear_verdict_stops_at_the_first_look(run):
     rows, told, asked = run({"float32": FLOAT, "int8": FLOAT - 0.5, "reversed": FLOAT - 2})
-    assert (rows["int8"]["gate"], rows["reversed"]["gate"], rows["float32"]["gate"]) == ("pass", "fail", None)
-    assert rows["int8"]["return_delta"] == {"mean": -0.5, "ci95": [-0.5, -0.5]}
+    assert (rows["int8"].gate, rows["reversed"].gate, rows["float32"].gate) == ("pass", "fail", None)
+    assert rows["int8"].return_delta == Interval(-0.5, -0.5, -0.5)
     assert set(asked.values()) == {30}
     assert told["int8"].margin == 1.0
 
 
 def test_an_open_verdict_plays_on_and_says_why_it_stayed_open(run):
     rows, _, asked = run({"float32": FLOAT, "int8": FLOAT - np.tile([0, 0, 2, 2], 15), "reversed": FLOAT})
-    assert rows["int8"]["gate"] == "undecided"
-    assert rows["int8"]["reason"].startswith("After 60 episodes the loss may be anything in [0.")
+    assert rows["int8"].gate == "undecided"
+    assert rows["int8"].reason.startswith("After 60 episodes the loss may be anything in [0.")
     assert asked == {"float32": 60, "int8": 60, "reversed": 30, None: 30}
-    assert rows["float32"]["return"]["episodes"] == rows["int8"]["return"]["episodes"] == 60
-    assert rows["reversed"]["return"]["episodes"] == 30
-    assert rows["reversed"]["return_delta"]["mean"] == 0
+    assert rows["float32"].episode_return.episodes == rows["int8"].episode_return.episodes == 60
+    assert rows["reversed"].episode_return.episodes == 30
+    assert rows["reversed"].return_delta.mean == 0
 
 
 def test_a_late_fault_of_the_baseline_is_not_the_candidates(run):
@@ -81,13 +83,13 @@ def test_a_fault_of_a_candidate_ends_its_row(run):
     broken = FLOAT.copy()
     broken[3] = np.nan
     rows, told, _ = run({"float32": FLOAT, "int8": broken, "reversed": FLOAT})
-    assert (rows["int8"]["status"], rows["int8"]["gate"], rows["int8"]["reason"]) == ("failed", None, "int8 met a NaN")
-    assert rows["reversed"]["gate"] == "pass"
+    assert (rows["int8"].status, rows["int8"].gate, rows["int8"].reason) == ("failed", None, "int8 met a NaN")
+    assert rows["reversed"].gate == "pass"
     assert list(told) == ["reversed"]
 
 
 def test_no_better_than_random_leaves_it_undecided(run):
     rows, told, _ = run({"float32": FLOAT * 0, "int8": FLOAT})
-    assert rows["int8"]["gate"] == "undecided"
-    assert "better than a random one" in rows["int8"]["reason"]
+    assert rows["int8"].gate == "undecided"
+    assert "better than a random one" in rows["int8"].reason
     assert told == {}

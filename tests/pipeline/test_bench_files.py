@@ -31,7 +31,7 @@ bench_files = partial(module.bench_files, latency=SHORT)
 
 def test_plays_the_environment_that_the_manifests_name(tiny_run: RunResult) -> None:
     models = tiny_run.folder / "models"
-    benchmark = bench_files([models / "qat-int8.tflite", models / "float32.tflite"], seed=3)
+    benchmark = bench_files([models / "qat-int8.tflite", models / "float32.tflite"], seed=3).to_json()
     rows = {row["name"]: row for row in benchmark["rows"]}
     assert benchmark["baseline"] == "float32"
     assert rows["qat-int8"]["return"]["episodes"] >= 300 and rows["qat-int8"]["gate"] in ("pass", "fail", "undecided")
@@ -41,8 +41,8 @@ def test_plays_the_environment_that_the_manifests_name(tiny_run: RunResult) -> N
 
 def test_the_baseline_can_be_chosen_and_must_be_there(tiny_run: RunResult) -> None:
     paths = [tiny_run.folder / "models" / f"{name}.tflite" for name in ("float32", "qat-int8")]
-    assert bench_files(paths, "qat-int8", play=False)["baseline"] == "qat-int8"
-    assert bench_files(paths[1:], play=False)["baseline"] == "qat-int8"
+    assert bench_files(paths, "qat-int8", play=False).baseline == "qat-int8"
+    assert bench_files(paths[1:], play=False).baseline == "qat-int8"
     with pytest.raises(InputError, match=r"expected one of float32, qat-int8\. Got 'best'"):
         bench_files(paths, "best")
 
@@ -71,7 +71,7 @@ def test_files_that_see_the_environment_differently_are_timed_but_not_played(tin
     paths = [tiny_run.folder / "models" / "float32.tflite", tmp_path / "stacked.tflite"]
     with pytest.raises(InputError, match=r"see the environment differently.*Got \['frame_stack:2'\] and \[\]"):
         bench_files(paths)
-    rows = bench_files(paths, play=False)["rows"]
+    rows = bench_files(paths, play=False).to_json()["rows"]
     assert [row["status"] for row in rows] == ["ok", "ok"]
     assert all(row["step_latency_us"]["n"] > 0 for row in rows)
 
@@ -86,7 +86,7 @@ def foreign(tiny_run: RunResult, tmp_path: Path) -> Path:
 
 def test_a_file_without_a_manifest_is_timed_beside_ours_and_not_played(tiny_run: RunResult, foreign: Path) -> None:
     models = tiny_run.folder / "models"
-    benchmark = bench_files([models / "float32.tflite", foreign, models / "qat-int8.tflite"])
+    benchmark = bench_files([models / "float32.tflite", foreign, models / "qat-int8.tflite"]).to_json()
     rows = {row["name"]: row for row in benchmark["rows"]}
     assert [row["status"] for row in rows.values()] == ["ok"] * 3
     assert "no manifest" in rows["foreign"]["reason"]
@@ -98,7 +98,7 @@ def test_a_file_without_a_manifest_is_timed_beside_ours_and_not_played(tiny_run:
 
 
 def test_among_files_without_manifests_nothing_is_played(foreign: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    benchmark = bench_files([foreign])
+    benchmark = bench_files([foreign]).to_json()
     assert (benchmark["baseline"], benchmark["rows"][0]["return"]) == ("foreign", None)
     assert "Not played: foreign has no manifest" in capfd.readouterr().err
 
@@ -116,7 +116,7 @@ def test_a_foreign_file_that_takes_its_process_down_fails_its_row_alone(
 ) -> None:
     monkeypatch.setattr(module, "PROBE", code)
     monkeypatch.setattr(module, "PROBE_S", 1)
-    rows = bench_files([tiny_run.folder / "models" / "float32.tflite", foreign], play=False)["rows"]
+    rows = bench_files([tiny_run.folder / "models" / "float32.tflite", foreign], play=False).to_json()["rows"]
     assert [row["status"] for row in rows] == ["ok", "failed"]
     assert said in rows[1]["reason"]
 
@@ -126,7 +126,7 @@ def test_a_damaged_file_of_ours_fails_its_row_and_the_baseline_everything(tiny_r
     content = bytearray((models / "qat-int8.tflite").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "damaged.tflite").write_bytes(content)
-    rows = bench_files([models / "float32.tflite", tmp_path / "damaged.tflite"], play=False)["rows"]
+    rows = bench_files([models / "float32.tflite", tmp_path / "damaged.tflite"], play=False).to_json()["rows"]
     assert [row["status"] for row in rows] == ["ok", "failed"]
     assert "changed" in rows[1]["reason"]
     with pytest.raises(PolicyFileError, match="changed"):
@@ -157,7 +157,7 @@ def test_what_the_child_refuses_is_refused(foreign: Path, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="A tolerance is of what is played"):
         bench_files([foreign], tolerance=0.1, play=False)
     (tmp_path / "other.tflite").write_bytes(foreign.read_bytes()[:200])
-    rows = bench_files([foreign, tmp_path / "other.tflite"])["rows"]
+    rows = bench_files([foreign, tmp_path / "other.tflite"]).to_json()["rows"]
     assert [row["status"] for row in rows] == ["ok", "failed"]
 
 

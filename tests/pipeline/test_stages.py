@@ -13,6 +13,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.report.learning_curve import learning_chart
 from edgedqn.benchmarks.report.vega import picture
+from edgedqn.benchmarks.rows import read_benchmark
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.export.config import ExportConfig
@@ -91,4 +92,4 @@ def test_a_damaged_benchmark_is_refused(tiny_run: RunResult, tmp_path: Path) -> 
     for content in ("", "[]", json.dumps({**tiny_run.benchmark, "schema": 2})):
         run.benchmark.write_text(content)
         with pytest.raises(InputError, match="expected"):
-            stages.read_benchmark(run)
+            read_benchmark(run.benchmark)

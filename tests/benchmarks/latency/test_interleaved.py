@@ -9,6 +9,7 @@ import pytest
 from edgedqn.benchmarks.latency import full_speed
 from edgedqn.benchmarks.latency.full_speed import FullSpeed
 from edgedqn.benchmarks.latency.interleaved import BINS, LatencyConfig, Timing, speedup, time_interleaved
+from edgedqn.benchmarks.rows import Ratio
 
 CONFIG = LatencyConfig(blocks=40, invokes_per_block=20, patience_s=0)
 LONG = LatencyConfig(blocks=4, invokes_per_block=500, patience_s=0)
@@ -34,9 +35,9 @@ def exact(durations_us, timer_us=0.0):
 
 
 def test_percentiles_are_over_all_calls_in_microseconds():
-    found = exact(np.arange(1, 101).reshape(10, 10), timer_us=0.04).to_json()
+    found = exact(np.arange(1, 101).reshape(10, 10), timer_us=0.04).latency().to_json()
     histogram = found.pop("histogram")
-    assert histogram == exact(np.arange(1, 101).reshape(10, 10)).histogram()
+    assert histogram == exact(np.arange(1, 101).reshape(10, 10)).histogram().to_json()
     assert found == pytest.approx(
         {"p50": 50.5, "p90": 90.1, "p99": 99.01, "mean": 50.5, "n": 100, "timer_us": 0.04, "full_speed": 1}
     )
@@ -45,18 +46,18 @@ def test_percentiles_are_over_all_calls_in_microseconds():
 def test_a_histogram_counts_every_call_and_what_took_long_in_its_last_bin():
     durations = np.concatenate([np.linspace(1, 5, 990), np.full(10, 900.0)]).reshape(10, 100)
     found = exact(durations).histogram()
-    assert (len(found["counts"]), sum(found["counts"])) == (BINS, 1000)
-    assert found["from_us"] == 1
-    assert 4.9 < found["to_us"] < 20
-    assert found["counts"][-1] >= 10
+    assert (len(found.counts), sum(found.counts)) == (BINS, 1000)
+    assert found.from_us == 1
+    assert 4.9 < found.to_us < 20
+    assert found.counts[-1] >= 10
 
 
 def test_calls_that_all_took_the_same_have_a_histogram_too():
-    assert sum(exact(np.full((3, 4), 2.0)).histogram()["counts"]) == 12
+    assert sum(exact(np.full((3, 4), 2.0)).histogram().counts) == 12
 
 
 def test_the_timers_own_cost_is_taken_off_and_reported():
-    timings, failures = time_interleaved({"a": fake(10_000)}, CONFIG, np.random.default_rng(0))
+    timings, failures = time_interleaved({"a": fake(10_000)}, CONFIG, rng=np.random.default_rng(0))
     assert failures == {}
     assert timings["a"].timer_us > 0
     np.testing.assert_allclose(timings["a"].durations_us, 10 - timings["a"].timer_us)
@@ -65,14 +66,13 @@ def test_the_timers_own_cost_is_taken_off_and_reported():
 
 def test_twice_as_fast_is_two():
     found = speedup(exact(np.full((9, 4), 6.0)), exact(np.full((9, 4), 3.0)))
-    assert found == {"median": 2.0, "ci95": [2.0, 2.0]}
+    assert found == Ratio(2.0, 2.0, 2.0)
 
 
 def test_ratios_are_paired_so_drift_cancels():
     drift = np.linspace(1, 3, 20)[:, None] * np.ones((20, 6))
     found = speedup(exact(4 * drift), exact(2 * drift))
-    assert found["median"] == pytest.approx(2)
-    assert found["ci95"] == pytest.approx([2, 2])
+    assert (found.median, found.low, found.high) == pytest.approx((2, 2, 2))
 
 
 def test_the_same_file_twice_is_not_faster_than_itself():
@@ -80,17 +80,17 @@ def test_the_same_file_twice_is_not_faster_than_itself():
     for seed in range(40):
         rng = np.random.default_rng(seed)
         both = {"a": fake(5_000, rng, noise=400), "b": fake(5_000, rng, noise=400)}
-        timings, _ = time_interleaved(both, CONFIG, np.random.default_rng(seed))
-        low, high = speedup(timings["a"], timings["b"], seed)["ci95"]
-        hits += low <= 1 <= high
+        timings, _ = time_interleaved(both, CONFIG, rng=np.random.default_rng(seed))
+        found = speedup(timings["a"], timings["b"], seed=seed)
+        hits += found.low <= 1 <= found.high
     assert hits >= 36
 
 
 def test_a_real_difference_is_found():
     rng = np.random.default_rng(0)
-    timings, _ = time_interleaved({"a": fake(5_000, rng, 400), "b": fake(4_000, rng, 400)}, CONFIG, rng)
-    low, high = speedup(timings["a"], timings["b"])["ci95"]
-    assert 1.15 < low < high < 1.4
+    timings, _ = time_interleaved({"a": fake(5_000, rng, 400), "b": fake(4_000, rng, 400)}, CONFIG, rng=rng)
+    found = speedup(timings["a"], timings["b"])
+    assert 1.15 < found.low < found.high < 1.4
 
 
 def test_only_paired_rounds_are_compared():
@@ -102,7 +102,7 @@ def test_each_round_is_a_random_order_and_its_reverse():
     calls = []
     config = LatencyConfig(blocks=40, invokes_per_block=20, patience_s=0, warm_up_blocks=2)
     names = ["a", "b", "c"]
-    time_interleaved({name: fake(1_000, calls=calls, name=name) for name in names}, config, np.random.default_rng(0))
+    time_interleaved({name: fake(1_000, calls=calls, name=name) for name in names}, config, rng=np.random.default_rng(0))
     rounds = np.array(calls[6:]).reshape(20, 9)[:, 3:]  # without the warm-up, and each round without its first three
     for order in rounds:
         assert list(order[:3]) == list(order[:2:-1])
@@ -122,7 +122,7 @@ def test_warm_up_lasts_until_two_blocks_agree():
 
         return block
 
-    time_interleaved({"a": factory}, LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0), np.random.default_rng(0))
+    time_interleaved({"a": factory}, LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0), rng=np.random.default_rng(0))
     assert asked == [10, 20, 20, 20, 2, 20, 20]
 
 
@@ -141,7 +141,7 @@ def test_a_crash_fails_its_candidate_and_no_other(failing_call):
         return block
 
     config = LatencyConfig(blocks=4, invokes_per_block=5, patience_s=0)
-    timings, failures = time_interleaved({"bad": factory, "good": fake(1_000)}, config, np.random.default_rng(0))
+    timings, failures = time_interleaved({"bad": factory, "good": fake(1_000)}, config, rng=np.random.default_rng(0))
     assert failures == {"bad": "node 3 failed to invoke"}
     assert list(timings) == ["good"]
     assert timings["good"].durations_us.shape == (2, 10)
@@ -158,7 +158,9 @@ def test_the_collector_is_off_in_blocks_and_back_on_after():
         return block
 
     time_interleaved(
-        {"a": factory}, LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0, warm_up_blocks=2), np.random.default_rng(0)
+        {"a": factory},
+        LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0, warm_up_blocks=2),
+        rng=np.random.default_rng(0),
     )
     assert (20, False) in seen
     assert gc.isenabled()
@@ -183,27 +185,27 @@ def test_rounds_in_which_the_core_was_slow_do_not_count(monkeypatch):
     config = LatencyConfig(blocks=4, invokes_per_block=20, patience_s=0)
     monkeypatch.setattr(FullSpeed, "impatient", property(lambda self: False))
     monkeypatch.setattr(FullSpeed, "run", lambda self, work: (work(), max(self._read(), self._read())))
-    timings, _ = time_interleaved({"a": factory}, config, np.random.default_rng(0))
+    timings, _ = time_interleaved({"a": factory}, config, rng=np.random.default_rng(0))
     found = timings["a"]
     np.testing.assert_allclose(found.durations_us[:, [0, -1]] + found.timer_us, [[5, 6], [11, 12]])
-    assert found.to_json()["full_speed"] == 1
+    assert found.latency().full_speed == 1
 
 
 def test_once_patience_is_over_the_fastest_rounds_count_and_it_is_told(monkeypatch):
     say(monkeypatch, *[150] * 6, *[100] * 6)
-    timings, _ = time_interleaved({"a": fake(1_000)}, replace(CONFIG, blocks=4), np.random.default_rng(0))
+    timings, _ = time_interleaved({"a": fake(1_000)}, replace(CONFIG, blocks=4), rng=np.random.default_rng(0))
     assert timings["a"].full_speed == 0.5
 
 
 def test_slow_calls_make_shorter_blocks():
-    timings, _ = time_interleaved({"slow": fake(300_000), "slowest": fake(10**9)}, LONG, np.random.default_rng(0))
+    timings, _ = time_interleaved({"slow": fake(300_000), "slowest": fake(10**9)}, LONG, rng=np.random.default_rng(0))
     assert timings["slow"].durations_us.shape == (2, 2 * 16)
     assert timings["slowest"].durations_us.shape == (2, 2 * 10)
 
 
 def test_progress_is_told_once_a_round():
     told = []
-    time_interleaved({"a": fake(1_000)}, CONFIG, np.random.default_rng(0), lambda: told.append(1))
+    time_interleaved({"a": fake(1_000)}, CONFIG, rng=np.random.default_rng(0), on_round=lambda: told.append(1))
     assert len(told) == 20
 
 

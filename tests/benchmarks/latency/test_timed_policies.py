@@ -5,6 +5,7 @@ import pytest
 
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.latency.timed_policies import as_device_sees, cold_starts, delegation, invokes, load, steps
+from edgedqn.benchmarks.rows import Delegation
 from edgedqn.export.edge_policy import DeviceManifest, EdgePolicy, parse_step, read_verified
 
 CONFIG = LatencyConfig()
@@ -87,10 +88,10 @@ class Fed:
 @pytest.mark.parametrize("name", ["float32", "int8"])
 def test_xnnpack_takes_over_a_plain_network_or_is_left_out(models, name):
     file = read_verified(models / f"{name}.tflite")
-    operators = delegation(file, CONFIG)["operators"]
+    operators = delegation(file, CONFIG).operators
     assert operators >= 2
-    assert delegation(file, CONFIG)["xnnpack"] == operators
-    assert delegation(file, LatencyConfig(xnnpack=False)) == {"operators": operators, "xnnpack": 0}
+    assert delegation(file, CONFIG).xnnpack == operators
+    assert delegation(file, LatencyConfig(xnnpack=False)) == Delegation(operators, 0)
 
 
 def test_what_lies_behind_a_delegate_is_what_it_took_over(models, monkeypatch):
@@ -98,7 +99,7 @@ def test_what_lies_behind_a_delegate_is_what_it_took_over(models, monkeypatch):
     chain = [{"op_name": "ADD", "inputs": [at, 10 + at], "outputs": [at + 1]} for at in range(4)]
     taken = {"op_name": "DELEGATE", "inputs": [1, 11, 12], "outputs": [3]}
     monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter._get_ops_details", lambda self: [*chain, taken])
-    assert delegation(read_verified(models / "int8.tflite"), CONFIG) == {"operators": 4, "xnnpack": 2}
+    assert delegation(read_verified(models / "int8.tflite"), CONFIG) == Delegation(4, 2)
 
 
 def test_without_xnnpack_the_actions_stay(models):

@@ -5,6 +5,7 @@ import pytest
 
 from edgedqn.benchmarks.latency import windows
 from edgedqn.benchmarks.latency.windows import CALLS, WINDOWS, time_windows
+from edgedqn.benchmarks.rows import WindowedLatency
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def taking(clock, ns_each_time):
 def test_the_median_of_five_windows_each_long_enough(clock):
     found, failures = time_windows({"a": taking(clock, [9_000, 1_000, 5_000, 2_000, 3_000])}, np.random.default_rng(0))
     assert failures == {}
-    assert found == {"a": {"windows_us": [9.0, 1.0, 5.0, 2.0, 3.0], "median_us": 3.0}}
+    assert found == {"a": WindowedLatency((9.0, 1.0, 5.0, 2.0, 3.0), 3.0)}
     warm_ups = CALLS * 20_000
     assert clock[0] - warm_ups >= WINDOWS * 10e9
 

@@ -3,15 +3,24 @@
 import pytest
 import vl_convert
 
-from edgedqn.benchmarks.report.charts import histogram_chart, latency_chart, range_chart, size_chart, sparsity_chart
-from edgedqn.benchmarks.rows import ROW_KEYS
+from edgedqn.benchmarks.report.charts import (
+    KernelZeros,
+    histogram_chart,
+    latency_chart,
+    range_chart,
+    size_chart,
+    sparsity_chart,
+)
+from edgedqn.benchmarks.rows import BenchmarkRow
 
-LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "histogram": {"from_us": 1.0, "to_us": 3.0, "counts": [6, 3, 0, 1]}}
+HISTOGRAM = {"from_us": 1.0, "to_us": 3.0, "counts": [6, 3, 0, 1]}
+LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "mean": 1.5, "n": 10, "timer_us": 0.04, "histogram": HISTOGRAM}
 
 
 def row(name, gate=None, **fields):
     found = {
         "name": name,
+        "file": name,
         "size_bytes": 20_000,
         "latency_us": LATENCY,
         "step_latency_us": LATENCY,
@@ -20,21 +29,21 @@ def row(name, gate=None, **fields):
         "output_range": {"low": -128.0, "high": 127.0, "median_gap": 51.0},
         "gate": gate,
     }
-    return dict.fromkeys(ROW_KEYS) | found | fields
+    return BenchmarkRow.from_json(found | fields)
 
 
 ROWS = [row("float32"), row("qat-int8", "pass", size_bytes=1_500, twin_step_latency_us=LATENCY)]
-MISSING = dict.fromkeys(ROW_KEYS) | {"name": "broken"}
+MISSING = BenchmarkRow(name="broken", file="f")
 KERNELS = {
-    "float32": [{"shape": (8, 4), "zeros": 0.0, "asked": None}],
-    "qat-int8": [{"shape": (8, 4), "zeros": 0.98, "asked": 0.975}, {"shape": (2, 8), "zeros": 0.5, "asked": 0.5}],
+    "float32": [KernelZeros((8, 4), 0.0, None)],
+    "qat-int8": [KernelZeros((8, 4), 0.98, 0.975), KernelZeros((2, 8), 0.5, 0.5)],
 }
 CHARTS = {
     "size": lambda rows: size_chart(rows, "float32", 9.6),
     "latency": lambda rows: latency_chart(rows, "float32", 9.6),
     "histogram": histogram_chart,
     "range": range_chart,
-    "sparsity": lambda rows: sparsity_chart({row["name"]: KERNELS[row["name"]] for row in rows if row["name"] in KERNELS}),
+    "sparsity": lambda rows: sparsity_chart({row.name: KERNELS[row.name] for row in rows if row.name in KERNELS}),
 }
 
 

@@ -4,9 +4,10 @@ import base64
 import json
 from html.parser import HTMLParser
 
+from edgedqn.benchmarks.machine import Machine
 from edgedqn.benchmarks.report.learning_curve import learning_chart
 from edgedqn.benchmarks.report.page import FILES, Film, render_report, render_report_markdown, summary
-from edgedqn.benchmarks.rows import ROW_KEYS
+from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device
 
 LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "mean": 1.5, "n": 10, "timer_us": 0.04}
 
@@ -20,15 +21,15 @@ def row(name="float32", size=20_000, gate=None, speed=1.0, step=1.0, **fields):
         "return": {"mean": 498.0, "ci95": [497.0, 499.0], "episodes": 300}, "return_delta": {"mean": 0.0, "ci95": [0.0, 0.0]},
         "action_agreement": 1.0, "gap_weighted_agreement": 1.0, "tie_rate": 0.0, "gate": gate,
     }  # fmt: skip
-    return dict.fromkeys(ROW_KEYS) | values | fields
+    return BenchmarkRow.from_json(values | fields)
 
 
 def failed(name, reason):
-    return dict.fromkeys(ROW_KEYS) | {"name": name, "file": "f", "status": "failed", "reason": reason}
+    return BenchmarkRow(name=name, file="f", status="failed", reason=reason)
 
 
-def benchmark(*rows):
-    return {"schema": 1, "machine": {"cpu": "A <fast> one", "governor": None}, "baseline": "float32", "rows": list(rows)}
+def benchmark(*rows, devices=()):
+    return Benchmark(Machine(cpu="A <fast> one"), "float32", rows, tuple(map(Device.from_json, devices)))
 
 
 RUN = {
@@ -67,7 +68,9 @@ class Page(HTMLParser):
 
 
 def test_the_page_stands_alone():
-    text = render_report(benchmark(row(), row("qat-int8", 8_000, "pass", 1.5)), RUN, "edgedqn run CartPole-v1", 9.6)
+    text = render_report(
+        benchmark(row(), row("qat-int8", 8_000, "pass", 1.5)), RUN, command="edgedqn run CartPole-v1", margin=9.6
+    )
     page = Page(text)
     tags = [tag for tag, _ in page.elements]
     assert not {"link", "img", "iframe"} & set(tags)
@@ -103,7 +106,8 @@ def test_a_screen_reader_gets_the_plots_and_the_tables_heads():
 
 def test_the_same_rows_give_the_same_page():
     given = benchmark(row(), row("qat-int8", 8_000, "fail"))
-    assert render_report(given, RUN, "x", 1.0) == render_report(given, RUN, "x", 1.0)
+    pages = [render_report(given, RUN, command="x", margin=1.0) for _ in range(2)]
+    assert pages[0] == pages[1]
 
 
 def test_everything_given_is_escaped():
@@ -124,7 +128,7 @@ def test_failed_rows_are_shown_with_their_reason():
 
 
 def test_run_and_command_are_told():
-    text = render_report(benchmark(row()), RUN, "edgedqn run CartPole-v1 --seed 3")
+    text = render_report(benchmark(row()), RUN, command="edgedqn run CartPole-v1 --seed 3")
     assert "<h1>EdgeDQN: CartPole-v1, seed 3</h1>" in text
     assert "<code>edgedqn run CartPole-v1 --seed 3</code>" in text
     assert "done, 31.2 s" in text
@@ -159,7 +163,7 @@ def test_the_summary_compares_the_same_episodes():
 
 def test_the_summary_says_when_nothing_passed_or_was_played():
     assert summary([row(), row("q", 5_000, "undecided")], "float32").startswith("No file passed its gate")
-    unplayed = row("float32") | {"return": None}
+    unplayed = row("float32", **{"return": None})
     assert summary([unplayed], "float32").startswith("Nothing was played")
     assert Page(render_report(benchmark(unplayed))).charts == {}
 
@@ -170,11 +174,13 @@ def test_a_device_has_its_own_table_with_nothing_unescaped():
         "name": "qat-int8",
         "file": "<policy>.tflite",
         "sha256": "bb",
+        "recipe": "qat-int8",
+        "size_bytes": 8_000,
         "latency_us": LATENCY,
         "step_latency_us": LATENCY,
     }
     device = {"machine": {"cpu": "<b>Cortex", "architecture": "aarch64"}, "rows": [measured]}
-    text = render_report(benchmark(*rows) | {"devices": [device]})
+    text = render_report(benchmark(*rows, devices=[device]))
     Page(text)
     assert "<h2>On &lt;b&gt;Cortex (aarch64)</h2>" in text and "&lt;policy&gt;.tflite" in text and "<b>Cortex" not in text
     assert "<h2>On " not in render_report(benchmark(*rows))
@@ -215,8 +221,9 @@ def test_a_pull_request_reads_the_same_in_short():
 
 def test_a_pull_request_reads_what_devices_measured():
     rows = [row(sha256="aa"), row("qat-int8", 8_000, "pass", 1.5, sha256="bb")]
-    told = {"name": "qat-int8", "file": "policy.tflite", "sha256": "bb", "latency_us": LATENCY, "step_latency_us": LATENCY}
-    device = {"machine": {"cpu": "Cortex-A72", "architecture": "aarch64"}, "rows": [told]}
-    text = render_report_markdown(benchmark(*rows) | {"devices": [device]})
+    of_file = {"name": "qat-int8", "file": "policy.tflite", "sha256": "bb", "recipe": "qat-int8", "size_bytes": 8_000}
+    measured = of_file | {"latency_us": LATENCY, "step_latency_us": LATENCY}
+    device = {"machine": {"cpu": "Cortex-A72", "architecture": "aarch64"}, "rows": [measured]}
+    text = render_report_markdown(benchmark(*rows, devices=[device]))
     assert "On Cortex-A72 (aarch64):\n\n| name | file |" in text
     assert "| qat-int8 | policy.tflite | 1.00 |" in text

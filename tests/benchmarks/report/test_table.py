@@ -1,19 +1,21 @@
 """The table lines up, whatever is missing."""
 
 from edgedqn.benchmarks.report.table import render_markdown, render_table, slow_note
-from edgedqn.benchmarks.rows import ROW_KEYS
+from edgedqn.benchmarks.rows import BenchmarkRow
+
+LATENCY = {"p50": 1.234, "p90": 2, "p99": 3, "mean": 1.5, "n": 10, "timer_us": 0.04}
+FAILED = BenchmarkRow(name="a-rather-long-name", file="f", status="failed", reason="The file was changed.")
 
 
 def full(**fields):
-    latency = {"p50": 1.234, "p90": 2, "p99": 3, "mean": 1.5, "n": 10, "timer_us": 0.04}
     values = {
         "name": "qat-int8", "file": "models/qat-int8.tflite", "status": "ok", "size_bytes": 8_200, "gzip_bytes": 5_149,
-        "weights": 1_000, "nonzero_weights": 200, "latency_us": latency, "step_latency_us": latency | {"p50": 9.876},
+        "weights": 1_000, "nonzero_weights": 200, "latency_us": LATENCY, "step_latency_us": LATENCY | {"p50": 9.876},
         "speedup": {"median": 2.5, "ci95": [2.4, 2.6]}, "step_speedup": {"median": 0.9, "ci95": [0.88, 0.91]},
         "return": {"mean": 498.26, "ci95": [497.0, 499.04], "episodes": 300}, "return_delta": {"mean": -0.5, "ci95": [-1, 0]},
         "action_agreement": 0.981, "gap_weighted_agreement": 0.9984, "tie_rate": 0.002, "gate": "pass",
     }  # fmt: skip
-    return dict.fromkeys(ROW_KEYS) | values | fields
+    return BenchmarkRow.from_json(values | fields)
 
 
 def cells(line):
@@ -28,8 +30,7 @@ def test_a_row_in_the_units_a_person_reads():
 
 
 def test_columns_line_up_and_what_is_missing_is_a_dash():
-    empty = dict.fromkeys(ROW_KEYS) | {"name": "a-rather-long-name", "status": "failed", "reason": "The file was changed."}
-    head, rule, *lines, reason = render_table([full(), empty, full(gate=None)]).splitlines()
+    head, rule, *lines, reason = render_table([full(), FAILED, full(gate=None)]).splitlines()
     assert reason == "a-rather-long-name: The file was changed."
     assert {len(line) for line in [head, rule, *lines]} == {len(rule)}
     assert cells(lines[1]) == ["a-rather-long-name", "-", "-", "failed", *["-"] * 10]
@@ -38,14 +39,13 @@ def test_columns_line_up_and_what_is_missing_is_a_dash():
 
 
 def test_figures_of_a_core_at_full_speed_need_no_note():
-    steady = {"p50": 1, "full_speed": 0.96}
-    rows = [full(latency_us=steady), full(), dict.fromkeys(ROW_KEYS) | {"name": "failed", "status": "failed", "reason": None}]
-    assert slow_note(rows) is None
+    steady = LATENCY | {"full_speed": 0.96}
+    assert slow_note([full(latency_us=steady), full(), FAILED]) is None
     assert slow_note([]) is None
 
 
 def test_figures_of_a_slow_core_are_to_be_taken_again():
-    rows = [full(), full(step_latency_us={"p50": 1, "full_speed": 0.4})]
+    rows = [full(), full(step_latency_us=LATENCY | {"full_speed": 0.4})]
     note = slow_note(rows)
     assert note.startswith("The core was slower than it can be in 60% of the rounds")
     for text in (render_table(rows), render_markdown(rows)):

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from edgedqn.benchmarks.report.charts import KernelZeros
 from edgedqn.benchmarks.report.learning_curve import learning_chart
 from edgedqn.benchmarks.report.page import Film, render_report
-from edgedqn.benchmarks.rows import ROW_KEYS
+from edgedqn.benchmarks.rows import Benchmark
 
 ARTIFACTS = Path(__file__).parents[3] / "build" / "device-lab"
-LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "histogram": {"from_us": 1.0, "to_us": 3.0, "counts": [6, 3, 0, 1]}}
+HISTOGRAM = {"from_us": 1.0, "to_us": 3.0, "counts": [6, 3, 0, 1]}
+LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "mean": 1.5, "n": 10, "timer_us": 0.04, "histogram": HISTOGRAM}
 DRAWN_TIMES = """new Promise(done => {{
     const look = () => document.documentElement.dataset.drawn >= {} ? done() : setTimeout(look, 10);
     look();
@@ -25,8 +27,10 @@ NAMES = "[...document.querySelectorAll('table.sortable tbody th')].map(cell => c
 
 
 def row(name: str, gate: str | None, size: int, mean: float, speed: float) -> dict[str, Any]:
-    found = {
+    return {
         "name": name,
+        "file": f"models/{name}.tflite",
+        "recipe": name,
         "status": "ok",
         "size_bytes": size,
         "gzip_bytes": size // 2,
@@ -44,7 +48,6 @@ def row(name: str, gate: str | None, size: int, mean: float, speed: float) -> di
         "output_range": {"low": -128.0, "high": 127.0, "median_gap": 40.0},
         "gate": gate,
     }
-    return dict.fromkeys(ROW_KEYS) | found
 
 
 @pytest.fixture
@@ -55,24 +58,26 @@ def report(tmp_path: Path) -> Path:
         row("ptq-int8", "fail", 82_672, 136, 2.5),
         row("auto-int8", "pass", 704, 499, 6),
     ]
-    failed = dict.fromkeys(ROW_KEYS) | {"name": LONG, "status": "failed", "reason": "A NaN."}
+    failed = {"name": LONG, "file": "f", "status": "failed", "reason": "A NaN."}
     kernels = {
-        "float32": [{"shape": (256, 4), "zeros": 0.0, "asked": None}],
-        "auto-int8": [{"shape": (2, 4), "zeros": 0.9, "asked": 0.9}],
+        "float32": [KernelZeros((256, 4), 0.0, None)],
+        "auto-int8": [KernelZeros((2, 4), 0.9, 0.9)],
     }
     device = {
         "machine": {"cpu": "Cortex-A72", "architecture": "aarch64"},
         "rows": [{**rows[2], "file": "device/policy.tflite"}],
     }
     machine = {"cpu": "AMD EPYC", "pinned_cores": [0, 1]}
-    benchmark = {"schema": 1, "machine": machine, "baseline": "float32", "rows": [*rows, failed], "devices": [device]}
+    benchmark = Benchmark.from_json({"machine": machine, "baseline": "float32", "rows": [*rows, failed], "devices": [device]})
     stages = [{"name": f"compress/{LONG}", "status": "done", "seconds": 31.2}]
     run = {"env_id": "my_company.simulators.conveyor:SortingLine-v3", "seed": 0, "stages": stages, "versions": {"numpy": "2.4"}}
     (tmp_path / "training.csv").write_text("env_steps,episode_return\n10,1.0\n30,2.0\n")
     path = tmp_path / "page" / "report.html"
     path.parent.mkdir()
     film = Film(PIXEL, "auto-int8", 31, (500.0, 499.0))
-    path.write_text(render_report(benchmark, run, COMMAND, 9.6, learning_chart(tmp_path), kernels, film))
+    curve = learning_chart(tmp_path)
+    page = render_report(benchmark, run, command=COMMAND, margin=9.6, learning=curve, kernels=kernels, film=film)
+    path.write_text(page)
     return path
 
 

@@ -95,7 +95,7 @@ def test_times_both_files_in_the_words_of_the_hosts_benchmark(bundle: Path, cart
         for key in ("latency_us", "step_latency_us"):
             assert set(row[key]) == {"p50", "p90", "p99", "mean", "n", "timer_us"}
             assert row[key]["n"] == 10 * 20 and row[key]["p50"] <= row[key]["p90"] <= row[key]["p99"]
-    host = describe_machine(1)
+    host = describe_machine(1).to_json()
     assert measured["machine"].items() <= host.items()
 
 

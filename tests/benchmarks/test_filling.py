@@ -1,0 +1,52 @@
+"""Rows: a failure ends one of them, or, on the baseline, all."""
+
+from dataclasses import replace
+
+import pytest
+
+from edgedqn.agents.errors import InputError
+from edgedqn.benchmarks.filling import BaselineError, Rows
+
+
+def test_the_baseline_comes_first_and_a_fault_ends_one_row():
+    rows = Rows({"a": "a.tflite", "base": "base.tflite", "b": "b.tflite"}, "base")
+    seen = []
+
+    def measure(row):
+        seen.append(row.name)
+        if row.name == "a":
+            raise ValueError("not\na policy")
+        return replace(row, weights=3)
+
+    rows.each(measure)
+    rows.each(measure)
+    assert seen == ["base", "a", "b", "base", "b"]
+    assert list(rows.by_name) == ["a", "base", "b"]
+    assert (rows.by_name["a"].status, rows.by_name["a"].reason) == ("failed", "not a policy")
+    assert rows.by_name["b"].weights == 3
+
+
+def test_a_fault_of_the_baseline_ends_the_run_whoever_meets_it():
+    def measure(row):
+        if row.name == "base":
+            raise OSError("gone")
+        return row
+
+    with pytest.raises(InputError, match="The baseline base cannot be measured: gone"):
+        Rows({"a": "a", "base": "b"}, "base").each(measure)
+
+    def late(row):
+        if row.name == "a":
+            raise BaselineError("met while judging a")
+        return row
+
+    with pytest.raises(BaselineError):
+        Rows({"a": "a", "base": "b"}, "base").each(late)
+
+
+def test_a_fault_of_ours_is_not_the_files():
+    def measure(row):
+        raise KeyError(row.name)
+
+    with pytest.raises(KeyError):
+        Rows({"base": "b"}, "base").each(measure)
