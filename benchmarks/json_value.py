@@ -13,7 +13,7 @@ class JsonValue:
 
     Attributes:
       KEYS: what a field is called in JSON, where that is no name in Python.
-      LEFT_OUT: fields that are not written where they are empty.
+      LEFT_OUT: fields that are not written where they are None or without elements.
     """
 
     KEYS: ClassVar[Mapping[str, str]] = {}
@@ -27,7 +27,7 @@ class JsonValue:
     def to_json(self) -> dict[str, Any]:
         """An object in the order of the fields; a tuple is a list."""
         found = {key: _to_json(getattr(self, name)) for name, key in self.keys().items()}
-        return {key: value for key, value in found.items() if value or key not in self.LEFT_OUT}
+        return {key: value for key, value in found.items() if key not in self.LEFT_OUT or value not in (None, [])}
 
     @classmethod
     def from_json(cls, value: Json) -> Self:
