@@ -1,13 +1,13 @@
 """`report.html`: one page that opens without a network, for a person to judge a run by; and `report.md` for a pull request."""
 
-import base64
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib.resources import files
 
+from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.statistics import Interval
 from edgedqn.benchmarks.json_value import Json
 from edgedqn.benchmarks.report.charts import (
@@ -34,29 +34,6 @@ from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Ratio, best_passing
 
 FILES = files("edgedqn.benchmarks.report.files")
 
-HOW = """Every file was timed in one run, block by block in random order, so that drift cancels: one <code>invoke()</code>
-alone, and the whole step from observation to action. A speed-up is the median of paired ratios with its 95 % bootstrap
-interval; below 1 the file is slower than the baseline. Each file was played in the environment itself, on the same reset seeds
-as the baseline. The gate asks whether it may have lost more than the tolerance. <i>agree</i> is the share of states where file
-and float network choose alike, <i>by gap</i> the same weighted by what the choice costs, <i>ties</i> the share where the file
-cannot tell its two best actions apart. The <i>twin</i> of a file with integer ends has float ones around the same
-integers: what a Linux board takes through Python, where it is faster. A <i>cold start</i> is from the file's bytes to the
-first action. KB is 1,000 bytes."""
-
-CAPTIONS = {
-    "size": "What has to fit into flash against what it earns: the baseline's mean return and, from there, the difference on "
-    "the same episodes. The dashed line is where the gate's tolerance is used up.",
-    "latency": "One thread unless stated below. The step contains everything between observation and action, in Python. A name "
-    "stands at its file's invoke().",
-    "histogram": "Each bar is a fortieth of the span up to the 99th percentile.",
-    "sparsity": "Counted in the file's own bytes, kernel by kernel in the order they run.",
-    "range": "An int8 output has 255 steps. Of Q-values, which span the whole return, few are left between the best two "
-    "actions; clipped action gaps spend them there.",
-    "learning": "Training episodes act at random now and then; the greedy policy, which is what the files hold, does not. The "
-    "chosen checkpoint was played again, ten times as long, and may so lie beside the score that it got while training.",
-}
-PRE = '<pre tabindex="0" role="region" aria-label="Command">'  # it scrolls, so a keyboard must reach it
-FILM = "The float network and {name} on the same reset seed, {seed}. They return {left:g} and {right:g} as far as is shown."
 SHORT = ("cpu", "architecture", "python", "ai-edge-litert", "xnnpack", "threads")
 
 
@@ -75,6 +52,11 @@ class Film:
     name: str
     seed: int
     returns: tuple[float, float]
+
+    @property
+    def base64(self) -> str:
+        """The file as it stands in a page."""
+        return b64encode(self.gif).decode("ascii")
 
 
 def render_report(
@@ -100,44 +82,46 @@ def render_report(
     Returns:
       HTML that asks for nothing outside itself. The same arguments give the same text.
     Raises:
-      InputError: vl-convert-python, which brings Vega-Lite along, is not installed.
+      InputError: Jinja2, or vl-convert-python, which brings Vega-Lite along, is not installed.
     """
-    rows, baseline, run = benchmark.rows, benchmark.baseline, run or {}
-    title = _title(run)
+    rows, baseline = benchmark.rows, benchmark.baseline
     charts = {
         "size": size_chart(rows, baseline, margin),
         "latency": latency_chart(rows, baseline, margin),
         "histogram": histogram_chart(rows),
         "sparsity": sparsity_chart(kernels or {}),
         "range": range_chart(rows),
+        "learning": learning,
     }
-    drawn = {name: chart for name, chart in charts.items() if chart is not None}
-    sections = [
-        f"<h1>{escape(title)}</h1>",
-        f'<p class="summary">{escape(summary(rows, baseline))}</p>',
-        "<h2>All files</h2>",
-        f'<div class="wide" role="region" aria-label="Table of all files" tabindex="0">{_table(rows, baseline)}</div>',
-        _reasons(rows),
-        f'<p role="note">{note}</p>' if (note := slow_note(rows)) else "",
-        *_devices(benchmark),
-        *(["<h2>Plots</h2>", *(_chart(name, chart) for name, chart in drawn.items())] if drawn else []),
-        *([f"<h2>Side by side</h2>{_film(film)}"] if film else []),
-        *([f"<h2>Training</h2>{_chart('learning', learning)}"] if learning else []),
-        f'<h2>How it was measured</h2><p class="soft">{HOW}</p>',
-        "<h2>Machine</h2>",
-        _facts(benchmark.machine.to_json()),
-        *_run_sections(run),
-        *([f"<h2>How to reproduce</h2>{PRE}<code>{escape(command)}</code></pre>"] if command else []),
-    ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{(FILES / 'page.css').read_text()}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(section for section in sections if section)
-        + f'\n</main>\n<script type="module">{page_script() if drawn or learning else ""}</script>\n'
-        f'<script type="module">{(FILES / "page.js").read_text()}</script>\n'
-        "</body>\n</html>\n"
+    drawn = {name: _in_script(chart) for name, chart in charts.items() if chart is not None}
+    return _rendered(
+        title=_title(run or {}),
+        summary=summary(rows, baseline),
+        columns=[title for title, _ in MORE_COLUMNS],
+        table=[(row, [(title, cell(row), _sorted_by(title, cell(row))) for title, cell in MORE_COLUMNS]) for row in rows],
+        baseline=baseline,
+        largest=max((row.size_bytes or 0 for row in rows), default=0),
+        note=slow_note(rows),
+        devices=[(device, device_lines(device, rows)) for device in benchmark.devices],
+        charts=drawn,
+        film=film,
+        machine=benchmark.machine.to_json(),
+        run=run or {},
+        command=command,
+        style=(FILES / "page.css").read_text(),
+        drawing=page_script() if drawn else "",
+        script=(FILES / "page.js").read_text(),
     )
+
+
+def _rendered(**values: object) -> str:
+    """The template with these values, escaped where it does not say `safe`."""
+    try:
+        from jinja2 import Environment
+    except ImportError as error:
+        raise InputError("The page needs Jinja2: expected the extra `train`, pip install 'edgedqn[train]'.") from error
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string((FILES / "page.html").read_text())
+    return page.render(**values)
 
 
 def render_report_markdown(benchmark: Benchmark, run: Json | None = None, command: str | None = None) -> str:
@@ -156,24 +140,8 @@ def _title(run: Json) -> str:
     return f"EdgeDQN: {run['env_id']}, seed {run['seed']}" if run else "EdgeDQN benchmark"
 
 
-def _chart(name: str, chart: Chart) -> str:
-    text = json.dumps(chart, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    data = f'<script type="application/json" id="chart-{name}">{text}</script>'
-    return _figure(f'{data}<div class="chart" data-chart="chart-{name}"></div>', CAPTIONS[name])
-
-
-def _film(film: Film | str) -> str:
-    if isinstance(film, str):
-        return f'<p class="soft">No film: {escape(film)}</p>'
-    image = base64.b64encode(film.gif).decode("ascii")
-    left, right = film.returns
-    told = FILM.format(name=film.name, seed=film.seed, left=left, right=right)
-    alternative = escape(f"Two episodes side by side: the float network on the left, {film.name} on the right.", quote=True)
-    # Nothing moves before somebody asks for it.
-    return (
-        f"<details><summary>Play the film</summary>"
-        f'{_figure(f"""<img loading="lazy" alt="{alternative}" src="data:image/gif;base64,{image}">""", told)}</details>'
-    )
+def _in_script(chart: Chart) -> str:
+    return json.dumps(chart, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def summary(rows: Sequence[BenchmarkRow], baseline: str) -> str:
@@ -212,37 +180,10 @@ def _share(share: float) -> str:
     return f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
 
 
-def _figure(content: str, caption: str) -> str:
-    return f"<figure>{content}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
 def _speed(ratio: Ratio) -> str:
     if ratio.low <= 1 <= ratio.high:
         return f"about as fast ({ratio.median:.2f}x, between {ratio.low:.2f} and {ratio.high:.2f})"
     return f"{ratio.median:.2f} times as fast" if ratio.median > 1 else f"slower, at {ratio.median:.2f} times the speed"
-
-
-def _table(rows: Sequence[BenchmarkRow], baseline: str) -> str:
-    head = "".join(f'<th scope="col"><button type="button">{escape(title)}</button></th>' for title, _ in MORE_COLUMNS)
-    largest = max((row.size_bytes or 0 for row in rows), default=0)
-    body = []
-    for row in rows:
-        cells = []
-        for title, cell in MORE_COLUMNS:
-            text = escape(cell(row))
-            value = f'data-value="{_sorted_by(title, cell(row))}"'
-            if title == "name":
-                note = ' <span class="soft">(baseline)</span>' if row.name == baseline else ""
-                cells.append(f'<th scope="row" {value}>{text}{note}</th>')
-            elif title == "gate":
-                cells.append(f'<td {value} class="{text}">{text}</td>' if text != ABSENT else f"<td {value}>-</td>")
-            elif title == "KB" and row.size_bytes:
-                width = 100 * row.size_bytes / largest
-                cells.append(f'<td {value} class="bar" style="background-size:{width:.1f}% 70%">{text}</td>')
-            else:
-                cells.append(f"<td {value}>{text}</td>")
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    return f'<table class="sortable">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{chr(10).join(body)}\n</tbody>\n</table>'
 
 
 def _sorted_by(title: str, text: str) -> str:
@@ -250,52 +191,4 @@ def _sorted_by(title: str, text: str) -> str:
     if text == ABSENT:
         return ""
     number = re.match(r"[-+]?[\d,]*\.?\d+", text) if title not in ("name", "gate") else None
-    return number[0].replace(",", "") if number else escape(text, quote=True)
-
-
-def _devices(benchmark: Benchmark) -> list[str]:
-    sections = []
-    for device in benchmark.devices:
-        head, *body = device_lines(device, benchmark.rows)
-        titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
-        lines = (
-            f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
-            for name, *cells in body
-        )
-        name = escape(device.name)
-        sections.append(
-            f'<h2>On {name}</h2><div class="wide" role="region" aria-label="Table of {name}" tabindex="0">'
-            f"<table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{chr(10).join(lines)}\n</tbody>\n</table></div>"
-            f"{_facts(device.machine)}"
-        )
-    return sections
-
-
-def _reasons(rows: Iterable[BenchmarkRow]) -> str:
-    items = [
-        f"<li><b>{escape(row.name)}</b> ({escape(row.gate or row.status)}): {escape(row.reason)}</li>"
-        for row in rows
-        if row.reason
-    ]
-    return f"<h2>What did not work out</h2><ul>{''.join(items)}</ul>" if items else ""
-
-
-def _run_sections(run: Json) -> list[str]:
-    sections = []
-    if versions := run.get("versions"):
-        sections += ["<h2>Versions</h2>", _facts(versions)]
-    if stages := run.get("stages"):
-        took = {
-            stage["name"]: stage["status"] if stage["seconds"] is None else f"{stage['status']}, {stage['seconds']:.1f} s"
-            for stage in stages
-        }
-        sections += ["<h2>Stages</h2>", _facts(took)]
-    return sections
-
-
-def _facts(facts: Mapping[str, object]) -> str:
-    lines = [
-        f'<tr><th scope="row">{escape(str(key))}</th><td>{escape("unknown" if value is None else str(value))}</td></tr>'
-        for key, value in facts.items()
-    ]
-    return f'<table class="facts"><tbody>{"".join(lines)}</tbody></table>'
+    return number[0].replace(",", "") if number else text
