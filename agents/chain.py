@@ -158,7 +158,7 @@ def _conv(layer: Any, own: Sequence[Array]) -> Conv:
     if layer.data_format != "channels_last" or layer.groups != 1 or layer.dilation_rate != (1, 1):
         raise NotAChainError(f"Conv2D {layer.name!r} is understood channels last, in one group, without dilation only.")
     bias = own[1] if layer.use_bias else np.zeros(layer.filters, np.float32)
-    return Conv(own[0], bias, _is_relu(layer), layer.strides, layer.padding)
+    return Conv(kernel=own[0], bias=bias, relu=_is_relu(layer), strides=layer.strides, padding=layer.padding)
 
 
 def _rescaled(operator: Any, scale: float, offset: float) -> Any:

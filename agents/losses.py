@@ -38,18 +38,24 @@ class TemporalDifference:
         if len(network.output_shape) == 3:
             quantiles_t = target_network(s_t)  # [B, A, N]
             selector = network(s_t) if self.double else quantiles_t
-            targets = quantile_target(r_t, discount_t, quantiles_t, tf.reduce_mean(selector, axis=2))  # [B, N]
+            targets = quantile_target(
+                r_t, discount_t, quantiles_t=quantiles_t, q_t_selector=tf.reduce_mean(selector, axis=2)
+            )  # [B, N]
             targets = tf.stop_gradient(targets)
             quantiles = select(network(s_tm1), a_tm1)  # [B, N]
             error = tf.reduce_mean(quantiles, axis=1) - tf.reduce_mean(targets, axis=1)  # [B]
             return quantile_huber(quantiles, targets), tf.abs(error)
         q_t = target_network(s_t)  # [B, A]
-        target = double_q_target(r_t, discount_t, q_t, network(s_t)) if self.double else q_learning_target(r_t, discount_t, q_t)
+        target = (
+            double_q_target(r_t, discount_t, q_t=q_t, q_t_selector=network(s_t))
+            if self.double
+            else q_learning_target(r_t, discount_t, q_t=q_t)
+        )
         error = select(network(s_tm1), a_tm1) - tf.stop_gradient(target)  # [B]
         return (half_square if self.square else huber)(error), tf.abs(error)
 
 
-def q_learning_target(r_t: tf.Tensor, discount_t: tf.Tensor, q_t: tf.Tensor) -> tf.Tensor:
+def q_learning_target(r_t: tf.Tensor, discount_t: tf.Tensor, *, q_t: tf.Tensor) -> tf.Tensor:
     """r_t + discount_t max_a q_t: [B], [B], [B, A] -> [B].
 
     Source: Mnih et al. (2015), "Human-level control through deep reinforcement learning".
@@ -57,7 +63,7 @@ def q_learning_target(r_t: tf.Tensor, discount_t: tf.Tensor, q_t: tf.Tensor) -> 
     return r_t + discount_t * tf.reduce_max(q_t, axis=-1)  # [B]
 
 
-def double_q_target(r_t: tf.Tensor, discount_t: tf.Tensor, q_t: tf.Tensor, q_t_selector: tf.Tensor) -> tf.Tensor:
+def double_q_target(r_t: tf.Tensor, discount_t: tf.Tensor, *, q_t: tf.Tensor, q_t_selector: tf.Tensor) -> tf.Tensor:
     """r_t + discount_t q_t[argmax_a q_t_selector]: the online network chooses, the target network values. -> [B].
 
     Source: van Hasselt et al. (2016), "Deep reinforcement learning with double Q-learning".
@@ -65,7 +71,7 @@ def double_q_target(r_t: tf.Tensor, discount_t: tf.Tensor, q_t: tf.Tensor, q_t_s
     return r_t + discount_t * select(q_t, tf.argmax(q_t_selector, axis=-1, output_type=tf.int32))  # [B]
 
 
-def quantile_target(r_t: tf.Tensor, discount_t: tf.Tensor, quantiles_t: tf.Tensor, q_t_selector: tf.Tensor) -> tf.Tensor:
+def quantile_target(r_t: tf.Tensor, discount_t: tf.Tensor, *, quantiles_t: tf.Tensor, q_t_selector: tf.Tensor) -> tf.Tensor:
     """r_t + discount_t times each quantile of the action that `q_t_selector` [B, A] ranks first.
 
     Args:

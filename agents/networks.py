@@ -97,7 +97,7 @@ def minatar_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
 
     Source: Young and Tian (2019), "MinAtar"; theirs has a hidden layer of 128 behind it.
     """
-    return _flatten(_conv(16, 3, 1, "conv_0", rng)(x))
+    return _flatten(_conv("conv_0", rng, filters=16, size=3, stride=1)(x))
 
 
 def nature_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
@@ -106,7 +106,7 @@ def nature_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
     Source: Mnih et al. (2015), "Human-level control through deep reinforcement learning"; theirs has a hidden layer of 512.
     """
     for i, (filters, size, stride) in enumerate(((32, 8, 4), (64, 4, 2), (64, 3, 1))):
-        x = _conv(filters, size, stride, f"conv_{i}", rng)(x)
+        x = _conv(f"conv_{i}", rng, filters=filters, size=size, stride=stride)(x)
     return _flatten(x)
 
 
@@ -161,7 +161,7 @@ def _linear(width: int, name: str, rng: np.random.Generator) -> tf_keras.layers.
     return tf_keras.layers.Dense(width, kernel_initializer=initializer, name=name)
 
 
-def _conv(filters: int, size: int, stride: int, name: str, rng: np.random.Generator) -> tf_keras.layers.Layer:
+def _conv(name: str, rng: np.random.Generator, *, filters: int, size: int, stride: int) -> tf_keras.layers.Layer:
     return tf_keras.layers.Conv2D(filters, size, stride, activation="relu", kernel_initializer=_he(rng), name=name)
 
 

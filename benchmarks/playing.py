@@ -142,12 +142,13 @@ def _play_seeds(path: Path | None, make: EnvironmentFactory, seeds: Sequence[int
     env = make()
     try:
         if path is not None:
-            played = [evaluate(EdgePolicy.load(path), env, seeds)]
+            played = [evaluate(EdgePolicy.load(path), env, seeds=seeds)]
         else:
             # Seeded by the episode, so that it does not matter which process plays it.
             n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
             played = [
-                evaluate(RandomPolicy(n_actions, np.random.default_rng([random_seed, seed])), env, [seed]) for seed in seeds
+                evaluate(RandomPolicy(n_actions, np.random.default_rng([random_seed, seed])), env, seeds=[seed])
+                for seed in seeds
             ]
         return [value for each in played for value in each.returns], sum(each.env_steps for each in played)
     finally:

@@ -87,7 +87,11 @@ class _Contest:
             return row
         if self._margin is None:
             return replace(row, gate="undecided", reason=self._no_margin)
-        result = run_gate(self._gate, self._margin, lambda n: (self._players.returns(path, n) - self._of_baseline(n)).tolist())
+        result = run_gate(
+            self._gate,
+            self._margin,
+            paired_differences=lambda n: (self._players.returns(path, n) - self._of_baseline(n)).tolist(),
+        )
         self._on_gate(row.name, result)
         return replace(row, gate=result.verdict, reason=_why_undecided(result))
 

@@ -81,7 +81,7 @@ def _warn_of_a_poor_teacher(lesson: Lesson) -> None:
 
 def _mean_return(policy: Policy, lesson: Lesson) -> float:
     episodes = itertools.islice(lesson.reset_seeds, EPISODES)
-    return float(np.mean(evaluate(policy, lesson.env, episodes).returns))
+    return float(np.mean(evaluate(policy, lesson.env, seeds=episodes).returns))
 
 
 def _found(student: Student, lesson: Lesson) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Lesson:
         if count == 0:
             return np.empty((0, *self.teacher.spec.input_shape), self.teacher.observations.dtype)
         explorer = EpsilonGreedy(policy, epsilon, n_actions=self.teacher.spec.n_actions, rng=self.rng)
-        return gather_observations(explorer, self.env, self.reset_seeds, count)
+        return gather_observations(explorer, self.env, reset_seeds=self.reset_seeds, count=count)
 
     def all_states(self) -> NDArray[Any]:
         """[S, S] one-hot where states have numbers, [0, ...] elsewhere.

@@ -132,7 +132,8 @@ def evaluate(arguments: Namespace) -> int:
     policy, env, env_id = load_player(arguments.path)
     seeds = range(arguments.seed, arguments.seed + arguments.episodes)
     try:
-        evaluation = evaluate_policy(policy, env, tqdm(seeds, desc="play", unit=" episodes", disable=None, leave=False))
+        bar = tqdm(seeds, desc="play", unit=" episodes", disable=None, leave=False)
+        evaluation = evaluate_policy(policy, env, seeds=bar)
     finally:
         env.close()
     if arguments.json:

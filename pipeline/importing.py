@@ -38,12 +38,12 @@ def import_job(path: Path, env_id: str, out: str | Path | None = None, seed: int
 
     model = read_model(path)
     with closing(make_environment(env_id)) as env:
-        fit(model, env, env_id)  # before the folder is made
+        fit(model, env, env_id=env_id)  # before the folder is made
     origin = ImportedAgent(model.source, model.source_sha256, model.kind)
     job = Job.create(env_id, out, seed, training=origin)
     with job.locked():
         if not job.folder.is_done("train"):
             with job.folder.stage("train"):
                 seeds = SeedStreams(seed).reset_seeds("calibrate")
-                as_agent(model, env_id, seeds, ON_POLICY_STATES).save(job.folder.agent)
+                as_agent(model, env_id, reset_seeds=seeds, count=ON_POLICY_STATES).save(job.folder.agent)
     return job

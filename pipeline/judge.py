@@ -90,7 +90,7 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
                 result = run_gate(
                     stricter,
                     STRICTNESS * margin,
-                    lambda n: (players.returns(path, n) - players.returns(float_file, n)).tolist(),
+                    paired_differences=lambda n: (players.returns(path, n) - players.returns(float_file, n)).tolist(),
                 )
                 returns, verdict, loss = players.returns(path), result.verdict, -result.interval.mean / margin
             like = agreement(*(preferences_of(each, states) for each in (EdgePolicy.load(float_file), candidate)))

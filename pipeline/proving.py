@@ -32,7 +32,7 @@ def prove_observations(baseline: Path, env_id: str, streams: SeedStreams) -> NDA
     policy = EdgePolicy.load(baseline)
     with closing(make_environment(env_id)) as device_env:
         env = agent_view(device_env, _spec_of(policy, device_env, env_id))
-        return gather_observations(policy, env, streams.reset_seeds("prove"), STATES)
+        return gather_observations(policy, env, reset_seeds=streams.reset_seeds("prove"), count=STATES)
 
 
 def prove_play(env_id: str, streams: SeedStreams, gate: Gate) -> Play:

@@ -52,12 +52,12 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
         device_env = make()
         agent, spec, network = _build(device_env, env_id, config, streams.rng("train"))
         if isinstance(config, QLearningConfig):  # it takes the number of a state as it is
-            play, selection_env = partial(interact, device_env, env_id), make()
+            play, selection_env = partial(interact, env=device_env, env_id=env_id), make()
         else:
-            play, selection_env = partial(interact, agent_view(device_env, spec), env_id), agent_view(make(), spec)
+            play, selection_env = partial(interact, env=agent_view(device_env, spec), env_id=env_id), agent_view(make(), spec)
             if config.num_envs > 1:
                 envs = stack.enter_context(closing(make_vector(env_id, spec, num_envs=config.num_envs)))
-                play = partial(interact_with_all, envs, env_id)
+                play = partial(interact_with_all, envs=envs, env_id=env_id)
         identity = {
             "env_id": env_id,
             "config": {name: value for name, value in asdict(config).items() if name != "keep_checkpoints"},
@@ -105,7 +105,7 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
             ) from error
         result = trained(report.best, np.zeros((0, *spec.input_shape), np.float32), {})
         observations = gather_observations(
-            result.policy, agent_view(make(), spec), streams.reset_seeds("calibrate"), ON_POLICY_STATES
+            result.policy, agent_view(make(), spec), reset_seeds=streams.reset_seeds("calibrate"), count=ON_POLICY_STATES
         )
     statistics = {
         "env_steps": config.steps,

@@ -29,7 +29,7 @@ from edgedqn.agents.trained_agent import TrainedAgent
 LARGEST_ACTIVATION = 2**24  # numbers between two layers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ForeignModel:
     """A Q-network that somebody else trained.
 
@@ -73,10 +73,12 @@ def read_model(path: Path) -> ForeignModel:
         ChainReader(network)
     except InputError as error:
         raise InputError(f"{path} cannot be imported: {error}") from error
-    return ForeignModel(network, kind, path.name, hashlib.sha256(content).hexdigest(), dtype)
+    return ForeignModel(
+        network=network, kind=kind, source=path.name, source_sha256=hashlib.sha256(content).hexdigest(), observation_dtype=dtype
+    )
 
 
-def as_agent(model: ForeignModel, env_id: str, reset_seeds: Iterator[int], count: int) -> TrainedAgent:
+def as_agent(model: ForeignModel, env_id: str, *, reset_seeds: Iterator[int], count: int) -> TrainedAgent:
     """Makes an agent of a model by playing it.
 
     Args:
@@ -88,13 +90,15 @@ def as_agent(model: ForeignModel, env_id: str, reset_seeds: Iterator[int], count
       InputError: the model does not fit the environment.
     """
     with closing(make_environment(env_id)) as env:
-        spec = fit(model, env, env_id)
+        spec = fit(model, env, env_id=env_id)
         statistics = {"source": model.source, "source_sha256": model.source_sha256, "kind": model.kind}
         agent = TrainedAgent(model.network, spec, np.zeros((0, *spec.input_shape), np.float32), statistics)
-        return replace(agent, observations=gather_observations(agent.policy, agent_view(env, spec), reset_seeds, count))
+        return replace(
+            agent, observations=gather_observations(agent.policy, agent_view(env, spec), reset_seeds=reset_seeds, count=count)
+        )
 
 
-def fit(model: ForeignModel, env: gymnasium.Env[Any, Any], env_id: str) -> EnvironmentSpec:
+def fit(model: ForeignModel, env: gymnasium.Env[Any, Any], *, env_id: str) -> EnvironmentSpec:
     """The environment as the model sees it: how many observations are stacked, and whether an array is flattened.
 
     Raises:

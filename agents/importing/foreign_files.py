@@ -59,7 +59,7 @@ def open_archive(content: bytes) -> zipfile.ZipFile:
     return archive
 
 
-def read_member(archive: zipfile.ZipFile, name: str, largest: int) -> bytes:
+def read_member(archive: zipfile.ZipFile, name: str, *, largest: int) -> bytes:
     """The content of one file of an archive.
 
     Args:

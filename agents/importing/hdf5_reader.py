@@ -49,7 +49,7 @@ class Hdf5:
         return text
 
 
-def read_hdf5(content: bytes, groups: tuple[str, ...], attributes: tuple[str, ...]) -> Hdf5:
+def read_hdf5(content: bytes, *, groups: tuple[str, ...], attributes: tuple[str, ...]) -> Hdf5:
     """Reads part of an HDF5 file.
 
     Args:

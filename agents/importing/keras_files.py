@@ -25,8 +25,8 @@ def read_keras_archive(content: bytes) -> Network:
       InputError: it is damaged, or has a layer that is not understood.
     """
     archive = open_archive(content)
-    layers = translate(parse_json(read_member(archive, CONFIG, LARGEST_TEXT), CONFIG))
-    file = read_hdf5(read_member(archive, WEIGHTS, LARGEST_FILE), _LAYERS, ("name",))
+    layers = translate(parse_json(read_member(archive, CONFIG, largest=LARGEST_TEXT), CONFIG))
+    file = read_hdf5(read_member(archive, WEIGHTS, largest=LARGEST_FILE), groups=_LAYERS, attributes=("name",))
     return _network(layers, {layer.description["name"]: _numbered(file, layer) for layer in layers if layer.stored_as})
 
 
@@ -36,7 +36,7 @@ def read_keras_hdf5(content: bytes) -> Network:
     Raises:
       InputError: it is damaged, holds weights without their layers, or has a layer that is not understood.
     """
-    file = read_hdf5(content, (_NAMED,), ("model_config", "weight_names"))
+    file = read_hdf5(content, groups=(_NAMED,), attributes=("model_config", "weight_names"))
     if "@model_config" not in file.texts:
         raise InputError("expected a whole model, as model.save writes it. Got HDF5 data without the text model_config.")
     layers = translate(parse_json(file.text("", "model_config"), "model_config"))

@@ -42,10 +42,10 @@ def read_sb3_archive(content: bytes) -> tuple[list[dict[str, Any]], dict[str, li
       InputError: it is damaged, not of a DQN, or has a part of the user's own.
     """
     archive = open_archive(content)
-    data = parse_json(read_member(archive, DATA, LARGEST_TEXT), DATA)
+    data = parse_json(read_member(archive, DATA, largest=LARGEST_TEXT), DATA)
     normalize = _check_policy(data)
     space = _observations(data)
-    tensors = _tensors(read_member(archive, WEIGHTS, LARGEST_FILE))
+    tensors = _tensors(read_member(archive, WEIGHTS, largest=LARGEST_FILE))
     return (*_network(tensors, space, normalize), space.dtype)
 
 
@@ -159,17 +159,17 @@ def _network(tensors: dict[str, Array], space: _Space, normalize: bool) -> Netwo
         if not space.image:
             raise InputError(f"expected a CnnPolicy to see images of bytes. Got observations {shape} of {space.dtype}.")
         for i, (filters, size, stride) in enumerate(_NATURE):
-            builder.convolution(f"features_extractor.cnn.{2 * i}", f"conv_{i}", filters, size, stride)
+            builder.convolution(f"features_extractor.cnn.{2 * i}", f"conv_{i}", filters=filters, size=size, stride=stride)
             shape = (*((side - size) // stride + 1 for side in shape[:2]), filters)
         builder.add("Flatten", "flatten")
-        builder.dense("features_extractor.linear.0", "features", "relu", flattened=shape)
+        builder.dense("features_extractor.linear.0", "features", activation="relu", flattened=shape)
     elif len(shape) > 1:
         builder.add("Flatten", "flatten")
         flattened = shape if space.image else None
     depth = sum(1 for name in own if re.fullmatch(r"q_net\.\d+\.weight", name))
     for i in range(depth):
         name, activation = ("q_values", "linear") if i == depth - 1 else (f"hidden_{i}", "relu")
-        builder.dense(f"q_net.{2 * i}", name, activation, flattened)
+        builder.dense(f"q_net.{2 * i}", name, activation=activation, flattened=flattened)
         flattened = None
     strange = [name for name in tensors if not name.startswith(("q_net.", "q_net_target."))] + list(own)
     if strange or not depth:
@@ -189,7 +189,7 @@ class _Builder:
         inputs = {"inputs": [self.layers[-1]["name"]]} if self.layers else {}
         self.layers.append({"layer": kind, "name": name, **settings, **inputs})
 
-    def dense(self, source: str, name: str, activation: str, flattened: tuple[int, ...] | None = None) -> None:
+    def dense(self, source: str, name: str, *, activation: str, flattened: tuple[int, ...] | None = None) -> None:
         """A Linear; behind an image [H, W, C] that was `flattened`, whose features SB3 has in the order C, H, W."""
         weight, bias = self._take(source, 2)
         if flattened is not None:
@@ -201,7 +201,7 @@ class _Builder:
         self.add("Dense", name, units=len(weight), activation=activation, use_bias=True)
         self.weights[name] = [np.ascontiguousarray(weight.T), bias]
 
-    def convolution(self, source: str, name: str, filters: int, size: int, stride: int) -> None:
+    def convolution(self, source: str, name: str, *, filters: int, size: int, stride: int) -> None:
         weight, bias = self._take(source, 4)  # [out, in, height, width]
         if weight.shape[0] != filters or weight.shape[2:] != (size, size):
             raise InputError(f"{source!r} in it is {weight.shape}: expected NatureCNN's {filters} filters of {size}x{size}.")

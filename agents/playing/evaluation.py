@@ -41,7 +41,7 @@ class Evaluation:
         return bootstrap_interval(self.returns)
 
 
-def evaluate(policy: Policy, env: gymnasium.Env[Any, Any], seeds: Iterable[int]) -> Evaluation:
+def evaluate(policy: Policy, env: gymnasium.Env[Any, Any], *, seeds: Iterable[int]) -> Evaluation:
     """Plays one episode per reset seed.
 
     Args:
@@ -78,7 +78,9 @@ def evaluate(policy: Policy, env: gymnasium.Env[Any, Any], seeds: Iterable[int])
     return Evaluation(tuple(returns), tuple(played), env_steps)
 
 
-def gather_observations(policy: Policy, env: gymnasium.Env[Any, Any], reset_seeds: Iterator[int], count: int) -> NDArray[Any]:
+def gather_observations(
+    policy: Policy, env: gymnasium.Env[Any, Any], *, reset_seeds: Iterator[int], count: int
+) -> NDArray[Any]:
     """The observations a policy acts on, in the order it meets them.
 
     Args:

@@ -74,7 +74,7 @@ class GateResult:
     episodes: int
 
 
-def run_gate(gate: Gate, margin: float, paired_differences: Callable[[int], Sequence[float]]) -> GateResult:
+def run_gate(gate: Gate, margin: float, *, paired_differences: Callable[[int], Sequence[float]]) -> GateResult:
     """Looks until the verdict is clear, or the looks are used up.
 
     Args:

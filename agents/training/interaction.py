@@ -80,7 +80,7 @@ Play = Callable[[Agent, Iterator[int]], Iterator[Step]]
 """An agent and the reset seeds of its episodes, endless -> an endless stream of steps."""
 
 
-def interact(env: gymnasium.Env[Any, Any], env_id: str, agent: Agent, reset_seeds: Iterator[int]) -> Iterator[Step]:
+def interact(agent: Agent, reset_seeds: Iterator[int], *, env: gymnasium.Env[Any, Any], env_id: str) -> Iterator[Step]:
     """Plays for ever, episode after episode, each reset with the next seed.
 
     Raises:
@@ -114,15 +114,15 @@ def interact(env: gymnasium.Env[Any, Any], env_id: str, agent: Agent, reset_seed
 
 
 def interact_with_all(
-    envs: gymnasium.vector.SyncVectorEnv, env_id: str, agent: Agent, reset_seeds: Iterator[int]
+    agent: Agent, reset_seeds: Iterator[int], *, envs: gymnasium.vector.SyncVectorEnv, env_id: str
 ) -> Iterator[Step]:
     """Plays several environments side by side for ever; each episode is reset with the next seed.
 
     Args:
-      envs: L of them, not resetting themselves, as `environments.make_vector` makes them.
-      env_id: for messages.
       agent: chooses the actions.
       reset_seeds: of the episodes, endless.
+      envs: L of them, not resetting themselves, as `environments.make_vector` makes them.
+      env_id: for messages.
     Raises:
       BadTransitionError: an environment gave a NaN or an infinity; the message has the step.
     """

@@ -115,7 +115,7 @@ def train(
             tqdm(total=schedule.steps, initial=agent.env_steps, desc=label, unit=" steps", disable=None, mininterval=0.5)
         )
         while agent.env_steps < schedule.steps:
-            training.advance(play, schedule, bar)
+            training.advance(play, schedule, bar=bar)
             agent.cut_episodes()
             if agent.env_steps < schedule.steps:
                 training.save()
@@ -192,7 +192,7 @@ class _Training:
         self._started = time.monotonic() - values["seconds"]
         return True
 
-    def advance(self, play: Play, schedule: TrainingSchedule, bar: "tqdm[Any]") -> None:
+    def advance(self, play: Play, schedule: TrainingSchedule, *, bar: "tqdm[Any]") -> None:
         """Trains up to the next checkpoint, or to the end."""
         agent, stop = self._agent, schedule.next_stop(self._agent.env_steps)
         for step in play(agent, self._seeds):

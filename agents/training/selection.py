@@ -102,7 +102,7 @@ class CheckpointSelection:
         return EpsilonGreedy(policy, 0.1, n_actions=self.n_actions, rng=np.random.default_rng(self.seed))
 
     def _score(self, policy: Policy, seeds: Iterable[int]) -> float:
-        return float(np.mean(evaluate(policy, self.env, seeds).returns))
+        return float(np.mean(evaluate(policy, self.env, seeds=seeds).returns))
 
     def _score_all(self, label: str, policies: Sequence[Policy]) -> list[float]:
         """Each policy's mean return in ten times the episodes of an evaluation, under one progress bar."""

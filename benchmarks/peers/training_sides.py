@@ -179,7 +179,7 @@ def train_edgedqn(settings: Settings, on_mark: Callable[[Mark], object]) -> None
     env = make_environment(settings.env_id)
     config = settings.config
     agent = build_dqn(spec_of(env, settings.env_id), config, rng=np.random.default_rng(settings.seed))
-    stream = interact(env, settings.env_id, agent, itertools.count(settings.seed))
+    stream = interact(env=env, env_id=settings.env_id, agent=agent, reset_seeds=itertools.count(settings.seed))
     for step in itertools.islice(stream, config.steps):
         window_ends = (agent.env_steps + 1) % config.train_freq == 0
         if window_ends:

@@ -105,7 +105,7 @@ def learn_by_td(
         s_tm1, a_tm1, r_t, discount_t, s_t = transitions
         q_t = target(scaling.tensor(s_t))  # [B, A]
         chosen = wrapped(scaling.tensor(s_t), training=False)  # [B, A]; each call that trains counts as a step of a schedule
-        goal = tf.stop_gradient(double_q_target(r_t, discount_t, q_t, chosen))  # [B]
+        goal = tf.stop_gradient(double_q_target(r_t, discount_t, q_t=q_t, q_t_selector=chosen))  # [B]
         error = select(wrapped(scaling.tensor(s_tm1), training=True), a_tm1) - goal  # [B]
         return tf.reduce_mean(huber(error)), tf.abs(error)
 

@@ -60,7 +60,7 @@ def measure(run: Path) -> dict[str, Any]:
 
         def play(policy: Policy, label: str, first: int = FIRST_SEED, episodes: int = EPISODES) -> NDArray[np.float64]:
             seeds = tqdm(range(first, first + episodes), f"{agent.spec.id}, {label}", disable=None, leave=False)
-            return np.array(evaluate(policy, env, seeds).returns)  # [episodes]
+            return np.array(evaluate(policy, env, seeds=seeds).returns)  # [episodes]
 
         baseline = play(agent.policy, "float")
         range_ = float(baseline.mean() - play(RandomPolicy(n_actions, rng), "random", episodes=500).mean())
@@ -98,7 +98,7 @@ def verdicts(differences: NDArray[np.float64], margin: float, range_: float, rng
     counts = dict.fromkeys(("pass", "fail", "undecided"), 0)
     for _ in range(REPETITIONS):
         order = rng.permutation(differences)
-        counts[run_gate(GATE, margin, lambda episodes, order=order: order[:episodes]).verdict] += 1
+        counts[run_gate(GATE, margin, paired_differences=lambda episodes, order=order: order[:episodes]).verdict] += 1
     return {"loss": float(-differences.mean() / range_), **counts}
 
 

@@ -53,7 +53,7 @@ def score(env_id: str, seed: int, runs: Path, again: bool) -> dict[str, Any]:
     policy, env, _ = load_player(job.folder.path)
     seeds = SeedStreams(seed).first_reset_seeds("prove", ASKED[env_id][1])
     with closing(env):
-        found = evaluate(policy, env, tqdm(seeds, desc=f"prove {env_id} {seed}", disable=None, leave=False)).interval
+        found = evaluate(policy, env, seeds=tqdm(seeds, desc=f"prove {env_id} {seed}", disable=None, leave=False)).interval
     training = read_json(job.folder.agent / "agent.json", 2)["statistics"]
     return {
         "seed": seed,

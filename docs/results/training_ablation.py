@@ -49,8 +49,8 @@ def main() -> None:
                 {
                     "variant": name,
                     "seed": seed,
-                    "return": evaluate(agent.policy, env, seeds).interval.mean,
-                    "return_with_a_tenth_of_actions_random": evaluate(distracted, env, seeds).interval.mean,
+                    "return": evaluate(agent.policy, env, seeds=seeds).interval.mean,
+                    "return_with_a_tenth_of_actions_random": evaluate(distracted, env, seeds=seeds).interval.mean,
                     "evaluations_at_500": sum(mean == 500 for _, mean in agent.statistics["evaluations"]),
                     "evaluations": len(agent.statistics["evaluations"]),
                 }

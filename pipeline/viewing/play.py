@@ -90,7 +90,7 @@ def play(
         env_steps = frames = 0
         for seed in seeds:
             try:
-                evaluation = evaluate(policy, Watched(env, add, bar), [seed])
+                evaluation = evaluate(policy, Watched(env, add, bar), seeds=[seed])
             except gymnasium.error.DependencyNotInstalled as error:
                 raise InputError(
                     f"{env_id} needs the extra `render` to be drawn: pip install 'edgedqn[render]'. Got: {error}"

@@ -344,7 +344,9 @@ def test_what_is_remembered_is_what_the_network_saw(shape, dtype, config):
     spec = spec_of(env, "Noise", frame_stack=config.frame_stack, flatten=config.network == "mlp")
     agent = build_dqn(spec, config, rng=np.random.default_rng(0))
     seen = set()
-    for step in itertools.islice(interact(agent_view(env, spec), "Noise", agent, itertools.count()), 90):
+    for step in itertools.islice(
+        interact(env=agent_view(env, spec), env_id="Noise", agent=agent, reset_seeds=itertools.count()), 90
+    ):
         agent.observe(step)
         seen.add((step.s_tm1.tobytes(), step.a_tm1, step.s_t.tobytes()))
         assert step.s_t.shape == spec.input_shape
@@ -420,9 +422,9 @@ def learned_values(env, config, envs=None):
     spec = spec_of(env, "My-v0")
     agent = build_dqn(spec, config, rng=np.random.default_rng(0))
     play = (
-        interact(env, "My-v0", agent, itertools.count())
+        interact(env=env, env_id="My-v0", agent=agent, reset_seeds=itertools.count())
         if envs is None
-        else interact_with_all(envs, "My-v0", agent, itertools.count())
+        else interact_with_all(envs=envs, env_id="My-v0", agent=agent, reset_seeds=itertools.count())
     )
     for step in itertools.islice(play, config.steps):
         agent.observe(step)
@@ -489,7 +491,9 @@ def test_exploding_values_are_caught_within_one_call(corridor, settings):
         r"^Values exploded at environment step 110: rewards of at most 1 allow values of 10\. Got an error of .*learning rate"
     )
     with pytest.raises(DivergedError, match=message):
-        for step in itertools.islice(interact(corridor, "Corridor", agent, itertools.count()), 500):
+        for step in itertools.islice(
+            interact(env=corridor, env_id="Corridor", agent=agent, reset_seeds=itertools.count()), 500
+        ):
             agent.observe(step)
     assert agent.gradient_steps == 0  # none that was let pass
 
@@ -501,7 +505,7 @@ def test_large_observations_are_not_taken_for_it(corridor):
     )
     far = gymnasium.wrappers.TransformReward(far, lambda r: 0.0)
     agent = build_dqn(spec_of(far, "Far"), replace(QUICK, learning_rate=1e-4), rng=np.random.default_rng(0))
-    for step in itertools.islice(interact(far, "Far", agent, itertools.count()), 500):
+    for step in itertools.islice(interact(env=far, env_id="Far", agent=agent, reset_seeds=itertools.count()), 500):
         agent.observe(step)
     assert agent.gradient_steps == 400
 
@@ -541,7 +545,7 @@ def test_the_optimizers_moments_and_its_falling_rate_go_on_too(corridor, tmp_pat
     config = replace(QUICK, steps=400, learning_rate_decay=0.9)
     spec = spec_of(corridor, "Corridor")
     agent, again = (build_dqn(spec, config, rng=np.random.default_rng(seed)) for seed in (0, 1))
-    steps = list(itertools.islice(interact(corridor, "Corridor", agent, itertools.count()), 400))
+    steps = list(itertools.islice(interact(env=corridor, env_id="Corridor", agent=agent, reset_seeds=itertools.count()), 400))
     assert agent.learning_rate == pytest.approx(5e-3)
     for step in steps[:200]:
         agent.observe(step)
@@ -656,7 +660,7 @@ def weights(seed):
     env = make_environment("CartPole-v1")
     config = TrainingConfig(steps=400, hidden=(32, 32), learning_starts=100, dueling=True, prioritized=True)
     agent = build_dqn(spec_of(env, "CartPole-v1"), config, rng=np.random.default_rng(seed))
-    for step, _ in zip(interact(env, "CartPole-v1", agent, iter(range(1000))), range(400)):
+    for step, _ in zip(interact(agent, iter(range(1000)), env=env, env_id="CartPole-v1"), range(400)):
         agent.observe(step)
     assert agent.gradient_steps > 200
     return hashlib.sha256(b"".join(w.tobytes() for w in [*agent.network.get_weights(), *agent.averaged_weights()])).hexdigest()

@@ -43,7 +43,7 @@ def batches(draw: st.DrawFn) -> Batch:
 def test_q_learning_target(batch: Batch) -> None:
     r_t, discount_t, q_t, _, _ = batch
     expected = [r + d * max(q) for r, d, q in zip(r_t, discount_t, q_t, strict=True)]
-    np.testing.assert_allclose(q_learning_target(r_t, discount_t, q_t), expected, rtol=1e-6, atol=1e-4)
+    np.testing.assert_allclose(q_learning_target(r_t, discount_t, q_t=q_t), expected, rtol=1e-6, atol=1e-4)
 
 
 @settings(max_examples=50, deadline=None)
@@ -54,14 +54,16 @@ def test_double_q_target_is_chosen_by_one_network_and_valued_by_the_other(batch:
         r + d * q[list(s).index(max(s))]  # the lowest index among equals
         for r, d, q, s in zip(r_t, discount_t, q_t, q_t_selector, strict=True)
     ]
-    np.testing.assert_allclose(double_q_target(r_t, discount_t, q_t, q_t_selector), expected, rtol=1e-6, atol=1e-4)
+    np.testing.assert_allclose(
+        double_q_target(r_t, discount_t, q_t=q_t, q_t_selector=q_t_selector), expected, rtol=1e-6, atol=1e-4
+    )
 
 
 def test_the_two_targets_differ_where_the_networks_disagree() -> None:
     one = np.ones(1, np.float32)
     q_t, q_t_selector = np.float32([[1, 5]]), np.float32([[3, 2]])
-    assert double_q_target(one, one, q_t, q_t_selector).numpy() == [2]
-    assert q_learning_target(one, one, q_t).numpy() == [6]
+    assert double_q_target(one, one, q_t=q_t, q_t_selector=q_t_selector).numpy() == [2]
+    assert q_learning_target(one, one, q_t=q_t).numpy() == [6]
 
 
 @settings(max_examples=50, deadline=None)
@@ -126,7 +128,9 @@ def test_quantile_target_is_every_quantile_of_the_action_the_selector_ranks_firs
         [r + d * q for q in of_actions[list(s).index(max(s))]]
         for r, d, of_actions, s in zip(r_t, discount_t, quantiles_t, q_t_selector, strict=True)
     ]
-    np.testing.assert_allclose(quantile_target(r_t, discount_t, quantiles_t, q_t_selector), expected, rtol=1e-6, atol=1e-4)
+    np.testing.assert_allclose(
+        quantile_target(r_t, discount_t, quantiles_t=quantiles_t, q_t_selector=q_t_selector), expected, rtol=1e-6, atol=1e-4
+    )
     np.testing.assert_array_equal(select(quantiles, actions), quantiles[np.arange(len(actions)), actions])
 
 

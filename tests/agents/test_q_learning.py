@@ -106,7 +106,7 @@ def test_it_learns_the_values_of_the_corridor(make_cells):
     env = make_cells(limit=6)
     agent = build_q_learning(spec_of(env, "Cells"), CONFIG, rng=np.random.default_rng(0))
     cut = 0
-    for step in itertools.islice(interact(env, "Cells", agent, itertools.count()), CONFIG.steps):
+    for step in itertools.islice(interact(env=env, env_id="Cells", agent=agent, reset_seeds=itertools.count()), CONFIG.steps):
         agent.observe(step)
         cut += step.truncated
     assert cut > 50
@@ -119,7 +119,7 @@ def test_a_training_from_end_to_end(make_cells):
     selection = CheckpointSelection(
         env=make_cells(), seeds=lambda n: list(range(n)), episodes=CONFIG.evaluation_episodes, finalists=2, n_actions=2, seed=0
     )
-    play = partial(interact, env, "Cells")
+    play = partial(interact, env=env, env_id="Cells")
     report = train(
         agent,
         play,
@@ -139,7 +139,9 @@ def test_a_training_from_end_to_end(make_cells):
 def test_several_environments_share_the_table(make_cells):
     envs = gymnasium.vector.SyncVectorEnv([make_cells] * 3, autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED)
     agent = build_q_learning(spec_of(make_cells(), "Cells"), CONFIG, rng=np.random.default_rng(0))
-    for step in itertools.islice(interact_with_all(envs, "Cells", agent, itertools.count()), CONFIG.steps):
+    for step in itertools.islice(
+        interact_with_all(envs=envs, env_id="Cells", agent=agent, reset_seeds=itertools.count()), CONFIG.steps
+    ):
         agent.observe(step)
     assert agent.env_steps == agent.gradient_steps == CONFIG.steps
     np.testing.assert_allclose(table_of(agent), CORRIDOR_VALUES, rtol=1e-6)
@@ -156,7 +158,7 @@ def test_great_expectations_make_it_try_everything(make_cells):
         discount=0.9,
         initial_value=2.0,
     )
-    for step in itertools.islice(interact(env, "Cells", agent, itertools.count()), 2_000):
+    for step in itertools.islice(interact(env=env, env_id="Cells", agent=agent, reset_seeds=itertools.count()), 2_000):
         agent.observe(step)
     assert (table_of(agent) < 2.0).all()
     assert TablePolicy(*agent.averaged_weights())(0) == 1
@@ -218,7 +220,9 @@ def test_the_weights_are_a_copy_and_the_policy_is_theirs():
 def play(agent, make_cells, first_seed):
     """What 700 steps bring, from a reset on."""
     steps = []
-    for step in itertools.islice(interact(make_cells(), "Cells", agent, itertools.count(first_seed)), 700):
+    for step in itertools.islice(
+        interact(env=make_cells(), env_id="Cells", agent=agent, reset_seeds=itertools.count(first_seed)), 700
+    ):
         agent.observe(step)
         steps.append((int(step.s_tm1), step.a_tm1, step.r_t, agent.last_loss))
     agent.cut_episodes()

@@ -132,7 +132,7 @@ def balancing_agent(env: gymnasium.Env[Any, Any]) -> TrainedAgent:
 def with_observations(network: tf_keras.Model, spec: EnvironmentSpec, env: gymnasium.Env[Any, Any]) -> TrainedAgent:
     """`env` is as the network sees it."""
     agent = TrainedAgent(network, spec, np.empty(0), {})
-    return replace(agent, observations=gather_observations(agent.policy, env, itertools.count(10), 2_000))
+    return replace(agent, observations=gather_observations(agent.policy, env, reset_seeds=itertools.count(10), count=2_000))
 
 
 def compressed(agent: TrainedAgent, recipe: Recipe, env: gymnasium.Env[Any, Any]) -> CompressedPolicy:

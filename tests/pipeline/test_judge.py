@@ -38,7 +38,10 @@ def agent() -> TrainedAgent:
     with closing(make_environment("CartPole-v1")) as env:
         spec = spec_of(env, "CartPole-v1")
         agent = TrainedAgent(network, spec, np.empty(0), {})
-        return replace(agent, observations=gather_observations(agent.policy, agent_view(env, spec), itertools.count(5), 500))
+        return replace(
+            agent,
+            observations=gather_observations(agent.policy, agent_view(env, spec), reset_seeds=itertools.count(5), count=500),
+        )
 
 
 def as_file(agent: TrainedAgent, change: Any = lambda weights: weights) -> CompressedPolicy:
@@ -70,7 +73,7 @@ def test_says_what_a_candidate_scores_on_the_select_seeds(agent: TrainedAgent, c
     assert (other.verdict, other.episodes) == ("fail", 10)
     assert same.reason == other.reason == "" and not other.nothing_to_lose
     with closing(make_environment("CartPole-v1")) as env:
-        expected = evaluate(agent.policy, env, itertools.islice(STREAMS.reset_seeds("select"), 10))
+        expected = evaluate(agent.policy, env, seeds=itertools.islice(STREAMS.reset_seeds("select"), 10))
     assert (same.mean_return, same.env_steps) == (np.mean(expected.returns), expected.env_steps)
     assert other.mean_return < 20
     assert other.loss == pytest.approx((same.mean_return - other.mean_return) / (0.1 * (same.mean_return - 22)), rel=0.1)

@@ -136,7 +136,7 @@ def test_states_are_those_the_agents_network_would_visit(
     found = prove_observations(tmp_path / "float32.tflite", env_id, SeedStreams(4))
     with closing(make_environment(env_id)) as env:
         seeds = SeedStreams(4).reset_seeds("prove")
-        expected = gather_observations(agent.policy, agent_view(env, agent.spec), seeds, 300)
+        expected = gather_observations(agent.policy, agent_view(env, agent.spec), reset_seeds=seeds, count=300)
     assert found.shape == (300, *agent.spec.input_shape) and found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected)
 

@@ -31,7 +31,7 @@ def box(shape, dtype=np.float32):
 
 def model_of(shape, n_actions=2, dtype=None):
     network = tf_keras.Sequential([tf_keras.Input(shape), layers.Flatten(), layers.Dense(n_actions)])
-    return ForeignModel(network, "keras", "model.keras", "0" * 64, dtype)
+    return ForeignModel(network=network, kind="keras", source="model.keras", source_sha256="0" * 64, observation_dtype=dtype)
 
 
 FITTING = [
@@ -52,7 +52,7 @@ FITTING = [
 
 @pytest.mark.parametrize(("observations", "shape", "preprocessing"), FITTING)
 def test_what_the_network_takes_says_how_it_saw_the_environment(observations, shape, preprocessing):
-    spec = fit(model_of(shape), Fixed(observations), "My-v0")
+    spec = fit(model_of(shape), Fixed(observations), env_id="My-v0")
     assert (spec.preprocessing, spec.input_shape) == (preprocessing, shape)
 
 
@@ -73,17 +73,17 @@ UNFIT = [
 @pytest.mark.parametrize(("observations", "shape", "reason"), UNFIT)
 def test_another_input_is_refused(observations, shape, reason):
     with pytest.raises(InputError, match=rf"^model\.keras does not fit My-v0: .*{reason}"):
-        fit(model_of(shape), Fixed(observations), "My-v0")
+        fit(model_of(shape), Fixed(observations), env_id="My-v0")
 
 
 def test_so_is_another_output_or_dtype():
     with pytest.raises(InputError, match=r"expected Q-values of 2 actions\. Got an output of \(3,\)"):
-        fit(model_of((4,), n_actions=3), Fixed(box((4,))), "My-v0")
+        fit(model_of((4,), n_actions=3), Fixed(box((4,))), env_id="My-v0")
     # SB3 scales bytes: a network that was trained on them is another one on fractions.
     images = Fixed(box((10, 9, 3), np.uint8))
-    assert fit(model_of((10, 9, 3), dtype="uint8"), images, "My-v0").observation_dtype == "uint8"
+    assert fit(model_of((10, 9, 3), dtype="uint8"), images, env_id="My-v0").observation_dtype == "uint8"
     with pytest.raises(InputError, match=r"expected observations of uint8\. Got a model for float32"):
-        fit(model_of((10, 9, 3), dtype="float32"), images, "My-v0")
+        fit(model_of((10, 9, 3), dtype="float32"), images, env_id="My-v0")
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_model_that_is_played_becomes_an_agent(saved, tmp_path):
     model = read_model(saved)
     sha256 = hashlib.sha256(saved.read_bytes()).hexdigest()
     assert (model.kind, model.source, model.source_sha256) == ("keras", "mine.keras", sha256)
-    agent = as_agent(model, "CartPole-v1", itertools.count(5), 300)
+    agent = as_agent(model, "CartPole-v1", reset_seeds=itertools.count(5), count=300)
     assert agent.statistics == {"source": "mine.keras", "source_sha256": sha256, "kind": "keras"}
     assert agent.observations.shape == (300, 4)
     env = make_environment("CartPole-v1")
@@ -175,4 +175,4 @@ def test_a_matrix_is_an_image_of_one_channel(tmp_path):
     observations = np.random.default_rng(0).random((5, 4, 3), np.float32)
     expected = tf_keras.models.load_model(path, compile=False)(observations)
     np.testing.assert_allclose(model.network(observations[..., None]), expected, rtol=1e-6)
-    assert fit(model, Fixed(box((4, 3))), "My-v0").input_shape == (4, 3, 1)
+    assert fit(model, Fixed(box((4, 3))), env_id="My-v0").input_shape == (4, 3, 1)

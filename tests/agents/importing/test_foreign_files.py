@@ -23,11 +23,11 @@ def zipped(members, compression=zipfile.ZIP_STORED):
 def test_a_member_is_read(tmp_path):
     (tmp_path / "model.zip").write_bytes(zipped([("folder/a", b"one"), ("b", b"two")], zipfile.ZIP_DEFLATED))
     archive = open_archive(read_file(tmp_path / "model.zip"))
-    assert read_member(archive, "folder/a", 3) == b"one"
+    assert read_member(archive, "folder/a", largest=3) == b"one"
     with pytest.raises(InputError, match=r"'folder/a' in it cannot be read: expected at most 2 bytes, got 3\."):
-        read_member(archive, "folder/a", 2)
+        read_member(archive, "folder/a", largest=2)
     with pytest.raises(InputError, match="'c' in it cannot be read"):
-        read_member(archive, "c", 3)
+        read_member(archive, "c", largest=3)
 
 
 def test_only_files_are_read(tmp_path, monkeypatch):
@@ -65,24 +65,24 @@ def test_a_bomb_stays_packed():
     content = zipped([("bomb", bytes(2**24))], zipfile.ZIP_DEFLATED)
     assert len(content) < 2**15
     with pytest.raises(InputError, match=r"expected at most 65,536 bytes, got 16,777,216"):
-        read_member(open_archive(content), "bomb", 2**16)
+        read_member(open_archive(content), "bomb", largest=2**16)
     # One that lies about its size gives no more than it says, and then meets its checksum.
     at = content.rindex(struct.pack("<I", 2**24))
     lying = content[:at] + struct.pack("<I", 100) + content[at + 4 :]
     with pytest.raises(InputError, match="'bomb' in it cannot be read"):
-        read_member(open_archive(lying), "bomb", 2**16)
+        read_member(open_archive(lying), "bomb", largest=2**16)
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_packing_without_bound_is_refused(compression):
     with pytest.raises(InputError, match="expected it stored or deflated"):
-        read_member(open_archive(zipped([("a", b"1")], compression)), "a", 10)
+        read_member(open_archive(zipped([("a", b"1")], compression)), "a", largest=10)
 
 
 @pytest.mark.parametrize("damage", [lambda c: c[: len(c) // 2], lambda c: b"", lambda c: c[:10] + b"\xff" * 20 + c[30:]])
 def test_damage_is_bad_input(damage):
     with pytest.raises(InputError):
-        read_member(open_archive(damage(zipped([("a", b"1" * 100)]))), "a", 1000)
+        read_member(open_archive(damage(zipped([("a", b"1" * 100)]))), "a", largest=1000)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000, '{"a": ' + "9" * 5000 + "}", b"\xff{}"])

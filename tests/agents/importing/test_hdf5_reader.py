@@ -30,7 +30,7 @@ def path(tmp_path):
 
 
 def read(path):
-    return read_hdf5(path.read_bytes(), ("layers", "absent"), ("title", "names"))
+    return read_hdf5(path.read_bytes(), groups=("layers", "absent"), attributes=("title", "names"))
 
 
 def test_what_was_asked_for_is_found(path):
@@ -72,7 +72,7 @@ def test_a_file_that_shows_itself_again_and_again_is_refused(path):
 @pytest.mark.parametrize("content", [b"", b"HDF", hdf5_reader.MAGIC, hdf5_reader.MAGIC + bytes(1000)])
 def test_what_is_none_is_refused(content):
     with pytest.raises(InputError, match=r"its HDF5 data cannot be read: .*Error"):
-        read_hdf5(content, ("layers",), ())
+        read_hdf5(content, groups=("layers",), attributes=())
 
 
 def test_a_reader_that_hangs_is_stopped(path, monkeypatch):

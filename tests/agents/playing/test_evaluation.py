@@ -42,8 +42,8 @@ def lean(observation):
 
 def test_the_same_seeds_give_the_same_returns_in_their_order():
     env = make_environment("CartPole-v1")
-    first = evaluate(lean, env, [3, 1, 2])
-    again = evaluate(lean, env, [2, 3])
+    first = evaluate(lean, env, seeds=[3, 1, 2])
+    again = evaluate(lean, env, seeds=[2, 3])
     env.close()
     assert first.seeds == (3, 1, 2)
     assert again.returns == (first.returns[2], first.returns[0])
@@ -52,7 +52,7 @@ def test_the_same_seeds_give_the_same_returns_in_their_order():
 
 
 def test_returns_are_undiscounted_sums():
-    found = evaluate(lambda _: 0, Counter(length=4), range(3))
+    found = evaluate(lambda _: 0, Counter(length=4), seeds=range(3))
     assert found.returns == (10.0, 10.0, 10.0)
     assert found.env_steps == 12
     assert found.interval == Interval(10.0, 10.0, 10.0)
@@ -70,7 +70,7 @@ def test_a_policy_with_memory_is_reset_before_each_episode():
             self.resets += 1
 
     policy = Remembering()
-    evaluate(policy, Counter(), range(5))
+    evaluate(policy, Counter(), seeds=range(5))
     assert policy.resets == 5
 
 
@@ -78,19 +78,19 @@ def test_a_policy_with_memory_is_reset_before_each_episode():
 def test_a_nan_observation_stops_with_its_step(at, seed, step):
     said = f"Counter, in the episode of reset seed {seed}, gave a bad observation at step {step}:"
     with pytest.raises(BadTransitionError, match=said):
-        evaluate(lambda _: 0, Counter(nan_observation_at=at), range(3))
+        evaluate(lambda _: 0, Counter(nan_observation_at=at), seeds=range(3))
 
 
 def test_a_nan_reward_stops_with_its_step():
     with pytest.raises(
         BadTransitionError, match=r"reset seed 1, gave a bad reward at step 2: expected a finite number\. Got nan"
     ):
-        evaluate(lambda _: 0, Counter(nan_reward_at=6), range(3))
+        evaluate(lambda _: 0, Counter(nan_reward_at=6), seeds=range(3))
 
 
 def test_no_seeds_are_no_evaluation():
     with pytest.raises(ValueError, match="at least one reset seed"):
-        evaluate(lambda _: 0, Counter(), [])
+        evaluate(lambda _: 0, Counter(), seeds=[])
 
 
 def test_a_random_policy_takes_every_action_alike():
@@ -149,7 +149,7 @@ def test_they_are_what_the_policy_was_asked(corridor, count):
         asked.append(observation.copy())
         return len(asked) % 7 != 0
 
-    found = gather_observations(policy, corridor, itertools.count(), count)
+    found = gather_observations(policy, corridor, reset_seeds=itertools.count(), count=count)
     assert found.shape == (count, 5)
     assert found.dtype == np.float32
     # The last is met, and not acted on any more.
@@ -157,7 +157,7 @@ def test_they_are_what_the_policy_was_asked(corridor, count):
 
 
 def test_episode_follows_episode_seed_follows_seed_and_each_row_is_a_copy():
-    found = gather_observations(lambda _: 0, Reusing(), iter([10, 20, 30]), 8)
+    found = gather_observations(lambda _: 0, Reusing(), reset_seeds=iter([10, 20, 30]), count=8)
     # The state an episode ends in is not acted on, so it is none of them.
     assert found.tolist() == [[10, 0], [10, 1], [10, 2], [20, 0], [20, 1], [20, 2], [30, 0], [30, 1]]
 
@@ -183,7 +183,7 @@ class Shown(gymnasium.Env):
 )
 def test_the_dtype_is_kept_and_float64_becomes_what_is_computed_in(dtype, kept):
     image = np.random.default_rng(0).integers(2, size=(4, 4, 2)).astype(dtype)
-    found = gather_observations(lambda _: 0, Shown(image), itertools.count(), 3)
+    found = gather_observations(lambda _: 0, Shown(image), reset_seeds=itertools.count(), count=3)
     assert (found.dtype, found.shape) == (kept, (3, 4, 4, 2))
     np.testing.assert_array_equal(found, np.stack([image] * 3))
 
@@ -199,12 +199,14 @@ def test_a_policy_with_a_memory_starts_anew_with_each_episode():
             return 0
 
     policy = Policy()
-    gather_observations(policy, Reusing(), iter([10, 20, 30]), 8)
+    gather_observations(policy, Reusing(), reset_seeds=iter([10, 20, 30]), count=8)
     assert policy.resets == 3
 
 
 def test_a_nan_stops_with_its_step(make_corridor):
     env = make_corridor(bad="observation", at=7)
     with pytest.raises(BadTransitionError, match=r"^Corridor gave a bad observation at step 7: .*Got nan in feature 0\.$"):
-        gather_observations(lambda _: 0, env, itertools.count(), 20)
-    assert gather_observations(lambda _: 0, make_corridor(bad="observation", at=7), itertools.count(), 7).shape == (7, 5)
+        gather_observations(lambda _: 0, env, reset_seeds=itertools.count(), count=20)
+    assert gather_observations(
+        lambda _: 0, make_corridor(bad="observation", at=7), reset_seeds=itertools.count(), count=7
+    ).shape == (7, 5)

@@ -18,7 +18,7 @@ def verdicts(loss, repetitions, margin=10.0, spread=20.0, seed=0):
     counts = {"pass": 0, "fail": 0, "undecided": 0}
     for _ in range(repetitions):
         differences = rng.normal(-loss, spread, gate.looks[-1])
-        counts[run_gate(gate, margin, lambda n, differences=differences: differences[:n]).verdict] += 1
+        counts[run_gate(gate, margin, paired_differences=lambda n, differences=differences: differences[:n]).verdict] += 1
     return counts
 
 
@@ -42,7 +42,7 @@ def test_looks_stop_as_soon_as_the_verdict_is_clear():
         asked.append(n)
         return [0.0] * n
 
-    result = run_gate(Gate(), 1.0, differences)
+    result = run_gate(Gate(), 1.0, paired_differences=differences)
     assert asked == [300]
     assert (result.verdict, result.episodes, result.interval) == ("pass", 300, Interval(0.0, 0.0, 0.0))
 
@@ -54,19 +54,19 @@ def test_an_open_verdict_is_looked_at_again_and_stays_undecided_at_last():
         asked.append(n)
         return np.tile([-2.0, 0.0], n // 2)  # the mean is the margin itself
 
-    result = run_gate(QUICK, 1.0, differences)
+    result = run_gate(QUICK, 1.0, paired_differences=differences)
     assert asked == [30, 60, 120]
     assert (result.verdict, result.episodes) == ("undecided", 120)
 
 
 def test_a_verdict_may_change_with_more_episodes():
     values = np.concatenate([np.tile([-2.0, 0.0], 15), np.zeros(90)])
-    assert run_gate(QUICK, 1.0, lambda n: values[:n]).episodes == 60
+    assert run_gate(QUICK, 1.0, paired_differences=lambda n: values[:n]).episodes == 60
 
 
 @given(difference=st.floats(-100, 100), margin=st.floats(0.01, 50))
 def test_equal_differences_are_judged_by_their_value_alone(difference, margin):
-    result = run_gate(QUICK, margin, lambda n: np.full(n, difference))
+    result = run_gate(QUICK, margin, paired_differences=lambda n: np.full(n, difference))
     mean = np.full(30, difference).mean()
     expected = "pass" if mean > -margin else "fail" if mean < -margin else "undecided"
     assert result.verdict == expected
@@ -79,7 +79,9 @@ def test_a_better_policy_never_gets_a_worse_verdict(seed, mean, shift):
     order = {"fail": 0, "undecided": 1, "pass": 2}
     gate = Gate(looks=(40,))
     differences = np.random.default_rng(seed).normal(mean, 3, 40)
-    worse, better = (run_gate(gate, 2.0, lambda n, d=d: d[:n]).verdict for d in (differences, differences + shift))
+    worse, better = (
+        run_gate(gate, 2.0, paired_differences=lambda n, d=d: d[:n]).verdict for d in (differences, differences + shift)
+    )
     assert order[better] >= order[worse]
 
 
@@ -115,14 +117,14 @@ def test_a_confidence_is_a_probability(confidence):
 @pytest.mark.parametrize("margin", [0.0, -1.0, float("nan")])
 def test_a_margin_is_positive(margin):
     with pytest.raises(ValueError, match="positive margin"):
-        run_gate(QUICK, margin, lambda n: [0.0] * n)
+        run_gate(QUICK, margin, paired_differences=lambda n: [0.0] * n)
 
 
 def test_as_many_differences_as_asked_for_all_finite():
     with pytest.raises(ValueError, match="Expected 30 paired differences"):
-        run_gate(QUICK, 1.0, lambda n: [0.0] * (n - 1))
+        run_gate(QUICK, 1.0, paired_differences=lambda n: [0.0] * (n - 1))
     with pytest.raises(ValueError, match="finite"):
-        run_gate(QUICK, 1.0, lambda n: [np.nan] * n)
+        run_gate(QUICK, 1.0, paired_differences=lambda n: [np.nan] * n)
 
 
 @pytest.mark.parametrize("env_id", ["MinAtar/Breakout-v1", "mine:FrozenLake-v1", "Taxi-v4"])

@@ -237,8 +237,10 @@ def train_in(folder, env_id, settings, pipe):
 
     def play(agent, seeds):
         if config.num_envs == 1:
-            return interact(view, env_id, agent, seeds)
-        return interact_with_all(make_vector(env_id, spec, num_envs=config.num_envs), env_id, agent, seeds)
+            return interact(agent, seeds, env=view, env_id=env_id)
+        return interact_with_all(
+            agent, seeds, envs=make_vector(env_id, spec, num_envs=config.num_envs), env_id=env_id
+        )
 
     report = train(
         agent, play, label=env_id, reset_seeds=itertools.count(), selection=selection,

@@ -47,7 +47,7 @@ def test_the_stream_is_what_happened(make_corridor):
     env = Recording(make_corridor(limit=12))
     rng = np.random.default_rng(0)
     player = Player(lambda _: int(rng.random() < 0.6))
-    steps = list(itertools.islice(interact(env, "Corridor", player, itertools.count(5)), 300))
+    steps = list(itertools.islice(interact(env=env, env_id="Corridor", agent=player, reset_seeds=itertools.count(5)), 300))
     assert [seed for seed, _ in env.resets] == list(range(5, 5 + len(env.resets)))
     starts = iter(env.resets)
     state, total, length = next(starts)[1], 0.0, 0
@@ -94,7 +94,9 @@ def test_each_environment_of_a_vector_is_the_environment_on_its_own(corridor_id,
         spec = spec_of(env, env_id)
     draws, again = (iter(np.random.default_rng(1).integers(spec.n_actions, size=10**5).tolist()) for _ in range(2))
     with closing(make_vector(env_id, spec, num_envs=count)) as envs:
-        stream = interact_with_all(envs, env_id, Player(lambda _: next(draws)), itertools.count(7))
+        stream = interact_with_all(
+            envs=envs, env_id=env_id, agent=Player(lambda _: next(draws)), reset_seeds=itertools.count(7)
+        )
         expected = one_by_one(partial(make_environment, env_id), count, again, itertools.count(7))
         steps = list(itertools.islice(zip(stream, expected, strict=False), 1_200))
     for step, (s_tm1, a_tm1, r_t, terminated, truncated, s_t, *rest) in steps:
@@ -114,7 +116,9 @@ def test_steps_of_a_vector_stay_as_they_were(corridor_id):
     with closing(make_vector(corridor_id, spec, num_envs=2)) as envs:
         steps = [
             (s, s.s_tm1.copy(), s.s_t.copy())
-            for s in itertools.islice(interact_with_all(envs, "", Player(lambda _: 1), itertools.count()), 60)
+            for s in itertools.islice(
+                interact_with_all(envs=envs, env_id="", agent=Player(lambda _: 1), reset_seeds=itertools.count()), 60
+            )
         ]
     for step, s_tm1, s_t in steps:
         np.testing.assert_array_equal((step.s_tm1, step.s_t), (s_tm1, s_t))
@@ -134,7 +138,9 @@ def test_an_environment_that_goes_on_writing_to_its_observation_changes_no_step_
             self.state += 1
             return self.state, 0.0, False, False, {}
 
-    steps = list(itertools.islice(interact(Reusing(), "Reusing", Player(lambda _: 0), itertools.count()), 5))
+    steps = list(
+        itertools.islice(interact(env=Reusing(), env_id="Reusing", agent=Player(lambda _: 0), reset_seeds=itertools.count()), 5)
+    )
     assert [(step.s_tm1[0], step.s_t[0]) for step in steps] == [(i, i + 1) for i in range(5)]
 
 
@@ -145,9 +151,9 @@ def test_the_stream_ends_at_the_first_nan(make_corridor, bad, count):
     make = partial(make_corridor, bad=bad, at=7)
     if count:
         envs = gymnasium.vector.SyncVectorEnv([make] * count, autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED)
-        stream = interact_with_all(envs, "My-v0", player, itertools.count())
+        stream = interact_with_all(envs=envs, env_id="My-v0", agent=player, reset_seeds=itertools.count())
     else:
-        stream = interact(make(), "My-v0", player, itertools.count())
+        stream = interact(env=make(), env_id="My-v0", agent=player, reset_seeds=itertools.count())
     found = []
     # Of three side by side, the 7th step of the first is the 19th of all.
     with pytest.raises(BadTransitionError, match=rf"^My-v0 gave a bad {bad} at step {19 if count else 7}: "):

@@ -101,7 +101,7 @@ class Training:
         )
         return train(
             self.agent,
-            partial(interact, self.env, "Corridor"),
+            partial(interact, env=self.env, env_id="Corridor"),
             label="train",
             schedule=schedule,
             reset_seeds=itertools.count(10),

@@ -83,8 +83,8 @@ def consider(selection, env_steps, weights):
 
 
 def test_the_two_policies_of_the_tests_below():
-    assert evaluate(lambda o: int((o @ BRINK[0]).argmax()), Brink(), range(3)).returns == (10.0,) * 3
-    assert evaluate(lambda o: int((o @ ROAD[0]).argmax()), Brink(0.5), range(3)).returns == (5.0,) * 3
+    assert evaluate(lambda o: int((o @ BRINK[0]).argmax()), Brink(), seeds=range(3)).returns == (10.0,) * 3
+    assert evaluate(lambda o: int((o @ ROAD[0]).argmax()), Brink(0.5), seeds=range(3)).returns == (5.0,) * 3
 
 
 @settings(max_examples=40, deadline=None)

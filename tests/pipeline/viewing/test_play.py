@@ -119,7 +119,7 @@ def policy_file(write_file):
 
 def returns_of(seeds):
     with make_environment("CartPole-v1") as env:
-        return list(evaluate(follow, env, seeds).returns)
+        return list(evaluate(follow, env, seeds=seeds).returns)
 
 
 def load_cartpole(render_mode):
@@ -190,7 +190,7 @@ def test_an_agent_folder_plays_with_its_own_view(tmp_path, capsys):
     agent.save(tmp_path / "agent")
     assert main(["play", str(tmp_path / "agent"), "--gif", str(tmp_path / "pole.gif"), "--seed", "3", "--json"]) == 0
     with agent_view(make_environment("CartPole-v1"), stacked) as env:
-        expected = evaluate(agent.policy, env, [3]).returns
+        expected = evaluate(agent.policy, env, seeds=[3]).returns
     assert tuple(json.loads(capsys.readouterr().out)["returns"]) == expected == tuple(returns_of([3]))
 
 

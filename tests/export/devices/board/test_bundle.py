@@ -50,7 +50,7 @@ def test_plays_the_environment_as_the_host_does(bundle: Path, cartpole_files: Fi
     import gymnasium
 
     (bundle / "board" / TWIN).unlink()
-    expected = evaluate(EdgePolicy.load(cartpole_files[0]), gymnasium.make("CartPole-v1"), range(5, 8)).returns
+    expected = evaluate(EdgePolicy.load(cartpole_files[0]), gymnasium.make("CartPole-v1"), seeds=range(5, 8)).returns
     told = on_the_board(bundle, "run_policy.py", "--env", "--episodes", "3", "--seed", "5")
     assert [float(value) for value in re.findall(r": return ([\d.]+)", told)] == list(expected)
 
