@@ -24,7 +24,7 @@ def memory_of_full_speed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     """What benchmarks remember of the processor is kept apart from what the developer's own remember."""
     with pytest.MonkeyPatch.context() as patched:
         kept = tmp_path_factory.mktemp("memory") / "full_speed.json"
-        patched.setattr(full_speed, "memory", lambda: kept)
+        patched.setattr(full_speed, "reference_file", lambda: kept)
         yield
 
 

@@ -1,11 +1,11 @@
-"""Whether the core that times runs at full speed, told by a piece of work that never changes.
+"""Whether the core that times runs at full speed, measured by a piece of work that never changes.
 
 Two processors of a virtual machine's host share one core, and what runs on the other one is somebody else's: for milliseconds
-or for many seconds everything takes a third longer, and some kernels more so than others, which moves ratios too. What a
-candidate took cannot tell that from its own nature, so it is not asked: a yardstick before and after it is. A throttled core
-shows in the same way. A process that is let in between two calls does not, and stays in their highest percentiles.
+or for many seconds everything takes a third longer, and some kernels more so than others, which moves ratios too. The times of
+a candidate cannot show that, so the reference work is timed before and after each block. A throttled core shows in the same
+way. A process that runs between two calls does not, and stays in their highest percentiles.
 
-A short run may lie in a slow stretch as a whole, so the fastest that this processor has been seen is remembered for a day.
+A short run may lie in a slow stretch as a whole, so the fastest reading of this processor is kept in a file for a day.
 """
 
 import hashlib
@@ -42,15 +42,15 @@ class FullSpeed:
       cores: that the work may move to when the one it is on stays slow; None: it stays where it is.
 
     Attributes:
-      fastest: the lowest reading so far, the remembered one included, in ns: what full speed is measured by.
+      fastest: the lowest reading so far, the kept one included, in ns: full speed is measured by it.
     """
 
     def __init__(self, patience_s: float, cores: Cores | None = None) -> None:
         self._patience_ns = round(patience_s * 1e9)
         self._cores = cores
-        self._recalled = recall()
-        self._seen = read()
-        self.fastest = self._seen if self._recalled is None else min(self._recalled, self._seen)
+        self._loaded = load_reference_ns()
+        self._seen = time_reference_work()
+        self.fastest = self._seen if self._loaded is None else min(self._loaded, self._seen)
 
     @property
     def impatient(self) -> bool:
@@ -89,24 +89,24 @@ class FullSpeed:
                 after, here = self._read(), 0
             before = after
 
-    def remember(self) -> None:
-        """Leaves the fastest reading for the runs to come, where it is news and can be written.
+    def save_reference(self) -> None:
+        """Writes the fastest reading for later runs, where it is a new one and can be written.
 
-        What was remembered is forgotten where patience ran out without a reading near it: it was a moment's turbo, say.
+        Where patience ran out without a reading near the kept one, that is replaced: it was a moment's turbo, say.
         """
         out_of_reach = self.impatient and not self.reached(self._seen)
-        if self._recalled is None or self.fastest < self._recalled or out_of_reach:
-            remember(self._seen if out_of_reach else self.fastest)
+        if self._loaded is None or self.fastest < self._loaded or out_of_reach:
+            save_reference_ns(self._seen if out_of_reach else self.fastest)
 
     def _read(self) -> int:
-        reading = read()
+        reading = time_reference_work()
         self._seen = min(self._seen, reading)
         self.fastest = min(self.fastest, reading)
         return reading
 
 
-def read() -> int:
-    """Time of the yardstick, in ns: the fastest of three, for one alone is lengthened by what came before it."""
+def time_reference_work() -> int:
+    """Time of the reference work, in ns: the fastest of three, for one alone is lengthened by what came before it."""
     fastest = 1 << 62
     for _ in range(READS):
         start = clock()
@@ -115,28 +115,28 @@ def read() -> int:
     return fastest
 
 
-def memory() -> Path:
+def reference_file() -> Path:
     """Where the fastest reading is kept: `$XDG_CACHE_HOME` or `~/.cache`, then `edgedqn/full_speed.json`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgedqn" / "full_speed.json"
 
 
-def recall() -> int | None:
-    """The fastest reading of this processor and Python during the last day, in ns; None where nobody has left one."""
+def load_reference_ns() -> int | None:
+    """The fastest reading of this processor and Python during the last day, in ns; None where none was kept."""
     try:
-        if time.time() - memory().stat().st_mtime > REMEMBERED_S:
+        if time.time() - reference_file().stat().st_mtime > REMEMBERED_S:
             return None
-        found = read_json(memory(), SCHEMA)
+        found = read_json(reference_file(), SCHEMA)
     except (OSError, RuntimeError, InputError):  # RuntimeError: nobody has a home here
         return None
     fastest = found.get("fastest_ns")
     return fastest if found.get("of") == _self() and isinstance(fastest, int) and fastest > 0 else None
 
 
-def remember(fastest_ns: int) -> None:
-    """Keeps a reading of this processor and Python for a day, where there is a folder for it."""
+def save_reference_ns(fastest_ns: int) -> None:
+    """Keeps a reading of this processor and Python for a day, where a folder for it can be made."""
     try:
-        memory().parent.mkdir(parents=True, exist_ok=True)
-        write_json(memory(), {"schema": SCHEMA, "of": _self(), "fastest_ns": fastest_ns})
+        reference_file().parent.mkdir(parents=True, exist_ok=True)
+        write_json(reference_file(), {"schema": SCHEMA, "of": _self(), "fastest_ns": fastest_ns})
     except (OSError, RuntimeError):
         return
 

@@ -111,13 +111,6 @@ class Timing:
         return Histogram(float(edges[0]), float(edges[-1]), tuple(counts.tolist()))
 
 
-@dataclass(frozen=True)
-class _Round:
-    durations: dict[str, list[NDArray[np.int64]]]  # two blocks of each candidate that did not fail, in ns
-    timer: NDArray[np.int64]
-    reading: int  # the slowest of the yardstick, in ns
-
-
 def time_interleaved(
     candidates: Mapping[str, BlockFactory],
     config: LatencyConfig,
@@ -142,54 +135,25 @@ def time_interleaved(
     Returns:
       The timings of those that ran, and for those that did not, the reason.
     """
-    failures: dict[str, str] = {}
-    calls: dict[str, int] = {}
     speed = speed or FullSpeed(config.patience_s)
-
-    def attempt(name: str, work: Callable[[], _T]) -> _T | None:
-        if name not in failures:
-            try:
-                return work()
-            except FILE_FAULTS as error:
-                failures[name] = one_line(error)
-        return None
-
-    def shuffled() -> list[str]:
-        return [name for name in rng.permutation(list(candidates)).tolist() if name not in failures]
-
-    def one_round() -> _Round:
-        # Built in random order too: who is built first gets other memory, which was worth 1 % when it was always the same one.
-        built = {name: attempt(name, partial(_build, candidates[name], calls[name])) for name in shuffled()}
-        order = shuffled()
-        timer, reading = speed.run(partial(_without_collector, _timer_block, config.invokes_per_block))
-        found: dict[str, list[NDArray[np.int64]]] = {name: [] for name in order}
-        for name in [*order, *reversed(order)]:
-            block = built[name]
-            timed = attempt(name, partial(speed.run, partial(_without_collector, block, calls[name]))) if block else None
-            if timed is not None:
-                found[name].append(timed[0])
-                reading = max(reading, timed[1])
-        return _Round(found, timer, reading)
-
-    for name, factory in candidates.items():
-        calls[name] = attempt(name, partial(_warm_up, factory, config)) or 0
+    run = _Run(candidates, config, rng, speed)
     wanted, rounds = config.blocks // 2, list[_Round]()
     while sum(speed.reached(each.reading) for each in rounds) < wanted and not (len(rounds) >= wanted and speed.impatient):
-        rounds.append(one_round())
+        rounds.append(run.time_round())
         if len(rounds) <= wanted:
             on_round()
         else:  # in the place of one that was slow, which was for nothing
             speed.waste(sum(int(block.sum()) for blocks in rounds[-1].durations.values() for block in blocks))
     counted = sorted(rounds, key=lambda each: each.reading)[:wanted]
     timer_us = float(np.median([each.timer for each in counted])) / 1_000
-    speed.remember()
+    speed.save_reference()
     full_speed = sum(speed.reached(each.reading) for each in counted) / wanted
     timings = {}
     for name in candidates:
-        if name not in failures:
+        if name not in run.failures:
             durations_us = np.array([np.concatenate(each.durations[name]) for each in counted]) / 1_000
             timings[name] = Timing(durations_us - timer_us, timer_us, full_speed)
-    return timings, failures
+    return timings, run.failures
 
 
 def speedup(baseline: Timing, candidate: Timing, *, seed: int = 0) -> Ratio:
@@ -211,6 +175,51 @@ def speedup(baseline: Timing, candidate: Timing, *, seed: int = 0) -> Ratio:
         )
     ratios = np.median(baseline.durations_us, axis=1) / np.median(candidate.durations_us, axis=1)  # [R]
     return Ratio(float(np.median(ratios)), *percentile_bootstrap(ratios, partial(np.median, axis=1), seed=seed))
+
+
+@dataclass(frozen=True)
+class _Round:
+    durations: dict[str, list[NDArray[np.int64]]]  # two blocks of each candidate that did not fail, in ns
+    timer: NDArray[np.int64]
+    reading: int  # the slowest of the reference work, in ns
+
+
+class _Run:
+    """The candidates of one timing, warmed up; `failures` has the reason of each that does not run any more."""
+
+    def __init__(
+        self, candidates: Mapping[str, BlockFactory], config: LatencyConfig, rng: np.random.Generator, speed: FullSpeed
+    ) -> None:
+        self.failures: dict[str, str] = {}
+        self._candidates, self._config, self._rng, self._speed = candidates, config, rng, speed
+        warm_ups = {name: partial(_warm_up, factory, config) for name, factory in candidates.items()}
+        self._calls = {name: self._attempt(name, warm_up) or 0 for name, warm_up in warm_ups.items()}
+
+    def time_round(self) -> _Round:
+        # Built in random order too: who is built first gets other memory, which was worth 1 % when it was always the same one.
+        calls, run = self._calls, self._speed.run
+        built = {name: self._attempt(name, partial(_build, self._candidates[name], calls[name])) for name in self._shuffled()}
+        order = self._shuffled()
+        timer, reading = run(partial(_without_collector, _timer_block, self._config.invokes_per_block))
+        found: dict[str, list[NDArray[np.int64]]] = {name: [] for name in order}
+        for name in [*order, *reversed(order)]:
+            block = built[name]
+            timed = self._attempt(name, partial(run, partial(_without_collector, block, calls[name]))) if block else None
+            if timed is not None:
+                found[name].append(timed[0])
+                reading = max(reading, timed[1])
+        return _Round(found, timer, reading)
+
+    def _attempt(self, name: str, work: Callable[[], _T]) -> _T | None:
+        if name not in self.failures:
+            try:
+                return work()
+            except FILE_FAULTS as error:
+                self.failures[name] = one_line(error)
+        return None
+
+    def _shuffled(self) -> list[str]:
+        return [name for name in self._rng.permutation(list(self._candidates)).tolist() if name not in self.failures]
 
 
 def _build(factory: BlockFactory, calls: int) -> Block:

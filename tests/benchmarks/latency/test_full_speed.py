@@ -6,12 +6,20 @@ import time
 import pytest
 
 from edgedqn.benchmarks.latency import full_speed
-from edgedqn.benchmarks.latency.full_speed import REMEMBERED_S, SLOW_NS, FullSpeed, memory, read, recall, remember
+from edgedqn.benchmarks.latency.full_speed import (
+    REMEMBERED_S,
+    SLOW_NS,
+    FullSpeed,
+    load_reference_ns,
+    reference_file,
+    save_reference_ns,
+    time_reference_work,
+)
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(full_speed, "memory", memory)  # the real one, which other tests go without
+    monkeypatch.setattr(full_speed, "reference_file", reference_file)  # the real one, which other tests go without
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return tmp_path
 
@@ -22,7 +30,7 @@ def readings(monkeypatch):
 
     def say(*values):
         turns = iter(values)
-        monkeypatch.setattr(full_speed, "read", lambda: next(turns))
+        monkeypatch.setattr(full_speed, "time_reference_work", lambda: next(turns))
 
     return say
 
@@ -106,7 +114,7 @@ def test_a_run_in_a_slow_stretch_knows_better_from_the_one_before_it(readings):
     readings(100, 100, 100)
     before = FullSpeed(60)
     before.run(lambda: None)
-    before.remember()
+    before.save_reference()
     readings(150, 150, 150, 100, 100)
     speed = FullSpeed(60)
     assert speed.fastest == 100
@@ -114,64 +122,64 @@ def test_a_run_in_a_slow_stretch_knows_better_from_the_one_before_it(readings):
 
 
 def test_a_slower_run_leaves_the_memory_alone(readings):
-    remember(100)
+    save_reference_ns(100)
     readings(150, 150, 150, 105, 105)
     slow = FullSpeed(60)
     slow.run(lambda: None)
-    slow.remember()
-    assert recall() == 100
+    slow.save_reference()
+    assert load_reference_ns() == 100
 
 
 def test_the_memory_lasts_a_day():
-    remember(100)
-    assert recall() == 100
+    save_reference_ns(100)
+    assert load_reference_ns() == 100
     then = time.time() - REMEMBERED_S - 1
-    os.utime(memory(), (then, then))
-    assert recall() is None
+    os.utime(reference_file(), (then, then))
+    assert load_reference_ns() is None
 
 
 def test_another_processors_memory_is_not_ours(monkeypatch):
-    remember(100)
+    save_reference_ns(100)
     monkeypatch.setattr(full_speed, "cpu", lambda: "another")
-    assert recall() is None
+    assert load_reference_ns() is None
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"schema": 1}', '{"schema": 2, "fastest_ns": 1}'])
 def test_a_damaged_memory_is_none(damage):
-    memory().parent.mkdir()
-    memory().write_text(damage)
-    assert recall() is None
+    reference_file().parent.mkdir()
+    reference_file().write_text(damage)
+    assert load_reference_ns() is None
 
 
 @pytest.mark.parametrize("fastest", ["100", 0, -5, None, 1.5])
-def test_what_is_no_time_is_not_recalled(fastest):
-    remember(fastest)
-    assert recall() is None
+def test_what_is_no_time_is_not_loaded(fastest):
+    save_reference_ns(fastest)
+    assert load_reference_ns() is None
 
 
 def test_a_folder_that_cannot_be_written_costs_the_memory_only(cache):
     (cache / "edgedqn").write_text("a file where the folder would be")
-    remember(100)
-    assert recall() is None
+    save_reference_ns(100)
+    assert load_reference_ns() is None
 
 
 def test_the_memory_is_where_caches_are(monkeypatch, cache):
-    assert memory() == cache / "edgedqn" / "full_speed.json"
+    assert reference_file() == cache / "edgedqn" / "full_speed.json"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert memory().parts[-3:] == (".cache", "edgedqn", "full_speed.json")
+    assert reference_file().parts[-3:] == (".cache", "edgedqn", "full_speed.json")
 
 
 def test_the_yardstick_takes_time():
-    assert 0 < read() < 10**9
+    assert 0 < time_reference_work() < 10**9
 
 
 def test_a_memory_out_of_reach_is_forgotten_when_patience_ran_out(readings):
-    remember(100)
+    save_reference_ns(100)
     readings(150, 150, 148)
     speed = FullSpeed(0)
     speed.run(lambda: None)
-    speed.remember()
-    assert recall() == 148
+    speed.save_reference()
+    assert load_reference_ns() == 148
 
 
 def test_without_a_home_there_is_no_memory(monkeypatch):
@@ -180,5 +188,5 @@ def test_without_a_home_there_is_no_memory(monkeypatch):
 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(full_speed.Path, "home", homeless)
-    remember(100)
-    assert recall() is None
+    save_reference_ns(100)
+    assert load_reference_ns() is None

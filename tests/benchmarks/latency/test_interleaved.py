@@ -169,8 +169,8 @@ def test_the_collector_is_off_in_blocks_and_back_on_after():
 def say(monkeypatch, *readings):
     turns = iter(readings)
     monkeypatch.setattr(FullSpeed, "_read", lambda self: next(turns))
-    monkeypatch.setattr(full_speed, "recall", lambda: 100)
-    monkeypatch.setattr(full_speed, "remember", lambda fastest: None)
+    monkeypatch.setattr(full_speed, "load_reference_ns", lambda: 100)
+    monkeypatch.setattr(full_speed, "save_reference_ns", lambda fastest: None)
 
 
 def test_rounds_in_which_the_core_was_slow_do_not_count(monkeypatch):
