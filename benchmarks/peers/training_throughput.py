@@ -61,7 +61,7 @@ def compare(settings: Settings, repeats: int, run: Runner) -> dict[str, Any]:
     ours, peers = runs["edgedqn"], runs["stable_baselines3"]
     return {
         "schema": 1,
-        "machine": describe_machine(settings.threads),
+        "machine": describe_machine(settings.threads).to_json(),
         "versions": {package: version(package) for package in ("tensorflow", "tf_keras", "torch", "stable_baselines3")},
         "settings": settings.to_json(),
         "runs": runs,
