@@ -30,7 +30,9 @@ def size_chart(rows: Sequence[BenchmarkRow], baseline: str, margin: float | None
     """
     points = [{**point, "KB": (row.size_bytes or 0) / 1_000} for row, point in _played(rows, baseline)]
     spoken = [f"{_called(point)} {point['KB']:.1f} KB, return {point['return']:.4g}" for point in points]
-    return _pareto("Return against size", "KB", "KB (1,000 bytes), logarithmic", points, spoken, baseline, margin)
+    spoken += _lost(points, margin)
+    lines = _lines(points, baseline, margin)
+    return _pareto(points, lines, title="Return against size", spoken=spoken, x="KB", x_title="KB (1,000 bytes), logarithmic")
 
 
 def latency_chart(rows: Sequence[BenchmarkRow], baseline: str, margin: float | None) -> Chart | None:
@@ -43,16 +45,14 @@ def latency_chart(rows: Sequence[BenchmarkRow], baseline: str, margin: float | N
         if timed.latency is not None
     ]
     spoken = [f"{_called(point)} {point['what']} {point['µs']:.2f} µs, return {point['return']:.4g}" for point in points]
-    chart = _pareto("Return against latency", "µs", "µs, median, logarithmic", points, spoken, baseline, margin)
+    spoken += _lost(points, margin)
+    lines = _lines(points, baseline, margin)
+    title, x_title = "Return against latency", "µs, median, logarithmic"
+    chart = _pareto(points, lines, title=title, spoken=spoken, x="µs", x_title=x_title)
     if chart is not None:
-        shape = {
-            "field": "what",
-            "title": None,
-            "sort": list(kinds.values()),
-            "legend": {"orient": "bottom", "labelLimit": 0, "columns": 2},
-        }
+        legend = {"orient": "bottom", "labelLimit": 0, "columns": 2}
         *_, points_layer, names = chart["layer"]
-        points_layer["encoding"]["shape"] = shape
+        points_layer["encoding"]["shape"] = {"field": "what", "title": None, "sort": list(kinds.values()), "legend": legend}
         names["transform"] = [{"filter": "datum.what === 'invoke'"}]  # each name once
     return chart
 
@@ -92,10 +92,10 @@ def histogram_chart(rows: Sequence[BenchmarkRow]) -> Chart | None:
                 "x2": {"field": "to"},
                 "y": {"field": "share", "type": "quantitative", "axis": None},
                 "tooltip": [
-                    {"field": "name"},
-                    {"field": "from", "format": ".2f", "title": "from µs"},
-                    {"field": "to", "format": ".2f", "title": "to µs"},
-                    {"field": "share", "format": ".1%", "title": "of calls"},
+                    _shown("name"),
+                    _shown("from", ".2f", "from µs"),
+                    _shown("to", ".2f", "to µs"),
+                    _shown("share", ".1%", "of calls"),
                 ],
             },
         },
@@ -147,12 +147,7 @@ def sparsity_chart(kernels: Mapping[str, Sequence[KernelZeros]]) -> Chart | None
                         "scale": {"domain": [0, 1], "scheme": "blues"},
                         "legend": None,
                     },
-                    "tooltip": [
-                        {"field": "name"},
-                        {"field": "shape"},
-                        {"field": "zeros", "format": ".2%"},
-                        {"field": "asked", "title": "asked for"},
-                    ],
+                    "tooltip": [_shown("name"), _shown("shape"), _shown("zeros", ".2%"), _shown("asked", title="asked for")],
                 },
             },
             {
@@ -193,11 +188,9 @@ def range_chart(rows: Sequence[BenchmarkRow]) -> Chart | None:
                 "mark": {"type": "bar", "cornerRadiusEnd": 3},
                 "encoding": {
                     "tooltip": [
-                        {"field": "name"},
-                        {"field": "low", "format": ".4g"},
-                        {"field": "high", "format": ".4g"},
-                        {"field": "gap", "format": ".4g", "title": "median gap"},
-                        {"field": "levels", "format": ".1f"},
+                        *(_shown(name, format_) for name, format_ in (("name", None), ("low", ".4g"), ("high", ".4g"))),
+                        _shown("gap", ".4g", "median gap"),
+                        _shown("levels", ".1f"),
                     ]
                 },
             },
@@ -207,6 +200,11 @@ def range_chart(rows: Sequence[BenchmarkRow]) -> Chart | None:
             },
         ],
     )
+
+
+def _shown(field: str, format_: str | None = None, title: str | None = None) -> dict[str, str]:
+    """A line of a tooltip."""
+    return {key: value for key, value in (("field", field), ("format", format_), ("title", title)) if value is not None}
 
 
 def _called(point: Mapping[str, Any]) -> str:
@@ -225,71 +223,61 @@ def _played(rows: Sequence[BenchmarkRow], baseline: str) -> list[tuple[Benchmark
     return found
 
 
+def _lost(points: Sequence[object], margin: float | None) -> list[str]:
+    return [f"the gate allows a loss of {margin:.4g}"] if points and margin is not None else []
+
+
+def _lines(points: Sequence[Mapping[str, Any]], baseline: str, margin: float | None) -> list[dict[str, Any]]:
+    """The baseline's return, and where the gate's tolerance is used up."""
+    float_return = next((point["return"] for point in points if point["name"] == baseline), None)
+    if float_return is None:
+        return []
+    lines = [{"return": float_return, "line": f"{baseline}, mean", "dash": "line"}]
+    if margin is not None:
+        lines.append({"return": float_return - margin, "line": "the gate allows a mean down to here", "dash": "gate"})
+    return lines
+
+
 def _pareto(
+    points: list[dict[str, Any]],
+    lines: list[dict[str, Any]],
+    *,
     title: str,
+    spoken: Sequence[str],
     x: str,
     x_title: str,
-    points: list[dict[str, Any]],
-    spoken: list[str],
-    baseline: str,
-    margin: float | None,
 ) -> Chart | None:
-    float_return = next((point["return"] for point in points if point["name"] == baseline), None)
-    lines = []
-    if float_return is not None:
-        lines.append({"return": float_return, "line": f"{baseline}, mean", "dash": "line"})
-        if margin is not None:
-            lines.append({"return": float_return - margin, "line": "the gate allows a mean down to here", "dash": "gate"})
-            spoken = [*spoken, f"the gate allows a loss of {margin:.4g}"]
     # Room for the names, which rise from the points: on a perfect score all of them stand at the top.
     scale = {"zero": False, "nice": False, "padding": 36}
     y = {"field": "return", "type": "quantitative", "scale": scale, "title": "return: paired difference, 95 %"}
-    place = {
-        "x": {"field": x, "type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 24}, "title": x_title},
-        "y": y,
-    }
+    log = {"type": "log", "nice": False, "padding": 24}
+    place = {"x": {"field": x, "type": "quantitative", "scale": log, "title": x_title}, "y": y}
     color = {
         "field": "gate",
         "title": None,
         "scale": {"domain": list(VERDICTS), "range": list(VERDICTS.values())},
         "legend": {"orient": "top"},
     }
+    dashes = {"domain": ["line", "gate"], "range": [[1, 0], [5, 4]]}
     fields = ["name", "gate", *(["what"] if points and "what" in points[0] else [])]
-    numbers = [{"field": key, "format": ".4g"} for key in (x, "return", "low", "high")]
-    return _chart(
-        title,
-        spoken,
-        points,
-        width="container",
-        height=280,
-        layer=[
-            {
-                "data": {"values": lines},
-                "mark": {"type": "rule"},
-                "encoding": {
-                    "y": y,
-                    "strokeDash": {
-                        "field": "dash",
-                        "legend": None,
-                        "scale": {"domain": ["line", "gate"], "range": [[1, 0], [5, 4]]},
-                    },
-                    "tooltip": [{"field": "line"}, {"field": "return", "format": ".4g"}],
-                },
-            },
-            {
-                "mark": "rule",
-                "encoding": {"x": place["x"], "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": color},
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
-                "encoding": {**place, "color": color, "tooltip": [*({"field": each} for each in fields), *numbers]},
-            },
-            {
-                "mark": {"type": "text", "angle": 320, "align": "left", "dx": 7, "dy": -5, "fontSize": 10},
-                "encoding": {**place, "text": {"field": "name"}},
-            },
-        ],
-    )
+    tooltip = [*map(_shown, fields), *(_shown(key, ".4g") for key in (x, "return", "low", "high"))]
+    of_lines = {
+        "y": y,
+        "strokeDash": {"field": "dash", "legend": None, "scale": dashes},
+        "tooltip": [_shown("line"), _shown("return", ".4g")],
+    }
+    of_intervals = {"x": place["x"], "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": color}
+    names = {"type": "text", "angle": 320, "align": "left", "dx": 7, "dy": -5, "fontSize": 10}
+    layer = [
+        {"data": {"values": lines}, "mark": {"type": "rule"}, "encoding": of_lines},
+        {"mark": "rule", "encoding": of_intervals},
+        {
+            "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
+            "encoding": {**place, "color": color, "tooltip": tooltip},
+        },
+        {"mark": names, "encoding": {**place, "text": {"field": "name"}}},
+    ]
+    return _chart(title, spoken, points, width="container", height=280, layer=layer)
 
 
 def _chart(title: str, spoken: Sequence[str], values: list[dict[str, Any]], **marks: Any) -> Chart | None:
