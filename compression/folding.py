@@ -13,6 +13,7 @@ from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.numpy_network import Conv, Dense, Flatten
 from edgedqn.agents.playing.preprocessing import OneHot
 from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.compression.judge import Json
 
 Weights = list[NDArray[np.float32]]  # kernel [in, out] or [height, width, in, out] and bias [out] of each layer in turn
 
@@ -42,13 +43,13 @@ class InputScaling:
         return cls((1.0,), (0.0,))
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "InputScaling":
+    def from_json(cls, value: Json) -> "InputScaling":
         """Reads what `dataclasses.asdict` wrote."""
         limits = value["limits"]
         return cls(tuple(value["scale"]), tuple(value["offset"]), None if limits is None else (limits[0], limits[1]))
 
     @classmethod
-    def fitting(cls, spec: EnvironmentSpec, observations: NDArray[Any], pads: bool) -> "InputScaling":
+    def fitting(cls, spec: EnvironmentSpec, observations: NDArray[Any], *, pads: bool) -> "InputScaling":
         """The scaling for what a network sees of an environment.
 
         The number of a state, and images of booleans and of bytes, have theirs by their type: it represents each value they
@@ -68,7 +69,7 @@ class InputScaling:
 
     @classmethod
     def measured(
-        cls, observations: NDArray[Any], tail: float = 1e-3, headroom: float = 0.1, centred: bool = True
+        cls, observations: NDArray[Any], *, tail: float = 1e-3, headroom: float = 0.1, centred: bool = True
     ) -> "InputScaling":
         """Centres and scales each feature by the range it has on-policy, to [-1, 1].
 
@@ -101,7 +102,7 @@ class InputScaling:
         return scaled if self.limits is None else tf.clip_by_value(scaled, *self.limits)
 
     def batches(self, observations: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
-        """Scales [N, ...] piece by piece: as float32, all images at once would not fit into memory."""
+        """Scales [N, ...] in batches: as float32, all images at once would not fit into memory."""
         for start in range(0, len(observations), BATCH):
             yield self(observations[start : start + BATCH])
 

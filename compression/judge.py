@@ -1,7 +1,7 @@
-"""How a candidate plays as the file it would become: asked by whoever searches, answered by whoever can export and play."""
+"""How a candidate plays as the file it would become. Stages that search ask; `pipeline`, which can export and play, answers."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from edgedqn.agents.playing.gate import Verdict
@@ -10,17 +10,18 @@ if TYPE_CHECKING:
     from edgedqn.compression.policy import CompressedPolicy
 
 UNPLAYABLE = 1e9  # finite, because reports are JSON
+Json = dict[str, Any]  # an object, as it stands in a file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What a candidate came to, on reset seeds that are for choosing and prove nothing.
+    """How a candidate played, on reset seeds that are for choosing and prove nothing.
 
     Attributes:
       verdict: of the gate.
       mean_return: in reward units, over the episodes that were played; of acting at random, where no runtime takes the file.
-      loss: of the paired differences to the float agent, in units of the gate's margin: up to about 1 is allowed. More than
-        any other, `UNPLAYABLE`, where no runtime takes the file; such a file agrees with nothing, and ties everywhere.
+      loss: the mean return lost to the float agent, paired by reset seed, in units of the gate's margin: up to about 1 is
+        allowed. `UNPLAYABLE`, more than any other, where no runtime takes the file; its agreements are 0 and its tie rate 1.
       episodes: how many were played.
       env_steps: in them, the float agent's not counted.
       size_bytes: of the file.
@@ -43,12 +44,17 @@ class Judgement:
 
     @property
     def nothing_to_lose(self) -> bool:
-        """Whether no other candidate could be told from this one, because the agent is no better than chance."""
+        """Whether judging more candidates is pointless, because the agent is no better than chance."""
         return self.verdict == "undecided" and bool(self.reason)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """As it stands in a stage's report."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Json) -> "Judgement":
+        """Reads what `to_json` wrote; other keys are passed over."""
+        return cls(**{field.name: value[field.name] for field in fields(cls)})
 
 
 # Handed to a recipe like an optimizer or a generator; compression itself cannot export, nor play integers.

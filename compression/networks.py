@@ -1,4 +1,4 @@
-"""Plain networks of other widths: what students are, and what is left of a network when neurons go."""
+"""Plain networks of other widths: new students, and what is left of a network when neurons are removed."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,9 +8,10 @@ import tf_keras
 
 from edgedqn.agents.errors import InputError
 from edgedqn.compression.folding import Weights
+from edgedqn.compression.report import NetworkSize
 
 
-def resized(like: tf_keras.Model, filters: Sequence[int], hidden: Sequence[int]) -> tf_keras.Model:
+def resized(like: tf_keras.Model, *, filters: Sequence[int], hidden: Sequence[int]) -> tf_keras.Model:
     """A plain network for the same inputs and actions, of other widths, its weights not yet set.
 
     Args:
@@ -48,6 +49,12 @@ def widths(network: tf_keras.Model) -> tuple[tuple[int, ...], tuple[int, ...]]:
     filters = tuple(layer.filters for layer in network.layers if isinstance(layer, tf_keras.layers.Conv2D))
     units = tuple(layer.units for layer in network.layers if isinstance(layer, tf_keras.layers.Dense))
     return filters, units[:-1]
+
+
+def size_of(network: tf_keras.Model) -> NetworkSize:
+    """Measures a plain network."""
+    filters, hidden = widths(network)
+    return NetworkSize(filters, hidden, sum(map(np.size, network.get_weights())))
 
 
 def fresh(network: tf_keras.Model, rng: np.random.Generator) -> tf_keras.Model:

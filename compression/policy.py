@@ -13,14 +13,15 @@ from edgedqn.agents.files import load_arrays, read_json, save_arrays, write_json
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
+from edgedqn.compression.judge import Json
+from edgedqn.compression.report import SCHEMA, CompressionRecord, StageReport
 
-SCHEMA = 2
 Conversion = Literal["float32", "float16", "dynamic", "ptq-int8", "qat-int8", "qat-int8-float-output", "int16x8"]
 QUANTIZATION_AWARE = ("qat-int8", "qat-int8-float-output")  # they read the ranges that training learned
 Meaning = Literal["q_values", "preferences"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CompressedPolicy:
     """A policy network as the exporter will convert it.
 
@@ -33,7 +34,7 @@ class CompressedPolicy:
       spec: of the environment.
       observations: [N, *input_shape] in the environment's dtype, as the agent's network sees them, on-policy.
       recipe: its name.
-      reports: JSON, one object per stage.
+      reports: one per stage.
       layers: the architecture without fake quantization, as `agents.architecture.describe` gives it.
       settings: JSON of the whole recipe; empty where it was made by none.
     """
@@ -45,14 +46,14 @@ class CompressedPolicy:
     spec: EnvironmentSpec
     observations: NDArray[Any]
     recipe: str
-    reports: tuple[dict[str, Any], ...]
-    layers: list[dict[str, Any]]
-    settings: dict[str, Any] = field(default_factory=dict)
+    reports: tuple[StageReport, ...]
+    layers: list[Json]
+    settings: Json = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Writes `weights.npz`, `observations.npz` and, last, `policy.json`; each complete or absent."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "policy.json").unlink(missing_ok=True)  # or an old one would vouch for weights that are not its own
+        (folder / "policy.json").unlink(missing_ok=True)  # an old one belongs to other weights
         save_arrays(folder / "weights.npz", self.network.get_weights())
         save_arrays(folder / "observations.npz", [self.observations])
         description = {
@@ -64,18 +65,9 @@ class CompressedPolicy:
             "recipe": self.recipe,
             "settings": self.settings,
             "layers": self.layers,
-            "reports": list(self.reports),
+            "reports": [report.to_json() for report in self.reports],
         }
         write_json(folder / "policy.json", description)
-
-    @staticmethod
-    def told(folder: Path) -> dict[str, Any]:
-        """What `policy.json` of a saved policy says, without its arrays; `settings` is empty where an earlier version wrote it.
-
-        Raises:
-          InputError: it is missing, damaged, or of another schema.
-        """
-        return {"settings": {}, **read_json(folder / "policy.json", SCHEMA)}
 
     @classmethod
     def load(cls, folder: Path) -> "CompressedPolicy":
@@ -95,17 +87,18 @@ class CompressedPolicy:
                 network = tfmot.quantization_aware(network, None)
             network.set_weights(weights)
             (observations,) = arrays
+            record = CompressionRecord.from_json(description)
             return cls(
-                network,
-                description["conversion"],
-                scaling,
-                description["meaning"],
-                spec,
-                observations,
-                description["recipe"],
-                tuple(description["reports"]),
-                description["layers"],
-                description.get("settings", {}),
+                network=network,
+                conversion=description["conversion"],
+                scaling=scaling,
+                meaning=description["meaning"],
+                spec=spec,
+                observations=observations,
+                recipe=description["recipe"],
+                reports=record.reports,
+                layers=description["layers"],
+                settings=record.settings,
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} and the arrays beside it make no policy: {error!r}") from error

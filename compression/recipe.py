@@ -3,23 +3,29 @@
 import math
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.methods.distillation import Distillation, Targets
+from edgedqn.compression.judge import Json
+from edgedqn.compression.methods.clustering import Cluster
+from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
+from edgedqn.compression.methods.initialization import NewStudent, Restart
+from edgedqn.compression.methods.input_scaling import ScaleInput
+from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged
 from edgedqn.compression.methods.reinforcement import TdLearning
-from edgedqn.compression.methods.search import NewStudent, Search
+from edgedqn.compression.methods.search import Search
 from edgedqn.compression.methods.shrinking import Shrink
-from edgedqn.compression.methods.stages import Cluster, Distil, Prune, Restart, ScaleInput, Threshold, Visit
+from edgedqn.compression.methods.threshold import Threshold
 from edgedqn.compression.policy import QUANTIZATION_AWARE, Conversion
-from edgedqn.compression.student import Stage
+from edgedqn.compression.preferences import Targets
+from edgedqn.compression.stage import Stage
 
-STAGES: dict[str, type[Any]] = {
+STAGES: dict[str, type[Stage]] = {
     stage.name: stage
     for stage in (
         *(ScaleInput, Restart, NewStudent, Threshold, Distil, Visit, Shrink, Prune, Cluster),
@@ -45,6 +51,7 @@ class Recipe:
     summary: str
     stages: tuple[Stage, ...]
     conversion: Conversion
+    _: KW_ONLY
     control: bool = False
 
     def __post_init__(self) -> None:
@@ -69,51 +76,17 @@ class Recipe:
             raise InputError(
                 f"Quantization-aware training must come last: what follows it would move the rounded weights. Got {names}."
             )
-        self._check_order(names)
-
-    def _check_order(self, names: list[str]) -> None:
-        """Refuses what would undo, or could not follow, what came before."""
-        taught = False
         for i, stage in enumerate(self.stages):
-            before = names[:i]
-            if isinstance(getattr(stage, "learning", None), TdLearning) and taught:
-                raise InputError(
-                    "Temporal-difference learning goes on from Q-values, which distillation replaces by preferences. Expected "
-                    f"one of the two. Got stages={names}."
-                )
-            thinned = {"prune", "cluster", "threshold"}.intersection(before)
-            if thinned and stage.name in ("restart", "new_student", "shrink", "search"):
-                raise InputError(f"{stage.name} makes a new network: expected no {min(thinned)} before. Got stages={names}.")
-            if stage.name in ("prune", "threshold") and {"prune", "threshold"}.intersection(before):
-                raise InputError(f"A second pruning lets weights of the first come back. Expected one. Got stages={names}.")
-            if stage.name in ("prune", "threshold") and "cluster" in before:
-                raise InputError(f"Pruning moves weights out of their clusters. Expected it before. Got stages={names}.")
-            if thinned and stage.name == "distil":
-                raise InputError(f"Distillation moves all weights, zeros too. Expected it before pruning. Got stages={names}.")
-            if isinstance(stage, Cluster) and stage.clusters < 3 and thinned:
-                raise InputError(f"Where zeros stay, they are one cluster of three or more. Got clusters={stage.clusters}.")
-            if stage.name == "scale_input" and before:
-                raise InputError(f"scale_input changes what the first layer sees. Expected it first. Got stages={names}.")
-            if stage.name == "shrink" and "distil" not in before:
-                raise InputError(f"shrink teaches its candidates preferences. Expected distil before it. Got stages={names}.")
-            if stage.name in ("restart", "new_student") and {"distil", "shrink", "search"}.intersection(before):
-                raise InputError(f"{stage.name} forgets what was learned before it. Expected it first. Got stages={names}.")
-            if stage.name in ("distil", "search") and "visit" in before:
-                raise InputError(f"{stage.name} gathers all states anew. Expected no visit before it. Got stages={names}.")
-            if stage.name == "visit" and not any(_distils(later) for later in self.stages[i + 1 :]):
-                raise InputError(f"A visit adds states to learn from. Expected a distillation after it. Got stages={names}.")
-            if stage.name == "restart" and not any(_learns(later) for later in self.stages[i:]):
-                raise InputError(f"Fresh weights know nothing. Expected a stage that learns after restart. Got stages={names}.")
-            if stage.name == "new_student" and "distil" not in names[i:]:
-                raise InputError(f"A new student knows nothing. Expected distil after new_student. Got stages={names}.")
-            taught = taught or _distils(stage)
+            before, after = self.stages[:i], self.stages[i + 1 :]
+            if reason := _why_not_here(stage, before) or stage.misplaced(before, after):
+                raise InputError(f"{reason} Got stages={names}.")
 
     @property
     def asks_gate(self) -> bool:
         """Whether what comes out depends on what the gate lets pass."""
-        return any(isinstance(stage, QuantizeJudged | Shrink | Search) for stage in self.stages)
+        return any(stage.asks_gate for stage in self.stages)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The JSON object `from_json` reads."""
         return {
             "name": self.name,
@@ -130,16 +103,16 @@ class Recipe:
         Raises:
           InputError: it makes no recipe, with what was expected.
         """
-        given = _checked(value, ("name", "conversion"), ("summary", "stages", "control"), "A recipe")
+        given = _checked(value, ("name", "conversion"), ("summary", "stages", "control"), what="A recipe")
         stages = given.get("stages", [])
         if not isinstance(stages, list):
             raise InputError(f"Expected the stages of a recipe in a list. Got {stages!r}.")
         return cls(
-            _setting(given["name"], str, None, "the name of a recipe"),
-            _setting(given.get("summary", ""), str, None, "the summary of a recipe"),
-            tuple(_stage(stage) for stage in stages),
-            given["conversion"],
-            _setting(given.get("control", False), bool, None, "the control of a recipe"),
+            name=_setting(given["name"], str, None, what="the name of a recipe"),
+            summary=_setting(given.get("summary", ""), str, None, what="the summary of a recipe"),
+            stages=tuple(_stage(stage) for stage in stages),
+            conversion=given["conversion"],
+            control=_setting(given.get("control", False), bool, None, what="the control of a recipe"),
         )
 
     @classmethod
@@ -156,21 +129,17 @@ class Recipe:
         return cls.from_json({"name": path.stem, **value})
 
 
-def _learns(stage: Stage) -> bool:
-    """Whether it teaches the student anything."""
-    return _distils(stage) or any(isinstance(value, TdLearning) for value in _settings(stage))
+def _why_not_here(stage: Stage, before: Sequence[Stage]) -> str:
+    """Why a stage that trains Q-values cannot follow these; empty where it can."""
+    if stage.trains == "q_values" and any(each.trains == "preferences" for each in before):
+        return (
+            "Temporal-difference learning goes on from Q-values, which distillation replaces by preferences. "
+            "Expected one of the two."
+        )
+    return ""
 
 
-def _distils(stage: Stage) -> bool:
-    """Whether it teaches the student what its teacher prefers."""
-    return any(isinstance(value, Distil | Distillation) for value in _settings(stage))
-
-
-def _settings(stage: Stage) -> list[Any]:
-    return [stage, *vars(stage).values()]
-
-
-def _stage_to_json(stage: Stage) -> dict[str, Any]:
+def _stage_to_json(stage: Stage) -> Json:
     return {"stage": stage.name, **{key: _plain(value) for key, value in vars(stage).items()}}
 
 
@@ -188,15 +157,15 @@ def _built(kind: type[Any], default: Any, table: Mapping[str, Any]) -> Any:
     known = {field.name: field for field in fields(kind)}
     title = getattr(kind, "name", kind.__name__)
     needed = tuple(name for name, field in known.items() if field.default is MISSING) if default is None else ()
-    given, hints = _checked(table, needed, tuple(known), title), get_type_hints(kind)
+    given, hints = _checked(table, needed, tuple(known), what=title), get_type_hints(kind)
     settings = {
-        name: _setting(item, hints[name], getattr(default, name, known[name].default), f"{name} of {title}")
+        name: _setting(item, hints[name], getattr(default, name, known[name].default), what=f"{name} of {title}")
         for name, item in given.items()
     }
     return kind(**settings) if default is None else replace(default, **settings)
 
 
-def _setting(item: Any, hint: Any, default: Any, what: str) -> Any:
+def _setting(item: Any, hint: Any, default: Any, *, what: str) -> Any:
     options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     kinds = [option for option in options if is_dataclass(option)]
     if kinds:
@@ -244,7 +213,7 @@ def _named(kind: Any) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
 
 
-def _checked(value: Any, needed: tuple[str, ...], known: tuple[str, ...], what: str) -> Mapping[str, Any]:
+def _checked(value: Any, needed: tuple[str, ...], known: tuple[str, ...], *, what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise InputError(f"{what} is a table of settings. Got {value!r}.")
     missing = [key for key in needed if key not in value]

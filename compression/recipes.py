@@ -3,34 +3,42 @@
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.methods.distillation import Distillation, Targets
+from edgedqn.compression.methods.clustering import Cluster
+from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
+from edgedqn.compression.methods.initialization import NewStudent
+from edgedqn.compression.methods.input_scaling import ScaleInput
+from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged
 from edgedqn.compression.methods.reinforcement import TdLearning
-from edgedqn.compression.methods.search import STUDENT, NewStudent, Search
+from edgedqn.compression.methods.search import STUDENT, Search
 from edgedqn.compression.methods.shrinking import Shrink
-from edgedqn.compression.methods.stages import Cluster, Distil, Prune, ScaleInput, Threshold, Visit
+from edgedqn.compression.methods.threshold import Threshold
+from edgedqn.compression.preferences import Targets
 from edgedqn.compression.recipe import Recipe
 
 FLOAT32 = Recipe("float32", "the float Q-network as trained: the baseline", (), "float32", control=True)
 
-OF_CLUSTERS = Distillation(steps=1_500, learning_rate=5e-4)  # each step takes ten times as long as another
+# A gradient step with clusters takes ten times as long as one without.
+QUANTIZING_CLUSTERS = Distillation(steps=1_500, learning_rate=5e-4)
 
-# As many weights as its teacher has can say nearly all of it, given time: on LunarLander-v3, lessons of 3,000 and 8,000 steps
+# A student as large as its teacher becomes nearly as good, given time: on LunarLander-v3, 3,000 steps and 8,000 rounded ones
 # agreed by gap in 92 to 93 %, these in 93 to 95. A width of 1 leaves two actions that compete twice as many levels of an int8
 # output as 2.
-WELL = Distil(Distillation(steps=6_000, learning_rate=2e-3, final_learning_rate=1e-4), targets=Targets(width=1.0))
-ROUNDED_WELL = QuantizeJudged(learning=Distillation(steps=16_000, learning_rate=1e-3))
+DISTIL_LONG = Distil(
+    learning=Distillation(steps=6_000, learning_rate=2e-3, final_learning_rate=1e-4), targets=Targets(width=1.0)
+)
+QUANTIZE_LONG = QuantizeJudged(learning=Distillation(steps=16_000, learning_rate=1e-3))
 
-# Few weights must say what many did. They are chosen early, and then learn as fast as a small network can: 98 % zeros score
-# -79.7 on an Acrobot-v1 agent with a learning rate of 2e-3 and the last zeros at 60 % of the lesson, -71.2 with these.
-MANY_STATES = Distil(Distillation(steps=1_500, final_learning_rate=1e-4), greedy_states=40_000, rounds=4)
-SPARSE = Distillation(steps=15_000, batch_size=128, learning_rate=1e-2, final_learning_rate=1e-4)
-OF_SPARSE = Distillation(steps=8_000, batch_size=128, learning_rate=2e-3)
-TO_98_PERCENT = (Prune(0.98, learning=SPARSE, end=0.3), Visit(40_000), QuantizeJudged(learning=OF_SPARSE))
+# With 2 % of the weights: they are chosen early, and then learn as fast as a small network can. 98 % zeros score -79.7 on an
+# Acrobot-v1 agent with a learning rate of 2e-3 and the last zeros at 60 % of the training, -71.2 with these.
+DISTIL_MANY_STATES = Distil(learning=Distillation(steps=1_500, final_learning_rate=1e-4), greedy_states=40_000, rounds=4)
+PRUNING_98 = Distillation(steps=15_000, batch_size=128, learning_rate=1e-2, final_learning_rate=1e-4)
+QUANTIZING_98 = Distillation(steps=8_000, batch_size=128, learning_rate=2e-3)
+PRUNE_98 = (Prune(0.98, learning=PRUNING_98, end=0.3), Visit(40_000), QuantizeJudged(learning=QUANTIZING_98))
 
-# Each candidate is taught again.
-BEFORE_SHRINKING = Distil(
-    Distillation(steps=1_000, final_learning_rate=1e-4),
+# Short, because each candidate is trained again.
+DISTIL_BEFORE_SHRINKING = Distil(
+    learning=Distillation(steps=1_000, final_learning_rate=1e-4),
     greedy_states=10_000,
     explored_states=5_000,
     rounds=1,
@@ -40,14 +48,14 @@ BEFORE_SHRINKING = Distil(
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("ptq-int8", "the naive conversion: quantization after training, a control", (), "ptq-int8", True),
-        Recipe("dynamic", "int8 weights, float activations, nothing trained, a control", (), "dynamic", True),
-        Recipe("float16", "half precision, nothing trained, a control", (), "float16", True),
-        Recipe("threshold", "float, weights below 0.05 set to zero once, a control", (Threshold(),), "float32", True),
+        Recipe("ptq-int8", "the naive conversion: quantization after training, a control", (), "ptq-int8", control=True),
+        Recipe("dynamic", "int8 weights, float activations, nothing trained, a control", (), "dynamic", control=True),
+        Recipe("float16", "half precision, nothing trained, a control", (), "float16", control=True),
+        Recipe("threshold", "float, weights below 0.05 set to zero once, a control", (Threshold(),), "float32", control=True),
         Recipe(
             "qat-int8",
             "scaled inputs, clipped action gaps, quantization-aware distillation until the gate passes, 3 times at most",
-            (ScaleInput(), WELL, ROUNDED_WELL),
+            (ScaleInput(), DISTIL_LONG, QUANTIZE_LONG),
             "qat-int8",
         ),
         Recipe(
@@ -70,26 +78,26 @@ RECIPES = {
         ),
         Recipe(
             "prune98-qat-int8",
-            "the same with 98 % pruned, longer lessons also on what it meets itself, and rounded until the gate passes",
-            (ScaleInput(), MANY_STATES, *TO_98_PERCENT),
+            "the same with 98 % pruned, trained longer and in states it visits itself, rounded until the gate passes",
+            (ScaleInput(), DISTIL_MANY_STATES, *PRUNE_98),
             "qat-int8",
         ),
         Recipe(
             "cluster-qat-int8",
             "16 distinct values per kernel, of convolutions per filter, kept in quantization-aware distillation (CQAT)",
-            (ScaleInput(), Distil(), Cluster(16), QuantizeAware(OF_CLUSTERS)),
+            (ScaleInput(), Distil(), Cluster(16), QuantizeAware(QUANTIZING_CLUSTERS)),
             "qat-int8",
         ),
         Recipe(
             "prune-cluster-qat-int8",
             "80 % zeros and 16 distinct values per kernel (of convolutions per filter), both kept (PCQAT)",
-            (ScaleInput(), Distil(), Prune(0.8), Cluster(16), QuantizeAware(OF_CLUSTERS)),
+            (ScaleInput(), Distil(), Prune(0.8), Cluster(16), QuantizeAware(QUANTIZING_CLUSTERS)),
             "qat-int8",
         ),
         Recipe(
             "shrink-qat-int8",
             "neurons, filters and layers removed as long as the gate passes; a smaller dense network",
-            (ScaleInput(), BEFORE_SHRINKING, Shrink()),
+            (ScaleInput(), DISTIL_BEFORE_SHRINKING, Shrink()),
             "qat-int8",
         ),
         Recipe(

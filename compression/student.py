@@ -1,10 +1,9 @@
-"""Who is taught, and what: the things that the stages of a recipe hand on."""
+"""The network that the stages of a recipe change, and how it plays at each step."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
-import gymnasium
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -13,80 +12,27 @@ from numpy.typing import NDArray
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.numpy_network import NumpyNetwork
-from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, gather_observations
-from edgedqn.agents.playing.preprocessing import OneHot
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import BATCH, InputScaling, Weights
-from edgedqn.compression.judge import Judge
-from edgedqn.compression.methods.distillation import Targets
 from edgedqn.compression.policy import CompressedPolicy, Conversion, Meaning
-
-Report = dict[str, Any]  # JSON: what a stage did, what it skipped and why
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What is taught, and what it takes to teach it. States are as the teacher's network sees them.
-
-    Attributes:
-      teacher: the float agent.
-      env: to gather states in, as the teacher's network sees it.
-      reset_seeds: of the `calibrate` stream, endless.
-      rng: for exploration and minibatches.
-      gap: the teacher's median action gap on-policy: the unit of the targets.
-      judge: says how a candidate plays as the exporter writes it; None where there is none: stages that search need one,
-        `quantize_judged` does without.
-      conversion: what the exporter will do in the end.
-    """
-
-    teacher: TrainedAgent
-    env: gymnasium.Env[Any, Any]
-    reset_seeds: Iterator[int]
-    rng: np.random.Generator
-    gap: float
-    judge: Judge | None = None
-    conversion: Conversion = "qat-int8"
-
-    def preferences(self, states: NDArray[Any], targets: Targets = Targets()) -> NDArray[np.float32]:
-        """What the student is to say of states [N, ...]: float32 [N, A]."""
-        return targets(q_values_of(self.teacher, states), self.gap)
-
-    def visit(self, policy: Policy, count: int, epsilon: float) -> NDArray[Any]:
-        """[count, ...] in the environment's dtype: states that `policy`, with random actions mixed in, comes across."""
-        if count == 0:
-            return np.empty((0, *self.teacher.spec.input_shape), self.teacher.observations.dtype)
-        explorer = EpsilonGreedy(policy, epsilon, n_actions=self.teacher.spec.n_actions, rng=self.rng)
-        return gather_observations(explorer, self.env, reset_seeds=self.reset_seeds, count=count)
-
-    def all_states(self) -> NDArray[Any]:
-        """[S, S] one-hot where states have numbers, [0, ...] elsewhere.
-
-        Nothing follows from one state of a table for another, so each must be taught, even where the teacher hardly comes.
-        """
-        spec = self.teacher.spec
-        dtype = self.teacher.observations.dtype
-        return (
-            np.eye(*spec.input_shape, dtype=dtype)
-            if OneHot() in spec.preprocessing
-            else np.empty((0, *spec.input_shape), dtype)
-        )
+from edgedqn.compression.preferences import Targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Student:
-    """A network on its way.
+    """A network between two stages, and the states it is trained on.
 
     Attributes:
       network: plain, [B, ...] -> [B, A].
       scaling: from what the teacher's network sees to this network's input.
-      states: [N, ...] in the environment's dtype: what it has been taught on.
+      states: [N, ...] in the environment's dtype: what it is trained on.
       preferences: [N, A], the targets for them.
       targets: what they are made by.
-      meaning: of the output. A network that nobody has taught gives its teacher's Q-values.
+      meaning: of the output. Before any training it is the teacher's Q-values.
       quantized: the same network with fake quantization, once it is there.
-      pruned: its zeros are meant, and must stay.
-      clustered: so are the weights that are equal.
+      pruned: its zeros must stay.
+      clustered: weights that are equal must stay equal.
     """
 
     network: tf_keras.Model
@@ -103,12 +49,12 @@ class Student:
         """The states as the network takes them, in batches [B, ...]."""
         return self.scaling.batches(self.states)
 
-    def taught(self, states: NDArray[Any], lesson: Lesson) -> "Student":
-        """Remembers more states, [N, ...], and what their targets are."""
+    def with_states(self, states: NDArray[Any], context: CompressionContext) -> "Student":
+        """Adds states [N, ...], and their targets, to those it is trained on."""
         return replace(
             self,
             states=np.concatenate([self.states, states]),
-            preferences=np.concatenate([self.preferences, lesson.preferences(states, self.targets)]),
+            preferences=np.concatenate([self.preferences, context.preferences(states, self.targets)]),
         )
 
     def with_weights(self, weights: Weights) -> "Student":
@@ -118,15 +64,15 @@ class Student:
         return replace(self, network=network)
 
     def as_policy(self, spec: EnvironmentSpec) -> "ScaledPolicy | QuantizedPolicy":
-        """How it would play as it is."""
+        """Plays with its network as it is now, in float or fake-quantized."""
         if self.quantized is not None:
             return QuantizedPolicy(self.quantized, self.scaling)
         return ScaledPolicy(NumpyNetwork(ChainReader(self.network)(self.network.get_weights()), spec.input_shape), self.scaling)
 
     def as_compressed(
-        self, spec: EnvironmentSpec, observations: NDArray[Any], conversion: Conversion, recipe: str
+        self, spec: EnvironmentSpec, observations: NDArray[Any], *, conversion: Conversion, recipe: str
     ) -> CompressedPolicy:
-        """What the exporter is handed; the reports are for whoever kept them."""
+        """The policy for the exporter, without reports and settings."""
         return CompressedPolicy(
             network=self.quantized or self.network,
             conversion=conversion,
@@ -157,7 +103,7 @@ class ScaledPolicy:
 
 
 class QuantizedPolicy:
-    """A network with fake quantization behind its input scaling: within rounding, how its file will play."""
+    """A network with fake quantization behind its input scaling. It plays, within rounding, as its file will."""
 
     def __init__(self, network: tf_keras.Model, scaling: InputScaling):
         """Takes a network [B, ...] -> [B, A]."""
@@ -176,19 +122,3 @@ class QuantizedPolicy:
         """[N, ...] -> [N]."""
         starts = range(0, len(observations), BATCH)
         return np.concatenate([self._actions(observations[start : start + BATCH]) for start in starts])
-
-
-class Stage(Protocol):
-    """One step of a recipe: a frozen dataclass."""
-
-    name: ClassVar[str]  # as it stands in the report, and in a recipe's file
-    rounds_to_int8: ClassVar[bool]  # it hands on a network with fake quantization
-
-    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
-        """Returns the next student, and what there is to report."""
-
-
-def q_values_of(agent: TrainedAgent, states: NDArray[Any]) -> NDArray[np.float32]:
-    """The agent's Q-values [N, A] of states [N, ...] as its network sees them, piece by piece."""
-    policy = agent.policy
-    return np.concatenate([policy.q_values(states[start : start + BATCH]) for start in range(0, len(states), BATCH)])

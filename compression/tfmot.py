@@ -1,7 +1,7 @@
 """The one place that touches the TensorFlow Model Optimization Toolkit."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,11 +18,12 @@ from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.pr
 )
 from tensorflow_model_optimization.python.core.sparsity.keras.pruning_wrapper import PruneLowMagnitude
 
-from edgedqn.compression.methods.pruning import PolynomialSchedule, Schedule, Structure
+if TYPE_CHECKING:
+    from edgedqn.compression.methods.pruning import Schedule, Structure
 
 
 def wrap_for_pruning(
-    model: tf_keras.Model, sparsities: Sequence[float], schedule: Schedule, structure: Structure = "unstructured"
+    model: tf_keras.Model, sparsities: Sequence[float], *, schedule: "Schedule", structure: "Structure" = "unstructured"
 ) -> tf_keras.Model:
     """A copy of `model` whose kernels are pruned by magnitude while it trains; see `start_pruning`.
 
@@ -53,10 +54,15 @@ def wrap_for_pruning(
     return wrapped
 
 
-def _sparsity_schedule(schedule: Schedule, sparsity: float) -> Any:
-    if isinstance(schedule, PolynomialSchedule):
+def _sparsity_schedule(schedule: "Schedule", sparsity: float) -> Any:
+    if schedule.kind == "polynomial":
         return tfmot.sparsity.keras.PolynomialDecay(
-            0.0, sparsity, schedule.begin_step, schedule.end_step, schedule.power, schedule.frequency
+            initial_sparsity=0.0,
+            final_sparsity=sparsity,
+            begin_step=schedule.begin_step,
+            end_step=schedule.end_step,
+            power=schedule.power,
+            frequency=schedule.frequency,
         )
     return tfmot.sparsity.keras.ConstantSparsity(sparsity, schedule.begin_step, -1, schedule.frequency)
 
@@ -87,7 +93,7 @@ def strip_pruning(wrapped: tf_keras.Model, model: tf_keras.Model) -> tf_keras.Mo
     return stripped
 
 
-def wrap_for_clustering(model: tf_keras.Model, layers: Sequence[bool], clusters: int, keep_zeros: bool) -> tf_keras.Model:
+def wrap_for_clustering(model: tf_keras.Model, layers: Sequence[bool], *, clusters: int, keep_zeros: bool) -> tf_keras.Model:
     """A copy of `model` whose kernels have no more than `clusters` distinct values while it trains; see `strip_clustering`.
 
     Args:
@@ -116,8 +122,11 @@ def wrap_for_clustering(model: tf_keras.Model, layers: Sequence[bool], clusters:
 
 
 def is_clustered(model: tf_keras.Model) -> bool:
-    """Whether it holds on to clusters while it trains. XLA is slow at finding the nearest centroid: 56 ms per gradient step of
-    [256, 256] with 16 clusters, against 10 ms without."""
+    """Whether its kernels keep few distinct values while it trains.
+
+    XLA is slow at finding the nearest centroid: 56 ms per gradient step of
+    [256, 256] with 16 clusters, against 10 ms without.
+    """
     return any("cluster_centroids" in variable.name for variable in model.trainable_variables)
 
 
@@ -137,6 +146,7 @@ def strip_clustering(wrapped: tf_keras.Model, model: tf_keras.Model) -> tf_keras
 def quantization_aware(
     model: tf_keras.Model,
     input_limits: tuple[float, float] | None,
+    *,
     keep_zeros: bool = False,
     keep_clusters: bool = False,
 ) -> tf_keras.Model:
@@ -166,7 +176,7 @@ def quantization_aware(
     return quantized
 
 
-def settle(quantized: tf_keras.Model, model: tf_keras.Model, keep_zeros: bool = False) -> tf_keras.Model:
+def settle(quantized: tf_keras.Model, model: tf_keras.Model, *, keep_zeros: bool = False) -> tf_keras.Model:
     """The plain QAT network that computes what `quantized` does, without what kept its zeros and clusters while it learned.
 
     Args:
@@ -188,7 +198,7 @@ def settle(quantized: tf_keras.Model, model: tf_keras.Model, keep_zeros: bool = 
     return settled
 
 
-def start_ranges(quantized: tf_keras.Model, model: tf_keras.Model, inputs: Iterable[NDArray[np.float32]]) -> None:
+def start_ranges(quantized: tf_keras.Model, model: tf_keras.Model, *, inputs: Iterable[NDArray[np.float32]]) -> None:
     """Sets the activations' ranges to what `model`, which `quantized` was made of, shows on batches [B, ...] of inputs.
 
     TF-MOT starts them at [-6, 6] and moves them by a thousandth per gradient step, which takes longer than a short

@@ -23,6 +23,7 @@ from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.regression import compare_with
 from edgedqn.benchmarks.report.table import render_devices, render_table
 from edgedqn.benchmarks.rows import Benchmark, read_benchmark
+from edgedqn.compression.report import StageReport
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.pipeline.cli import DONE, NOT_PASSED, REGRESSED, SETTING
 from edgedqn.pipeline.run import KINDS, Job, RunResult
@@ -278,7 +279,8 @@ def _stage(job: Job, arguments: Namespace) -> int:
     if arguments.json:
         stages = [s for s in job.folder.description["stages"] if s["name"].partition("/")[0] == arguments.command]
         told = {"schema": SCHEMA, "run": str(job.folder.path), "stages": stages}
-        print(json.dumps({**told, "reports": reports} if reports else told))
+        of_recipes = {name: [each.to_json() for each in of_recipe] for name, of_recipe in reports.items()}
+        print(json.dumps({**told, "reports": of_recipes} if reports else told))
     else:
         for name, of_recipe in reports.items():
             print(name)
@@ -287,18 +289,20 @@ def _stage(job: Job, arguments: Namespace) -> int:
     return DONE
 
 
-def _reported(report: dict[str, Any]) -> str:
+def _reported(report: StageReport) -> str:
     """One stage of a recipe in a line."""
-    found = [f"return {report['return']:.4g}", f"agreement {report['agreement']:.1%}"]
-    for key, shown in (("sparsity_reached", "zeros {:.0%}"), ("clusters_reached", "values {}")):
-        if report.get(key):
-            found.append(", ".join(shown.format(value) for value in report[key]))
-    if "attempts" in report:
-        found.append(f"{len(report['attempts'])} tried" + (f", hidden {report['hidden']}" if "hidden" in report else ""))
-        found += ["none passed"] if report.get("passed") is False else []
-    found += [f"{report['clipped_fraction']:.2%} clipped"] if "clipped_fraction" in report else []
-    found += [f"skipped: {'; '.join(report['skipped'])}"] if report.get("skipped") else []
-    return f"  {report['stage']:<15} {report['seconds']:6.1f} s  {', '.join(found)}"
+    findings = report.findings
+    shown = [f"return {report.mean_return:.4g}", f"agreement {report.agreement:.1%}"]
+    if findings.sparsity_reached:
+        shown.append(", ".join(f"zeros {share:.0%}" for share in findings.sparsity_reached))
+    if findings.clusters_reached:
+        shown.append(", ".join(f"values {count}" for count in findings.clusters_reached))
+    if findings.attempts is not None:
+        shown.append(f"{len(findings.attempts)} tried" + (f", hidden {list(findings.size.hidden)}" if findings.size else ""))
+        shown += ["none passed"] if findings.passed is False else []
+    shown += [f"{findings.clipped_fraction:.2%} clipped"] if findings.clipped_fraction is not None else []
+    shown += [f"skipped: {'; '.join(findings.skipped)}"] if findings.skipped else []
+    return f"  {report.stage:<15} {report.seconds:6.1f} s  {', '.join(shown)}"
 
 
 def _verdict(result: RunResult, as_json: bool) -> int:

@@ -77,10 +77,20 @@ def _export() -> None:
     observations = np.random.default_rng(0).uniform(-1, 1, (100, 4)).astype(np.float32)
     network = mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(0))
     quantized = tfmot.quantization_aware(network, (-1.0, 1.0))
-    tfmot.start_ranges(quantized, network, [observations])
+    tfmot.start_ranges(quantized, network, inputs=[observations])
     scaling = InputScaling((1.0,), (0.0,), (-1.0, 1.0))
     layers = describe(network)
-    policy = CompressedPolicy(quantized, "qat-int8", scaling, "preferences", spec, observations, "doctor", (), layers)
+    policy = CompressedPolicy(
+        network=quantized,
+        conversion="qat-int8",
+        scaling=scaling,
+        meaning="preferences",
+        spec=spec,
+        observations=observations,
+        recipe="doctor",
+        reports=(),
+        layers=layers,
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "doctor.tflite"
         path.write_bytes(to_tflite(policy))

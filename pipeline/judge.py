@@ -68,8 +68,13 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
         def judge(policy: CompressedPolicy) -> Judgement:
             if not baseline:
                 no_targets = np.empty((0, agent.spec.n_actions), np.float32)
-                as_it_is = Student(plain_network(agent.network), InputScaling.identity(), agent.observations, no_targets)
-                policy_as_it_is = as_it_is.as_compressed(agent.spec, agent.observations, "float32", "float")
+                as_it_is = Student(
+                    network=plain_network(agent.network),
+                    scaling=InputScaling.identity(),
+                    states=agent.observations,
+                    preferences=no_targets,
+                )
+                policy_as_it_is = as_it_is.as_compressed(agent.spec, agent.observations, conversion="float32", recipe="float")
                 baseline.append(written(policy_as_it_is, "float", export.of_baseline()))
             (float_file,) = baseline
             path = written(policy, f"candidate-{next(number)}")
@@ -78,7 +83,18 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
                 candidate = EdgePolicy.load(path)
             except RuntimeRefusedError as error:  # XNNPACK does not take int8 layers that never fire
                 nothing = float(random_returns.mean())
-                return Judgement("fail", nothing, UNPLAYABLE, 0, 0, path.stat().st_size, 0.0, 0.0, 1.0, str(error))
+                return Judgement(
+                    verdict="fail",
+                    mean_return=nothing,
+                    loss=UNPLAYABLE,
+                    episodes=0,
+                    env_steps=0,
+                    size_bytes=path.stat().st_size,
+                    action_agreement=0.0,
+                    gap_weighted_agreement=0.0,
+                    tie_rate=1.0,
+                    reason=str(error),
+                )
             reason = ""
             try:
                 margin = gate.margin(float(float_returns.mean()), float(random_returns.mean()))
@@ -95,16 +111,16 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
                 returns, verdict, loss = players.returns(path), result.verdict, -result.interval.mean / margin
             like = agreement(*(preferences_of(each, states) for each in (EdgePolicy.load(float_file), candidate)))
             return Judgement(
-                verdict,
-                float(returns.mean()),
-                loss,
-                len(returns),
-                players.env_steps(path),
-                path.stat().st_size,
-                like.action,
-                like.gap_weighted,
-                like.ties,
-                reason,
+                verdict=verdict,
+                mean_return=float(returns.mean()),
+                loss=loss,
+                episodes=len(returns),
+                env_steps=players.env_steps(path),
+                size_bytes=path.stat().st_size,
+                action_agreement=like.action,
+                gap_weighted_agreement=like.gap_weighted,
+                tie_rate=like.ties,
+                reason=reason,
             )
 
         yield judge

@@ -19,6 +19,7 @@ from edgedqn.agents.training.config import ALGORITHMS, Config, with_settings
 from edgedqn.agents.training.presets import find_preset, observation_kind
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, best_passing, read_benchmark
+from edgedqn.compression.report import CompressionRecord, StageReport
 from edgedqn.pipeline.native import load_tensorflow, quiet
 from edgedqn.pipeline.run_folder import RunFolder
 
@@ -222,15 +223,13 @@ class Job:
 
     def _outdated(self) -> set[str]:
         """The recipes that are done and were something else then: of an earlier version, or under the same name."""
-        from edgedqn.compression.policy import CompressedPolicy
-
         outdated = set()
         for each in self.config.all_recipes:
             if not self.folder.is_done(f"compress/{each.name}"):
                 continue
             now = json.loads(json.dumps(each.to_json()))
             try:
-                was = CompressedPolicy.told(self.folder.compressed(each.name))["settings"]
+                was = CompressionRecord.read(self.folder.compressed(each.name)).settings
             except InputError:  # it was deleted since, and its file may be all that is wanted
                 continue
             if any(was.get(key) != now[key] for key in ("stages", "conversion")):
@@ -273,12 +272,10 @@ class Job:
         if self.folder.is_done("train"):
             remove_checkpoints(self.folder.checkpoints)
 
-    def reports(self) -> dict[str, list[dict[str, Any]]]:
-        """What each stage of each recipe that is done did, by recipe; see `compression.stages`."""
-        from edgedqn.compression.policy import CompressedPolicy
-
+    def reports(self) -> dict[str, tuple[StageReport, ...]]:
+        """What each stage of each recipe that is done did, by recipe; see `compression.report`."""
         done = [each.name for each in self.config.all_recipes if each.stages and self.folder.is_done(f"compress/{each.name}")]
-        return {name: CompressedPolicy.told(self.folder.compressed(name))["reports"] for name in done}
+        return {name: CompressionRecord.read(self.folder.compressed(name)).reports for name in done}
 
     def result(self) -> RunResult:
         """What the run came to. The stage `bench` must be done."""

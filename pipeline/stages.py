@@ -24,6 +24,7 @@ from edgedqn.compression.compress import compress as compress_agent
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32
+from edgedqn.compression.report import Findings
 from edgedqn.export.edge_policy import PolicyFileError
 from edgedqn.export.tflite import Exported
 from edgedqn.export.tflite import exported as export_policy
@@ -64,10 +65,10 @@ def compress(run: RunFolder, recipe: Recipe) -> None:
         policy = compress_agent(
             agent,
             recipe,
-            env,
-            streams.reset_seeds("calibrate"),
-            streams.rng("calibrate", recipe.name),
-            judge,
+            env=env,
+            reset_seeds=streams.reset_seeds("calibrate"),
+            rng=streams.rng("calibrate", recipe.name),
+            judge=judge,
         )
     policy.save(run.compressed(recipe.name))
 
@@ -86,7 +87,7 @@ def export(run: RunFolder, recipe: Recipe) -> None:
     exported = export_policy(policy, way)
     evidence = {
         "environment": policy.spec.to_json(),
-        "recipe": {"name": recipe.name, "settings": policy.settings, "stages": list(policy.reports)},
+        "recipe": {"name": recipe.name, "settings": policy.settings, "stages": [report.to_json() for report in policy.reports]},
         "seed": run.description["seed"],
         "prove_seed": streams.first_reset_seed("prove"),
         "training": asdict(config.training),
@@ -187,7 +188,8 @@ def _kernels(run: RunFolder, benchmark: Benchmark) -> dict[str, list[KernelZeros
                 continue  # gone, or another one since it was measured
             stored = kernels(content)
             stages = read_manifest(path).evidence.get("recipe", {}).get("stages", [])
-            asked: list[float] = next((stage["sparsity_asked"] for stage in stages if stage.get("sparsity_asked")), [])
+            figures = [Findings.from_json(stage) for stage in stages]
+            asked = next((each.sparsity_asked for each in figures if each.sparsity_asked), ())
             found[row.name] = [
                 KernelZeros(
                     kernel.values.shape,

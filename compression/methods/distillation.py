@@ -1,11 +1,11 @@
 """Policy distillation: a student learns which actions its teacher prefers, and by how much.
 
-Source: Rusu et al. (2015), "Policy distillation"; Ross et al. (2011) for learning on the states the student visits.
+Source: Rusu et al. (2015), "Policy distillation"; Ross et al. (2011) for training on the states that the student visits.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -16,51 +16,22 @@ from tqdm import tqdm
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.compression import tfmot
+from edgedqn.compression.context import CompressionContext, q_values_of
 from edgedqn.compression.folding import InputScaling, Weights
+from edgedqn.compression.policy import Meaning
+from edgedqn.compression.preferences import Targets
+from edgedqn.compression.report import Findings
+from edgedqn.compression.stage import Stage, any_named
+from edgedqn.compression.student import Student
 
 STEPS_PER_CALL = 50
 
-TargetKind = Literal["clipped_gaps", "advantages", "q_values", "one_hot"]
 Loss = Literal["kl_and_square", "kl", "square", "cross_entropy"]
 
 
-@dataclass(frozen=True)
-class Targets:
-    """What a student is to say of a state.
-
-    Attributes:
-      kind: `clipped_gaps`, see `clipped_action_gaps`; `advantages`, the same without clipping; `q_values`, the teacher's own in
-        the same unit; `one_hot`, 1 for the teacher's action and -1 for all others.
-      width: what falls from 1 to -1, in units of the teacher's median action gap, > 0.
-    """
-
-    kind: TargetKind = "clipped_gaps"
-    width: float = 2.0
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(TargetKind):
-            raise InputError(f"Expected targets of a kind in {', '.join(get_args(TargetKind))}. Got {self.kind!r}.")
-        if not self.width > 0:
-            raise InputError(f"Expected a clipping width above 0. Got {self.width}.")
-
-    def __call__(self, q_values: NDArray[np.float32], gap: float) -> NDArray[np.float32]:
-        """Q-values [N, A] and the unit, > 0 -> float32 [N, A]."""
-        best = q_values.max(axis=1, keepdims=True)  # [N, 1]
-        match self.kind:
-            case "clipped_gaps":
-                return clipped_action_gaps(q_values, gap, self.width)
-            case "advantages":
-                targets = 1 + 2 * (q_values - best) / (self.width * gap)
-            case "q_values":
-                targets = 2 * q_values / (self.width * gap)
-            case "one_hot":
-                targets = 2 * np.eye(q_values.shape[1])[q_values.argmax(axis=1)] - 1
-        return targets.astype(np.float32)  # [N, A]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Distillation:
-    """How long and how hard a student learns.
+    """How long a student is trained, at which learning rate, by which loss.
 
     Attributes:
       steps: gradient steps; rounded up to a multiple of 50, the number fused into one call.
@@ -78,6 +49,7 @@ class Distillation:
     final_learning_rate: float = 1e-5
     temperature: float = 0.25
     loss: Loss = "kl_and_square"
+    meaning: ClassVar[Meaning] = "preferences"  # of the output after it
 
     def __post_init__(self) -> None:
         if self.loss not in get_args(Loss):
@@ -97,50 +69,50 @@ class Distillation:
         """The gradient steps really taken."""
         return whole_calls(self.steps)
 
+    def fine_tune(
+        self,
+        wrapped: tf_keras.Model,
+        student: Student,
+        *,
+        context: CompressionContext,
+        label: str,
+        before_copy: Callable[[], None] = lambda: None,
+    ) -> NDArray[np.float32]:
+        """Trains a wrapped copy of the student's network on the student's states.
+
+        Args:
+          wrapped: in TF-MOT's wrappers; it changes.
+          student: whose network was wrapped.
+          context: gives the generator.
+          label: of the progress bar.
+          before_copy: not called; see `TdLearning.fine_tune`.
+        Returns:
+          The loss before each gradient step, [steps].
+        Raises:
+          DivergedError: the loss or a weight became NaN or infinite.
+        """
+        return Distiller(wrapped, student.scaling, config=self).train(
+            student.states, student.preferences, rng=context.rng, label=label
+        )
+
 
 def whole_calls(steps: int) -> int:
     """Gradient steps, rounded up to what is fused into one call."""
     return -(-steps // STEPS_PER_CALL) * STEPS_PER_CALL
 
 
-def half_cosine(first: float, last: float, steps: int) -> tf_keras.optimizers.schedules.LearningRateSchedule:
+def final_loss(losses: NDArray[np.float32]) -> float:
+    """The mean of the last call, of losses [steps]."""
+    return float(losses[-STEPS_PER_CALL:].mean())
+
+
+def half_cosine(first: float, last: float, *, steps: int) -> tf_keras.optimizers.schedules.LearningRateSchedule:
     """A learning rate that falls from the first to the last, slowly at both ends, so that rounding settles."""
     return tf_keras.optimizers.schedules.CosineDecay(first, steps, alpha=last / first)
 
 
-def median_action_gap(q_values: NDArray[np.float32]) -> float:
-    """The median positive gap between the best and the second-best action: the unit that decisions are made in.
-
-    Args:
-      q_values: [N, A], A >= 2, on-policy.
-    Raises:
-      InputError: all gaps are zero, so there is nothing to tell apart.
-    """
-    ordered = np.sort(q_values, axis=1)  # [N, A]
-    gaps = ordered[:, -1] - ordered[:, -2]  # [N]
-    if not (gaps > 0).any():
-        raise InputError("The teacher has no preference: all actions are equal in every state it was shown.")
-    return float(np.median(gaps[gaps > 0]))
-
-
-def clipped_action_gaps(q_values: NDArray[np.float32], gap: float, width: float = 2.0) -> NDArray[np.float32]:
-    """Preferences in [-1, 1]: 1 for the best action, falling with the gap to it, -1 from `width * gap` on.
-
-    The 256 levels of an int8 output are spent where actions compete; how bad a bad action is, nobody needs to know.
-
-    Args:
-      q_values: [N, A].
-      gap: the unit, > 0; see `median_action_gap`.
-      width: the clipping width in units of the gap, > 0.
-    Returns:
-      float32 [N, A], 1 + 2 clip((q - max q) / (width * gap), -1, 0).
-    """
-    below = q_values - q_values.max(axis=1, keepdims=True)  # [N, A]
-    return (1 + 2 * np.clip(below / (width * gap), -1, 0)).astype(np.float32)
-
-
 def fit_output_layer(
-    network: tf_keras.Model, inputs: Iterable[NDArray[np.float32]], preferences: NDArray[np.float32], ridge: float = 1e-3
+    network: tf_keras.Model, inputs: Iterable[NDArray[np.float32]], *, preferences: NDArray[np.float32], ridge: float = 1e-3
 ) -> Weights:
     """Replaces the last layer by the one that fits the preferences best, in closed form: a running start.
 
@@ -172,10 +144,10 @@ def fit_output_layer(
 
 
 class Distiller:
-    """Trains a student towards preferences, on minibatches drawn with replacement. It is compiled once, for all its rounds."""
+    """Trains a network towards preferences, on minibatches drawn with replacement. It is compiled once, for all rounds."""
 
-    def __init__(self, student: tf_keras.Model, scaling: InputScaling, config: Distillation):
-        """Takes whom to teach, and how.
+    def __init__(self, student: tf_keras.Model, scaling: InputScaling, *, config: Distillation):
+        """Compiles the gradient step.
 
         Args:
           student: [B, ...] -> [B, A]; called with training=True, so that TF-MOT's wrappers do their part.
@@ -183,7 +155,7 @@ class Distiller:
           config: the lengths, the rates and the loss.
         """
         self._config = config
-        decay = half_cosine(config.learning_rate, config.final_learning_rate, config.rounded_steps)
+        decay = half_cosine(config.learning_rate, config.final_learning_rate, steps=config.rounded_steps)
 
         def loss(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             output = student(scaling.tensor(x), training=True)  # [B, A]
@@ -194,8 +166,8 @@ class Distiller:
         xla = not tfmot.is_clustered(student)
         self._learner = FusedLearner(loss, variables, optimizer=adam(decay, variables, xla=xla), xla=xla)
 
-    def learn(
-        self, states: NDArray[Any], preferences: NDArray[np.float32], rng: np.random.Generator, label: str
+    def train(
+        self, states: NDArray[Any], preferences: NDArray[np.float32], *, rng: np.random.Generator, label: str
     ) -> NDArray[np.float32]:
         """One round: all steps, from the first learning rate to the last.
 
@@ -230,3 +202,110 @@ def _error(output: tf.Tensor, target: tf.Tensor, config: Distillation) -> tf.Ten
     log_target = tf.nn.log_softmax(target / config.temperature)  # [B, A]
     divergence = tf.reduce_sum(tf.exp(log_target) * (log_target - log_policy), axis=-1)  # [B]
     return divergence if config.loss == "kl" else divergence + square
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distil(Stage):
+    """Trains the float student on the teacher's preferences, in the teacher's states and then in its own.
+
+    Attributes:
+      learning: per round.
+      greedy_states: from the teacher at epsilon 0.05, besides its own observations, which have no random actions.
+      explored_states: from the teacher at epsilon 0.3.
+      rounds: how often at most the student then plays and is trained again, with the states it visited added (DAgger).
+      student_states: gathered per round, at epsilon 0.05.
+      enough_agreement: no further round once the student acts as its teacher in this share of the states it has just visited.
+      targets: what it learns to output.
+    """
+
+    learning: Distillation = Distillation(steps=3_000, final_learning_rate=1e-4)
+    greedy_states: int = 20_000
+    explored_states: int = 10_000
+    rounds: int = 2
+    student_states: int = 8_000
+    enough_agreement: float = 0.999
+    targets: Targets = Targets()
+    name: ClassVar[str] = "distil"
+
+    def __post_init__(self) -> None:
+        if min(self.greedy_states, self.student_states) < 1 or min(self.explored_states, self.rounds) < 0:
+            raise InputError(
+                "Expected 1 or more greedy_states and student_states, and 0 or more explored_states and rounds. "
+                f"Got {self.greedy_states}, {self.student_states}, {self.explored_states} and {self.rounds}."
+            )
+        if not 0 < self.enough_agreement <= 1:
+            raise InputError(f"An agreement is a share of states. Expected it in (0, 1]. Got {self.enough_agreement}.")
+
+    @property
+    def trains(self) -> Meaning:
+        return "preferences"
+
+    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
+        if any(stage.fixes_weights for stage in before):
+            return "Distillation moves all weights, zeros too. Expected it before pruning."
+        return why_no_gathering(self, before)
+
+    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
+        return self.train(self.gather(student, context), context)
+
+    def gather(self, student: Student, context: CompressionContext) -> Student:
+        """Gives the student the teacher's states and their targets; its network stays."""
+        teacher = context.teacher.policy
+        greedy = context.gather_states(teacher, self.greedy_states, epsilon=0.05)
+        explored = context.gather_states(teacher, self.explored_states, epsilon=0.3)
+        states = np.concatenate([context.teacher.observations, greedy, explored, context.table_states()])  # [N, ...]
+        del greedy, explored  # images fill the memory
+        preferences = context.preferences(states, self.targets)
+        return replace(student, states=states, preferences=preferences, targets=self.targets, meaning="preferences")
+
+    def train(self, student: Student, context: CompressionContext, *, label: str = "distil") -> tuple[Student, Findings]:
+        """Trains a copy of the network of a student that has states."""
+        output = fit_output_layer(student.network, student.inputs(), preferences=student.preferences)
+        student = student.with_weights(output)
+        distiller = Distiller(student.network, student.scaling, config=self.learning)
+        losses = distiller.train(student.states, student.preferences, rng=context.rng, label=label)
+        agreements: list[float] = []
+        for i in range(self.rounds):
+            policy = student.as_policy(context.teacher.spec)
+            visited = context.gather_states(policy, self.student_states, epsilon=0.05)
+            wanted = q_values_of(context.teacher, visited).argmax(axis=1)  # [N]
+            agreements.append(float((policy.actions(visited) == wanted).mean()))
+            if agreements[-1] >= self.enough_agreement:
+                break
+            student = student.with_states(visited, context)
+            shown = f"{label}, round {i + 1} of {self.rounds}"
+            losses = distiller.train(student.states, student.preferences, rng=context.rng, label=shown)
+        findings = Findings(states=len(student.states), final_loss=final_loss(losses), agreement_per_round=tuple(agreements))
+        return student, findings
+
+
+@dataclass(frozen=True)
+class Visit(Stage):
+    """Lets the student play and adds the states it visits to those it is trained on: a round of DAgger for students that
+    earlier stages have changed.
+
+    Attributes:
+      student_states: gathered, at epsilon 0.05.
+    """
+
+    student_states: int = 8_000
+    name: ClassVar[str] = "visit"
+
+    def __post_init__(self) -> None:
+        if self.student_states < 1:
+            raise InputError(f"Expected student_states of 1 or more. Got {self.student_states}.")
+
+    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
+        if any(stage.trains == "preferences" for stage in after):
+            return ""
+        return "A visit adds states to learn from. Expected a distillation after it."
+
+    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
+        policy = student.as_policy(context.teacher.spec)
+        student = student.with_states(context.gather_states(policy, self.student_states, epsilon=0.05), context)
+        return student, Findings(states=len(student.states))
+
+
+def why_no_gathering(stage: Stage, before: Sequence[Stage]) -> str:
+    """Why a stage that gathers the teacher's states cannot follow these; empty where it can."""
+    return f"{stage.name} gathers all states anew. Expected no visit before it." if any_named(before, "visit") else ""

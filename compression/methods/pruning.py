@@ -1,13 +1,23 @@
-"""Which weights go: how much of each layer, and when."""
+"""Pruning by magnitude: how much of each kernel becomes zero, which weights go together, and when."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
+from edgedqn.compression import tfmot
+from edgedqn.compression.context import CompressionContext
+from edgedqn.compression.folding import kernels_of
+from edgedqn.compression.methods.distillation import STEPS_PER_CALL, Distillation, final_loss
+from edgedqn.compression.methods.reinforcement import TdLearning
+from edgedqn.compression.policy import Meaning
+from edgedqn.compression.report import Findings
+from edgedqn.compression.stage import Stage, any_named
+from edgedqn.compression.student import Student
 
 Allocation = Literal["erk", "uniform"]
 # Which weights go together: each by itself; two of four neighbours along the inputs; or blocks of (outputs, inputs), as the
@@ -32,6 +42,7 @@ class PolynomialSchedule:
     end_step: int
     frequency: int = 50
     power: float = 3.0
+    kind: ClassVar[Literal["polynomial"]] = "polynomial"
 
     def __post_init__(self) -> None:
         if not 0 <= self.begin_step < self.end_step:
@@ -64,6 +75,7 @@ class ConstantSchedule:
 
     begin_step: int = 0
     frequency: int = 50
+    kind: ClassVar[Literal["constant"]] = "constant"
 
     def __post_init__(self) -> None:
         if self.begin_step < 0 or self.frequency < 1:
@@ -79,7 +91,7 @@ class ConstantSchedule:
 Schedule = PolynomialSchedule | ConstantSchedule
 
 
-def allocate(shapes: Sequence[tuple[int, ...]], sparsity: float, allocation: Allocation) -> tuple[float, ...]:
+def allocate(shapes: Sequence[tuple[int, ...]], sparsity: float, *, allocation: Allocation) -> tuple[float, ...]:
     """The sparsity of each kernel, so that all of them together have `sparsity`.
 
     Args:
@@ -117,3 +129,120 @@ def unprunable(shape: tuple[int, ...], structure: Structure) -> str | None:
     if shape[0] % inputs or shape[1] % outputs:
         return f"{shape[0]} inputs and {shape[1]} outputs are no multiples of {inputs} and {outputs}"
     return None
+
+
+@dataclass(frozen=True)
+class Prune(Stage):
+    """Sets the smallest weights to zero, more and more of them, while training goes on.
+
+    Attributes:
+      sparsity: the share of zeros over all kernels at the end, in (0, 1); of each pruned kernel with `2:4`, where it is 0.5.
+        Where a share is given for each kernel, those decide.
+      allocation: how it is spread over the layers: `erk`, `uniform`, or a share in [0, 1) for each kernel, in order.
+      structure: `unstructured`; `2:4`, two of four neighbours; or a block (outputs, inputs), such as (1, 16).
+      schedule: `polynomial` rises from zero; `constant` asks for all at once.
+      begin, end: where pruning starts and where the final sparsity is reached, as shares of the learning; the rest heals. With
+        `constant` all of it is asked for from the beginning on, and the masks may change until the end.
+      learning: by distillation, or by going on with temporal-difference learning of Q-values.
+    """
+
+    sparsity: float
+    _: KW_ONLY
+    allocation: Allocation | tuple[float, ...] = "erk"
+    learning: Distillation | TdLearning = Distillation(steps=4_000)
+    structure: Structure = "unstructured"
+    schedule: Literal["polynomial", "constant"] = "polynomial"
+    begin: float = 0.0
+    end: float = 0.6
+    name: ClassVar[str] = "prune"
+    fixes_weights: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sparsity < 1:
+            raise InputError(f"A sparsity is the share of zeros. Expected it in (0, 1). Got {self.sparsity}.")
+        if self.structure == "2:4":
+            given = (self.sparsity, self.allocation, self.schedule, self.begin)
+            if given != (0.5, "uniform", "constant", 0.0):
+                raise InputError(
+                    "2:4 keeps two of any four weights, and TF-MOT chooses them once. Expected sparsity=0.5, "
+                    f"allocation='uniform', schedule='constant' and begin=0. Got {given}."
+                )
+        if isinstance(self.structure, tuple):
+            if len(self.structure) != 2 or min(self.structure) < 1:
+                raise InputError(f"A block is (outputs, inputs), each 1 or more. Got {self.structure}.")
+        elif self.structure not in ("unstructured", "2:4"):
+            raise InputError(
+                f"Expected a structure of 'unstructured', '2:4', or a block (outputs, inputs). Got {self.structure!r}."
+            )
+        if isinstance(self.allocation, tuple):
+            if not all(0 <= share < 1 for share in self.allocation):
+                raise InputError(f"Expected an allocation of shares in [0, 1). Got {self.allocation}.")
+        elif self.allocation not in ("erk", "uniform"):
+            raise InputError(f"Expected an allocation of 'erk', 'uniform' or shares. Got {self.allocation!r}.")
+        if self.schedule not in ("polynomial", "constant"):
+            raise InputError(f"Expected a schedule of 'polynomial' or 'constant'. Got {self.schedule!r}.")
+        if not 0 <= self.begin < self.end <= 1:
+            raise InputError(
+                f"Pruning must begin before it ends. Expected 0 <= begin < end <= 1. Got begin={self.begin} and end={self.end}."
+            )
+
+    @property
+    def trains(self) -> Meaning:
+        return self.learning.meaning
+
+    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
+        return why_no_pruning(before)
+
+    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
+        asked, skipped = self._allocated([kernel.shape for kernel in kernels_of(student.network)])
+        wrapped = tfmot.wrap_for_pruning(student.network, asked, schedule=self._schedule(), structure=self.structure)
+        finish = tfmot.start_pruning(wrapped)
+        losses = self.learning.fine_tune(wrapped, student, context=context, label="prune", before_copy=finish)
+        finish()
+        network = tfmot.strip_pruning(wrapped, student.network)
+        findings = Findings(
+            allocation=self.allocation,
+            structure=self.structure,
+            sparsity_asked=asked,
+            sparsity_reached=sparsity_of(kernels_of(network)),
+            skipped=tuple(skipped),
+            final_loss=final_loss(losses),
+        )
+        return replace(student, network=network, meaning=self.learning.meaning, pruned=True), findings
+
+    def _schedule(self) -> Schedule:
+        """In gradient steps: masks change every 50, the number fused into one call."""
+        steps, frequency = self.learning.rounded_steps, STEPS_PER_CALL
+        begin = min(frequency * round(self.begin * steps / frequency), steps - frequency)
+        if self.schedule == "constant":
+            return ConstantSchedule(begin, frequency)
+        end = min(max(frequency * round(self.end * steps / frequency), begin + frequency), steps)
+        return PolynomialSchedule(begin, end, frequency)
+
+    def _allocated(self, shapes: list[tuple[int, ...]]) -> tuple[tuple[float, ...], list[str]]:
+        """The sparsity of each kernel, and which are left alone and why."""
+        if isinstance(self.allocation, tuple):
+            if len(self.allocation) != len(shapes):
+                raise InputError(f"Expected an allocation of {len(shapes)} shares, one per kernel. Got {len(self.allocation)}.")
+            asked = self.allocation
+        else:
+            asked = allocate(shapes, self.sparsity, allocation=self.allocation)
+        skipped = []
+        for i, shape in enumerate(shapes):
+            reason = unprunable(shape, self.structure)
+            if reason:
+                skipped.append(f"kernel {i}, {' x '.join(map(str, shape))}: {reason}")
+                asked = (*asked[:i], 0.0, *asked[i + 1 :])
+        return asked, skipped
+
+
+def why_no_pruning(before: Sequence[Stage]) -> str:
+    """Why no stage that prunes can follow these; empty where one can."""
+    if any_named(before, "prune", "threshold"):
+        return "A second pruning lets weights of the first come back. Expected one."
+    return "Pruning moves weights out of their clusters. Expected it before." if any_named(before, "cluster") else ""
+
+
+def sparsity_of(kernels: list[NDArray[np.float32]]) -> tuple[float, ...]:
+    """The share of zeros of each kernel, in [0, 1]."""
+    return tuple(float((kernel == 0).mean()) for kernel in kernels)

@@ -1,4 +1,4 @@
-"""The stages that round a student to int8: once, or until the gate passes."""
+"""Quantization-aware training: the stages that round a student to int8, once or until the gate passes."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -7,20 +7,25 @@ import numpy as np
 
 from edgedqn.agents.errors import InputError
 from edgedqn.compression import tfmot
+from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import kernels_of
 from edgedqn.compression.judge import Judgement
-from edgedqn.compression.methods.distillation import Distillation
-from edgedqn.compression.methods.fine_tuning import clusters_of, final_loss, fine_tune, meaning_after, sparsity_of
+from edgedqn.compression.methods.clustering import clusters_of
+from edgedqn.compression.methods.distillation import Distillation, final_loss
+from edgedqn.compression.methods.pruning import sparsity_of
 from edgedqn.compression.methods.reinforcement import TdLearning
-from edgedqn.compression.student import Lesson, Report, Student
+from edgedqn.compression.policy import Meaning
+from edgedqn.compression.report import Attempt, Findings
+from edgedqn.compression.stage import Stage
+from edgedqn.compression.student import Student
 
-# Longer than a float lesson: rounded weights move in steps, and wait for their gradients to add up to one.
+# Longer than in float: a rounded weight moves by whole steps, after its gradients have added up to one.
 QUANTIZING = Distillation(steps=8_000, learning_rate=5e-4)
 
 
 @dataclass(frozen=True)
-class QuantizeAware:
-    """Rounds weights and activations to int8 in the forward pass, lets the student learn around it, keeps zeros and clusters.
+class QuantizeAware(Stage):
+    """Rounds weights and activations to int8 in the forward pass and trains around it; zeros and clusters are kept.
 
     TF-MOT keeps the clusters of a convolution filter by filter, as int8 scales them: each filter moves its values by itself.
     """
@@ -29,35 +34,41 @@ class QuantizeAware:
     name: ClassVar[str] = "quantize_aware"
     rounds_to_int8: ClassVar[bool] = True
 
-    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
-        quantized = tfmot.quantization_aware(student.network, student.scaling.limits, student.pruned, student.clustered)
-        tfmot.start_ranges(quantized, student.network, student.inputs())
-        losses = fine_tune(quantized, student, lesson, self.learning, "quantize")
-        settled = tfmot.settle(quantized, student.network, student.pruned)
+    @property
+    def trains(self) -> Meaning:
+        return self.learning.meaning
+
+    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
+        quantized = tfmot.quantization_aware(
+            student.network, student.scaling.limits, keep_zeros=student.pruned, keep_clusters=student.clustered
+        )
+        tfmot.start_ranges(quantized, student.network, inputs=student.inputs())
+        losses = self.learning.fine_tune(quantized, student, context=context, label="quantize")
+        settled = tfmot.settle(quantized, student.network, keep_zeros=student.pruned)
         batch = next(student.inputs())
         if not np.allclose(settled(batch, training=False), quantized(batch, training=False), atol=1e-4):
             raise InputError("TF-MOT lost zeros of kernels with clusters. Expected fewer clusters, or more zeros in each.")
         kernels = kernels_of(settled)
-        report = {
-            "keep_zeros": student.pruned,
-            "keep_clusters": student.clustered,
-            "sparsity_reached": sparsity_of(kernels),
-            "clusters_reached": clusters_of(kernels, per_filter=True) if student.clustered else None,
-            "final_loss": final_loss(losses),
-        }
-        return replace(student, quantized=settled, meaning=meaning_after(self.learning)), report
+        findings = Findings(
+            keep_zeros=student.pruned,
+            keep_clusters=student.clustered,
+            sparsity_reached=sparsity_of(kernels),
+            clusters_reached=clusters_of(kernels, per_filter=True) if student.clustered else None,
+            final_loss=final_loss(losses),
+        )
+        return replace(student, quantized=settled, meaning=self.learning.meaning), findings
 
 
 @dataclass(frozen=True)
-class QuantizeJudged:
+class QuantizeJudged(Stage):
     """`QuantizeAware`, and again from the same student with other minibatches until the gate passes.
 
     Two networks that agree with their teacher equally well may differ in return by as much as the gate allows: LunarLander-v3,
-    one teacher, the same lessons, 93 % by gap: 249 and 258.
+    one teacher, the same training, 93 % by gap: 249 and 258.
 
     Attributes:
-      attempts: how many are judged at most; the one that loses least is handed on as it was judged. Where there is no judge,
-        the first is, and the report says so.
+      attempts: how many are judged at most; the one that loses least is returned as it was judged. Without a judge, the first
+        one is, and the report says so.
       learning: of each.
     """
 
@@ -65,38 +76,54 @@ class QuantizeJudged:
     learning: Distillation = QUANTIZING
     name: ClassVar[str] = "quantize_judged"
     rounds_to_int8: ClassVar[bool] = True
+    asks_gate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
             raise InputError(f"Expected attempts of 1 or more. Got {self.attempts}.")
 
-    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
+    @property
+    def trains(self) -> Meaning:
+        return self.learning.meaning
+
+    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         quantize = QuantizeAware(self.learning)
-        if lesson.judge is None:
-            rounded, report = quantize.apply(student, lesson)
-            return rounded, {**report, "skipped": ["the gate: nobody is there to play files, so the first was taken"]}
-        tried: list[tuple[Judgement, Student, Report]] = []
+        if context.judge is None:
+            rounded, findings = quantize.apply(student, context)
+            return rounded, replace(findings, skipped=("the gate: nobody is there to play files, so the first was taken",))
+        tried: list[tuple[Judgement, Student, Findings]] = []
         for _ in range(self.attempts):
-            rounded, report = quantize.apply(student, lesson)
-            judgement = judgement_of(rounded, lesson)
-            tried.append((judgement, rounded, report))
+            rounded, findings = quantize.apply(student, context)
+            judgement = judgement_of(rounded, context)
+            tried.append((judgement, rounded, findings))
             if judgement.verdict == "pass" or judgement.nothing_to_lose:
                 break
         judgements = [judgement for judgement, _, _ in tried]
         passed = judgements[-1].verdict == "pass"
         chosen = len(tried) - 1 if passed else min(range(len(tried)), key=lambda i: judgements[i].loss)
-        _, best, report = tried[chosen]
-        attempts = [judgement.to_json() for judgement in judgements]
-        return best, {**report, "passed": passed, "chosen": chosen, "attempts": attempts}
+        _, best, findings = tried[chosen]
+        attempts = tuple(Attempt(judgement=judgement) for judgement in judgements)
+        return best, replace(findings, passed=passed, chosen=chosen, attempts=attempts)
 
 
-def judgement_of(rounded: Student, lesson: Lesson) -> Judgement:
-    """What the judge says of a rounded student.
+def round_and_judge(candidate: Student, context: CompressionContext, *, quantizing: Distillation) -> tuple[Student, Judgement]:
+    """Rounds a candidate by quantization-aware training and has its file played.
 
     Raises:
       InputError: there is no judge.
     """
-    if lesson.judge is None:
+    rounded, _ = QuantizeAware(quantizing).apply(candidate, context)
+    return rounded, judgement_of(rounded, context)
+
+
+def judgement_of(rounded: Student, context: CompressionContext) -> Judgement:
+    """How a rounded student plays as a file.
+
+    Raises:
+      InputError: there is no judge.
+    """
+    if context.judge is None:
         raise InputError("A search plays its candidates as files. Expected a judge. Got none.")
-    teacher = lesson.teacher
-    return lesson.judge(rounded.as_compressed(teacher.spec, teacher.observations, lesson.conversion, "candidate"))
+    teacher = context.teacher
+    candidate = rounded.as_compressed(teacher.spec, teacher.observations, conversion=context.conversion, recipe="candidate")
+    return context.judge(candidate)

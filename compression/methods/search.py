@@ -1,64 +1,41 @@
-"""Students of given widths, and the search for the smallest one that plays as well."""
+"""The search for the smallest new network that plays as well as the agent."""
 
 import time
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import tf_keras
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.methods.candidates import described, judged
-from edgedqn.compression.methods.distillation import Distillation
-from edgedqn.compression.methods.quantization import QuantizeAware
-from edgedqn.compression.methods.stages import Distil
-from edgedqn.compression.networks import fresh, resized, widths
-from edgedqn.compression.student import Lesson, Report, Student
+from edgedqn.compression.context import CompressionContext
+from edgedqn.compression.methods.distillation import Distil, Distillation, why_no_gathering
+from edgedqn.compression.methods.quantization import round_and_judge
+from edgedqn.compression.networks import fresh, resized, size_of, widths
+from edgedqn.compression.policy import Meaning
+from edgedqn.compression.report import Attempt, Findings
+from edgedqn.compression.stage import Stage, why_no_new_network
+from edgedqn.compression.student import Student
 
 LAYER_BYTES = 330  # of tensors, quantization and an operator: the difference between files with a layer more and less
 Widths = tuple[tuple[int, ...], tuple[int, ...]]  # filters, hidden
 
 ONE_LAYER: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (4,), (6,), (8,), (12,), (16,), (24,), (32,))
 HIDDEN = (*ONE_LAYER, *((width, width) for width in (8, 12, 16, 24, 32, 48, 64)))
-STUDENT = Distil(Distillation(steps=4_000, batch_size=128, learning_rate=5e-3, final_learning_rate=1e-4), rounds=2)
+STUDENT = Distil(learning=Distillation(steps=4_000, batch_size=128, learning_rate=5e-3, final_learning_rate=1e-4), rounds=2)
 ROUNDING = Distillation(steps=4_000, batch_size=128, learning_rate=1e-3)
 
 
-@dataclass(frozen=True)
-class NewStudent:
-    """A network of given widths with fresh weights in place of the teacher's; what comes next teaches it.
+@dataclass(frozen=True, kw_only=True)
+class Search(Stage):
+    """Looks for the smallest network that passes the gate as int8, by bisection; then tries the size below it once more.
 
     Attributes:
-      hidden: widths of its hidden dense layers; none makes a linear policy.
-      filters: of each convolution, where the teacher has any; a quarter of the teacher's by default.
-    """
-
-    hidden: tuple[int, ...] = (32, 32)
-    filters: tuple[int, ...] | None = None
-    name: ClassVar[str] = "new_student"
-    rounds_to_int8: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if min([1, *self.hidden, *(self.filters or ())]) < 1:
-            raise InputError(f"Expected widths of 1 or more. Got hidden={self.hidden} and filters={self.filters}.")
-
-    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
-        filters = self.filters
-        if filters is None:
-            filters = tuple(max(1, count // 4) for count in widths(student.network)[0])
-        network = fresh(resized(student.network, filters, self.hidden), lesson.rng)
-        return replace(student, network=network), {"filters": list(filters), "hidden": list(self.hidden)}
-
-
-@dataclass(frozen=True)
-class Search:
-    """Looks for the smallest student that passes the gate as int8, by halves, and then tries once more below what it found.
-
-    Attributes:
-      attempts: students tried at most.
-      minutes: none is begun after them, > 0; 0 sets no limit. With a limit, two machines may find different students.
+      attempts: networks tried at most.
+      minutes: none is begun after them, > 0; 0 sets no limit. With a limit, two machines may find different networks.
       env_steps: none is begun after the judge has played this many; 0 sets no limit.
-      teaching: of each student; the teacher's states are gathered once.
-      quantizing: of each student, before it is judged. The best one is handed on as it was judged.
+      teaching: of each network; the teacher's states are gathered once.
+      quantizing: of each network, before it is judged. The best one is returned as it was judged.
     """
 
     attempts: int = 12
@@ -68,6 +45,7 @@ class Search:
     quantizing: Distillation = ROUNDING
     name: ClassVar[str] = "search"
     rounds_to_int8: ClassVar[bool] = True
+    asks_gate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or self.minutes < 0 or self.env_steps < 0:
@@ -76,60 +54,95 @@ class Search:
                 f"Got {self.attempts}, {self.minutes} and {self.env_steps}."
             )
 
-    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
-        started, played = time.monotonic(), 0
-        student = self.teaching.gather(student, lesson)
-        tried: list[dict[str, Any]] = []
-        best: Student | None = None
-        closest: tuple[float, Student] | None = None
+    @property
+    def trains(self) -> Meaning:
+        return "preferences"
+
+    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
+        return why_no_new_network(self, before) or why_no_gathering(self, before)
+
+    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
+        started = time.monotonic()
+        student = self.teaching.gather(student, context)
         sizes = _sizes(student)
-        failing, passing = -1, len(sizes)  # the largest that failed, the smallest that passed
-        draws_left = 1  # of the largest that failed: another start may do better
+        bisection, attempts = _Bisection(passing=len(sizes)), list[Attempt]()
+        smallest: Student | None = None  # that passed
+        closest: tuple[float, Student] | None = None  # the least loss
         stopped = ""
         while not stopped:
-            if failing + 1 < passing:
-                index = (failing + passing) // 2
-            elif failing >= 0 and draws_left:
-                index, draws_left = failing, draws_left - 1
-            else:
+            if (index := bisection.next()) is None:
                 stopped = "all sizes are settled"
                 break
-            network = fresh(resized(student.network, *sizes[index]), lesson.rng)
-            candidate, _ = self.teaching.teach(replace(student, network=network), lesson, f"try {_shown(sizes[index])}")
-            rounded, judgement = judged(candidate, lesson, QuantizeAware(self.quantizing))
-            tried.append({**described(network), **judgement.to_json()})
-            played += judgement.env_steps
+            filters, hidden = sizes[index]
+            network = fresh(resized(student.network, filters=filters, hidden=hidden), context.rng)
+            label = f"try {' x '.join(map(str, (*filters, *hidden)))}"
+            candidate, _ = self.teaching.train(replace(student, network=network), context, label=label)
+            rounded, judgement = round_and_judge(candidate, context, quantizing=self.quantizing)
+            attempts.append(Attempt(judgement=judgement, size=size_of(network)))
             rounded = replace(rounded, states=student.states[:0], preferences=student.preferences[:0])  # they fill the memory
             if closest is None or judgement.loss < closest[0]:
                 closest = judgement.loss, rounded
-            if judgement.verdict != "pass":
-                failing = max(failing, index)
-            else:
-                best, passing, draws_left = rounded, index, 1
-                failing = min(failing, index - 1)
-            stopped = (
-                judgement.reason if judgement.nothing_to_lose else self._spent(len(tried), time.monotonic() - started, played)
-            )
+            bisection.record(index, passed=judgement.verdict == "pass")
+            if judgement.verdict == "pass":
+                smallest = rounded
+            seconds = time.monotonic() - started
+            stopped = judgement.reason if judgement.nothing_to_lose else self._spent(attempts, seconds)
         assert closest is not None
-        found = best or closest[1]
-        report = {
-            "passed": best is not None,
-            **described(found.network),
-            "stopped": stopped,
-            "env_steps": played,
-            "attempts": tried,
-        }
-        return found, report
+        found = smallest or closest[1]
+        findings = Findings(
+            passed=smallest is not None,
+            size=size_of(found.network),
+            stopped=stopped,
+            env_steps=_played(attempts),
+            attempts=tuple(attempts),
+        )
+        return found, findings
 
-    def _spent(self, attempts: int, seconds: float, env_steps: int) -> str:
+    def _spent(self, attempts: Sequence[Attempt], seconds: float) -> str:
         """Which part of the budget is spent, if one is."""
-        if attempts >= self.attempts:
-            return f"after {attempts} attempts"
+        if len(attempts) >= self.attempts:
+            return f"after {len(attempts)} attempts"
         if self.minutes and seconds > 60 * self.minutes:
             return f"after {self.minutes:g} minutes"
-        if self.env_steps and env_steps >= self.env_steps:
-            return f"after {env_steps:,} environment steps"
+        if self.env_steps and _played(attempts) >= self.env_steps:
+            return f"after {_played(attempts):,} environment steps"
         return ""
+
+
+@dataclass
+class _Bisection:
+    """Over sizes in ascending order, by index.
+
+    Attributes:
+      passing: the smallest size that passed.
+      failing: the largest size that failed.
+      retries: how often the largest that failed is tried again: other initial weights may pass.
+    """
+
+    passing: int
+    failing: int = -1
+    retries: int = field(default=1, init=False)
+
+    def next(self) -> int | None:
+        """The size to try next; None where all are settled."""
+        if self.failing + 1 < self.passing:
+            return (self.failing + self.passing) // 2
+        if self.failing >= 0 and self.retries:
+            self.retries -= 1
+            return self.failing
+        return None
+
+    def record(self, index: int, *, passed: bool) -> None:
+        """Narrows the range by what a size came to."""
+        if passed:
+            self.passing, self.failing, self.retries = index, min(self.failing, index - 1), 1
+        else:
+            self.failing = max(self.failing, index)
+
+
+def _played(attempts: Sequence[Attempt]) -> int:
+    """Environment steps."""
+    return sum(attempt.judgement.env_steps for attempt in attempts)
 
 
 def _sizes(student: Student) -> list[Widths]:
@@ -138,7 +151,7 @@ def _sizes(student: Student) -> list[Widths]:
     scaled = {tuple(max(1, round(share * count)) for count in filters) for share in (1 / 8, 1 / 4, 1 / 2, 1)}
 
     def size_bytes(size: Widths) -> int:
-        return _int8_bytes(resized(student.network, *size))
+        return _int8_bytes(resized(student.network, filters=size[0], hidden=size[1]))
 
     largest = _int8_bytes(student.network)
     sizes = sorted(((each, hidden) for each in scaled for hidden in HIDDEN), key=size_bytes)
@@ -149,7 +162,3 @@ def _int8_bytes(network: tf_keras.Model) -> int:
     """About what it takes as a stripped file: a byte per weight, four per bias, and what describes a layer."""
     weights = network.get_weights()
     return sum(array.size * (1 if array.ndim > 1 else 4) + LAYER_BYTES * (array.ndim == 1) for array in weights)
-
-
-def _shown(size: Widths) -> str:
-    return " x ".join(map(str, sum(size, ())))

@@ -1,7 +1,7 @@
 """Fewer neurons, filters and layers: what is left is a smaller dense network, which every runtime makes faster."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,35 +10,37 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
+from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import Weights
 from edgedqn.compression.judge import Judgement
-from edgedqn.compression.methods.candidates import described, judged
-from edgedqn.compression.methods.distillation import Distillation
-from edgedqn.compression.methods.quantization import QuantizeAware
-from edgedqn.compression.methods.stages import Distil
-from edgedqn.compression.networks import resized, widths
-from edgedqn.compression.student import Lesson, Report, Student
+from edgedqn.compression.methods.distillation import Distil, Distillation
+from edgedqn.compression.methods.quantization import QuantizeAware, round_and_judge
+from edgedqn.compression.networks import resized, size_of, widths
+from edgedqn.compression.policy import Meaning
+from edgedqn.compression.report import Attempt, Findings
+from edgedqn.compression.stage import Stage, any_named, why_no_new_network
+from edgedqn.compression.student import Student
 
 MEASURED_STATES, MEASURED_NUMBERS = 4_096, 2**24  # at most; images fill the memory
 
 
-@dataclass(frozen=True)
-class Shrink:
-    """Looks for the fewest neurons and filters with which the gate passes: removes some, teaches what is left, asks how that
-    plays as int8, and tries fewer, or not so few.
+@dataclass(frozen=True, kw_only=True)
+class Shrink(Stage):
+    """Looks for the fewest neurons and filters with which the gate passes: removes some, trains what is left, has it played as
+    int8, and tries fewer, or not so few.
 
-    What never fires goes first, then what contributes least to the next layer per weight that it costs. What a removed neuron
-    contributed is taken over by those that stay, as well as they can (least squares), before they learn.
+    What never fires is removed first, then what contributes least to the next layer per weight that it costs. The neurons that
+    stay take over what the removed ones contributed, by least squares, before training.
 
     Attributes:
       least: neurons that each layer keeps, >= 1.
       attempts: how many candidates are judged at most. Each has as many neurons as the geometric mean of the fewest that passed
         and the most that failed ...
-      precision: ... until those are no further apart than by this factor, > 1. A thinned network that stays undecided is taught
-        once more, which is an attempt, too.
-      remove_layers: try to do without a whole hidden layer, too, at the end.
-      teaching: of each candidate; it is shown the states that there are already.
-      quantizing: the candidate's, before it is judged. The last that passed is handed on as it was judged.
+      precision: ... until those are no further apart than by this factor, > 1. A candidate with fewer neurons that is undecided
+        is trained and judged once more, which is another attempt.
+      remove_layers: at the end, try to do without a whole hidden layer, too.
+      teaching: the training of each candidate, on the states that the student has.
+      quantizing: the candidate's, before it is judged. The last that passed is returned as it was judged.
     Source: Su et al. (2024) on neurons without use in deep reinforcement learning; He et al. (2017), "Channel pruning", for
       least squares.
     """
@@ -48,11 +50,14 @@ class Shrink:
     precision: float = 1.15
     remove_layers: bool = True
     teaching: Distil = Distil(
-        Distillation(steps=3_000, batch_size=128, learning_rate=5e-3, final_learning_rate=1e-4), rounds=1, student_states=4_000
+        learning=Distillation(steps=3_000, batch_size=128, learning_rate=5e-3, final_learning_rate=1e-4),
+        rounds=1,
+        student_states=4_000,
     )
     quantizing: Distillation = Distillation(steps=3_000, batch_size=128, learning_rate=2e-3)
     name: ClassVar[str] = "shrink"
     rounds_to_int8: ClassVar[bool] = True
+    asks_gate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if min(self.least, self.attempts) < 1:
@@ -60,64 +65,66 @@ class Shrink:
         if not self.precision > 1:
             raise InputError(f"Expected a precision above 1: a factor. Got {self.precision}.")
 
-    def apply(self, student: Student, lesson: Lesson) -> tuple[Student, Report]:
+    @property
+    def trains(self) -> Meaning:
+        return "preferences"
+
+    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
+        undistilled = "shrink teaches its candidates preferences. Expected distil before it."
+        return why_no_new_network(self, before) or ("" if any_named(before, "distil") else undistilled)
+
+    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         if student.meaning != "preferences":
             raise InputError(
                 "Candidates are taught the teacher's preferences. Expected a distil stage before shrink. Got none."
             )
         if any(layer.activation.__name__ != "relu" for layer in _hidden(student.network)):
             raise InputError("shrink understands hidden layers with ReLU alone. Got one without.")
-        before = _neurons(student.network)
-        kept = student
-        rounded: Student | None = None
-        attempts: list[dict[str, Any]] = []
-
-        def judgement_on(network: tf_keras.Model) -> Judgement:
-            nonlocal kept, rounded
-            label = f"shrink to {' x '.join(map(str, sum(widths(network), ())))}"
-            candidate, _ = self.teaching.teach(replace(kept, network=network), lesson, label)
-            int8, judgement = judged(candidate, lesson, QuantizeAware(self.quantizing))
-            attempts.append({**described(candidate.network), **judgement.to_json()})
-            if judgement.verdict == "pass":
-                kept, rounded = candidate, int8
-            return judgement
-
-        fewest = sum(min(self.least, width) for width in sum(widths(student.network), ()))
-        failing = fewest - 1  # at most so many neurons are known not to do, or not allowed
-        pointless = False  # nothing can be lost, so nothing proven
-        while len(attempts) < self.attempts and not pointless:
-            passing = _neurons(kept.network)
-            goal = max(fewest, round(math.sqrt(max(failing, 1) * passing)))
-            if not failing < goal < passing or passing <= self.precision * failing:
-                break
-            network = self._thinned(kept, goal)
-            judgement = judgement_on(network)
-            pointless = judgement.nothing_to_lose
-            if judgement.verdict == "undecided" and not pointless and len(attempts) < self.attempts:
-                judgement = judgement_on(network)  # as good as the allowed loss: other minibatches decide
-            if judgement.verdict != "pass":
-                failing = max(goal, _neurons(network))
-        skipped = []
-        if self.remove_layers and len(attempts) >= self.attempts and len(widths(kept.network)[1]) > 1:
-            skipped.append(f"doing without a layer: {self.attempts} candidates were judged before")
-        while self.remove_layers and not pointless and len(attempts) < self.attempts and len(widths(kept.network)[1]) > 1:
-            if judgement_on(_without_a_layer(kept)).verdict != "pass":
-                break
-        passed = rounded is not None
+        trials = _Trials(self, student, context=context)
+        self._remove_neurons(trials)
+        skipped = self._remove_layers(trials)
+        rounded, kept = trials.rounded, trials.kept
         if rounded is None:
             skipped.append("the gate: no smaller network passed it, so what is handed on is as large as before, and unjudged")
-            rounded, _ = QuantizeAware(self.quantizing).apply(kept, lesson)
-        after = _neurons(kept.network)
-        report = {
-            "neurons_before": before,
-            "neurons_after": after,
-            "neurons_removed": 1 - after / before if before else 0.0,
-            **described(kept.network),
-            "passed": passed,
-            "skipped": skipped,
-            "attempts": attempts,
-        }
-        return rounded, report
+            rounded, _ = QuantizeAware(self.quantizing).apply(kept, context)
+        before, after = _neurons(student.network), _neurons(kept.network)
+        findings = Findings(
+            neurons_before=before,
+            neurons_after=after,
+            neurons_removed=1 - after / before if before else 0.0,
+            size=size_of(kept.network),
+            passed=trials.rounded is not None,
+            skipped=tuple(skipped),
+            attempts=tuple(trials.attempts),
+        )
+        return rounded, findings
+
+    def _remove_neurons(self, trials: "_Trials") -> None:
+        """By bisection between the fewest neurons that passed and the most that failed."""
+        fewest = sum(min(self.least, width) for width in sum(widths(trials.kept.network), ()))
+        failing = fewest - 1  # so many neurons failed, or are not allowed
+        while trials.may_go_on:
+            passing = _neurons(trials.kept.network)
+            goal = max(fewest, round(math.sqrt(max(failing, 1) * passing)))
+            if not failing < goal < passing or passing <= self.precision * failing:
+                return
+            network = self._thinned(trials.kept, goal)
+            verdict = trials.judge(network).verdict
+            if verdict == "undecided" and trials.may_go_on:
+                verdict = trials.judge(network).verdict  # it loses about what is allowed: other minibatches decide
+            if verdict != "pass":
+                failing = max(goal, _neurons(network))
+
+    def _remove_layers(self, trials: "_Trials") -> list[str]:
+        """Hidden dense layers, one at a time, until one is needed; returns what was skipped."""
+        if not self.remove_layers or len(widths(trials.kept.network)[1]) <= 1:
+            return []
+        if len(trials.attempts) >= self.attempts:
+            return [f"doing without a layer: {self.attempts} candidates were judged before"]
+        while trials.may_go_on and len(widths(trials.kept.network)[1]) > 1:
+            if trials.judge(_without_a_layer(trials.kept)).verdict != "pass":
+                break
+        return []
 
     def _thinned(self, student: Student, neurons: int) -> tf_keras.Model:
         """With so many of its neurons, the most useful ones; with fewer where others are of no use at all."""
@@ -125,8 +132,40 @@ class Shrink:
         x = student.scaling(_sample(student.states))
         saliency = _saliency(student.network, x)
         costs = [_weights_of_a_neuron(student.network, i) for i in range(len(layers))]
-        gone = _useless(saliency, costs, neurons, self.least)
+        gone = _useless(saliency, costs, neurons=neurons, least=self.least)
         return _keeping(student.network, [sorted(set(range(len(s))) - g) for s, g in zip(saliency, gone, strict=True)], x)
+
+
+class _Trials:
+    """The candidates judged so far.
+
+    Attributes:
+      kept: the smallest student that passed, in float; the first one before any did.
+      rounded: the same as it was judged; None before any passed.
+      attempts: all candidates, in order.
+    """
+
+    def __init__(self, stage: Shrink, student: Student, *, context: CompressionContext):
+        self._stage, self._context = stage, context
+        self.kept = student
+        self.rounded: Student | None = None
+        self.attempts: list[Attempt] = []
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether another candidate may be judged, and can be told from the others."""
+        pointless = bool(self.attempts) and self.attempts[-1].judgement.nothing_to_lose
+        return not pointless and len(self.attempts) < self._stage.attempts
+
+    def judge(self, network: tf_keras.Model) -> Judgement:
+        """Trains a candidate of this network, rounds it, has it played, and keeps it if it passed."""
+        label = f"shrink to {' x '.join(map(str, sum(widths(network), ())))}"
+        candidate, _ = self._stage.teaching.train(replace(self.kept, network=network), self._context, label=label)
+        rounded, judgement = round_and_judge(candidate, self._context, quantizing=self._stage.quantizing)
+        self.attempts.append(Attempt(judgement=judgement, size=size_of(candidate.network)))
+        if judgement.verdict == "pass":
+            self.kept, self.rounded = candidate, rounded
+        return judgement
 
 
 def _neurons(network: tf_keras.Model) -> int:
@@ -169,7 +208,7 @@ def _saliency(network: tf_keras.Model, x: NDArray[np.float32]) -> list[NDArray[n
     return result
 
 
-def _useless(saliency: list[NDArray[np.float64]], costs: list[int], neurons: int, least: int) -> list[set[int]]:
+def _useless(saliency: list[NDArray[np.float64]], costs: list[int], *, neurons: int, least: int) -> list[set[int]]:
     """Which neurons of each layer go, until so many are left: those of the least saliency per weight, and whatever has none."""
     ranked = sorted((score / costs[i], i, j) for i, scores in enumerate(saliency) for j, score in enumerate(scores))
     gone: list[set[int]] = [set() for _ in saliency]
@@ -194,7 +233,8 @@ def _keeping(network: tf_keras.Model, kept: list[list[int]], x: NDArray[np.float
         kernel, bias, following, following_bias = weights[2 * i : 2 * i + 4]
         width = kernel.shape[-1]
         if following.ndim == 2 and following.shape[0] == width:
-            weights[2 * i + 2 : 2 * i + 4] = _refitted(activation.reshape(-1, width), columns, following, following_bias)
+            inputs = activation.reshape(-1, width)  # [N, in]
+            weights[2 * i + 2 : 2 * i + 4] = _least_squares(inputs[:, columns], inputs @ following + following_bias)
         else:
             # What always comes of the filters that go is the next layer's bias. Behind a Flatten, channels are innermost.
             outputs = following.shape[-1]
@@ -209,16 +249,9 @@ def _keeping(network: tf_keras.Model, kept: list[list[int]], x: NDArray[np.float
         weights[2 * i : 2 * i + 2] = [kernel[..., columns], bias[columns]]
     filters, hidden = widths(network)
     counts = [len(columns) for columns in kept]
-    smaller = resized(network, counts[: len(filters)], counts[len(filters) : len(filters) + len(hidden)])
+    smaller = resized(network, filters=counts[: len(filters)], hidden=counts[len(filters) : len(filters) + len(hidden)])
     smaller.set_weights(weights)
     return smaller
-
-
-def _refitted(
-    activation: NDArray[np.float32], columns: list[int], kernel: NDArray[np.float32], bias: NDArray[np.float32]
-) -> Weights:
-    """The kernel and bias with which a layer gives from some columns of [N, in] what it gave from all, as nearly as it can."""
-    return _least_squares(activation[:, columns], activation @ kernel + bias)
 
 
 def _without_a_layer(student: Student) -> tf_keras.Model:
@@ -238,7 +271,7 @@ def _without_a_layer(student: Student) -> tf_keras.Model:
             best = (error, i, bridge)
     assert best is not None
     _, index, bridge = best
-    smaller = resized(network, filters, [*hidden[:index], *hidden[index + 1 :]])
+    smaller = resized(network, filters=filters, hidden=[*hidden[:index], *hidden[index + 1 :]])
     first = 2 * (len(filters) + index)
     weights = network.get_weights()
     smaller.set_weights([*weights[:first], *bridge, *weights[first + 4 :]])

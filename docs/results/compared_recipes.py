@@ -2,25 +2,25 @@
 
 from dataclasses import replace
 
-from edgedqn.compression.methods.distillation import Targets
+from edgedqn.compression.methods.input_scaling import ScaleInput
 from edgedqn.compression.methods.quantization import QuantizeAware
-from edgedqn.compression.methods.stages import ScaleInput
+from edgedqn.compression.preferences import Targets
 from edgedqn.compression.recipe import Recipe
-from edgedqn.compression.recipes import FLOAT32, MANY_STATES, RECIPES, ROUNDED_WELL, SPARSE, TO_98_PERCENT, WELL
+from edgedqn.compression.recipes import DISTIL_LONG, DISTIL_MANY_STATES, FLOAT32, PRUNE_98, PRUNING_98, QUANTIZE_LONG, RECIPES
 
 # The lessons of `qat-int8`, but for what each rung is about; only the last one asks the gate.
-TAUGHT, ROUNDED = replace(WELL, targets=Targets("q_values")), QuantizeAware(ROUNDED_WELL.learning)
+TAUGHT, ROUNDED = replace(DISTIL_LONG, targets=Targets("q_values")), QuantizeAware(QUANTIZE_LONG.learning)
 LADDER = (
     Recipe("qat-q-values", "quantization-aware, Q-values", (TAUGHT, ROUNDED), "qat-int8"),
     Recipe("qat-scaled-q-values", "the same with scaled inputs", (ScaleInput(), TAUGHT, ROUNDED), "qat-int8"),
 )
-PRUNE, *HEAL = TO_98_PERCENT
+PRUNE, *HEAL = PRUNE_98
 # At the learning rate that suits ERK best, the first and last kernels of 2 % die.
-UNIFORMLY = replace(PRUNE, allocation="uniform", learning=replace(SPARSE, learning_rate=2e-3))
+UNIFORMLY = replace(PRUNE, allocation="uniform", learning=replace(PRUNING_98, learning_rate=2e-3))
 UNIFORM = Recipe(
     "prune98-uniform",
     "98 % of the weights of each kernel",
-    (ScaleInput(), MANY_STATES, UNIFORMLY, *HEAL),
+    (ScaleInput(), DISTIL_MANY_STATES, UNIFORMLY, *HEAL),
     "qat-int8",
 )
 SMALL = ("qat-int8", "shrink-qat-int8", "auto-int8")

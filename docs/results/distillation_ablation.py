@@ -14,22 +14,23 @@ from typing import Any
 
 from each_run import each_run
 
-from edgedqn.compression.methods.distillation import Distillation, Loss, Targets
+from edgedqn.compression.methods.distillation import Distil, Distillation, Loss
+from edgedqn.compression.methods.input_scaling import ScaleInput
 from edgedqn.compression.methods.quantization import QuantizeAware
-from edgedqn.compression.methods.stages import Distil, ScaleInput
+from edgedqn.compression.preferences import Targets
 from edgedqn.compression.recipe import Recipe
 from edgedqn.pipeline.run import RunResult
 
 RESULTS = Path(__file__).with_suffix(".json")
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")
-LESSONS = (Distillation(1_500, final_learning_rate=1e-4), Distillation(4_000, learning_rate=5e-4))
+LESSONS = (Distillation(steps=1_500, final_learning_rate=1e-4), Distillation(steps=4_000, learning_rate=5e-4))
 KEPT = ("name", "return", "return_delta", "gate", "action_agreement", "gap_weighted_agreement", "tie_rate")
 
 
 def variant(name: str, targets: Targets = Targets(), loss: Loss = "kl_and_square", temperature: float = 0.25) -> Recipe:
     """`qat-int8` with other targets, another loss or temperature, in both of its lessons."""
     first, second = (replace(lesson, loss=loss, temperature=temperature) for lesson in LESSONS)
-    return Recipe(name, "", (ScaleInput(), Distil(first, targets=targets), QuantizeAware(second)), "qat-int8")
+    return Recipe(name, "", (ScaleInput(), Distil(learning=first, targets=targets), QuantizeAware(second)), "qat-int8")
 
 
 VARIANTS = (

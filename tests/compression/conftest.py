@@ -25,21 +25,29 @@ from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
+from edgedqn.compression.context import CompressionContext, q_values_of
 from edgedqn.compression.folding import InputScaling, plain_network
-from edgedqn.compression.methods.distillation import Distillation, median_action_gap
+from edgedqn.compression.methods.distillation import Distil, Distillation
+from edgedqn.compression.methods.input_scaling import ScaleInput
+from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware
-from edgedqn.compression.methods.stages import Distil, Prune, ScaleInput
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.preferences import median_action_gap
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
-from edgedqn.compression.student import Lesson, Student
+from edgedqn.compression.student import Student
 
 SHORT = Distillation(steps=100)
 QAT = Recipe("tiny-qat", "", (ScaleInput(), QuantizeAware(SHORT)), "qat-int8")
 PRUNED = Recipe(
     "tiny-pruned",
     "",
-    (ScaleInput(), Distil(SHORT, 1_000, 500, rounds=0), Prune(0.8, learning=SHORT), QuantizeAware(SHORT)),
+    (
+        ScaleInput(),
+        Distil(learning=SHORT, greedy_states=1_000, explored_states=500, rounds=0),
+        Prune(0.8, learning=SHORT),
+        QuantizeAware(SHORT),
+    ),
     "qat-int8",
 )
 
@@ -137,7 +145,7 @@ def with_observations(network: tf_keras.Model, spec: EnvironmentSpec, env: gymna
 
 def compressed(agent: TrainedAgent, recipe: Recipe, env: gymnasium.Env[Any, Any]) -> CompressedPolicy:
     """From the same seeds each time."""
-    return compress(agent, recipe, env, itertools.count(1_000), np.random.default_rng(5))
+    return compress(agent, recipe, env=env, reset_seeds=itertools.count(1_000), rng=np.random.default_rng(5))
 
 
 @pytest.fixture(scope="session")
@@ -153,13 +161,32 @@ def teacher(env: gymnasium.Env[Any, Any]) -> TrainedAgent:
 
 
 @pytest.fixture
-def beginning(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> tuple[Student, Lesson]:
-    """A student that is its teacher, and the lesson."""
+def beginning(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> tuple[Student, CompressionContext]:
+    """A student that is its teacher, and the context."""
     states = teacher.observations
-    lesson = Lesson(
-        teacher, env, itertools.count(50), np.random.default_rng(1), median_action_gap(teacher.policy.q_values(states))
+    context = CompressionContext(
+        teacher=teacher,
+        env=env,
+        reset_seeds=itertools.count(50),
+        rng=np.random.default_rng(1),
+        gap=median_action_gap(teacher.policy.q_values(states)),
     )
-    return Student(plain_network(teacher.network), InputScaling.identity(), states, lesson.preferences(states)), lesson
+    return Student(
+        network=plain_network(teacher.network),
+        scaling=InputScaling.identity(),
+        states=states,
+        preferences=context.preferences(states),
+    ), context
+
+
+@pytest.fixture
+def student(beginning: tuple[Student, CompressionContext]) -> Student:
+    return beginning[0]
+
+
+@pytest.fixture
+def context(beginning: tuple[Student, CompressionContext]) -> CompressionContext:
+    return beginning[1]
 
 
 @pytest.fixture(scope="session")
@@ -192,3 +219,23 @@ def frames() -> Iterator[Case]:
     yield made
     made.env.close()
     made.device_env.close()
+
+
+@pytest.fixture(scope="session")
+def start_of() -> Any:
+    """Makes a student that is the teacher of a case, and the context."""
+    return _start_of
+
+
+def _start_of(case: Any) -> tuple[Student, CompressionContext]:
+    gap = median_action_gap(q_values_of(case.agent, case.agent.observations))
+    context = CompressionContext(
+        teacher=case.agent, env=case.env, reset_seeds=itertools.count(70), rng=np.random.default_rng(2), gap=gap
+    )
+    states = case.agent.observations
+    return Student(
+        network=plain_network(case.agent.network),
+        scaling=InputScaling.identity(),
+        states=states,
+        preferences=context.preferences(states),
+    ), context

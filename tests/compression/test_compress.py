@@ -13,15 +13,16 @@ from edgedqn.agents.networks import mlp
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
 from edgedqn.compression.folding import InputScaling, plain_network
-from edgedqn.compression.methods.distillation import Distillation
+from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.search import Search
-from edgedqn.compression.methods.stages import Distil, Threshold
+from edgedqn.compression.methods.threshold import Threshold
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
+from edgedqn.compression.report import Findings
 
 SHORT = Distillation(steps=50)
-QUICK = Distil(SHORT, 500, 200, rounds=0)
+QUICK = Distil(learning=SHORT, greedy_states=500, explored_states=200, rounds=0)
 
 
 def test_the_same_seeds_make_the_same_policy_and_leave_the_teacher_alone(
@@ -29,12 +30,12 @@ def test_the_same_seeds_make_the_same_policy_and_leave_the_teacher_alone(
 ) -> None:
     before = teacher.network.get_weights()
     first = policies["tiny-pruned"]
-    again = compress(teacher, recipes["tiny-pruned"], env, itertools.count(1_000), np.random.default_rng(5))
+    again = compress(teacher, recipes["tiny-pruned"], env=env, reset_seeds=itertools.count(1_000), rng=np.random.default_rng(5))
     assert again.network is not first.network
     for array, repeated in zip(first.network.get_weights(), again.network.get_weights(), strict=True):
         np.testing.assert_array_equal(array, repeated)
     for one, other in zip(first.reports, again.reports, strict=True):
-        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+        assert replace(one, seconds=0) == replace(other, seconds=0)
     for array, kept in zip(teacher.network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(array, kept)
 
@@ -67,15 +68,15 @@ def test_what_a_recipe_hands_on(
     assert policy.spec == teacher.spec
     assert policy.layers == describe(plain_network(teacher.network))
     np.testing.assert_array_equal(policy.observations, teacher.observations)
-    assert [r["stage"] for r in policy.reports] == [stage.name for stage in recipes[name].stages]
-    json.dumps(policy.reports, allow_nan=False)
+    assert [r.stage for r in policy.reports] == [stage.name for stage in recipes[name].stages]
+    json.dumps([r.to_json() for r in policy.reports], allow_nan=False)
 
 
 def test_the_reported_agreement_is_with_the_teacher(teacher: TrainedAgent, policies: dict[str, CompressedPolicy]) -> None:
     policy = policies["tiny-pruned"]
     chosen = policy.network(policy.scaling(teacher.observations), training=False).numpy().argmax(axis=1)
     expected = np.mean([teacher.policy(o) == a for o, a in zip(teacher.observations, chosen, strict=True)])
-    assert policy.reports[-1]["agreement"] == pytest.approx(expected)
+    assert policy.reports[-1].agreement == pytest.approx(expected)
 
 
 def test_refuses_a_teacher_that_has_nothing_to_teach(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> None:
@@ -83,20 +84,20 @@ def test_refuses_a_teacher_that_has_nothing_to_teach(teacher: TrainedAgent, env:
     network.set_weights([*network.get_weights()[:-2], np.zeros((16, 2)), np.ones(2)])
     indifferent = replace(teacher, network=network)
     with pytest.raises(InputError, match="all actions are equal"):
-        compress(indifferent, RECIPES["qat-int8"], env, itertools.count(), np.random.default_rng(0))
-    assert compress(indifferent, FLOAT32, env, itertools.count(), np.random.default_rng(0)).reports == ()
+        compress(indifferent, RECIPES["qat-int8"], env=env, reset_seeds=itertools.count(), rng=np.random.default_rng(0))
+    assert compress(indifferent, FLOAT32, env=env, reset_seeds=itertools.count(), rng=np.random.default_rng(0)).reports == ()
 
 
 def test_a_stages_return_is_what_its_student_scores(policies: dict[str, CompressedPolicy]) -> None:
     """The agent balances by design, and what was taught from it does, too, rounded or not."""
-    returns = [report["return"] for report in policies["tiny-pruned"].reports]
+    returns = [report.mean_return for report in policies["tiny-pruned"].reports]
     assert returns == [500.0, *[pytest.approx(500.0, abs=50)] * 3]
 
 
 def test_a_search_without_a_judge_is_refused(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> None:
     search = Recipe("x", "", (Search(teaching=QUICK, quantizing=SHORT),), "qat-int8")
     with pytest.raises(InputError, match="Expected a judge"):
-        compress(teacher, search, env, itertools.count(), np.random.default_rng(0))
+        compress(teacher, search, env=env, reset_seeds=itertools.count(), rng=np.random.default_rng(0))
 
 
 def test_a_teacher_no_better_than_chance_is_warned_of_by_name(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> None:
@@ -106,4 +107,31 @@ def test_a_teacher_no_better_than_chance_is_warned_of_by_name(teacher: TrainedAg
     poor = replace(teacher, network=network)
     stages = Recipe("x", "", (Threshold(0.0),), "float32")
     with pytest.warns(UserWarning, match=r"The agent for CartPole-v1 is no better than a random policy.*Got (8|9)\."):
-        compress(poor, stages, env, itertools.count(), np.random.default_rng(0))
+        compress(poor, stages, env=env, reset_seeds=itertools.count(), rng=np.random.default_rng(0))
+
+
+def report(policy: CompressedPolicy, stage: str) -> Findings:
+    (found,) = [r for r in policy.reports if r.stage == stage]
+    return found.findings
+
+
+def test_each_stage_reports_what_it_did(policies: dict[str, CompressedPolicy]) -> None:
+    reports = policies["tiny-pruned"].reports
+    assert [r.stage for r in reports] == ["scale_input", "distil", "prune", "quantize_aware"]
+    assert report(policies["tiny-pruned"], "distil").states == 2_000 + 1_000 + 500  # the agent's own first
+    for r in reports:
+        assert 0.8 < r.agreement <= 1
+        assert r.seconds >= 0
+    assert all(0 < r.findings.final_loss < 1 for r in reports[1:])
+    assert reports[-1].findings.keep_zeros is True
+    for reached, pruned in zip(reports[-1].findings.sparsity_reached, reports[-2].findings.sparsity_reached, strict=True):
+        assert reached >= pruned  # of what will be rounded, the zeros are still there
+    assert report(policies["tiny-qat"], "quantize_aware").keep_zeros is False
+
+
+def test_quantization_starts_from_the_pruned_student_with_its_input_range(policies: dict[str, CompressedPolicy]) -> None:
+    for name in ("tiny-qat", "tiny-pruned"):
+        policy = policies[name]
+        entrance = {v.name.rpartition("_")[2]: float(v.numpy()) for v in policy.network.layers[1].weights[:2]}
+        assert entrance == {"min:0": -1.0, "max:0": 1.0}
+        assert policy.scaling.limits == (-1.0, 1.0)

@@ -29,7 +29,7 @@ def test_fit_output_layer_goes_through_convolutions() -> None:
     network.set_weights(other)
     target = network(images).numpy()
     network.set_weights([*trunk, kernel, bias])
-    fitted = fit_output_layer(network, np.array_split(images, 3), target, ridge=1e-12)
+    fitted = fit_output_layer(network, np.array_split(images, 3), preferences=target, ridge=1e-12)
     for array, kept in zip(fitted[:-2], trunk, strict=True):
         np.testing.assert_array_equal(array, kept)
     network.set_weights(fitted)

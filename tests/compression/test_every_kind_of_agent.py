@@ -10,9 +10,10 @@ import pytest
 
 from edgedqn.agents.playing.preprocessing import format_steps
 from edgedqn.compression.compress import compress
-from edgedqn.compression.methods.distillation import Distillation
+from edgedqn.compression.methods.distillation import Distil, Distillation
+from edgedqn.compression.methods.input_scaling import ScaleInput
+from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware
-from edgedqn.compression.methods.stages import Distil, Prune, ScaleInput
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
@@ -20,7 +21,7 @@ from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.export.tflite import to_tflite
 
 SHORT = Distillation(steps=150, learning_rate=2e-3)
-DISTIL = Distil(SHORT, greedy_states=600, explored_states=300, rounds=0)
+DISTIL = Distil(learning=SHORT, greedy_states=600, explored_states=300, rounds=0)
 SEEDS = range(900, 912)
 pytestmark = pytest.mark.filterwarnings("ignore:The agent for:UserWarning")  # it has learned nothing
 
@@ -46,7 +47,7 @@ def make(tmp_path: Path, case: Any) -> Iterator[Any]:
     """Compresses, saves, loads, exports and loads again, as a run does."""
 
     def by(recipe: Recipe) -> tuple[CompressedPolicy, EdgePolicy]:
-        policy = compress(case.agent, recipe, case.env, iter(range(1_000, 2_000)), np.random.default_rng(5))
+        policy = compress(case.agent, recipe, env=case.env, reset_seeds=iter(range(1_000, 2_000)), rng=np.random.default_rng(5))
         policy.save(tmp_path / recipe.name)
         content = to_tflite(CompressedPolicy.load(tmp_path / recipe.name))
         assert content == to_tflite(policy)
@@ -87,9 +88,9 @@ def test_the_trained_file_plays(case: Any, make: Any) -> None:
 def test_the_pruned_file_plays_and_keeps_its_zeros(case: Any, make: Any) -> None:
     stages = (ScaleInput(), DISTIL, Prune(0.5, learning=SHORT), QuantizeAware(SHORT))
     policy, edge = make(Recipe("tiny-pruned", "", stages, "qat-int8"))
-    (said,) = [report for report in policy.reports if report["stage"] == "prune"]
+    (said,) = [report.findings for report in policy.reports if report.stage == "prune"]
     learned = [variable.numpy() for variable in policy.network.trainable_variables if len(variable.shape) > 1]
-    for kernel, reached in zip(learned, said["sparsity_reached"], strict=True):
+    for kernel, reached in zip(learned, said.sparsity_reached, strict=True):
         assert (kernel == 0).mean() >= reached - 1e-6
     assert agreement(case, edge) > 0.6
     assert len(actions_of(edge, case.device_env)) == len(SEEDS)

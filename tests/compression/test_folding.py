@@ -106,7 +106,7 @@ def test_the_identity_changes_not_a_bit() -> None:
 def test_measured_ranges_are_the_quantiles_with_headroom(tail: float, headroom: float) -> None:
     rng = np.random.default_rng(4)
     observations = (rng.standard_t(3, (20_001, 3)) * [1e-3, 1, 1e3] + [5, -2, 0]).astype(np.float32)
-    scaling = InputScaling.measured(observations, tail, headroom)
+    scaling = InputScaling.measured(observations, tail=tail, headroom=headroom)
     low, high = np.quantile(observations.astype(np.float64), [tail, 1 - tail], axis=0)
     edge = 1 / (1 + 2 * headroom)  # the measured range lies that far from the middle on both sides
     np.testing.assert_allclose(low * scaling.scale + scaling.offset, -edge, rtol=1e-9)
@@ -195,7 +195,7 @@ def spec(shape: tuple[int, ...], dtype: str, *preprocessing: Step) -> Environmen
 @pytest.mark.parametrize("pads", [False, True])
 def test_what_has_few_values_has_them_all_whatever_was_visited(environment: EnvironmentSpec, size: float, pads: bool) -> None:
     never = np.zeros((3, *environment.input_shape), environment.observation_dtype)
-    scaling = InputScaling.fitting(environment, never, pads)
+    scaling = InputScaling.fitting(environment, never, pads=pads)
     assert scaling == InputScaling((1 / size,), (0.0,), (0.0, 1.0))
     values = np.arange(size + 1)
     levels = scaling(values).astype(np.float64) * 255 - 128  # as an int8 input of [0, 1] stores them
@@ -207,7 +207,7 @@ def test_what_has_few_values_has_them_all_whatever_was_visited(environment: Envi
 def test_other_images_are_measured_per_channel_and_centred_where_nothing_is_padded(pads: bool, offsets: bool) -> None:
     rng = np.random.default_rng(20)
     images = (rng.uniform(-1, 1, (500, 6, 5, 3)) * [0.1, 1, 20] + [0.5, 0, -3]).astype(np.float32)
-    scaling = InputScaling.fitting(spec((6, 5, 3), "float32"), images, pads)
+    scaling = InputScaling.fitting(spec((6, 5, 3), "float32"), images, pads=pads)
     assert len(scaling.scale) == len(scaling.offset) == 3
     assert any(offset != 0 for offset in scaling.offset) == offsets
     scaled = scaling(images)
@@ -217,8 +217,8 @@ def test_other_images_are_measured_per_channel_and_centred_where_nothing_is_padd
 
 def test_vectors_of_any_type_are_measured_per_feature() -> None:
     values = np.random.default_rng(21).integers(0, 9, (300, 4)).astype(np.uint8)
-    assert InputScaling.fitting(spec((4,), "uint8"), values, False) == InputScaling.measured(values)
-    stacked = InputScaling.fitting(spec((2,), "float32", FrameStack(2)), values.astype(np.float32), False)
+    assert InputScaling.fitting(spec((4,), "uint8"), values, pads=False) == InputScaling.measured(values)
+    stacked = InputScaling.fitting(spec((2,), "float32", FrameStack(2)), values.astype(np.float32), pads=False)
     assert len(stacked.scale) == 4
 
 

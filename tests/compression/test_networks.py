@@ -5,7 +5,8 @@ import tf_keras
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import minatar_torso, mlp, q_network
 from edgedqn.compression.folding import plain_network
-from edgedqn.compression.networks import fresh, resized, widths
+from edgedqn.compression.networks import fresh, resized, size_of, widths
+from edgedqn.compression.report import NetworkSize
 
 
 def image_network() -> tf_keras.Model:
@@ -25,7 +26,7 @@ def test_a_resized_network_has_the_widths_asked_for_and_the_same_ends(hidden: tu
         (plain_network(mlp((4,), 2, hidden=(16, 8), rng=np.random.default_rng(0))), ()),
         (image_network(), (6,)),
     ):
-        network = resized(like, filters, hidden)
+        network = resized(like, filters=filters, hidden=hidden)
         assert widths(network) == (filters, hidden)
         assert (network.input_shape, network.output_shape) == (like.input_shape, like.output_shape)
         relus = [layer.activation.__name__ for layer in network.layers if layer.weights]
@@ -34,7 +35,8 @@ def test_a_resized_network_has_the_widths_asked_for_and_the_same_ends(hidden: tu
 
 def test_the_same_widths_make_the_same_network() -> None:
     like = image_network()
-    again = resized(like, *widths(like))
+    filters, hidden = widths(like)
+    again = resized(like, filters=filters, hidden=hidden)
     assert [layer.name for layer in again.layers] == [layer.name for layer in like.layers]
     again.set_weights(like.get_weights())
     images = np.random.default_rng(1).random((5, 10, 10, 4)).astype(np.float32)
@@ -44,7 +46,7 @@ def test_the_same_widths_make_the_same_network() -> None:
 @pytest.mark.parametrize(("filters", "hidden"), [((), (4,)), ((4, 4), (4,)), ((0,), (4,)), ((4,), (0,))])
 def test_refuses_widths_that_fit_nothing(filters: tuple[int, ...], hidden: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="Expected 1 numbers of filters, and filters and widths of 1 or more"):
-        resized(image_network(), filters, hidden)
+        resized(image_network(), filters=filters, hidden=hidden)
 
 
 def test_fresh_weights_have_the_spread_that_their_layer_needs() -> None:
@@ -58,3 +60,12 @@ def test_fresh_weights_have_the_spread_that_their_layer_needs() -> None:
     assert not bias.any()
     for array, again in zip(network.get_weights(), fresh(like, np.random.default_rng(3)).get_weights(), strict=True):
         np.testing.assert_array_equal(array, again)
+
+
+def test_describes_widths_and_counts_weights() -> None:
+    network = plain_network(q_network((10, 10, 4), 3, hidden=(12,), rng=np.random.default_rng(5), torso=minatar_torso))
+    weights = 3 * 3 * 4 * 16 + 16 + 8 * 8 * 16 * 12 + 12 + 12 * 3 + 3
+    assert size_of(network) == NetworkSize((16,), (12,), weights)
+    assert size_of(network).to_json() == {"filters": [16], "hidden": [12], "weights": weights}
+    assert NetworkSize.from_json({"filters": [16], "hidden": [12], "weights": weights, "passed": True}) == size_of(network)
+    assert NetworkSize.from_json({"passed": True}) is None

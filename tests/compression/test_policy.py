@@ -45,7 +45,7 @@ def test_the_description_is_plain_json(folder: Path, policies: dict[str, Compres
     description = json.loads((folder / "policy.json").read_text())
     assert description["schema"] == 2
     assert description["recipe"] == "tiny-pruned"
-    assert description["reports"] == list(policies["tiny-pruned"].reports)
+    assert description["reports"] == [report.to_json() for report in policies["tiny-pruned"].reports]
 
 
 def test_refuses_another_schema(folder: Path) -> None:
@@ -104,12 +104,19 @@ def test_a_saved_policy_of_convolutions_becomes_the_same_file(tmp_path: Path, fr
     network.set_weights([np.where(np.abs(a) < 0.05, 0, a) if a.ndim > 1 else a for a in network.get_weights()])
     quantized = quantization_aware(network, (0.0, 1.0), keep_zeros=keep_zeros)
     scaling = InputScaling((1 / 255,), (0.0,), (0.0, 1.0))
-    start_ranges(quantized, network, scaling.batches(frames.agent.observations))
+    start_ranges(quantized, network, inputs=scaling.batches(frames.agent.observations))
     quantized(scaling(frames.agent.observations[:64]), training=True)  # takes the kernels' ranges
     policy = CompressedPolicy(
-        quantized, "qat-int8", scaling, "preferences", frames.agent.spec, frames.agent.observations, "test", (),
-        describe(network),
-    )  # fmt: skip
+        network=quantized,
+        conversion="qat-int8",
+        scaling=scaling,
+        meaning="preferences",
+        spec=frames.agent.spec,
+        observations=frames.agent.observations,
+        recipe="test",
+        reports=(),
+        layers=describe(network),
+    )
     policy.save(tmp_path)
     loaded = CompressedPolicy.load(tmp_path)
     assert (loaded.layers, loaded.scaling, loaded.spec) == (policy.layers, scaling, frames.agent.spec)

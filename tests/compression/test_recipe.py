@@ -8,12 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.methods.distillation import Distillation, Targets
+from edgedqn.compression.methods.clustering import Cluster
+from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
+from edgedqn.compression.methods.initialization import NewStudent, Restart
+from edgedqn.compression.methods.input_scaling import ScaleInput
+from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware, QuantizeJudged
 from edgedqn.compression.methods.reinforcement import TdLearning
-from edgedqn.compression.methods.search import NewStudent, Search
+from edgedqn.compression.methods.search import Search
 from edgedqn.compression.methods.shrinking import Shrink
-from edgedqn.compression.methods.stages import Cluster, Distil, Prune, Restart, ScaleInput, Threshold, Visit
+from edgedqn.compression.methods.threshold import Threshold
+from edgedqn.compression.preferences import Targets
 from edgedqn.compression.recipe import STAGES, Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
 
@@ -55,9 +60,9 @@ def test_refuses_stages_that_do_not_go_together(stages: Any, conversion: Any, wo
 @pytest.mark.parametrize(
     "stage",
     [
-        Distil(Distillation(steps=2.5)),  # type: ignore[arg-type]
-        Distil(Distillation(steps=100, learning_rate=float("inf"))),
-        Distil(Distillation(steps=100, temperature=float("inf"))),
+        Distil(learning=Distillation(steps=2.5)),  # type: ignore[arg-type]
+        Distil(learning=Distillation(steps=100, learning_rate=float("inf"))),
+        Distil(learning=Distillation(steps=100, temperature=float("inf"))),
         Distil(targets=Targets(width=float("inf"))),
         Search(minutes=float("nan")),
         Prune(0.5, structure=(1, 2.5)),  # type: ignore[arg-type]
@@ -93,7 +98,12 @@ def test_a_recipe_survives_json(recipe: Recipe) -> None:
     begin=st.floats(0, 0.4),
 )
 def test_any_pruning_survives_json(sparsity: float, allocation: Any, structure: Any, learning: Any, begin: float) -> None:
-    recipe = Recipe("x", "of my own", (Prune(sparsity, allocation, learning, structure, "constant", begin),), "float32")
+    recipe = Recipe(
+        "x",
+        "of my own",
+        (Prune(sparsity, allocation=allocation, learning=learning, structure=structure, schedule="constant", begin=begin),),
+        "float32",
+    )
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
@@ -123,8 +133,10 @@ def test_reads_toml_and_keeps_what_it_does_not_name(tmp_path: Path) -> None:
         stage = "quantize_aware"
         """
     )
-    distil = Distil(Distillation(steps=700, final_learning_rate=1e-4, loss="kl"), rounds=1, targets=Targets("advantages"))
-    stages = (ScaleInput(), distil, Prune(0.9, (0.5, 0.9, 0.0), structure=(1, 16)), QuantizeAware())
+    distil = Distil(
+        learning=Distillation(steps=700, final_learning_rate=1e-4, loss="kl"), rounds=1, targets=Targets("advantages")
+    )
+    stages = (ScaleInput(), distil, Prune(0.9, allocation=(0.5, 0.9, 0.0), structure=(1, 16)), QuantizeAware())
     assert Recipe.read(path) == Recipe("my-recipe", "of my own", stages, "qat-int8")
 
 
@@ -155,7 +167,7 @@ def test_fine_tuning_by_temporal_differences_is_a_word() -> None:
             {"stage": "quantize_aware", "learning": {"fine_tune": "td"}},
         ],
     }
-    prune = Prune(0.8, learning=TdLearning(30_000))
+    prune = Prune(0.8, learning=TdLearning(steps=30_000))
     expected = Recipe("td", "", (ScaleInput(), Restart(), prune, QuantizeAware(TdLearning())), "qat-int8")
     assert Recipe.from_json(value) == expected
 

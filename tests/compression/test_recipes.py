@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.methods.stages import Prune
+from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import DEFAULT_RECIPES, FLOAT32, RECIPES, checked, recipe
 

@@ -1,4 +1,4 @@
-"""What a lesson and a student do beyond what the stages' own tests show."""
+"""What a context and a student do beyond what the stages' own tests show."""
 
 import itertools
 from dataclasses import replace
@@ -9,25 +9,26 @@ import pytest
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import InputScaling, fold_input_scaling, plain_network
-from edgedqn.compression.methods.distillation import Targets
-from edgedqn.compression.student import Lesson, Student
+from edgedqn.compression.preferences import Targets
+from edgedqn.compression.student import Student
 from edgedqn.compression.tfmot import quantization_aware, start_ranges
 
 
 @pytest.fixture
-def lesson(teacher: TrainedAgent, env: gymnasium.Env[object, object]) -> Lesson:
-    return Lesson(teacher, env, itertools.count(50), np.random.default_rng(1), gap=0.5)
+def context(teacher: TrainedAgent, env: gymnasium.Env[object, object]) -> CompressionContext:
+    return CompressionContext(teacher=teacher, env=env, reset_seeds=itertools.count(50), rng=np.random.default_rng(1), gap=0.5)
 
 
 @pytest.fixture
-def student(teacher: TrainedAgent, lesson: Lesson) -> Student:
+def student(teacher: TrainedAgent, context: CompressionContext) -> Student:
     """The teacher, behind a scaled input."""
     scaling = InputScaling.measured(teacher.observations)
     network = plain_network(teacher.network)
     network.set_weights(fold_input_scaling(network.get_weights(), scaling))
     states = teacher.observations[:100]
-    return Student(network, scaling, states, lesson.preferences(states))
+    return Student(network=network, scaling=scaling, states=states, preferences=context.preferences(states))
 
 
 def test_a_student_plays_behind_its_scaling(student: Student, teacher: TrainedAgent) -> None:
@@ -45,7 +46,7 @@ def test_a_student_plays_behind_its_scaling(student: Student, teacher: TrainedAg
 def test_once_rounded_it_plays_rounded(student: Student, teacher: TrainedAgent) -> None:
     """With the actions of the network with fake quantization, one state at a time and all at once."""
     quantized = quantization_aware(student.network, (-1.0, 1.0))
-    start_ranges(quantized, student.network, student.inputs())
+    start_ranges(quantized, student.network, inputs=student.inputs())
     rounded = replace(student, quantized=quantized)
     policy = rounded.as_policy(teacher.spec)
     states = teacher.observations[:600]  # two batches and a bit
@@ -56,27 +57,33 @@ def test_once_rounded_it_plays_rounded(student: Student, teacher: TrainedAgent) 
     assert 0.6 < (actions == as_it_was).mean() < 1  # rounded Q-values tie
 
 
-def test_more_states_are_remembered_with_targets_of_the_same_kind(student: Student, lesson: Lesson) -> None:
+def test_more_states_are_remembered_with_targets_of_the_same_kind(student: Student, context: CompressionContext) -> None:
     one_hot = Targets("one_hot")
-    more = lesson.teacher.observations[100:150]
-    taught = Student(student.network, student.scaling, student.states, student.preferences, one_hot).taught(more, lesson)
+    more = context.teacher.observations[100:150]
+    taught = Student(
+        network=student.network,
+        scaling=student.scaling,
+        states=student.states,
+        preferences=student.preferences,
+        targets=one_hot,
+    ).with_states(more, context)
     assert len(taught.states) == len(taught.preferences) == 150
     np.testing.assert_array_equal(taught.preferences[:100], student.preferences)
-    np.testing.assert_array_equal(taught.preferences[100:], lesson.preferences(more, one_hot))
+    np.testing.assert_array_equal(taught.preferences[100:], context.preferences(more, one_hot))
     assert set(np.unique(taught.preferences[100:])) == {-1.0, 1.0}
 
 
 def test_hands_on_the_rounded_network_where_there_is_one(student: Student, teacher: TrainedAgent) -> None:
-    plain = student.as_compressed(teacher.spec, teacher.observations, "float32", "mine")
+    plain = student.as_compressed(teacher.spec, teacher.observations, conversion="float32", recipe="mine")
     assert (plain.network, plain.recipe, plain.meaning, plain.reports) == (student.network, "mine", "q_values", ())
     rounded = Student(
-        student.network,
-        student.scaling,
-        student.states,
-        student.preferences,
+        network=student.network,
+        scaling=student.scaling,
+        states=student.states,
+        preferences=student.preferences,
         meaning="preferences",
         quantized=quantization_aware(student.network, (-1.0, 1.0)),
     )
-    handed = rounded.as_compressed(teacher.spec, teacher.observations, "qat-int8", "mine")
+    handed = rounded.as_compressed(teacher.spec, teacher.observations, conversion="qat-int8", recipe="mine")
     assert handed.network is rounded.quantized
     assert (handed.meaning, handed.layers) == ("preferences", describe(student.network))

@@ -8,15 +8,10 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.networks import mlp
 from edgedqn.compression.folding import InputScaling
-from edgedqn.compression.methods.distillation import Distillation, Distiller, clipped_action_gaps, median_action_gap
+from edgedqn.compression.methods.distillation import Distillation, Distiller
 from edgedqn.compression.methods.pruning import PolynomialSchedule
-from edgedqn.compression.tfmot import (
-    quantization_aware,
-    start_pruning,
-    start_ranges,
-    strip_pruning,
-    wrap_for_pruning,
-)
+from edgedqn.compression.preferences import clipped_action_gaps, median_action_gap
+from edgedqn.compression.tfmot import quantization_aware, start_pruning, start_ranges, strip_pruning, wrap_for_pruning
 
 UNIT = (-1.0, 1.0)
 SHORT = Distillation(steps=50, learning_rate=1e-2)
@@ -26,7 +21,7 @@ def kernels(network: tf_keras.Model) -> list[NDArray[np.float32]]:
     return [array for array in network.get_weights() if array.ndim > 1]
 
 
-def lesson(features: int = 4, count: int = 500) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def training_set(features: int = 4, count: int = 500) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Inputs in [-1, 1] and what some other network prefers there."""
     rng = np.random.default_rng(0)
     inputs = rng.uniform(-1, 1, (count, features)).astype(np.float32)
@@ -35,7 +30,7 @@ def lesson(features: int = 4, count: int = 500) -> tuple[NDArray[np.float32], ND
 
 
 def taught(network: tf_keras.Model) -> tf_keras.Model:
-    Distiller(network, InputScaling.identity(), SHORT).learn(*lesson(), np.random.default_rng(1), "test")
+    Distiller(network, InputScaling.identity(), config=SHORT).train(*training_set(), rng=np.random.default_rng(1), label="test")
     return network
 
 
@@ -62,8 +57,8 @@ def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() 
     asked = (0.5, 0.9, 0.0)
     network = mlp((4,), 2, hidden=(16, 16), rng=np.random.default_rng(3))
     before = network.get_weights()
-    wrapped = wrap_for_pruning(network, asked, PolynomialSchedule(0, 30, 10))
-    np.testing.assert_array_equal(wrapped(lesson()[0]), network(lesson()[0]))
+    wrapped = wrap_for_pruning(network, asked, schedule=PolynomialSchedule(0, 30, 10))
+    np.testing.assert_array_equal(wrapped(training_set()[0]), network(training_set()[0]))
     finish = start_pruning(wrapped)
     taught(wrapped)
     # The last gradient step moved what the masks hold at zero; that is what finish() is for.
@@ -82,7 +77,7 @@ def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() 
 def test_masks_follow_the_schedule_step_by_step() -> None:
     schedule = PolynomialSchedule(5, 25, 10)
     network = mlp((4,), 2, hidden=(64, 64), rng=np.random.default_rng(4))
-    wrapped = wrap_for_pruning(network, (0.5, 0.9, 0.0), schedule)
+    wrapped = wrap_for_pruning(network, (0.5, 0.9, 0.0), schedule=schedule)
     finish = start_pruning(wrapped)
     for step in range(1, 41):
         wrapped(np.zeros((1, 4), np.float32), training=True)
@@ -97,7 +92,7 @@ def test_masks_follow_the_schedule_step_by_step() -> None:
 def test_the_smallest_weights_go() -> None:
     network = mlp((4,), 2, hidden=(32,), rng=np.random.default_rng(5))
     before = kernels(network)[0]
-    wrapped = wrap_for_pruning(network, (0.75, 0.0), PolynomialSchedule(0, 1, 1))
+    wrapped = wrap_for_pruning(network, (0.75, 0.0), schedule=PolynomialSchedule(0, 1, 1))
     finish = start_pruning(wrapped)
     wrapped(np.zeros((1, 4), np.float32), training=True)
     finish()
@@ -108,7 +103,7 @@ def test_the_smallest_weights_go() -> None:
 
 def test_calls_without_training_prune_nothing() -> None:
     network = mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(6))
-    wrapped = wrap_for_pruning(network, (0.5, 0.5), PolynomialSchedule(0, 1, 1))
+    wrapped = wrap_for_pruning(network, (0.5, 0.5), schedule=PolynomialSchedule(0, 1, 1))
     finish = start_pruning(wrapped)
     for _ in range(3):
         wrapped(np.zeros((1, 4), np.float32), training=False)
@@ -120,7 +115,9 @@ def test_calls_without_training_prune_nothing() -> None:
 @pytest.mark.parametrize("sparsities", [(0.5,), (0.5, 0.5, 0.5)])
 def test_asks_for_one_sparsity_per_kernel(sparsities: Sequence[float]) -> None:
     with pytest.raises(ValueError, match=r"zip\(\) argument"):
-        wrap_for_pruning(mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(7)), sparsities, PolynomialSchedule(0, 1, 1))
+        wrap_for_pruning(
+            mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(7)), sparsities, schedule=PolynomialSchedule(0, 1, 1)
+        )
 
 
 # --- quantization-aware training -------------------------------------------------------------------------------------------
@@ -151,7 +148,7 @@ def test_a_known_input_range_holds_from_the_first_step_and_a_new_one_moves(
     limits: tuple[float, float], keep_zeros: bool
 ) -> None:
     network = sparse_network()
-    inputs = np.clip(0.5 * limits[1] * lesson()[0], *limits)  # an average would follow them inwards
+    inputs = np.clip(0.5 * limits[1] * training_set()[0], *limits)  # an average would follow them inwards
     known = quantization_aware(network, limits, keep_zeros=keep_zeros)
     followed = quantization_aware(network, None, keep_zeros=keep_zeros)
     assert ranges(known, "input") == [limits]
@@ -168,7 +165,7 @@ def test_rounds_the_input_and_the_weights_to_the_grids_of_int8() -> None:
     network = mlp((3,), 2, hidden=(), rng=np.random.default_rng(8))
     inputs = np.random.default_rng(9).uniform(-1, 1, (200, 3)).astype(np.float32)
     quantized = quantization_aware(network, UNIT)
-    start_ranges(quantized, network, [inputs])
+    start_ranges(quantized, network, inputs=[inputs])
     quantized(inputs, training=True)  # takes the kernel's range
     kernel, bias = network.get_weights()
     weight_scale = np.abs(kernel).max() / 127
@@ -198,10 +195,10 @@ def test_takes_the_weights_along(keep_zeros: bool) -> None:
 def test_start_ranges_are_those_of_the_activations_seen() -> None:
     network = mlp((4,), 3, hidden=(16, 8), rng=np.random.default_rng(10))
     network.set_weights([array + np.float32(0.1) for array in network.get_weights()])
-    inputs = lesson()[0]
+    inputs = training_set()[0]
     quantized = quantization_aware(network, UNIT)
     assert ranges(quantized, "post_activation") == [(-6.0, 6.0)] * 3
-    start_ranges(quantized, network, [inputs])
+    start_ranges(quantized, network, inputs=[inputs])
     x = inputs
     weights = network.get_weights()
     for layer, (low, high) in enumerate(ranges(quantized, "post_activation")):
@@ -216,5 +213,5 @@ def test_ranges_include_zero_where_no_activation_does() -> None:
     network = mlp((2,), 1, hidden=(), rng=np.random.default_rng(11))
     network.set_weights([np.zeros((2, 1), np.float32), np.array([3.0], np.float32)])
     quantized = quantization_aware(network, UNIT)
-    start_ranges(quantized, network, [np.zeros((5, 2), np.float32)])
+    start_ranges(quantized, network, inputs=[np.zeros((5, 2), np.float32)])
     assert ranges(quantized, "post_activation") == [(0.0, 3.0)]

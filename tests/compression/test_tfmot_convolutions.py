@@ -56,13 +56,15 @@ def images() -> NDArray[np.float32]:
 
 def train_on_images(network: tf_keras.Model) -> None:
     preferences = np.random.default_rng(14).uniform(-1, 1, (300, 3)).astype(np.float32)
-    Distiller(network, InputScaling.identity(), SHORT).learn(images(), preferences, np.random.default_rng(15), "test")
+    Distiller(network, InputScaling.identity(), config=SHORT).train(
+        images(), preferences, rng=np.random.default_rng(15), label="test"
+    )
 
 
 def test_convolutions_are_pruned_to_what_was_asked() -> None:
     asked = (0.5, 0.0, 0.8, 0.25)
     network = image_network()
-    wrapped = wrap_for_pruning(network, asked, PolynomialSchedule(0, 30, 10))
+    wrapped = wrap_for_pruning(network, asked, schedule=PolynomialSchedule(0, 30, 10))
     np.testing.assert_array_equal(wrapped(images()), network(images()))
     finish = start_pruning(wrapped)
     train_on_images(wrapped)
@@ -77,7 +79,7 @@ def test_convolutions_are_pruned_to_what_was_asked() -> None:
 def test_the_ranges_of_convolutions_are_those_of_the_activations_seen() -> None:
     network = image_network()
     quantized = quantization_aware(network, (0.0, 1.0))
-    start_ranges(quantized, network, np.split(images(), [1, 120]))
+    start_ranges(quantized, network, inputs=np.split(images(), [1, 120]))
     expected, x = [], images()
     for layer in network.layers[1:]:
         x = layer(x)
@@ -94,7 +96,7 @@ def test_each_filter_of_a_convolution_has_its_own_scale(keep_zeros: bool) -> Non
     network = image_network(0.5)
     zeros = [kernel == 0 for kernel in kernels(network)]
     quantized = quantization_aware(network, (0.0, 1.0), keep_zeros=keep_zeros)
-    start_ranges(quantized, network, [images()])
+    start_ranges(quantized, network, inputs=[images()])
     train_on_images(quantized)
     sizes = {v.name.rpartition("quant_")[2]: v.shape.num_elements() for v in quantized.weights if "kernel_max" in v.name}
     assert sizes == {"conv_a/kernel_max:0": 8, "conv_b/kernel_max:0": 5, "hidden/kernel_max:0": 1, "out/kernel_max:0": 1}
@@ -112,15 +114,17 @@ def test_what_settles_computes_the_same_without_what_kept_it(
 ) -> None:
     network = make(0.5)
     if keep_clusters:
-        network = strip_clustering(wrap_for_clustering(network, [True] * len(kernels(network)), 4, keep_zeros), network)
-    quantized = quantization_aware(network, (0.0, 1.0), keep_zeros, keep_clusters)
+        network = strip_clustering(
+            wrap_for_clustering(network, [True] * len(kernels(network)), clusters=4, keep_zeros=keep_zeros), network
+        )
+    quantized = quantization_aware(network, (0.0, 1.0), keep_zeros=keep_zeros, keep_clusters=keep_clusters)
     inputs = images() if make is image_network else images().reshape(-1, 4)
-    start_ranges(quantized, network, [inputs])
+    start_ranges(quantized, network, inputs=[inputs])
     for _ in range(3):  # as in training: other weights and ranges, and what held on to zeros and clusters does its part
         for variable in quantized.trainable_variables:
             variable.assign(variable * np.float32(1.1))
         quantized(inputs, training=True)
-    settled = settle(quantized, network, keep_zeros)
+    settled = settle(quantized, network, keep_zeros=keep_zeros)
     np.testing.assert_array_equal(settled(inputs, training=False), quantized(inputs, training=False))
     after = [array for array in settled.get_weights() if array.ndim > 1]
     for before, kernel in zip(kernels(network), after, strict=True):

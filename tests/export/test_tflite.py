@@ -24,9 +24,10 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression.folding import InputScaling, fold_input_scaling
-from edgedqn.compression.methods.distillation import clipped_action_gaps, fit_output_layer, median_action_gap
+from edgedqn.compression.methods.distillation import fit_output_layer
 from edgedqn.compression.methods.pruning import PolynomialSchedule
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.preferences import clipped_action_gaps, median_action_gap
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_device_manifest
 from edgedqn.export.tflite import CALIBRATION_STATES, exported, to_tflite
@@ -58,23 +59,43 @@ def make_policy(kind: str, hidden: tuple[int, ...] = (32, 32)) -> CompressedPoli
     if kind in ("float32", "ptq"):
         conversion = "float32" if kind == "float32" else "ptq-int8"
         identity = InputScaling.identity()
-        return CompressedPolicy(network, conversion, identity, "q_values", SPEC, observations, kind, (), describe(network))
+        return CompressedPolicy(
+            network=network,
+            conversion=conversion,
+            scaling=identity,
+            meaning="q_values",
+            spec=SPEC,
+            observations=observations,
+            recipe=kind,
+            reports=(),
+            layers=describe(network),
+        )
     q_values = network(observations).numpy()
     scaling = InputScaling.measured(observations)
     inputs = scaling(observations)
     network.set_weights(fold_input_scaling(network.get_weights(), scaling))
     preferences = clipped_action_gaps(q_values, median_action_gap(q_values))
-    network.set_weights(fit_output_layer(network, [inputs], preferences, ridge=0.1))
+    network.set_weights(fit_output_layer(network, [inputs], preferences=preferences, ridge=0.1))
     if kind == "pruned":
-        wrapped = tfmot.wrap_for_pruning(network, (0.3, 0.8, 0.3), PolynomialSchedule(0, 1, 1))
+        wrapped = tfmot.wrap_for_pruning(network, (0.3, 0.8, 0.3), schedule=PolynomialSchedule(0, 1, 1))
         finish = tfmot.start_pruning(wrapped)
         wrapped(inputs[:1], training=True)
         finish()
         network = tfmot.strip_pruning(wrapped, network)
     quantized = tfmot.quantization_aware(network, scaling.limits, keep_zeros=kind == "pruned")
-    tfmot.start_ranges(quantized, network, [inputs])
+    tfmot.start_ranges(quantized, network, inputs=[inputs])
     quantized(inputs, training=True)  # a training step takes the kernels' ranges
-    return CompressedPolicy(quantized, "qat-int8", scaling, "preferences", SPEC, observations, kind, (), describe(network))
+    return CompressedPolicy(
+        network=quantized,
+        conversion="qat-int8",
+        scaling=scaling,
+        meaning="preferences",
+        spec=SPEC,
+        observations=observations,
+        recipe=kind,
+        reports=(),
+        layers=describe(network),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +285,17 @@ def test_conversions_that_train_nothing_compute_nearly_the_same(
     network = mlp((4,), 2, hidden=(128, 128), rng=np.random.default_rng(2))
     observations = cartpole_like(1_000, 1)
     identity = InputScaling.identity()
-    policy = CompressedPolicy(network, conversion, identity, "q_values", SPEC, observations, "x", (), describe(network))
+    policy = CompressedPolicy(
+        network=network,
+        conversion=conversion,
+        scaling=identity,
+        meaning="q_values",
+        spec=SPEC,
+        observations=observations,
+        recipe="x",
+        reports=(),
+        layers=describe(network),
+    )
     content = to_tflite(policy)
     assert len(content) < share_of_bytes * len(to_tflite(replace(policy, conversion="float32")))
     edge = load(tmp_path, content)

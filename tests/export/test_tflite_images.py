@@ -75,12 +75,22 @@ def make_policy(kind: str, conversion: Any, padding: str = "valid") -> Compresse
     plain = network = plain_network(network)
     scaling = InputScaling.identity()
     if conversion == "qat-int8":
-        scaling = InputScaling.fitting(spec, observations, pads_input(network))
+        scaling = InputScaling.fitting(spec, observations, pads=pads_input(network))
         network.set_weights(fold_input_scaling(network.get_weights(), scaling))
         network = quantization_aware(network, scaling.limits)
-        start_ranges(network, plain, scaling.batches(observations))
+        start_ranges(network, plain, inputs=scaling.batches(observations))
         network(scaling(observations), training=True)  # a training step takes the kernels' ranges
-    return CompressedPolicy(network, conversion, scaling, "q_values", spec, observations, "test", (), describe(plain))
+    return CompressedPolicy(
+        network=network,
+        conversion=conversion,
+        scaling=scaling,
+        meaning="q_values",
+        spec=spec,
+        observations=observations,
+        recipe="test",
+        reports=(),
+        layers=describe(plain),
+    )
 
 
 @pytest.fixture

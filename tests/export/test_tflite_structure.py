@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 with warnings.catch_warnings():
     # TF-MOT 0.8.1 compares version numbers with distutils, which setuptools provides and calls deprecated.
     warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
+    from edgedqn.compression.methods.clustering import Cluster
+    from edgedqn.compression.methods.distillation import Distil
+    from edgedqn.compression.methods.input_scaling import ScaleInput
+    from edgedqn.compression.methods.pruning import Prune
     from edgedqn.compression.methods.quantization import QuantizeAware
-    from edgedqn.compression.methods.stages import Cluster, Distil, Prune, ScaleInput
 
 from edgedqn.agents.networks import minatar_torso, q_network
 from edgedqn.agents.playing.environments import make_environment
@@ -26,16 +29,16 @@ from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
 from edgedqn.compression.judge import Judgement
 from edgedqn.compression.methods.distillation import Distillation
-from edgedqn.compression.methods.search import NewStudent
+from edgedqn.compression.methods.initialization import NewStudent
 from edgedqn.compression.methods.shrinking import Shrink
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
-from edgedqn.compression.student import Stage
+from edgedqn.compression.stage import Stage
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.tflite import exported
 from edgedqn.export.tflite_file.reader import Kernel, kernels
 
-SHORT = Distillation(60)
+SHORT = Distillation(steps=60)
 pytestmark = pytest.mark.filterwarnings("ignore:The agent for:UserWarning")  # it has learned nothing
 ROUND = QuantizeAware(SHORT)
 
@@ -59,11 +62,21 @@ def agent(request: pytest.FixtureRequest) -> Iterator[tuple[TrainedAgent, Any]]:
 
 def stored(agent: tuple[TrainedAgent, Any], *stages: Stage, strip: bool = True) -> tuple[Kernel, ...]:
     def judge(policy: CompressedPolicy) -> Judgement:
-        return Judgement("pass", 0.0, 0.0, 1, 1, 1, 1.0, 1.0, 0.0)
+        return Judgement(
+            verdict="pass",
+            mean_return=0.0,
+            loss=0.0,
+            episodes=1,
+            env_steps=1,
+            size_bytes=1,
+            action_agreement=1.0,
+            gap_weighted_agreement=1.0,
+            tie_rate=0.0,
+        )
 
     teacher, env = agent
     recipe = Recipe("x", "", (ScaleInput(), *stages), "qat-int8")
-    policy = compress(teacher, recipe, env, itertools.count(9), np.random.default_rng(0), judge)
+    policy = compress(teacher, recipe, env=env, reset_seeds=itertools.count(9), rng=np.random.default_rng(0), judge=judge)
     return kernels(exported(policy, ExportConfig(strip)).content)
 
 
@@ -73,18 +86,20 @@ def as_keras(kernel: Kernel) -> NDArray[Any]:
 
 
 def test_zeros(agent: tuple[TrainedAgent, Any]) -> None:
-    for kernel in stored(agent, Prune(0.75, "uniform", SHORT), ROUND):
+    for kernel in stored(agent, Prune(0.75, allocation="uniform", learning=SHORT), ROUND):
         assert 1 - kernel.nonzero_weights / kernel.weights >= 0.75 - 0.5 / kernel.weights
 
 
 def test_zeros_and_clusters(agent: tuple[TrainedAgent, Any]) -> None:
-    for kernel in stored(agent, Prune(0.75, "uniform", SHORT), Cluster(8, SHORT), ROUND):
+    for kernel in stored(agent, Prune(0.75, allocation="uniform", learning=SHORT), Cluster(8, SHORT), ROUND):
         assert 1 - kernel.nonzero_weights / kernel.weights >= 0.75 - 0.5 / kernel.weights
         assert_clustered(kernel, 8)
 
 
 def test_clusters_without_zeros(agent: tuple[TrainedAgent, Any]) -> None:
-    for kernel in stored(agent, Distil(SHORT, 400, 100, rounds=0), Cluster(8, SHORT), ROUND):
+    for kernel in stored(
+        agent, Distil(learning=SHORT, greedy_states=400, explored_states=100, rounds=0), Cluster(8, SHORT), ROUND
+    ):
         assert_clustered(kernel, 8)
 
 
@@ -95,14 +110,14 @@ def assert_clustered(kernel: Kernel, clusters: int) -> None:
 
 
 def test_two_of_four(agent: tuple[TrainedAgent, Any]) -> None:
-    for kernel in stored(agent, Prune(0.5, "uniform", SHORT, "2:4", "constant"), ROUND):
+    for kernel in stored(agent, Prune(0.5, allocation="uniform", learning=SHORT, structure="2:4", schedule="constant"), ROUND):
         inputs = kernel.values.shape[1]
         if kernel.values.ndim == 2 and inputs % 4 == 0:
             assert ((kernel.values.reshape(-1, inputs // 4, 4) == 0).sum(axis=2) >= 2).all()
 
 
 def test_blocks_of_sixteen_inputs(agent: tuple[TrainedAgent, Any]) -> None:
-    for kernel in stored(agent, Prune(0.5, "uniform", SHORT, (1, 16)), ROUND):
+    for kernel in stored(agent, Prune(0.5, allocation="uniform", learning=SHORT, structure=(1, 16)), ROUND):
         inputs = kernel.values.shape[1]
         if kernel.values.ndim == 2 and inputs % 16 == 0:
             whole = (kernel.values.reshape(-1, inputs // 16, 16) == 0).all(axis=2)
@@ -111,7 +126,7 @@ def test_blocks_of_sixteen_inputs(agent: tuple[TrainedAgent, Any]) -> None:
 
 def test_widths_of_a_student_and_of_what_was_shrunk(agent: tuple[TrainedAgent, Any]) -> None:
     images = len(agent[0].spec.input_shape) == 3
-    quick = Distil(SHORT, 400, 100, rounds=0)
+    quick = Distil(learning=SHORT, greedy_states=400, explored_states=100, rounds=0)
     student = stored(agent, NewStudent((5,), (3,) if images else None), quick, ROUND)
     assert [kernel.values.shape[0] for kernel in student] == ([3] if images else []) + [5, agent[0].spec.n_actions]
     # One attempt: the geometric mean of all neurons and of one less than the two that each layer keeps.

@@ -49,9 +49,19 @@ def policy_for() -> Make:
         if conversion == "qat-int8":
             scaling = InputScaling((0.25,), (0.0,), (-1.0, 1.0))
             network = tfmot.quantization_aware(plain, scaling.limits)
-            tfmot.start_ranges(network, plain, [scaling(observations)])
+            tfmot.start_ranges(network, plain, inputs=[scaling(observations)])
             network(scaling(observations), training=True)
-        return CompressedPolicy(network, conversion, scaling, "q_values", spec, observations, "x", (), describe(plain))
+        return CompressedPolicy(
+            network=network,
+            conversion=conversion,
+            scaling=scaling,
+            meaning="q_values",
+            spec=spec,
+            observations=observations,
+            recipe="x",
+            reports=(),
+            layers=describe(plain),
+        )
 
     return make
 

@@ -66,7 +66,17 @@ def test_files_that_see_the_environment_differently_are_timed_but_not_played(tin
     )
     network = mlp((8,), 2, hidden=(8,), rng=np.random.default_rng(0))
     identity = InputScaling.identity()
-    policy = CompressedPolicy(network, "float32", identity, "q_values", spec, np.empty(0), "stacked", (), describe(network))
+    policy = CompressedPolicy(
+        network=network,
+        conversion="float32",
+        scaling=identity,
+        meaning="q_values",
+        spec=spec,
+        observations=np.empty(0),
+        recipe="stacked",
+        reports=(),
+        layers=describe(network),
+    )
     (tmp_path / "stacked.tflite").write_bytes(to_tflite(policy))
     paths = [tiny_run.folder / "models" / "float32.tflite", tmp_path / "stacked.tflite"]
     with pytest.raises(InputError, match=r"see the environment differently.*Got \['frame_stack:2'\] and \[\]"):

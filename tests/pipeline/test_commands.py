@@ -285,10 +285,10 @@ def test_compress_says_how_often_the_gate_was_asked(
     folder = tmp_path / "copy"
     shutil.copytree(tiny_run.folder, folder)
     *_, judged = CompressedPolicy.load(RunFolder.open(folder).compressed("qat-int8")).reports
-    assert judged["stage"] == "quantize_judged"
+    assert judged.stage == "quantize_judged"
     assert main(["compress", str(folder)]) == 0  # all is done: it only tells
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.lstrip().startswith("quantize_judged")]
-    assert f"{len(judged['attempts'])} tried" in line and ("none passed" in line) == (not judged["passed"])
+    assert f"{len(judged.findings.attempts)} tried" in line and ("none passed" in line) == (not judged.findings.passed)
 
 
 def test_a_whole_run_of_an_own_environment_in_one_command(edgedqn: CommandLine, own: str, tmp_path: Path) -> None:

@@ -47,8 +47,10 @@ def agent() -> TrainedAgent:
 def as_file(agent: TrainedAgent, change: Any = lambda weights: weights) -> CompressedPolicy:
     network = plain_network(agent.network)
     network.set_weights(change(network.get_weights()))
-    student = Student(network, InputScaling.identity(), agent.observations, np.empty((0, 2), np.float32))
-    return student.as_compressed(agent.spec, agent.observations, "float32", "candidate")
+    student = Student(
+        network=network, scaling=InputScaling.identity(), states=agent.observations, preferences=np.empty((0, 2), np.float32)
+    )
+    return student.as_compressed(agent.spec, agent.observations, conversion="float32", recipe="candidate")
 
 
 def test_a_candidate_that_no_runtime_takes_has_failed(agent: TrainedAgent) -> None:

@@ -22,13 +22,12 @@ from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.compression.folding import InputScaling
-from edgedqn.compression.methods.distillation import Distillation
+from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged
 from edgedqn.compression.methods.search import Search
-from edgedqn.compression.methods.stages import Distil
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
-from edgedqn.compression.student import Stage
+from edgedqn.compression.stage import Stage
 from edgedqn.export.tflite import to_tflite
 from edgedqn.pipeline import judge, proving
 from edgedqn.pipeline.native import quiet
@@ -36,8 +35,8 @@ from edgedqn.pipeline.proving import STATES, prove_observations, prove_play
 from edgedqn.pipeline.run import Job, RunResult
 from edgedqn.pipeline.seeds import BLOCK, STREAMS, SeedStreams
 
-LESSON = Distillation(100)
-TAUGHT = Distil(LESSON, 500, 200, rounds=0)
+LESSON = Distillation(steps=100)
+TAUGHT = Distil(learning=LESSON, greedy_states=500, explored_states=200, rounds=0)
 
 
 @pytest.fixture
@@ -101,9 +100,9 @@ def test_what_asks_the_judge_sees_no_prove_seed_either(
     assert streams_of(reset_seeds) == {"calibrate", "select"}
     assert all(streams_of(list(play.seeds)) == {"select"} for play in plays)
     *_, report = CompressedPolicy.load(job.folder.compressed("tiny")).reports
-    (attempt,) = report["attempts"]
-    assert attempt["episodes"] >= 100 and attempt["env_steps"] > 0
-    assert report["passed"] == (attempt["verdict"] == "pass")
+    (attempt,) = report.findings.attempts
+    assert attempt.judgement.episodes >= 100 and attempt.judgement.env_steps > 0
+    assert report.findings.passed == (attempt.judgement.verdict == "pass")
 
 
 def test_agreement_and_gate_are_measured_on_prove_seeds_alone(reset_seeds: list[int], tiny_run: RunResult) -> None:
@@ -121,7 +120,15 @@ def float_file(path: Path, env_id: str, frame_stack: int = 1) -> TrainedAgent:
         spec = spec_of(env, env_id, frame_stack=frame_stack)
     network = mlp(spec.input_shape, spec.n_actions, hidden=(8,), rng=np.random.default_rng(0))
     policy = CompressedPolicy(
-        network, "float32", InputScaling.identity(), "q_values", spec, np.empty(0), "float32", (), describe(network)
+        network=network,
+        conversion="float32",
+        scaling=InputScaling.identity(),
+        meaning="q_values",
+        spec=spec,
+        observations=np.empty(0),
+        recipe="float32",
+        reports=(),
+        layers=describe(network),
     )
     path.write_bytes(to_tflite(policy))
     return TrainedAgent(network, spec, np.empty(0), {})

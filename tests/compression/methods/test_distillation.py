@@ -1,9 +1,9 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import tf_keras
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -11,17 +11,22 @@ from numpy.typing import NDArray
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.learner import FusedLearner, Learned
 from edgedqn.agents.networks import mlp
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods import distillation
 from edgedqn.compression.methods.distillation import (
     STEPS_PER_CALL,
+    Distil,
     Distillation,
     Distiller,
-    Targets,
-    clipped_action_gaps,
+    Visit,
+    final_loss,
     fit_output_layer,
-    median_action_gap,
 )
+from edgedqn.compression.methods.input_scaling import ScaleInput
+from edgedqn.compression.preferences import clipped_action_gaps, median_action_gap
+from edgedqn.compression.student import Student
 
 PLAIN = InputScaling.identity()
 
@@ -35,61 +40,6 @@ def outputs(network: tf_keras.Model, weights: list[NDArray[np.float32]], inputs:
 
 
 # --- preferences -----------------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=100, deadline=None)
-@given(tables, st.floats(0.01, 50), st.sampled_from([0.5, 2.0, 3.0]))
-def test_clipped_action_gaps_as_the_formula_says(q_values: NDArray[np.float32], gap: float, width: float) -> None:
-    expected = np.empty(q_values.shape)
-    for n, row in enumerate(q_values.tolist()):
-        for a, q in enumerate(row):
-            expected[n, a] = 1 + 2 * min(max((q - max(row)) / (width * gap), -1), 0)
-    got = clipped_action_gaps(q_values, gap, width)
-    assert got.dtype == np.float32
-    np.testing.assert_allclose(got, expected, atol=1e-6)
-
-
-@settings(max_examples=100, deadline=None)
-@given(tables, st.floats(0.5, 50), st.integers(-1_000, 1_000))
-def test_clipped_action_gaps_keep_what_matters(q_values: NDArray[np.float32], gap: float, shift: int) -> None:
-    got = clipped_action_gaps(q_values, gap)
-    best = q_values == q_values.max(axis=1, keepdims=True)
-    np.testing.assert_array_equal(got == 1, best)  # the best are exactly 1, and only they
-    assert got.min() >= -1
-    np.testing.assert_array_equal(clipped_action_gaps(q_values + np.float32(shift), gap), got)  # the state's value is nothing
-    for row, preferences in zip(q_values, got, strict=True):
-        kept = preferences > -1
-        np.testing.assert_array_equal(  # where nothing is clipped the order stays
-            np.sign(np.subtract.outer(row, row))[kept][:, kept],
-            np.sign(np.subtract.outer(preferences, preferences))[kept][:, kept],
-        )
-        assert (row[~kept] <= row.max() - 2 * gap + 1e-3).all()
-
-
-def test_the_gap_and_the_width_are_where_they_should_be() -> None:
-    q_values = np.array([[10, 9, 8, 6, -1_000]], np.float32)  # gaps of 0, 1, 2, 4 and a lot, in units of 1
-    np.testing.assert_array_equal(clipped_action_gaps(q_values, 1.0), [[1, 0, -1, -1, -1]])
-    np.testing.assert_array_equal(clipped_action_gaps(q_values, 1.0, 4.0), [[1, 0.5, 0, -1, -1]])
-    np.testing.assert_array_equal(clipped_action_gaps(q_values, 4.0), [[1, 0.75, 0.5, 0, -1]])
-
-
-def test_median_action_gap_is_over_the_positive_gaps() -> None:
-    q_values = np.array([[5, 4, 0], [1, 1, -9], [0, 3, -1], [7, 7, 7], [-2, -9, -9]], np.float32)
-    assert median_action_gap(q_values) == 3  # of 1, 3 and 7; the two ties would make it 1
-    assert median_action_gap(q_values[:, ::-1]) == 3
-    assert median_action_gap(q_values[:2]) == 1
-
-
-@settings(max_examples=50, deadline=None)
-@given(tables, st.sampled_from([0.25, 2.0, 64.0]))
-def test_median_action_gap_follows_the_scale_and_no_shift(q_values: NDArray[np.float32], factor: float) -> None:
-    try:
-        gap = median_action_gap(q_values)
-    except InputError:
-        assert (np.sort(q_values, axis=1)[:, -1] == np.sort(q_values, axis=1)[:, -2]).all()
-        return
-    assert gap > 0
-    assert median_action_gap(q_values * np.float32(factor) + 8) == pytest.approx(gap * factor)
 
 
 @pytest.mark.parametrize("actions", [2, 4])
@@ -110,7 +60,7 @@ def test_fit_output_layer_is_least_squares_without_ridge(hidden: tuple[int, ...]
     network.set_weights(weights)
     inputs = rng.normal(size=(600, 3)).astype(np.float32)
     preferences = rng.uniform(-1, 1, (600, 4)).astype(np.float32)
-    fitted = fit_output_layer(network, np.split(inputs, [1, 250]), preferences, ridge=1e-12)
+    fitted = fit_output_layer(network, np.split(inputs, [1, 250]), preferences=preferences, ridge=1e-12)
     features = inputs.astype(np.float64)
     for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
         features = np.maximum(features @ kernel + bias, 0)
@@ -129,7 +79,7 @@ def test_fit_output_layer_bears_features_that_are_dead_or_alike() -> None:
     weights[0][:, 2], weights[1][2] = weights[0][:, 1], weights[1][1]  # twins
     inputs = np.random.default_rng(2).normal(size=(200, 3)).astype(np.float32)
     target = outputs(network, weights, inputs)
-    fitted = fit_output_layer(network, [inputs], target)
+    fitted = fit_output_layer(network, [inputs], preferences=target)
     assert np.isfinite(fitted[-2]).all()
     np.testing.assert_allclose(outputs(network, fitted, inputs), target, atol=0.05 * float(np.abs(target).max()))
 
@@ -139,7 +89,10 @@ def test_ridge_shrinks_the_layer() -> None:
     network = mlp((3,), 2, hidden=(8,), rng=rng)
     inputs = rng.normal(size=(200, 3)).astype(np.float32)
     preferences = rng.uniform(-1, 1, (200, 2)).astype(np.float32)
-    norms = [np.square(fit_output_layer(network, [inputs], preferences, ridge)[-2]).sum() for ridge in (1e-6, 1e-2, 1.0, 100.0)]
+    norms = [
+        np.square(fit_output_layer(network, [inputs], preferences=preferences, ridge=ridge)[-2]).sum()
+        for ridge in (1e-6, 1e-2, 1.0, 100.0)
+    ]
     assert norms == sorted(norms, reverse=True)
     assert norms[-1] < 0.01 * norms[0]
 
@@ -165,8 +118,8 @@ def test_the_loss_is_divergence_plus_squared_error_on_the_minibatches_drawn() ->
     inputs = rng.normal(size=(30, 3)).astype(np.float32)
     preferences = rng.uniform(-1, 1, (30, 4)).astype(np.float32)
     # A learning rate that moves no weight by a bit that matters: all losses are of the weights as they were.
-    config = Distillation(60, 5, learning_rate=1e-12, final_learning_rate=1e-12, temperature=0.4)
-    losses = Distiller(student, PLAIN, config).learn(inputs, preferences, np.random.default_rng(9), "test")
+    config = Distillation(steps=60, batch_size=5, learning_rate=1e-12, final_learning_rate=1e-12, temperature=0.4)
+    losses = Distiller(student, PLAIN, config=config).train(inputs, preferences, rng=np.random.default_rng(9), label="test")
     draws = np.random.default_rng(9)
     indices = np.concatenate([draws.integers(30, size=(STEPS_PER_CALL, 5)) for _ in range(2)])
     expected = [written_out_loss(outputs(student, before, inputs[i]), preferences[i], 0.4) for i in indices]
@@ -182,8 +135,8 @@ def test_states_are_scaled_minibatch_by_minibatch(dtype: str) -> None:
     states = rng.integers(0, 200, (40, 2)).astype(dtype)
     preferences = rng.uniform(-1, 1, (40, 3)).astype(np.float32)
     scaling = InputScaling((0.01, 0.02), (0.0, -0.5), (0.0, 1.0))
-    config = Distillation(50, 6, learning_rate=1e-12, final_learning_rate=1e-12)
-    losses = Distiller(student, scaling, config).learn(states, preferences, np.random.default_rng(9), "test")
+    config = Distillation(steps=50, batch_size=6, learning_rate=1e-12, final_learning_rate=1e-12)
+    losses = Distiller(student, scaling, config=config).train(states, preferences, rng=np.random.default_rng(9), label="test")
     indices = np.random.default_rng(9).integers(40, size=(STEPS_PER_CALL, 6))
     expected = [written_out_loss(outputs(student, before, scaling(states[i])), preferences[i], 0.25) for i in indices]
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
@@ -203,7 +156,7 @@ def toy_problem() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def learn_toy(seed: int) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
     student = mlp((2,), 3, hidden=(24,), rng=np.random.default_rng(seed))
     config = Distillation(steps=600, learning_rate=1e-2, final_learning_rate=1e-4)
-    losses = Distiller(student, PLAIN, config).learn(*toy_problem(), np.random.default_rng(seed + 100), "test")
+    losses = Distiller(student, PLAIN, config=config).train(*toy_problem(), rng=np.random.default_rng(seed + 100), label="test")
     return student.get_weights(), losses
 
 
@@ -242,7 +195,7 @@ def test_the_learning_rate_falls_along_a_half_cosine(monkeypatch: pytest.MonkeyP
     # One weight, and a target so far away that the gradient is the same at each step: each of Adam's steps is then as long as
     # the learning rate.
     states, far = np.zeros((8, 1), np.float32), np.full((8, 1), 1e4, np.float32)
-    Distiller(student, PLAIN, config).learn(states, far, np.random.default_rng(0), "test")
+    Distiller(student, PLAIN, config=config).train(states, far, rng=np.random.default_rng(0), label="test")
     t = np.arange(250)
     rate = 1e-5 + (1e-2 - 1e-5) * (1 + np.cos(np.pi * t / 250)) / 2
     np.testing.assert_allclose(np.diff(biases), rate.reshape(5, 50).sum(axis=1), rtol=2e-3)
@@ -253,12 +206,14 @@ def test_a_loss_that_is_no_number_stops_it() -> None:
     inputs = np.zeros((10, 2), np.float32)
     preferences = np.full((10, 2), np.nan, np.float32)
     with pytest.raises(DivergedError, match=r"became nan at gradient step 1 of 50"):
-        Distiller(student, PLAIN, Distillation(50)).learn(inputs, preferences, np.random.default_rng(0), "test")
+        Distiller(student, PLAIN, config=Distillation(steps=50)).train(
+            inputs, preferences, rng=np.random.default_rng(0), label="test"
+        )
 
 
 @pytest.mark.parametrize(("steps", "rounded"), [(1, 50), (50, 50), (51, 100), (1_500, 1_500), (1_501, 1_550)])
 def test_rounds_up_to_whole_calls(steps: int, rounded: int) -> None:
-    assert Distillation(steps).rounded_steps == rounded
+    assert Distillation(steps=steps).rounded_steps == rounded
 
 
 @pytest.mark.parametrize(
@@ -283,25 +238,6 @@ def test_refuses_what_cannot_be_learned(change: dict[str, Any], words: str) -> N
 # --- targets and losses ----------------------------------------------------------------------------------------------------
 
 
-def test_targets_of_each_kind_rank_actions_as_the_teacher_does() -> None:
-    q_values = np.array([[1.0, 3.0, 2.5], [-4.0, -9.0, -4.5]], np.float32)
-    for kind in ("clipped_gaps", "advantages", "q_values", "one_hot"):
-        targets = Targets(kind, width=2.0)(q_values, gap=0.5)
-        assert (targets.shape, targets.dtype) == ((2, 3), np.float32)
-        np.testing.assert_array_equal(targets.argmax(axis=1), [1, 0])
-    # One unit of width is 0.5 * 2; it falls from 1 to -1.
-    np.testing.assert_allclose(Targets("clipped_gaps")(q_values, 0.5), [[-1, 1, 0], [1, -1, 0]])
-    np.testing.assert_allclose(Targets("advantages")(q_values, 0.5), [[-3, 1, 0], [1, -9, 0]])
-    np.testing.assert_allclose(Targets("q_values")(q_values, 0.5), [[2, 6, 5], [-8, -18, -9]])
-    np.testing.assert_allclose(Targets("one_hot")(q_values, 0.5), [[-1, 1, -1], [1, -1, -1]])
-
-
-@pytest.mark.parametrize("settings", [{"kind": "guess"}, {"width": 0.0}, {"width": -1.0}])
-def test_refuses_targets_that_are_none(settings: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="Got"):
-        Targets(**settings)
-
-
 @pytest.mark.parametrize("loss", ["kl", "square", "kl_and_square", "cross_entropy"])
 def test_each_loss_is_what_its_formula_says(loss: Any) -> None:
     """The first loss of a network that is held still, on one minibatch of all states, written out in NumPy."""
@@ -310,8 +246,8 @@ def test_each_loss_is_what_its_formula_says(loss: Any) -> None:
     states = rng.normal(size=(1, 3)).astype(np.float32)
     target = np.array([[0.2, -1.0, 1.0, 0.9]], np.float32)
     output = network(states).numpy()[0].astype(np.float64)
-    config = Distillation(1, 5, 1e-6, 1e-6, temperature=0.5, loss=loss)
-    losses = Distiller(network, InputScaling.identity(), config).learn(states, target, rng, "test")
+    config = Distillation(steps=1, batch_size=5, learning_rate=1e-6, final_learning_rate=1e-6, temperature=0.5, loss=loss)
+    losses = Distiller(network, InputScaling.identity(), config=config).train(states, target, rng=rng, label="test")
 
     def log_softmax(x: Any) -> Any:
         return x / 0.5 - np.log(np.exp(x / 0.5).sum())
@@ -329,4 +265,113 @@ def test_each_loss_is_what_its_formula_says(loss: Any) -> None:
 
 def test_refuses_a_loss_that_is_none() -> None:
     with pytest.raises(InputError, match=r"Expected a loss of kl_and_square, .*Got 'hinge'"):
-        Distillation(1, loss="hinge")  # type: ignore[arg-type]
+        Distillation(steps=1, loss="hinge")  # type: ignore[arg-type]
+
+
+def test_distil_teaches_on_all_the_states_it_says(context: CompressionContext, teacher: TrainedAgent) -> None:
+    fresh = mlp((4,), 2, hidden=(16, 16), rng=np.random.default_rng(8))
+    before = fresh.get_weights()
+    scaling = InputScaling.measured(teacher.observations)
+    start = Student(
+        network=fresh, scaling=scaling, states=teacher.observations, preferences=context.preferences(teacher.observations)
+    )
+    learned, said = Distil(
+        learning=Distillation(steps=100), greedy_states=1_500, explored_states=500, rounds=1, student_states=300
+    ).apply(start, context)
+    first = len(teacher.observations)
+    assert said.states == first + 1_500 + 500 + 300 == len(learned.states)
+    assert 0 < said.final_loss < 0.5
+    assert learned.states.dtype == np.float32
+    # The teacher's own states come first, the more random ones lean further.
+    np.testing.assert_array_equal(learned.states[:first], teacher.observations)
+    greedy, explored = np.split(np.abs(learned.states[first : first + 2_000, 2]), [1_500])
+    assert greedy.mean() < explored.mean()
+    # In the same two parts: the sums of other batches round otherwise.
+    said_of = [context.preferences(part) for part in np.split(learned.states, [first + 2_000])]
+    np.testing.assert_array_equal(learned.preferences, np.concatenate(said_of))
+    q_values = learned.network(scaling(teacher.observations)).numpy()
+    agreement = (q_values.argmax(axis=1) == teacher.policy.q_values(teacher.observations).argmax(axis=1)).mean()
+    assert agreement > 0.8
+    assert learned.scaling == scaling
+    for array, kept in zip(fresh.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+def test_states_are_kept_in_the_environments_dtype(frames: Any, start_of: Any) -> None:
+    student, context = start_of(frames)
+    student, _ = ScaleInput().apply(student, context)
+    learned, said = Distil(
+        learning=Distillation(steps=50), greedy_states=150, explored_states=50, rounds=2, student_states=40
+    ).apply(student, context)
+    first = len(context.teacher.observations)
+    rounds = sum(agreement < 0.999 for agreement in said.agreement_per_round)  # none is learned from once that is enough
+    assert (learned.states.dtype, learned.states.shape) == (np.uint8, (first + 150 + 50 + rounds * 40, 9, 8, 4))
+    assert said.states == len(learned.states) == len(learned.preferences)
+    np.testing.assert_allclose(learned.preferences, context.preferences(learned.states), atol=1e-5)
+    assert 0 < said.final_loss < 0.5
+
+
+def test_a_table_is_taught_in_every_state(case: Any, start_of: Any) -> None:
+    if case.agent.spec.observation_shape:
+        assert len(start_of(case)[1].table_states()) == 0
+        return
+    # The teacher sees two states only, and has learned nothing of a third.
+    kernel = case.agent.network.get_weights()[0].copy()
+    kernel[5] = 0
+    network = tf_keras.models.clone_model(case.agent.network)
+    network.set_weights([kernel])
+    agent = replace(case.agent, network=network, observations=np.eye(16, dtype=np.int64)[[0, 4]])
+    student, context = start_of(replace(case, agent=agent))
+    every = np.eye(16, dtype=np.int64)
+    np.testing.assert_array_equal(context.table_states(), every)
+    student, _ = ScaleInput().apply(student, context)
+    assert student.scaling == InputScaling((1.0,), (0.0,), (0.0, 1.0))
+    learned, said = Distil(
+        learning=Distillation(steps=300, learning_rate=1e-2), greedy_states=40, explored_states=20, rounds=0
+    ).apply(student, context)
+    assert said.states == 2 + 40 + 20 + 16
+    preferences = context.preferences(every)
+    np.testing.assert_array_equal(preferences[5], 1)
+    got = learned.network(every.astype(np.float32)).numpy()
+    np.testing.assert_array_equal(np.delete(got.argmax(axis=1), 5), np.delete(preferences.argmax(axis=1), 5))
+
+
+def test_rounds_end_once_the_student_agrees(context: CompressionContext, student: Student) -> None:
+    start = Student(network=student.network, scaling=student.scaling, states=student.states, preferences=student.preferences)
+    _, said = Distil(
+        learning=Distillation(steps=50),
+        greedy_states=500,
+        explored_states=100,
+        rounds=3,
+        student_states=100,
+        enough_agreement=0.01,
+    ).apply(start, context)
+    assert len(said.agreement_per_round) == 1
+    assert said.states == len(context.teacher.observations) + 600  # nothing was learned from that round's states
+
+
+def test_no_explored_states_are_none(context: CompressionContext, student: Student) -> None:
+    learned, _ = Distil(learning=Distillation(steps=50), greedy_states=300, explored_states=0, rounds=0).apply(student, context)
+    assert len(learned.states) == len(context.teacher.observations) + 300
+
+
+def test_a_visit_adds_what_the_student_meets_and_its_targets(student: Student, context: CompressionContext) -> None:
+    never = student.with_weights([*student.network.get_weights()[:-1], np.array([1e3, 0], np.float32)])  # always to the left
+    visited, said = Visit(400).apply(never, context)
+    assert said.states == len(visited.states) == len(student.states) + 400
+    np.testing.assert_array_equal(visited.states[:-400], student.states)
+    assert visited.states[-400:, 1].mean() < student.states[:, 1].mean() - 0.1  # the cart's velocity
+    np.testing.assert_allclose(visited.preferences[-400:], context.preferences(visited.states[-400:]))
+    for array, kept in zip(visited.network.get_weights(), never.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+@pytest.mark.parametrize("count", [0, -5])
+def test_refuses_a_visit_that_meets_nothing(count: int) -> None:
+    with pytest.raises(InputError, match="Expected student_states of 1 or more"):
+        Visit(count)
+
+
+def test_the_final_loss_is_that_of_the_last_call() -> None:
+    losses = np.concatenate([np.full(2 * STEPS_PER_CALL, 9.0), np.full(STEPS_PER_CALL, 0.5)]).astype(np.float32)
+    assert final_loss(losses) == 0.5

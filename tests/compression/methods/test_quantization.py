@@ -1,29 +1,37 @@
+import itertools
 from dataclasses import replace
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.gate import Verdict
-from edgedqn.compression.folding import kernels_of
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression.context import CompressionContext
+from edgedqn.compression.folding import InputScaling, kernels_of, plain_network
 from edgedqn.compression.judge import UNPLAYABLE, Judge, Judgement
+from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distillation
-from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged
-from edgedqn.compression.methods.stages import Cluster, Prune
+from edgedqn.compression.methods.pruning import Prune
+from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged, round_and_judge
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.student import Lesson, Student
+from edgedqn.compression.student import Student
 
 
 @pytest.mark.parametrize("pruned", [False, True])
-def test_clusters_stay_few_and_zeros_stay_zeros_through_quantization(beginning: tuple[Student, Lesson], pruned: bool) -> None:
-    student, lesson = beginning
+def test_clusters_stay_few_and_zeros_stay_zeros_through_quantization(
+    beginning: tuple[Student, CompressionContext], pruned: bool
+) -> None:
+    student, context = beginning
     if pruned:
-        student, _ = Prune(0.6, "uniform", Distillation(50)).apply(student, lesson)
-    clustered, said = Cluster(4, Distillation(50)).apply(student, lesson)
-    assert said["clusters_reached"] == [len(np.unique(kernel)) for kernel in kernels_of(clustered.network)]
-    assert max(said["clusters_reached"]) <= 4
-    rounded, said = QuantizeAware(Distillation(50)).apply(clustered, lesson)
-    assert (said["keep_zeros"], said["keep_clusters"]) == (pruned, True)
+        student, _ = Prune(0.6, allocation="uniform", learning=Distillation(steps=50)).apply(student, context)
+    clustered, said = Cluster(4, Distillation(steps=50)).apply(student, context)
+    assert said.clusters_reached == tuple(len(np.unique(kernel)) for kernel in kernels_of(clustered.network))
+    assert max(said.clusters_reached) <= 4
+    rounded, said = QuantizeAware(Distillation(steps=50)).apply(clustered, context)
+    assert (said.keep_zeros, said.keep_clusters) == (pruned, True)
     assert rounded.quantized is not None
     for kernel, before in zip(kernels_of(rounded.quantized), kernels_of(student.network), strict=True):
         assert len(np.unique(kernel)) <= 4
@@ -38,7 +46,17 @@ def judging(*given: tuple[Verdict, float]) -> tuple[Judge, list[CompressedPolicy
     def judge(policy: CompressedPolicy) -> Judgement:
         verdict, loss = given[len(shown)]
         shown.append(policy)
-        return Judgement(verdict, 1.0, loss, 3, 4, 5, 0.5, 0.6, 0.1)
+        return Judgement(
+            verdict=verdict,
+            mean_return=1.0,
+            loss=loss,
+            episodes=3,
+            env_steps=4,
+            size_bytes=5,
+            action_agreement=0.5,
+            gap_weighted_agreement=0.6,
+            tie_rate=0.1,
+        )
 
     return judge, shown
 
@@ -52,42 +70,107 @@ def judging(*given: tuple[Verdict, float]) -> tuple[Judge, list[CompressedPolicy
     ],
 )
 def test_rounds_again_until_the_gate_passes(
-    beginning: tuple[Student, Lesson], given: list[tuple[Verdict, float]], chosen: int
+    beginning: tuple[Student, CompressionContext], given: list[tuple[Verdict, float]], chosen: int
 ) -> None:
-    student, lesson = beginning
+    student, context = beginning
     judge, shown = judging(*given)
-    rounded, said = QuantizeJudged(3, Distillation(50)).apply(student, replace(lesson, judge=judge))
-    assert [(each["verdict"], each["loss"]) for each in said["attempts"]] == given
-    assert (said["passed"], said["chosen"]) == (given[chosen][0] == "pass", chosen)
+    rounded, said = QuantizeJudged(3, Distillation(steps=50)).apply(student, replace(context, judge=judge))
+    assert [(each.judgement.verdict, each.judgement.loss) for each in said.attempts] == given
+    assert (said.passed, said.chosen) == (given[chosen][0] == "pass", chosen)
     assert rounded.quantized is shown[chosen].network
-    assert said["keep_zeros"] is False
+    assert said.keep_zeros is False
     learned = {b"".join(array.tobytes() for array in policy.network.get_weights()) for policy in shown}
     assert len(learned) == len(given)  # each from other minibatches
 
 
-def test_without_a_judge_the_first_is_taken(beginning: tuple[Student, Lesson]) -> None:
-    student, lesson = beginning
-    judged_once, said = QuantizeJudged(3, Distillation(50)).apply(student, lesson)
-    assert said["skipped"] == ["the gate: nobody is there to play files, so the first was taken"]
+def test_without_a_judge_the_first_is_taken(beginning: tuple[Student, CompressionContext]) -> None:
+    student, context = beginning
+    judged_once, said = QuantizeJudged(3, Distillation(steps=50)).apply(student, context)
+    assert said.skipped == ("the gate: nobody is there to play files, so the first was taken",)
     assert judged_once.quantized is not None
 
 
-def test_ends_where_there_is_nothing_to_lose(beginning: tuple[Student, Lesson]) -> None:
+def test_ends_where_there_is_nothing_to_lose(beginning: tuple[Student, CompressionContext]) -> None:
     def judge(_: CompressedPolicy) -> Judgement:
-        return Judgement("undecided", 1.0, 0.0, 3, 4, 5, 0.5, 0.6, 0.1, "the agent is no better than chance")
+        return Judgement(
+            verdict="undecided",
+            mean_return=1.0,
+            loss=0.0,
+            episodes=3,
+            env_steps=4,
+            size_bytes=5,
+            action_agreement=0.5,
+            gap_weighted_agreement=0.6,
+            tie_rate=0.1,
+            reason="the agent is no better than chance",
+        )
 
-    student, lesson = beginning
-    _, said = QuantizeJudged(3, Distillation(50)).apply(student, replace(lesson, judge=judge))
-    assert (len(said["attempts"]), said["passed"]) == (1, False)
+    student, context = beginning
+    _, said = QuantizeJudged(3, Distillation(steps=50)).apply(student, replace(context, judge=judge))
+    assert (len(said.attempts), said.passed) == (1, False)
 
 
-def test_a_file_that_no_runtime_takes_is_the_last_to_be_chosen(beginning: tuple[Student, Lesson]) -> None:
-    student, lesson = beginning
+def test_a_file_that_no_runtime_takes_is_the_last_to_be_chosen(beginning: tuple[Student, CompressionContext]) -> None:
+    student, context = beginning
     judge, shown = judging(("fail", UNPLAYABLE), ("fail", 200.0), ("fail", UNPLAYABLE))
-    rounded, _ = QuantizeJudged(3, Distillation(50)).apply(student, replace(lesson, judge=judge))
+    rounded, _ = QuantizeJudged(3, Distillation(steps=50)).apply(student, replace(context, judge=judge))
     assert rounded.quantized is shown[1].network
 
 
 def test_refuses_to_try_never() -> None:
     with pytest.raises(InputError, match="attempts of 1 or more"):
         QuantizeJudged(0)
+
+
+@pytest.mark.parametrize("conversion", ["qat-int8", "qat-int8-float-output"])
+def test_a_candidate_is_judged_as_what_would_ship(teacher: TrainedAgent, env: gymnasium.Env[Any, Any], conversion: Any) -> None:
+    shown: list[CompressedPolicy] = []
+
+    def judge(policy: CompressedPolicy) -> Judgement:
+        shown.append(policy)
+        return Judgement(
+            verdict="fail",
+            mean_return=1.0,
+            loss=2.0,
+            episodes=3,
+            env_steps=4,
+            size_bytes=5,
+            action_agreement=0.5,
+            gap_weighted_agreement=0.6,
+            tie_rate=0.1,
+        )
+
+    context = CompressionContext(
+        teacher=teacher,
+        env=env,
+        reset_seeds=itertools.count(),
+        rng=np.random.default_rng(0),
+        gap=0.5,
+        judge=judge,
+        conversion=conversion,
+    )
+    states = teacher.observations
+    student = Student(
+        network=plain_network(teacher.network),
+        scaling=InputScaling.identity(),
+        states=states,
+        preferences=context.preferences(states),
+    )
+    before = student.network.get_weights()
+    rounded, said = round_and_judge(student, context, quantizing=Distillation(steps=50))
+    assert said == Judgement(
+        verdict="fail",
+        mean_return=1.0,
+        loss=2.0,
+        episodes=3,
+        env_steps=4,
+        size_bytes=5,
+        action_agreement=0.5,
+        gap_weighted_agreement=0.6,
+        tie_rate=0.1,
+    )
+    assert (shown[0].network, shown[0].conversion) == (rounded.quantized, conversion)
+    for array, kept in zip(student.network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+    with pytest.raises(InputError, match="Expected a judge"):
+        round_and_judge(student, replace(context, judge=None), quantizing=Distillation(steps=50))

@@ -15,12 +15,16 @@ from edgedqn.agents.playing.environments import BadTransitionError
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression import tfmot
+from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import InputScaling, kernels_of, plain_network
-from edgedqn.compression.methods.pruning import ConstantSchedule, PolynomialSchedule
+from edgedqn.compression.methods.clustering import Cluster
+from edgedqn.compression.methods.distillation import Distillation
+from edgedqn.compression.methods.initialization import Restart
+from edgedqn.compression.methods.pruning import ConstantSchedule, PolynomialSchedule, Prune
 from edgedqn.compression.methods.quantization import QuantizeAware
-from edgedqn.compression.methods.reinforcement import TdLearning, learn_by_td
-from edgedqn.compression.methods.stages import Cluster, Prune, Restart
-from edgedqn.compression.student import Lesson, Student
+from edgedqn.compression.methods.reinforcement import TdLearning
+from edgedqn.compression.networks import fresh
+from edgedqn.compression.student import Student
 
 CELLS, DISCOUNT = 5, 0.8
 LEARNING = TdLearning(
@@ -49,13 +53,18 @@ class Corridor(gymnasium.Env[Any, Any]):
 
 
 @pytest.fixture
-def start() -> tuple[Student, Lesson]:
+def start() -> tuple[Student, CompressionContext]:
     env = Corridor()
     network = plain_network(mlp((CELLS,), 2, hidden=(32,), rng=np.random.default_rng(0)))
     agent = TrainedAgent(network, spec_of(env, "Corridor-v0"), np.eye(CELLS, dtype=np.float32), {})
-    lesson = Lesson(agent, env, itertools.count(), np.random.default_rng(1), 1.0)
+    context = CompressionContext(teacher=agent, env=env, reset_seeds=itertools.count(), rng=np.random.default_rng(1), gap=1.0)
     states = agent.observations
-    return Student(network, InputScaling((1.0,), (0.0,), (0.0, 1.0)), states, np.zeros((CELLS, 2), np.float32)), lesson
+    return Student(
+        network=network,
+        scaling=InputScaling((1.0,), (0.0,), (0.0, 1.0)),
+        states=states,
+        preferences=np.zeros((CELLS, 2), np.float32),
+    ), context
 
 
 def values(network: Any) -> Any:
@@ -66,51 +75,55 @@ def values(network: Any) -> Any:
 KNOWN = DISCOUNT ** np.arange(CELLS - 1, -1, -1)
 
 
-def test_learns_the_known_values_in_any_wrapper(start: tuple[Student, Lesson]) -> None:
-    student, lesson = start
-    pruned, said = Prune(0.6, "uniform", LEARNING).apply(student, lesson)
+def test_learns_the_known_values_in_any_wrapper(start: tuple[Student, CompressionContext]) -> None:
+    student, context = start
+    pruned, said = Prune(0.6, allocation="uniform", learning=LEARNING).apply(student, context)
     np.testing.assert_allclose(values(pruned.network), KNOWN, atol=0.1)
-    assert said["sparsity_reached"] == pytest.approx([0.6, 0.6], abs=0.02)
+    assert said.sparsity_reached == pytest.approx([0.6, 0.6], abs=0.02)
     assert pruned.meaning == "q_values"
-    rounded, _ = QuantizeAware(LEARNING).apply(pruned, lesson)
+    rounded, _ = QuantizeAware(LEARNING).apply(pruned, context)
     assert rounded.quantized is not None
     np.testing.assert_allclose(values(rounded.quantized), KNOWN, atol=0.1)
     for kernel, before in zip(kernels_of(rounded.quantized), kernels_of(pruned.network), strict=True):
         assert (kernel[before == 0] == 0).all()
 
 
-def test_from_fresh_weights_pruning_follows_its_schedule_within_learning(start: tuple[Student, Lesson]) -> None:
-    student, lesson = start
-    fresh, _ = Restart().apply(student, lesson)
+def test_from_fresh_weights_pruning_follows_its_schedule_within_learning(start: tuple[Student, CompressionContext]) -> None:
+    student, context = start
+    fresh, _ = Restart().apply(student, context)
     assert not np.allclose(fresh.network.get_weights()[0], student.network.get_weights()[0])
-    pruned, said = Prune(0.5, "uniform", LEARNING, begin=0.2, end=0.75).apply(fresh, lesson)
-    assert said["sparsity_reached"] == pytest.approx([0.5, 0.5], abs=0.02)
+    pruned, said = Prune(0.5, allocation="uniform", learning=LEARNING, begin=0.2, end=0.75).apply(fresh, context)
+    assert said.sparsity_reached == pytest.approx([0.5, 0.5], abs=0.02)
     np.testing.assert_allclose(values(pruned.network), KNOWN, atol=0.15)
 
 
-def test_a_schedule_counts_gradient_steps(start: tuple[Student, Lesson]) -> None:
-    student, lesson = start
+def test_a_schedule_counts_gradient_steps(start: tuple[Student, CompressionContext]) -> None:
+    student, context = start
     schedule = PolynomialSchedule(200, 400, 50)
     for steps, expected in ((150, 0.0), (300, schedule.sparsity_at(300, 0.8)), (450, 0.8)):
-        wrapped = tfmot.wrap_for_pruning(student.network, (0.8, 0.8), schedule)
+        wrapped = tfmot.wrap_for_pruning(student.network, (0.8, 0.8), schedule=schedule)
         finish = tfmot.start_pruning(wrapped)
-        learn_by_td(wrapped, student, lesson, replace(LEARNING, steps=steps), "test", finish)
+        replace(LEARNING, steps=steps).fine_tune(wrapped, student, context=context, label="test", before_copy=finish)
         finish()
         sparsities = [(kernel == 0).mean() for kernel in kernels_of(tfmot.strip_pruning(wrapped, student.network))]
         assert sparsities == pytest.approx([expected] * 2, abs=0.02)
 
 
-def test_clusters_learn_too(start: tuple[Student, Lesson]) -> None:
-    student, lesson = start
-    trained, _ = Prune(0.3, "uniform", LEARNING).apply(student, lesson)
-    clustered, said = Cluster(8, TdLearning(500, 32, 1e-3, discount=DISCOUNT)).apply(trained, lesson)
-    assert all(count <= 8 for count in said["clusters_reached"])
+def test_clusters_learn_too(start: tuple[Student, CompressionContext]) -> None:
+    student, context = start
+    trained, _ = Prune(0.3, allocation="uniform", learning=LEARNING).apply(student, context)
+    clustered, said = Cluster(8, TdLearning(steps=500, batch_size=32, learning_rate=1e-3, discount=DISCOUNT)).apply(
+        trained, context
+    )
+    assert all(count <= 8 for count in said.clusters_reached)
     np.testing.assert_allclose(values(clustered.network), KNOWN, atol=0.2)
 
 
-def test_the_target_is_a_copy_of_what_the_masks_leave(start: tuple[Student, Lesson], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_target_is_a_copy_of_what_the_masks_leave(
+    start: tuple[Student, CompressionContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Taken as often as the interval says, each time after `before_copy`, zeros and all."""
-    student, lesson = start
+    student, context = start
     targets: list[Any] = []
     clone = tf_keras.models.clone_model
 
@@ -118,7 +131,7 @@ def test_the_target_is_a_copy_of_what_the_masks_leave(start: tuple[Student, Less
         targets.append(clone(model, *arguments))
         return targets[-1]
 
-    wrapped = tfmot.wrap_for_pruning(student.network, (0.8, 0.8), ConstantSchedule(0, 50))
+    wrapped = tfmot.wrap_for_pruning(student.network, (0.8, 0.8), schedule=ConstantSchedule(0, 50))
     finish = tfmot.start_pruning(wrapped)
     monkeypatch.setattr("edgedqn.compression.methods.reinforcement.tf_keras.models.clone_model", watched)
     copied: list[list[float]] = []
@@ -127,7 +140,8 @@ def test_the_target_is_a_copy_of_what_the_masks_leave(start: tuple[Student, Less
         copied.append([float((kernel == 0).mean()) for kernel in kernels_of(targets[0])])
         finish()
 
-    losses = learn_by_td(wrapped, student, lesson, TdLearning(400, target_update_interval=120), "test", before_copy)
+    learning = TdLearning(steps=400, target_update_interval=120)
+    losses = learning.fine_tune(wrapped, student, context=context, label="test", before_copy=before_copy)
     assert len(losses) == 400
     # After 150 and 300 steps: 120 is rounded up to calls of 50. The first copy starts from a dense target.
     assert copied == [[0.0, 0.0], pytest.approx([0.8, 0.8], abs=0.02)]
@@ -145,10 +159,10 @@ class Broken(Corridor):
         return observation * np.float32("nan") if Broken.steps_taken == 100 else observation
 
 
-def test_a_nan_from_the_environment_stops_it_by_name(start: tuple[Student, Lesson]) -> None:
-    student, lesson = start
+def test_a_nan_from_the_environment_stops_it_by_name(start: tuple[Student, CompressionContext]) -> None:
+    student, context = start
     with pytest.raises(BadTransitionError, match=r"Corridor-v0 gave a bad observation at step \d+: expected finite numbers"):
-        learn_by_td(student.network, student, replace(lesson, env=Broken()), TdLearning(400), "test")
+        TdLearning(steps=400).fine_tune(student.network, student, context=replace(context, env=Broken()), label="test")
 
 
 @pytest.mark.parametrize(
@@ -165,3 +179,22 @@ def test_a_nan_from_the_environment_stops_it_by_name(start: tuple[Student, Lesso
 def test_refuses_settings_that_learn_nothing(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="Got"):
         TdLearning(**settings)
+
+
+@pytest.mark.parametrize("learning", [Distillation(steps=100), TdLearning(steps=100, batch_size=8)])
+def test_a_wrapped_network_is_trained_and_the_students_own_stays(
+    beginning: tuple[Student, CompressionContext], learning: Distillation | TdLearning
+) -> None:
+    student, context = beginning
+    start = replace(student, network=fresh(student.network, context.rng))
+    before = start.network.get_weights()
+    wrapped = fresh(student.network, np.random.default_rng(4))
+    losses = learning.fine_tune(wrapped, start, context=context, label="learn")
+    assert losses.shape == (100,) and np.isfinite(losses).all()
+    assert any((a != b).any() for a, b in zip(wrapped.get_weights(), before, strict=True))
+    for array, kept in zip(start.network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+def test_what_outputs_mean_depends_on_the_training() -> None:
+    assert (Distillation(steps=50).meaning, TdLearning().meaning) == ("preferences", "q_values")

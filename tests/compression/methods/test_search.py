@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import minatar_torso, q_network
-from edgedqn.compression.folding import InputScaling, plain_network
+from edgedqn.compression.context import CompressionContext
+from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.judge import Judgement
-from edgedqn.compression.methods.distillation import Distillation
-from edgedqn.compression.methods.search import HIDDEN, LAYER_BYTES, NewStudent, Search, _sizes
-from edgedqn.compression.methods.stages import Distil
+from edgedqn.compression.methods.distillation import Distil, Distillation
+from edgedqn.compression.methods.search import HIDDEN, LAYER_BYTES, Search, _sizes
 from edgedqn.compression.networks import widths
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.student import Lesson, Student
+from edgedqn.compression.student import Student
 
-QUICK = Search(teaching=Distil(Distillation(50), 400, 100, rounds=0), quantizing=Distillation(50))
+QUICK = Search(
+    teaching=Distil(learning=Distillation(steps=50), greedy_states=400, explored_states=100, rounds=0),
+    quantizing=Distillation(steps=50),
+)
 
 
 class Judge:
@@ -29,33 +31,26 @@ class Judge:
     def __call__(self, policy: CompressedPolicy) -> Judgement:
         self.shown.append(policy)
         count = sum(layer["units"] for layer in policy.layers if layer["layer"] == "Dense")
-        return Judgement("pass" if count >= self.enough else "fail", 1.0, self.enough - count, 10, 100, 1_000, 0.9, 0.9, 0.0)
+        return Judgement(
+            verdict="pass" if count >= self.enough else "fail",
+            mean_return=1.0,
+            loss=self.enough - count,
+            episodes=10,
+            env_steps=100,
+            size_bytes=1_000,
+            action_agreement=0.9,
+            gap_weighted_agreement=0.9,
+            tie_rate=0.0,
+        )
 
 
 @pytest.fixture
-def start(beginning: tuple[Student, Lesson]) -> tuple[Student, Lesson]:
-    student, lesson = beginning
-    return replace(student, scaling=InputScaling.measured(student.states)), lesson
+def start(beginning: tuple[Student, CompressionContext]) -> tuple[Student, CompressionContext]:
+    student, context = beginning
+    return replace(student, scaling=InputScaling.measured(student.states)), context
 
 
-def test_a_new_student_has_the_widths_and_nothing_of_the_teacher(start: tuple[Student, Lesson]) -> None:
-    student, lesson = start
-    fresh, said = NewStudent((7, 5)).apply(student, lesson)
-    assert widths(fresh.network) == ((), (7, 5))
-    assert (said["hidden"], said["filters"]) == ([7, 5], [])
-    assert fresh.scaling == student.scaling
-    assert not fresh.network.get_weights()[1].any()  # the teacher's biases are not zero
-
-
-def test_a_new_student_of_images_has_a_quarter_of_the_filters_or_those_given(start: tuple[Student, Lesson]) -> None:
-    student, lesson = start
-    network = plain_network(q_network((10, 10, 4), 3, hidden=(32,), rng=np.random.default_rng(0), torso=minatar_torso))
-    student = replace(student, network=network)
-    assert widths(NewStudent((8,)).apply(student, lesson)[0].network) == ((4,), (8,))
-    assert widths(NewStudent((8,), (6,)).apply(student, lesson)[0].network) == ((6,), (8,))
-
-
-def test_sizes_go_from_small_to_large_and_none_is_larger_than_the_teacher(start: tuple[Student, Lesson]) -> None:
+def test_sizes_go_from_small_to_large_and_none_is_larger_than_the_teacher(start: tuple[Student, CompressionContext]) -> None:
     student, _ = start
     sizes = _sizes(student)
     layers = [[4, *hidden, 2] for _, hidden in sizes]
@@ -66,30 +61,30 @@ def test_sizes_go_from_small_to_large_and_none_is_larger_than_the_teacher(start:
     assert ((), (32,)) in sizes  # more neurons, but fewer bytes
 
 
-def test_finds_the_smallest_that_passes_and_hands_it_on_as_judged(start: tuple[Student, Lesson]) -> None:
-    student, lesson = start
+def test_finds_the_smallest_that_passes_and_hands_it_on_as_judged(start: tuple[Student, CompressionContext]) -> None:
+    student, context = start
     judge = Judge(enough=10)  # of all neurons, the two actions included: one layer of 8
-    found, said = QUICK.apply(student, replace(lesson, judge=judge))
-    assert (said["passed"], said["hidden"], said["stopped"]) == (True, [8], "all sizes are settled")
+    found, said = QUICK.apply(student, replace(context, judge=judge))
+    assert (said.passed, said.size.hidden, said.stopped) == (True, (8,), "all sizes are settled")
     assert widths(found.network) == ((), (8,))
     passed = [shown for shown in judge.shown if shown.layers[1]["units"] == 8 and len(shown.layers) == 3]
     assert found.quantized is not None
     for array, judged in zip(found.quantized.get_weights(), passed[-1].network.get_weights(), strict=True):
         np.testing.assert_array_equal(array, judged)
     # By halves, and then the size below once more from another start.
-    tried = [tuple(attempt["hidden"]) for attempt in said["attempts"]]
+    tried = [attempt.size.hidden for attempt in said.attempts]
     assert len(tried) <= 6
     assert tried[-1] == (6,)
     assert tried.count((6,)) == 2
-    assert said["env_steps"] == 100 * len(tried)
+    assert said.env_steps == 100 * len(tried)
 
 
-def test_where_none_passes_the_closest_is_handed_on_and_that_is_said(start: tuple[Student, Lesson]) -> None:
-    student, lesson = start
-    found, said = QUICK.apply(student, replace(lesson, judge=Judge(enough=1_000)))
-    assert said["passed"] is False
+def test_where_none_passes_the_closest_is_handed_on_and_that_is_said(start: tuple[Student, CompressionContext]) -> None:
+    student, context = start
+    found, said = QUICK.apply(student, replace(context, judge=Judge(enough=1_000)))
+    assert said.passed is False
     assert sum(widths(found.network)[1]) == 32  # it lost least
-    assert {attempt["verdict"] for attempt in said["attempts"]} == {"fail"}
+    assert {attempt.judgement.verdict for attempt in said.attempts} == {"fail"}
 
 
 @pytest.mark.parametrize(
@@ -100,13 +95,15 @@ def test_where_none_passes_the_closest_is_handed_on_and_that_is_said(start: tupl
         ({"minutes": 1e-9}, "after 1e-09 minutes"),
     ],
 )
-def test_stops_at_its_budget_with_the_best_so_far(start: tuple[Student, Lesson], budget: dict[str, Any], stopped: str) -> None:
-    student, lesson = start
+def test_stops_at_its_budget_with_the_best_so_far(
+    start: tuple[Student, CompressionContext], budget: dict[str, Any], stopped: str
+) -> None:
+    student, context = start
     judge = Judge(enough=10)
-    found, said = replace(QUICK, **budget).apply(student, replace(lesson, judge=judge))
-    assert said["stopped"] == stopped
+    found, said = replace(QUICK, **budget).apply(student, replace(context, judge=judge))
+    assert said.stopped == stopped
     assert len(judge.shown) == {"attempts": 2, "env_steps": 3, "minutes": 1}[next(iter(budget))]
-    assert said["passed"] is any(attempt["verdict"] == "pass" for attempt in said["attempts"])
+    assert said.passed is any(attempt.judgement.verdict == "pass" for attempt in said.attempts)
     assert found.quantized is not None
 
 
@@ -114,9 +111,3 @@ def test_stops_at_its_budget_with_the_best_so_far(start: tuple[Student, Lesson],
 def test_refuses_budgets_of_nothing(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="Expected attempts of 1 or more"):
         Search(**settings)
-
-
-@pytest.mark.parametrize("settings", [{"hidden": (0,)}, {"filters": (4, 0)}])
-def test_refuses_widths_of_nothing(settings: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="Expected widths of 1 or more"):
-        NewStudent(**settings)

@@ -7,16 +7,16 @@ import tf_keras
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import minatar_torso, mlp, q_network
+from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import plain_network
 from edgedqn.compression.judge import Judgement
-from edgedqn.compression.methods.distillation import Distillation
+from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.shrinking import Shrink, _keeping, _saliency, _useless, _without_a_layer
-from edgedqn.compression.methods.stages import Distil
 from edgedqn.compression.networks import widths
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.student import Lesson, Student
+from edgedqn.compression.student import Student
 
-QUICK = Shrink(teaching=Distil(Distillation(50), rounds=0), quantizing=Distillation(50))
+QUICK = Shrink(teaching=Distil(learning=Distillation(steps=50), rounds=0), quantizing=Distillation(steps=50))
 
 
 def verdicts(*given: str) -> Any:
@@ -26,73 +26,85 @@ def verdicts(*given: str) -> Any:
     def judge(policy: CompressedPolicy) -> Judgement:
         verdict: Any = given[min(len(shown), len(given) - 1)]
         shown.append(policy)
-        return Judgement(verdict, 1.0, 0.0, 10, 100, 1_000, 0.9, 0.9, 0.0)
+        return Judgement(
+            verdict=verdict,
+            mean_return=1.0,
+            loss=0.0,
+            episodes=10,
+            env_steps=100,
+            size_bytes=1_000,
+            action_agreement=0.9,
+            gap_weighted_agreement=0.9,
+            tie_rate=0.0,
+        )
 
     return judge, shown
 
 
 @pytest.fixture
-def student(beginning: tuple[Student, Lesson]) -> tuple[Student, Lesson]:
-    student, lesson = beginning
-    return replace(student, meaning="preferences"), lesson
+def student(beginning: tuple[Student, CompressionContext]) -> tuple[Student, CompressionContext]:
+    student, context = beginning
+    return replace(student, meaning="preferences"), context
 
 
-def test_looks_between_what_passed_and_what_failed_and_hands_on_the_last_that_passed(student: tuple[Student, Lesson]) -> None:
-    start, lesson = student
+def test_looks_between_what_passed_and_what_failed_and_hands_on_the_last_that_passed(
+    student: tuple[Student, CompressionContext],
+) -> None:
+    start, context = student
     judge, shown = verdicts("pass", "fail", "pass", "fail")
-    shrunk, said = QUICK.apply(start, replace(lesson, judge=judge))
-    sizes = [sum(attempt["hidden"]) for attempt in said["attempts"]]
+    shrunk, said = QUICK.apply(start, replace(context, judge=judge))
+    sizes = [sum(attempt.size.hidden) for attempt in said.attempts]
     # 32 may fall to 4: sqrt(32 x 3) pass, sqrt(10 x 3) fail, sqrt(10 x 5) pass; then 6, and a layer less.
     assert sizes[:4] == [10, 5, 7, 6]
-    assert [attempt["verdict"] for attempt in said["attempts"]] == ["pass", "fail", "pass", "fail", "fail"]
-    assert len(said["attempts"][-1]["hidden"]) == 1
-    assert widths(shrunk.network)[1] == tuple(said["attempts"][2]["hidden"]) == tuple(said["hidden"])
+    assert [attempt.judgement.verdict for attempt in said.attempts] == ["pass", "fail", "pass", "fail", "fail"]
+    assert len(said.attempts[-1].size.hidden) == 1
+    assert widths(shrunk.network)[1] == said.attempts[2].size.hidden == said.size.hidden
     # As it was judged, to the bit.
     assert shrunk.quantized is not None
     for array, judged in zip(shrunk.quantized.get_weights(), shown[2].network.get_weights(), strict=True):
         np.testing.assert_array_equal(array, judged)
-    assert (said["neurons_before"], said["neurons_after"]) == (32, 7)
-    assert said["neurons_removed"] == 1 - 7 / 32
+    assert (said.neurons_before, said.neurons_after) == (32, 7)
+    assert said.neurons_removed == 1 - 7 / 32
 
 
-def test_where_nothing_can_go_the_student_stays_and_is_rounded(student: tuple[Student, Lesson]) -> None:
-    start, lesson = student
+def test_where_nothing_can_go_the_student_stays_and_is_rounded(student: tuple[Student, CompressionContext]) -> None:
+    start, context = student
     judge, _ = verdicts("fail")
-    shrunk, said = QUICK.apply(start, replace(lesson, judge=judge))
-    assert said["neurons_removed"] == 0
+    shrunk, said = QUICK.apply(start, replace(context, judge=judge))
+    assert said.neurons_removed == 0
     assert widths(shrunk.network) == ((), (16, 16))
     assert shrunk.quantized is not None
-    assert [sum(attempt["hidden"]) for attempt in said["attempts"]] == [10, 18, 24, 28, 16]  # the last is a layer less
+    assert [sum(attempt.size.hidden) for attempt in said.attempts] == [10, 18, 24, 28, 16]  # the last is a layer less
 
 
-def test_never_asks_more_often_than_it_may_and_leaves_each_layer_its_least(student: tuple[Student, Lesson]) -> None:
-    start, lesson = student
+def test_never_asks_more_often_than_it_may_and_leaves_each_layer_its_least(student: tuple[Student, CompressionContext]) -> None:
+    start, context = student
     judge, shown = verdicts("pass")
-    _, said = replace(QUICK, attempts=2).apply(start, replace(lesson, judge=judge))
-    assert len(shown) == len(said["attempts"]) == 2
-    shrunk, said = replace(QUICK, least=3, remove_layers=False).apply(start, replace(lesson, judge=judge))
+    _, said = replace(QUICK, attempts=2).apply(start, replace(context, judge=judge))
+    assert len(shown) == len(said.attempts) == 2
+    shrunk, said = replace(QUICK, least=3, remove_layers=False).apply(start, replace(context, judge=judge))
     assert widths(shrunk.network)[1] == (3, 3)
 
 
-def test_who_stays_undecided_is_taught_once_more(student: tuple[Student, Lesson]) -> None:
-    start, lesson = student
+def test_who_stays_undecided_is_taught_once_more(student: tuple[Student, CompressionContext]) -> None:
+    start, context = student
     judge, _ = verdicts("undecided", "pass", "undecided", "undecided", "fail")
-    _, said = replace(QUICK, precision=1.5, remove_layers=False).apply(start, replace(lesson, judge=judge))
+    _, said = replace(QUICK, precision=1.5, remove_layers=False).apply(start, replace(context, judge=judge))
     # 10 passes at its second try; 5 does not, nor 7, and 10 is within 1.5 of that.
-    assert [sum(attempt["hidden"]) for attempt in said["attempts"]] == [10, 10, 5, 5, 7]
+    assert [sum(attempt.size.hidden) for attempt in said.attempts] == [10, 10, 5, 5, 7]
     judge, _ = verdicts("undecided")
-    _, said = replace(QUICK, attempts=1).apply(start, replace(lesson, judge=judge))
-    assert len(said["attempts"]) == 1
+    _, said = replace(QUICK, attempts=1).apply(start, replace(context, judge=judge))
+    assert len(said.attempts) == 1
 
 
-def test_is_content_with_the_precision_it_was_asked_for(student: tuple[Student, Lesson]) -> None:
-    start, lesson = student
+def test_is_content_with_the_precision_it_was_asked_for(student: tuple[Student, CompressionContext]) -> None:
+    start, context = student
     judge, _ = verdicts("pass", "fail")
-    _, said = replace(QUICK, precision=2.0, remove_layers=False).apply(start, replace(lesson, judge=judge))
-    assert [sum(attempt["hidden"]) for attempt in said["attempts"]] == [10, 5]
+    _, said = replace(QUICK, precision=2.0, remove_layers=False).apply(start, replace(context, judge=judge))
+    assert [sum(attempt.size.hidden) for attempt in said.attempts] == [10, 5]
 
 
-def test_a_layer_goes_where_a_linear_map_replaces_it(student: tuple[Student, Lesson]) -> None:
+def test_a_layer_goes_where_a_linear_map_replaces_it(student: tuple[Student, CompressionContext]) -> None:
     """The second hidden layer of a network whose first never goes below zero is linear on all states."""
     start, _ = student
     network = mlp((4,), 2, hidden=(8, 8), rng=np.random.default_rng(0))
@@ -156,12 +168,12 @@ def test_filters_go_with_all_that_looks_at_them() -> None:
     np.testing.assert_allclose(smaller(images).numpy(), expected, atol=1e-2 * np.ptp(expected))
 
 
-def test_understands_relu_alone(student: tuple[Student, Lesson]) -> None:
-    start, lesson = student
+def test_understands_relu_alone(student: tuple[Student, CompressionContext]) -> None:
+    start, context = student
     network = tf_keras.models.clone_model(start.network)
     network.layers[1].activation = tf_keras.activations.linear
     with pytest.raises(InputError, match="hidden layers with ReLU alone"):
-        QUICK.apply(replace(start, network=network), lesson)
+        QUICK.apply(replace(start, network=network), context)
 
 
 @pytest.mark.parametrize("settings", [{"precision": 1.0}, {"precision": float("nan")}, {"least": 0}, {"attempts": 0}])
@@ -170,9 +182,9 @@ def test_refuses_settings_that_shrink_nothing_or_all(settings: dict[str, Any]) -
         Shrink(**settings)
 
 
-def test_needs_preferences_and_a_judge(student: tuple[Student, Lesson]) -> None:
-    start, lesson = student
+def test_needs_preferences_and_a_judge(student: tuple[Student, CompressionContext]) -> None:
+    start, context = student
     with pytest.raises(InputError, match="Expected a distil stage before shrink"):
-        QUICK.apply(replace(start, meaning="q_values"), lesson)
+        QUICK.apply(replace(start, meaning="q_values"), context)
     with pytest.raises(InputError, match="Expected a judge"):
-        QUICK.apply(start, lesson)
+        QUICK.apply(start, context)

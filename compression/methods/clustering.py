@@ -1,0 +1,82 @@
+"""Few distinct weights per kernel: each is stored as an index into a short list of values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.agents.errors import InputError
+from edgedqn.compression import tfmot
+from edgedqn.compression.context import CompressionContext
+from edgedqn.compression.folding import kernels_of
+from edgedqn.compression.methods.distillation import Distillation, final_loss
+from edgedqn.compression.methods.pruning import sparsity_of
+from edgedqn.compression.methods.reinforcement import TdLearning
+from edgedqn.compression.policy import Meaning
+from edgedqn.compression.report import Findings
+from edgedqn.compression.stage import Stage
+from edgedqn.compression.student import Student
+
+
+@dataclass(frozen=True)
+class Cluster(Stage):
+    """Lets each kernel have few distinct values, which training goes on to move. Zeros of a pruned student stay, and a kernel
+    that has no more values already stays as it is.
+
+    Attributes:
+      clusters: distinct values of a kernel, 2 or more.
+      learning: the fine-tuning.
+    """
+
+    clusters: int = 16
+    learning: Distillation | TdLearning = Distillation(steps=500, learning_rate=5e-4)
+    name: ClassVar[str] = "cluster"
+    fixes_weights: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.clusters < 2:
+            raise InputError(f"One value for all weights is no network. Expected clusters of 2 or more. Got {self.clusters}.")
+
+    @property
+    def trains(self) -> Meaning:
+        return self.learning.meaning
+
+    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
+        if self.clusters < 3 and any(stage.fixes_weights for stage in before):
+            return f"Where zeros stay, they are one cluster of three or more. Got clusters={self.clusters}."
+        return ""
+
+    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
+        distinct = [len(np.unique(kernel)) for kernel in kernels_of(student.network)]
+        chosen = [count > self.clusters for count in distinct]
+        clustered, last_loss = replace(student, clustered=True), None
+        if any(chosen):
+            wrapped = tfmot.wrap_for_clustering(student.network, chosen, clusters=self.clusters, keep_zeros=student.pruned)
+            last_loss = final_loss(self.learning.fine_tune(wrapped, student, context=context, label="cluster"))
+            network = tfmot.strip_clustering(wrapped, student.network)
+            clustered = replace(clustered, network=network, meaning=self.learning.meaning)
+        kernels = kernels_of(clustered.network)
+        findings = Findings(
+            clusters_asked=self.clusters,
+            clusters_reached=clusters_of(kernels),
+            sparsity_reached=sparsity_of(kernels),
+            skipped=tuple(
+                f"kernel {i} has {count} values already and stays as it is"
+                for i, count in enumerate(distinct)
+                if count <= self.clusters
+            ),
+            final_loss=last_loss,
+        )
+        return clustered, findings
+
+
+def clusters_of(kernels: list[NDArray[np.float32]], *, per_filter: bool = False) -> tuple[int, ...]:
+    """How many distinct values each kernel has; with `per_filter`, of a convolution the filter that has most."""
+    return tuple(
+        max(len(np.unique(kernel[..., i])) for i in range(kernel.shape[-1]))
+        if per_filter and kernel.ndim == 4
+        else len(np.unique(kernel))
+        for kernel in kernels
+    )

@@ -1,0 +1,41 @@
+"""The input's scale for int8, folded into the first layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from edgedqn.compression.context import CompressionContext
+from edgedqn.compression.folding import InputScaling, fold_input_scaling, pads_input
+from edgedqn.compression.report import Findings
+from edgedqn.compression.stage import Stage
+from edgedqn.compression.student import Student
+
+
+@dataclass(frozen=True)
+class ScaleInput(Stage):
+    """Gives the input a scale for int8, each feature or channel its own, and folds that into the first layer."""
+
+    name: ClassVar[str] = "scale_input"
+
+    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
+        return "scale_input changes what the first layer sees. Expected it first." if before else ""
+
+    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
+        observations = context.teacher.observations
+        scaling = InputScaling.fitting(context.teacher.spec, observations, pads=pads_input(student.network))
+        scaled = student.with_weights(fold_input_scaling(student.network.get_weights(), scaling))
+        findings = Findings(
+            scale=scaling.scale,
+            offset=scaling.offset,
+            lowest=_unscaled(scaling, 0),
+            highest=_unscaled(scaling, 1),
+            clipped_fraction=scaling.clipped_fraction(observations),
+        )
+        return replace(scaled, scaling=scaling), findings
+
+
+def _unscaled(scaling: InputScaling, end: int) -> tuple[float, ...] | None:
+    """What each feature is that becomes the lower (0) or the upper (1) limit."""
+    if scaling.limits is None:
+        return None
+    return tuple((scaling.limits[end] - offset) / scale for scale, offset in zip(scaling.scale, scaling.offset, strict=True))

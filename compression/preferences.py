@@ -1,0 +1,76 @@
+"""What a student learns to output for a state: preferences over actions, made from the teacher's Q-values."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.agents.errors import InputError
+
+TargetKind = Literal["clipped_gaps", "advantages", "q_values", "one_hot"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The targets of distillation.
+
+    Attributes:
+      kind: `clipped_gaps`, see `clipped_action_gaps`; `advantages`, the same without clipping; `q_values`, the teacher's own in
+        the same unit; `one_hot`, 1 for the teacher's action and -1 for all others.
+      width: what falls from 1 to -1, in units of the teacher's median action gap, > 0.
+    """
+
+    kind: TargetKind = "clipped_gaps"
+    width: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(TargetKind):
+            raise InputError(f"Expected targets of a kind in {', '.join(get_args(TargetKind))}. Got {self.kind!r}.")
+        if not self.width > 0:
+            raise InputError(f"Expected a clipping width above 0. Got {self.width}.")
+
+    def __call__(self, q_values: NDArray[np.float32], gap: float) -> NDArray[np.float32]:
+        """Q-values [N, A] and the unit, > 0 -> float32 [N, A]."""
+        best = q_values.max(axis=1, keepdims=True)  # [N, 1]
+        match self.kind:
+            case "clipped_gaps":
+                return clipped_action_gaps(q_values, gap, width=self.width)
+            case "advantages":
+                targets = 1 + 2 * (q_values - best) / (self.width * gap)
+            case "q_values":
+                targets = 2 * q_values / (self.width * gap)
+            case "one_hot":
+                targets = 2 * np.eye(q_values.shape[1])[q_values.argmax(axis=1)] - 1
+        return targets.astype(np.float32)  # [N, A]
+
+
+def median_action_gap(q_values: NDArray[np.float32]) -> float:
+    """The median positive gap between the best and the second-best action: the unit of preferences.
+
+    Args:
+      q_values: [N, A], A >= 2, on-policy.
+    Raises:
+      InputError: all gaps are zero, so there is nothing to tell apart.
+    """
+    ordered = np.sort(q_values, axis=1)  # [N, A]
+    gaps = ordered[:, -1] - ordered[:, -2]  # [N]
+    if not (gaps > 0).any():
+        raise InputError("The teacher has no preference: all actions are equal in every state it was shown.")
+    return float(np.median(gaps[gaps > 0]))
+
+
+def clipped_action_gaps(q_values: NDArray[np.float32], gap: float, *, width: float = 2.0) -> NDArray[np.float32]:
+    """Preferences in [-1, 1]: 1 for the best action, falling with the gap to it, -1 from `width * gap` on.
+
+    The 256 levels of an int8 output are spent where actions compete. How bad a bad action is, is clipped away.
+
+    Args:
+      q_values: [N, A].
+      gap: the unit, > 0; see `median_action_gap`.
+      width: the clipping width in units of the gap, > 0.
+    Returns:
+      float32 [N, A], 1 + 2 clip((q - max q) / (width * gap), -1, 0).
+    """
+    below = q_values - q_values.max(axis=1, keepdims=True)  # [N, A]
+    return (1 + 2 * np.clip(below / (width * gap), -1, 0)).astype(np.float32)

@@ -1,0 +1,207 @@
+"""What the stages of a recipe report: typed here, JSON in `policy.json` and in the evidence beside a file."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import read_json
+from edgedqn.compression.judge import Json, Judgement
+
+SCHEMA = 2  # of `policy.json`
+# Figures that are written as null where a stage has none; all others are left out.
+WRITTEN_AS_NULL = {"cluster": "final_loss", "quantize_aware": "clusters_reached", "quantize_judged": "clusters_reached"}
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """Of a plain network.
+
+    Attributes:
+      filters: of each convolution.
+      hidden: the width of each hidden dense layer.
+      weights: their number, biases included; None where it is not reported.
+    """
+
+    filters: tuple[int, ...]
+    hidden: tuple[int, ...]
+    weights: int | None = None
+
+    def to_json(self) -> Json:
+        """As it stands among the figures of a report."""
+        counted = {} if self.weights is None else {"weights": self.weights}
+        return {"filters": list(self.filters), "hidden": list(self.hidden), **counted}
+
+    @classmethod
+    def from_json(cls, value: Json) -> "NetworkSize | None":
+        """Reads it from the figures of a report, where it is among them."""
+        if "hidden" not in value:
+            return None
+        return cls(tuple(value["filters"]), tuple(value["hidden"]), value.get("weights"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A candidate that was played as a file.
+
+    Attributes:
+      judgement: how it played.
+      size: of its network, where the stage looks for another size.
+    """
+
+    judgement: Judgement
+    size: NetworkSize | None = None
+
+    def to_json(self) -> Json:
+        """One flat object: the size, then the judgement."""
+        return {**(self.size.to_json() if self.size else {}), **self.judgement.to_json()}
+
+    @classmethod
+    def from_json(cls, value: Json) -> "Attempt":
+        """Reads what `to_json` wrote."""
+        return cls(judgement=Judgement.from_json(value), size=NetworkSize.from_json(value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a stage did; a figure that it does not have is None. Lists of kernels are in the order of the layers.
+
+    Attributes:
+      scale, offset: of each feature or channel of the input.
+      lowest, highest: what each feature is at the ends of the input's range.
+      clipped_fraction: of the teacher's observations, the share of numbers beyond those ends.
+      states: how many the student has been trained on.
+      final_loss: the mean loss of the last 50 gradient steps.
+      agreement_per_round: how often the student acts as its teacher in the states of each round of its own play.
+      allocation, structure: of pruning, as the recipe has them.
+      sparsity_asked, sparsity_reached: of each kernel, in [0, 1].
+      clusters_asked: distinct values of a kernel.
+      clusters_reached: of each kernel; of convolutions after rounding, of the filter with most.
+      keep_zeros, keep_clusters: what quantization-aware training kept.
+      neurons_before, neurons_after: of all hidden layers, filters included.
+      neurons_removed: their share, in [0, 1].
+      size: of the new network.
+      passed: whether a candidate passed the gate.
+      chosen: the index of the attempt that was returned.
+      stopped: why a search ended.
+      env_steps: played by its candidates.
+      skipped: what was not done, and why.
+      attempts: the candidates that were played, in order.
+    """
+
+    scale: tuple[float, ...] | None = None
+    offset: tuple[float, ...] | None = None
+    lowest: tuple[float, ...] | None = None
+    highest: tuple[float, ...] | None = None
+    clipped_fraction: float | None = None
+    states: int | None = None
+    final_loss: float | None = None
+    agreement_per_round: tuple[float, ...] | None = None
+    allocation: str | tuple[float, ...] | None = None
+    structure: str | tuple[int, ...] | None = None
+    sparsity_asked: tuple[float, ...] | None = None
+    sparsity_reached: tuple[float, ...] | None = None
+    clusters_asked: int | None = None
+    clusters_reached: tuple[int, ...] | None = None
+    keep_zeros: bool | None = None
+    keep_clusters: bool | None = None
+    neurons_before: int | None = None
+    neurons_after: int | None = None
+    neurons_removed: float | None = None
+    size: NetworkSize | None = None
+    passed: bool | None = None
+    chosen: int | None = None
+    stopped: str | None = None
+    env_steps: int | None = None
+    skipped: tuple[str, ...] | None = None
+    attempts: tuple[Attempt, ...] | None = None
+
+    def to_json(self, null: str = "") -> Json:
+        """The figures there are, and that of the name `null` in any case."""
+        figures: Json = {}
+        for key, value in vars(self).items():
+            if isinstance(value, NetworkSize):
+                figures.update(value.to_json())
+            elif value is not None or key == null:
+                figures[key] = list(value) if isinstance(value, tuple) else value
+        if self.attempts is not None:
+            figures["attempts"] = [attempt.to_json() for attempt in self.attempts]
+        return figures
+
+    @classmethod
+    def from_json(cls, value: Json) -> "Findings":
+        """Reads the figures from a stage's report."""
+        figures = {field.name: _frozen(value.get(field.name)) for field in fields(cls)}
+        attempts = value.get("attempts")
+        figures["attempts"] = None if attempts is None else tuple(map(Attempt.from_json, attempts))
+        return cls(**{**figures, "size": NetworkSize.from_json(value)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageReport:
+    """A stage of a recipe, and the student after it.
+
+    Attributes:
+      stage: its name.
+      agreement: the share of on-policy states in which the student, as it is in Keras, acts as its teacher.
+      mean_return: of the student over 20 episodes, in reward units.
+      seconds: that the stage took.
+      findings: what it did.
+    """
+
+    stage: str
+    agreement: float
+    mean_return: float
+    seconds: float
+    findings: Findings
+
+    def to_json(self) -> Json:
+        """One flat object."""
+        common = {"stage": self.stage, "agreement": self.agreement, "return": self.mean_return, "seconds": self.seconds}
+        return common | self.findings.to_json(null=WRITTEN_AS_NULL.get(self.stage, ""))
+
+    @classmethod
+    def from_json(cls, value: Json) -> "StageReport":
+        """Reads what `to_json` wrote."""
+        return cls(
+            stage=value["stage"],
+            agreement=value["agreement"],
+            mean_return=value["return"],
+            seconds=value["seconds"],
+            findings=Findings.from_json(value),
+        )
+
+
+@dataclass(frozen=True)
+class CompressionRecord:
+    """How a saved policy was made: what `policy.json` says, without the arrays beside it.
+
+    Attributes:
+      settings: JSON of the whole recipe; empty where it was made by none, or an earlier version wrote it.
+      reports: one per stage.
+    """
+
+    settings: Json
+    reports: tuple[StageReport, ...]
+
+    @classmethod
+    def from_json(cls, value: Json) -> "CompressionRecord":
+        """Reads it from the object of `policy.json`."""
+        return cls(value.get("settings", {}), tuple(map(StageReport.from_json, value["reports"])))
+
+    @classmethod
+    def read(cls, folder: Path) -> "CompressionRecord":
+        """Reads it from where `CompressedPolicy.save` wrote it.
+
+        Raises:
+          InputError: it is missing, damaged, or of another schema.
+        """
+        path = folder / "policy.json"
+        try:
+            return cls.from_json(read_json(path, SCHEMA))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError(f"{path} does not say how the policy was made: {error!r}") from error
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,50 @@
+"""What a method of compression implements: one step of a recipe."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from edgedqn.compression.context import CompressionContext
+from edgedqn.compression.policy import Meaning
+from edgedqn.compression.report import Findings
+from edgedqn.compression.student import Student
+
+
+class Stage(ABC):
+    """A frozen dataclass of settings, which turns one student into the next.
+
+    Attributes:
+      name: in a recipe's file and in reports.
+      rounds_to_int8: it returns a network with fake quantization, which no later stage may change.
+      asks_gate: it exports candidates and plays them, so what it returns depends on the gate.
+      fixes_weights: it sets weights to zero or to shared values, which later stages keep.
+    """
+
+    name: ClassVar[str]
+    rounds_to_int8: ClassVar[bool] = False
+    asks_gate: ClassVar[bool] = False
+    fixes_weights: ClassVar[bool] = False
+
+    @property
+    def trains(self) -> Meaning | None:
+        """What it trains the network to output; None where it trains nothing."""
+        return None
+
+    def misplaced(self, before: Sequence["Stage"], after: Sequence["Stage"]) -> str:
+        """Why it cannot stand between these stages of a recipe; empty where it can."""
+        return ""
+
+    @abstractmethod
+    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
+        """Returns the next student and what it did; the student it was given is left as it is."""
+
+
+def any_named(stages: Sequence[Stage], *names: str) -> bool:
+    """Whether a stage of one of these names is among them."""
+    return any(stage.name in names for stage in stages)
+
+
+def why_no_new_network(stage: Stage, before: Sequence[Stage]) -> str:
+    """Why a stage that makes a new network cannot follow these; empty where it can."""
+    fixing = [each.name for each in before if each.fixes_weights]
+    return f"{stage.name} makes a new network: expected no {fixing[0]} before." if fixing else ""

@@ -1,0 +1,46 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.networks import minatar_torso, q_network
+from edgedqn.compression.context import CompressionContext
+from edgedqn.compression.folding import InputScaling, plain_network
+from edgedqn.compression.methods.initialization import NewStudent, Restart
+from edgedqn.compression.networks import widths
+from edgedqn.compression.student import Student
+
+
+def test_a_restart_forgets_everything(student: Student, context: CompressionContext) -> None:
+    fresh, _ = Restart().apply(student, context)
+    assert [a.shape for a in fresh.network.get_weights()] == [a.shape for a in student.network.get_weights()]
+    assert not fresh.network.get_weights()[-1].any()
+    assert abs(np.corrcoef(fresh.network.get_weights()[2].ravel(), student.network.get_weights()[2].ravel())[0, 1]) < 0.3
+
+
+def test_a_new_student_has_the_widths_and_nothing_of_the_teacher(beginning: tuple[Student, CompressionContext]) -> None:
+    student, context = beginning
+    student = replace(student, scaling=InputScaling.measured(student.states))
+    fresh, said = NewStudent((7, 5)).apply(student, context)
+    assert widths(fresh.network) == ((), (7, 5))
+    assert (said.size.hidden, said.size.filters) == ((7, 5), ())
+    assert fresh.scaling == student.scaling
+    assert not fresh.network.get_weights()[1].any()  # the teacher's biases are not zero
+
+
+def test_a_new_student_of_images_has_a_quarter_of_the_filters_or_those_given(
+    beginning: tuple[Student, CompressionContext],
+) -> None:
+    student, context = beginning
+    network = plain_network(q_network((10, 10, 4), 3, hidden=(32,), rng=np.random.default_rng(0), torso=minatar_torso))
+    student = replace(student, network=network)
+    assert widths(NewStudent((8,)).apply(student, context)[0].network) == ((4,), (8,))
+    assert widths(NewStudent((8,), (6,)).apply(student, context)[0].network) == ((6,), (8,))
+
+
+@pytest.mark.parametrize("settings", [{"hidden": (0,)}, {"filters": (4, 0)}])
+def test_refuses_widths_of_nothing(settings: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="Expected widths of 1 or more"):
+        NewStudent(**settings)
