@@ -78,18 +78,10 @@ class Distillation:
         label: str,
         before_copy: Callable[[], None] = lambda: None,
     ) -> NDArray[np.float32]:
-        """Trains a wrapped copy of the student's network on the student's states.
+        """Trains a wrapped copy of the student's network on the student's states; arguments as `TdLearning.fine_tune` has them.
 
-        Args:
-          wrapped: in TF-MOT's wrappers; it changes.
-          student: whose network was wrapped.
-          context: gives the generator.
-          label: of the progress bar.
-          before_copy: not called; see `TdLearning.fine_tune`.
         Returns:
           The loss before each gradient step, [steps].
-        Raises:
-          DivergedError: the loss or a weight became NaN or infinite.
         """
         return Distiller(wrapped, student.scaling, config=self).train(
             student.states, student.preferences, rng=context.rng, label=label
@@ -260,8 +252,7 @@ class Distil(Stage):
 
     def train(self, student: Student, context: CompressionContext, *, label: str = "distil") -> tuple[Student, Findings]:
         """Trains a copy of the network of a student that has states."""
-        output = fit_output_layer(student.network, student.inputs(), preferences=student.preferences)
-        student = student.with_weights(output)
+        student = student.with_weights(fit_output_layer(student.network, student.inputs(), preferences=student.preferences))
         distiller = Distiller(student.network, student.scaling, config=self.learning)
         losses = distiller.train(student.states, student.preferences, rng=context.rng, label=label)
         agreements: list[float] = []
@@ -275,8 +266,8 @@ class Distil(Stage):
             student = student.with_states(visited, context)
             shown = f"{label}, round {i + 1} of {self.rounds}"
             losses = distiller.train(student.states, student.preferences, rng=context.rng, label=shown)
-        findings = Findings(states=len(student.states), final_loss=final_loss(losses), agreement_per_round=tuple(agreements))
-        return student, findings
+        last_loss = final_loss(losses)
+        return student, Findings(states=len(student.states), final_loss=last_loss, agreement_per_round=tuple(agreements))
 
 
 @dataclass(frozen=True)
@@ -296,9 +287,8 @@ class Visit(Stage):
             raise InputError(f"Expected student_states of 1 or more. Got {self.student_states}.")
 
     def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
-        if any(stage.trains == "preferences" for stage in after):
-            return ""
-        return "A visit adds states to learn from. Expected a distillation after it."
+        unused = "A visit adds states to learn from. Expected a distillation after it."
+        return "" if any(stage.trains == "preferences" for stage in after) else unused
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         policy = student.as_policy(context.teacher.spec)

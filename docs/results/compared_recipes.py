@@ -8,11 +8,11 @@ from edgedqn.compression.preferences import Targets
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import DISTIL_LONG, DISTIL_MANY_STATES, FLOAT32, PRUNE_98, PRUNING_98, QUANTIZE_LONG, RECIPES
 
-# The lessons of `qat-int8`, but for what each rung is about; only the last one asks the gate.
-TAUGHT, ROUNDED = replace(DISTIL_LONG, targets=Targets("q_values")), QuantizeAware(QUANTIZE_LONG.learning)
+# Trained as `qat-int8` is, but for what each step of the ladder is about; only the last one asks the gate.
+DISTIL, ROUND = replace(DISTIL_LONG, targets=Targets("q_values")), QuantizeAware(QUANTIZE_LONG.learning)
 LADDER = (
-    Recipe("qat-q-values", "quantization-aware, Q-values", (TAUGHT, ROUNDED), "qat-int8"),
-    Recipe("qat-scaled-q-values", "the same with scaled inputs", (ScaleInput(), TAUGHT, ROUNDED), "qat-int8"),
+    Recipe("qat-q-values", "quantization-aware, Q-values", (DISTIL, ROUND), "qat-int8"),
+    Recipe("qat-scaled-q-values", "the same with scaled inputs", (ScaleInput(), DISTIL, ROUND), "qat-int8"),
 )
 PRUNE, *HEAL = PRUNE_98
 # At the learning rate that suits ERK best, the first and last kernels of 2 % die.

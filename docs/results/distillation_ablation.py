@@ -3,7 +3,7 @@
 python docs/results/distillation_ablation.py                      # hours; goes on where it stopped
 python docs/results/distillation_ablation.py LunarLander-v3 --seeds 0
 
-For each environment and training seed, the recipe `qat-int8` with lessons half as long, and one thing changed at a time: the
+For each environment and training seed, the recipe `qat-int8` trained half as long, and one thing changed at a time: the
 targets, their width, the loss, or its temperature. Writes docs/results/distillation_ablation.json. Run folders may be shared
 with docs/results/compression.py.
 """
@@ -23,13 +23,13 @@ from edgedqn.pipeline.run import RunResult
 
 RESULTS = Path(__file__).with_suffix(".json")
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")
-LESSONS = (Distillation(steps=1_500, final_learning_rate=1e-4), Distillation(steps=4_000, learning_rate=5e-4))
+TRAININGS = (Distillation(steps=1_500, final_learning_rate=1e-4), Distillation(steps=4_000, learning_rate=5e-4))
 KEPT = ("name", "return", "return_delta", "gate", "action_agreement", "gap_weighted_agreement", "tie_rate")
 
 
 def variant(name: str, targets: Targets = Targets(), loss: Loss = "kl_and_square", temperature: float = 0.25) -> Recipe:
-    """`qat-int8` with other targets, another loss or temperature, in both of its lessons."""
-    first, second = (replace(lesson, loss=loss, temperature=temperature) for lesson in LESSONS)
+    """`qat-int8` with other targets, another loss or temperature, in both of its trainings."""
+    first, second = (replace(training, loss=loss, temperature=temperature) for training in TRAININGS)
     return Recipe(name, "", (ScaleInput(), Distil(learning=first, targets=targets), QuantizeAware(second)), "qat-int8")
 
 
