@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import Json
 
 _ACTIVATIONS = ("linear", "relu")
 _PADDINGS = ("valid", "same")
@@ -31,7 +32,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 }
 
 # What else decides it, and the only value it may have.
-_FIXED: dict[str, dict[str, Any]] = {
+_FIXED: dict[str, Json] = {
     "Conv2D": {"groups": 1, "dilation_rate": (1, 1), "data_format": "channels_last"},
     "ReLU": {"max_value": None, "negative_slope": 0.0, "threshold": 0.0},
     "Flatten": {"data_format": "channels_last"},
@@ -39,7 +40,7 @@ _FIXED: dict[str, dict[str, Any]] = {
 MOST_WEIGHTS = 2**28  # of one layer: a gigabyte
 
 
-def describe(network: tf_keras.Model) -> list[dict[str, Any]]:
+def describe(network: tf_keras.Model) -> list[Json]:
     """The architecture of a functional network as JSON: a list of layers, each with its name, settings and inputs.
 
     Raises:
@@ -68,14 +69,14 @@ def describe(network: tf_keras.Model) -> list[dict[str, Any]]:
     return layers
 
 
-def rebuild(layers: list[dict[str, Any]]) -> tf_keras.Model:
+def rebuild(layers: list[Json]) -> tf_keras.Model:
     """Builds the network that `describe` described, with fresh weights.
 
     Raises:
       InputError: a layer or a setting is not one of those listed here, or they do not fit together.
     """
     check(layers)
-    tensors: dict[str, Any] = {}
+    tensors: Json = {}
     unused: dict[str, None] = {}
     inputs = []
     try:
@@ -105,7 +106,7 @@ def rebuild(layers: list[dict[str, Any]]) -> tf_keras.Model:
         raise InputError(f"The layers do not make a network: {error!r}.") from error
 
 
-def check(layers: Any) -> None:
+def check(layers: object) -> None:
     """Looks at every value before any of them is used.
 
     Raises:
@@ -153,23 +154,23 @@ class DuelingMerge(tf_keras.layers.Layer):  # type: ignore[misc]
         q = value[:, tf.newaxis, :] + advantages - tf.reduce_mean(advantages, axis=1, keepdims=True)  # [B, A, N]
         return q if self.quantiles else tf.squeeze(q, axis=2)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Json:
         return {**super().get_config(), "n_actions": self.n_actions, "quantiles": self.quantiles}
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 2**24
 
 
-def _are_counts(value: Any) -> bool:
+def _are_counts(value: object) -> bool:
     return isinstance(value, list) and 0 < len(value) <= 4 and all(map(_is_count, value))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
 
 
-_LAYERS: dict[str, Any] = {
+_LAYERS: Json = {
     "Rescaling": tf_keras.layers.Rescaling,
     "Dense": tf_keras.layers.Dense,
     "Conv2D": tf_keras.layers.Conv2D,

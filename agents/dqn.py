@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.errors import DivergedError, InputError
+from edgedqn.agents.files import Json
 from edgedqn.agents.learner import FusedLearner
 from edgedqn.agents.losses import TemporalDifference
 from edgedqn.agents.n_step import NStepTransitions
@@ -176,7 +177,7 @@ class DQN:
         values = {name: getattr(self, name) for name in _COUNTERS}
         return arrays, {**values, "rng": self._rng.bit_generator.state, "replay": replay}
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
         """Goes on exactly where `state` was taken, in an agent built alike.
 
         Raises:

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 
+Json = dict[str, Any]
+"""A JSON object, on its way in or out."""
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
@@ -56,12 +59,12 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Writes `value` to `path` as indented JSON, all of it or nothing. NaN and infinities are refused (ValueError)."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, schema: int) -> dict[str, Any]:
+def read_json(path: Path, schema: int) -> Json:
     """Reads a JSON object of ours.
 
     Raises:
@@ -123,7 +126,7 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     except Exception as error:  # zipfile, zlib, struct and NumPy each have their own
-        # zipfile follows a damaged directory to places before the file; whatever else the system minds, the file may be whole.
+        # zipfile follows a damaged directory to places before the file; after other system errors the file may be whole.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise InputError(f"{path} cannot be read: {error}") from error

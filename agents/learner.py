@@ -72,7 +72,7 @@ class FusedLearner:
           optimizer: its learning rate may be a schedule; gradient clipping is its own.
           targets: follow the variables, one for one; none without a target network.
           target_update_rate: below 1, each gradient step moves the targets by this share of the way to the variables; at 1
-            they are copied when `learn` is told to.
+            they are copied where `learn` is called with `copy_to_target`.
           xla: compile by XLA, where it suits the variables.
         """
         optimizer.build(list(variables))
@@ -140,7 +140,7 @@ class FusedAdam(tf_keras.optimizers.Adam):  # type: ignore[misc] # it ships no t
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Moves one variable against its dense gradient."""
-        assert not (self.amsgrad or self.adaptive_epsilon), "the kernel knows neither"
+        assert not (self.amsgrad or self.adaptive_epsilon), "the kernel has neither"
         index = self._index_dict[self._var_key(variable)]
         step = tf.cast(self.iterations + 1, variable.dtype)
         beta_1, beta_2 = (tf.cast(beta, variable.dtype) for beta in (self.beta_1, self.beta_2))

@@ -132,9 +132,9 @@ def find_torso(name: str) -> Torso | None:
 
 
 def _draw_anew(layers: Sequence[tf_keras.layers.Layer], rng: np.random.Generator) -> None:
-    """Draws the first weights again of those layers that took them from Keras' global generator, for want of a seed.
+    """Draws the first weights again of those layers that took them from Keras' global generator, because they have no seed.
 
-    Weights that a layer was given otherwise stay: an initializer gives the same values each time, so it tells its own.
+    Weights that a layer was given otherwise stay: they differ from what its initializer gives, which is the same each time.
     """
     for layer in layers:
         for name in ("kernel", "bias"):
@@ -145,7 +145,7 @@ def _draw_anew(layers: Sequence[tf_keras.layers.Layer], rng: np.random.Generator
             if config.get("seed", 0) is not None:  # it has one, or needs none
                 continue
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an initializer without a seed minds being asked twice
+                warnings.simplefilter("ignore")  # an initializer without a seed warns when it is called twice
                 fresh = initializer(variable.shape)
             if np.array_equal(fresh, variable):
                 seeded = type(initializer).from_config({**config, "seed": int(rng.integers(2**31))})

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import Json
 from edgedqn.agents.replay import Draw, require_memory
 from edgedqn.agents.training.checkpoints import State
 
@@ -137,7 +138,7 @@ class Prioritized:
         values = {"rng": self._rng.bit_generator.state, "drawn": self._drawn, "largest": self._largest}
         return {"priorities": self._tree.leaves}, values
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
         self._pending = {}
         self._tree[np.arange(len(arrays["priorities"]))] = arrays["priorities"]
         self._rng.bit_generator.state = values["rng"]

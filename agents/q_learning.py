@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import DivergedError, InputError
+from edgedqn.agents.files import Json
 from edgedqn.agents.training.checkpoints import State, Weights
 from edgedqn.agents.training.interaction import Step
 
@@ -125,7 +126,7 @@ class QLearning:
         values = {name: getattr(self, name) for name in _COUNTERS}
         return {"table": np.array(self._table)}, {**values, "rng": self._rng.bit_generator.state}
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
         """Goes on exactly where `state` was taken, in an agent built alike.
 
         Raises:
@@ -141,7 +142,7 @@ class QLearning:
 
     def _values(self, observation: StateNumber) -> list[float]:
         state = int(observation)
-        if not 0 <= state < len(self._table):  # a list takes -1 without a word
+        if not 0 <= state < len(self._table):  # a list would take -1 for its last element
             expected = f"expected 0 to {len(self._table) - 1}"
             raise InputError(f"The environment gave an unknown state near step {self.env_steps}: {expected}. Got {state}.")
         return self._table[state]

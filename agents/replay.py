@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import Json
 from edgedqn.agents.n_step import Transition
 from edgedqn.agents.training.checkpoints import State, prefixed, under
 
@@ -61,7 +62,7 @@ class Sampler(Protocol):
     def state(self) -> State:
         """Arrays and JSON that `restore` reads."""
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
         """Goes on exactly where `state` was taken."""
 
 
@@ -90,7 +91,7 @@ class Uniform:
     def state(self) -> State:
         return {}, {"rng": self._rng.bit_generator.state}
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
         self._rng.bit_generator.state = values["rng"]
 
 
@@ -228,7 +229,7 @@ class Replay:
         counters = {name: getattr(self, f"_{name}") for name in _COUNTERS}
         return filled | prefixed("sampler", sampler_arrays), {**counters, "sampler": sampler}
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
         """Goes on exactly where `state` was taken, in a replay of the same sizes.
 
         Raises:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.architecture import describe, rebuild
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.files import load_arrays, read_json, save_arrays, write_json
+from edgedqn.agents.files import Json, load_arrays, read_json, save_arrays, write_json
 from edgedqn.agents.numpy_network import NumpyNetwork
 from edgedqn.agents.playing.spec import EnvironmentSpec
 
@@ -32,7 +32,7 @@ class TrainedAgent:
     network: tf_keras.Model
     spec: EnvironmentSpec
     observations: NDArray[Any]
-    statistics: dict[str, Any]
+    statistics: Json
 
     @property
     def policy(self) -> NumpyNetwork:
@@ -42,7 +42,7 @@ class TrainedAgent:
     def save(self, folder: Path) -> None:
         """Writes `weights.npz`, `observations.npz` and, last, `agent.json`; each complete or absent."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "agent.json").unlink(missing_ok=True)  # or an old one would vouch for weights that are not its own
+        (folder / "agent.json").unlink(missing_ok=True)  # or an old one would describe weights that are not its own
         save_arrays(folder / "weights.npz", self.network.get_weights())
         save_arrays(folder / "observations.npz", [self.observations])
         description = {

@@ -15,6 +15,7 @@ import tf_keras
 from edgedqn.agents.architecture import check, rebuild
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import Json
 from edgedqn.agents.importing.foreign_files import Array, open_archive, read_file
 from edgedqn.agents.importing.hdf5_reader import MAGIC
 from edgedqn.agents.importing.keras_files import CONFIG, read_keras_archive, read_keras_hdf5
@@ -137,7 +138,7 @@ def _views(
         yield spec_of(env, env_id, frame_stack=flattened, flatten=True)
 
 
-def _build(layers: list[dict[str, Any]], weights: dict[str, list[Array]]) -> tf_keras.Model:
+def _build(layers: list[Json], weights: dict[str, list[Array]]) -> tf_keras.Model:
     """The network, if its weights have the shapes that its layers ask for: nothing is allocated before that is known."""
     check(layers)
     if (
@@ -164,7 +165,7 @@ def _build(layers: list[dict[str, Any]], weights: dict[str, list[Array]]) -> tf_
     return network
 
 
-def _after(layer: dict[str, Any], shape: tuple[int, ...]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+def _after(layer: Json, shape: tuple[int, ...]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
     """The shape behind a layer, without the batch, and the shapes of its weights."""
     kind, name = layer["layer"], layer["name"]
     if kind == "InputLayer":

@@ -4,15 +4,15 @@ import io
 import json
 import zipfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import Json
 
 Array = NDArray[np.float32]
-Network = tuple[list[dict[str, Any]], dict[str, list[Array]]]
+Network = tuple[list[Json], dict[str, list[Array]]]
 """The layers as `architecture` describes them, and each one's weights by its name."""
 
 LARGEST_FILE = 2**29  # bytes; the Nature CNN has 7 million
@@ -81,7 +81,7 @@ def read_member(archive: zipfile.ZipFile, name: str, *, largest: int) -> bytes:
         raise InputError(f"{name!r} in it cannot be read: {error}.") from error
 
 
-def parse_json(content: bytes | str, name: str) -> dict[str, Any]:
+def parse_json(content: bytes | str, name: str) -> Json:
     """A JSON object.
 
     Args:

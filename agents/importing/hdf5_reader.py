@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def _limit_memory(additional: int) -> None:
-    """Lets this process have so many bytes beside what it has now, where the system tells and keeps limits (Linux)."""
+    """Limits this process to so many bytes beside what it has now, where the system reports that (Linux)."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         import resource

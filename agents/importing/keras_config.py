@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from edgedqn.agents.architecture import SETTINGS, check
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import Json
 
 LAYERS = ("InputLayer", "Rescaling", "Dense", "Conv2D", "ReLU", "Activation", "Flatten", "Reshape", "Dropout")
 LARGEST_DEPTH = 200  # layers
@@ -18,7 +19,7 @@ _TRAINING_ONLY = frozenset(
 ) | {"trainable", "seed", "noise_shape"}
 
 # Settings that `architecture` does not have, with the one value that it means.
-_FIXED: dict[str, dict[str, Any]] = {
+_FIXED: dict[str, Json] = {
     "InputLayer": {"sparse": False, "ragged": False, "optional": False},
     "Conv2D": {"data_format": "channels_last", "dilation_rate": [1, 1], "groups": 1},
     "ReLU": {"negative_slope": 0.0, "threshold": 0.0},
@@ -43,7 +44,7 @@ _INPUT_TYPES = ("float32", "float64", "uint8", "int8", "int16", "int32", "int64"
 class KerasLayer(NamedTuple):
     """One layer of a chain: as `architecture` describes it, and where a `.keras` file stores its weights, "" if it has none."""
 
-    description: dict[str, Any]
+    description: Json
     stored_as: str
 
 
@@ -65,7 +66,7 @@ def translate(model: Any) -> list[KerasLayer]:
         raise InputError(f"its configuration is none that Keras writes: {error!r}"[:200]) from error
 
 
-def _translate(model: dict[str, Any]) -> list[KerasLayer]:
+def _translate(model: Json) -> list[KerasLayer]:
     kind = model["class_name"]
     if kind not in _MODELS or not _is_from_keras(model, _MODELS):
         raise InputError(f"expected a Sequential or Functional model of plain layers. Got a {_short(kind)}.")
@@ -95,7 +96,7 @@ def _translate(model: dict[str, Any]) -> list[KerasLayer]:
     return [KerasLayer(by_name[name] | inputs[name], stored[name]) for name in chain]
 
 
-def _layer(entry: dict[str, Any]) -> dict[str, Any]:
+def _layer(entry: Json) -> Json:
     kind, name = entry["class_name"], entry["config"]["name"]
     if not isinstance(name, str) or entry.get("name", name) != name:
         raise InputError(f"a layer has no name, or two: {_short(name)}.")
@@ -103,7 +104,7 @@ def _layer(entry: dict[str, Any]) -> dict[str, Any]:
     if kind not in LAYERS or not _is_from_keras(entry, (kind,)):
         origin = entry.get("registered_name") or entry.get("module")
         raise InputError(f"{where} is a {_short(kind)} of {_short(origin)}: expected Keras' own {', '.join(LAYERS)}.")
-    layer: dict[str, Any] = {"layer": kind, "name": name}
+    layer: Json = {"layer": kind, "name": name}
     for key, value in entry["config"].items():
         if key == "name" or key in _TRAINING_ONLY:
             continue
@@ -129,7 +130,7 @@ def _layer(entry: dict[str, Any]) -> dict[str, Any]:
     return layer
 
 
-def _is_from_keras(entry: dict[str, Any], names: tuple[str, ...]) -> bool:
+def _is_from_keras(entry: Json, names: tuple[str, ...]) -> bool:
     """Whether an object claims to be one of Keras' own, as opposed to a custom one of the same class name."""
     module, registered = entry.get("module"), entry.get("registered_name")
     return (module is None or module in _MODULES) and (registered is None or registered in names)
@@ -150,7 +151,7 @@ def _shape(batch_shape: Any) -> list[Any]:
     return batch_shape[1:]
 
 
-def _source(entry: dict[str, Any], layer: dict[str, Any]) -> str | None:
+def _source(entry: Json, layer: Json) -> str | None:
     """The layer whose output this one of a Functional model takes."""
     nodes, where = entry["inbound_nodes"], f"layer {_short(layer['name'])}"
     if layer["layer"] == "InputLayer" and nodes == []:
@@ -197,7 +198,7 @@ def _chain(source_of: dict[str, str | None], last: str) -> dict[str, str | None]
     return dict(reversed(chain.items()))
 
 
-def _stored_as(layers: list[dict[str, Any]]) -> list[str]:
+def _stored_as(layers: list[Json]) -> list[str]:
     """The groups of a `.keras` file: the class name in snake case, counted in the order of the configuration.
 
     Source: `_save_container_state` in saving/saving_lib.py of both.

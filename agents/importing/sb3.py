@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import Json
 from edgedqn.agents.importing.foreign_files import (
     LARGEST_FILE,
     LARGEST_TEXT,
@@ -32,7 +33,7 @@ _EXTRACTORS = tuple(f"<class 'stable_baselines3.common.torch_layers.{name}'>" fo
 _NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # filters, size, stride
 
 
-def read_sb3_archive(content: bytes) -> tuple[list[dict[str, Any]], dict[str, list[Array]], str]:
+def read_sb3_archive(content: bytes) -> tuple[list[Json], dict[str, list[Array]], str]:
     """Reads the Q-network of a DQN with MlpPolicy or CnnPolicy.
 
     Returns:
@@ -49,7 +50,7 @@ def read_sb3_archive(content: bytes) -> tuple[list[dict[str, Any]], dict[str, li
     return (*_network(tensors, space, normalize), space.dtype)
 
 
-def _check_policy(data: dict[str, Any]) -> bool:
+def _check_policy(data: Json) -> bool:
     """Refuses what the weights would not show; returns whether images are divided by 255."""
     policy, arguments = data.get("policy_class"), data.get("policy_kwargs")
     module = policy.get("__module__") if isinstance(policy, dict) else None
@@ -86,7 +87,7 @@ class _Space(NamedTuple):
     """Whether SB3 takes them for images: channels first, and divided by 255."""
 
 
-def _observations(data: dict[str, Any]) -> _Space:
+def _observations(data: Json) -> _Space:
     space = data.get("observation_space")
     if not isinstance(space, dict):
         raise InputError(f"expected an observation space. Got {_short(space)}.")
@@ -182,7 +183,7 @@ class _Builder:
 
     def __init__(self, tensors: dict[str, Array]):
         self._tensors = tensors
-        self.layers: list[dict[str, Any]] = []
+        self.layers: list[Json] = []
         self.weights: dict[str, list[Array]] = {}
 
     def add(self, kind: str, name: str, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""gymnasium environments: made as a device sees them, wrapped as a network does, and watched for numbers that are none."""
+"""gymnasium environments: made as a device sees them, wrapped for a network, and checked for NaNs and infinities."""
 
 import contextlib
 import difflib
@@ -80,7 +80,7 @@ def make_environment(env_id: str, render_mode: str | None = None) -> gymnasium.E
         # here: each transition by `check_transition`, the spaces by `spec_of`; it would cost a third of CartPole's step.
         with contextlib.redirect_stdout(io.StringIO()):
             settings: dict[str, Any] = {"frameskip": 1} if is_atari else {}
-            if render_mode is not None:  # many an environment of a user's does not know the word
+            if render_mode is not None:  # many a user's environment does not take the argument
                 settings["render_mode"] = render_mode
             env = gymnasium.make(env_id, disable_env_checker=True, **settings)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:

@@ -5,7 +5,6 @@ network takes a float array: frames stacked, a state one-hot. The steps between 
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import Json
 from edgedqn.agents.playing.preprocessing import (
     Atari,
     Flatten,
@@ -28,7 +28,7 @@ from edgedqn.agents.playing.preprocessing import (
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentSpec:
-    """What a policy must know of its environment, and nothing of how it is simulated. Round-trips through JSON.
+    """What a policy needs of its environment: the form of observations and actions. Round-trips through JSON.
 
     Attributes:
       id: the gymnasium id, or `module:Id` for an environment that registers itself when `module` is imported.
@@ -69,14 +69,14 @@ class EnvironmentSpec:
                     shape = (math.prod(shape),)
         return shape
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The JSON object `from_json` reads."""
         return asdict(self) | {"preprocessing": tuple(format_steps(self.preprocessing))}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "EnvironmentSpec":
+    def from_json(cls, value: Json) -> "EnvironmentSpec":
         """Reads what `to_json` wrote."""
-        fields: dict[str, Any] = {key: tuple(field) if isinstance(field, list) else field for key, field in value.items()}
+        fields: Json = {key: tuple(field) if isinstance(field, list) else field for key, field in value.items()}
         return cls(**fields | {"preprocessing": parse_steps(value["preprocessing"])})
 
 

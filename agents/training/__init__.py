@@ -1,2 +1,5 @@
-"""How an agent is trained. Read `presets` (every setting), then `loop` (the stream of steps and who consumes it), `selection`
-(which network is kept), `checkpoints` (what a training goes on from) and `log` (what it leaves to be looked at)."""
+"""How an agent is trained.
+
+Read `config` and `presets` (every setting), `build` (the agent that they describe), `interaction` (the stream of steps), `loop`
+(what is done with each), then `selection` (which network is kept), `checkpoints` and `log`.
+"""

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.files import map_arrays, save_arrays
+from edgedqn.agents.files import Json, map_arrays, save_arrays
 
 Arrays = dict[str, NDArray[Any]]
-State = tuple[Arrays, dict[str, Any]]  # arrays by name, and JSON
+State = tuple[Arrays, Json]  # arrays by name, and JSON
 Weights = list[NDArray[np.float32]]  # of a network, in the order of its `get_weights()`
 
 SCHEMA = 1
@@ -34,7 +34,7 @@ class Checkpoints:
     """
 
     folder: Path
-    identity: dict[str, Any]
+    identity: Json
     keep: int = 2
 
     def save(self, env_steps: int, state: State) -> None:
@@ -50,7 +50,7 @@ class Checkpoints:
         _remove(self.folder, [*_newest_first(self.folder, env_steps)][self.keep :])
 
     def require_space(self, state_bytes: int) -> None:
-        """Training for hours towards a checkpoint that cannot be written helps nobody.
+        """Finds out before a training whether its checkpoints can be written.
 
         Args:
           state_bytes: of one checkpoint, when the replay is full.

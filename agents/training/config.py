@@ -46,8 +46,8 @@ class TrainingConfig:
     batch_size: int = _value(128, "transitions per gradient step", least=1)
     buffer_size: int = _value(50_000, "transitions in the replay", least=1)
     learning_starts: int = _value(1_000, "environment steps before the first gradient step", least=0)
-    train_freq: int = _value(16, "environment steps between times of learning", least=1)
-    gradient_steps: int = _value(16, "gradient steps per time of learning", least=1)
+    train_freq: int = _value(16, "environment steps between updates", least=1)
+    gradient_steps: int = _value(16, "gradient steps per update", least=1)
     discount: float = _value(0.99, "of the return, per step", least=0, most=1)
     target_update_interval: int = _value(250, "environment steps between copies to the target network", least=1)
     target_update_rate: float = _value(
@@ -155,14 +155,14 @@ def with_settings(config: Config, settings: Mapping[str, Any], *, env_id: str) -
     return replace(config, **settings)
 
 
-def config_from_json(value: dict[str, Any]) -> Config:
+def config_from_json(value: Mapping[str, Any]) -> Config:
     """Reads what `dataclasses.asdict` wrote of either configuration."""
     kind = QLearningConfig if "initial_value" in value else TrainingConfig
     settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in value.items()}
     return kind(**settings)
 
 
-def _check(config: Any) -> None:
+def _check(config: "Config") -> None:
     """Every setting has its type and lies in its range; NaN lies in none."""
     hints = get_type_hints(type(config))
     for setting in fields(config):
@@ -184,7 +184,7 @@ def _check(config: Any) -> None:
             raise InputError(f"Expected {name} {expected}. Got {name}={value}.")
 
 
-_KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+_KINDS: dict[type, tuple[str, Callable[[object], bool]]] = {
     int: ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
     float: ("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool)),
     bool: ("True or False", lambda value: isinstance(value, bool)),

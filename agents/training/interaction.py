@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedqn.agents.files import Json
 from edgedqn.agents.playing.environments import check_transition
 from edgedqn.agents.training.checkpoints import State
 from edgedqn.agents.training.selection import Scorable
@@ -72,7 +73,7 @@ class Agent(Scorable, Protocol):
     def state(self) -> State:
         """All that decides the future."""
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
         """Goes on where `state` was taken."""
 
 

@@ -26,8 +26,9 @@ class FileLog(TrainingLog):
     a training of millions of short episodes then makes some thousand records instead of a gigabyte, TensorBoard shows 1,000
     points of a curve anyway, and what is recorded depends on no clock and not on how often the training was interrupted.
 
-    Events are for good as soon as they are told. `training.csv` is written at each checkpoint and when the training ends or
-    stops, for whatever reason, complete or not at all; what it has beyond the newest checkpoint is written over on resuming.
+    An event is on the disk before the training goes on. `training.csv` is written at each checkpoint and when the training
+    ends or stops, for whatever reason, complete or not at all; what it has beyond the newest checkpoint is written over on
+    resuming.
     """
 
     def __init__(self, folder: Path):
@@ -79,7 +80,7 @@ class FileLog(TrainingLog):
         write_text(self._folder / "training.csv", text.getvalue())
 
     def _remember(self, record: EpisodeRecord) -> bool:
-        """Whether this one is to be recorded; the same whether it is told now or was before an interruption."""
+        """Whether this one is to be recorded; a training that was interrupted and resumed records the same ones."""
         self._records.append(record)
         self._recent.append(record)
         due = len(self._records) % LOG_INTERVAL == 0 and record.env_steps >= 1.001 * self._recorded_at
@@ -111,6 +112,6 @@ class FileLog(TrainingLog):
         self._writer = tf.io.TFRecordWriter(str(self._folder / name))
         self._append(file_version="brain.Event:2")
         if self._resumed_at is not None:
-            # What an interrupted training told after its last checkpoint happens again: TensorBoard drops it here.
+            # Events after the last checkpoint of an interrupted training are written again: TensorBoard drops the old ones.
             start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
             self._append(step=self._resumed_at + 1, session_log=start)

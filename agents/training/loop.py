@@ -1,4 +1,4 @@
-"""The training loop: consumes a stream of steps, evaluates the agent, writes checkpoints, and tells a log."""
+"""The training loop: consumes a stream of steps, evaluates the agent, writes checkpoints and a log."""
 
 import sys
 import time
@@ -59,7 +59,7 @@ class TrainingReport:
 
 
 class TrainingLog:
-    """What is told of a training; this one writes nothing. `log.FileLog` writes files."""
+    """Records what happens in a training; this one records nothing. `log.FileLog` writes files."""
 
     def resume(self, env_steps: int, records: Sequence[EpisodeRecord]) -> None:
         """Called first, where training goes on from a checkpoint: its step, and the episodes that ended before it."""
@@ -71,7 +71,7 @@ class TrainingLog:
         """The greedy policy was scored."""
 
     def flush(self) -> None:
-        """A checkpoint was written, or the training ended: nothing told so far will be told again."""
+        """A checkpoint was written, or the training ended: nothing recorded so far will happen again."""
 
 
 def train(
@@ -101,7 +101,7 @@ def train(
       reset_seeds: of the training episodes, endless.
       selection: scores the greedy policy and chooses the weights that are kept.
       checkpoints: where they are read and written.
-      log: is told of each episode and evaluation.
+      log: records each episode and evaluation.
     Raises:
       BadTransitionError: the environment gave a NaN or an infinity.
       DivergedError: the loss became NaN or infinite. What `selection` kept before stays with its `on_best`.
@@ -134,7 +134,7 @@ def train(
 
 
 class _CountedSeeds:
-    """An iterator that knows how many it gave."""
+    """Reset seeds, and how many of them were used."""
 
     def __init__(self, source: Iterator[int]):
         self._source = source
@@ -153,7 +153,7 @@ class _CountedSeeds:
 
 
 class _Training:
-    """A training in progress: all that a checkpoint has to hold, and who is told."""
+    """A training in progress: all that a checkpoint has to hold."""
 
     def __init__(
         self,

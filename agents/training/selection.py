@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edgedqn.agents.files import Json
 from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, evaluate
 from edgedqn.agents.training.checkpoints import State, Weights
 
@@ -39,11 +40,11 @@ class CheckpointSelection:
 
     A DQN's last weights are rarely its best. One short evaluation is noisy, and the best of many noisy scores flatters; so
     the finalists are played again, ten times as long. Of those that then score alike, within 0.2 %, the one is taken that
-    loses least when a tenth of its actions are random: a policy that lives on the brink scores as well as any, until the
-    first rounding error.
+    loses least when a tenth of its actions are random: rounding errors change some actions, and a policy that depends on
+    each of them would fail after quantization.
 
     Attributes:
-      env: its own, so that the training environment is left in peace; its observations are as the agent's policies take them.
+      env: not the training environment, whose episodes go on; its observations are as the agent's policies take them.
       seeds: n -> the first n reset seeds of `select`.
       episodes: per evaluation.
       finalists: how many candidates are kept.
@@ -90,7 +91,7 @@ class CheckpointSelection:
         kept = [[c.env_steps, c.mean_return, len(c.weights)] for c in self.kept]
         return arrays, {"scores": [list(score) for score in self.scores], "kept": kept}
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]], values: dict[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
         """Goes on where `state` was taken."""
         self.scores = [(env_steps, mean) for env_steps, mean in values["scores"]]
         self.kept = [
