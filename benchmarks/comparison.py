@@ -90,7 +90,7 @@ def compare(
     verified = _weigh(rows, paths)
     ours = {name: path for name, path in paths.items() if not is_foreign(path)}
     if observations is not None:
-        _agree(rows, ours, observations)
+        _agree(rows, {name: verified[name] for name in ours if name in verified}, observations)
     with pinned(latency.threads) as cores:
         time_files(rows, verified, observations=observations, config=latency, rng=rng, progress=progress, cores=cores)
     rows.each(lambda row: replace(row, resident_bytes=resident_bytes(ours[row.name]) if row.name in ours else None))
@@ -109,7 +109,7 @@ def _weigh(rows: Rows, paths: Mapping[str, Path]) -> dict[str, VerifiedFile]:
             file = read_foreign(path)
         else:
             file = read_verified(path)
-            EdgePolicy.load(path)  # whether the network fits its manifest, and this runtime
+            EdgePolicy.from_file(file)  # whether this runtime takes it
         verified[row.name] = file
         return replace(
             row,
@@ -117,20 +117,20 @@ def _weigh(rows: Rows, paths: Mapping[str, Path]) -> dict[str, VerifiedFile]:
             sha256=file.file_sha256,
             recipe=None if foreign else file.device.recipe,
             target=file.evidence.get("target"),
-            **asdict(footprint(file.content)),
+            **asdict(footprint(file.model)),
         )
 
     rows.each(measure)
     return verified
 
 
-def _agree(rows: Rows, paths: Mapping[str, Path], observations: NDArray[np.generic]) -> None:
+def _agree(rows: Rows, files: Mapping[str, VerifiedFile], observations: NDArray[np.generic]) -> None:
     preferences: dict[str, NDArray[np.float64]] = {}
 
     def measure(row: BenchmarkRow) -> BenchmarkRow:
-        if row.name not in paths:
+        if row.name not in files:
             return row
-        preferences[row.name] = preferences_of(EdgePolicy.load(paths[row.name]), observations)  # [N, A]
+        preferences[row.name] = preferences_of(EdgePolicy.from_file(files[row.name]), observations)  # [N, A]
         found = agreement(preferences[rows.baseline], preferences[row.name])
         return replace(
             row,

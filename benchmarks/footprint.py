@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgedqn.export.edge_policy import TfliteModel
 from edgedqn.export.tflite_file.inspection import multiply_accumulates
 from edgedqn.export.tflite_file.reader import kernels, stripped
 from edgedqn.export.tflite_file.tflm import MicroUnavailableError, arena_bytes
@@ -35,13 +36,13 @@ class Footprint:
     arena_bytes: int | None
 
 
-def footprint(content: bytes) -> Footprint:
+def footprint(model: TfliteModel) -> Footprint:
     """Weighs a whole `.tflite`.
 
     Raises:
       PolicyFileError: its tensors cannot be read.
     """
-    found = kernels(content)
+    content, found = model.content, kernels(model)
     return Footprint(
         size_bytes=len(content),
         gzip_bytes=len(gzip.compress(content, compresslevel=9, mtime=0)),  # no clock time: the same file, the same size
@@ -49,7 +50,7 @@ def footprint(content: bytes) -> Footprint:
         weights=sum(kernel.weights for kernel in found),
         nonzero_weights=sum(kernel.nonzero_weights for kernel in found),
         distinct_values=max((len(np.unique(kernel.values)) for kernel in found), default=0),
-        multiply_accumulates=multiply_accumulates(content),
+        multiply_accumulates=multiply_accumulates(model),
         arena_bytes=_arena_bytes(content),
     )
 

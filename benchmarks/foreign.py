@@ -4,16 +4,7 @@ import hashlib
 import math
 from pathlib import Path
 
-from edgedqn.export.edge_policy import (
-    DeviceManifest,
-    PolicyFileError,
-    VerifiedFile,
-    element,
-    find_block,
-    read_file,
-    read_subgraph,
-    tensor_shape,
-)
+from edgedqn.export.edge_policy import DeviceManifest, PolicyFileError, TfliteModel, VerifiedFile, find_block, read_file
 from edgedqn.export.tflite_file.reader import io_quantization
 
 TYPES = ("int8", "float32")
@@ -36,22 +27,23 @@ def read_foreign(path: Path) -> VerifiedFile:
     """
     content = read_file(path)
     try:
-        graph, ends = read_subgraph(content)[1], io_quantization(content)
-        shapes = [tensor_shape(element(graph.tables(0), graph.numbers(field, "i")[0])) for field in (1, 2)]
-        if any(tensor.table(6) is not None for tensor in graph.tables(0)):
+        model = TfliteModel(content)
+        given, ends = model.input, io_quantization(model)
+        if any(tensor.is_sparse for tensor in model.tensors):
             raise PolicyFileError("A kernel is sparsely encoded: expected dense ones, because XNNPACK reads past others.")
-        for side, shape, end in zip(("input", "output"), shapes, (ends.input, ends.output), strict=True):
-            if shape[:1] != (1,) or min(shape) < 1 or end.dtype not in TYPES:
+        for side, tensor, end in (("input", given, ends.input), ("output", model.output, ends.output)):
+            shape = list(tensor.shape)
+            if shape[:1] != [1] or min(shape) < 1 or end.dtype not in TYPES:
                 raise PolicyFileError(
-                    f"Bad {side}: expected a static batch of 1, int8 or float32. Got shape {list(shape)}, {end.dtype}."
+                    f"Bad {side}: expected a static batch of 1, int8 or float32. Got shape {shape}, {end.dtype}."
                 )
         if not 0 < ends.input.scale < math.inf:
             raise PolicyFileError(f"Impossible input scale: expected a positive number. Got {ends.input.scale}.")
         device = DeviceManifest(
             env_id="",
-            observation_shape=tuple(shapes[0][1:]) or (1,),
+            observation_shape=given.shape[1:] or (1,),
             observation_dtype="float32",
-            n_actions=math.prod(shapes[1]),
+            n_actions=math.prod(model.output.shape),
             preprocessing=(),
             scale=(1 / ends.input.scale,),
             offset=(float(ends.input.zero_point),),
@@ -60,4 +52,12 @@ def read_foreign(path: Path) -> VerifiedFile:
         )
     except PolicyFileError as error:
         raise PolicyFileError(f"{path}: {error}") from error
-    return VerifiedFile(content, device, None, hashlib.sha256(content).hexdigest(), {})
+    return VerifiedFile(
+        path=path,
+        content=content,
+        model=model,
+        device=device,
+        digest=None,
+        file_sha256=hashlib.sha256(content).hexdigest(),
+        evidence={},
+    )

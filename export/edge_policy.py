@@ -14,6 +14,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -287,13 +288,17 @@ class EdgePolicy:
           PolicyFileError: the file or its sidecar is missing, empty, damaged, of a newer schema, or no policy.
           RuntimeRefusedError: it is whole, but the runtime does not take it.
         """
-        file = read_verified(path)
+        return cls.from_file(read_verified(path), threads)
+
+    @classmethod
+    def from_file(cls, file: "VerifiedFile", threads: int = 1) -> "EdgePolicy":
+        """The same of a file that has been read and proven. RuntimeRefusedError: the runtime does not take it."""
         try:
             interpreter = Interpreter(model_content=file.content, num_threads=threads)
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise RuntimeRefusedError(f"{path} is whole, but this runtime cannot run it: {reason}") from error
+            raise RuntimeRefusedError(f"{file.path} is whole, but this runtime cannot run it: {reason}") from error
         return cls(interpreter, file.device)
 
     def __call__(self, observation: Any) -> int:
@@ -388,19 +393,23 @@ class EdgePolicy:
         return np.concatenate(self._frames, axis=-1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VerifiedFile:
     """A policy file whose bytes are what its manifest says, and whose network fits it.
 
     Attributes:
+      path: where it was read.
       content: the whole file.
+      model: what it holds.
       device: the manifest's device part, without the digest.
       digest: as `file_digest`, in hexadecimal; None where the manifest is in the sidecar alone.
       file_sha256: SHA-256 of the whole file, in hexadecimal.
       evidence: the sidecar's evidence; empty without a sidecar.
     """
 
+    path: Path
     content: bytes
+    model: "TfliteModel" = field(compare=False, repr=False)
     device: DeviceManifest
     digest: str | None
     file_sha256: str
@@ -431,10 +440,19 @@ def read_verified(path: str | Path) -> VerifiedFile:
                 raise PolicyFileError(f"{beside.name} and the file disagree: expected one device part. Got two of {other}.")
         if device is None:
             raise PolicyFileError(f"No manifest: expected one inside the file, or {beside.name} beside it. Got neither.")
-        check_structure(content, device)
+        model = TfliteModel(content)
+        check_structure(model, device)
     except PolicyFileError as error:
         raise PolicyFileError(f"{path}: {error}") from error
-    return VerifiedFile(content, device, digest, file_sha256, evidence)
+    return VerifiedFile(
+        path=path,
+        content=content,
+        model=model,
+        device=device,
+        digest=digest,
+        file_sha256=file_sha256,
+        evidence=evidence,
+    )
 
 
 def read_file(path: Path) -> bytes:
@@ -505,68 +523,127 @@ def file_digest(content: bytes) -> bytes:
     return digest.digest()
 
 
-def check_structure(content: bytes, device: DeviceManifest) -> None:
+def check_structure(model: "TfliteModel", device: DeviceManifest) -> None:
     """Stops at a network that does not fit its manifest.
 
     Raises:
       PolicyFileError: several inputs or outputs, a batch other than a static 1, wrong sizes or types, an operator that is not
-        among `OPERATORS`, a sparse kernel, or a damaged file.
+        among `OPERATORS`, or a sparse kernel.
     """
-    model, graph = read_subgraph(content)
-    for code in operator_codes(model):
+    for code in model.operator_codes:
         if code not in OPERATORS:
             raise PolicyFileError(f"Unknown operator: expected one of {', '.join(OPERATORS.values())}. Got builtin {code}.")
-    if any(tensor.table(6) is not None for tensor in graph.tables(0)):
+    if any(tensor.is_sparse for tensor in model.tensors):
         raise PolicyFileError("A kernel is sparsely encoded: expected dense ones, because XNNPACK reads past others.")
-    for side, at in (("input", 1), ("output", 2)):
-        indices = graph.numbers(at, "i")
-        _expect(len(indices), 1, f"Wrong number of {side}s")
-        tensor = element(graph.tables(0), indices[0])
-        shape, dtype = tensor_shape(tensor), tensor_dtype(tensor)
-        if shape[:1] != (1,) or min(shape) < 1:
-            raise PolicyFileError(f"Bad {side} batch: expected a static batch of 1. Got shape {list(shape)}.")
-        size = math.prod(shape)
+    for side, tensor in (("input", model.input), ("output", model.output)):
+        if tensor.shape[:1] != (1,) or min(tensor.shape) < 1:
+            raise PolicyFileError(f"Bad {side} batch: expected a static batch of 1. Got shape {list(tensor.shape)}.")
         if side == "output" and device.meaning == "action":
-            _expect((dtype, shape), ("int32", (1,)), "Wrong output, an action")
+            _expect((tensor.dtype, tensor.shape), ("int32", (1,)), "Wrong output, an action")
             continue
+        size = math.prod(tensor.shape)
         expected = math.prod(device.input_shape(size)) if side == "input" else device.n_actions
         _expect(size, expected, f"Wrong {side} size")
-        if dtype not in ("int8", "float32"):
-            raise PolicyFileError(f"Wrong {side} type: expected int8 or float32. Got {dtype}.")
+        if tensor.dtype not in ("int8", "float32"):
+            raise PolicyFileError(f"Wrong {side} type: expected int8 or float32. Got {tensor.dtype}.")
 
 
-def read_subgraph(content: bytes) -> "tuple[Table, Table]":
-    """The Model table of a TFLite file and its only SubGraph.
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """What the file says of a tensor. It stores real numbers as real = scale * (stored - zero point)."""
 
-    Source: tensorflow/lite/schema/schema.fbs; field numbers here and in callers are its declaration order.
-    Raises:
-      PolicyFileError: no TFLite file, or not exactly one subgraph.
+    name: str  # empty where it was left out
+    shape: tuple[int, ...]  # -1 where a dimension is dynamic
+    dtype: str  # NumPy's name of it; `type N` of one that no policy has
+    scales: tuple[float, ...]  # one for all, or one for each output; none where it is not quantized
+    zero_points: tuple[int, ...]  # as many
+    buffer: int  # which of the model's buffers holds its values
+    is_sparse: bool  # only blocks of values are stored, those that are not all zero
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """A step of the network. Tensors are named by their index."""
+
+    code: int  # BuiltinOperator of the TFLite schema
+    inputs: tuple[int, ...]  # -1 for one that is left out
+    outputs: tuple[int, ...]
+    activation: int  # ActivationFunctionType of a FULLY_CONNECTED; 0, none, of any other
+
+
+class TfliteModel:
+    """A `.tflite` of one subgraph. Each part is read once, where it is first asked for, and checked against the bounds.
+
+    Attributes:
+      content: the whole file.
+      operator_codes: of the kinds of operators, whether or not one of them is in the graph.
+      inputs: of the graph, tensors by their index.
+      outputs: likewise.
+    Source: tensorflow/lite/schema/schema.fbs; field numbers are its declaration order.
     """
-    if content[4:8] != b"TFL3":
-        raise PolicyFileError(f"Not a TFLite file: expected the identifier TFL3. Got {content[4:8]!r}.")
-    model = Table(content, _unpack(content, "I", 0)[0])
-    graphs = model.tables(2)
-    _expect(len(graphs), 1, "Wrong number of subgraphs")
-    return model, graphs[0]
+
+    def __init__(self, content: bytes) -> None:
+        """PolicyFileError, here and in all that is read later: no TFLite file, a damaged one, or not exactly one subgraph."""
+        if content[4:8] != b"TFL3":
+            raise PolicyFileError(f"Not a TFLite file: expected the identifier TFL3. Got {content[4:8]!r}.")
+        self.content = content
+        self._model = _Table(content, _unpack(content, "I", 0)[0])
+        graphs = self._model.tables(2)
+        _expect(len(graphs), 1, "Wrong number of subgraphs")
+        self._graph = graphs[0]
+        # Codes above 127 stand in the newer field; all others may stand in the old int8 one alone.
+        self.operator_codes = tuple(max(code.scalar(0, "b"), code.scalar(3, "i")) for code in self._model.tables(1))
+        self.inputs: tuple[int, ...] = self._graph.numbers(1, "i")
+        self.outputs: tuple[int, ...] = self._graph.numbers(2, "i")
+
+    @cached_property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of the graph."""
+        return tuple(map(_tensor, self._graph.tables(0)))
+
+    @cached_property
+    def operators(self) -> tuple[Operator, ...]:
+        """In the order they run."""
+        return tuple(_operator(table, self.operator_codes) for table in self._graph.tables(3))
+
+    @cached_property
+    def _buffers(self) -> tuple[memoryview, ...]:
+        return tuple(buffer.blob(0) for buffer in self._model.tables(4))
+
+    @property
+    def input(self) -> Tensor:
+        """The only input; PolicyFileError where there is not exactly one."""
+        _expect(len(self.inputs), 1, "Wrong number of inputs")
+        return element(self.tensors, self.inputs[0])
+
+    @property
+    def output(self) -> Tensor:
+        """The only output; PolicyFileError where there is not exactly one."""
+        _expect(len(self.outputs), 1, "Wrong number of outputs")
+        return element(self.tensors, self.outputs[0])
+
+    def data(self, tensor: Tensor) -> memoryview:
+        """The stored values of a tensor, a part of `content`; empty where it is computed."""
+        return element(self._buffers, tensor.buffer)
 
 
-def operator_codes(model: "Table") -> list[int]:
-    """The BuiltinOperator numbers that a Model table's operators point to."""
-    # Codes above 127 stand in the newer field; all others may stand in the old int8 one alone.
-    return [max(code.scalar(0, "b", 0), code.scalar(3, "i", 0)) for code in model.tables(1)]
+def _operator(table: "_Table", codes: Sequence[int]) -> Operator:
+    code, options = element(codes, table.scalar(0, "I")), table.table(4)
+    activation = options.scalar(0, "b") if options is not None and OPERATORS.get(code) == "FULLY_CONNECTED" else 0
+    return Operator(code=code, inputs=table.numbers(1, "i"), outputs=table.numbers(2, "i"), activation=activation)
 
 
-def tensor_shape(tensor: "Table") -> tuple[int, ...]:
-    """The shape of a Tensor table, -1 where a dimension is dynamic: the signature has it, `shape` a 1 in its place."""
-    return tensor.numbers(7, "i") or tensor.numbers(0, "i")
-
-
-def tensor_dtype(tensor: "Table") -> str:
-    """NumPy's name of a Tensor table's type."""
-    code = tensor.scalar(1, "b", 0)
-    if code not in DTYPES:
-        raise PolicyFileError(f"Unknown tensor type: expected one of {sorted(DTYPES)}. Got {code}.")
-    return DTYPES[code]
+def _tensor(table: "_Table") -> Tensor:
+    quantization, kind = table.table(4), table.scalar(1, "b")
+    return Tensor(
+        name=bytes(table.blob(3)).decode("utf-8", "replace"),
+        shape=table.numbers(7, "i") or table.numbers(0, "i"),  # where a dimension is dynamic, field 0 has a 1 in its place
+        dtype=DTYPES.get(kind, f"type {kind}"),
+        scales=() if quantization is None else quantization.numbers(2, "f"),
+        zero_points=() if quantization is None else quantization.numbers(3, "q"),
+        buffer=table.scalar(2, "I"),
+        is_sparse=table.table(6) is not None,
+    )
 
 
 def element(items: Sequence[T], index: int) -> T:
@@ -576,7 +653,7 @@ def element(items: Sequence[T], index: int) -> T:
     return items[index]
 
 
-class Table:
+class _Table:
     """A flatbuffer table: its vtable says where, or whether, each field stands. Every read is checked against the bounds."""
 
     def __init__(self, content: bytes, at: int) -> None:
@@ -596,44 +673,49 @@ class Table:
             raise PolicyFileError(f"The file is damaged: expected field {field} within {self._size} bytes. Got it at {offset}.")
         return self._at + offset
 
-    def scalar(self, field: int, form: str, default: int) -> int:
-        """An integer; `form` is a letter of `struct`."""
-        at = self._position(field, struct.calcsize(form))
-        return default if at is None else int(_unpack(self._content, form, at)[0])
-
     def _target(self, field: int) -> int | None:
         at = self._position(field, 4)
         return None if at is None else at + int(_unpack(self._content, "I", at)[0])
 
-    def table(self, field: int) -> "Table | None":
+    def scalar(self, field: int, form: str) -> int:
+        """An integer, 0 where it is left out; `form` is a letter of `struct`."""
+        at = self._position(field, struct.calcsize(form))
+        return 0 if at is None else int(_unpack(self._content, form, at)[0])
+
+    def table(self, field: int) -> "_Table | None":
         """A table, None where it is left out."""
         at = self._target(field)
-        return None if at is None else Table(self._content, at)
+        return None if at is None else _Table(self._content, at)
 
-    def tables(self, field: int) -> "list[Table]":
+    def tables(self, field: int) -> "list[_Table]":
         """A vector of tables, empty where it is left out."""
         at = self._target(field)
         offsets = self.numbers(field, "I")
-        return [] if at is None else [Table(self._content, at + 4 + 4 * i + offset) for i, offset in enumerate(offsets)]
+        return [] if at is None else [_Table(self._content, at + 4 + 4 * i + offset) for i, offset in enumerate(offsets)]
 
     def numbers(self, field: int, form: str) -> tuple[Any, ...]:
-        """A vector of numbers, empty where it is left out; `form` is a letter of `struct`."""
+        """A vector of numbers, empty where it is left out."""
+        at = self._target(field)
+        return () if at is None else _unpack(self._content, f"{_unpack(self._content, 'I', at)[0]}{form}", at + 4)
+
+    def blob(self, field: int) -> memoryview:
+        """A vector of bytes or a string, empty where it is left out."""
         at = self._target(field)
         if at is None:
-            return ()
-        (count,) = _unpack(self._content, "I", at)
-        return _unpack(self._content, f"{count}{form}", at + 4)
-
-    def blob(self, field: int) -> bytes:
-        """A vector of bytes, or a string."""
-        return b"".join(self.numbers(field, "s"))
+            return memoryview(b"")
+        end = at + 4 + int(_unpack(self._content, "I", at)[0])
+        if end > len(self._content):
+            raise PolicyFileError(f"The file is damaged: expected bytes up to {end}. Got a file of {len(self._content)}.")
+        return memoryview(self._content)[at + 4 : end]
 
 
 def _unpack(content: bytes, form: str, at: int) -> tuple[Any, ...]:
-    size = struct.calcsize(f"<{form}")
-    if at < 0 or at + size > len(content):
-        raise PolicyFileError(f"The file is damaged: expected {size} bytes at {at}. Got a file of {len(content)}.")
-    return struct.unpack_from(f"<{form}", content, at)
+    try:
+        if at >= 0:  # Python would count a negative one from the end
+            return struct.unpack_from(f"<{form}", content, at)
+    except struct.error:
+        pass
+    raise PolicyFileError(f"The file is damaged: expected <{form} at {at}. Got a file of {len(content)} bytes.")
 
 
 def _parse(text: bytes, what: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.export.config import INTEGER_ENDS, ExportConfig
-from edgedqn.export.edge_policy import DeviceManifest
-from edgedqn.export.tflite_file import manifest, rewriting
-from edgedqn.export.tflite_file import reader as flatbuffer
-from edgedqn.export.tflite_file.float_twin import with_float_ends
+from edgedqn.export.edge_policy import DeviceManifest, TfliteModel
+from edgedqn.export.tflite_file.manifest import device_part, embed
+from edgedqn.export.tflite_file.reader import fix_names, io_quantization, stripped
+from edgedqn.export.tflite_file.rewriting import with_action_output, with_float_ends
 
 CALIBRATION_STATES = 1_000
 CALIBRATED = {
@@ -31,6 +32,11 @@ class Exported:
 
     content: bytes
     device: DeviceManifest
+
+    @cached_property
+    def model(self) -> TfliteModel:
+        """What the file holds, parsed once."""
+        return TfliteModel(self.content)
 
 
 def to_tflite(policy: CompressedPolicy) -> bytes:
@@ -69,14 +75,14 @@ def exported(policy: CompressedPolicy, config: ExportConfig) -> Exported:
         converter.target_spec.supported_ops = [CALIBRATED[kind]]
     with _silence():
         content = converter.convert()
-    source = flatbuffer.io_quantization(content).input
+    source = io_quantization(TfliteModel(content)).input
     device = _device_part(policy, source.scale, source.zero_point, config)
     if config.output == "action":
-        content = rewriting.with_action_output(content)
+        content = with_action_output(TfliteModel(content))
     if config.float_io and kind in INTEGER_ENDS:
-        content, device = with_float_ends(content, device)
-    content = flatbuffer.stripped(content) if config.strip else flatbuffer.fix_names(content, device.meaning)
-    return Exported(manifest.embed(content, device) if config.manifest == "embedded" else content, device)
+        content, device = with_float_ends(TfliteModel(content), device)
+    content = stripped(content) if config.strip else fix_names(content, device.meaning)
+    return Exported(embed(content, device) if config.manifest == "embedded" else content, device)
 
 
 def _static_batch(network: tf_keras.Model) -> tf.types.experimental.ConcreteFunction:
@@ -93,7 +99,7 @@ def _device_part(policy: CompressedPolicy, scale: float, zero_point: int, config
     """Joins the policy's own input scaling with the input tensor's: q = (x * s + o) / scale + zero_point."""
     own_scale = np.asarray(policy.scaling.scale, np.float64)  # [F], or [1]
     own_offset = np.asarray(policy.scaling.offset, np.float64)  # [F], or [1]
-    return manifest.device_part(
+    return device_part(
         policy.spec,
         (own_scale / scale).astype(np.float32),
         (own_offset / scale + zero_point).astype(np.float32),

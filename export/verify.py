@@ -68,7 +68,7 @@ def verify(policy: CompressedPolicy, file: Exported) -> Verification:
     chosen, best = rows.argmax(axis=1), expected.argmax(axis=1)  # [N]
     if not np.isfinite(rows).all():
         raise InputError(f"The file of {policy.recipe!r} computes numbers that are not finite: expected others on all states.")
-    output = io_quantization(file.content).output
+    output = io_quantization(file.model).output
     step = output.scale if output.dtype == "int8" else float(np.ptp(expected)) / 255 or 1.0
     tolerance = TOLERANCE_STEPS.get(policy.conversion)
     each = np.arange(len(rows))
@@ -99,7 +99,7 @@ def verify_micro(policy: CompressedPolicy, file: Exported) -> RuntimeAgreement:
       InputError: in more than 1 % of the states the actions differ beyond the stated tolerance.
       MicroUnavailableError: the file has no integer ends, TFLite Micro lacks an operator of it, or is not installed.
     """
-    ends = io_quantization(file.content)
+    ends = io_quantization(file.model)
     if (ends.input.dtype, ends.output.dtype) != ("int8", "int8"):
         raise MicroUnavailableError(
             f"Expected int8 input and output for TFLite Micro. Got {ends.input.dtype} and {ends.output.dtype}."

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
@@ -15,9 +15,8 @@ from edgedqn.export.devices.browser.bundle import write_browser
 from edgedqn.export.devices.microcontroller import bundle as microcontroller
 from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
 from edgedqn.export.edge_policy import VerifiedFile, read_verified
-from edgedqn.export.tflite_file.float_twin import float_twin
-from edgedqn.export.tflite_file.manifest import PolicyManifest, write_policy, write_sidecar
-from edgedqn.export.tflite_file.reader import io_quantization
+from edgedqn.export.tflite_file.manifest import PolicyManifest, write_evidence, write_policy
+from edgedqn.export.tflite_file.rewriting import float_twin
 from edgedqn.export.tflite_file.tflm import arena_bytes
 
 POLICY, LOOP = "policy.tflite", "run_policy.py"
@@ -67,7 +66,7 @@ def write_bundle(policy_file: Path, folder: Path, fetch: bool = False) -> tuple[
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        parts = _fill(policy_file, file, temporary, fetch)
+        parts = _fill(file, temporary, fetch)
         temporary.chmod(0o755)
         _carry_over(folder, temporary)
         _replace(folder, temporary)
@@ -122,17 +121,16 @@ def _replace(folder: Path, new: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _fill(policy_file: Path, file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, ...]:
+def _fill(file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, ...]:
     with tempfile.TemporaryDirectory() as name:
         twin = None
-        if io_quantization(file.content).input.dtype == "int8":
-            twin = Path(name) / "twin.tflite"
-            content, device = float_twin(file.content, file.device)
-            write_policy(twin, content, PolicyManifest(device, {}))
-        write_board(policy_file, folder, twin)
+        if file.model.input.dtype == "int8":
+            content, device = float_twin(file.model, file.device)
+            twin = write_policy(Path(name) / "twin.tflite", content, PolicyManifest(device, {}))
+        write_board(file, folder, twin)
         board = Part("Linux board", True, f"{POLICY}{', and its twin with float ends' if twin else ''}.")
-        small = _add_microcontroller(policy_file, file, folder)
-        page = _add_page(twin or policy_file, folder, fetch)
+        small = _add_microcontroller(file, folder)
+        page = _add_page(twin or file, folder, fetch)
     with (folder / "README.md").open("a", encoding="utf-8") as readme:
         for heading, part, text in (
             ("On a microcontroller", small, microcontroller.README),
@@ -142,10 +140,10 @@ def _fill(policy_file: Path, file: VerifiedFile, folder: Path, fetch: bool) -> t
     return board, small, page
 
 
-def _add_microcontroller(policy_file: Path, file: VerifiedFile, folder: Path) -> Part:
+def _add_microcontroller(file: VerifiedFile, folder: Path) -> Part:
     sources = folder / "microcontroller"
     try:
-        names = write_microcontroller(policy_file, sources)
+        names = write_microcontroller(file, sources)
     except InputError as error:
         return Part("microcontroller", False, f"Nothing for microcontrollers. {error}")
     arena = arena_bytes(file.content)
@@ -164,7 +162,7 @@ def _add_microcontroller(policy_file: Path, file: VerifiedFile, folder: Path) ->
                 found["cortex_m4"] = asdict(cost)
                 remark += f": {_cost(cost)}"
     evidence = {**file.evidence, "microcontroller": found}
-    write_sidecar(folder / POLICY, PolicyManifest(file.device, evidence))
+    write_evidence(replace(file, path=folder / POLICY, evidence=evidence))
     return Part("microcontroller", True, remark)
 
 
@@ -175,9 +173,9 @@ def _cost(cost: DeviceFootprint) -> str:
     )
 
 
-def _add_page(policy_file: Path, folder: Path, fetch: bool) -> Part:
+def _add_page(file: VerifiedFile, folder: Path, fetch: bool) -> Part:
     try:
-        write_browser(policy_file, folder / "browser", fetch=fetch)
+        write_browser(file, folder / "browser", fetch=fetch)
     except InputError as error:
         return Part("browser", False, f"No page for browsers. {error}")
     return Part("browser", True, "A page that runs the policy with LiteRT.js.")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from functools import reduce
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,10 @@ from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32
 from edgedqn.compression.report import Findings
-from edgedqn.export.edge_policy import PolicyFileError
+from edgedqn.export.edge_policy import PolicyFileError, read_verified
 from edgedqn.export.tflite import Exported
 from edgedqn.export.tflite import exported as export_policy
-from edgedqn.export.tflite_file.manifest import PolicyManifest, read_manifest, write_policy, write_sidecar
+from edgedqn.export.tflite_file.manifest import PolicyManifest, read_manifest, write_evidence, write_policy
 from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.export.tflite_file.tflm import MicroUnavailableError
 from edgedqn.export.verify import verify, verify_micro
@@ -155,9 +154,9 @@ def _devices(run: RunFolder) -> tuple[Device, ...]:
 
 
 def _record(path: Path, **findings: Any) -> None:
-    manifest = read_manifest(path)
-    evidence = {key: value for key, value in manifest.evidence.items() if key not in ("benchmark", "gate")}
-    write_sidecar(path, PolicyManifest(manifest.device, {**evidence, **findings}))
+    file = read_verified(path)
+    evidence = {key: value for key, value in file.evidence.items() if key not in ("benchmark", "gate")}
+    write_evidence(replace(file, evidence={**evidence, **findings}))
 
 
 def report(run: RunFolder, command: str | None) -> None:
@@ -182,12 +181,14 @@ def _kernels(run: RunFolder, benchmark: Benchmark) -> dict[str, list[KernelZeros
     found = {}
     for row in benchmark.rows:
         if row.status == "ok":
-            path = run.path / row.file
-            content = path.read_bytes() if path.exists() else b""
-            if sha256(content).hexdigest() != row.sha256:
-                continue  # gone, or another one since it was measured
-            stored = kernels(content)
-            stages = read_manifest(path).evidence.get("recipe", {}).get("stages", [])
+            try:
+                file = read_verified(run.path / row.file)
+            except PolicyFileError:
+                continue  # gone, or damaged since it was measured
+            if file.file_sha256 != row.sha256:
+                continue  # another one by now
+            stored = kernels(file.model)
+            stages = file.evidence.get("recipe", {}).get("stages", [])
             figures = [Findings.from_json(stage) for stage in stages]
             asked = next((each.sparsity_asked for each in figures if each.sparsity_asked), ())
             found[row.name] = [

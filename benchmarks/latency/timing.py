@@ -15,8 +15,8 @@ from edgedqn.benchmarks.latency.pinning import Cores
 from edgedqn.benchmarks.latency.timed_policies import cold_starts, delegation, invokes, steps
 from edgedqn.benchmarks.latency.windows import WINDOWS, time_windows
 from edgedqn.benchmarks.rows import Latency, Ratio, WindowedLatency
-from edgedqn.export.edge_policy import PolicyFileError, VerifiedFile
-from edgedqn.export.tflite_file.float_twin import float_twin
+from edgedqn.export.edge_policy import PolicyFileError, TfliteModel, VerifiedFile
+from edgedqn.export.tflite_file.rewriting import float_twin
 
 # Inputs that are timed: many enough to be a sample, few enough to stay in the cache, as one that just arrived would.
 TIMED_INPUTS = 256
@@ -127,6 +127,6 @@ def _twins(files: Files) -> dict[str, VerifiedFile]:
     found = {}
     for name, file in files.items():
         with suppress(PolicyFileError):  # no integer ends
-            content, device = float_twin(file.content, file.device)
-            found[name] = replace(file, content=content, device=device)
+            content, device = float_twin(file.model, file.device)
+            found[name] = replace(file, content=content, model=TfliteModel(content), device=device)
     return found

@@ -20,6 +20,7 @@ from edgedqn.agents.files import read_json
 from edgedqn.agents.playing.gate import gate_for
 from edgedqn.benchmarks.filling import Rows
 from edgedqn.benchmarks.scoring import score
+from edgedqn.export.edge_policy import read_verified
 from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.pipeline.proving import prove_play
@@ -37,7 +38,7 @@ def summarize(result: RunResult, seed: int) -> list[dict[str, Any]]:
     for row in rows:
         path = result.folder / row["file"]
         stages = read_manifest(path).evidence["recipe"]["stages"]
-        stored = kernels(path.read_bytes())
+        stored = kernels(read_verified(path).model)
         found.append(
             {
                 **row,

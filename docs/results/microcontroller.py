@@ -36,11 +36,11 @@ def measure(run: Path, env_id: str, names: list[str]) -> list[dict[str, Any]]:
     for name in names:
         path = run / "models" / f"{name}.tflite"
         file = read_verified(path)
-        ends = io_quantization(file.content)
+        ends = io_quantization(file.model)
         if (ends.input.dtype, ends.output.dtype) != ("int8", "int8"):
             continue
         with tempfile.TemporaryDirectory() as folder:
-            has_c = "policy.c" in write_microcontroller(path, Path(folder))
+            has_c = "policy.c" in write_microcontroller(file, Path(folder))
             cost = asdict(measure_plain_c(Path(folder))) if has_c else None
         agreement = compare_runtimes(file.content, int8_inputs(file.device, observations))
         rows.append(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.export.edge_policy import PolicyFileError, Table, element, read_subgraph, tensor_dtype, tensor_shape
+from edgedqn.export.edge_policy import PolicyFileError, Tensor, TfliteModel, element
 from edgedqn.export.tflite_file.reader import FULLY_CONNECTED
 
 NO_ACTIVATION, RELU = 0, 1  # ActivationFunctionType of the TFLite schema
@@ -40,29 +40,26 @@ class IntegerLayer:
     lowest: int
 
 
-def read_integer_network(content: bytes) -> tuple[IntegerLayer, ...]:
+def read_integer_network(model: TfliteModel) -> tuple[IntegerLayer, ...]:
     """The layers of an int8 MLP, in the order they run.
 
     Args:
-      content: a `.tflite` of one input [1, F] and one output [1, A], both int8.
+      model: of one input [1, F] and one output [1, A], both int8.
     Raises:
       PolicyFileError: the file is damaged, or is no chain of int8 FULLY_CONNECTED with no activation or ReLU, or its sums
         could leave 32 bits, where TFLM's result is undefined.
     """
-    model, graph = read_subgraph(content)
-    codes = [max(code.scalar(0, "b", 0), code.scalar(3, "i", 0)) for code in model.tables(1)]
-    tensors, buffers = graph.tables(0), model.tables(4)
-    (current,), (last,) = graph.numbers(1, "i"), graph.numbers(2, "i")
+    (current,), (last,) = model.inputs, model.outputs
     layers = []
-    for operator in graph.tables(3):
-        code = element(codes, operator.scalar(0, "I", 0))
-        inputs, outputs = operator.numbers(1, "i"), operator.numbers(2, "i")
-        if code != FULLY_CONNECTED or len(inputs) != 3 or element(inputs, 0) != current:
-            raise PolicyFileError(f"No plain MLP: expected a chain of FULLY_CONNECTED with bias. Got the operator {code}.")
-        current = element(outputs, 0)
-        options = operator.table(4)
-        activation = NO_ACTIVATION if options is None else options.scalar(0, "b", NO_ACTIVATION)
-        layers.append(_layer([element(tensors, index) for index in (*inputs, current)], buffers, activation))
+    for operator in model.operators:
+        if operator.code != FULLY_CONNECTED or len(operator.inputs) != 3 or operator.inputs[0] != current:
+            raise PolicyFileError(
+                f"No plain MLP: expected a chain of FULLY_CONNECTED with bias. Got the operator {operator.code}."
+            )
+        current = element(operator.outputs, 0)
+        layers.append(
+            _layer(model, [element(model.tensors, index) for index in (*operator.inputs, current)], operator.activation)
+        )
     if not layers or current != last:
         raise PolicyFileError("No plain MLP: expected a chain of FULLY_CONNECTED that ends at the output. Got another graph.")
     return tuple(layers)
@@ -100,20 +97,21 @@ def scale_by_quantized_multiplier(
     return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0))
 
 
-def _layer(tensors: list[Table], buffers: list[Table], activation: int) -> IntegerLayer:
+def _layer(model: TfliteModel, tensors: list[Tensor], activation: int) -> IntegerLayer:
     given, kernel, bias, result = tensors
-    if [tensor_dtype(tensor) for tensor in tensors] != ["int8", "int8", "int32", "int8"]:
-        raise PolicyFileError(f"No int8 layer: expected int8, int8, int32, int8. Got {[tensor_dtype(t) for t in tensors]}.")
+    dtypes = [tensor.dtype for tensor in tensors]
+    if dtypes != ["int8", "int8", "int32", "int8"]:
+        raise PolicyFileError(f"No int8 layer: expected int8, int8, int32, int8. Got {dtypes}.")
     if activation not in (NO_ACTIVATION, RELU):
         raise PolicyFileError(f"Unknown activation: expected none or ReLU. Got {activation}.")
     (scale_in,), zero_in = _quantization(given)
     scales, zero_weights = _quantization(kernel)
     (scale_out,), zero_out = _quantization(result)
-    shape = tensor_shape(kernel)
+    shape = kernel.shape
     if zero_weights != 0 or len(shape) != 2 or len(scales) not in (1, shape[0]):
         raise PolicyFileError(f"No int8 kernel: expected [outputs, inputs], zero point 0. Got {list(shape)}, {zero_weights}.")
-    weights = np.frombuffer(_data(kernel, buffers), np.int8)
-    offsets = np.frombuffer(_data(bias, buffers), "<i4").astype(np.int64)
+    weights = np.frombuffer(model.data(kernel), np.int8)
+    offsets = np.frombuffer(model.data(bias), "<i4").astype(np.int64)
     if weights.size != math.prod(shape) or offsets.size != shape[0]:
         raise PolicyFileError(f"The layer has the wrong size: expected {list(shape)}. Got {weights.size} and {offsets.size}.")
     weights = weights.reshape(shape)
@@ -136,15 +134,9 @@ def _layer(tensors: list[Table], buffers: list[Table], activation: int) -> Integ
     )
 
 
-def _quantization(tensor: Table) -> tuple[tuple[float, ...], int]:
+def _quantization(tensor: Tensor) -> tuple[tuple[float, ...], int]:
     """The scales, as doubles, and the one zero point."""
-    parameters = tensor.table(4)
-    scales = () if parameters is None else parameters.numbers(2, "f")
-    zero_points = set() if parameters is None else set(parameters.numbers(3, "q"))
+    scales, zero_points = tensor.scales, set(tensor.zero_points)
     if len(zero_points) != 1 or not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
         raise PolicyFileError(f"Bad quantization: expected positive scales, one zero point. Got {scales}, {zero_points}.")
-    return scales, int(zero_points.pop())
-
-
-def _data(tensor: Table, buffers: list[Table]) -> bytes:
-    return element(buffers, tensor.scalar(2, "I", 0)).blob(0)
+    return scales, zero_points.pop()

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from edgedqn.export.edge_policy import (
     SCHEMA,
     DeviceManifest,
     PolicyFileError,
+    TfliteModel,
+    VerifiedFile,
     check_structure,
     file_digest,
     find_block,
@@ -84,53 +86,79 @@ def embed(content: bytes, device: DeviceManifest) -> bytes:
     """
     if find_block(content) is not None:
         raise PolicyFileError("The file has a manifest: expected one without. Convert the policy again instead.")
-    check_structure(content, device)
+    model = TfliteModel(content)
+    check_structure(model, device)
     text = json.dumps(device.to_json(), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-    whole = with_metadata(content, "edgedqn", MAGIC + bytes(DIGEST_SIZE) + text)
+    whole = with_metadata(model, "edgedqn", MAGIC + bytes(DIGEST_SIZE) + text)
     at = find_block(whole)
     assert at is not None
     return whole[: at + len(MAGIC)] + file_digest(whole) + whole[at + len(MAGIC) + DIGEST_SIZE :]
 
 
-def write_policy(path: Path, content: bytes, manifest: PolicyManifest) -> None:
+def write_policy(path: Path, content: bytes, manifest: PolicyManifest) -> VerifiedFile:
     """Writes a policy file and its sidecar, in place of earlier ones; each is complete or absent at any moment.
 
     Args:
       path: the `.tflite` to make.
       content: of the file.
       manifest: of that content; see `write_sidecar`, which says what is raised.
+    Returns:
+      The file as it was read again.
     """
     # Two files cannot be renamed at once: without the old sidecar, a reader finds either no evidence or the right one.
     path.with_suffix(".json").unlink(missing_ok=True)
     write_bytes(path, content)
-    write_sidecar(path, manifest)
+    return write_sidecar(path, manifest)
 
 
-def write_sidecar(path: Path, manifest: PolicyManifest) -> None:
+def write_sidecar(path: Path, manifest: PolicyManifest) -> VerifiedFile:
     """Writes `<stem>.json` beside a policy file, in place of an earlier one. The file itself is only read.
 
     Args:
       path: the `.tflite`.
       manifest: its device part must be the one inside the file. A file that carries none takes it from the sidecar alone.
+    Returns:
+      The file, proven.
     Raises:
       PolicyFileError: the file is missing or damaged, or the two do not belong together.
       ValueError: the evidence is no JSON, or holds a NaN or an infinity.
     """
     content = read_file(path)
-    embedded = read_device_manifest(content)
-    check_structure(content, manifest.device)
-    device = manifest.device.to_json()
-    if embedded is not None:
-        if embedded.to_json() != device:
-            raise PolicyFileError(f"{path.name} is of another manifest: expected the device part inside it. Got {device}.")
-        device = {**device, "digest": file_digest(content).hex()}
-    sidecar = {
-        "schema": SCHEMA,
-        "device": device,
-        "file_sha256": hashlib.sha256(content).hexdigest(),
-        "evidence": manifest.evidence,
-    }
-    write_json(path.with_suffix(".json"), sidecar)
+    embedded, model = read_device_manifest(content), TfliteModel(content)
+    check_structure(model, manifest.device)
+    if embedded is not None and embedded.to_json() != manifest.device.to_json():
+        raise PolicyFileError(f"{path.name} is of another manifest: expected the device part inside it. Got {manifest.device}.")
+    file = VerifiedFile(
+        path=path,
+        content=content,
+        model=model,
+        device=manifest.device,
+        digest=None if embedded is None else file_digest(content).hex(),
+        file_sha256=hashlib.sha256(content).hexdigest(),
+        evidence=manifest.evidence,
+    )
+    write_evidence(file)
+    return file
+
+
+def write_copy(file: VerifiedFile, path: Path) -> VerifiedFile:
+    """Writes a proven file and its sidecar once more, byte for byte, as `write_policy` does; returns the copy."""
+    path.with_suffix(".json").unlink(missing_ok=True)
+    write_bytes(path, file.content)
+    copy = replace(file, path=path)
+    write_evidence(copy)
+    return copy
+
+
+def write_evidence(file: VerifiedFile) -> None:
+    """Writes the sidecar beside a proven file, with the evidence that the value carries; the file itself is not read again.
+
+    Raises:
+      ValueError: the evidence is no JSON, or holds a NaN or an infinity.
+    """
+    device = file.device.to_json() if file.digest is None else {**file.device.to_json(), "digest": file.digest}
+    sidecar = {"schema": SCHEMA, "device": device, "file_sha256": file.file_sha256, "evidence": file.evidence}
+    write_json(file.path.with_suffix(".json"), sidecar)
 
 
 def read_manifest(path: Path) -> PolicyManifest:

@@ -8,15 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.export.edge_policy import (
-    PolicyFileError,
-    Table,
-    element,
-    operator_codes,
-    read_subgraph,
-    tensor_dtype,
-    tensor_shape,
-)
+from edgedqn.export.edge_policy import PolicyFileError, Tensor, TfliteModel, element
 
 # BuiltinOperator of the TFLite schema: the operators with a kernel, their weights being input 1, and what may stand between.
 CONV_2D, DEPTHWISE_CONV_2D, DEQUANTIZE, FULLY_CONNECTED = 3, 4, 6, 9
@@ -65,47 +57,35 @@ class IOQuantization:
     output: Quantization
 
 
-def kernels(content: bytes) -> tuple[Kernel, ...]:
+def kernels(model: TfliteModel) -> tuple[Kernel, ...]:
     """The kernels of all dense and convolutional operators, in the order the operators run; biases are left out.
 
-    Args:
-      content: a `.tflite`.
     Returns:
       One entry per weight tensor: a shared one is counted once, as it is stored.
     Raises:
       PolicyFileError: the file is damaged, or a kernel is sparsely encoded, computed, or of a type not listed in `Kernel`.
     """
-    model, graph = read_subgraph(content)
-    codes = operator_codes(model)
-    tensors, buffers = graph.tables(0), model.tables(4)
     dequantized: dict[int, int] = {}  # output tensor -> the stored one
     found: dict[int, Kernel] = {}
-    for operator in graph.tables(3):
-        code = element(codes, operator.scalar(0, "I", 0))
-        inputs, outputs = operator.numbers(1, "i"), operator.numbers(2, "i")
-        if code == DEQUANTIZE:
-            dequantized[element(outputs, 0)] = element(inputs, 0)
-        elif code in (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED):
+    for operator in model.operators:
+        if operator.code == DEQUANTIZE:
+            dequantized[element(operator.outputs, 0)] = element(operator.inputs, 0)
+        elif operator.code in (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED):
             # float16 files keep a kernel as float16 and widen it on the device.
-            index = dequantized.get(element(inputs, 1), inputs[1])
+            index = element(operator.inputs, 1)
+            index = dequantized.get(index, index)
             if index not in found:
-                found[index] = _kernel(element(tensors, index), buffers)
+                found[index] = _kernel(model, element(model.tensors, index))
     return tuple(found.values())
 
 
-def io_quantization(content: bytes) -> IOQuantization:
+def io_quantization(model: TfliteModel) -> IOQuantization:
     """How the model's only input and only output store real numbers.
 
     Raises:
       PolicyFileError: the file is damaged, or there is not exactly one of each.
     """
-    graph = read_subgraph(content)[1]
-    sides = []
-    for side, indices in (("input", graph.numbers(1, "i")), ("output", graph.numbers(2, "i"))):
-        if len(indices) != 1:
-            raise PolicyFileError(f"Wrong number of {side}s: expected 1. Got {len(indices)}.")
-        sides.append(_quantization(element(graph.tables(0), indices[0])))
-    return IOQuantization(*sides)
+    return IOQuantization(_quantization(model.input), _quantization(model.output))
 
 
 def fix_names(content: bytes, output_name: str) -> bytes:
@@ -131,7 +111,7 @@ def fix_names(content: bytes, output_name: str) -> bytes:
             for end in [*signature.inputs, *signature.outputs]:
                 end.name = ends[end.tensorIndex]
 
-    io_quantization(content)  # refuses what has more than one input or output
+    io_quantization(TfliteModel(content))  # refuses what has more than one input or output
     return rewrite(content, rename)
 
 
@@ -163,34 +143,33 @@ def stripped(content: bytes) -> bytes:
             tensor.buffer = moved[tensor.buffer]
         model.buffers = kept
 
-    io_quantization(content)  # refuses what has more than one input or output
+    io_quantization(TfliteModel(content))  # refuses what has more than one input or output
     return rewrite(content, strip)
 
 
-def with_metadata(content: bytes, name: str, payload: bytes) -> bytes:
+def with_metadata(model: TfliteModel, name: str, payload: bytes) -> bytes:
     """Adds a metadata buffer. The same arguments give the same bytes, and the network computes what it did.
 
     Args:
-      content: a `.tflite`.
+      model: of the file.
       name: under which TFLite's tools list it.
       payload: at least one byte. In the result it starts at a multiple of 16, its uint32 length right in front of it.
     """
 
-    def add(model: Any) -> None:
+    def add(parts: Any) -> None:
         from ai_edge_litert import schema_py_generated as schema
 
-        model.buffers.append(schema.BufferT(data=np.frombuffer(payload, np.uint8)))
-        model.metadata = [*(model.metadata or []), schema.MetadataT(name=name, buffer=len(model.buffers) - 1)]
+        parts.buffers.append(schema.BufferT(data=np.frombuffer(payload, np.uint8)))
+        parts.metadata = [*(parts.metadata or []), schema.MetadataT(name=name, buffer=len(parts.buffers) - 1)]
 
-    read_subgraph(content)  # the generated reader below checks no bounds
-    return rewrite(content, add)
+    return rewrite(model.content, add)
 
 
 def rewrite(content: bytes, change: Callable[[Any], None]) -> bytes:
     """The file after `change` was made to its `schema_py_generated.ModelT`. The same arguments give the same bytes.
 
     Args:
-      content: a `.tflite` that `read_subgraph` has looked at: the generated reader checks no bounds.
+      content: a `.tflite` that `TfliteModel` has looked at: the generated reader checks no bounds.
       change: works in place.
     """
     # Here and not above: together they cost 4.5 MB and a slow first import, and a board only reads.
@@ -219,23 +198,20 @@ def rewrite(content: bytes, change: Callable[[Any], None]) -> bytes:
     return bytes(builder.Output())
 
 
-def _kernel(tensor: Table, buffers: list[Table]) -> Kernel:
-    name = tensor.blob(3).decode("utf-8", "replace")
-    if tensor.table(6) is not None:
+def _kernel(model: TfliteModel, tensor: Tensor) -> Kernel:
+    name, dtype, shape = tensor.name, tensor.dtype, tensor.shape
+    if tensor.is_sparse:
         raise PolicyFileError(f"The kernel {name!r} is sparsely encoded: expected a dense tensor. Convert it without sparsity.")
-    dtype, shape = tensor_dtype(tensor), tensor_shape(tensor)
     if dtype not in ("int8", "float32", "float16"):
         raise PolicyFileError(f"The kernel {name!r} has no known type: expected int8, float32 or float16. Got {dtype}.")
-    data = element(buffers, tensor.scalar(2, "I", 0)).blob(0)
+    data = model.data(tensor)
     stored = np.dtype(dtype).newbyteorder("<")
     if min(shape, default=0) < 1 or math.prod(shape) * stored.itemsize != len(data):
         raise PolicyFileError(f"The kernel {name!r} has the wrong size: expected {dtype} {list(shape)}. Got {len(data)} bytes.")
     return Kernel(name, np.frombuffer(data, stored).reshape(shape))
 
 
-def _quantization(tensor: Table) -> Quantization:
-    dtype, parameters = tensor_dtype(tensor), tensor.table(4)
-    scale = () if parameters is None else parameters.numbers(2, "f")
-    if parameters is None or not scale:
-        return Quantization(dtype, 1.0, 0)
-    return Quantization(dtype, float(element(scale, 0)), int(element(parameters.numbers(3, "q"), 0)))
+def _quantization(tensor: Tensor) -> Quantization:
+    if not tensor.scales:
+        return Quantization(tensor.dtype, 1.0, 0)
+    return Quantization(tensor.dtype, tensor.scales[0], element(tensor.zero_points, 0))

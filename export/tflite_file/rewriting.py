@@ -1,15 +1,38 @@
 """Other ends for a policy file: operators put before and behind its network, which itself keeps every integer it has."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.export.edge_policy import PolicyFileError
-from edgedqn.export.tflite_file.reader import io_quantization, rewrite
+from edgedqn.export.edge_policy import DeviceManifest, PolicyFileError, TfliteModel
+from edgedqn.export.tflite_file.manifest import embed
+from edgedqn.export.tflite_file.reader import io_quantization, rewrite, stripped
 
 
-def with_float_io(content: bytes, scale: NDArray[np.float32], offset: NDArray[np.float32]) -> bytes:
+def float_twin(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, DeviceManifest]:
+    """The same policy with float ends: the file that browsers take, and the faster one through Python on many boards.
+
+    Args:
+      model: of a finished file with an integer input, its manifest inside or beside it.
+      device: its manifest's device part.
+    Returns:
+      The twin, stripped, and its own device part, which is inside it, too.
+    Raises:
+      PolicyFileError: the file is damaged, or has no integer input.
+    """
+    twin, device = with_float_ends(model, device)
+    return embed(stripped(twin), device), device
+
+
+def with_float_ends(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, DeviceManifest]:
+    """The same before it is stripped and gets a manifest: what an exporter goes on with. Arguments and errors as above."""
+    scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
+    return with_float_io(model, scale, offset), replace(device, scale=(1.0,), offset=(0.0,))
+
+
+def with_float_io(model: TfliteModel, scale: NDArray[np.float32], offset: NDArray[np.float32]) -> bytes:
     """A file with integer ends, given float ones: it takes an observation and gives real numbers.
 
     The scaling and the rounding of the device become operators, in its order: MUL, ADD, QUANTIZE; behind the network stands
@@ -18,18 +41,18 @@ def with_float_io(content: bytes, scale: NDArray[np.float32], offset: NDArray[np
     later integer is that of the integer file.
 
     Args:
-      content: a `.tflite` with an int8 input, its output int8 or float32; without a manifest.
+      model: with an int8 input, its output int8 or float32; without a manifest.
       scale: [F], [C] or [1], as in the manifest's device part: observation * scale + offset, rounded and clamped, is the input.
       offset: as many.
     Raises:
       PolicyFileError: the input is no int8, or what reads it cannot be told of another scale.
     """
-    ends = io_quantization(content)
+    ends = io_quantization(model)
     if ends.input.dtype != "int8":
         raise PolicyFileError(f"Nothing to scale inside the file: expected an int8 input. Got {ends.input.dtype}.")
 
-    def change(model: Any) -> None:
-        graph = _Graph(model)
+    def change(parts: Any) -> None:
+        graph = _Graph(parts)
         schema, tensors = graph.schema, graph.graph.tensors
         given, output = int(graph.graph.inputs[0]), int(graph.graph.outputs[0])
         shape = tensors[given].shape
@@ -52,19 +75,19 @@ def with_float_io(content: bytes, scale: NDArray[np.float32], offset: NDArray[np
             graph.graph.operators.append(graph.operator("DEQUANTIZE", [output], real, schema.DequantizeOptionsT()))
             graph.set_end("outputs", real)
 
-    return rewrite(content, change)
+    return rewrite(model.content, change)
 
 
-def with_action_output(content: bytes) -> bytes:
+def with_action_output(model: TfliteModel) -> bytes:
     """A file whose output [1, A] becomes the index of the largest, int32 [1]; the lowest among equals.
 
     Args:
-      content: a `.tflite` of one subgraph, one input, one output; without a manifest.
+      model: of one input and one output; without a manifest.
     """
-    io_quantization(content)  # refuses what has more than one input or output
+    io_quantization(model)  # refuses what has more than one input or output
 
-    def change(model: Any) -> None:
-        graph = _Graph(model)
+    def change(parts: Any) -> None:
+        graph = _Graph(parts)
         schema = graph.schema
         axis = graph.constant(np.array(1, np.int32))
         action = graph.tensor("INT32", [1])
@@ -72,7 +95,7 @@ def with_action_output(content: bytes) -> bytes:
         graph.graph.operators.append(graph.operator("ARG_MAX", [int(graph.graph.outputs[0]), axis], action, options))
         graph.set_end("outputs", action)
 
-    return rewrite(content, change)
+    return rewrite(model.content, change)
 
 
 class _Graph:

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgedqn.agents.errors import InputError
 from edgedqn.export.devices.browser.bundle import CONTENT_POLICY, write_browser
+from edgedqn.export.edge_policy import read_verified
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def page_folder(path: Path) -> Iterator[Path]:
     """
     if path.suffix == ".tflite":
         with tempfile.TemporaryDirectory(prefix="edgedqn-page-") as temporary:
-            write_browser(path, Path(temporary))
+            write_browser(read_verified(path), Path(temporary))
             yield Path(temporary)
         return
     for folder in (path, path / "browser", path / "device" / "browser"):

@@ -19,7 +19,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.export.edge_policy import MAGIC, FrameStack, OneHot, read_device_manifest
+from edgedqn.export.edge_policy import MAGIC, FrameStack, OneHot, TfliteModel, read_device_manifest
 from edgedqn.export.tflite_file.manifest import device_part, embed
 from edgedqn.export.tflite_file.reader import io_quantization
 
@@ -153,6 +153,6 @@ def _with_manifest(content: bytes, recipe: str) -> bytes:
         observation_high=(10.0,) * 4,
         n_actions=2,
     )
-    quantization = io_quantization(content).input
+    quantization = io_quantization(TfliteModel(content)).input
     scale, offset = np.float32([1 / quantization.scale]), np.float32([quantization.zero_point])
     return embed(content, device_part(spec, scale, offset, "q_values", recipe))

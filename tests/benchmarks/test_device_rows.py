@@ -47,7 +47,7 @@ def write(tmp_path: Path) -> Any:
 
 def test_takes_what_the_script_of_a_bundle_writes(models: Path, tmp_path: Path) -> None:
     (tmp_path / "device").mkdir()
-    write_board(models / "int8.tflite", tmp_path / "device")
+    write_board(read_verified(models / "int8.tflite"), tmp_path / "device")
     command = [sys.executable, "bench_on_device.py", "board.json", "--calls", "20"]
     subprocess.run(command, cwd=tmp_path / "device", capture_output=True, check=True)
     sha256 = read_verified(models / "int8.tflite").file_sha256

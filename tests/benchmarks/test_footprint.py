@@ -7,14 +7,14 @@ import zlib
 import pytest
 
 from edgedqn.benchmarks.footprint import footprint
-from edgedqn.export.edge_policy import PolicyFileError
+from edgedqn.export.edge_policy import PolicyFileError, TfliteModel
 from edgedqn.export.tflite_file.tflm import arena_bytes
 
 
 @pytest.mark.parametrize("name", ["float32", "int8"])
 def test_a_known_network(models, name):
     content = (models / f"{name}.tflite").read_bytes()
-    found = footprint(content)
+    found = footprint(TfliteModel(content))
     assert found.size_bytes == len(content)
     assert found.weights == 4 * 8 + 8 * 2  # no biases
     assert found.nonzero_weights == 10 + 2
@@ -26,14 +26,14 @@ def test_a_known_network(models, name):
 
 def test_without_tflite_micro_no_arena_is_known(models, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    assert footprint((models / "int8.tflite").read_bytes()).arena_bytes is None
+    assert footprint(TfliteModel((models / "int8.tflite").read_bytes())).arena_bytes is None
 
 
 def test_gzip_is_gzips_best_and_does_not_depend_on_the_time(models, monkeypatch):
     content = (models / "float32.tflite").read_bytes()
-    found = footprint(content).gzip_bytes
+    found = footprint(TfliteModel(content)).gzip_bytes
     monkeypatch.setattr("time.time", lambda: 2e9)
-    assert footprint(content).gzip_bytes == found
+    assert footprint(TfliteModel(content)).gzip_bytes == found
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     assert found == len(deflate.compress(content) + deflate.flush()) + 18  # gzip's header and trailer
     assert found < len(gzip.compress(content, 1, mtime=0)) < len(content)
@@ -41,4 +41,4 @@ def test_gzip_is_gzips_best_and_does_not_depend_on_the_time(models, monkeypatch)
 
 def test_what_is_no_tflite_has_no_footprint():
     with pytest.raises(PolicyFileError):
-        footprint(b"no flatbuffer at all, but long enough to look")
+        footprint(TfliteModel(b"no flatbuffer at all, but long enough to look"))

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.export.edge_policy import DIGEST_SIZE, MAGIC, DeviceManifest, EdgePolicy, file_digest
+from edgedqn.export.edge_policy import DIGEST_SIZE, MAGIC, DeviceManifest, EdgePolicy, TfliteModel, file_digest
 from edgedqn.export.tflite_file.manifest import PolicyManifest, device_part, embed, write_sidecar
 from edgedqn.export.tflite_file.reader import fix_names, io_quantization, with_metadata
 
@@ -97,7 +97,7 @@ def device_for(spec: EnvironmentSpec) -> DeviceFor:
     """The device part of a network that takes plain observations: only the input tensor's own quantization is applied."""
 
     def build(content: bytes) -> DeviceManifest:
-        given = io_quantization(content).input
+        given = io_quantization(TfliteModel(content)).input
         scale = np.full(4, 1 / given.scale, np.float32)
         return device_part(spec, scale, np.full(4, given.zero_point, np.float32), "preferences", "test")
 
@@ -130,7 +130,7 @@ def embed_unchecked() -> Callable[[bytes, Any], bytes]:
     """Embeds any JSON value with a right digest, as a newer version of this project might."""
 
     def embed_any(content: bytes, device: Any) -> bytes:
-        whole = with_metadata(content, "edgedqn", MAGIC + bytes(DIGEST_SIZE) + json.dumps(device).encode())
+        whole = with_metadata(TfliteModel(content), "edgedqn", MAGIC + bytes(DIGEST_SIZE) + json.dumps(device).encode())
         at = whole.index(MAGIC) + len(MAGIC)
         return whole[:at] + file_digest(whole) + whole[at + DIGEST_SIZE :]
 
@@ -153,7 +153,7 @@ def cartpole_files(tmp_path: Path, network: Network) -> tuple[Path, Path]:
     paths = folder / "int8.tflite", folder / "int8-float-io.tflite"
     for path, converted in zip(paths, (network.int8, network.int8_float_io), strict=True):
         content = fix_names(converted, "preferences")
-        given = io_quantization(content).input
+        given = io_quantization(TfliteModel(content)).input
         scale, offset = np.full(4, 1 / given.scale, np.float32), np.full(4, given.zero_point, np.float32)
         device = device_part(spec, scale, offset, "preferences", "test")
         path.write_bytes(embed(content, device))

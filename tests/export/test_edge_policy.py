@@ -21,6 +21,7 @@ from edgedqn.export.edge_policy import (
     DeviceManifest,
     EdgePolicy,
     PolicyFileError,
+    TfliteModel,
     check_structure,
     file_digest,
     read_device_manifest,
@@ -452,7 +453,7 @@ def test_the_walk_over_damaged_bytes_ends_in_one_exception_only(int8_policy: byt
         for place in rng.integers(0, len(damaged), int(rng.integers(1, 6))):
             damaged[place] = int(rng.choice([0, 1, 127, 128, 255, int(rng.integers(256))]))
         try:
-            check_structure(bytes(damaged[: int(rng.integers(1, len(damaged) + 1))]), device)
+            check_structure(TfliteModel(bytes(damaged[: int(rng.integers(1, len(damaged) + 1))])), device)
         except PolicyFileError:
             refused += 1
     assert refused > 200
@@ -467,7 +468,7 @@ def test_refuses_a_dynamic_batch(int8_policy: bytes) -> None:
     device = read_device_manifest(int8_policy)
     assert device is not None
     with pytest.raises(PolicyFileError, match=r"static batch of 1\. Got shape \[-1, 4\]"):
-        check_structure(content, device)
+        check_structure(TfliteModel(content), device)
 
 
 # --- one file, alone ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.playing.environments import agent_view
 from edgedqn.agents.playing.preprocessing import format_steps
 from edgedqn.agents.playing.spec import spec_of
-from edgedqn.export.edge_policy import DeviceManifest, EdgePolicy, PolicyFileError, check_structure
+from edgedqn.export.edge_policy import DeviceManifest, EdgePolicy, PolicyFileError, TfliteModel, check_structure
 
 
 class Recorder:
@@ -262,10 +262,10 @@ def test_the_file_must_fit_the_steps(network: Any) -> None:
         ([2, 1], ["frame_stack:2"]),
         ([], ["one_hot"]),
     ):
-        check_structure(network.int8, DeviceManifest.from_json(device(shape, *steps)))
+        check_structure(TfliteModel(network.int8), DeviceManifest.from_json(device(shape, *steps)))
     for shape, steps in (([4], ["frame_stack:2"]), ([2], []), ([3], ["flatten"])):
         with pytest.raises(PolicyFileError, match="Wrong input size"):
-            check_structure(network.int8, DeviceManifest.from_json(device(shape, *steps)))
+            check_structure(TfliteModel(network.int8), DeviceManifest.from_json(device(shape, *steps)))
 
 
 def test_checking_changes_nothing() -> None:

@@ -77,7 +77,7 @@ def stored(agent: tuple[TrainedAgent, Any], *stages: Stage, strip: bool = True) 
     teacher, env = agent
     recipe = Recipe("x", "", (ScaleInput(), *stages), "qat-int8")
     policy = compress(teacher, recipe, env=env, reset_seeds=itertools.count(9), rng=np.random.default_rng(0), judge=judge)
-    return kernels(exported(policy, ExportConfig(strip)).content)
+    return kernels(exported(policy, ExportConfig(strip)).model)
 
 
 def as_keras(kernel: Kernel) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from edgedqn.benchmarks.cortex_m4 import measure_plain_c, missing_tools
 from edgedqn.export import edge_policy
 from edgedqn.export.devices.board.bundle import TWIN
 from edgedqn.export.devices.browser import bundle as browser
-from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel, read_verified
 from edgedqn.export.tflite_file import tflm
+from edgedqn.export.tflite_file.inspection import inspect
 from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.pipeline import bundle
 from edgedqn.pipeline.bundle import remove_bundle, write_bundle
@@ -194,3 +196,22 @@ def test_a_damaged_file_makes_no_bundle(models: Path, tmp_path: Path) -> None:
     with pytest.raises(PolicyFileError):
         write_bundle(tmp_path / "bad.tflite", tmp_path / "device")
     assert [entry.name for entry in tmp_path.iterdir()] == ["bad.tflite"]
+
+
+def test_a_file_is_parsed_once(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: Counter[bytes] = Counter()
+    parse = TfliteModel.__init__
+
+    def count(model: TfliteModel, content: bytes) -> None:
+        parsed[content] += 1
+        parse(model, content)
+
+    monkeypatch.setattr(TfliteModel, "__init__", count)
+    source = models / "qat-int8.tflite"
+    write_bundle(source, tmp_path / "device")
+    twin = tmp_path / "device" / "board" / TWIN
+    assert parsed[source.read_bytes()] == parsed[twin.read_bytes()] == 1 and set(parsed.values()) == {1}
+    for use in (EdgePolicy.load, inspect):
+        parsed.clear()
+        use(source)
+        assert parsed == {source.read_bytes(): 1}

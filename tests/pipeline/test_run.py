@@ -17,6 +17,7 @@ from edgedqn.agents.files import load_arrays
 from edgedqn.agents.training.checkpoints import has_checkpoints
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.rows import ROW_KEYS
+from edgedqn.export.edge_policy import TfliteModel
 from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.pipeline import stages
@@ -53,7 +54,7 @@ def test_rows_are_as_the_contract_has_them(tiny_run: RunResult) -> None:
 
 def test_pruned_kernels_are_sparse_in_the_file(tiny_run: RunResult) -> None:
     path = tiny_run.folder / "models" / "prune-qat-int8.tflite"
-    found = kernels(path.read_bytes())
+    found = kernels(TfliteModel(path.read_bytes()))
     (prune,) = [s for s in read_manifest(path).evidence["recipe"]["stages"] if s["stage"] == "prune"]
     for kernel, asked in zip(found, prune["sparsity_asked"], strict=True):
         assert 1 - kernel.nonzero_weights / kernel.weights >= asked - 0.005
@@ -111,7 +112,7 @@ def test_a_recipe_of_ones_own_is_done_again_when_its_file_changes(tiny_run: RunR
             assert job.folder.is_done("compress/mine") == job.folder.is_done("export/mine") == done
             assert job.folder.is_done("compress/qat-int8")
             job.do(("compress", "export"))
-    stored = kernels((folder / "models" / "mine.tflite").read_bytes())
+    stored = kernels(TfliteModel((folder / "models" / "mine.tflite").read_bytes()))
     assert all((np.abs(kernel.values[kernel.values != 0]) >= np.float32(0.03)).all() for kernel in stored)
     again = Job.open(folder)
     assert [recipe.to_json()["stages"] for recipe in again.config.recipes] == [[{"stage": "threshold", "value": 0.03}]]

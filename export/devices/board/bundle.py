@@ -7,43 +7,39 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from edgedqn.agents.files import write_bytes, write_text
+from edgedqn.agents.files import write_text
 from edgedqn.export import edge_policy
-from edgedqn.export.edge_policy import Atari, DeviceManifest, FrameStack, PolicyFileError, VerifiedFile, read_verified
-from edgedqn.export.tflite_file.manifest import PolicyManifest, write_sidecar
+from edgedqn.export.edge_policy import Atari, DeviceManifest, FrameStack, PolicyFileError, VerifiedFile
+from edgedqn.export.tflite_file.manifest import write_copy
 
 SCRIPTS = ("run_policy.py", "bench_on_device.py")
 TWIN = "policy-float-io.tflite"
 
 
-def write_board(policy_file: Path, folder: Path, float_twin: Path | None = None) -> None:
+def write_board(file: VerifiedFile, folder: Path, twin: VerifiedFile | None = None) -> None:
     """Writes what a 64-bit Linux board needs to run a policy: numpy and ai-edge-litert beside it, nothing of ours.
 
     Each policy file is copied byte for byte: what was proven is what ships.
 
     Args:
-      policy_file: a `.tflite` with a manifest.
+      file: the policy.
       folder: exists; files of the same names are replaced.
-      float_twin: the same policy with float input and output, which can be the faster one through Python; it goes into
+      twin: the same policy with float input and output, which can be the faster one through Python; it goes into
         `board/`, and `run_policy.py` measures both when it starts.
     Raises:
-      PolicyFileError: a file is damaged, or the two are not of one environment.
+      PolicyFileError: the two are not of one environment.
     """
-    file = read_verified(policy_file)
-    _copy(policy_file, file, folder / "policy.tflite")
-    if float_twin is not None:
-        twin = read_verified(float_twin)
+    write_copy(file, folder / "policy.tflite")
+    if twin is not None:
         if _environment(twin.device) != _environment(file.device):
-            raise PolicyFileError(
-                f"{float_twin} is of another environment: expected {policy_file}'s. Got {twin.device.env_id}."
-            )
+            raise PolicyFileError(f"{twin.path} is of another environment: expected {file.path}'s. Got {twin.device.env_id}.")
         (folder / "board").mkdir(exist_ok=True)
-        _copy(float_twin, twin, folder / "board" / TWIN)
+        write_copy(twin, folder / "board" / TWIN)
     shutil.copyfile(edge_policy.__file__, folder / "edge_policy.py")
     scripts = resources.files("edgedqn.export.devices.board.scripts")
     for name in SCRIPTS:
         write_text(folder / name, (scripts / name).read_text(encoding="utf-8"))
-    write_text(folder / "README.md", readme(file, float_twin is not None))
+    write_text(folder / "README.md", readme(file, twin is not None))
 
 
 def shipped_loop() -> bytes:
@@ -102,12 +98,6 @@ def readme(file: VerifiedFile, has_twin: bool) -> str:
             "",
         ]
     return "\n".join(lines)
-
-
-def _copy(source: Path, file: VerifiedFile, target: Path) -> None:
-    target.with_suffix(".json").unlink(missing_ok=True)  # of another file
-    write_bytes(target, file.content)
-    write_sidecar(target, PolicyManifest(file.device, file.evidence))
 
 
 def _proof(evidence: dict[str, Any]) -> str:

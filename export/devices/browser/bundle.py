@@ -1,6 +1,5 @@
 """The browser's part of a device bundle: a page that runs the policy with LiteRT.js, and fetches nothing from elsewhere."""
 
-import shutil
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import write_bytes, write_json
 from edgedqn.export.devices.browser.litert_js import runtime_files
-from edgedqn.export.edge_policy import element, read_subgraph, read_verified, tensor_dtype
+from edgedqn.export.edge_policy import VerifiedFile
 
 SCHEMA = 1
 PAGE = ("index.html", "page.css", "page.js", "policy.js", "dynamics.js", "drawing.js")
@@ -26,25 +25,23 @@ and then http://127.0.0.1:8000/. Where EdgeDQN is installed: `edgedqn play . --b
 """
 
 
-def write_browser(policy_file: Path, folder: Path, runtime: Mapping[str, bytes] | None = None, fetch: bool = True) -> None:
+def write_browser(file: VerifiedFile, folder: Path, *, runtime: Mapping[str, bytes] | None = None, fetch: bool = True) -> None:
     """Writes a page, the policy and LiteRT.js into `folder`, 9.9 MB of which is LiteRT.js.
 
     The page plays the classic-control environments; of others it runs the policy on random observations. It needs a server,
     `edgedqn play --browser` or any other: browsers load no modules from `file://`.
 
     Args:
-      policy_file: a `.tflite` with a manifest and with float32 input and output; copied byte for byte.
+      file: a policy with float32 input and output; copied byte for byte.
       folder: made where missing; files of the same names are replaced.
       runtime: file name -> content of LiteRT.js; from the user's cache by default.
       fetch: let npm fetch what the cache does not hold, once.
     Raises:
-      PolicyFileError: the file is damaged.
       InputError: its ends are not float32, or LiteRT.js cannot be had.
     """
-    file = read_verified(policy_file)
-    for side, dtype in zip(("input", "output"), _end_types(file.content), strict=True):
-        if dtype != "float32":
-            raise InputError(f"LiteRT.js runs files with float32 ends only: expected float32 as {side}. Got {dtype}.")
+    for side, tensor in (("input", file.model.input), ("output", file.model.output)):
+        if tensor.dtype != "float32":
+            raise InputError(f"LiteRT.js runs files with float32 ends only: expected float32 as {side}. Got {tensor.dtype}.")
     runtime = runtime_files(fetch=fetch) if runtime is None else runtime
     (folder / "litert").mkdir(parents=True, exist_ok=True)
     for name, content in runtime.items():
@@ -52,12 +49,5 @@ def write_browser(policy_file: Path, folder: Path, runtime: Mapping[str, bytes] 
     page = resources.files("edgedqn.export.devices.browser.page")
     for name in PAGE:
         write_bytes(folder / name, (page / name).read_bytes())
-    shutil.copyfile(policy_file, folder / "policy.tflite")
+    write_bytes(folder / "policy.tflite", file.content)
     write_json(folder / "manifest.json", {"schema": SCHEMA, "device": file.device.to_json(), "file_sha256": file.file_sha256})
-
-
-def _end_types(content: bytes) -> tuple[str, str]:
-    """NumPy's names of the input's and the output's types."""
-    graph = read_subgraph(content)[1]
-    source, sink = (element(graph.tables(0), graph.numbers(field, "i")[0]) for field in (1, 2))
-    return tensor_dtype(source), tensor_dtype(sink)

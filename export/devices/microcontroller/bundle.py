@@ -16,16 +16,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import write_text
 from edgedqn.export.devices.microcontroller.plain_c import c_array, plain_c_header, plain_c_source
-from edgedqn.export.edge_policy import (
-    OPERATORS,
-    DeviceManifest,
-    PolicyFileError,
-    element,
-    operator_codes,
-    read_subgraph,
-    read_verified,
-    tensor_shape,
-)
+from edgedqn.export.edge_policy import OPERATORS, PolicyFileError, TfliteModel, VerifiedFile
 from edgedqn.export.tflite_file.integer_network import read_integer_network
 from edgedqn.export.tflite_file.reader import IOQuantization, io_quantization
 from edgedqn.export.tflite_file.tflm import arena_bytes, arena_with_margin
@@ -253,30 +244,28 @@ README = """
 """
 
 
-def write_microcontroller(policy_path: Path, folder: Path) -> tuple[str, ...]:
+def write_microcontroller(file: VerifiedFile, folder: Path) -> tuple[str, ...]:
     """Writes the sources into `folder`, which is made where it is missing.
 
     Args:
-      policy_path: a `.tflite` with int8 input and output, proven as `EdgePolicy.load` proves it.
+      file: a policy with int8 input and output.
       folder: afterwards with `policy_settings.h`, `policy_io.h/.c`, `policy_model.h/.cc` and `policy_step.h/.cc`; for an MLP
         `policy.h/.c`, too. The same policy gives the same bytes.
     Returns:
       The files' names, sorted.
     Raises:
-      PolicyFileError: the file is damaged.
       InputError: an end of the network is float, TFLM lacks an operator, or the extra `micro` is missing, which measures
         the arena.
     """
-    file = read_verified(policy_path)
-    ends = io_quantization(file.content)
+    ends = io_quantization(file.model)
     if (ends.input.dtype, ends.output.dtype) != ("int8", "int8"):
         raise InputError(
             "policy_step() wants integers: expected int8 input and output, as the recipes qat-int8 and ptq-int8 write. "
             f"Got {ends.input.dtype} and {ends.output.dtype}."
         )
-    lines = resolver_lines(file.content)
+    lines = resolver_lines(file.model)
     sources = {
-        "policy_settings.h": _settings(file.content, file.file_sha256, file.device, ends),
+        "policy_settings.h": _settings(file, ends),
         "policy_io.h": _IO_HEADER,
         "policy_io.c": _IO_SOURCE,
         "policy_model.h": _MODEL_HEADER,
@@ -290,7 +279,7 @@ def write_microcontroller(policy_path: Path, folder: Path) -> tuple[str, ...]:
         ),
     }
     try:
-        layers = read_integer_network(file.content)
+        layers = read_integer_network(file.model)
     except PolicyFileError:  # a convolution, for one: TFLite Micro is its only way
         pass
     else:
@@ -302,27 +291,24 @@ def write_microcontroller(policy_path: Path, folder: Path) -> tuple[str, ...]:
     return tuple(sorted(sources))
 
 
-def resolver_lines(content: bytes) -> list[str]:
+def resolver_lines(model: TfliteModel) -> list[str]:
     """The resolver's methods for exactly the operators that run, each once, in the order of their codes.
 
     Args:
-      content: a `.tflite` that was proven, so of `OPERATORS` alone.
-    Raises:
-      PolicyFileError: the file is damaged.
+      model: of a file that was proven, so of `OPERATORS` alone.
     """
-    model, graph = read_subgraph(content)
-    codes = operator_codes(model)
-    used = sorted({element(codes, operator.scalar(0, "I", 0)) for operator in graph.tables(3)})
-    return [RESOLVER_LINES[OPERATORS[code]] for code in used]
+    return [RESOLVER_LINES[OPERATORS[code]] for code in sorted({operator.code for operator in model.operators})]
 
 
-def _settings(content: bytes, sha256: str, device: DeviceManifest, ends: IOQuantization) -> str:
-    measured = arena_bytes(content)
-    shape = device.input_shape(_inputs(content))
+def _settings(file: VerifiedFile, ends: IOQuantization) -> str:
+    device, measured = file.device, arena_bytes(file.content)
+    shape = device.input_shape(
+        math.prod(file.model.input.shape)
+    )  # where observations number states, only the file says how many
     scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
     pairs = max(scale.size, offset.size)
     return _SETTINGS.substitute(
-        sha256=sha256,
+        sha256=file.file_sha256,
         environment=_in_comment(device.env_id),
         shape=", ".join(map(str, shape)),
         preprocessing=", ".join(map(str, device.preprocessing)) or "nothing",
@@ -336,20 +322,14 @@ def _settings(content: bytes, sha256: str, device: DeviceManifest, ends: IOQuant
         output_zero_point=ends.output.zero_point,
         arena_measured=measured,
         arena=arena_with_margin(measured),
-        model_bytes=len(content),
-        crc=f"0x{zlib.crc32(content):08x}u",
+        model_bytes=len(file.content),
+        crc=f"0x{zlib.crc32(file.content):08x}u",
     )
 
 
 def _in_comment(text: str) -> str:
     """An environment's id as it may stand in a C comment: what ids are not made of becomes `_`, so nothing ends the comment."""
     return re.sub(r"[^\w.:/-]", "_", text, flags=re.ASCII)
-
-
-def _inputs(content: bytes) -> int:
-    """How many numbers the network takes: where observations are the numbers of states, only the file says."""
-    graph = read_subgraph(content)[1]
-    return math.prod(tensor_shape(element(graph.tables(0), element(graph.numbers(1, "i"), 0))))
 
 
 def _floats(values: NDArray[np.float32]) -> str:

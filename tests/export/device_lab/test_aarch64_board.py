@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgedqn.export.devices.board.bundle import TWIN, write_board
-from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.export.edge_policy import EdgePolicy, read_verified
 
 OBSERVATIONS = 1_000
 
@@ -20,7 +20,7 @@ BoardPython = Callable[..., str]
 def board(tmp_path: Path, cartpole_files: tuple[Path, Path]) -> Path:
     """A bundle in a folder of its own."""
     (tmp_path / "device").mkdir()
-    write_board(cartpole_files[0], tmp_path / "device", cartpole_files[1])
+    write_board(read_verified(cartpole_files[0]), tmp_path / "device", read_verified(cartpole_files[1]))
     return tmp_path / "device"
 
 

@@ -20,7 +20,7 @@ PLAYED = "new Promise(done => setTimeout(() => done(document.body.innerText), 15
 
 @pytest.fixture
 def site(tmp_path: Path, cartpole_files: tuple[Path, Path], litert_js: dict[str, bytes]) -> Path:
-    write_browser(cartpole_files[1], tmp_path / "site", litert_js)
+    write_browser(read_verified(cartpole_files[1]), tmp_path / "site", runtime=litert_js)
     return tmp_path / "site"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedqn.export.edge_policy import DeviceManifest, PolicyFileError
+from edgedqn.export.edge_policy import DeviceManifest, PolicyFileError, TfliteModel
 from edgedqn.export.tflite_file.inspection import inspect
 from edgedqn.export.tflite_file.manifest import PolicyManifest, embed, write_sidecar
 from edgedqn.export.tflite_file.reader import fix_names, rewrite
@@ -68,12 +68,12 @@ def test_where_a_file_runs_and_why_not(tmp_path: Path, network: Any, device_for:
     assert "It takes int8 and gives int8" in found["browser"] and "--float-io" in found["browser"]
     one = np.ones(1, np.float32)
     plain = replace(device, scale=(1.0,), offset=(0.0,))
-    found = devices(with_float_io(network.int8, one, 0 * one), plain)
+    found = devices(with_float_io(TfliteModel(network.int8), one, 0 * one), plain)
     assert (found["linux_board"], found["browser"]) == ("yes", "yes")
     assert found["microcontroller"] == "It takes float32 and gives float32: policy_step() wants int8 for both."
     assert "widens none" in devices(network.float16, device_for(network.float16))["microcontroller"]
     assert all("no manifest" in reason for reason in devices(network.int8, None).values())
-    action = with_action_output(network.int8)
+    action = with_action_output(TfliteModel(network.int8))
     assert devices(action, replace(device, meaning="action"))["linux_board"] == "yes"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedqn.export.edge_policy import PolicyFileError
+from edgedqn.export.edge_policy import PolicyFileError, TfliteModel
 from edgedqn.export.tflite_file.integer_network import (
     quantized_multiplier,
     read_integer_network,
@@ -19,7 +19,7 @@ def test_rows_equal_those_of_tflite_micro(trained: Any) -> None:
 
     content = trained.path.read_bytes()
     inputs = np.concatenate([trained.inputs, trained.corners])
-    layers = read_integer_network(content)
+    layers = read_integer_network(TfliteModel(content))
     assert (run_integer_network(layers, inputs) == tflm_rows(content, inputs)).all()
     per_output = "ptq" in trained.path.name
     assert [layer.multipliers.size for layer in layers] == ([16, 16, 2] if per_output else [1, 1, 1])
@@ -31,7 +31,9 @@ def test_rows_of_random_weights_equal_those_of_tflite_micro(network: Any) -> Non
     from edgedqn.export.tflite_file.tflm import tflm_rows
 
     inputs = np.random.default_rng(3).integers(-128, 128, (5_000, 4)).astype(np.int8)
-    assert (run_integer_network(read_integer_network(network.int8), inputs) == tflm_rows(network.int8, inputs)).all()
+    assert (
+        run_integer_network(read_integer_network(TfliteModel(network.int8)), inputs) == tflm_rows(network.int8, inputs)
+    ).all()
 
 
 def test_constants_are_those_of_the_file(trained: Any) -> None:
@@ -43,7 +45,7 @@ def test_constants_are_those_of_the_file(trained: Any) -> None:
     interpreter.allocate_tensors()
     tensors = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
     operators = [each for each in interpreter._get_ops_details() if each["op_name"] == "FULLY_CONNECTED"]
-    layers = read_integer_network(content)
+    layers = read_integer_network(TfliteModel(content))
     assert len(operators) == len(layers) == 3
     for layer, operator in zip(layers, operators, strict=True):
         given, kernel, bias = (tensors[index] for index in operator["inputs"])
@@ -86,9 +88,9 @@ def test_halves_are_rounded_twice() -> None:
 
 def test_refuses_what_is_no_integer_mlp(network: Any, int8_policy: bytes) -> None:
     with pytest.raises(PolicyFileError, match="No int8 layer"):
-        read_integer_network(network.float32)
+        read_integer_network(TfliteModel(network.float32))
     with pytest.raises(PolicyFileError):
-        read_integer_network(int8_policy[: len(int8_policy) // 2])
+        read_integer_network(TfliteModel(int8_policy[: len(int8_policy) // 2]))
 
 
 def test_refuses_sums_that_could_overflow(network: Any) -> None:
@@ -106,4 +108,4 @@ def test_refuses_sums_that_could_overflow(network: Any) -> None:
     assert network.int8.count(stored) == 1
     changed = network.int8.replace(stored, struct.pack("<i", 2**31 - 1) + stored[4:])
     with pytest.raises(PolicyFileError, match="sums are too large"):
-        read_integer_network(changed)
+        read_integer_network(TfliteModel(changed))

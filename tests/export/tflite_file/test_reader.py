@@ -8,7 +8,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from edgedqn.export.edge_policy import PolicyFileError
+from edgedqn.export.edge_policy import PolicyFileError, TfliteModel
 from edgedqn.export.tflite_file.reader import (
     IOQuantization,
     Quantization,
@@ -58,14 +58,14 @@ def convolutions(sparse: bool = False) -> bytes:
 
 
 def test_float_kernels_are_the_networks_weights(network: Any) -> None:
-    first, second = kernels(network.float32)
+    first, second = kernels(TfliteModel(network.float32))
     np.testing.assert_array_equal(first.values, network.weights[0].T)
     np.testing.assert_array_equal(second.values, network.weights[2].T)
     assert [(k.weights, k.nonzero_weights) for k in (first, second)] == [(64, 64), (32, 32)]
 
 
 def test_float16_kernels_are_found_behind_their_dequantize(network: Any) -> None:
-    first, second = kernels(network.float16)
+    first, second = kernels(TfliteModel(network.float16))
     assert first.values.dtype == np.float16
     np.testing.assert_array_equal(first.values, network.weights[0].T.astype(np.float16))
     np.testing.assert_array_equal(second.values, network.weights[2].T.astype(np.float16))
@@ -74,7 +74,7 @@ def test_float16_kernels_are_found_behind_their_dequantize(network: Any) -> None
 def test_int8_kernels_are_the_weights_on_their_channels_grid(network: Any) -> None:
     interpreter = Interpreter(model_content=network.int8)
     by_name = {detail["name"]: detail for detail in interpreter.get_tensor_details()}
-    for kernel, weights in zip(kernels(network.int8), (network.weights[0].T, network.weights[2].T), strict=True):
+    for kernel, weights in zip(kernels(TfliteModel(network.int8)), (network.weights[0].T, network.weights[2].T), strict=True):
         assert kernel.values.dtype == np.int8
         scales = by_name[kernel.name]["quantization_parameters"]["scales"]
         np.testing.assert_allclose(kernel.values * scales[:, None], weights, atol=float(scales.max()) * 0.51)
@@ -83,12 +83,12 @@ def test_int8_kernels_are_the_weights_on_their_channels_grid(network: Any) -> No
 
 def test_convolution_kernels_keep_their_layout() -> None:
     content = convolutions()
-    assert [k.values.shape for k in kernels(content)] == [(4, 3, 3, 3), (1, 3, 3, 4), (2, 64)]
+    assert [k.values.shape for k in kernels(TfliteModel(content))] == [(4, 3, 3, 3), (1, 3, 3, 4), (2, 64)]
 
 
 def test_a_sparse_encoding_is_refused_by_name() -> None:
     with pytest.raises(PolicyFileError, match=r"is sparsely encoded: expected a dense tensor"):
-        kernels(convolutions(sparse=True))
+        kernels(TfliteModel(convolutions(sparse=True)))
 
 
 def test_io_quantization(network: Any) -> None:
@@ -97,9 +97,9 @@ def test_io_quantization(network: Any) -> None:
     for detail in (interpreter.get_input_details()[0], interpreter.get_output_details()[0]):
         scale, zero_point = detail["quantization"]
         expected.append(Quantization("int8", float(np.float32(scale)), zero_point))
-    assert io_quantization(network.int8) == IOQuantization(*expected)
+    assert io_quantization(TfliteModel(network.int8)) == IOQuantization(*expected)
     plain = Quantization("float32", 1.0, 0)
-    assert io_quantization(network.float32) == IOQuantization(plain, plain)
+    assert io_quantization(TfliteModel(network.float32)) == IOQuantization(plain, plain)
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8", "float16"])
@@ -112,12 +112,12 @@ def test_one_policy_converts_to_the_same_bytes_twice(network: Any, convert_again
 @pytest.mark.parametrize("kind", ["float32", "int8", "float16"])
 def test_rewrites_change_no_answer_and_no_kernel(network: Any, kind: str) -> None:
     content = getattr(network, kind)
-    rewritten = with_metadata(fix_names(content, "preferences"), "note", b"something")
+    rewritten = with_metadata(TfliteModel(fix_names(content, "preferences")), "note", b"something")
     rows = np.random.default_rng(1).normal(0, 40 if kind == "int8" else 1, (50, 4)).clip(-128, 127)
     np.testing.assert_array_equal(run(rewritten, rows), run(content, rows))
-    for before, after in zip(kernels(content), kernels(rewritten), strict=True):
+    for before, after in zip(kernels(TfliteModel(content)), kernels(TfliteModel(rewritten)), strict=True):
         np.testing.assert_array_equal(before.values, after.values)
-    assert io_quantization(content) == io_quantization(rewritten)
+    assert io_quantization(TfliteModel(content)) == io_quantization(TfliteModel(rewritten))
 
 
 def test_rewrites_keep_convolution_options() -> None:
@@ -137,19 +137,19 @@ def test_names_and_signature_agree(network: Any) -> None:
 
 def test_buffers_stay_aligned(network: Any) -> None:
     payload = b"\x01\x02 a payload that occurs nowhere else"
-    rewritten = with_metadata(network.int8, "note", payload)
+    rewritten = with_metadata(TfliteModel(network.int8), "note", payload)
     at = rewritten.index(payload)
     assert at % 16 == 0
     assert int.from_bytes(rewritten[at - 4 : at], "little") == len(payload)
-    for kernel in kernels(rewritten):
+    for kernel in kernels(TfliteModel(rewritten)):
         assert rewritten.index(kernel.values.tobytes()) % 16 == 0
 
 
 def test_with_metadata_is_deterministic_and_keeps_what_was_there(network: Any) -> None:
     from ai_edge_litert import schema_py_generated as schema
 
-    once = with_metadata(network.int8, "note", b"payload")
-    assert once == with_metadata(network.int8, "note", b"payload")
+    once = with_metadata(TfliteModel(network.int8), "note", b"payload")
+    assert once == with_metadata(TfliteModel(network.int8), "note", b"payload")
     before = schema.ModelT.InitFromObj(schema.Model.GetRootAs(network.int8)).metadata
     after = schema.ModelT.InitFromObj(schema.Model.GetRootAs(once)).metadata
     assert [entry.name for entry in after] == [*(entry.name for entry in before), b"note"]
@@ -157,7 +157,7 @@ def test_with_metadata_is_deterministic_and_keeps_what_was_there(network: Any) -
 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"\0" * 8 + b"TFL3", b"\xff\xff\xff\xffTFL3", b"not a model at all"])
 def test_refuses_what_is_no_model(content: bytes) -> None:
-    for read in (kernels, io_quantization, lambda c: fix_names(c, "q_values"), lambda c: with_metadata(c, "note", b"x")):
+    for read in (TfliteModel, lambda c: fix_names(c, "q_values"), lambda c: with_metadata(TfliteModel(c), "note", b"x")):
         with pytest.raises(PolicyFileError):
             read(content)
 
@@ -171,7 +171,7 @@ def test_damaged_bytes_end_in_one_exception_only(network: Any) -> None:
             damaged[place] = int(rng.choice([0, 1, 127, 128, 255, int(rng.integers(256))]))
         for read in (kernels, io_quantization):
             try:
-                read(bytes(damaged))
+                read(TfliteModel(bytes(damaged)))
             except PolicyFileError:
                 refused += 1
     assert refused > 200
@@ -179,14 +179,14 @@ def test_damaged_bytes_end_in_one_exception_only(network: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
 def test_a_stripped_file_computes_the_same_and_holds_no_text(network: Any, kind: str) -> None:
-    content = with_metadata(getattr(network, kind), "note", b"something that is read by nobody")
+    content = with_metadata(TfliteModel(getattr(network, kind)), "note", b"something that is read by nobody")
     bare = stripped(content)
     rows = np.random.default_rng(4).normal(size=(50, 4)) * (20 if kind == "int8" else 1)
     np.testing.assert_array_equal(run(bare, rows), run(content, rows))
-    for before, after in zip(kernels(content), kernels(bare), strict=True):
+    for before, after in zip(kernels(TfliteModel(content)), kernels(TfliteModel(bare)), strict=True):
         np.testing.assert_array_equal(before.values, after.values)
         assert after.name == ""
-    assert io_quantization(bare) == io_quantization(content)
+    assert io_quantization(TfliteModel(bare)) == io_quantization(TfliteModel(content))
     assert not any(len(text) > 4 for text in re.findall(rb"[a-zA-Z_ ]{5,}", bare) if text in content and text != b"TFL3")
     assert len(bare) < len(content) - 400
     assert stripped(bare) == bare

@@ -1,6 +1,8 @@
 """Other ends, the same integers between them."""
 
 import os
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -10,9 +12,10 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from edgedqn.export.edge_policy import PolicyFileError
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel, read_verified
+from edgedqn.export.tflite_file.manifest import PolicyManifest, write_policy
 from edgedqn.export.tflite_file.reader import io_quantization, kernels, rewrite
-from edgedqn.export.tflite_file.rewriting import with_action_output, with_float_io
+from edgedqn.export.tflite_file.rewriting import float_twin, with_action_output, with_float_io
 
 SCALE, OFFSET = np.array([30, 41.7, 500, 3], np.float32), np.array([-1, 0.3, 12, 0], np.float32)
 
@@ -31,7 +34,7 @@ def run(content: bytes, rows: NDArray[Any]) -> NDArray[Any]:
 
 
 def real(content: bytes, integers: NDArray[np.int8]) -> NDArray[np.float32]:
-    output = io_quantization(content).output
+    output = io_quantization(TfliteModel(content)).output
     return (integers.astype(np.float32) - output.zero_point) * np.float32(output.scale)
 
 
@@ -59,20 +62,20 @@ def test_the_twin_computes_the_very_integers_of_the_file_it_is_made_of(network: 
     observations = np.concatenate([observations, halves, 1e9 * observations[:50]])
     integers = run(content, as_a_device(observations))
     assert len(np.unique(integers)) > 50
-    twin = with_float_io(content, SCALE, OFFSET)
+    twin = with_float_io(TfliteModel(content), SCALE, OFFSET)
     np.testing.assert_array_equal(run(twin, observations), real(content, integers))
-    ends = io_quantization(twin)
+    ends = io_quantization(TfliteModel(twin))
     assert (ends.input.dtype, ends.output.dtype) == ("float32", "float32")
-    for kept, given in zip(kernels(twin), kernels(content), strict=True):
+    for kept, given in zip(kernels(TfliteModel(twin)), kernels(TfliteModel(content)), strict=True):
         np.testing.assert_array_equal(kept.values, given.values)
 
 
 def test_what_scales_nothing_is_left_out(network: Any) -> None:
     one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
-    whole, bare = with_float_io(network.int8, SCALE, OFFSET), with_float_io(network.int8, one, zero)
+    whole, bare = with_float_io(TfliteModel(network.int8), SCALE, OFFSET), with_float_io(TfliteModel(network.int8), one, zero)
     assert len(bare) < len(whole) - 200
     observations = np.random.default_rng(4).integers(-128, 128, (300, 4)).astype(np.float32)
-    output = io_quantization(network.int8).output
+    output = io_quantization(TfliteModel(network.int8)).output
     expected = (run(network.int8, observations.astype(np.int8)).astype(np.float32) - output.zero_point) * np.float32(
         output.scale
     )
@@ -85,13 +88,13 @@ def test_the_action_is_the_lowest_index_of_the_largest(network: Any) -> None:
         (network.float32, np.random.default_rng(5).normal(size=(500, 4)).astype(np.float32)),
     ):
         preferences = run(content, rows)
-        chosen = with_action_output(content)
-        assert io_quantization(chosen).output.dtype == "int32"
+        chosen = with_action_output(TfliteModel(content))
+        assert io_quantization(TfliteModel(chosen)).output.dtype == "int32"
         actions = run(chosen, rows)
         assert actions.dtype == np.int32
         np.testing.assert_array_equal(actions, preferences.argmax(axis=1))
         assert 0.01 < actions.mean() < 0.99
-    tied = with_action_output(without_kernels(network.int8))
+    tied = with_action_output(TfliteModel(without_kernels(network.int8)))
     assert run(tied, rows.astype(np.int8)).max() == 0
 
 
@@ -106,8 +109,26 @@ def without_kernels(content: bytes) -> bytes:
 
 def test_float_ends_need_integer_ones(network: Any) -> None:
     with pytest.raises(PolicyFileError, match=r"expected an int8 input\. Got float32"):
-        with_float_io(network.float32, SCALE, OFFSET)
+        with_float_io(TfliteModel(network.float32), SCALE, OFFSET)
 
 
 def test_the_same_file_becomes_the_same_file(network: Any) -> None:
-    assert with_float_io(network.int8, SCALE, OFFSET) == with_float_io(network.int8, SCALE, OFFSET)
+    assert with_float_io(TfliteModel(network.int8), SCALE, OFFSET) == with_float_io(TfliteModel(network.int8), SCALE, OFFSET)
+
+
+@pytest.mark.parametrize("manifest", ["embedded", "beside"])
+def test_a_twin_is_whole_and_acts_alike(tmp_path: Path, network: Any, int8_file: Path, manifest: str) -> None:
+    device = read_verified(int8_file).device
+    content = int8_file.read_bytes() if manifest == "embedded" else network.int8
+    twin, told = float_twin(TfliteModel(content), device)
+    assert told == replace(device, scale=(1.0,), offset=(0.0,))
+    write_policy(tmp_path / "twin.tflite", twin, PolicyManifest(told, {}))
+    (tmp_path / "twin.json").unlink()  # its manifest is inside
+    integers, floats = EdgePolicy.load(int8_file), EdgePolicy.load(tmp_path / "twin.tflite")
+    observations = np.random.default_rng(3).normal(size=(200, 4)).astype(np.float32)
+    assert [integers(each) for each in observations] == [floats(each) for each in observations]
+
+
+def test_a_twin_needs_integers_to_begin_with(network: Any, int8_file: Path) -> None:
+    with pytest.raises(PolicyFileError, match=r"expected an int8 input\. Got float32"):
+        float_twin(TfliteModel(network.float32), read_verified(int8_file).device)

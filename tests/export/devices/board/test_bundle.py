@@ -15,7 +15,7 @@ from edgedqn.agents.playing.preprocessing import parse_steps
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.export.devices.board.bundle import TWIN, readme, write_board
-from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, VerifiedFile, read_verified
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
 from edgedqn.export.tflite_file.manifest import PolicyManifest, device_part, write_sidecar
 
 Files = tuple[Path, Path]
@@ -35,7 +35,7 @@ def on_the_board(folder: Path, script: str, *arguments: str, without: str = "ten
 @pytest.fixture
 def bundle(tmp_path: Path, cartpole_files: Files) -> Path:
     (tmp_path / "device").mkdir()
-    write_board(cartpole_files[0], tmp_path / "device", cartpole_files[1])
+    write_board(read_verified(cartpole_files[0]), tmp_path / "device", read_verified(cartpole_files[1]))
     return tmp_path / "device"
 
 
@@ -106,11 +106,11 @@ def test_ships_what_was_proven(bundle: Path, cartpole_files: Files) -> None:
 
 
 def test_the_twin_is_optional_and_of_the_same_environment(tmp_path: Path, cartpole_files: Files, float_policy: bytes) -> None:
-    write_board(cartpole_files[0], tmp_path)
+    write_board(read_verified(cartpole_files[0]), tmp_path)
     assert not (tmp_path / "board").exists() and "board/" not in (tmp_path / "README.md").read_text()
     (tmp_path / "other.tflite").write_bytes(float_policy)
     with pytest.raises(PolicyFileError, match=r"of another environment: .* Got Test-v0"):
-        write_board(cartpole_files[0], tmp_path, tmp_path / "other.tflite")
+        write_board(read_verified(cartpole_files[0]), tmp_path, read_verified(tmp_path / "other.tflite"))
 
 
 def test_the_readme_is_of_this_very_policy(bundle: Path, cartpole_files: Files) -> None:
@@ -147,7 +147,7 @@ def test_the_readme_tells_the_return_where_it_was_measured(cartpole_files: Files
     ],
 )
 def test_the_readme_tells_what_is_left_to_the_caller(
-    shape: tuple[int, ...], dtype: str, steps: tuple[str, ...], own: str, left: str
+    cartpole_files: Files, shape: tuple[int, ...], dtype: str, steps: tuple[str, ...], own: str, left: str
 ) -> None:
     spec = EnvironmentSpec(
         id="Any-v0",
@@ -159,7 +159,7 @@ def test_the_readme_tells_what_is_left_to_the_caller(
         preprocessing=parse_steps(steps),
     )
     device = device_part(spec, np.ones(1, np.float32), np.zeros(1, np.float32), "preferences", "test")
-    text = readme(VerifiedFile(b"content", device, None, "0" * 64, {}), has_twin=False)
+    text = readme(replace(read_verified(cartpole_files[0]), device=device), has_twin=False)
     assert f"| `EdgePolicy` does | {own} |" in text
     assert re.search(rf"\| you do \| .*{left}.*\|", text)
 

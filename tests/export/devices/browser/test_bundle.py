@@ -14,7 +14,7 @@ RUNTIME = {"litert.js": b"export {};"}
 
 
 def test_writes_the_page_the_policy_as_it_is_and_the_runtime(tmp_path: Path, cartpole_files: tuple[Path, Path]) -> None:
-    write_browser(cartpole_files[1], tmp_path / "browser", RUNTIME)
+    write_browser(read_verified(cartpole_files[1]), tmp_path / "browser", runtime=RUNTIME)
     file = read_verified(cartpole_files[1])
     assert {path.name for path in (tmp_path / "browser").iterdir()} == {*PAGE, "policy.tflite", "manifest.json", "litert"}
     assert (tmp_path / "browser" / "policy.tflite").read_bytes() == file.content
@@ -24,7 +24,7 @@ def test_writes_the_page_the_policy_as_it_is_and_the_runtime(tmp_path: Path, car
 
 
 def test_names_no_address_of_anybody_else(tmp_path: Path, cartpole_files: tuple[Path, Path]) -> None:
-    write_browser(cartpole_files[1], tmp_path, RUNTIME)
+    write_browser(read_verified(cartpole_files[1]), tmp_path, runtime=RUNTIME)
     for name in PAGE:
         assert "//" not in re.sub(r"^\s*//.*|\s// .*", "", (tmp_path / name).read_text(), flags=re.MULTILINE), name
     assert f'content="{CONTENT_POLICY}"' in (tmp_path / "index.html").read_text()
@@ -32,7 +32,7 @@ def test_names_no_address_of_anybody_else(tmp_path: Path, cartpole_files: tuple[
 
 def test_refuses_integer_ends_which_litert_js_does_not_take(tmp_path: Path, cartpole_files: tuple[Path, Path]) -> None:
     with pytest.raises(InputError, match=r"expected float32 as input\. Got int8\."):
-        write_browser(cartpole_files[0], tmp_path / "browser", RUNTIME)
+        write_browser(read_verified(cartpole_files[0]), tmp_path / "browser", runtime=RUNTIME)
     assert not (tmp_path / "browser").exists()
 
 
@@ -41,4 +41,4 @@ def test_refuses_a_damaged_file(tmp_path: Path, cartpole_files: tuple[Path, Path
     content[len(content) // 2] ^= 1
     (tmp_path / "bad.tflite").write_bytes(content)
     with pytest.raises(PolicyFileError):
-        write_browser(tmp_path / "bad.tflite", tmp_path / "browser", RUNTIME)
+        write_browser(read_verified(tmp_path / "bad.tflite"), tmp_path / "browser", runtime=RUNTIME)

@@ -14,7 +14,7 @@ from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
 from edgedqn.export.devices.microcontroller.bundle import RESOLVER_LINES, _in_comment, resolver_lines, write_microcontroller
 from edgedqn.export.devices.microcontroller.plain_c import c_array
-from edgedqn.export.edge_policy import OPERATORS, EdgePolicy, PolicyFileError
+from edgedqn.export.edge_policy import OPERATORS, EdgePolicy, PolicyFileError, TfliteModel, read_verified
 from edgedqn.export.tflite_file.manifest import device_part, embed
 from edgedqn.export.tflite_file.reader import fix_names
 from edgedqn.export.tflite_file.tflm import tflm_rows
@@ -77,7 +77,7 @@ def integers(path: Path, observations: NDArray[np.float32]) -> NDArray[np.int8]:
 
 
 def emulated_integers(path: Path, observations: NDArray[np.float32], folder: Path) -> NDArray[np.int8]:
-    write_microcontroller(path, folder)
+    write_microcontroller(read_verified(path), folder)
     printed = run_on_cortex_m4(program(QUANTIZE, observations), [folder / "policy_io.c"], [folder])
     rows = np.array(printed.split(), int).reshape(len(observations), -1)
     assert (rows[:, 0] == 1).all()
@@ -114,7 +114,7 @@ def test_every_half_goes_to_the_even_integer(network: Any, spec: EnvironmentSpec
 @EMULATED
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_refuses_what_is_no_number(trained: Any, tmp_path: Path, bad: float) -> None:
-    write_microcontroller(trained.path, tmp_path)
+    write_microcontroller(read_verified(trained.path), tmp_path)
     observations = np.zeros((1, 4), np.float32)
     observations[0, 2] = bad
     printed = run_on_cortex_m4(program(QUANTIZE, observations), [tmp_path / "policy_io.c"], [tmp_path])
@@ -124,7 +124,7 @@ def test_refuses_what_is_no_number(trained: Any, tmp_path: Path, bad: float) -> 
 @EMULATED
 def test_steps_as_the_interpreter_would(trained: Any, tmp_path: Path) -> None:
     """policy_step.cc with the declared interface, whose invoke is policy.c; the actions are those of TFLM's interpreter."""
-    write_microcontroller(trained.path, tmp_path)
+    write_microcontroller(read_verified(trained.path), tmp_path)
     observations = np.concatenate([trained.observations, np.full((1, 4), np.nan, np.float32)])
     sources = [tmp_path / name for name in ("policy_step.cc", "policy_model.cc", "policy_io.c", "policy.c")]
     printed = run_on_cortex_m4(program(STEP, observations), sources, [tmp_path, DECLARED])
@@ -137,7 +137,7 @@ def test_steps_as_the_interpreter_would(trained: Any, tmp_path: Path) -> None:
 
 @EMULATED
 def test_a_damaged_model_is_not_set_up(trained: Any, tmp_path: Path) -> None:
-    write_microcontroller(trained.path, tmp_path)
+    write_microcontroller(read_verified(trained.path), tmp_path)
     model = tmp_path / "policy_model.cc"
     content = np.frombuffer(trained.path.read_bytes(), np.uint8)
     changed = content.copy()
@@ -150,7 +150,7 @@ def test_a_damaged_model_is_not_set_up(trained: Any, tmp_path: Path) -> None:
 
 
 def test_the_settings_are_the_files_own(trained: Any, tmp_path: Path) -> None:
-    names = write_microcontroller(trained.path, tmp_path / "c")
+    names = write_microcontroller(read_verified(trained.path), tmp_path / "c")
     assert list(names) == sorted(path.name for path in (tmp_path / "c").iterdir())
     settings = (tmp_path / "c" / "policy_settings.h").read_text()
     content = trained.path.read_bytes()
@@ -161,12 +161,12 @@ def test_the_settings_are_the_files_own(trained: Any, tmp_path: Path) -> None:
     for key, values in (("scale", device.scale), ("offset", device.offset)):
         printed = lines[lines.index(f"#define POLICY_INPUT_{key.upper()} \\") + 1].strip(" {}")
         assert [np.float32(number.rstrip("f")) for number in printed.split(", ")] == [np.float32(v) for v in values]
-    write_microcontroller(trained.path, tmp_path / "again")
+    write_microcontroller(read_verified(trained.path), tmp_path / "again")
     assert all((tmp_path / "c" / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in names)
 
 
 def test_brings_exactly_the_operators_used(network: Any) -> None:
-    assert resolver_lines(network.int8) == ["AddFullyConnected"]
+    assert resolver_lines(TfliteModel(network.int8)) == ["AddFullyConnected"]
 
 
 def test_every_operator_that_policies_are_made_of_has_its_line() -> None:
@@ -179,7 +179,7 @@ def test_refuses_a_float_policy(float_policy: bytes, tmp_path: Path) -> None:
     path = tmp_path / "policy.tflite"
     path.write_bytes(float_policy)
     with pytest.raises(InputError, match="expected int8 input and output"):
-        write_microcontroller(path, tmp_path / "c")
+        write_microcontroller(read_verified(path), tmp_path / "c")
     assert not (tmp_path / "c").exists()
 
 
@@ -187,7 +187,7 @@ def test_refuses_a_damaged_policy(int8_policy: bytes, tmp_path: Path) -> None:
     path = tmp_path / "policy.tflite"
     path.write_bytes(int8_policy[:-1] + bytes([int8_policy[-1] ^ 1]))
     with pytest.raises(PolicyFileError):
-        write_microcontroller(path, tmp_path / "c")
+        write_microcontroller(read_verified(path), tmp_path / "c")
 
 
 @pytest.mark.parametrize("env_id", ["*//", "**//", "a*/ int x; /*-v0", "a\nb", "a??/\nb", "a\\"])

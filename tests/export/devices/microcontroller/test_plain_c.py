@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
 from edgedqn.export.devices.microcontroller.plain_c import c_array, plain_c_header, plain_c_source
+from edgedqn.export.edge_policy import TfliteModel
 from edgedqn.export.tflite_file.integer_network import IntegerLayer, read_integer_network, run_integer_network
 
 EMULATED = pytest.mark.skipif(bool(missing_tools()), reason=f"not installed: {missing_tools()}")
@@ -49,7 +50,7 @@ def test_rows_equal_those_of_tflite_micro(trained: Any, tmp_path: Path, optimiza
 
     content = trained.path.read_bytes()
     inputs = np.concatenate([trained.inputs, trained.corners])
-    rows = emulated_rows(read_integer_network(content), inputs, tmp_path, optimization)
+    rows = emulated_rows(read_integer_network(TfliteModel(content)), inputs, tmp_path, optimization)
     assert len(rows) == 1_081
     np.testing.assert_array_equal(rows, tflm_rows(content, inputs))
 
@@ -85,7 +86,7 @@ def test_any_depth_width_and_shift(widths: tuple[int, ...], shifts: tuple[int, .
 
 def test_the_printed_constants_are_the_network(trained: Any) -> None:
     """1,000 rows can miss a bias that is off by one."""
-    layers = read_integer_network(trained.path.read_bytes())
+    layers = read_integer_network(TfliteModel(trained.path.read_bytes()))
     source = plain_c_source(layers, "0")
     for index, layer in enumerate(layers):
         for name, expected in [
