@@ -170,17 +170,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
 
 
-_LAYERS: Json = {
-    "Rescaling": tf_keras.layers.Rescaling,
-    "Dense": tf_keras.layers.Dense,
-    "Conv2D": tf_keras.layers.Conv2D,
-    "ReLU": tf_keras.layers.ReLU,
-    "Activation": tf_keras.layers.Activation,
-    "Flatten": tf_keras.layers.Flatten,
-    "Reshape": tf_keras.layers.Reshape,
-    "Dropout": tf_keras.layers.Dropout,
-    "DuelingMerge": DuelingMerge,
-}
+_LAYERS = {kind: DuelingMerge if kind == "DuelingMerge" else getattr(tf_keras.layers, kind) for kind in SETTINGS}
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "layer": lambda value: isinstance(value, str),

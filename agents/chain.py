@@ -4,7 +4,7 @@ Acting in NumPy, compression and export all start from this one reading of a Ker
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import tf_keras
@@ -12,6 +12,8 @@ import tf_keras
 from edgedqn.agents.architecture import DuelingMerge
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.numpy_network import Array, Conv, Dense, Flatten, Operator
+
+Kernel = TypeVar("Kernel", Dense, Conv)
 
 
 class NotAChainError(InputError):
@@ -44,7 +46,7 @@ class ChainReader:
         if len(network.inputs) != 1 or len(network.outputs) != 1 or last is None:
             raise NotAChainError("A policy network has one input and one output. Got several, or no layers.")
         last = network.outputs[0]._keras_history.layer
-        self._dueling: list[list[Any]] = []
+        self._dueling: list[list[tf_keras.layers.Layer]] = []
         if isinstance(last, DuelingMerge):
             streams = [_back_to_fork(source) for source in _sources(last)]
             forks = {id(fork) for _, fork in streams}
@@ -75,7 +77,7 @@ class ChainReader:
         return operators
 
     def _read(
-        self, layers: Sequence[Any], weights: Sequence[Array], scale: float = 1.0, offset: float = 0.0
+        self, layers: Sequence[tf_keras.layers.Layer], weights: Sequence[Array], scale: float = 1.0, offset: float = 0.0
     ) -> tuple[list[Operator], float, float]:
         """The operators of layers whose input is x * scale + offset, and the scale and offset that are left for the next."""
         operators: list[Operator] = []
@@ -115,7 +117,7 @@ class ChainReader:
         return operators, scale, offset
 
 
-def _sources(layer: Any) -> list[Any]:
+def _sources(layer: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:
     """The layers whose output `layer` takes."""
     if len(layer.inbound_nodes) != 1:
         raise NotAChainError(f"Layer {layer.name!r} is used more than once.")
@@ -123,7 +125,7 @@ def _sources(layer: Any) -> list[Any]:
     return list(sources) if isinstance(sources, list | tuple) else [sources]
 
 
-def _back_to_input(layer: Any) -> list[Any]:
+def _back_to_input(layer: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:
     layers = [layer]
     while not isinstance(layers[0], tf_keras.layers.InputLayer):
         sources = _sources(layers[0])
@@ -133,7 +135,7 @@ def _back_to_input(layer: Any) -> list[Any]:
     return layers
 
 
-def _back_to_fork(layer: Any) -> tuple[list[Any], Any]:
+def _back_to_fork(layer: tf_keras.layers.Layer) -> tuple[list[tf_keras.layers.Layer], tf_keras.layers.Layer]:
     """The Dense layers of one stream of a dueling head, and the layer it leaves."""
     layers = [layer]
     source = _sources(layer)[0]
@@ -143,7 +145,7 @@ def _back_to_fork(layer: Any) -> tuple[list[Any], Any]:
     return layers, source
 
 
-def _is_relu(layer: Any) -> bool:
+def _is_relu(layer: tf_keras.layers.Layer) -> bool:
     if isinstance(layer, tf_keras.layers.ReLU):
         if layer.max_value is None and not layer.negative_slope and not layer.threshold:
             return True
@@ -154,14 +156,14 @@ def _is_relu(layer: Any) -> bool:
     raise NotAChainError(f"Layer {layer.name!r} has an activation that is neither linear nor a plain ReLU.")
 
 
-def _conv(layer: Any, own: Sequence[Array]) -> Conv:
+def _conv(layer: tf_keras.layers.Layer, own: Sequence[Array]) -> Conv:
     if layer.data_format != "channels_last" or layer.groups != 1 or layer.dilation_rate != (1, 1):
         raise NotAChainError(f"Conv2D {layer.name!r} is understood channels last, in one group, without dilation only.")
     bias = own[1] if layer.use_bias else np.zeros(layer.filters, np.float32)
     return Conv(kernel=own[0], bias=bias, relu=_is_relu(layer), strides=layer.strides, padding=layer.padding)
 
 
-def _rescaled(operator: Any, scale: float, offset: float) -> Any:
+def _rescaled(operator: Kernel, scale: float, offset: float) -> Kernel:
     """The operator on x that equals the given one on x * scale + offset."""
     if (scale, offset) == (1.0, 0.0):
         return operator

@@ -1,7 +1,7 @@
 """Many gradient steps in one compiled call."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -32,7 +32,7 @@ def suits_xla(variables: Sequence[tf.Variable]) -> bool:
 
 
 def adam(
-    learning_rate: Any,
+    learning_rate: float | tf_keras.optimizers.schedules.LearningRateSchedule,
     variables: Sequence[tf.Variable],
     *,
     epsilon: float = 1e-7,

@@ -1,7 +1,5 @@
 """The agent that a configuration describes."""
 
-from typing import Any
-
 import numpy as np
 import tf_keras
 
@@ -31,7 +29,7 @@ def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, *, rng: np.random.G
     network, target_network = (_network(spec, config, weights_rng) for _ in range(2))
     updates = max(1, (config.steps - config.learning_starts) // config.train_freq)
     minibatches = updates * config.gradient_steps
-    rate: Any = config.learning_rate
+    rate: float | tf_keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
     if config.learning_rate_decay:
         rate = tf_keras.optimizers.schedules.PolynomialDecay(rate, minibatches, rate * (1 - config.learning_rate_decay))
     schedule = LearningSchedule(

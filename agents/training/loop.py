@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
@@ -106,7 +106,7 @@ def train(
       BadTransitionError: the environment gave a NaN or an infinity.
       DivergedError: the loss became NaN or infinite. What `selection` kept before stays with its `on_best`.
     """
-    training = _Training(agent, selection, seeds=_CountedSeeds(reset_seeds), checkpoints=checkpoints, log=log)
+    training = _Training(agent=agent, selection=selection, reset_seeds=reset_seeds, checkpoints=checkpoints, log=log)
     if training.resume():
         tqdm.write(f"{label}: going on at step {agent.env_steps:,} of {schedule.steps:,}.", file=sys.stderr)
     with ExitStack() as stack:
@@ -133,69 +133,45 @@ def train(
     )
 
 
-class _CountedSeeds:
-    """Reset seeds, and how many of them were used."""
-
-    def __init__(self, source: Iterator[int]):
-        self._source = source
-        self.taken = 0
-
-    def __iter__(self) -> Iterator[int]:
-        return self
-
-    def __next__(self) -> int:
-        self.taken += 1
-        return next(self._source)
-
-    def skip(self, count: int) -> None:
-        for _ in range(count):
-            next(self)
-
-
+@dataclass(kw_only=True)
 class _Training:
-    """A training in progress: all that a checkpoint has to hold."""
+    """A training in progress: all that a checkpoint has to hold, and where it is written."""
 
-    def __init__(
-        self,
-        agent: Agent,
-        selection: CheckpointSelection,
-        *,
-        seeds: _CountedSeeds,
-        checkpoints: Checkpoints | NoCheckpoints,
-        log: TrainingLog,
-    ):
-        self.episodes: list[EpisodeRecord] = []
-        self._agent = agent
-        self._selection = selection
-        self._seeds = seeds
-        self._checkpoints = checkpoints
-        self._log = log
-        self._started = time.monotonic()
+    agent: Agent
+    selection: CheckpointSelection
+    reset_seeds: Iterator[int]
+    checkpoints: Checkpoints | NoCheckpoints
+    log: TrainingLog
+    episodes: list[EpisodeRecord] = field(default_factory=list)
+    resets: int = 0
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def seconds(self) -> float:
         """Since the training began, without what lay between an interruption and its end."""
-        return time.monotonic() - self._started
+        return time.monotonic() - self.started
 
     def resume(self) -> bool:
         """Takes all to where the newest checkpoint was written; whether there was one. Its arrays, which keep the file on the
         disk while they live, end here."""
-        saved = self._checkpoints.newest()
+        saved = self.checkpoints.newest()
         if saved is None:
             return False
         arrays, values = saved
-        self._agent.restore(under("agent", arrays), values["agent"])
-        self._selection.restore(under("selection", arrays), values["selection"])
+        self.agent.restore(under("agent", arrays), values["agent"])
+        self.selection.restore(under("selection", arrays), values["selection"])
         self.episodes = [EpisodeRecord(*record) for record in values["episodes"]]
-        self._seeds.skip(values["resets"])
-        self._log.resume(self._agent.env_steps, self.episodes)
-        self._started = time.monotonic() - values["seconds"]
+        for _ in range(values["resets"]):
+            next(self.reset_seeds)
+        self.resets = values["resets"]
+        self.log.resume(self.agent.env_steps, self.episodes)
+        self.started = time.monotonic() - values["seconds"]
         return True
 
     def advance(self, play: Play, schedule: TrainingSchedule, *, bar: "tqdm[Any]") -> None:
         """Trains up to the next checkpoint, or to the end."""
-        agent, stop = self._agent, schedule.next_stop(self._agent.env_steps)
-        for step in play(agent, self._seeds):
+        agent, stop = self.agent, schedule.next_stop(self.agent.env_steps)
+        for step in play(agent, self._seeds()):
             agent.observe(step)
             if step.episode_return is not None:
                 self._record(step, step.episode_return)
@@ -209,15 +185,20 @@ class _Training:
 
     def evaluate(self) -> None:
         """Scores the greedy policy."""
-        self._selection.consider(self._agent)
-        self._log.evaluation(*self._selection.scores[-1])
+        self.selection.consider(self.agent)
+        self.log.evaluation(*self.selection.scores[-1])
 
     def save(self) -> None:
         """Writes a checkpoint."""
-        self._checkpoints.save(self._agent.env_steps, self._state())
+        self.checkpoints.save(self.agent.env_steps, self._state())
+
+    def _seeds(self) -> Iterator[int]:
+        for seed in self.reset_seeds:
+            self.resets += 1
+            yield seed
 
     def _record(self, last: Step, episode_return: float) -> None:
-        agent = self._agent
+        agent = self.agent
         record = EpisodeRecord(
             env_steps=agent.env_steps,
             episode_return=episode_return,
@@ -228,16 +209,16 @@ class _Training:
             seconds=round(self.seconds, 3),
         )
         self.episodes.append(record)
-        self._log.episode(record, agent.gradient_steps)
+        self.log.episode(record, agent.gradient_steps)
 
     def _state(self) -> State:
-        agent_arrays, agent_values = self._agent.state()
-        selection_arrays, selection_values = self._selection.state()
+        agent_arrays, agent_values = self.agent.state()
+        selection_arrays, selection_values = self.selection.state()
         arrays = prefixed("agent", agent_arrays) | prefixed("selection", selection_arrays)
         values = {
             "agent": agent_values,
             "selection": selection_values,
-            "resets": self._seeds.taken,
+            "resets": self.resets,
             "seconds": self.seconds,
             "episodes": [list(record) for record in self.episodes],
         }
