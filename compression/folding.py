@@ -10,10 +10,10 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.chain import ChainReader
+from edgedqn.agents.files import Json
 from edgedqn.agents.numpy_network import Conv, Dense, Flatten
 from edgedqn.agents.playing.preprocessing import OneHot
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.compression.judge import Json
 
 Weights = list[NDArray[np.float32]]  # kernel [in, out] or [height, width, in, out] and bias [out] of each layer in turn
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edgedqn.agents.files import Json
 from edgedqn.agents.playing.gate import Verdict
 
 if TYPE_CHECKING:
     from edgedqn.compression.policy import CompressedPolicy
 
 UNPLAYABLE = 1e9  # finite, because reports are JSON
-Json = dict[str, Any]  # an object, as it stands in a file
 
 
 @dataclass(frozen=True, kw_only=True)

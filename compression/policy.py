@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.architecture import rebuild
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.files import load_arrays, read_json, save_arrays, write_json
+from edgedqn.agents.files import Json, load_arrays, read_json, save_arrays, write_json
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
-from edgedqn.compression.judge import Json
 from edgedqn.compression.report import SCHEMA, CompressionRecord, StageReport
 
 Conversion = Literal["float32", "float16", "dynamic", "ptq-int8", "qat-int8", "qat-int8-float-output", "int16x8"]

@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.judge import Json
+from edgedqn.agents.files import Json
 from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
 from edgedqn.compression.methods.initialization import NewStudent, Restart

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.files import read_json
-from edgedqn.compression.judge import Json, Judgement
+from edgedqn.agents.files import Json, read_json
+from edgedqn.compression.judge import Judgement
 
 SCHEMA = 2  # of `policy.json`
 # Figures that are written as null where a stage has none; all others are left out.

@@ -272,8 +272,7 @@ class Distil(Stage):
 
 @dataclass(frozen=True)
 class Visit(Stage):
-    """Lets the student play and adds the states it visits to those it is trained on: a round of DAgger for students that
-    earlier stages have changed.
+    """A round of DAgger: lets the student play, as earlier stages have made it, and adds the states it visits to its own.
 
     Attributes:
       student_states: gathered, at epsilon 0.05.
