@@ -93,24 +93,15 @@ def load_arrays(path: Path) -> list[NDArray[Any]]:
     Raises:
       InputError: missing or damaged.
     """
-    named = load_named_arrays(path)
+    named = map_arrays(path)
     try:
-        return [named[f"arr_{i}"] for i in range(len(named))]
+        return [np.array(named[f"arr_{i}"]) for i in range(len(named))]
     except KeyError as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 
 
-def load_named_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Reads what `save_arrays` wrote by name; never unpickles.
-
-    Raises:
-      InputError: missing or damaged.
-    """
-    return {name: np.array(array) for name, array in map_arrays(path).items()}
-
-
 def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Like `load_named_arrays`, but the arrays stay in the file: read-only, and brought into memory where they are used.
+    """Reads what `save_arrays` wrote, by name, without taking it into memory: read-only arrays that stay in the file.
 
     Every checksum is compared first. The file may be removed while it is mapped, but not written to.
 

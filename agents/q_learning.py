@@ -17,7 +17,7 @@ LARGEST_VALUE = float(np.finfo(np.float32).max)  # what is kept and deployed is 
 
 
 class QLearning:
-    """Q-learning on a table [S, A] that learns at each step; it fulfils `training.Agent`.
+    """Q-learning on a table [S, A] that learns at each step; an `interaction.Agent`.
 
     Difference from Watkins and Dayan (1992): the learning rate follows the steps of the training, not the visits of each state
     and action.

@@ -252,7 +252,7 @@ def _tolerance(command: argparse.ArgumentParser) -> None:
 
 
 def _training(command: argparse.ArgumentParser) -> None:
-    """An option for every value of `presets`; the defaults are the preset's, or those shown."""
+    """An option for every setting of a training; the defaults are the preset's, or those shown."""
     command.add_argument(
         "--resume",
         action="store_true",

@@ -68,21 +68,15 @@ PRESETS["MinAtar/Breakout-v1"] = replace(_MINATAR, steps=1_000_000)
 PRESETS["MinAtar/Freeway-v1"] = replace(_MINATAR, steps=1_500_000)
 
 # Long-running: 10 M steps at some hundred steps a second are a day or more on one core.
-_ATARI = TrainingConfig(
+_ATARI = replace(
+    _MINATAR,
     steps=10_000_000,
     hidden=(512,),
     frame_stack=4,
     learning_rate=1e-4,
-    batch_size=32,
-    buffer_size=100_000,
     learning_starts=100_000,
-    train_freq=32,
-    gradient_steps=8,
-    target_update_interval=1_000,
     exploration_fraction=0.1,
     exploration_final=0.01,
-    averaging_steps=20_000,
-    num_envs=8,
     evaluation_interval=250_000,
     checkpoint_interval=500_000,
 )

@@ -168,7 +168,7 @@ def steady_state(marks: Sequence[Mark], settings: Settings) -> SteadyState:
 
 
 def train_edgedqn(settings: Settings, on_mark: Callable[[Mark], object]) -> None:
-    """Trains as `agents.training.train` does, without its evaluations."""
+    """Trains as `agents.training.loop.train` does, without its evaluations."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)

@@ -15,7 +15,6 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import (
     atomic_write,
     load_arrays,
-    load_named_arrays,
     map_arrays,
     read_json,
     save_arrays,
@@ -87,7 +86,7 @@ def test_arrays_come_back_in_their_order(tmp_path, count):
 def test_named_arrays_come_back_by_their_names(tmp_path):
     arrays = {"b": np.arange(3), "a/c": np.ones((2, 0), bool), "last": np.float32(4)}
     save_arrays(tmp_path / "a.npz", arrays)
-    found = load_named_arrays(tmp_path / "a.npz")
+    found = map_arrays(tmp_path / "a.npz")
     assert list(found) == list(arrays)
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype
