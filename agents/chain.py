@@ -24,7 +24,7 @@ class ChainReader:
     """Knows how a network's weights make a chain. Made once per architecture; then any weights of it can be read.
 
     Understood: Dense and Conv2D with linear or ReLU activation, ReLU on its own, Flatten, Dropout, a Rescaling or a reshape
-    to one axis, and at the end a quantile head (a Reshape to [A, N]) or a dueling head (`architecture.DuelingMerge`). Everything but
+    to one axis, and at the end a quantile head (a Reshape to [A, N]) or a dueling head (`DuelingMerge`). Everything but
     Dense, Conv and Flatten is folded, exactly in real numbers: a scaling into the first kernel, a dueling head by
     concatenating its streams and adding the value to each action, quantiles by averaging them.
     """

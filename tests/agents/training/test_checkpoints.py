@@ -229,7 +229,7 @@ def train_in(folder, env_id, settings, pipe):
     env = make_environment(env_id)
     spec = spec_of(env, env_id, frame_stack=config.frame_stack)
     view = agent_view(env, spec)
-    agent = build_dqn(spec, config, np.random.default_rng(0))
+    agent = build_dqn(spec, config, rng=np.random.default_rng(0))
     to_select = agent_view(make_environment(env_id), spec)
     selection = CheckpointSelection(
         env=to_select, seeds=lambda n: list(range(n)), episodes=1, finalists=2, n_actions=spec.n_actions, seed=0
