@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib import resources
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError
@@ -27,101 +28,6 @@ CPP_OPTIONS = ("-std=c++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-st
 # One instruction takes 2**8 ns of emulated time, and SysTick counts the 25 MHz of the board's clock in 24 bits.
 ICOUNT_SHIFT, TICKS_PER_INSTRUCTION = 8, 2**8 * 25e6 / 1e9
 MOST_INSTRUCTIONS = 2_600_000
-
-_LINKER_SCRIPT = """
-MEMORY { flash (rx) : ORIGIN = 0x00000000, LENGTH = 4M  ram (rwx) : ORIGIN = 0x20000000, LENGTH = 4M }
-ENTRY(reset)
-SECTIONS {
-  .text : { KEEP(*(.vectors)) *(.text*) *(.rodata*) } > flash
-  .data : { *(.data*) } > ram
-  .bss : { *(.bss*) *(COMMON) } > ram
-  /DISCARD/ : { *(.ARM.*) *(.comment) *(.note*) }
-}
-stack_top = ORIGIN(ram) + LENGTH(ram);
-"""
-
-# QEMU loads .data in place and hands out zeroed memory, so there is nothing to do before main.
-_STARTUP = """
-#include <stdint.h>
-#include "semihosting.h"
-extern uint32_t stack_top[];
-int main(void);
-static int semihost(int operation, const void *argument) {
-  register int r0 __asm__("r0") = operation;
-  register const void *r1 __asm__("r1") = argument;
-  __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
-  return r0;
-}
-void put_text(const char *text) { (void)semihost(0x04, text); }
-void put_number(int32_t value) {
-  char text[13] = {0};
-  int at = 11;
-  uint32_t rest = value < 0 ? 0u - (uint32_t)value : (uint32_t)value;
-  text[at] = ' ';
-  do text[--at] = (char)('0' + rest % 10u); while (rest /= 10u);
-  if (value < 0) text[--at] = '-';
-  put_text(text + at);
-}
-static void quit(uint32_t status) {
-  const uint32_t block[2] = {0x20026, status}; /* ADP_Stopped_ApplicationExit */
-  (void)semihost(0x20, block);
-  for (;;) {}
-}
-void reset(void) { quit((uint32_t)main()); }
-static void fault(void) { quit(99); }
-typedef union { uint32_t *stack; void (*handler)(void); } vector;
-__attribute__((section(".vectors"), used)) static const vector vectors[16] = {
-  {.stack = stack_top}, {.handler = reset}, {.handler = fault}, {.handler = fault}, {.handler = fault}, {.handler = fault},
-  {.handler = fault}};
-"""
-
-_SEMIHOSTING = """
-#include <stdint.h>
-#ifdef __cplusplus
-extern "C" {
-#endif
-void put_text(const char *text);
-void put_number(int32_t value); /* and a space */
-#ifdef __cplusplus
-}
-#endif
-"""
-
-# Paints the stack below itself, counts one step, and looks how far down the paint is gone.
-_MEASURE = """
-#include "policy.h"
-#include "semihosting.h"
-#define CONTROL (*(volatile uint32_t *)0xE000E010u)
-#define RELOAD (*(volatile uint32_t *)0xE000E014u)
-#define CURRENT (*(volatile uint32_t *)0xE000E018u)
-static int8_t input[POLICY_INPUTS], output[POLICY_OUTPUTS];
-static void nothing(const int8_t *in, int8_t *out) { (void)in; (void)out; }
-__attribute__((noinline)) static uint32_t stack_of(void (*step)(const int8_t *, int8_t *)) {
-  volatile uint8_t *top, *at;
-  __asm__ volatile("mov %0, sp" : "=r"(top));
-  for (at = top - 16384; at != top; ++at) *at = 0xA5;
-  step(input, output);
-  for (at = top - 16384; at != top && *at == 0xA5; ++at) {}
-  return (uint32_t)(top - at);
-}
-__attribute__((noinline)) static uint32_t ticks_of(void (*step)(const int8_t *, int8_t *)) {
-  CURRENT = 0;
-  const uint32_t before = CURRENT;
-  (void)CONTROL; /* reading it forgets that the counter came around */
-  step(input, output);
-  return before - CURRENT;
-}
-int main(void) {
-  RELOAD = 0xFFFFFF;
-  CONTROL = 5;
-  for (int i = 0; i < POLICY_INPUTS; ++i) input[i] = (int8_t)(37 * i + 11);
-  put_number((int32_t)ticks_of(nothing));
-  put_number((int32_t)ticks_of(policy_infer));
-  put_number((int32_t)(CONTROL >> 16 & 1u));
-  put_number((int32_t)stack_of(policy_infer));
-  return 0;
-}
-"""
 
 
 @dataclass(frozen=True)
@@ -165,10 +71,8 @@ def run_on_cortex_m4(main: str, sources: Sequence[Path], includes: Sequence[Path
         folder = Path(name)
         suffix = ".cc" if any(source.suffix == ".cc" for source in sources) else ".c"
         for file, text in {
-            "semihosting.h": _SEMIHOSTING,
-            "startup.c": _STARTUP,
+            **{name: _source(name) for name in ("semihosting.h", "startup.c", "memory.ld")},
             f"main{suffix}": main,
-            "memory.ld": _LINKER_SCRIPT,
         }.items():
             (folder / file).write_text(text)
         looks = [f"-I{path}" for path in (folder, *includes)]
@@ -186,7 +90,7 @@ def run_on_cortex_m4(main: str, sources: Sequence[Path], includes: Sequence[Path
 
 def measure_plain_c(folder: Path) -> DeviceFootprint:
     """Weighs and counts the `policy.c` of a device bundle. Raises as `run_on_cortex_m4`, and where a step takes too long."""
-    idle, busy, wrapped, stack = map(int, run_on_cortex_m4(_MEASURE, [folder / "policy.c"], [folder]).split())
+    idle, busy, wrapped, stack = map(int, run_on_cortex_m4(_source("measure.c"), [folder / "policy.c"], [folder]).split())
     if wrapped:
         raise RuntimeError(f"A step takes too long to count: expected at most {MOST_INSTRUCTIONS:,} instructions.")
     with tempfile.TemporaryDirectory() as name:
@@ -197,6 +101,10 @@ def measure_plain_c(folder: Path) -> DeviceFootprint:
         constants_bytes=sum(size for section, size in sizes.items() if section.startswith(".rodata")),
         stack_bytes=stack,
     )
+
+
+def _source(name: str) -> str:
+    return (resources.files("edgedqn.benchmarks.cortex_m4_sources") / name).read_text(encoding="utf-8")
 
 
 def _compiled(source: Path, target: Path, optimization: str, looks: Sequence[str]) -> Path:

@@ -133,8 +133,8 @@ def _fill(file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, ...]:
         page = _add_page(twin or file, folder, fetch)
     with (folder / "README.md").open("a", encoding="utf-8") as readme:
         for heading, part, text in (
-            ("On a microcontroller", small, microcontroller.README),
-            ("In a browser", page, browser.README),
+            ("On a microcontroller", small, microcontroller.readme()),
+            ("In a browser", page, browser.readme()),
         ):
             readme.write(f"\n## {heading}\n\n{part.remark}\n{text if part.there else ''}")
     return board, small, page

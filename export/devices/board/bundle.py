@@ -1,10 +1,11 @@
 """The part of a device bundle for Linux boards: the policy, its runtime, a loop, a benchmark, and a README of its own."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from edgedqn.agents.files import write_text
@@ -58,49 +59,26 @@ def readme(file: VerifiedFile, has_twin: bool) -> str:
     own = [str(step) for step in device.preprocessing if step != Atari()]
     shape = list(device.observation_shape)
     seen = f"an array {shape} of {device.observation_dtype}" if shape else "the number of a state, an integer"
-    lines = [
-        f"# A policy for {device.env_id}",
-        "",
-        f"Made by EdgeDQN's recipe `{device.recipe}`. {_proof(file.evidence)}",
-        "",
-        "| | |",
-        "|---|---|",
-        f"| file | `policy.tflite`, {len(file.content):,} bytes |",
-        f"| SHA-256 | `{file.file_sha256}` |",
-        f"| observation | {seen}, in the environment's own units |",
-        f"| `EdgePolicy` does | {', '.join([*own, 'scaling'])} |",
-        f"| you do | {_left_to_you(device)} |",
-        f"| action | 0 .. {device.n_actions - 1}: {_choice(device)} |",
-        f"| input scale | {_numbers(device.scale)} |",
-        f"| input offset | {_numbers(device.offset)} |",
-        "",
-        "## On a Linux board",
-        "",
-        "64-bit Linux, Python 3.10 or newer:",
-        "",
-        "    pip install numpy ai-edge-litert",
-        "    python run_policy.py                  # a loop; put your sensors and motors into its class Sensors",
-        f"    python run_policy.py --env            # plays {device.env_id}, where gymnasium is installed",
-        "    python bench_on_device.py board.json  # its latency here, as JSON",
-        "",
-        "In a program of your own:",
-        "",
-        "    from edge_policy import EdgePolicy",
-        '    policy = EdgePolicy.load("policy.tflite")  # refuses a file that is damaged',
-        "    policy.reset()                             # before each episode",
-        "    action = policy(observation)",
-        "",
-    ]
-    if has_twin:
-        lines += [
-            f"`board/{TWIN}` is the same policy with float input and output. Through Python it may be the faster one:",
-            "`run_policy.py` times both when it starts and says which it takes.",
-            "",
-        ]
-    return "\n".join(lines)
+    values = {
+        "env_id": device.env_id,
+        "recipe": device.recipe,
+        "proof": _proof(file.evidence),
+        "size": f"{len(file.content):,}",
+        "sha256": file.file_sha256,
+        "seen": seen,
+        "does": ", ".join([*own, "scaling"]),
+        "left": _left_to_you(device),
+        "last_action": device.n_actions - 1,
+        "choice": _choice(device),
+        "scale": _numbers(device.scale),
+        "offset": _numbers(device.offset),
+    }
+    texts = resources.files("edgedqn.export.devices.board.scripts")
+    text = Template((texts / "README.md").read_text(encoding="utf-8")).substitute(values)
+    return text + (texts / "README-twin.md").read_text(encoding="utf-8") if has_twin else text
 
 
-def _proof(evidence: dict[str, Any]) -> str:
+def _proof(evidence: Mapping[str, Any]) -> str:
     row = evidence.get("benchmark")
     if not isinstance(row, dict) or not isinstance(row.get("return"), dict):
         return "Its return was not measured."

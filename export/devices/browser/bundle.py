@@ -14,16 +14,6 @@ PAGE = ("index.html", "page.css", "page.js", "policy.js", "dynamics.js", "drawin
 # What the page is allowed to do, and what a server of it should say: it compiles WebAssembly, and talks to nobody else.
 CONTENT_POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:"
 
-# What a bundle's README says of the page, after its heading.
-README = """
-`browser/` is a page that runs the policy with LiteRT.js. It asks no server but its own, and needs one: any that serves files,
-on this machine for example
-
-    python -m http.server --bind 127.0.0.1 --directory browser
-
-and then http://127.0.0.1:8000/. Where EdgeDQN is installed: `edgedqn play . --browser`.
-"""
-
 
 def write_browser(file: VerifiedFile, folder: Path, *, runtime: Mapping[str, bytes] | None = None, fetch: bool = True) -> None:
     """Writes a page, the policy and LiteRT.js into `folder`, 9.9 MB of which is LiteRT.js.
@@ -46,8 +36,16 @@ def write_browser(file: VerifiedFile, folder: Path, *, runtime: Mapping[str, byt
     (folder / "litert").mkdir(parents=True, exist_ok=True)
     for name, content in runtime.items():
         write_bytes(folder / "litert" / name, content)
-    page = resources.files("edgedqn.export.devices.browser.page")
     for name in PAGE:
-        write_bytes(folder / name, (page / name).read_bytes())
+        write_bytes(folder / name, _page_file(name))
     write_bytes(folder / "policy.tflite", file.content)
     write_json(folder / "manifest.json", {"schema": SCHEMA, "device": file.device.to_json(), "file_sha256": file.file_sha256})
+
+
+def readme() -> str:
+    """What a bundle's README says of the page, after its heading."""
+    return _page_file("README.md").decode()
+
+
+def _page_file(name: str) -> bytes:
+    return (resources.files("edgedqn.export.devices.browser.page") / name).read_bytes()

@@ -1,0 +1,26 @@
+/* What a device must know of this policy. Made by EdgeDQN from $sha256. */
+#ifndef POLICY_SETTINGS_H
+#define POLICY_SETTINGS_H
+
+/* $environment; an observation is [$shape], after: $preprocessing. */
+#define POLICY_INPUTS $inputs
+#define POLICY_ACTIONS $actions
+
+/* input = round(observation * scale + offset), one pair for each feature or channel, or one for all. */
+#define POLICY_INPUT_PAIRS $pairs
+#define POLICY_INPUT_SCALE \
+  { $scale }
+#define POLICY_INPUT_OFFSET \
+  { $offset }
+
+/* $meaning = (output - zero point) * scale */
+#define POLICY_OUTPUT_SCALE $output_scale
+#define POLICY_OUTPUT_ZERO_POINT ($output_zero_point)
+
+/* TFLite Micro took $arena_measured bytes where pointers have 64 bits; a microcontroller's have 32. The rest is the margin. */
+#define POLICY_ARENA_BYTES $arena
+
+#define POLICY_MODEL_BYTES $model_bytes
+#define POLICY_MODEL_CRC32 $crc
+
+#endif
