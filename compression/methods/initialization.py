@@ -56,7 +56,5 @@ class NewStudent(Stage):
 
 
 def _too_late(stage: Stage, before: Sequence[Stage]) -> str:
-    trained = any_named(before, "distil", "shrink", "search")
-    return why_no_new_network(stage, before) or (
-        f"{stage.name} forgets what was learned before it. Expected it first." if trained else ""
-    )
+    lost = f"{stage.name} forgets what was learned before it. Expected it first."
+    return why_no_new_network(stage, before) or (lost if any_named(before, "distil", "shrink", "search") else "")

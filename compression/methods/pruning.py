@@ -141,8 +141,9 @@ class Prune(Stage):
       allocation: how it is spread over the layers: `erk`, `uniform`, or a share in [0, 1) for each kernel, in order.
       structure: `unstructured`; `2:4`, two of four neighbours; or a block (outputs, inputs), such as (1, 16).
       schedule: `polynomial` rises from zero; `constant` asks for all at once.
-      begin, end: where pruning starts and where the final sparsity is reached, as shares of the learning; the rest heals. With
-        `constant` all of it is asked for from the beginning on, and the masks may change until the end.
+      begin, end: where pruning starts and where the final sparsity is reached, as shares of the training; after `end` the
+        weights that are left recover. With `constant` the whole sparsity is asked for from `begin` on, and the masks may
+        change to the end.
       learning: by distillation, or by going on with temporal-difference learning of Q-values.
     """
 

@@ -153,7 +153,7 @@ class _Trials:
 
     @property
     def may_go_on(self) -> bool:
-        """Whether another candidate may be judged, and can be told from the others."""
+        """Whether attempts are left, and judging more can change anything."""
         pointless = bool(self.attempts) and self.attempts[-1].judgement.nothing_to_lose
         return not pointless and len(self.attempts) < self._stage.attempts
 
@@ -191,7 +191,7 @@ def _activations(network: tf_keras.Model, x: NDArray[np.float32]) -> Iterator[ND
 
 
 def _saliency(network: tf_keras.Model, x: NDArray[np.float32]) -> list[NDArray[np.float64]]:
-    """Of each neuron or filter, layer by layer: its share of the variance that its layer hands on; 0 where it never moves.
+    """Of each neuron or filter, layer by layer: its share of the variance that its layer passes on; 0 where it is constant.
 
     What is constant costs nothing to remove: it goes into the next layer's bias.
     """
