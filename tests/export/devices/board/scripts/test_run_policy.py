@@ -1,0 +1,58 @@
+"""The loop of a bundle."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import gymnasium
+import pytest
+
+from edgedqn.agents.playing.evaluation import evaluate
+from edgedqn.export.devices.board.bundle import TWIN
+from edgedqn.export.edge_policy import EdgePolicy
+
+OnTheBoard = Callable[..., str]
+Files = tuple[Path, Path]
+
+
+def test_loops_over_stand_ins_where_there_is_no_gymnasium(on_the_board: OnTheBoard, bundle: Path) -> None:
+    told = on_the_board(bundle, "run_policy.py", "--steps", "20", "--hertz", "1000", without="gymnasium").splitlines()
+    assert re.search(rf"policy\.tflite [\d.]+ µs, board/{TWIN} [\d.]+ µs\. Taking (policy\.tflite|board/{TWIN})\.", told[0])
+    actions = [int(action) for action in told[-1].split()]
+    assert len(actions) == 20 and set(actions) <= {0, 1}
+
+
+def test_plays_the_environment_as_the_host_does(on_the_board: OnTheBoard, bundle: Path, cartpole_files: Files) -> None:
+    (bundle / "board" / TWIN).unlink()
+    expected = evaluate(EdgePolicy.load(cartpole_files[0]), gymnasium.make("CartPole-v1"), seeds=range(5, 8)).returns
+    told = on_the_board(bundle, "run_policy.py", "--env", "--episodes", "3", "--seed", "5")
+    assert [float(value) for value in re.findall(r": return ([\d.]+)", told)] == list(expected)
+
+
+def test_says_which_package_play_lacks(on_the_board: OnTheBoard, bundle: Path) -> None:
+    told = on_the_board(bundle, "run_policy.py", "--env", without="gymnasium")
+    assert "run_policy.py: --env plays CartPole-v1, which needs a package more" in told and "exit 1" in told
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--episodes", "0", "expected 1 or more, got 0"),
+        ("--hertz", "0", "expected a number above 0, got 0"),
+        ("--hertz", "nan", "expected a number above 0, got nan"),
+    ],
+)
+def test_a_number_that_is_none_is_refused_in_one_line(
+    on_the_board: OnTheBoard, bundle: Path, option: str, value: str, expected: str
+) -> None:
+    told = on_the_board(bundle, "run_policy.py", option, value)
+    assert "Traceback" not in told
+    assert told.startswith("exit 2: ") and told.splitlines()[-1].endswith(f"argument {option}: {expected}")
+
+
+def test_a_damaged_file_ends_the_loop_with_one_line(on_the_board: OnTheBoard, bundle: Path) -> None:
+    content = bytearray((bundle / "policy.tflite").read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / "policy.tflite").write_bytes(content)
+    told = on_the_board(bundle, "run_policy.py")
+    assert told.startswith("exit 1: run_policy.py: ") and "\n" not in told
