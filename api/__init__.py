@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from edgedqn.export.config import ExportConfig
     from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
     from edgedqn.pipeline.bundle import write_bundle as make_bundle
-    from edgedqn.pipeline.run import RunResult, run
+    from edgedqn.pipeline.config import RunConfig
+    from edgedqn.pipeline.job import RunResult
+    from edgedqn.pipeline.scripting import run
 
     __version__: str
 
@@ -39,6 +41,7 @@ __all__ = [
     "PolicyFileError",
     "QLearningConfig",
     "Recipe",
+    "RunConfig",
     "RunResult",
     "TrainedAgent",
     "TrainingConfig",
@@ -57,11 +60,12 @@ _PLACES = {
     "QLearningConfig": "agents.training.config",
     "RECIPES": "compression.recipes",
     "Recipe": "compression.recipe",
-    "RunResult": "pipeline.run",
+    "RunConfig": "pipeline.config",
+    "RunResult": "pipeline.job",
     "TrainedAgent": "agents.trained_agent",
     "TrainingConfig": "agents.training.config",
     "make_bundle": "pipeline.bundle:write_bundle",
-    "run": "pipeline.run",
+    "run": "pipeline.scripting",
 }
 
 _checkout = Path(__file__).parent.parent

@@ -17,20 +17,22 @@ from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.latency.timed_policies import load
 from edgedqn.benchmarks.rows import Benchmark
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
-from edgedqn.pipeline.inspecting import limit_memory
+from edgedqn.pipeline.native import limit_memory
 from edgedqn.pipeline.proving import prove_observations, prove_play
 from edgedqn.pipeline.seeds import SeedStreams
 
 PROBE_S = 20
 CHILD_S = 3_600
 PROBE = "import sys; from edgedqn.pipeline.bench_files import probe; probe(*sys.argv[1:])"
-CHILD = "import os, sys; sys.path.append(os.getcwd()); from edgedqn.pipeline.bench_files import child; child(sys.argv[1])"
+CHILD = "import sys; from edgedqn.pipeline.bench_files import child; child(sys.argv[1])"
 OUT_OF_MEMORY = 12  # ENOMEM
 
 
 def bench_files(
     paths: Sequence[Path],
+    *,
     baseline: str | None = None,
+    env_id: str | None = None,
     seed: int = 0,
     latency: LatencyConfig | None = None,
     play: bool = True,
@@ -44,9 +46,10 @@ def bench_files(
     Args:
       paths: `.tflite` files.
       baseline: the stem of the one the others are compared with; `float32` if there is one, else the first.
+      env_id: where they are played, in place of what the manifests name.
       seed: of the reset seeds and of the order of timings.
       latency: how much is timed.
-      play: also play the environment that the manifests name, where it is installed.
+      play: also play, where the environment is installed.
       tolerance: of the gate; what it is in a run of that environment by default.
     Raises:
       InputError: the files do not belong together, two have the same name, or one without a manifest brought everything down.
@@ -57,7 +60,7 @@ def bench_files(
     if baseline not in names:
         raise InputError(f"No file is the baseline: expected one of {', '.join(names)}. Got {baseline!r}.")
     foreign = [path for path in paths if is_foreign(path)]
-    arguments: dict[str, Any] = {"baseline": baseline, "seed": seed, "play": play, "tolerance": tolerance}
+    arguments: dict[str, Any] = {"baseline": baseline, "env_id": env_id, "seed": seed, "play": play, "tolerance": tolerance}
     if not foreign:
         return _measure(paths, latency=latency or LatencyConfig(), **arguments)
     config = asdict(latency or LatencyConfig())
@@ -67,7 +70,9 @@ def bench_files(
 
 def _measure(
     paths: Sequence[Path],
+    *,
     baseline: str,
+    env_id: str | None,
     seed: int,
     latency: LatencyConfig,
     play: bool,
@@ -98,7 +103,7 @@ def _measure(
     if play and baseline not in policies:
         unplayed = f"{baseline} has no manifest, so nothing says in which environment."
     elif play:
-        (env_id,) = environments
+        env_id = env_id or environments.pop()
         gate = gate_for(env_id, tolerance)
         try:
             observations = prove_observations(next(path for path in paths if path.stem == baseline), env_id, streams)
@@ -141,7 +146,7 @@ def probe(path: str, latency: str) -> None:
 def _measure_in_child(paths: Sequence[Path], arguments: dict[str, Any]) -> Benchmark:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"  # not its stdout, where an environment of the user's own may print
-        given = json.dumps({"paths": list(map(str, paths)), "answer": str(answer), **arguments})
+        given = json.dumps({"paths": list(map(str, paths)), "answer": str(answer), "sys.path": sys.path, **arguments})
         command = [sys.executable, "-P", "-c", CHILD, given]
         terminal = _terminal()
         try:
@@ -171,6 +176,7 @@ def child(given: str) -> None:
     """Writes the object of `benchmark.json`, or why there is none; runs in the process that `bench_files` starts."""
     limit_memory()
     arguments = json.loads(given)
+    sys.path[:] = arguments.pop("sys.path")  # modules are looked for where they are in the process that started this one
     paths, answer = list(map(Path, arguments.pop("paths"))), Path(arguments.pop("answer"))
     latency = LatencyConfig(**arguments.pop("latency"))
     try:

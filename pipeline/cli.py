@@ -1,361 +1,105 @@
-"""The command line. Imports what a command needs when it runs, so that `--help` answers at once."""
+"""The entry point `edgedqn`: parses, imports the module of the command, and ends with an exit code.
 
-import argparse
+This is the one place where imports wait. What needs NumPy or TensorFlow is imported when a command runs, so that `--help`
+answers at once, and so that commands on a .tflite work where there is no TensorFlow.
+"""
+
 import errno
-import importlib
 import sys
 import warnings
+from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from edgedqn.agents.training.config import ALGORITHMS, QLearningConfig, TrainingConfig
-from edgedqn.agents.training.presets import DEFAULTS, PRESETS
+from edgedqn.agents.errors import InputError
+from edgedqn.pipeline.commands.parser import build_parser
+from edgedqn.pipeline.exit_codes import BAD_INPUT, INTERRUPTED
+from edgedqn.pipeline.native import load_tensorflow, quiet
 
-SETTING = "setting_"  # begins the names of training options among the parsed arguments
-
-FUNCTIONS = {"import": "import_agent"}  # of commands that cannot be a function's name
-
-DONE, FAULT, BAD_INPUT, NOT_PASSED, INTERRUPTED = 0, 1, 2, 3, 130
-REGRESSED = NOT_PASSED
+# Command -> its module in `commands` and its function there; with TensorFlow ...
+WITH_TENSORFLOW = {
+    "run": ("run", "run"),
+    "train": ("stage", "train"),
+    "compress": ("stage", "compress"),
+    "export": ("stage", "export"),
+    "report": ("stage", "report"),
+    "import": ("import_agent", "import_agent"),
+    # of a run or an agent:
+    "bench": ("run", "bench"),
+    "bundle": ("run", "bundle"),
+    "evaluate": ("agent", "evaluate"),
+    "play": ("agent", "play"),
+}
+# ... and without it: of a .tflite, or of the machine.
+WITHOUT_TENSORFLOW = {
+    "bench": ("bench", "bench"),
+    "bundle": ("bundle", "bundle"),
+    "evaluate": ("evaluate", "evaluate"),
+    "play": ("play", "play"),
+    "inspect": ("inspect", "inspect"),
+    "doctor": ("doctor", "doctor"),
+}
+GOES_ON = ("run", "train", "compress", "export", "bench", "report")  # where it was interrupted
+FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
 def console() -> NoReturn:
-    """The entry point `edgedqn`."""
-    if not {"inspect", "doctor"}.intersection(sys.argv[1:2]):
-        # The module of module:Id may lie where the user stands. Last, so that nothing there replaces what is installed.
-        sys.path.append(str(Path.cwd()))
+    """The entry point `edgedqn`. The module of a user's own environment may lie in the current folder."""
     warnings.formatwarning = lambda message, *_: f"edgedqn: {message}\n"
-    from edgedqn.pipeline.native import quiet
-
     with quiet():
-        code = main()
+        code = main(imports_from_here=True)
     sys.exit(code)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, imports_from_here: bool = False) -> int:
     """Runs one command and returns its exit code.
 
     0 done · 1 a fault of ours · 2 bad input, one line on stderr · 3 done, but no requested recipe passed its gate · 130
     interrupted; what was finished stays, and the same command goes on from there.
+
+    Args:
+      argv: the arguments; those of the process by default.
+      imports_from_here: the modules of environments may lie in the current folder, where the user or a run of the user's names
+        them; a .tflite alone cannot.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = build_parser().parse_args(argv)
+    file_alone = arguments.command in ("inspect", "doctor") or (_is_of_files(arguments) and not getattr(arguments, "env", None))
+    if imports_from_here and not file_alone:
+        sys.path.append(str(Path.cwd()))  # last, so that nothing there replaces what is installed
     try:
-        commands = importlib.import_module("edgedqn.pipeline.commands")
-        code: int = getattr(commands, FUNCTIONS.get(arguments.command, arguments.command))(arguments)
-        return code
+        return _work(arguments)
     except KeyboardInterrupt:
-        goes_on = arguments.command in ("run", "train", "compress", "export", "bench", "report")
-        goes_on &= not any(path.suffix == ".tflite" for path in getattr(arguments, "paths", ()))  # files keep nothing
+        goes_on = arguments.command in GOES_ON and not _is_of_files(arguments)  # files keep nothing
         kept = " What was finished is kept, and a training's last checkpoint; the same command without --force goes on."
         print(f"Interrupted.{kept if goes_on else ''}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
-        from edgedqn.agents.errors import InputError
-        from edgedqn.export.edge_policy import PolicyFileError
-
-        full_or_forbidden = isinstance(error, OSError) and error.errno in (
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EACCES,
-            errno.EROFS,
-        )
-        if isinstance(error, InputError | PolicyFileError) or full_or_forbidden:
-            print(f"edgedqn: {' '.join(str(error).split())}", file=sys.stderr)
-            return BAD_INPUT
-        raise
+        if not _is_bad_input(error):
+            raise
+        print(f"edgedqn: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="edgedqn",
-        description="Train a DQN agent, make it a small int8 .tflite, and prove on that file what it kept and what it gained.",
-        epilog="Exit codes: 0 done, 1 a fault of EdgeDQN, 2 bad input, 3 done but no requested recipe passed its gate "
-        "(bench --fail-on-regression: or something regressed).",
-    )
-    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-    run = _command(commands, "run", "the main job: train, compress, export, bench, report; goes on where it stopped")
-    _environment(run)
-    _recipes(run)
-    _exporting(run)
-    _tolerance(run)
-    _force(run)
-    _training(run)
-
-    train = _command(commands, "train", "train the float agent of a run; goes on from its newest checkpoint")
-    _environment(train)
-    _force(train)
-    _training(train)
-
-    for name, summary in (
-        ("compress", "compress the agent of a run by recipes"),
-        ("export", "write the .tflite files of a run"),
-    ):
-        command = _command(commands, name, summary)
-        command.add_argument("path", metavar="RUN", type=Path, nargs="?" if name == "compress" else None, help="a run folder")
-        _recipes(command)
-        if name == "compress":
-            _tolerance(command)
-            command.add_argument("--list", action="store_true", help="list the recipes that there are, and end")
-        else:
-            _exporting(command)
-        _force(command)
-
-    bench = _command(commands, "bench", "time, weigh, play and compare .tflite files, or all files of a run")
-    bench.add_argument(
-        "paths",
-        metavar="PATH",
-        nargs="+",
-        type=Path,
-        help="a run folder, or .tflite files; one without a manifest is not played",
-    )
-    bench.add_argument(
-        "--baseline", metavar="NAME", help="file stem the others are compared with (default: float32, else the first)"
-    )
-    bench.add_argument("--seed", type=_natural, metavar="N", help="of reset seeds and timing order, for files (default: 0)")
-    bench.add_argument("--threads", type=_positive, metavar="N", help="of the interpreter, for files (default: 1)")
-    bench.add_argument("--no-xnnpack", action="store_true", help="time files with TensorFlow Lite's own kernels")
-    bench.add_argument(
-        "--mlperf", action="store_true", help="time files by MLPerf Tiny's rules as well: five windows of ten seconds each"
-    )
-    _tolerance(bench)
-    bench.add_argument(
-        "--merge",
-        nargs="+",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="show beside them what a bundle's bench_on_device.py wrote on a device",
-    )
-    bench.add_argument(
-        "--against", type=Path, metavar="FILE", help="an earlier benchmark.json: name what is slower or worse now"
-    )
-    bench.add_argument("--fail-on-regression", action="store_true", help="end with exit code 3 where --against names anything")
-    bench.add_argument("--no-play", action="store_true", help="time and weigh files only, without playing their environment")
-    _force(bench)
-
-    report = _command(commands, "report", "write report.html and report.md of a run")
-    _run_folder(report)
-    _force(report)
-
-    bundle = _command(commands, "bundle", "put together what devices need of a run's best file, or of any file")
-    bundle.add_argument("path", metavar="PATH", type=Path, help="a run folder, or a .tflite with a manifest")
-    bundle.add_argument(
-        "--out", type=Path, metavar="DIR", help="the bundle to make of a .tflite, in place of an earlier one (default: device)"
-    )
-
-    evaluate = _command(commands, "evaluate", "play a policy and print its return")
-    evaluate.add_argument(
-        "path", metavar="PATH", type=Path, help="a .tflite, an agent folder, or a run folder (its float agent)"
-    )
-    evaluate.add_argument("--episodes", type=_positive, default=100, metavar="N", help="how many (default: 100)")
-    evaluate.add_argument("--seed", type=_natural, default=0, metavar="S", help="reset seeds count up from S (default: 0)")
-
-    inspect = _command(commands, "inspect", "say what a .tflite holds and where it runs, without running it")
-    inspect.add_argument("path", metavar="FILE", type=Path, help="a .tflite, with or without a manifest")
-
-    play = _command(commands, "play", "play a policy for people to watch: in a window, as a film, or in a browser")
-    play.add_argument("path", metavar="PATH", type=Path, help="a .tflite, an agent folder, or a run folder (its float agent)")
-    play.add_argument("--episodes", type=_positive, default=1, metavar="N", help="how many (default: 1)")
-    play.add_argument("--seed", type=_natural, default=0, metavar="S", help="reset seeds count up from S (default: 0)")
-    play.add_argument("--gif", type=Path, metavar="FILE", help="make a film FILE.gif in place of a window")
-    play.add_argument("--video", type=Path, metavar="FILE", help="make a film FILE.mp4 in place of a window")
-    play.add_argument("--fps", type=_positive, metavar="N", help="frames per second (default: what the environment names)")
-    play.add_argument(
-        "--browser",
-        action="store_true",
-        help="serve a page that runs the policy in a browser, until Ctrl-C; PATH is a .tflite with float input and output, or "
-        "a bundle with browser/",
-    )
-    play.add_argument("--port", type=_natural, metavar="N", help="of --browser (default: any free one)")
-
-    importing = _command(commands, "import", "make a run of a Keras model or a Stable-Baselines3 DQN, in place of its training")
-    importing.add_argument("model", metavar="MODEL", type=Path, help="a .keras, an .h5 of a whole model, or an SB3 DQN .zip")
-    importing.epilog = (
-        "Not in any of these files, so it cannot be seen: an SB3 agent behind VecNormalize takes observations that are "
-        "normalized first; wrap the environment alike and give it as module:Id. SB3's VecFrameStack begins an episode with "
-        "frames of zeros where EdgeDQN repeats the first frame."
-    )
-    _environment(importing)
-
-    _command(commands, "doctor", "say what is installed and whether it works")
-    return parser
+def _work(arguments: Namespace) -> int:
+    """Imports the command's module, TensorFlow first where it needs that, and runs it."""
+    of_files = arguments.command not in WITH_TENSORFLOW or _is_of_files(arguments)
+    if not of_files:
+        load_tensorflow()
+    module, function = (WITHOUT_TENSORFLOW if of_files else WITH_TENSORFLOW)[arguments.command]
+    code: int = getattr(import_module(f"edgedqn.pipeline.commands.{module}"), function)(arguments)
+    return code
 
 
-def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
-    )
-    command.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
-    return command
+def _is_of_files(arguments: Namespace) -> bool:
+    """Whether the command is given .tflite files alone, or a page, which plays one."""
+    paths = getattr(arguments, "paths", None) or [path for path in [getattr(arguments, "path", None)] if path is not None]
+    return (bool(paths) and all(path.suffix == ".tflite" for path in paths)) or getattr(arguments, "browser", False)
 
 
-def _environment(command: argparse.ArgumentParser) -> None:
-    command.add_argument("env_id", metavar="ENV_ID", help="a gymnasium id such as CartPole-v1, or module:Id for your own")
-    command.add_argument("--seed", type=_natural, default=0, metavar="N", help="of all randomness (default: 0)")
-    command.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/ENV_ID-seedN)")
+def _is_bad_input(error: Exception) -> bool:
+    from edgedqn.export.edge_policy import PolicyFileError  # with NumPy, which `--help` does without
 
-
-def _run_folder(command: argparse.ArgumentParser) -> None:
-    command.add_argument("path", metavar="RUN", type=Path, help="a run folder")
-
-
-def _recipes(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--recipes",
-        nargs="+",
-        metavar="NAME",
-        help="recipes that `edgedqn compress --list` shows, or files NAME.toml with your own (default: qat-int8 "
-        "prune-qat-int8; ptq-int8 is always shown beside them)",
-    )
-
-
-def _exporting(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--strip",
-        action=argparse.BooleanOptionalAction,
-        help="leave names, descriptions and all else that no runtime reads out of the files (default: no)",
-    )
-    command.add_argument(
-        "--manifest",
-        choices=("embedded", "beside"),
-        help="beside: the manifest is in NAME.json alone, without which the file is refused (default: embedded)",
-    )
-    command.add_argument(
-        "--float-io",
-        action=argparse.BooleanOptionalAction,
-        help="int8 files take float observations and give float outputs; the scaling is inside them (default: no)",
-    )
-    command.add_argument(
-        "--output",
-        choices=("preferences", "q_values", "action"),
-        help="what a file gives: preferences, or Q-values where the recipe keeps them, or the action (default: preferences)",
-    )
-    command.add_argument(
-        "--sparse",
-        action=argparse.BooleanOptionalAction,
-        help="store kernels without their blocks of zeros; refused so far, because no runtime computes such safely",
-    )
-
-
-def _tolerance(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--tolerance",
-        type=_number,
-        metavar="X",
-        help="what the gate allows to be lost, as a share of (float return - random return) (default: 0.02; 0.05 for MinAtar, "
-        "Atari, FrozenLake and Taxi)",
-    )
-
-
-def _training(command: argparse.ArgumentParser) -> None:
-    """An option for every setting of a training; the defaults are the preset's, or those shown."""
-    command.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on from the newest checkpoint of an interrupted training (this is done anyway, unless --force is given)",
-    )
-    group = command.add_argument_group(
-        "training",
-        f"Each value is the preset's for {', '.join(PRESETS)}; else the default shown, which may depend on the observations.",
-    )
-    group.add_argument(
-        "--algorithm", choices=list(ALGORITHMS), help="q-learning is for discrete observations (default: by those)"
-    )
-    deep = {setting.name: setting for setting in fields(TrainingConfig)}
-    table = {setting.name: setting for setting in fields(QLearningConfig)}
-    for name, setting in (table | deep).items():
-        owner = "" if name in deep and name in table else "DQN: " if name in deep else "q-learning: "
-        option = f"--{name.replace('_', '-')}"
-        default, dest = setting.default, f"{SETTING}{name}"
-        text = f"{owner}{setting.metadata['help']} (default: {_defaults(name)})".replace("%", "%%")
-        if isinstance(default, bool):
-            group.add_argument(option, dest=dest, action=argparse.BooleanOptionalAction, help=text)
-        else:
-            kind = type(default[0] if isinstance(default, tuple) else default)
-            nargs = "*" if isinstance(default, tuple) else None
-            natural = {0: _natural, 1: _positive}.get(setting.metadata["least"])
-            parse: Any = natural if kind is int and natural else {int: _integer, float: _number, str: str}[kind]
-            group.add_argument(
-                option, dest=dest, type=parse, metavar={int: "N", float: "X", str: "NAME"}[kind], help=text, nargs=nargs
-            )
-
-
-def _defaults(name: str) -> str:
-    """The value of a setting where there is no preset, and for which observations it is another."""
-    values = {kind: getattr(config, name) for kind, config in DEFAULTS.items() if hasattr(config, name)}
-    first, *_ = values.values()
-    kinds: dict[str, list[str]] = {}
-    for kind, value in values.items():
-        if value != first:
-            kinds.setdefault(_shown(value), []).append(kind)
-    return "; ".join([_shown(first), *(f"{value} for {', '.join(which)}" for value, which in kinds.items())])
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
-        return " ".join(map(str, value))
-    return f"{value:,}" if type(value) is int else str(value)
-
-
-def _force(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--force", action="store_true", help="do it again, even what is done")
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from error
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from error
-
-
-def _natural(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _positive(text: str) -> int:
-    return _whole(text, 1)
-
-
-def _whole(text: str, least: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f"expected a whole number of {least} or more, got {text!r}")
-    return value
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, where argparse prints the usage first; an unknown option is told the known ones."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"edgedqn: {message}\n")
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        parsed, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            known = sorted(option for option in self._option_string_actions if option.startswith("--"))
-            self.error(f"unexpected argument {unknown[0]!r}: expected one of {', '.join(known)}")
-        return parsed, unknown
-
-
-class _ShowVersion(argparse.Action):
-    """Looks the version up only when it is asked for: reading package metadata takes longer than all the rest of `--help`."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib import metadata
-
-        print(f"edgedqn {metadata.version('edgedqn')}")
-        parser.exit()
+    full_or_forbidden = isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN
+    return isinstance(error, InputError | PolicyFileError) or full_or_forbidden

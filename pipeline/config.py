@@ -1,18 +1,37 @@
-"""What a run is told: the one place where settings become values."""
+"""The settings of a run: what is asked of it, what it is settled to be, and both as JSON."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.playing.gate import Gate
-from edgedqn.agents.training.config import Config, config_from_json
+from edgedqn.agents.playing.gate import Gate, gate_for
+from edgedqn.agents.training.config import ALGORITHMS, Config, config_from_json
+from edgedqn.agents.training.presets import find_preset
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import DEFAULT_RECIPES, RECIPES, checked, recipe
 from edgedqn.export.config import ExportConfig
 
 CONTROL = "ptq-int8"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What a script decides of a run, besides its recipes. What is None stays as the run in the folder has it.
+
+    Attributes:
+      training: of the float agent. None: the preset of the environment. A run that was trained otherwise is refused.
+      export: how files are written. None in a new run: `ExportConfig()`.
+      gate: the test each file is put to. None in a new run: 2 % may be lost, 5 % where returns are noisy.
+      latency: how much is timed. None in a new run: `LatencyConfig()`.
+    """
+
+    training: Config | None = None
+    export: ExportConfig | None = None
+    gate: Gate | None = None
+    latency: LatencyConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -24,9 +43,9 @@ class ImportedAgent:
     kind: str
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """All that decides a run besides its environment and its seed.
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """All that decides a run besides its environment and its seed; `config` in `run.json`.
 
     Attributes:
       training: of the float agent, or where it came from.
@@ -69,7 +88,7 @@ class RunConfig:
         return cls.from_json(value).to_json()
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "RunConfig":
+    def from_json(cls, value: dict[str, Any]) -> "RunSettings":
         """Reads what `to_json` wrote.
 
         Raises:
@@ -78,14 +97,67 @@ class RunConfig:
         try:
             gate, training = value["gate"], value["training"]
             return cls(
-                ImportedAgent(**training) if "source_sha256" in training else config_from_json(training),
-                tuple(recipe(each) if isinstance(each, str) else Recipe.from_json(each) for each in value["recipes"]),
-                Gate(**{**gate, "looks": tuple(gate["looks"])}),
-                LatencyConfig(**value["latency"]),
-                ExportConfig(**value.get("export", {})),
+                training=ImportedAgent(**training) if "source_sha256" in training else config_from_json(training),
+                recipes=tuple(recipe(each) if isinstance(each, str) else Recipe.from_json(each) for each in value["recipes"]),
+                gate=Gate(**{**gate, "looks": tuple(gate["looks"])}),
+                latency=LatencyConfig(**value["latency"]),
+                export=ExportConfig(**value.get("export", {})),
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"Another version of EdgeDQN made this run; its settings are not understood: {error}.") from error
+
+    def command(self, env_id: str, seed: int, *, kind: str) -> str | None:
+        """The command lines that make this run again; None where it has what no option gives.
+
+        Args:
+          env_id: the environment.
+          seed: of the run.
+          kind: of its observations; see `presets.observation_kind`.
+        """
+        if self.latency != LatencyConfig() or any(recipe.name not in RECIPES for recipe in self.recipes):
+            return None
+        options = self.export.options()
+        if self.gate != gate_for(env_id):
+            options.append(f"--tolerance {self.gate.tolerance:g}")
+        last = [*options, "--recipes", *(recipe.name for recipe in self.recipes)]
+        of_both = f"{env_id} --seed {seed}"
+        if isinstance(self.training, ImportedAgent):
+            return f"edgedqn import {shlex.quote(self.training.source)} {of_both}\nedgedqn run {of_both} {' '.join(last)}"
+        return " ".join(["edgedqn run", of_both, *_training_options(self.training, env_id, kind), *last])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What a run is to take in place of its own settings. What is None, empty or not named stays.
+
+    Attributes:
+      recipes: all of them.
+      export: values of `ExportConfig` by name; those that are None stay, too.
+      gate: the whole test.
+      tolerance: of the gate alone.
+      latency: how much is timed.
+    """
+
+    recipes: tuple[Recipe, ...] = ()
+    export: Mapping[str, Any] = field(default_factory=dict)
+    gate: Gate | None = None
+    tolerance: float | None = None
+    latency: LatencyConfig | None = None
+
+    def apply(self, settings: RunSettings) -> RunSettings:
+        """`settings` with these changes.
+
+        Raises:
+          InputError: a value cannot be used.
+        """
+        gate = self.gate or settings.gate
+        return replace(
+            settings,
+            recipes=self.recipes or settings.recipes,
+            export=replace(settings.export, **{name: value for name, value in self.export.items() if value is not None}),
+            gate=gate if self.tolerance is None else replace(gate, tolerance=self.tolerance),
+            latency=self.latency or settings.latency,
+        )
 
 
 def recipe_to_json(value: Recipe) -> str | dict[str, Any]:
@@ -93,10 +165,26 @@ def recipe_to_json(value: Recipe) -> str | dict[str, Any]:
     return value.name if value.name in RECIPES else value.to_json()
 
 
-def resolved(recipes: Sequence[str | Recipe]) -> tuple[Recipe, ...]:
-    """Recipes by name, by TOML file, or as they are.
+def resolved(recipes: Sequence[str | Recipe] | None) -> tuple[Recipe, ...]:
+    """Recipes by name, by TOML file, or as they are; none where None is given.
 
     Raises:
       InputError: one of them is none.
     """
-    return tuple(recipe(each) if isinstance(each, str) else checked(each) for each in recipes)
+    return tuple(recipe(each) if isinstance(each, str) else checked(each) for each in recipes or ())
+
+
+def _training_options(training: Config, env_id: str, kind: str) -> list[str]:
+    """What asks for this training on the command line: what differs from the preset."""
+    algorithm = next(name for name, cls in ALGORITHMS.items() if isinstance(training, cls))
+    usual = find_preset(env_id, kind=kind, algorithm=algorithm)
+    words = [f"--algorithm {algorithm}"] if find_preset(env_id, kind=kind) != usual else []
+    for name, value in asdict(training).items():
+        if value == getattr(usual, name):
+            continue
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words.append(f"--{option} {' '.join(map(str, value)) if isinstance(value, tuple) else value}")
+    return words

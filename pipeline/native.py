@@ -1,12 +1,15 @@
-"""Native libraries: kept quiet, and kept to the threads they were given."""
+"""Native libraries: kept quiet, and kept to the threads and the memory they were given."""
 
 import os
+import resource
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TextIO
 
 from edgedqn.agents.errors import InputError
+
+MEMORY_BYTES = 4_000_000_000  # addresses, most of which the libraries reserve and never touch
 
 
 @contextmanager
@@ -65,6 +68,14 @@ def load_tensorflow(threads: int = 1) -> None:
             f"TensorFlow already runs with another number of threads: expected {threads}. Start EdgeDQN before anything else "
             "uses it."
         ) from error
+
+
+def limit_memory() -> None:
+    """Of this process and those that it starts, from here on: what asks for more gets a MemoryError."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    within = MEMORY_BYTES if most == resource.RLIM_INFINITY else min(MEMORY_BYTES, most)
+    with suppress(ValueError, OSError):  # macOS knows the limit and refuses to set it; the limit of time holds there, too
+        resource.setrlimit(resource.RLIMIT_AS, (within, most))
 
 
 def _descriptor(stream: TextIO) -> int | None:

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
@@ -31,7 +32,7 @@ def prove_observations(baseline: Path, env_id: str, streams: SeedStreams) -> NDA
     """
     policy = EdgePolicy.load(baseline)
     with closing(make_environment(env_id)) as device_env:
-        env = agent_view(device_env, _spec_of(policy, device_env, env_id))
+        env = agent_view(device_env, spec_for(policy, device_env, env_id=env_id))
         return gather_observations(policy, env, reset_seeds=streams.reset_seeds("prove"), count=STATES)
 
 
@@ -46,8 +47,12 @@ def prove_play(env_id: str, streams: SeedStreams, gate: Gate) -> Play:
     )
 
 
-def _spec_of(policy: EdgePolicy, env: Any, env_id: str) -> EnvironmentSpec:
-    """Of the environment, with the preprocessing that the file was made for."""
+def spec_for(policy: EdgePolicy, env: gymnasium.Env[Any, Any], *, env_id: str) -> EnvironmentSpec:
+    """The spec of an environment, with the preprocessing that a file was made for.
+
+    Raises:
+      InputError: it is not the environment that the file was made for.
+    """
     made_for = policy.device
     spec = spec_of(env, env_id, frame_stack=made_for.frame_stack, flatten=Flatten() in made_for.preprocessing)
     expected, got = format_steps(spec.preprocessing), list(map(str, made_for.preprocessing))

@@ -16,7 +16,7 @@ from edgedqn.agents.training.checkpoints import has_checkpoints
 
 SCHEMA = 1
 # `change` takes these for the same agent, and redoes what depends on them.
-TAKEN_BY_CHANGE = ("recipes", "export.", "gate.tolerance")
+TAKEN_BY_CHANGE = ("recipes", "export.", "gate.", "latency.")
 # What may change in the midst of a run, with nothing to be done again.
 INCIDENTAL = ("training.keep_checkpoints",)
 VERSIONED = (
@@ -255,7 +255,10 @@ class RunFolder:
         """Puts the settings asked for in the place of those here. The caller holds the lock."""
         changed = differences.difference(INCIDENTAL)
         here = self.description["config"]
-        self.description["config"] = {**asked, **{key: here[key] for key in ("recipes", "export", "gate") if key in here}}
+        self.description["config"] = {
+            **asked,
+            **{key: here[key] for key in ("recipes", "export", "gate", "latency") if key in here},
+        }
         if changed:
             self.description["stages"] = []
         self.save()

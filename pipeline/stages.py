@@ -1,8 +1,8 @@
 """The stages of a run, each from files to files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,37 @@ from edgedqn.export.tflite_file.manifest import PolicyManifest, read_manifest, w
 from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.export.tflite_file.tflm import MicroUnavailableError
 from edgedqn.export.verify import verify, verify_micro
-from edgedqn.pipeline.config import ImportedAgent, RunConfig
+from edgedqn.pipeline.config import ImportedAgent, RunSettings
 from edgedqn.pipeline.judge import judging
 from edgedqn.pipeline.proving import prove_observations, prove_play
 from edgedqn.pipeline.run_folder import RunFolder, versions
 from edgedqn.pipeline.seeds import SeedStreams
 from edgedqn.pipeline.training import train_agent
 from edgedqn.pipeline.viewing.side_by_side import side_by_side
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One piece of work.
+
+    Attributes:
+      kind: the command that does it.
+      needs: the names of the stages it builds on.
+      work: does it, from files to files.
+    """
+
+    kind: str
+    needs: tuple[str, ...]
+    work: Callable[[], object]
+
+
+def dependents(plan: Mapping[str, PlannedStage], name: str) -> set[str]:
+    """The stages that need this one, or one that needs it."""
+    found: set[str] = set()
+    for other, stage in plan.items():  # in order, so what a stage needs comes before it
+        if name in stage.needs or found.intersection(stage.needs):
+            found.add(other)
+    return found
 
 
 def train(run: RunFolder) -> None:
@@ -223,6 +247,6 @@ def _margin(run: RunFolder, benchmark: Benchmark) -> float | None:
     return None
 
 
-def _of(run: RunFolder) -> tuple[str, RunConfig, SeedStreams]:
+def _of(run: RunFolder) -> tuple[str, RunSettings, SeedStreams]:
     description = run.description
-    return description["env_id"], RunConfig.from_json(description["config"]), SeedStreams(description["seed"])
+    return description["env_id"], RunSettings.from_json(description["config"]), SeedStreams(description["seed"])

@@ -15,7 +15,7 @@ from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.networks import table_network
 from edgedqn.agents.playing.environments import agent_view, make_environment, make_vector
 from edgedqn.agents.playing.evaluation import gather_observations
-from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
+from edgedqn.agents.playing.spec import EnvironmentSpec, is_beyond_images, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.build import build_dqn, build_q_learning
 from edgedqn.agents.training.checkpoints import Checkpoints
@@ -23,6 +23,7 @@ from edgedqn.agents.training.config import Config, QLearningConfig
 from edgedqn.agents.training.interaction import Agent, interact, interact_with_all
 from edgedqn.agents.training.log import FileLog
 from edgedqn.agents.training.loop import TrainingSchedule, train
+from edgedqn.agents.training.presets import find_preset, observation_kind
 from edgedqn.agents.training.selection import Candidate, CheckpointSelection
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -117,6 +118,13 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
     result = trained(report.best, observations, statistics)
     result.save(folder)
     return result
+
+
+def find_training(env_id: str, algorithm: str | None) -> Config:
+    """The preset of an environment that can be made."""
+    with closing(make_environment(env_id)) as env:
+        spec = spec_of(env, env_id, flatten=is_beyond_images(env))
+    return find_preset(env_id, kind=observation_kind(spec.observation_shape, spec.preprocessing), algorithm=algorithm)
 
 
 def check_training(env_id: str, config: Config, folder: Path) -> None:

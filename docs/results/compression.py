@@ -20,11 +20,13 @@ from edgedqn.agents.files import read_json
 from edgedqn.agents.playing.gate import gate_for
 from edgedqn.benchmarks.filling import Rows
 from edgedqn.benchmarks.scoring import score
+from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import read_verified
 from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.export.tflite_file.reader import kernels
+from edgedqn.pipeline.config import RunConfig
+from edgedqn.pipeline.job import RunResult
 from edgedqn.pipeline.proving import prove_play
-from edgedqn.pipeline.run import RunResult
 from edgedqn.pipeline.seeds import SeedStreams
 
 RESULTS = Path(__file__).with_suffix(".json")
@@ -71,4 +73,4 @@ def _verdicts(result: RunResult, seed: int, tolerance: float) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    each_run(__doc__, RUNS, RESULTS, summarize, strip=True, manifest="beside")
+    each_run(__doc__, RUNS, RESULTS, summarize, RunConfig(export=ExportConfig(strip=True, manifest="beside")))

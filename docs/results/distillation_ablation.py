@@ -19,7 +19,7 @@ from edgedqn.compression.methods.input_scaling import ScaleInput
 from edgedqn.compression.methods.quantization import QuantizeAware
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.recipe import Recipe
-from edgedqn.pipeline.run import RunResult
+from edgedqn.pipeline.job import RunResult
 
 RESULTS = Path(__file__).with_suffix(".json")
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")

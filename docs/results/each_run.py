@@ -13,7 +13,9 @@ from typing import Any
 from edgedqn.agents.files import read_json, write_json
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
-from edgedqn.pipeline.run import RunResult, run
+from edgedqn.pipeline.config import RunConfig
+from edgedqn.pipeline.job import RunResult
+from edgedqn.pipeline.scripting import run
 
 Rows = list[dict[str, Any]]
 
@@ -23,7 +25,7 @@ def each_run(
     recipes: Mapping[str, Sequence[str | Recipe]],
     file: Path,
     summarize: Callable[[RunResult, int], Rows],
-    **exporting: Any,
+    config: RunConfig | None = None,
 ) -> None:
     """The command line of a script: runs the recipes of each environment and seed whose rows `file` does not have yet, or has
     of a recipe that has changed since, and writes what is kept of them there.
@@ -34,7 +36,7 @@ def each_run(
       file: JSON, {"schema": 1, "environments": {env_id: {seed: rows}}}; a row has `name`, `return`, `gate` and `made_by`, which
         stands for what the recipe was. Several processes may write it, for different environments and seeds.
       summarize: what is kept of a run, training seed -> rows.
-      exporting: how files are written; see `run`.
+      config: of the runs; see `run`.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("env_ids", nargs="*", default=list(recipes), metavar="ENV_ID", help=f"of {', '.join(recipes)} (all)")
@@ -50,7 +52,7 @@ def each_run(
         if not missing:
             continue
         folder = arguments.runs / f"{env_id.replace('/', '-')}-seed{seed}"
-        rows = summarize(run(env_id, folder, seed, missing, **exporting), seed)
+        rows = summarize(run(env_id, out=folder, seed=seed, recipes=missing, config=config), seed)
         for row in rows:
             row["made_by"] = made_by.get(row["name"]) or fingerprint(RECIPES[row["name"]])
             print(f"{env_id} {seed} {row['name']}: {row['return']['mean']:.2f} {row['gate']}", flush=True)

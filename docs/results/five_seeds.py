@@ -11,7 +11,8 @@ from edgedqn.agents.files import write_json
 from edgedqn.export.edge_policy import read_verified
 from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.export.tflite_file.reader import kernels
-from edgedqn.pipeline.run import RunResult, run
+from edgedqn.pipeline.job import RunResult
+from edgedqn.pipeline.scripting import run
 
 HERE = Path(__file__).parent
 
@@ -36,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     results = {}
     for seed in arguments.seeds:
-        result = run(arguments.env_id, arguments.runs / f"{arguments.env_id}-{seed}", seed=seed)
+        result = run(arguments.env_id, out=arguments.runs / f"{arguments.env_id}-{seed}", seed=seed)
         results[seed] = summarize(result)
         for row in results[seed]:
             print(f"seed {seed} {row['name']}: {json.dumps(row['return'])} gate {row['gate']} {row['size_bytes']} bytes")

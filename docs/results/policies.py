@@ -14,7 +14,9 @@ import shutil
 from pathlib import Path
 
 from edgedqn.benchmarks.rows import Benchmark, best_passing
-from edgedqn.pipeline.run import run
+from edgedqn.export.config import ExportConfig
+from edgedqn.pipeline.config import RunConfig
+from edgedqn.pipeline.scripting import run
 
 POLICIES = Path(__file__).with_suffix("")
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")
@@ -46,7 +48,9 @@ if __name__ == "__main__":
     for env_id in arguments.env_ids:
         name = env_id.replace("/", "-")
         folder = arguments.runs / f"{name}-seed{SEED}"
-        result = run(env_id, folder, SEED, RECIPES, strip=True, manifest="beside")
+        result = run(
+            env_id, out=folder, seed=SEED, recipes=RECIPES, config=RunConfig(export=ExportConfig(strip=True, manifest="beside"))
+        )
         for suffix in (".tflite", ".json"):
             shutil.copyfile(result.folder / "device" / f"policy{suffix}", POLICIES / f"{name}{suffix}")
         shutil.copyfile(result.folder / "benchmark.json", POLICIES / f"{name}.benchmark.json")

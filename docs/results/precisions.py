@@ -12,7 +12,9 @@ from typing import Any
 
 from each_run import each_run
 
-from edgedqn.pipeline.run import RunResult
+from edgedqn.export.config import ExportConfig
+from edgedqn.pipeline.config import RunConfig
+from edgedqn.pipeline.job import RunResult
 
 RESULTS = Path(__file__).with_suffix(".json")
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")
@@ -26,4 +28,10 @@ def summarize(result: RunResult, seed: int) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    each_run(__doc__, dict.fromkeys(ENVIRONMENTS, RECIPES), RESULTS, summarize, strip=True, manifest="beside")
+    each_run(
+        __doc__,
+        dict.fromkeys(ENVIRONMENTS, RECIPES),
+        RESULTS,
+        summarize,
+        RunConfig(export=ExportConfig(strip=True, manifest="beside")),
+    )

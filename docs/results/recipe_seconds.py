@@ -14,8 +14,9 @@ from pathlib import Path
 
 from edgedqn.agents.files import read_json, write_json
 from edgedqn.benchmarks.machine import describe_machine
+from edgedqn.pipeline.config import Changes
+from edgedqn.pipeline.job import Job
 from edgedqn.pipeline.native import quiet
-from edgedqn.pipeline.run import Job
 
 RESULTS = Path(__file__).with_suffix(".json")
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1")
@@ -25,7 +26,7 @@ def seconds_of(env_id: str, folder: Path) -> dict[str, float]:
     """Of each recipe, in the order in which they ran."""
     from edgedqn.compression.recipes import RECIPES
 
-    job = Job.create(env_id, folder, recipes=[name for name, recipe in RECIPES.items() if recipe.stages])
+    job = Job.create(env_id, out=folder, changes=Changes(recipes=tuple(recipe for recipe in RECIPES.values() if recipe.stages)))
     with job.locked():
         job.do(("train",))
         job.do(("compress",), force=True)

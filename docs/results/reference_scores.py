@@ -24,9 +24,9 @@ from edgedqn.agents.playing.statistics import across_seeds
 from edgedqn.agents.training.config import config_from_json
 from edgedqn.agents.training.presets import find_preset
 from edgedqn.benchmarks.machine import describe_machine
-from edgedqn.pipeline.commands import load_player
+from edgedqn.pipeline.commands.agent import load_agent
+from edgedqn.pipeline.job import Job
 from edgedqn.pipeline.native import quiet
-from edgedqn.pipeline.run import Job
 from edgedqn.pipeline.run_folder import versions
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -46,11 +46,12 @@ ASKED = {
 
 def score(env_id: str, seed: int, runs: Path, again: bool) -> dict[str, Any]:
     """Trains one seed in its run folder, unless that is done, and plays the checkpoint it chose."""
-    job = Job.create(env_id, runs / f"{env_id.replace('/', '-')}-{seed}", seed, force=True)  # the preset may have changed
+    folder = runs / f"{env_id.replace('/', '-')}-{seed}"
+    job = Job.create(env_id, out=folder, seed=seed, force=True)  # the preset may have changed
     with job.locked():
         job.do(("train",), force=again)
     started = time.monotonic()
-    policy, env, _ = load_player(job.folder.path)
+    policy, env, _ = load_agent(job.folder.path)
     seeds = SeedStreams(seed).first_reset_seeds("prove", ASKED[env_id][1])
     with closing(env):
         found = evaluate(policy, env, seeds=tqdm(seeds, desc=f"prove {env_id} {seed}", disable=None, leave=False)).interval

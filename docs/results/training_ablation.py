@@ -25,7 +25,7 @@ def main() -> None:
     from edgedqn.agents.playing.evaluation import EpsilonGreedy, evaluate
     from edgedqn.agents.trained_agent import TrainedAgent
     from edgedqn.agents.training.presets import find_preset
-    from edgedqn.pipeline.run import Job
+    from edgedqn.pipeline.job import Job
     from edgedqn.pipeline.seeds import SeedStreams
 
     env = make_environment("CartPole-v1")
@@ -34,8 +34,8 @@ def main() -> None:
         for seed in SEEDS:
             job = Job.create(
                 "CartPole-v1",
-                Path("runs/ablation") / f"{name}-{seed}",
-                seed,
+                out=Path("runs/ablation") / f"{name}-{seed}",
+                seed=seed,
                 training=replace(find_preset("CartPole-v1"), **changes),  # type: ignore[arg-type]
             )
             with job.folder.locked():

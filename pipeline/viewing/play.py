@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 from tqdm import tqdm
@@ -17,8 +17,16 @@ from edgedqn.pipeline.viewing.film import FASTEST_GIF, Add, film
 
 USUAL_PACE = 30  # frames per second, where an environment names none; gymnasium's RecordVideo takes the same
 
-# render mode -> policy, its environment, and that one's id
-Load = Callable[[str], tuple[Policy, gymnasium.Env[Any, Any], str]]
+
+class Player(NamedTuple):
+    """A policy, its environment as the policy sees it, and that one's id."""
+
+    policy: Policy
+    env: gymnasium.Env[Any, Any]
+    env_id: str
+
+
+Load = Callable[[str], Player]  # render mode -> who plays
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,7 @@ def film_path(gif: Path | None, video: Path | None) -> Path | None:
 def play(
     load: Load,
     seeds: Iterable[int],
+    *,
     path: Path | None = None,
     frames_per_second: float | None = None,
     on_episode: Callable[[str, int, Evaluation], None] = lambda env_id, seed, evaluation: None,
@@ -127,7 +136,7 @@ class Watched(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._bar.update()
 
 
-def _load(load: Load, render_mode: str) -> tuple[Policy, gymnasium.Env[Any, Any], str]:
+def _load(load: Load, render_mode: str) -> Player:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # gymnasium warns of a render mode it does not find; that is said below
         try:

@@ -9,7 +9,7 @@ import edgedqn
 
 PUBLIC = (
     *("RECIPES", "EdgePolicy", "ExportConfig", "Gate", "InputError", "LatencyConfig", "PolicyFileError", "QLearningConfig"),
-    *("Recipe", "RunResult", "TrainedAgent", "TrainingConfig", "__version__", "make_bundle", "run"),
+    *("Recipe", "RunConfig", "RunResult", "TrainedAgent", "TrainingConfig", "__version__", "make_bundle", "run"),
 )
 
 
@@ -22,13 +22,14 @@ def test_each_name_is_still_its_own_after_every_sub_package_was_imported() -> No
     import edgedqn.benchmarks.report.page
     import edgedqn.compression.recipes
     import edgedqn.export.devices.board.bundle
-    import edgedqn.pipeline.commands
+    import edgedqn.pipeline.cli
     import edgedqn.pipeline.run
+    import edgedqn.pipeline.scripting
 
     for name in PUBLIC:
         value = getattr(edgedqn, name)
         assert getattr(value, "__module__", "edgedqn.").startswith("edgedqn.") or isinstance(value, dict | str), name
-    assert edgedqn.run is edgedqn.pipeline.run.run
+    assert edgedqn.run is edgedqn.pipeline.scripting.run
     assert "qat-int8" in edgedqn.RECIPES
 
 

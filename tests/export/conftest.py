@@ -204,11 +204,12 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a few seconds: the two integer recipes."""
     from edgedqn.agents.training.config import TrainingConfig
     from edgedqn.benchmarks.latency.interleaved import LatencyConfig
-    from edgedqn.pipeline.run import run
+    from edgedqn.pipeline.config import RunConfig
+    from edgedqn.pipeline.scripting import run
 
     training = TrainingConfig(
         steps=3_000, hidden=(16, 16), batch_size=32, learning_rate=2e-3, evaluation_interval=1_000, evaluation_episodes=2
     )
     short = LatencyConfig(blocks=4, invokes_per_block=50, patience_s=0)
     folder = tmp_path_factory.mktemp("runs") / "micro"
-    return run("CartPole-v1", folder, recipes=["qat-int8"], training=training, latency=short).folder
+    return run("CartPole-v1", out=folder, recipes=["qat-int8"], config=RunConfig(training=training, latency=short)).folder

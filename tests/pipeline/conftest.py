@@ -10,7 +10,9 @@ import pytest
 
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
-from edgedqn.pipeline.run import RunResult, run
+from edgedqn.pipeline.config import RunConfig
+from edgedqn.pipeline.job import RunResult
+from edgedqn.pipeline.scripting import run
 
 TINY = TrainingConfig(
     steps=3_000, hidden=(16, 16), batch_size=32, learning_rate=2e-3, evaluation_interval=1_000, evaluation_episodes=2
@@ -29,7 +31,8 @@ def tiny_training() -> TrainingConfig:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     """CartPole-v1 through all stages and recipes, with a small network and little training. Read only."""
-    return run("CartPole-v1", tmp_path_factory.mktemp("runs") / "tiny", training=TINY, latency=SHORT)
+    config = RunConfig(training=TINY, latency=SHORT)
+    return run("CartPole-v1", out=tmp_path_factory.mktemp("runs") / "tiny", config=config)
 
 
 @pytest.fixture

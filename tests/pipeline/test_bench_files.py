@@ -23,7 +23,7 @@ from edgedqn.export.tflite import to_tflite
 from edgedqn.export.tflite_file.reader import stripped
 from edgedqn.pipeline import bench_files as module
 from edgedqn.pipeline.cli import main
-from edgedqn.pipeline.run import RunResult
+from edgedqn.pipeline.job import RunResult
 
 SHORT = LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0)
 bench_files = partial(module.bench_files, latency=SHORT)
@@ -41,10 +41,10 @@ def test_plays_the_environment_that_the_manifests_name(tiny_run: RunResult) -> N
 
 def test_the_baseline_can_be_chosen_and_must_be_there(tiny_run: RunResult) -> None:
     paths = [tiny_run.folder / "models" / f"{name}.tflite" for name in ("float32", "qat-int8")]
-    assert bench_files(paths, "qat-int8", play=False).baseline == "qat-int8"
+    assert bench_files(paths, baseline="qat-int8", play=False).baseline == "qat-int8"
     assert bench_files(paths[1:], play=False).baseline == "qat-int8"
     with pytest.raises(InputError, match=r"expected one of float32, qat-int8\. Got 'best'"):
-        bench_files(paths, "best")
+        bench_files(paths, baseline="best")
 
 
 def test_two_files_of_one_name_are_refused(tiny_run: RunResult, tmp_path: Path) -> None:

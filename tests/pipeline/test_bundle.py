@@ -19,7 +19,7 @@ from edgedqn.export.tflite_file.inspection import inspect
 from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.pipeline import bundle
 from edgedqn.pipeline.bundle import remove_bundle, write_bundle
-from edgedqn.pipeline.run import RunResult
+from edgedqn.pipeline.job import RunResult
 
 SCRIPTS = {"edge_policy.py", "run_policy.py", "bench_on_device.py"}
 OBSERVATIONS = np.random.default_rng(4).normal(size=(50, 4)).astype(np.float32)

@@ -1,12 +1,10 @@
 """What the command line answers before it does anything."""
 
-import dataclasses
 import subprocess
 import sys
 
 import pytest
 
-from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
 from edgedqn.pipeline.cli import main
 
 COMMANDS = ("run", "train", "compress", "export", "bench", "report", "evaluate", "inspect", "play", "import", "doctor")
@@ -20,17 +18,6 @@ def test_every_command_has_help_and_json(command: str, capsys: pytest.CaptureFix
     assert "--json" in capsys.readouterr().out
 
 
-def test_every_setting_of_both_agents_is_an_option_with_its_meaning_and_default(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["train", "--help"])
-    shown = " ".join(capsys.readouterr().out.split())
-    for config in (TrainingConfig, QLearningConfig):
-        for setting in dataclasses.fields(config):
-            assert f"--{setting.name.replace('_', '-')} " in shown
-    assert "environment steps that a transition spans (default: 3)" in shown
-    assert "--dueling, --no-dueling" in shown
-
-
 def test_help_and_version_import_neither_numpy_nor_tensorflow() -> None:
     # What makes --help answer in a tenth of a second; the time itself is measured, not asserted.
     for argument in ("--help", "--version"):
@@ -41,31 +28,3 @@ def test_help_and_version_import_neither_numpy_nor_tensorflow() -> None:
         )
         answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert answer.stdout.startswith(("usage: edgedqn", "edgedqn "))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["run", "CartPole-v1", "--steps", "0"], "--steps: expected a whole number of 1 or more, got '0'"),
-        (["run", "CartPole-v1", "--steps", "-5"], "--steps: expected a whole number of 1 or more, got '-5'"),
-        (["run", "CartPole-v1", "--seed", "-1"], "--seed: expected a whole number of 0 or more, got '-1'"),
-        (["evaluate", "x.tflite", "--episodes", "0"], "--episodes: expected a whole number of 1 or more, got '0'"),
-        (["bench", "x.tflite", "--threads", "0"], "--threads: expected a whole number of 1 or more, got '0'"),
-        (["bench", "x.tflite", "--threads", "two"], "--threads: expected a whole number of 1 or more, got 'two'"),
-        (
-            ["run", "CartPole-v1", "--stepz", "5"],
-            "unexpected argument '--stepz': expected one of --adam-epsilon, --algorithm, ",
-        ),
-        (["rum"], "invalid choice: 'rum' (choose from"),
-        ([], "the following arguments are required: COMMAND"),
-    ],
-)
-def test_bad_arguments_are_refused_with_what_was_expected(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    assert stop.value.code == 2
-    out, err = capsys.readouterr()
-    assert said in err and out == ""
-    assert err.startswith("edgedqn: ") and err.count("\n") == 1

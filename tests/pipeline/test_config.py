@@ -12,27 +12,29 @@ from edgedqn.compression.methods.threshold import Threshold
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.export.config import ExportConfig
-from edgedqn.pipeline.config import RunConfig, resolved
+from edgedqn.pipeline.config import RunSettings, resolved
 
 MINE = Recipe("mine", "of my own", (Threshold(0.03),), "float32")
 
 
 def test_round_trips_through_json() -> None:
-    config = RunConfig(
-        find_preset("CartPole-v1"), resolved(["prune-qat-int8", MINE]), export=ExportConfig(strip=True, manifest="beside")
+    config = RunSettings(
+        training=find_preset("CartPole-v1"),
+        recipes=resolved(["prune-qat-int8", MINE]),
+        export=ExportConfig(strip=True, manifest="beside"),
     )
-    assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    assert RunSettings.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert config.to_json()["recipes"][0] == "prune-qat-int8"
 
 
 def test_an_earlier_version_wrote_files_with_names_and_manifests() -> None:
-    older = {key: value for key, value in RunConfig(TrainingConfig()).to_json().items() if key != "export"}
-    assert RunConfig.updated(older)["export"] == asdict(ExportConfig())
+    older = {key: value for key, value in RunSettings(training=TrainingConfig()).to_json().items() if key != "export"}
+    assert RunSettings.updated(older)["export"] == asdict(ExportConfig())
 
 
 def test_the_naive_conversion_is_always_shown_and_only_once() -> None:
     for asked in (["qat-int8"], ["qat-int8", "ptq-int8"]):
-        shown = RunConfig(TrainingConfig(), resolved(asked)).all_recipes
+        shown = RunSettings(training=TrainingConfig(), recipes=resolved(asked)).all_recipes
         assert [recipe.name for recipe in shown] == ["ptq-int8", "qat-int8"]
 
 
@@ -40,16 +42,16 @@ def test_unknown_and_repeated_recipes_are_refused() -> None:
     with pytest.raises(InputError, match=r"Unknown recipe 'int4'\. Expected a file NAME\.toml or one of: ptq-int8, dynamic"):
         resolved(["int4"])
     with pytest.raises(InputError, match="each recipe once"):
-        RunConfig(TrainingConfig(), resolved(["qat-int8", RECIPES["qat-int8"]]))
+        RunSettings(training=TrainingConfig(), recipes=resolved(["qat-int8", RECIPES["qat-int8"]]))
     with pytest.raises(InputError, match="comes with EdgeDQN"):
         resolved([Recipe("qat-int8", "", (), "float32")])
 
 
 def test_a_run_of_another_version_is_refused_in_one_line() -> None:
-    whole = RunConfig(TrainingConfig()).to_json()
+    whole = RunSettings(training=TrainingConfig()).to_json()
     for damaged in (
         {**whole, "training": {**whole["training"], "novelty": 1}},
         {k: v for k, v in whole.items() if k != "gate"},
     ):
         with pytest.raises(InputError, match="Another version of EdgeDQN made this run"):
-            RunConfig.from_json(damaged)
+            RunSettings.from_json(damaged)

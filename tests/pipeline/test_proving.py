@@ -30,9 +30,10 @@ from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.stage import Stage
 from edgedqn.export.tflite import to_tflite
 from edgedqn.pipeline import judge, proving
+from edgedqn.pipeline.config import Changes
+from edgedqn.pipeline.job import Job, RunResult
 from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.proving import STATES, prove_observations, prove_play
-from edgedqn.pipeline.run import Job, RunResult
 from edgedqn.pipeline.seeds import BLOCK, STREAMS, SeedStreams
 
 LESSON = Distillation(steps=100)
@@ -63,7 +64,7 @@ def test_nothing_before_the_bench_sees_a_prove_seed(
 ) -> None:
     teach = replace(TAUGHT, rounds=1, student_states=200)
     tiny = Recipe("tiny", "", (teach, QuantizeAware(LESSON)), "qat-int8")
-    job = Job.create("CartPole-v1", tmp_path / "run", training=tiny_training, recipes=[tiny])
+    job = Job.create("CartPole-v1", out=tmp_path / "run", training=tiny_training, changes=Changes(recipes=(tiny,)))
     with job.locked(), quiet():
         job.do(("train",))
         assert streams_of(reset_seeds) == {"train", "select", "calibrate"}
@@ -92,7 +93,8 @@ def test_what_asks_the_judge_sees_no_prove_seed_either(
         return players(replace(play, workers=1), progress)  # in this process, where the seeds are seen
 
     monkeypatch.setattr(judge, "Players", watched)
-    job = Job.create("CartPole-v1", tmp_path / "run", training=tiny_training, recipes=[Recipe("tiny", "", stages, "qat-int8")])
+    changes = Changes(recipes=(Recipe("tiny", "", stages, "qat-int8"),))
+    job = Job.create("CartPole-v1", out=tmp_path / "run", training=tiny_training, changes=changes)
     with job.locked(), quiet():
         job.do(("train",))
         reset_seeds.clear()

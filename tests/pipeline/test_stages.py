@@ -21,7 +21,7 @@ from edgedqn.export.tflite import Exported
 from edgedqn.export.tflite_file import manifest
 from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.pipeline import stages
-from edgedqn.pipeline.run import RunResult
+from edgedqn.pipeline.job import RunResult
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.seeds import SeedStreams
 

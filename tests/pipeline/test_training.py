@@ -13,7 +13,7 @@ from edgedqn.agents.files import load_arrays
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import Checkpoints
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
-from edgedqn.pipeline.run import RunResult
+from edgedqn.pipeline.job import RunResult
 from edgedqn.pipeline.seeds import SeedStreams
 from edgedqn.pipeline.training import ON_POLICY_STATES, train_agent
 

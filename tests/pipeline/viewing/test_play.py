@@ -161,7 +161,7 @@ def test_a_gif_of_a_policy_file(policy_file, tmp_path, capsys):
 
 
 def test_what_is_shown_is_what_was_played(tmp_path):
-    performance = play(load_cartpole, [5], tmp_path / "pole.gif")
+    performance = play(load_cartpole, [5], path=tmp_path / "pole.gif")
     assert performance.returns == tuple(returns_of([5]))
     with make_environment("CartPole-v1", "rgb_array") as env, Image.open(tmp_path / "pole.gif") as image:
         observation, over = env.reset(seed=5)[0], False
@@ -212,7 +212,7 @@ def test_a_window_shows_every_frame_at_the_pace_asked_for(policy_file, monkeypat
 
 
 def test_an_environment_that_only_draws_pictures_gets_a_window(own):
-    performance = play(load_own(f"{own}:Fast-v0"), [0], None, 5000)
+    performance = play(load_own(f"{own}:Fast-v0"), [0], frames_per_second=5000)
     assert (performance.frames, performance.frames_per_second) == (4, 5000)
 
 
@@ -232,7 +232,7 @@ def test_a_policy_file_is_played_without_tensorflow(policy_file, tmp_path, optio
     [("Drawn", "a.gif", None, 30), ("Fast", "a.gif", None, 50), ("Fast", "a.mp4", None, 125), ("Fast", "a.gif", 20, 20)],
 )
 def test_the_pace_is_the_environments_or_the_usual(own, tmp_path, name, path, asked, shown):
-    assert play(load_own(f"{own}:{name}-v0"), [0], tmp_path / path, asked).frames_per_second == shown
+    assert play(load_own(f"{own}:{name}-v0"), [0], path=tmp_path / path, frames_per_second=asked).frames_per_second == shown
     assert (tmp_path / path).stat().st_size > 0
 
 
@@ -250,7 +250,7 @@ def test_interrupted_it_leaves_the_old_film(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        play(load_cartpole, [0, 1], film, on_episode=interrupt)
+        play(load_cartpole, [0, 1], path=film, on_episode=interrupt)
     assert film.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [film]
 
@@ -330,5 +330,5 @@ def test_a_nan_on_the_way_is_told_with_its_seed(tmp_path):
             return observation * np.nan, *rest
 
     with pytest.raises(InputError, match="in the episode of reset seed 7"):
-        play(lambda mode: (follow, Broken(make_environment("CartPole-v1", mode)), "CartPole-v1"), [7], tmp_path / "a.gif")
+        play(lambda mode: (follow, Broken(make_environment("CartPole-v1", mode)), "CartPole-v1"), [7], path=tmp_path / "a.gif")
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from PIL import Image
 
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.report.page import Film
-from edgedqn.pipeline.run import RunResult
+from edgedqn.pipeline.job import RunResult
 from edgedqn.pipeline.viewing import side_by_side as module
 from edgedqn.pipeline.viewing.side_by_side import FRAMES, GAP, HEIGHT, MOST_BYTES, side_by_side
 

@@ -1,14 +1,33 @@
-"""An agent from elsewhere in a run folder, in place of one that was trained there. Imports TensorFlow when it is called."""
+"""`import`: an agent from elsewhere in a run folder, in place of one that was trained there."""
 
+import json
+from argparse import Namespace
 from contextlib import closing
 from pathlib import Path
 
+from edgedqn.agents.importing.agents import as_agent, fit, read_model
 from edgedqn.agents.playing.environments import make_environment
-from edgedqn.pipeline.native import load_tensorflow, quiet
-from edgedqn.pipeline.run import Job
+from edgedqn.pipeline.commands import SCHEMA
+from edgedqn.pipeline.config import ImportedAgent
+from edgedqn.pipeline.exit_codes import DONE
+from edgedqn.pipeline.job import Job
+from edgedqn.pipeline.seeds import SeedStreams
+from edgedqn.pipeline.training import ON_POLICY_STATES
 
 
-def import_agent(path: str | Path, env_id: str, out: str | Path | None = None, seed: int = 0) -> Path:
+def import_agent(arguments: Namespace) -> int:
+    """Makes a run of a model."""
+    job = import_model(arguments.model, arguments.env_id, out=arguments.out, seed=arguments.seed)
+    if arguments.json:
+        config = job.folder.description["config"]["training"]
+        stages = [stage for stage in job.folder.description["stages"] if stage["name"] == "train"]
+        print(json.dumps({"schema": SCHEMA, "run": str(job.folder.path), "stages": stages, **config}))
+    else:
+        print(f"import done: {job.folder.path}")
+    return DONE
+
+
+def import_model(path: Path, env_id: str, *, out: str | Path | None = None, seed: int = 0) -> Job:
     """Makes a run of a Keras model or a Stable-Baselines3 DQN; `run` with the same environment, seed and folder goes on.
 
     Nothing in the file is run: its description is compared with a list of plain layers, and its weights are copied.
@@ -19,28 +38,16 @@ def import_agent(path: str | Path, env_id: str, out: str | Path | None = None, s
       out: the run folder; `runs/<environment>-seed<seed>` by default.
       seed: of all randomness, >= 0.
     Returns:
-      The run folder, its stage `train` done.
+      The run, its stage `train` done.
     Raises:
       InputError: the file or a part of it cannot be used, or does not fit the environment, and nothing was written; or the
         environment failed while the model played it, and the run folder is there without an agent.
     """
-    with quiet():
-        return import_job(Path(path), env_id, out, seed).folder.path
-
-
-def import_job(path: Path, env_id: str, out: str | Path | None = None, seed: int = 0) -> Job:
-    """See `import_agent`."""
-    load_tensorflow()
-    from edgedqn.agents.importing.agents import as_agent, fit, read_model
-    from edgedqn.pipeline.config import ImportedAgent
-    from edgedqn.pipeline.seeds import SeedStreams
-    from edgedqn.pipeline.training import ON_POLICY_STATES
-
     model = read_model(path)
     with closing(make_environment(env_id)) as env:
         fit(model, env, env_id=env_id)  # before the folder is made
     origin = ImportedAgent(model.source, model.source_sha256, model.kind)
-    job = Job.create(env_id, out, seed, training=origin)
+    job = Job.create(env_id, out=out, seed=seed, training=origin)
     with job.locked():
         if not job.folder.is_done("train"):
             with job.folder.stage("train"):

@@ -1,20 +1,27 @@
-"""`edgedqn inspect`: a file that nothing has proven is looked into by a child process, within limits."""
+"""`inspect`: a file that nothing has proven is looked into by a child process, within limits. Needs no TensorFlow."""
 
 import json
-import resource
 import subprocess
 import sys
-from contextlib import suppress
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from edgedqn.export.edge_policy import PolicyFileError
+from edgedqn.export.tflite_file import inspection
+from edgedqn.pipeline.exit_codes import BAD_INPUT, DONE
+from edgedqn.pipeline.native import limit_memory
 
 SECONDS = 20
-MEMORY_BYTES = 4_000_000_000  # addresses, most of which the libraries reserve and never touch
 
-CHILD = "import sys; from edgedqn.pipeline.inspecting import child; sys.exit(child(sys.argv[1]))"
-REFUSED = 2
+CHILD = "import sys; from edgedqn.pipeline.commands.inspect import child; sys.exit(child(sys.argv[1]))"
+
+
+def inspect(arguments: Namespace) -> int:
+    """Prints what a file holds."""
+    report = inspect_safely(arguments.path)
+    print(json.dumps(report) if arguments.json else render(report))
+    return DONE
 
 
 def inspect_safely(path: Path, seconds: float = SECONDS) -> dict[str, Any]:
@@ -31,7 +38,7 @@ def inspect_safely(path: Path, seconds: float = SECONDS) -> dict[str, Any]:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired as error:
         raise PolicyFileError(f"{path}: expected an answer within {seconds:g} seconds. Got none, so it is refused.") from error
-    if answer.returncode == REFUSED:
+    if answer.returncode == BAD_INPUT:
         raise PolicyFileError(answer.stdout.strip())
     if answer.returncode != 0:
         said = answer.stderr.strip().splitlines()[-1:] or ["nothing"]
@@ -42,23 +49,13 @@ def inspect_safely(path: Path, seconds: float = SECONDS) -> dict[str, Any]:
 
 def child(path: str) -> int:
     """Prints the report as JSON, or why the file is refused; runs in the process that `inspect_safely` starts."""
-    from edgedqn.export.tflite_file.inspection import inspect
-
     limit_memory()
     try:
-        print(json.dumps(inspect(Path(path))))
+        print(json.dumps(inspection.inspect(Path(path))))
     except PolicyFileError as error:
         print(error)
-        return REFUSED
-    return 0
-
-
-def limit_memory() -> None:
-    """Of this process and those that it starts, from here on: what asks for more gets a MemoryError."""
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    within = MEMORY_BYTES if most == resource.RLIM_INFINITY else min(MEMORY_BYTES, most)
-    with suppress(ValueError, OSError):  # macOS knows the limit and refuses to set it; the limit of time holds there, too
-        resource.setrlimit(resource.RLIMIT_AS, (within, most))
+        return BAD_INPUT
+    return DONE
 
 
 def render(report: dict[str, Any]) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from edgedqn.export.edge_policy import PolicyFileError
-from edgedqn.pipeline import inspecting
 from edgedqn.pipeline.cli import main
-from edgedqn.pipeline.run import RunResult
+from edgedqn.pipeline.commands import inspect
+from edgedqn.pipeline.job import RunResult
 
 
 def test_tells_of_a_file_in_words_and_in_json(tiny_run: RunResult, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,19 +55,19 @@ def test_nothing_that_lies_where_the_user_stands_is_imported(tmp_path: Path) -> 
     ],
 )
 def test_what_becomes_of_the_child_is_one_line(monkeypatch: pytest.MonkeyPatch, code: str, said: str) -> None:
-    monkeypatch.setattr(inspecting, "CHILD", code)
+    monkeypatch.setattr(inspect, "CHILD", code)
     with pytest.raises(PolicyFileError, match=said):
-        inspecting.inspect_safely(Path("x.tflite"), seconds=1)
+        inspect.inspect_safely(Path("x.tflite"), seconds=1)
 
 
 def test_the_child_has_no_memory_without_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        inspecting,
+        inspect,
         "CHILD",
-        "import edgedqn.export.tflite_file.inspection as i\nfrom edgedqn.pipeline.inspecting import child\n"
+        "import edgedqn.export.tflite_file.inspection as i\nfrom edgedqn.pipeline.commands.inspect import child\n"
         "i.inspect = lambda path: bytearray(8_000_000_000)\nchild('x')",
     )
     with pytest.raises(PolicyFileError, match="MemoryError"):
-        inspecting.inspect_safely(tmp_path / "x.tflite")
+        inspect.inspect_safely(tmp_path / "x.tflite")

@@ -17,10 +17,12 @@ from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.pipeline.cli import main
-from edgedqn.pipeline.config import ImportedAgent, RunConfig
-from edgedqn.pipeline.importing import import_agent
-from edgedqn.pipeline.run import Job, run
+from edgedqn.pipeline.commands.import_agent import import_model
+from edgedqn.pipeline.config import ImportedAgent, RunSettings
+from edgedqn.pipeline.job import Job
+from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.run_folder import RunFolder
+from edgedqn.pipeline.scripting import run
 from edgedqn.pipeline.seeds import SeedStreams
 
 layers = tf_keras.layers
@@ -44,7 +46,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def imported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Read only."""
-    return import_agent(model, "CartPole-v1", tmp_path_factory.mktemp("runs") / "imported", seed=3)
+    with quiet():
+        return import_model(model, "CartPole-v1", out=tmp_path_factory.mktemp("runs") / "imported", seed=3).folder.path
 
 
 def test_a_run_folder_is_made_whose_training_is_done(imported: Path, model: Path) -> None:
@@ -64,24 +67,24 @@ def test_a_run_folder_is_made_whose_training_is_done(imported: Path, model: Path
 
 
 def test_it_is_the_same_again(imported: Path, model: Path, tmp_path: Path) -> None:
-    again = import_agent(model, "CartPole-v1", tmp_path / "again", seed=3)
+    again = import_model(model, "CartPole-v1", out=tmp_path / "again", seed=3).folder.path
     for name in ("agent/agent.json", "agent/weights.npz", "agent/observations.npz"):
         assert (again / name).read_bytes() == (imported / name).read_bytes()
     before = (imported / "run.json").stat().st_mtime_ns, (imported / "agent/agent.json").stat().st_mtime_ns
-    assert import_agent(model, "CartPole-v1", imported, seed=3) == imported
+    assert import_model(model, "CartPole-v1", out=imported, seed=3).folder.path == imported
     assert ((imported / "run.json").stat().st_mtime_ns, (imported / "agent/agent.json").stat().st_mtime_ns) == before
 
 
 def test_a_configuration_with_an_import_round_trips_through_json() -> None:
-    config = RunConfig(ImportedAgent("mine.keras", "0" * 64, "keras"))
-    assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    config = RunSettings(training=ImportedAgent("mine.keras", "0" * 64, "keras"))
+    assert RunSettings.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
 def test_a_run_goes_on_with_the_agent_that_is_there(imported: Path) -> None:
-    job = Job.create("CartPole-v1", imported, seed=3)
-    assert isinstance(job.config.training, ImportedAgent)
+    job = Job.create("CartPole-v1", out=imported, seed=3)
+    assert isinstance(job.settings.training, ImportedAgent)
     job.do(("train",))  # is done
-    assert job._command() == (
+    assert job.command() == (
         "edgedqn import 'it is mine.keras' CartPole-v1 --seed 3\n"
         "edgedqn run CartPole-v1 --seed 3 --recipes qat-int8 prune-qat-int8"
     )
@@ -94,9 +97,9 @@ def test_it_cannot_be_trained(imported: Path) -> None:
             Job.open(imported).do(kinds, force=True)
     for settings, algorithm in (({"steps": 5_000}, None), ({}, "dqn")):
         with pytest.raises(InputError, match=r"from it is mine\.keras: expected nothing to train\. Got (steps|algorithm)"):
-            Job.create("CartPole-v1", imported, 3, settings=settings, algorithm=algorithm)
+            Job.create("CartPole-v1", out=imported, seed=3, settings=settings, algorithm=algorithm)
     with pytest.raises(InputError, match=r"holds another run: expected training\..*Choose another --out"):
-        Job.create("CartPole-v1", imported, 3, training=TrainingConfig())
+        Job.create("CartPole-v1", out=imported, seed=3, training=TrainingConfig())
     assert {path: path.read_bytes() for path in imported.rglob("*") if path.is_file()} == before
 
 
@@ -104,9 +107,9 @@ def test_nor_does_another_agent_take_its_place(imported: Path, tmp_path: Path) -
     other = tf_keras.Sequential([tf_keras.Input((4,)), layers.Dense(2)])
     other.save(tmp_path / "other.keras")
     with pytest.raises(InputError, match=r"holds another run: expected training\.source=other\.keras\. Got .*mine\.keras"):
-        import_agent(tmp_path / "other.keras", "CartPole-v1", imported, seed=3)
+        import_model(tmp_path / "other.keras", "CartPole-v1", out=imported, seed=3)
     with pytest.raises(InputError, match=r"holds another run: expected seed=4\. Got seed=3"):
-        Job.create("CartPole-v1", imported, seed=4)
+        Job.create("CartPole-v1", out=imported, seed=4)
 
 
 def test_nothing_is_written_where_the_model_cannot_be_used(model: Path, tmp_path: Path) -> None:
@@ -116,10 +119,10 @@ def test_nothing_is_written_where_the_model_cannot_be_used(model: Path, tmp_path
         (tmp_path / "nothing.keras", "CartPole-v1", "expected a file"),
     ):
         with pytest.raises(InputError, match=reason):
-            import_agent(path, env_id, tmp_path / "run")
+            import_model(path, env_id, out=tmp_path / "run")
         assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match="Expected a seed of 0 or more"):
-        import_agent(model, "CartPole-v1", tmp_path / "run", seed=-1)
+        import_model(model, "CartPole-v1", out=tmp_path / "run", seed=-1)
 
 
 def test_the_command_says_where_it_is(
@@ -160,7 +163,7 @@ def test_a_trap_in_a_model_is_refused_by_the_command(tmp_path: Path) -> None:
 
 def test_every_other_stage_goes_on_from_it(imported: Path, model: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(imported, tmp_path / "run")
-    result = run("CartPole-v1", folder, seed=3, recipes=["qat-int8"])
+    result = run("CartPole-v1", out=folder, seed=3, recipes=["qat-int8"])
     rows = result.benchmark["rows"]
     assert [row["name"] for row in rows] == ["float32", "ptq-int8", "qat-int8"]
     assert all(row["status"] == "ok" and row["return"]["mean"] > 450 for row in rows)

@@ -1,0 +1,302 @@
+"""A run as a job: a run folder, the stages that fill it, and the order they are done in."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.gate import gate_for
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.agents.training.checkpoints import remove_checkpoints
+from edgedqn.agents.training.config import Config, with_settings
+from edgedqn.agents.training.presets import observation_kind
+from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, best_passing, read_benchmark
+from edgedqn.compression.recipe import Recipe
+from edgedqn.compression.recipes import FLOAT32
+from edgedqn.compression.report import CompressionRecord, StageReport
+from edgedqn.pipeline import stages
+from edgedqn.pipeline.bundle import Part, remove_bundle, write_bundle
+from edgedqn.pipeline.config import Changes, ImportedAgent, RunConfig, RunSettings, resolved
+from edgedqn.pipeline.native import load_tensorflow
+from edgedqn.pipeline.run_folder import RunFolder
+from edgedqn.pipeline.training import check_training, find_training
+
+KINDS = ("train", "compress", "export", "bench", "report")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to.
+
+    Attributes:
+      folder: the run folder.
+      measured: what stands in `benchmark.json`.
+      shipped: the row whose file is in `device/`, or None where no requested recipe passed its gate.
+    """
+
+    folder: Path
+    measured: Benchmark
+    shipped: BenchmarkRow | None
+
+    @property
+    def benchmark(self) -> dict[str, Any]:
+        """`measured` as the object of `benchmark.json`."""
+        return self.measured.to_json()
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """`shipped` as it stands there."""
+        return None if self.shipped is None else self.shipped.to_json()
+
+
+def run_all(
+    env_id: str,
+    *,
+    out: str | Path | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    recipes: Sequence[str | Recipe] | None = None,
+    config: RunConfig | None = None,
+    force: bool = False,
+    old: Mapping[str, Any] | None = None,
+) -> RunResult:
+    """Does all stages of a run; see `edgedqn.run`.
+
+    `old` holds, until 0.3, the keywords that `RunConfig` replaces: `training`, `latency`, `tolerance`, names of `ExportConfig`.
+    """
+    asked, export = config or RunConfig(), dict(old or {})
+    tolerance, training, latency = (export.pop(name, None) for name in ("tolerance", "training", "latency"))
+    export |= asdict(asked.export) if asked.export else {}
+    job = Job.create(
+        env_id,
+        out=out,
+        seed=seed,
+        training=asked.training or training,
+        settings={} if steps is None else {"steps": steps},
+        changes=Changes(
+            recipes=resolved(recipes),
+            export=export,
+            gate=asked.gate,
+            tolerance=tolerance,
+            latency=asked.latency or latency,
+        ),
+        force=force,
+    )
+    with job.locked():
+        job.do(KINDS, force=force)
+    return job.result()
+
+
+class Job:
+    """A run folder and the stages that fill it."""
+
+    def __init__(self, folder: RunFolder, changes: Changes):
+        """Takes a folder as it is, and what to change in its settings; see `create` and `open`."""
+        self.folder = folder
+        self._changes = changes
+        self.settings = changes.apply(RunSettings.from_json(folder.description["config"]))
+
+    @classmethod
+    def create(
+        cls,
+        env_id: str,
+        *,
+        out: str | Path | None = None,
+        seed: int = 0,
+        training: Config | ImportedAgent | None = None,
+        settings: Mapping[str, Any] | None = None,
+        algorithm: str | None = None,
+        changes: Changes | None = None,
+        force: bool = False,
+    ) -> "Job":
+        """A new run, or the same one continued. All input is checked before anything is written.
+
+        Args:
+          env_id: a gymnasium id, or `module:Id`.
+          out: the run folder; `runs/<environment>-seed<seed>` by default.
+          seed: of all randomness, >= 0.
+          training: in place of the preset. An imported agent that is there already is gone on with.
+          settings: values to change in the preset, or in `training`, by name.
+          algorithm: "dqn" or "q-learning"; by default what the preset has.
+          changes: to the other settings of the run, or to the defaults of a new one.
+          force: a run that is there may take another training.
+        Raises:
+          InputError: something of this cannot be used; nothing was written.
+        """
+        if seed < 0:
+            raise InputError(f"Expected a seed of 0 or more. Got {seed}.")
+        load_tensorflow()
+        changes = changes or Changes()
+        path = Path(out) if out is not None else Path("runs") / f"{env_id.replace(':', '-').replace('/', '-')}-seed{seed}"
+        base = training or _imported(path) or find_training(env_id, algorithm)
+        if isinstance(base, ImportedAgent):
+            if settings or algorithm:
+                given = ", ".join([*(settings or {}), *(["algorithm"] if algorithm else [])])
+                raise InputError(f"{path} holds an agent imported from {base.source}: expected nothing to train. Got {given}.")
+        else:
+            base = with_settings(base, settings or {}, env_id=env_id)
+        config = changes.apply(RunSettings(training=base, gate=gate_for(env_id)))
+        if not isinstance(base, ImportedAgent) and (force or not _is_trained(path)):
+            check_training(env_id, base, path / "agent")
+        starts_over = force and not isinstance(base, ImportedAgent)
+        return cls(RunFolder.create(path, env_id, seed, config.to_json(), starts_over, RunSettings.updated), changes)
+
+    @classmethod
+    def open(cls, path: Path, changes: Changes | None = None) -> "Job":
+        """An existing run, with other settings where these are given."""
+        load_tensorflow()
+        return cls(RunFolder.open(path), changes or Changes())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else works in the folder meanwhile. What was read of it before the lock is read again."""
+        with self.folder.locked():
+            self.folder.refresh()
+            here = RunSettings.from_json(self.folder.description["config"])
+            self.settings = self._changes.apply(here)
+            ungated = {recipe.name for recipe in self.settings.all_recipes if not recipe.asks_gate}
+            self.folder.change(here.to_json(), self.settings.to_json(), ungated, self._outdated())
+            yield
+
+    def do(self, kinds: Sequence[str], *, force: bool = False) -> None:
+        """Does the stages of these kinds that are not done yet, or all of them by force. The caller holds the lock.
+
+        Raises:
+          InputError: a stage they need is missing.
+        """
+        plan = self._plan()
+        self._remove_checkpoints()
+        for name, stage in plan.items():
+            if stage.kind not in kinds or (self.folder.is_done(name) and not force):
+                continue
+            self._check(name, plan)
+            self.folder.forget(stages.dependents(plan, name))
+            with self.folder.stage(name):
+                if stage.kind == "train" and force and self.folder.agent.exists():
+                    shutil.rmtree(self.folder.agent)  # or its checkpoints would be gone on from
+                stage.work()
+            self._remove_checkpoints()
+
+    def reports(self) -> dict[str, tuple[StageReport, ...]]:
+        """What each stage of each recipe that is done did, by recipe; see `compression.report`."""
+        recipes = [each for each in self.settings.all_recipes if each.stages and self.folder.is_done(f"compress/{each.name}")]
+        return {each.name: CompressionRecord.read(self.folder.compressed(each.name)).reports for each in recipes}
+
+    def result(self) -> RunResult:
+        """What the run came to. The stage `bench` must be done."""
+        benchmark = read_benchmark(self.folder.benchmark)
+        return RunResult(self.folder.path, benchmark, self._best(benchmark))
+
+    def merge(self, measured: Sequence[Path]) -> None:
+        """Puts what `bench_on_device.py` wrote on devices beside the run's own rows; the report is made again where there is
+        one. The stage `bench` must be done, and the caller holds the lock.
+
+        Raises:
+          InputError: a file is damaged or of another policy; nothing was written.
+        """
+        stages.merge(self.folder, measured)
+        if self.folder.is_done("report"):
+            self.do(("report",), force=True)
+
+    def bundle(self) -> tuple[Part, ...]:
+        """Makes `device/` again, and whatever was missing for it when the run made it. The caller holds the lock.
+
+        Raises:
+          InputError: the run is not that far, or no file may be shipped.
+        """
+        best = self.result().shipped
+        if best is None:
+            raise InputError(
+                f"{self.folder.path} has nothing to ship: expected a requested recipe, controls aside, to have passed. "
+                "A .tflite given by its name is bundled whatever it scored."
+            )
+        return write_bundle(self.folder.model(best.name), self.folder.device, fetch=True)
+
+    def command(self) -> str | None:
+        """What makes this run again on the command line, if that can. The stage `train` must be done."""
+        spec = TrainedAgent.load(self.folder.agent).spec  # the environment itself may be gone
+        kind = observation_kind(spec.observation_shape, spec.preprocessing)
+        return self.settings.command(self.folder.description["env_id"], self.folder.description["seed"], kind=kind)
+
+    def _plan(self) -> dict[str, stages.PlannedStage]:
+        """All stages by name, in order."""
+        folder = self.folder
+        recipes = {recipe.name: recipe for recipe in (FLOAT32, *self.settings.all_recipes)}
+        plan = {"train": stages.PlannedStage("train", (), partial(stages.train, folder))}
+        for name, each in recipes.items():
+            plan[f"compress/{name}"] = stages.PlannedStage("compress", ("train",), partial(stages.compress, folder, each))
+        for name, each in recipes.items():
+            plan[f"export/{name}"] = stages.PlannedStage("export", (f"compress/{name}",), partial(stages.export, folder, each))
+        plan["bench"] = stages.PlannedStage("bench", tuple(f"export/{name}" for name in recipes), self._bench)
+        plan["report"] = stages.PlannedStage("report", ("bench",), lambda: stages.report(folder, self.command()))
+        return plan
+
+    def _check(self, name: str, plan: Mapping[str, stages.PlannedStage]) -> None:
+        """Refuses a stage that cannot be done.
+
+        Raises:
+          InputError: the agent was imported and is to be trained, or a stage that this one needs is missing.
+        """
+        stage, training = plan[name], self.settings.training
+        if stage.kind == "train" and isinstance(training, ImportedAgent):
+            raise InputError(
+                f"{self.folder.path} holds an agent imported from {training.source}, which cannot be trained again. "
+                "Expected another stage, or `edgedqn import`."
+            )
+        for needed in stage.needs:
+            if not self.folder.is_done(needed):
+                raise InputError(
+                    f"{self.folder.path} is not ready for {name!r}: expected {needed!r} to be done. "
+                    f"Run `edgedqn {plan[needed].kind}` first."
+                )
+
+    def _bench(self) -> None:
+        best = self._best(stages.bench(self.folder, self.settings.all_recipes))
+        if best is None:
+            remove_bundle(self.folder.device)
+        else:  # nothing is fetched that nobody asked for: `bundle` adds the page
+            write_bundle(self.folder.model(best.name), self.folder.device)
+
+    def _best(self, benchmark: Benchmark) -> BenchmarkRow | None:
+        """The file to ship, if a requested recipe that is no mere control passed its gate."""
+        passed = {row.name for row in benchmark.rows if row.gate == "pass"}
+        if not any(recipe.name in passed and not recipe.control for recipe in self.settings.recipes):
+            return None
+        return best_passing(benchmark.rows)
+
+    def _outdated(self) -> set[str]:
+        """The recipes that are done and were something else then: of an earlier version, or under the same name."""
+        outdated = set()
+        for each in self.settings.all_recipes:
+            if not self.folder.is_done(f"compress/{each.name}"):
+                continue
+            now = json.loads(json.dumps(each.to_json()))
+            try:
+                was = CompressionRecord.read(self.folder.compressed(each.name)).settings
+            except InputError:  # it was deleted since, and its file may be all that is wanted
+                continue
+            if any(was.get(key) != now[key] for key in ("stages", "conversion")):
+                outdated.add(each.name)
+        return outdated
+
+    def _remove_checkpoints(self) -> None:
+        """Once the training is recorded as done: a kill before that goes on from them."""
+        if self.folder.is_done("train"):
+            remove_checkpoints(self.folder.checkpoints)
+
+
+def _is_trained(path: Path) -> bool:
+    return (path / "run.json").exists() and RunFolder.open(path).is_done("train")
+
+
+def _imported(path: Path) -> ImportedAgent | None:
+    """The agent that was imported into a run, if there is one."""
+    if not (path / "run.json").exists():
+        return None
+    training = RunSettings.from_json(RunFolder.open(path).description["config"]).training
+    return training if isinstance(training, ImportedAgent) else None
