@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from edgedqn.agents.trained_agent import TrainedAgent
     from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
     from edgedqn.benchmarks.latency.interleaved import LatencyConfig
+    from edgedqn.benchmarks.rows import Benchmark
+    from edgedqn.compression.policy import CompressedPolicy
     from edgedqn.compression.recipe import Recipe
     from edgedqn.compression.recipes import RECIPES
     from edgedqn.export.config import ExportConfig
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
     from edgedqn.pipeline.bundle import write_bundle as make_bundle
     from edgedqn.pipeline.config import RunConfig
     from edgedqn.pipeline.job import RunResult
-    from edgedqn.pipeline.scripting import run
+    from edgedqn.pipeline.scripting import bench, compress, export_tflite, run, train
 
     __version__: str
 
 __all__ = [
     "RECIPES",
+    "Benchmark",
+    "CompressedPolicy",
     "EdgePolicy",
     "ExportConfig",
     "Gate",
@@ -46,11 +50,17 @@ __all__ = [
     "TrainedAgent",
     "TrainingConfig",
     "__version__",
+    "bench",
+    "compress",
+    "export_tflite",
     "make_bundle",
     "run",
+    "train",
 ]
 
 _PLACES = {
+    "Benchmark": "benchmarks.rows",
+    "CompressedPolicy": "compression.policy",
     "EdgePolicy": "export.edge_policy",
     "ExportConfig": "export.config",
     "Gate": "agents.playing.gate",
@@ -64,8 +74,12 @@ _PLACES = {
     "RunResult": "pipeline.job",
     "TrainedAgent": "agents.trained_agent",
     "TrainingConfig": "agents.training.config",
+    "bench": "pipeline.scripting",
+    "compress": "pipeline.scripting",
+    "export_tflite": "pipeline.scripting",
     "make_bundle": "pipeline.bundle:write_bundle",
     "run": "pipeline.scripting",
+    "train": "pipeline.scripting",
 }
 
 _checkout = Path(__file__).parent.parent

@@ -7,8 +7,9 @@ from typing import Any
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.gate import Gate, gate_for
-from edgedqn.agents.training.config import ALGORITHMS, Config, config_from_json
-from edgedqn.agents.training.presets import find_preset
+from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.training.config import ALGORITHMS, Config
+from edgedqn.agents.training.presets import find_preset, observation_kind
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import DEFAULT_RECIPES, RECIPES, checked, recipe
@@ -43,6 +44,9 @@ class ImportedAgent:
     kind: str
 
 
+TRAININGS: dict[str, type[Config | ImportedAgent]] = {**ALGORITHMS, "imported": ImportedAgent}
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """All that decides a run besides its environment and its seed; `config` in `run.json`.
@@ -75,7 +79,7 @@ class RunSettings:
     def to_json(self) -> dict[str, Any]:
         """The JSON object `from_json` reads."""
         return {
-            "training": asdict(self.training),
+            "training": {"algorithm": _algorithm(self.training), **asdict(self.training)},
             "recipes": [recipe_to_json(each) for each in self.recipes],
             "gate": asdict(self.gate),
             "latency": asdict(self.latency),
@@ -95,9 +99,9 @@ class RunSettings:
           InputError: another version wrote it.
         """
         try:
-            gate, training = value["gate"], value["training"]
+            gate = value["gate"]
             return cls(
-                training=ImportedAgent(**training) if "source_sha256" in training else config_from_json(training),
+                training=_training_from_json(value["training"]),
                 recipes=tuple(recipe(each) if isinstance(each, str) else Recipe.from_json(each) for each in value["recipes"]),
                 gate=Gate(**{**gate, "looks": tuple(gate["looks"])}),
                 latency=LatencyConfig(**value["latency"]),
@@ -106,14 +110,9 @@ class RunSettings:
         except (KeyError, TypeError) as error:
             raise InputError(f"Another version of EdgeDQN made this run; its settings are not understood: {error}.") from error
 
-    def command(self, env_id: str, seed: int, *, kind: str) -> str | None:
-        """The command lines that make this run again; None where it has what no option gives.
-
-        Args:
-          env_id: the environment.
-          seed: of the run.
-          kind: of its observations; see `presets.observation_kind`.
-        """
+    def command(self, spec: EnvironmentSpec, *, seed: int) -> str | None:
+        """The command lines that make this run of an environment and a seed again; None where it has what no option gives."""
+        env_id, kind = spec.id, observation_kind(spec.observation_shape, spec.preprocessing)
         if self.latency != LatencyConfig() or any(recipe.name not in RECIPES for recipe in self.recipes):
             return None
         options = self.export.options()
@@ -174,9 +173,22 @@ def resolved(recipes: Sequence[str | Recipe] | None) -> tuple[Recipe, ...]:
     return tuple(recipe(each) if isinstance(each, str) else checked(each) for each in recipes or ())
 
 
+def _algorithm(training: Config | ImportedAgent) -> str:
+    return next(name for name, cls in TRAININGS.items() if type(training) is cls)
+
+
+def _training_from_json(value: dict[str, Any]) -> Config | ImportedAgent:
+    # 0.1 wrote no algorithm: there, a setting that only one of them has tells which it was.
+    untold = "imported" if "source_sha256" in value else "q-learning" if "initial_value" in value else "dqn"
+    settings: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in value.items() if name != "algorithm"
+    }
+    return TRAININGS[value.get("algorithm", untold)](**settings)
+
+
 def _training_options(training: Config, env_id: str, kind: str) -> list[str]:
     """What asks for this training on the command line: what differs from the preset."""
-    algorithm = next(name for name, cls in ALGORITHMS.items() if isinstance(training, cls))
+    algorithm = _algorithm(training)
     usual = find_preset(env_id, kind=kind, algorithm=algorithm)
     words = [f"--algorithm {algorithm}"] if find_preset(env_id, kind=kind) != usual else []
     for name, value in asdict(training).items():

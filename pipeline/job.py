@@ -14,7 +14,6 @@ from edgedqn.agents.playing.gate import gate_for
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import remove_checkpoints
 from edgedqn.agents.training.config import Config, with_settings
-from edgedqn.agents.training.presets import observation_kind
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, best_passing, read_benchmark
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32
@@ -220,8 +219,7 @@ class Job:
     def command(self) -> str | None:
         """What makes this run again on the command line, if that can. The stage `train` must be done."""
         spec = TrainedAgent.load(self.folder.agent).spec  # the environment itself may be gone
-        kind = observation_kind(spec.observation_shape, spec.preprocessing)
-        return self.settings.command(self.folder.description["env_id"], self.folder.description["seed"], kind=kind)
+        return self.settings.command(spec, seed=self.folder.description["seed"])
 
     def _plan(self) -> dict[str, stages.PlannedStage]:
         """All stages by name, in order."""

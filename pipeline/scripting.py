@@ -1,15 +1,25 @@
 """What a script calls. TensorFlow is loaded, quietly and with one thread, when a function here is called."""
 
+import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from edgedqn.agents.playing.gate import Gate, gate_for
+from edgedqn.agents.training.config import Config, with_settings
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
+from edgedqn.benchmarks.rows import Benchmark
+from edgedqn.pipeline.bench_files import bench_files
 from edgedqn.pipeline.native import load_tensorflow, quiet
+from edgedqn.pipeline.seeds import SeedStreams
 
 if TYPE_CHECKING:
+    from edgedqn.agents.trained_agent import TrainedAgent
+    from edgedqn.compression.policy import CompressedPolicy
     from edgedqn.compression.recipe import Recipe
+    from edgedqn.export.config import ExportConfig
     from edgedqn.pipeline.config import RunConfig
     from edgedqn.pipeline.job import RunResult
 
@@ -79,3 +89,108 @@ def _run(*, env: str, **settings: Any) -> "RunResult":
         from edgedqn.pipeline.job import run_all
 
         return run_all(env, **settings)
+
+
+def train(env: str, *, steps: int | None = None, seed: int = 0, config: Config | None = None) -> "TrainedAgent":
+    """Trains an agent. Nothing is kept of an interrupted training; `run` with a folder goes on from checkpoints.
+
+    Args:
+      env: a gymnasium id, or `module:Id`.
+      steps: environment steps of the training; the preset's by default.
+      seed: of all randomness, >= 0. The agent is the one that `run` trains from the same seed.
+      config: how to train; the preset of the environment by default.
+    Raises:
+      InputError: the environment or the settings cannot be used, or learning diverged.
+    """
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        load_tensorflow()
+        from edgedqn.pipeline.training import find_training, train_agent
+
+        settings = {} if steps is None else {"steps": steps}
+        training = with_settings(config or find_training(env, None), settings, env_id=env)
+        return train_agent(env, training, streams=SeedStreams(seed), folder=Path(folder))
+
+
+def compress(
+    agent: "TrainedAgent",
+    recipe: "str | Recipe" = "qat-int8",
+    *,
+    seed: int = 0,
+    gate: Gate | None = None,
+    export: "ExportConfig | None" = None,
+) -> "CompressedPolicy":
+    """Runs a recipe on an agent.
+
+    Args:
+      agent: the float agent; it is left as it is.
+      recipe: a name, a TOML file, or a recipe of your own; `float32` changes nothing, and is what others are compared with.
+      seed: of all randomness, >= 0.
+      gate: the test that a recipe which searches puts its candidates to; the environment's by default.
+      export: how it writes them; `ExportConfig()` by default.
+    Raises:
+      InputError: the agent cannot be compressed this way, or a fine-tuning diverged.
+    """
+    with quiet():
+        load_tensorflow()
+        from edgedqn.compression.recipes import FLOAT32
+        from edgedqn.export.config import ExportConfig
+        from edgedqn.pipeline.config import resolved
+        from edgedqn.pipeline.stages import compress_judged
+
+        return compress_judged(
+            agent,
+            FLOAT32 if recipe == FLOAT32.name else resolved([recipe])[0],
+            streams=SeedStreams(seed),
+            gate=gate or gate_for(agent.spec.id),
+            export=export or ExportConfig(),
+        )
+
+
+def export_tflite(policy: "CompressedPolicy", path: str | Path, *, config: "ExportConfig | None" = None) -> Path:
+    """Writes a policy as a `.tflite` with its manifest, after the file was compared with its network.
+
+    Args:
+      policy: what `compress` returned.
+      path: of the file, in a folder that exists; `<name>.json` is written beside it.
+      config: how; `ExportConfig()` by default.
+    Returns:
+      The path.
+    Raises:
+      InputError: the file does not do what its network does, or cannot be written as asked.
+    """
+    with quiet():
+        load_tensorflow()
+        from edgedqn.export.config import ExportConfig
+        from edgedqn.pipeline.stages import write_verified
+
+        write_verified(policy, Path(path), config=config or ExportConfig(), origin={})
+    return Path(path)
+
+
+def bench(
+    files: Sequence[str | Path],
+    *,
+    baseline: str | None = None,
+    env: str | None = None,
+    seed: int = 0,
+    latency: LatencyConfig | None = None,
+    play: bool = True,
+    tolerance: float | None = None,
+) -> Benchmark:
+    """Measures files against one of them: their bytes, their latency, and what they score. Needs no TensorFlow.
+
+    Args:
+      files: `.tflite` files.
+      baseline: the stem of the one the others are compared with; `float32` if there is one, else the first.
+      env: where they are played; what the manifests name by default.
+      seed: of the reset seeds and of the order of timings.
+      latency: how much is timed.
+      play: also play, where the environment is installed.
+      tolerance: of the gate; the environment's by default.
+    Raises:
+      InputError: the files do not belong together, or the baseline cannot be measured.
+      PolicyFileError: a file is missing or damaged.
+    """
+    with quiet():
+        paths = list(map(Path, files))
+        return bench_files(paths, baseline=baseline, env_id=env, seed=seed, latency=latency, play=play, tolerance=tolerance)

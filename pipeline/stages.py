@@ -10,7 +10,7 @@ from typing import Any
 from edgedqn.agents.errors import InputError, one_line
 from edgedqn.agents.files import write_json, write_text
 from edgedqn.agents.playing.environments import agent_view, make_environment
-from edgedqn.agents.playing.gate import GateResult
+from edgedqn.agents.playing.gate import Gate, GateResult
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.comparison import Candidates, compare
 from edgedqn.benchmarks.device_rows import merged, still_true
@@ -24,6 +24,7 @@ from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32
 from edgedqn.compression.report import Findings
+from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import PolicyFileError, read_verified
 from edgedqn.export.tflite import Exported
 from edgedqn.export.tflite import exported as export_policy
@@ -73,7 +74,7 @@ def train(run: RunFolder) -> None:
     """
     env_id, config, streams = _of(run)
     assert not isinstance(config.training, ImportedAgent)
-    train_agent(env_id, config.training, streams, run.agent)
+    train_agent(env_id, config.training, streams=streams, folder=run.agent)
     if (curve := learning_chart(run.agent)) is not None:
         with suppress(InputError):  # without vl-convert-python there is no picture, but an agent all the same
             write_text(run.agent / "learning_curve.svg", picture(curve))
@@ -81,11 +82,27 @@ def train(run: RunFolder) -> None:
 
 def compress(run: RunFolder, recipe: Recipe) -> None:
     """Runs one recipe on the agent: `compressed/<recipe>/`."""
-    env_id, config, streams = _of(run)
+    _, config, streams = _of(run)
     agent = TrainedAgent.load(run.agent)
-    env = agent_view(make_environment(env_id), agent.spec)
-    with closing(env), judging(agent, env_id, streams, config.gate, config.export) as judge:
-        policy = compress_agent(
+    policy = compress_judged(agent, recipe, streams=streams, gate=config.gate, export=config.export)
+    policy.save(run.compressed(recipe.name))
+
+
+def compress_judged(
+    agent: TrainedAgent, recipe: Recipe, *, streams: SeedStreams, gate: Gate, export: ExportConfig
+) -> CompressedPolicy:
+    """Runs one recipe on an agent, in its environment. Recipes that search are told how candidates play as files.
+
+    Args:
+      agent: the float agent.
+      recipe: what to do.
+      streams: the randomness: `calibrate` for states and minibatches, `select` for candidates.
+      gate: what candidates are put to.
+      export: how they are written.
+    """
+    env = agent_view(make_environment(agent.spec.id), agent.spec)
+    with closing(env), judging(agent, agent.spec.id, streams, gate, export) as judge:
+        return compress_agent(
             agent,
             recipe,
             env=env,
@@ -93,7 +110,6 @@ def compress(run: RunFolder, recipe: Recipe) -> None:
             rng=streams.rng("calibrate", recipe.name),
             judge=judge,
         )
-    policy.save(run.compressed(recipe.name))
 
 
 def export(run: RunFolder, recipe: Recipe) -> None:
@@ -104,16 +120,33 @@ def export(run: RunFolder, recipe: Recipe) -> None:
     """
     _, config, streams = _of(run)
     policy = CompressedPolicy.load(run.compressed(recipe.name))
-    path = run.model(recipe.name)
-    path.parent.mkdir(exist_ok=True)
-    way = config.export.of_baseline() if recipe.name == FLOAT32.name else config.export
+    run.model(recipe.name).parent.mkdir(exist_ok=True)
+    seeds = {"seed": run.description["seed"], "prove_seed": streams.first_reset_seed("prove")}
+    origin = {**seeds, "training": asdict(config.training)}
+    write_verified(policy, run.model(recipe.name), config=config.export, origin=origin)
+
+
+def write_verified(policy: CompressedPolicy, path: Path, *, config: ExportConfig, origin: Mapping[str, Any]) -> None:
+    """Converts a policy, compares the file with its network, and writes it with its manifest.
+
+    Args:
+      policy: what to write.
+      path: of the `.tflite`.
+      config: how. The float network that others are compared with keeps its outputs.
+      origin: what is known of where the policy comes from; JSON, it goes into the evidence beside the file.
+    Raises:
+      InputError: the file does not do what its network does, or cannot be written as asked. An earlier file stays.
+    """
+    way = config.of_baseline() if policy.recipe == FLOAT32.name else config
     exported = export_policy(policy, way)
     evidence = {
         "environment": policy.spec.to_json(),
-        "recipe": {"name": recipe.name, "settings": policy.settings, "stages": [report.to_json() for report in policy.reports]},
-        "seed": run.description["seed"],
-        "prove_seed": streams.first_reset_seed("prove"),
-        "training": asdict(config.training),
+        "recipe": {
+            "name": policy.recipe,
+            "settings": policy.settings,
+            "stages": [report.to_json() for report in policy.reports],
+        },
+        **origin,
         "export": asdict(way),
         "verification": _verification(policy, exported),
         "versions": versions(),

@@ -1,7 +1,8 @@
 """From an environment's name to a trained agent in a folder."""
 
-from contextlib import ExitStack, closing
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from edgedqn.agents.playing.spec import EnvironmentSpec, is_beyond_images, spec_
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.build import build_dqn, build_q_learning
 from edgedqn.agents.training.checkpoints import Checkpoints
-from edgedqn.agents.training.config import Config, QLearningConfig
-from edgedqn.agents.training.interaction import Agent, interact, interact_with_all
+from edgedqn.agents.training.config import Config, QLearningConfig, TrainingConfig
+from edgedqn.agents.training.interaction import Agent, Play, interact, interact_with_all
 from edgedqn.agents.training.log import FileLog
-from edgedqn.agents.training.loop import TrainingSchedule, train
+from edgedqn.agents.training.loop import TrainingReport, TrainingSchedule, train
 from edgedqn.agents.training.presets import find_preset, observation_kind
 from edgedqn.agents.training.selection import Candidate, CheckpointSelection
 from edgedqn.pipeline.seeds import SeedStreams
@@ -30,7 +31,7 @@ from edgedqn.pipeline.seeds import SeedStreams
 ON_POLICY_STATES = 10_000
 
 
-def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path) -> TrainedAgent:
+def train_agent(env_id: str, config: Config, *, streams: SeedStreams, folder: Path) -> TrainedAgent:
     """Trains an agent and writes it to `folder`, or goes on from the newest checkpoint there.
 
     While it trains, the best candidate so far is in `checkpoints/best/`, what it takes to go on in `checkpoints/`, and
@@ -46,38 +47,20 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
         diverged (DivergedError).
     """
     with ExitStack() as stack:
-
-        def make() -> Any:
-            return stack.enter_context(closing(make_environment(env_id)))
-
-        device_env = make()
-        agent, spec, network = _build(device_env, env_id, config, streams.rng("train"))
+        env = stack.enter_context(closing(make_environment(env_id)))
+        agent, spec, network = _build(env, env_id, config, streams.rng("train"))
+        view = spec
         if isinstance(config, QLearningConfig):  # it takes the number of a state as it is
-            play, selection_env = partial(interact, env=device_env, env_id=env_id), make()
+            view = replace(spec, preprocessing=())
+        selection_env = stack.enter_context(closing(agent_view(make_environment(env_id), view)))
+        if isinstance(config, TrainingConfig) and config.num_envs > 1:
+            envs = stack.enter_context(closing(make_vector(env_id, spec, num_envs=config.num_envs)))
+            play: Play = partial(interact_with_all, envs=envs, env_id=env_id)
         else:
-            play, selection_env = partial(interact, env=agent_view(device_env, spec), env_id=env_id), agent_view(make(), spec)
-            if config.num_envs > 1:
-                envs = stack.enter_context(closing(make_vector(env_id, spec, num_envs=config.num_envs)))
-                play = partial(interact_with_all, envs=envs, env_id=env_id)
-        identity = {
-            "env_id": env_id,
-            "config": {name: value for name, value in asdict(config).items() if name != "keep_checkpoints"},
-            "first_seed": streams.first_reset_seed("train"),
-            "network": _without_names(describe(network)),  # the code of a network of one's own may have changed
-        }
-        checkpoints = Checkpoints(folder / "checkpoints", identity, config.keep_checkpoints)
+            play = partial(interact, env=agent_view(env, view), env_id=env_id)
+        checkpoints = _checkpoints(env_id, config, first_seed=streams.first_reset_seed("train"), network=network, folder=folder)
         if config.checkpoint_interval:
             checkpoints.require_space(_checkpoint_bytes(agent, network, config))
-
-        def trained(candidate: Candidate, observations: np.ndarray[Any, Any], statistics: dict[str, Any]) -> TrainedAgent:
-            network.set_weights(candidate.weights)
-            return TrainedAgent(network, spec, observations, statistics)
-
-        def keep(candidate: Candidate) -> None:
-            nothing_yet = np.zeros((0, *spec.input_shape), np.float32)
-            statistics = {"env_steps": candidate.env_steps, "mean_return": candidate.mean_return}
-            trained(candidate, nothing_yet, statistics).save(folder / "checkpoints" / "best")
-
         selection = CheckpointSelection(
             env=selection_env,
             seeds=partial(streams.first_reset_seeds, "select"),
@@ -85,9 +68,9 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
             finalists=config.finalists,
             n_actions=spec.n_actions,
             seed=int(streams.rng("select").integers(2**31)),
-            on_best=keep,
+            on_best=lambda candidate: _unfinished(candidate, network, spec).save(checkpoints.folder / "best"),
         )
-        try:
+        with _advice_on_divergence(checkpoints.folder / "best"):
             report = train(
                 agent,
                 play,
@@ -98,24 +81,12 @@ def train_agent(env_id: str, config: Config, streams: SeedStreams, folder: Path)
                 checkpoints=checkpoints,
                 log=FileLog(folder),
             )
-        except DivergedError as error:
-            kept = "The best network so far is kept. " if (checkpoints.folder / "best" / "agent.json").exists() else ""
-            raise DivergedError(
-                f"{error} {kept}The same command would diverge again: expected other settings and another --out, or --force, "
-                "which starts over."
-            ) from error
-        result = trained(report.best, np.zeros((0, *spec.input_shape), np.float32), {})
+        best = _unfinished(report.best, network, spec)
+        env = stack.enter_context(closing(agent_view(make_environment(env_id), spec)))
         observations = gather_observations(
-            result.policy, agent_view(make(), spec), reset_seeds=streams.reset_seeds("calibrate"), count=ON_POLICY_STATES
+            best.policy, env, reset_seeds=streams.reset_seeds("calibrate"), count=ON_POLICY_STATES
         )
-    statistics = {
-        "env_steps": config.steps,
-        "gradient_steps": report.gradient_steps,
-        "checkpoint": {"env_steps": report.best.env_steps, "mean_return": report.best.mean_return},
-        "evaluations": [list(evaluation) for evaluation in report.evaluations],
-        "seconds": round(report.seconds, 2),
-    }
-    result = trained(report.best, observations, statistics)
+    result = replace(best, observations=observations, statistics=_statistics(config, report))
     result.save(folder)
     return result
 
@@ -158,6 +129,46 @@ def _build(
     )
     agent = build_dqn(spec, config, rng=rng)
     return agent, spec, rebuild(describe(agent.network))
+
+
+def _checkpoints(env_id: str, config: Config, *, first_seed: int, network: tf_keras.Model, folder: Path) -> Checkpoints:
+    """Where they are kept, of this training and no other."""
+    identity = {
+        "env_id": env_id,
+        "config": {name: value for name, value in asdict(config).items() if name != "keep_checkpoints"},
+        "first_seed": first_seed,
+        "network": _without_names(describe(network)),  # the code of a network of one's own may have changed
+    }
+    return Checkpoints(folder / "checkpoints", identity, config.keep_checkpoints)
+
+
+def _unfinished(candidate: Candidate, network: tf_keras.Model, spec: EnvironmentSpec) -> TrainedAgent:
+    """A candidate as an agent that has no on-policy observations yet. Its weights are put into `network`."""
+    network.set_weights(candidate.weights)
+    statistics = {"env_steps": candidate.env_steps, "mean_return": candidate.mean_return}
+    return TrainedAgent(network, spec, np.zeros((0, *spec.input_shape), np.float32), statistics)
+
+
+@contextmanager
+def _advice_on_divergence(best: Path) -> Iterator[None]:
+    try:
+        yield
+    except DivergedError as error:
+        kept = "The best network so far is kept. " if (best / "agent.json").exists() else ""
+        raise DivergedError(
+            f"{error} {kept}The same command would diverge again: expected other settings and another --out, or --force, "
+            "which starts over."
+        ) from error
+
+
+def _statistics(config: Config, report: TrainingReport) -> dict[str, Any]:
+    return {
+        "env_steps": config.steps,
+        "gradient_steps": report.gradient_steps,
+        "checkpoint": {"env_steps": report.best.env_steps, "mean_return": report.best.mean_return},
+        "evaluations": [list(evaluation) for evaluation in report.evaluations],
+        "seconds": round(report.seconds, 2),
+    }
 
 
 def _checkpoint_bytes(agent: Agent, network: tf_keras.Model, config: Config) -> int:

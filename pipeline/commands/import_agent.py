@@ -3,6 +3,7 @@
 import json
 from argparse import Namespace
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 from edgedqn.agents.importing.agents import as_agent, fit, read_model
@@ -19,9 +20,9 @@ def import_agent(arguments: Namespace) -> int:
     """Makes a run of a model."""
     job = import_model(arguments.model, arguments.env_id, out=arguments.out, seed=arguments.seed)
     if arguments.json:
-        config = job.folder.description["config"]["training"]
+        origin = asdict(job.settings.training)
         stages = [stage for stage in job.folder.description["stages"] if stage["name"] == "train"]
-        print(json.dumps({"schema": SCHEMA, "run": str(job.folder.path), "stages": stages, **config}))
+        print(json.dumps({"schema": SCHEMA, "run": str(job.folder.path), "stages": stages, **origin}))
     else:
         print(f"import done: {job.folder.path}")
     return DONE

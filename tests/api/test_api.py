@@ -2,14 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import edgedqn
 
 PUBLIC = (
-    *("RECIPES", "EdgePolicy", "ExportConfig", "Gate", "InputError", "LatencyConfig", "PolicyFileError", "QLearningConfig"),
-    *("Recipe", "RunConfig", "RunResult", "TrainedAgent", "TrainingConfig", "__version__", "make_bundle", "run"),
+    *("RECIPES", "Benchmark", "CompressedPolicy", "EdgePolicy", "ExportConfig", "Gate", "InputError", "LatencyConfig"),
+    *("PolicyFileError", "QLearningConfig", "Recipe", "RunConfig", "RunResult", "TrainedAgent", "TrainingConfig"),
+    *("__version__", "bench", "compress", "export_tflite", "make_bundle", "run", "train"),
 )
 
 
@@ -39,7 +41,9 @@ def test_importing_it_loads_neither_numpy_nor_tensorflow() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'trian': expected one of RECIPES, EdgePolicy"):
+    with pytest.raises(
+        AttributeError, match="has no attribute 'trian': expected one of RECIPES, Benchmark, CompressedPolicy, EdgePolicy"
+    ):
         edgedqn.trian  # type: ignore[attr-defined] # noqa: B018
 
 
@@ -47,3 +51,36 @@ def test_what_needs_tensorflow_says_which_extra_is_missing() -> None:
     code = "import sys; sys.modules['tensorflow'] = None; import edgedqn; edgedqn.EdgePolicy; edgedqn.run; edgedqn.Recipe"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ImportError: edgedqn.Recipe needs the extra `train`: pip install 'edgedqn[train]'." in answer.stderr
+
+
+def test_the_page_of_the_docs_has_them_all() -> None:
+    page = Path(__file__).parents[2] / "docs" / "api.md"
+    if not page.exists():
+        pytest.skip("looks at the checkout, not at the package")
+    assert [name for name in PUBLIC if f"`{name}" not in page.read_text()] == []
+
+
+CHAIN = """
+import edgedqn
+
+if __name__ == "__main__":
+    agent = edgedqn.train("CartPole-v1", steps=2_000, seed=3)
+    names = ("float32", "ptq-int8")
+    files = [edgedqn.export_tflite(edgedqn.compress(agent, name, seed=3), f"{name}.tflite") for name in names]
+    benchmark = edgedqn.bench(files, latency=edgedqn.LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0))
+    baseline, small = benchmark.rows
+    print(baseline.name, small.name, small.size_bytes < baseline.size_bytes, small.gate, small.action_agreement)
+"""
+
+
+def test_train_compress_export_and_bench_from_a_script_without_a_run_folder(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(CHAIN)
+    answer = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    *names, is_smaller, gate, agreement = answer.stdout.split()
+    assert names == ["float32", "ptq-int8"] and is_smaller == "True"
+    assert gate in ("pass", "fail", "undecided") and 0 < float(agreement) <= 1
+    assert answer.stderr == ""
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept == {"script.py", "float32.tflite", "float32.json", "ptq-int8.tflite", "ptq-int8.json"}
+    assert edgedqn.EdgePolicy.load(tmp_path / "ptq-int8.tflite")([0.0, 0.1, 0.05, 0.0]) in (0, 1)

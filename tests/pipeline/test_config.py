@@ -6,13 +6,13 @@ from dataclasses import asdict
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
 from edgedqn.agents.training.presets import find_preset
 from edgedqn.compression.methods.threshold import Threshold
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.export.config import ExportConfig
-from edgedqn.pipeline.config import RunSettings, resolved
+from edgedqn.pipeline.config import ImportedAgent, RunSettings, resolved
 
 MINE = Recipe("mine", "of my own", (Threshold(0.03),), "float32")
 
@@ -30,6 +30,14 @@ def test_round_trips_through_json() -> None:
 def test_an_earlier_version_wrote_files_with_names_and_manifests() -> None:
     older = {key: value for key, value in RunSettings(training=TrainingConfig()).to_json().items() if key != "export"}
     assert RunSettings.updated(older)["export"] == asdict(ExportConfig())
+
+
+@pytest.mark.parametrize("training", [TrainingConfig(), QLearningConfig(), ImportedAgent("mine.keras", "0" * 64, "keras")])
+def test_an_earlier_version_wrote_no_algorithm(training: TrainingConfig | QLearningConfig | ImportedAgent) -> None:
+    settings = RunSettings(training=training)
+    value = json.loads(json.dumps(settings.to_json()))
+    assert value["training"].pop("algorithm") in ("dqn", "q-learning", "imported")
+    assert RunSettings.from_json(value) == settings
 
 
 def test_the_naive_conversion_is_always_shown_and_only_once() -> None:
