@@ -96,7 +96,7 @@ def compare(
     rows.each(lambda row: replace(row, resident_bytes=resident_bytes(ours[row.name]) if row.name in ours else None))
     if play is not None:
         score(rows, ours, play=play, on_gate=on_gate, progress=progress)
-    machine = describe_machine(latency.threads, latency.xnnpack, tuple(cores.used) if cores else None)
+    machine = describe_machine(latency.threads, latency.xnnpack, pinned_cores=tuple(cores.used) if cores else None)
     return Benchmark(machine, candidates.baseline, tuple(rows.by_name.values()))
 
 

@@ -11,7 +11,7 @@ from edgedqn.export.tflite_file.reader import kernels, stripped
 from edgedqn.export.tflite_file.tflm import MicroUnavailableError, arena_bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Footprint:
     """Sizes in bytes; weights are kernel entries, no biases.
 

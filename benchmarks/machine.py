@@ -42,7 +42,7 @@ class Machine(JsonValue):
     pinned_cores: tuple[int, ...] | None = None
 
 
-def describe_machine(threads: int, xnnpack: bool = True, pinned_cores: tuple[int, ...] | None = None) -> Machine:
+def describe_machine(threads: int, xnnpack: bool = True, *, pinned_cores: tuple[int, ...] | None = None) -> Machine:
     """This machine.
 
     Args:

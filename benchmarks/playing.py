@@ -25,7 +25,7 @@ EnvironmentFactory = Callable[[], gymnasium.Env[Any, Any]]
 CHUNK = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Play:
     """How files are played.
 

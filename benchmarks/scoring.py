@@ -35,7 +35,7 @@ def score(
       BadTransitionError: the random policy met a NaN or an infinity.
     """
     with Players(play, progress) as players:
-        contest = _Contest(rows.baseline, paths, play, players, on_gate)
+        contest = _Contest(rows.baseline, paths, play=play, players=players, on_gate=on_gate)
         rows.each(contest.play_first_look)
         contest.set_margin()
         rows.each(contest.judge)
@@ -47,6 +47,7 @@ class _Contest:
         self,
         baseline: str,
         paths: Mapping[str, Path],
+        *,
         play: Play,
         players: Players,
         on_gate: Callable[[str, GateResult], object],

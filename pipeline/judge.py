@@ -48,9 +48,9 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
     """
     stricter = replace(gate, tolerance=STRICTNESS * gate.tolerance, looks=_looks(gate))
     play = Play(
-        partial(make_environment, env_id),
-        streams.first_reset_seeds("select", stricter.looks[-1]),
-        stricter,
+        make_environment=partial(make_environment, env_id),
+        seeds=streams.first_reset_seeds("select", stricter.looks[-1]),
+        gate=stricter,
         random_seed=int(streams.rng("select", "random policy").integers(2**31)),
         workers=usable_cores(),
     )

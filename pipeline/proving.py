@@ -39,9 +39,9 @@ def prove_observations(baseline: Path, env_id: str, streams: SeedStreams) -> NDA
 def prove_play(env_id: str, streams: SeedStreams, gate: Gate) -> Play:
     """The gate on the `prove` seeds, with a process per processor."""
     return Play(
-        partial(make_environment, env_id),
-        streams.first_reset_seeds("prove", gate.looks[-1]),
-        gate,
+        make_environment=partial(make_environment, env_id),
+        seeds=streams.first_reset_seeds("prove", gate.looks[-1]),
+        gate=gate,
         random_seed=int(streams.rng("prove", "random policy").integers(2**31)),
         workers=usable_cores(),
     )

@@ -230,7 +230,7 @@ def report(run: RunFolder, command: str | None) -> None:
         film=_film(run, benchmark),
     )
     write_text(run.report, page)
-    write_text(run.report.with_suffix(".md"), render_report_markdown(benchmark, description, command))
+    write_text(run.report.with_suffix(".md"), render_report_markdown(benchmark, description, command=command))
 
 
 def _kernels(run: RunFolder, benchmark: Benchmark) -> dict[str, list[KernelZeros]]:

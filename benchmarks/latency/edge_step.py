@@ -58,7 +58,7 @@ print(json.dumps({"step_us": step_us.tolist(), "import_s": imported, "resident_b
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EdgeFootprint:
     """What one policy file takes, medians over processes.
 
@@ -79,7 +79,7 @@ class EdgeFootprint:
     resident_bytes: int
 
 
-def measure_edge(policy_file: Path, calls: int = CALLS, processes: int = PROCESSES) -> EdgeFootprint:
+def measure_edge(policy_file: Path, *, calls: int = CALLS, processes: int = PROCESSES) -> EdgeFootprint:
     """Runs a policy on made-up inputs, shaped as its network takes them; how long a step takes does not depend on them.
 
     Args:
@@ -94,7 +94,14 @@ def measure_edge(policy_file: Path, calls: int = CALLS, processes: int = PROCESS
     found = [_in_a_process(policy_file, calls) for _ in range(processes + 1)]
     p50, p90, p99 = (median(each["step_us"][i] for each in found[1:]) for i in range(3))
     imports, resident = ([each[key] for each in found[1:]] for key in ("import_s", "resident_bytes"))
-    return EdgeFootprint(policy_file.name, p50, p90, p99, median(imports), median(resident))
+    return EdgeFootprint(
+        file=policy_file.name,
+        p50_us=p50,
+        p90_us=p90,
+        p99_us=p99,
+        import_s=median(imports),
+        resident_bytes=median(resident),
+    )
 
 
 def resident_bytes(policy_file: Path) -> int | None:

@@ -29,7 +29,7 @@ BLOCK_NS, FEWEST_CALLS = 5_000_000, 10
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LatencyConfig:
     """How much is timed.
 

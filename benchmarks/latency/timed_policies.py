@@ -15,7 +15,7 @@ from edgedqn.export.edge_policy import EdgePolicy, FrameStack, OneHot, VerifiedF
 DELEGATE = "DELEGATE"
 
 
-def invokes(file: VerifiedFile, observations: NDArray[Any], config: LatencyConfig) -> BlockFactory:
+def invokes(file: VerifiedFile, observations: NDArray[np.generic], *, config: LatencyConfig) -> BlockFactory:
     """Blocks of `invoke()` alone, on what the policy makes of each observation; each input is set before the clock is read.
 
     Args:
@@ -49,7 +49,7 @@ def invokes(file: VerifiedFile, observations: NDArray[Any], config: LatencyConfi
     return factory
 
 
-def steps(file: VerifiedFile, observations: NDArray[Any], config: LatencyConfig) -> BlockFactory:
+def steps(file: VerifiedFile, observations: NDArray[np.generic], *, config: LatencyConfig) -> BlockFactory:
     """Blocks of whole steps, observation in to action out, through `EdgePolicy` and all its preprocessing.
 
     Arguments as for `invokes`; what is stepped on is what the device would have seen last of each.
@@ -90,7 +90,7 @@ def as_device_sees(policy: EdgePolicy, network_input: NDArray[Any]) -> Any:
     return np.ascontiguousarray(seen)
 
 
-def cold_starts(file: VerifiedFile, observations: NDArray[Any], config: LatencyConfig) -> BlockFactory:
+def cold_starts(file: VerifiedFile, observations: NDArray[np.generic], *, config: LatencyConfig) -> BlockFactory:
     """Blocks of loading the file's bytes, ready to its first action: what a device waits for once. Arguments as for `steps`."""
 
     def factory() -> Block:

@@ -1,8 +1,9 @@
 """All that is timed of the files of one comparison."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,14 @@ TIMED_INPUTS = 256
 COLD_STARTS = 40  # of each file
 
 Files = Mapping[str, VerifiedFile]
-Kind = Callable[[VerifiedFile, NDArray[np.generic], LatencyConfig], BlockFactory]
 Found = dict[str, tuple[Latency, Ratio]]
+
+
+class Kind(Protocol):
+    """What is timed of a file: `invokes`, `steps` or `cold_starts`."""
+
+    def __call__(self, file: VerifiedFile, observations: NDArray[np.generic], *, config: LatencyConfig) -> BlockFactory:
+        """Blocks of it."""
 
 
 def time_files(
@@ -55,29 +62,36 @@ def time_files(
     for name in rows.alive():
         shape = files[name].device.observation_shape
         inputs[name] = rng.standard_normal((TIMED_INPUTS, *shape), np.float32) if sample is None else sample
-    clocks = _Clocks(rows, inputs, config, rng, FullSpeed(config.patience_s, cores), None if progress else True)
+    clocks = _Clocks(
+        rows=rows,
+        inputs=inputs,
+        config=config,
+        rng=rng,
+        speed=FullSpeed(config.patience_s, cores),
+        hide=None if progress else True,
+    )
     found = rows.by_name
 
     def alive() -> dict[str, VerifiedFile]:
         return {name: files[name] for name in rows.alive()}
 
     rows.each(lambda row: replace(row, delegation=delegation(files[row.name], config)))
-    for name, (latency, ratio) in clocks.interleave(invokes, alive(), "invoke").items():
+    for name, (latency, ratio) in clocks.interleave(invokes, alive(), what="invoke").items():
         found[name] = replace(found[name], latency_us=latency, speedup=ratio)
-    for name, (latency, ratio) in clocks.interleave(steps, alive(), "step").items():
+    for name, (latency, ratio) in clocks.interleave(steps, alive(), what="step").items():
         found[name] = replace(found[name], step_latency_us=latency, step_speedup=ratio)
     if twins := _twins(alive()):
         for name, (latency, ratio) in clocks.time_twins(twins, files[rows.baseline]).items():
             found[name] = replace(found[name], twin_step_latency_us=latency, twin_step_speedup=ratio)
     once = replace(config, blocks=min(config.blocks, COLD_STARTS), invokes_per_block=1)
-    for name, (latency, _) in replace(clocks, config=once).interleave(cold_starts, alive(), "cold start").items():
+    for name, (latency, _) in replace(clocks, config=once).interleave(cold_starts, alive(), what="cold start").items():
         found[name] = replace(found[name], cold_start_us=latency)
     if config.mlperf:
         for name, windows in clocks.time_windows(alive()).items():
             found[name] = replace(found[name], mlperf_latency_us=windows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Clocks:
     rows: Rows
     inputs: Mapping[str, NDArray[np.generic]]
@@ -86,7 +100,7 @@ class _Clocks:
     speed: FullSpeed
     hide: bool | None
 
-    def interleave(self, kind: Kind, files: Files, what: str) -> Found:
+    def interleave(self, kind: Kind, files: Files, *, what: str) -> Found:
         """The latencies and ratios of the files that ran; the rows of the others have failed."""
         timings, failures = self._time(kind, files, what)
         self._fail(failures)
@@ -115,7 +129,7 @@ class _Clocks:
         return {name: (timing.latency(), speedup(baseline, timing)) for name, timing in timings.items()}
 
     def _factories(self, kind: Kind, files: Files) -> dict[str, BlockFactory]:
-        return {name: kind(file, self.inputs[name], self.config) for name, file in files.items()}
+        return {name: kind(file, self.inputs[name], config=self.config) for name, file in files.items()}
 
     def _fail(self, failures: Mapping[str, str]) -> None:
         for name, reason in failures.items():

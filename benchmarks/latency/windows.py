@@ -17,6 +17,7 @@ CALLS = 1_000  # between two looks at the clock
 def time_windows(
     candidates: Mapping[str, BlockFactory],
     rng: np.random.Generator,
+    *,
     window_s: float = WINDOW_S,
     on_window: Callable[[], object] = lambda: None,
 ) -> tuple[dict[str, WindowedLatency], dict[str, str]]:

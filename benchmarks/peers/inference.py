@@ -38,7 +38,7 @@ BASELINE = "LiteRT float32"
 Call = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 
-def sides(inputs: int, hidden: Sequence[int], actions: int, samples: NDArray[np.float32]) -> dict[str, Call]:
+def sides(inputs: int, hidden: Sequence[int], *, actions: int, samples: NDArray[np.float32]) -> dict[str, Call]:
     """The same network in each runtime, by name.
 
     Args:
@@ -157,7 +157,7 @@ def _run(session: Any, x: NDArray[np.float32]) -> NDArray[Any]:
     return found
 
 
-def compare(inputs: int, hidden: Sequence[int], actions: int, config: LatencyConfig = CONFIG) -> dict[str, Any]:
+def compare(inputs: int, hidden: Sequence[int], *, actions: int, config: LatencyConfig = CONFIG) -> dict[str, Any]:
     """Times all sides.
 
     Returns:
@@ -169,7 +169,7 @@ def compare(inputs: int, hidden: Sequence[int], actions: int, config: LatencyCon
         raise InputError(f"Something to compare is missing: expected the extras {', '.join(missing)}.")
     _one_thread()
     samples = np.random.default_rng(1).standard_normal((256, inputs), np.float32)
-    calls = sides(inputs, hidden, actions, samples)
+    calls = sides(inputs, hidden, actions=actions, samples=samples)
     rng = np.random.default_rng(0)
     with pinned(1) as cores, tqdm(total=config.blocks // 2, unit="round", disable=None, leave=False) as bar:
         factories = {name: partial(_block, call, samples) for name, call in calls.items()}
@@ -182,7 +182,7 @@ def compare(inputs: int, hidden: Sequence[int], actions: int, config: LatencyCon
         for name, each in timings.items()
     }
     versions = {name: version(name) for name in ("tensorflow", "torch", "onnxruntime", "ai-edge-litert")}
-    machine = describe_machine(1, True, tuple(cores.used) if cores else None).to_json()
+    machine = describe_machine(1, True, pinned_cores=tuple(cores.used) if cores else None).to_json()
     network = {"inputs": inputs, "hidden": list(hidden), "actions": actions}
     return {"schema": 1, "machine": machine, "versions": versions, "network": network, "rows": rows}
 
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        found = compare(given.inputs, given.hidden, given.actions)
+        found = compare(given.inputs, given.hidden, actions=given.actions)
     except InputError as error:
         parser.exit(2, f"inference: {error}\n")
     for name, row in sorted(found["rows"].items(), key=lambda item: item[1]["p50"]):

@@ -127,7 +127,7 @@ class Mark(NamedTuple):
     cpu_s: float  # the process's processor time, then
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SteadyState:
     """Training once everything is compiled and exploration has settled.
 

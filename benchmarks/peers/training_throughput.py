@@ -35,7 +35,7 @@ JOBS = (*SIDES, "matrix_products")
 Runner = Callable[[str, Settings], dict[str, Any]]
 
 
-def compare(settings: Settings, repeats: int, run: Runner) -> dict[str, Any]:
+def compare(settings: Settings, repeats: int, *, run: Runner) -> dict[str, Any]:
     """Races the two sides `repeats` times, turn by turn, each time from another seed.
 
     Args:
@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config = replace(config, steps=given.steps)
         if given.hidden is not None:
             config = replace(config, hidden=tuple(given.hidden))
-        report = compare(Settings(given.env, config, given.threads), given.repeats, run_in_process)
+        report = compare(Settings(given.env, config, given.threads), given.repeats, run=run_in_process)
         if given.json is not None:
             write_json(given.json, report)
     except InputError as error:

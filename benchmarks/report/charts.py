@@ -20,7 +20,7 @@ LINE = 26  # pixels that a file's name takes
 VERDICTS = {"baseline": "#7d8794", "pass": "#2f9e5b", "undecided": "#c9761a", "fail": "#d1495b"}
 
 
-def size_chart(rows: Sequence[BenchmarkRow], baseline: str, margin: float | None) -> Chart | None:
+def size_chart(rows: Sequence[BenchmarkRow], baseline: str, *, margin: float | None) -> Chart | None:
     """Return against the file's size, where files were played.
 
     Args:
@@ -35,7 +35,7 @@ def size_chart(rows: Sequence[BenchmarkRow], baseline: str, margin: float | None
     return _pareto(points, lines, title="Return against size", spoken=spoken, x="KB", x_title="KB (1,000 bytes), logarithmic")
 
 
-def latency_chart(rows: Sequence[BenchmarkRow], baseline: str, margin: float | None) -> Chart | None:
+def latency_chart(rows: Sequence[BenchmarkRow], baseline: str, *, margin: float | None) -> Chart | None:
     """Return against the median of one invoke() and of a whole step. Arguments as for `size_chart`."""
     kinds = {"invoke": "invoke", "step": "step", "step of the twin": "step of the twin with float ends"}
     points = [

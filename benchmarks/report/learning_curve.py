@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
+from edgedqn.benchmarks.json_value import Json
 from edgedqn.benchmarks.report.charts import SCHEMA, Chart
 
 # Of more than this, episodes are drawn as a range and evaluations as a mere line: a page must not grow with the training.
 MOST_EPISODES = 400
 MOST_STRETCHES = 200
 MOST_EVALUATIONS = 100
+Numbers = Sequence[float] | NDArray[np.generic]
 # Legible on white and on near-black.
 TRAINING, GREEDY, CHOSEN = "#2f7ed8", "#c9761a", "#7d8794"
 X = {
@@ -46,15 +48,17 @@ def learning_chart(agent: Path) -> Chart | None:
         shown = np.unique(np.linspace(0, len(steps) - 1, MOST_EPISODES).astype(int))
         if len(steps) > MOST_EPISODES:
             middle, low, high = _ranges(steps, returns)
-            area = _layer("training episodes, range", TRAINING, {"type": "area", "opacity": 0.25}, middle, low)
+            area = _layer("training episodes, range", TRAINING, {"type": "area", "opacity": 0.25}, steps=middle, returns=low)
             for value, top in zip(area["data"]["values"], high.tolist(), strict=True):
                 value["high"] = top
             area["encoding"]["y2"] = {"field": "high"}
             layers.append(area)
         else:
             dots = {"type": "point", "filled": True, "opacity": 0.55, "size": 18}
-            layers.append(_layer("training episodes", TRAINING, dots, steps, returns))
-        layers.append(_layer(f"mean of {window}", TRAINING, {"type": "line", "strokeWidth": 2}, steps[shown], mean[shown]))
+            layers.append(_layer("training episodes", TRAINING, dots, steps=steps, returns=returns))
+        layers.append(
+            _layer(f"mean of {window}", TRAINING, {"type": "line", "strokeWidth": 2}, steps=steps[shown], returns=mean[shown])
+        )
         spoken.append(
             f"training episodes: {len(steps):,} over {steps[-1]:,} environment steps, mean return of {window} of them "
             f"{mean[:window][-1]:.1f} at first, {mean[-1]:.1f} at last"
@@ -62,20 +66,29 @@ def learning_chart(agent: Path) -> Chart | None:
     if evaluations:
         at, scores = zip(*evaluations, strict=True)
         line = {"type": "line", "strokeWidth": 1.2, "point": len(at) <= MOST_EVALUATIONS}
-        layers.append(_layer("greedy policy", GREEDY, line, at, scores))
+        layers.append(_layer("greedy policy", GREEDY, line, steps=at, returns=scores))
         spoken.append(f"evaluations of the greedy policy: {len(scores)}, from {min(scores):.1f} to {max(scores):.1f}")
     if not layers:
         return None
     if chosen is not None:
         step, score = chosen["env_steps"], chosen["mean_return"]
-        layers.append(_layer("chosen", CHOSEN, {"type": "point", "size": 140, "strokeWidth": 2.5}, [step], [score]))
+        layers.append(
+            _layer("chosen", CHOSEN, {"type": "point", "size": 140, "strokeWidth": 2.5}, steps=[step], returns=[score])
+        )
         spoken.append(f"the checkpoint chosen at step {step:,} returned {score:.1f}")
     _share_legend(layers)
     description = f"Learning curve: {'; '.join(spoken)}."
     return {"$schema": SCHEMA, "description": description, "width": "container", "height": 280, "layer": layers}
 
 
-def _layer(name: str, color: str, mark: Mapping[str, Any], steps: Sequence[Any] | NDArray[Any], returns: Any) -> Chart:
+def _layer(
+    name: str,
+    color: str,
+    mark: Json,
+    *,
+    steps: Sequence[float] | NDArray[np.generic],
+    returns: Sequence[float] | NDArray[np.generic],
+) -> Chart:
     """One kind of mark with data of its own; `color` is left for `_share_legend`."""
     at, values = np.asarray(steps).round().astype(int).tolist(), np.asarray(returns, np.float64).round(4).tolist()
     return {

@@ -86,8 +86,8 @@ def render_report(
     """
     rows, baseline = benchmark.rows, benchmark.baseline
     charts = {
-        "size": size_chart(rows, baseline, margin),
-        "latency": latency_chart(rows, baseline, margin),
+        "size": size_chart(rows, baseline, margin=margin),
+        "latency": latency_chart(rows, baseline, margin=margin),
         "histogram": histogram_chart(rows),
         "sparsity": sparsity_chart(kernels or {}),
         "range": range_chart(rows),
@@ -124,7 +124,7 @@ def _rendered(**values: object) -> str:
     return page.render(**values)
 
 
-def render_report_markdown(benchmark: Benchmark, run: Json | None = None, command: str | None = None) -> str:
+def render_report_markdown(benchmark: Benchmark, run: Json | None = None, *, command: str | None = None) -> str:
     """The same in short, as Markdown: summary, tables, machine, how to reproduce. Arguments as for `render_report`."""
     rows, machine = benchmark.rows, benchmark.machine.to_json()
     measured = "; ".join(f"{key} {machine[key]}" for key in SHORT if machine[key] is not None)

@@ -132,7 +132,7 @@ def _inputs_in_turn(invoke: Callable[[], object], set_input: Callable[[Any], obj
 
 def harness(files: dict[str, VerifiedFile], config: LatencyConfig, seed: int) -> dict[str, Any]:
     """One run: the medians, and the second file's speed-up over the first."""
-    factories = {name: invokes(file, inputs(file), config) for name, file in files.items()}
+    factories = {name: invokes(file, inputs(file), config=config) for name, file in files.items()}
     with pinned(config.threads) as cores:
         speed = FullSpeed(config.patience_s, cores)
         timings, failures = time_interleaved(factories, config, rng=np.random.default_rng(seed), speed=speed)

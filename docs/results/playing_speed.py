@@ -30,7 +30,13 @@ def steps_per_second(file: Path, workers: int) -> float:
     """Of `EPISODES` episodes, `workers` processes that were started and warmed before."""
     warm = 20 * workers
     seeds = range(SEED, SEED + warm + EPISODES)
-    play = Play(partial(make_environment, ENVIRONMENT), seeds, Gate(looks=(EPISODES,)), 0, workers)
+    play = Play(
+        make_environment=partial(make_environment, ENVIRONMENT),
+        seeds=seeds,
+        gate=Gate(looks=(EPISODES,)),
+        random_seed=0,
+        workers=workers,
+    )
     with Players(play, progress=False) as players:
         players.returns(file, warm)
         before, start = players.env_steps(file), time.perf_counter()

@@ -38,7 +38,8 @@ OBSERVATIONS = np.random.default_rng(1).normal(size=(300, 4)).astype(np.float32)
 def run(models, names, env_id=None, baseline="float32", observations=OBSERVATIONS, workers=1, **fields):
     play = None
     if env_id is not None:
-        play = Play(partial(make_environment, env_id), range(100, 160), GATE, random_seed=5, workers=workers)
+        make = partial(make_environment, env_id)
+        play = Play(make_environment=make, seeds=range(100, 160), gate=GATE, random_seed=5, workers=workers)
     files = [models / f"{name}.tflite" for name in names]
     given = {"on_gate": fields.pop("on_gate")} if "on_gate" in fields else {}
     candidates = Candidates(paths=tuple(files), baseline=baseline, **fields)
@@ -107,7 +108,8 @@ def test_a_failing_file_leaves_the_others_whole(models, steer, tmp_path):
     damaged.write_bytes(content)
     missing = tmp_path / "missing.tflite"
     files = [damaged, models / "nan.tflite", missing, models / "float32.tflite", models / "int8.tflite"]
-    play = Play(partial(make_environment, f"{steer}:Steer-v0"), range(60), GATE, random_seed=5)
+    make = partial(make_environment, f"{steer}:Steer-v0")
+    play = Play(make_environment=make, seeds=range(60), gate=GATE, random_seed=5)
     candidates = Candidates(paths=tuple(files), baseline="float32")
     rows = by_name(compare(candidates, QUICK, rng=np.random.default_rng(0), observations=OBSERVATIONS, play=play).to_json())
     assert [row["status"] for row in rows.values()] == ["failed"] * 3 + ["ok"] * 2

@@ -15,7 +15,7 @@ GATE = Gate(looks=(30, 60))
 
 def play(steer, name="Steer-v0", **fields):
     fields = {"seeds": range(60), "gate": GATE, "random_seed": 7, **fields}
-    return Play(partial(make_environment, f"{steer}:{name}"), **fields)
+    return Play(make_environment=partial(make_environment, f"{steer}:{name}"), **fields)
 
 
 def test_each_episode_is_played_once(models, steer, monkeypatch):

@@ -45,7 +45,12 @@ def run(models, steer, monkeypatch):
         players = Scripted({None: np.zeros(60), **script})
         monkeypatch.setattr(scoring, "Players", players)
         rows = Rows({name: name for name in script}, "float32")
-        play = Play(partial(make_environment, f"{steer}:Steer-v0"), range(60), Gate(tolerance=0.1, looks=(30, 60)), 0)
+        play = Play(
+            make_environment=partial(make_environment, f"{steer}:Steer-v0"),
+            seeds=range(60),
+            gate=Gate(tolerance=0.1, looks=(30, 60)),
+            random_seed=0,
+        )
         told = {}
         paths = {name: models / f"{name}.tflite" for name in script}
         scoring.score(rows, paths, play=play, on_gate=told.__setitem__, progress=False)

@@ -20,7 +20,9 @@ def test_measures_a_process_that_has_the_policy_alone(models: Path) -> None:
 
 
 def test_prints_a_line_or_json(models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    found = edge_step.EdgeFootprint("int8.tflite", 3.0, 4.0, 5.0, 0.125, 41_200_000)
+    found = edge_step.EdgeFootprint(
+        file="int8.tflite", p50_us=3.0, p90_us=4.0, p99_us=5.0, import_s=0.125, resident_bytes=41_200_000
+    )
     monkeypatch.setattr(edge_step, "measure_edge", lambda path: found)
     edge_step.main([str(models / "int8.tflite")])
     assert capsys.readouterr().out == ("int8.tflite: step 3.00 µs (p90 4.00, p99 5.00), import 0.12 s, resident 41.2 MB\n")

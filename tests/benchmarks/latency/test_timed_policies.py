@@ -15,7 +15,7 @@ CONFIG = LatencyConfig()
 @pytest.mark.parametrize("kind", [invokes, steps, cold_starts])
 def test_real_files_are_timed_call_by_call(models, name, kind):
     observations = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
-    block = kind(read_verified(models / f"{name}.tflite"), observations, CONFIG)()
+    block = kind(read_verified(models / f"{name}.tflite"), observations, config=CONFIG)()
     durations = block(30)
     assert durations.shape == (30,)
     assert durations.dtype == np.int64
@@ -26,7 +26,7 @@ def test_real_files_are_timed_call_by_call(models, name, kind):
 @pytest.mark.parametrize(("name", "shape"), [("stacked", (4,)), ("table", (4,)), ("stacked", (2,)), ("table", ())])
 def test_files_with_preprocessing_are_timed_on_states_and_on_stand_ins(views, kind, name, shape):
     observations = np.random.default_rng(0).normal(size=(7, *shape)).astype(np.float32)
-    durations = kind(read_verified(views / f"{name}.tflite"), observations, CONFIG)()(30)
+    durations = kind(read_verified(views / f"{name}.tflite"), observations, config=CONFIG)()(30)
     assert (durations > 0).all()
 
 
@@ -35,11 +35,11 @@ def test_a_step_is_what_the_device_does_and_an_invoke_what_the_network_gets(view
     real = EdgePolicy._run
     monkeypatch.setattr(EdgePolicy, "_run", lambda self, x: seen.append(np.shape(x)) or real(self, x))
     states = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    steps(read_verified(views / "stacked.tflite"), states, CONFIG)()(3)
-    steps(read_verified(views / "table.tflite"), states, CONFIG)()(3)
+    steps(read_verified(views / "stacked.tflite"), states, config=CONFIG)()(3)
+    steps(read_verified(views / "table.tflite"), states, config=CONFIG)()(3)
     assert seen == [(2,)] * 3 + [()] * 3
     seen.clear()
-    invokes(read_verified(views / "stacked.tflite"), states, CONFIG)()(3)
+    invokes(read_verified(views / "stacked.tflite"), states, config=CONFIG)()(3)
     assert seen == [(4,)] * 3
 
 

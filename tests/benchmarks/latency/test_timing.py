@@ -49,9 +49,9 @@ def test_a_twin_that_does_not_run_costs_its_row_its_own_figures_alone(models, mo
         in_twins[0] = True
         return {"int8": files["int8"]}
 
-    def steps(file, *arguments):
+    def steps(file, observations, *, config):
         name = file.device.recipe
-        factory = real(file, *arguments)
+        factory = real(file, observations, config=config)
         if not in_twins[0] or name != names[broken]:
             return factory
 

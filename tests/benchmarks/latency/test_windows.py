@@ -46,7 +46,7 @@ def test_a_crash_ends_one_candidate_and_progress_is_told_of_all(clock):
 
     told = []
     candidates = {"bad": broken, "good": taking(clock, [1_000] * WINDOWS)}
-    found, failures = time_windows(candidates, np.random.default_rng(0), 0.01, lambda: told.append(1))
+    found, failures = time_windows(candidates, np.random.default_rng(0), window_s=0.01, on_window=lambda: told.append(1))
     assert failures == {"bad": "node 3 failed"}
     assert list(found) == ["good"]
     assert len(told) == 2 * WINDOWS

@@ -31,7 +31,7 @@ def peers() -> None:
 
 
 def test_all_compute_the_same_network() -> None:
-    calls = sides(5, (16, 8), 3, SAMPLES)
+    calls = sides(5, (16, 8), actions=3, samples=SAMPLES)
     assert set(calls) == NAMES
     values = {name: np.concatenate([call(x[np.newaxis]) for x in SAMPLES]) for name, call in calls.items()}
     spread = np.ptp(values[BASELINE])
@@ -44,7 +44,7 @@ def test_each_has_its_row_and_the_baseline_is_as_fast_as_itself(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = LatencyConfig(blocks=2, invokes_per_block=2, patience_s=0, warm_up_blocks=2)
-    monkeypatch.setattr(inference, "compare", lambda *network: compare(*network, config=quick))
+    monkeypatch.setattr(inference, "compare", lambda *network, actions: compare(*network, actions=actions, config=quick))
     main(["--inputs", "5", "--hidden", "8", "--actions", "2", "--json", str(tmp_path / "found.json")])
     assert {line[:22].strip() for line in capsys.readouterr().out.splitlines()} == NAMES
     found = json.loads((tmp_path / "found.json").read_text())
@@ -55,7 +55,7 @@ def test_each_has_its_row_and_the_baseline_is_as_fast_as_itself(
 def test_without_a_runtime_its_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(inference, "NEEDED", {"no_such_runtime": "peers"})
     with pytest.raises(InputError, match="extras peers"):
-        compare(5, (8,), 2)
+        compare(5, (8,), actions=2)
     with pytest.raises(SystemExit):
         main([])
     assert capsys.readouterr().err.count("\n") == 1

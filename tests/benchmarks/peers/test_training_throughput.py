@@ -44,7 +44,7 @@ def test_the_sides_take_turns_and_ratios_are_per_round() -> None:
         order.append((job, settings.seed))
         return fake_run(job, settings)
 
-    report = compare(Settings(), 3, run)
+    report = compare(Settings(), 3, run=run)
     rounds = [[("edgedqn", i), ("stable_baselines3", i), ("matrix_products", i)] for i in range(3)]
     assert order == [*sum(rounds, []), ("profile", 0)]  # noqa: RUF017 (nine items)
     assert report["ratio"] == {"median": 8.0, "range": [4.0, 16.0], "each": [4.0, 8.0, 16.0]}
@@ -57,7 +57,7 @@ def test_the_sides_take_turns_and_ratios_are_per_round() -> None:
 
 @needs_peers
 def test_the_table_has_each_figure_once_and_lines_up() -> None:
-    lines = render(compare(Settings(), 3, fake_run)).splitlines()
+    lines = render(compare(Settings(), 3, run=fake_run)).splitlines()
     assert lines[0] == "CartPole-v1, [256, 256], 20,000 steps, threads: 1, median of 3, 9 windows of 256 steps each"
     steps = next(line for line in lines if line.startswith("steps/s"))
     assert steps.split() == ["steps/s", "4,000", "500", "8.00x", "[4.00,", "16.00]"]
@@ -71,7 +71,7 @@ def test_a_busy_machine_is_told_under_the_table() -> None:
         starved = job == "stable_baselines3" and settings.seed == 1
         return {**fake_run(job, settings), "cpu_share": 0.5} if starved else fake_run(job, settings)
 
-    last = render(compare(Settings(), 3, run)).splitlines()[-1]
+    last = render(compare(Settings(), 3, run=run)).splitlines()[-1]
     assert last == "Processor time fell to 0.50 of wall time: the machine was busy, measure again."
 
 

@@ -39,8 +39,8 @@ KERNELS = {
     "qat-int8": [KernelZeros((8, 4), 0.98, 0.975), KernelZeros((2, 8), 0.5, 0.5)],
 }
 CHARTS = {
-    "size": lambda rows: size_chart(rows, "float32", 9.6),
-    "latency": lambda rows: latency_chart(rows, "float32", 9.6),
+    "size": lambda rows: size_chart(rows, "float32", margin=9.6),
+    "latency": lambda rows: latency_chart(rows, "float32", margin=9.6),
     "histogram": histogram_chart,
     "range": range_chart,
     "sparsity": lambda rows: sparsity_chart({row.name: KERNELS[row.name] for row in rows if row.name in KERNELS}),
@@ -64,15 +64,15 @@ def test_a_file_that_was_not_measured_is_left_out(chart):
 
 def test_the_baseline_and_the_gate_are_drawn():
     def lines(margin):
-        return [line["return"] for line in size_chart(ROWS, "float32", margin)["layer"][0]["data"]["values"]]
+        return [line["return"] for line in size_chart(ROWS, "float32", margin=margin)["layer"][0]["data"]["values"]]
 
     assert lines(None) == [498.0]
     assert lines(9.6) == [498.0, 488.4]
-    assert "a loss of 9.6" in size_chart(ROWS, "float32", 9.6)["description"]
+    assert "a loss of 9.6" in size_chart(ROWS, "float32", margin=9.6)["description"]
 
 
 def test_each_step_is_a_point_of_its_own():
-    points = latency_chart(ROWS, "float32", None)["data"]["values"]
+    points = latency_chart(ROWS, "float32", margin=None)["data"]["values"]
     assert [(point["name"], point["what"]) for point in points] == [
         ("float32", "invoke"),
         ("float32", "step"),
@@ -105,7 +105,7 @@ def test_zeros_stand_beside_what_was_asked():
 def test_a_file_stands_where_its_paired_difference_puts_it():
     lucky = {"mean": 499.5, "ci95": [499.0, 500.0], "episodes": 100}  # on easier episodes than the baseline's 300
     rows = [row("float32"), row("q", "pass", **{"return": lucky, "return_delta": {"mean": -1.5, "ci95": [-3.0, 0.5]}})]
-    for chart in (size_chart(rows, "float32", 9.6), latency_chart(rows, "float32", 9.6)):
+    for chart in (size_chart(rows, "float32", margin=9.6), latency_chart(rows, "float32", margin=9.6)):
         points = [(point["low"], point["return"], point["high"]) for point in chart["data"]["values"] if point["name"] == "q"]
         assert set(points) == {(495.0, 496.5, 498.5)}
         assert "q (pass)" in chart["description"]

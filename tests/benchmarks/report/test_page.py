@@ -209,7 +209,9 @@ def test_a_film_waits_until_somebody_asks_for_it():
 
 
 def test_a_pull_request_reads_the_same_in_short():
-    text = render_report_markdown(benchmark(row(), row("a|b", 8_000, "pass"), failed("broken", "why")), RUN, "edgedqn run X")
+    text = render_report_markdown(
+        benchmark(row(), row("a|b", 8_000, "pass"), failed("broken", "why")), RUN, command="edgedqn run X"
+    )
     assert text.startswith("# EdgeDQN: CartPole-v1, seed 3\n\na|b passed its gate")
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 5
