@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgedqn.agents.errors import InputError
@@ -88,6 +88,7 @@ def test_another_policys_figures_are_refused(write: Any, rows: list[Any]) -> Non
 BAD: list[Any] = [None, True, -1, 0, "1", float("nan"), float("inf"), [], {}]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["p50", "p90", "p99", "mean", "n", "timer_us"]), st.sampled_from(BAD))
 def test_no_bad_number_gets_through(tmp_path_factory: pytest.TempPathFactory, key: str, bad: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "bad.json"
