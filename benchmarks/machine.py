@@ -68,7 +68,7 @@ def describe_machine(threads: int, xnnpack: bool = True, *, pinned_cores: tuple[
 
 
 def cpu() -> str | None:
-    """The processor's name, or the board's; None where the system tells neither."""
+    """The processor's name, or the board's; None where neither can be read."""
     # x86 writes "model name" once per core; a Raspberry Pi writes the board as "Model" at the end.
     lines = [line.partition(":") for line in (_read(CPU_INFO) or "").splitlines()]
     known = {key.strip().lower(): value.strip() for key, _, value in reversed(lines)}

@@ -105,7 +105,7 @@ def measure_edge(policy_file: Path, *, calls: int = CALLS, processes: int = PROC
 
 
 def resident_bytes(policy_file: Path) -> int | None:
-    """The most memory that a process held which did nothing but run the policy; None where that cannot be told: no Linux, a
+    """The most memory that a process held which did nothing but run the policy; None where that cannot be measured: no Linux, a
     sandbox, or a process that did not end in time."""
     if sys.platform != "linux":
         return None
@@ -121,8 +121,8 @@ def _in_a_process(policy_file: Path, calls: int) -> dict[str, Any]:
         command = [sys.executable, "-c", _CHILD, str(policy_file.resolve()), str(calls)]
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     if run.returncode:
-        told = " ".join(run.stderr.split())[-300:]
-        raise InputError(f"{policy_file} cannot be measured: expected a policy that runs, on Linux. Got: {told}")
+        said = " ".join(run.stderr.split())[-300:]
+        raise InputError(f"{policy_file} cannot be measured: expected a policy that runs, on Linux. Got: {said}")
     found: dict[str, Any] = json.loads(run.stdout)
     return found
 

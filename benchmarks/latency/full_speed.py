@@ -126,7 +126,7 @@ def load_reference_ns() -> int | None:
         if time.time() - reference_file().stat().st_mtime > REMEMBERED_S:
             return None
         found = read_json(reference_file(), SCHEMA)
-    except (OSError, RuntimeError, InputError):  # RuntimeError: nobody has a home here
+    except (OSError, RuntimeError, InputError):  # RuntimeError: there is no home folder
         return None
     fastest = found.get("fastest_ns")
     return fastest if found.get("of") == _self() and isinstance(fastest, int) and fastest > 0 else None

@@ -48,7 +48,7 @@ def pinned(threads: int) -> Iterator[Cores | None]:
     Args:
       threads: that will run.
     Yields:
-      The cores, or None where the system lets nobody choose.
+      The cores, or None where the system does not let a process choose.
     """
     if not hasattr(os, "sched_setaffinity"):  # macOS
         yield None
