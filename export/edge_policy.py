@@ -117,7 +117,7 @@ def parse_step(text: object) -> Step:
     return FrameStack(int(match[1]))
 
 
-def shape_after(shape: tuple[int, ...], steps: Sequence[Step], states: int) -> tuple[int, ...]:
+def shape_after(shape: tuple[int, ...], steps: Sequence[Step], *, states: int) -> tuple[int, ...]:
     """The shape of an observation after the preprocessing.
 
     Args:
@@ -194,7 +194,7 @@ class DeviceManifest:
 
     def input_shape(self, states: int) -> tuple[int, ...]:
         """The shape of what the network takes, without the batch; `states` as in `shape_after`."""
-        return shape_after(self.observation_shape, self.preprocessing, states)
+        return shape_after(self.observation_shape, self.preprocessing, states=states)
 
     @classmethod
     def from_json(cls, value: Json) -> "DeviceManifest":

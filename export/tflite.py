@@ -101,10 +101,10 @@ def _device_part(policy: CompressedPolicy, scale: float, zero_point: int, config
     own_offset = np.asarray(policy.scaling.offset, np.float64)  # [F], or [1]
     return device_part(
         policy.spec,
-        (own_scale / scale).astype(np.float32),
-        (own_offset / scale + zero_point).astype(np.float32),
-        "action" if config.output == "action" else policy.meaning,
-        policy.recipe,
+        scale=(own_scale / scale).astype(np.float32),
+        offset=(own_offset / scale + zero_point).astype(np.float32),
+        meaning="action" if config.output == "action" else policy.meaning,
+        recipe=policy.recipe,
     )
 
 

@@ -22,7 +22,7 @@ TOLERANCE_STEPS: dict[Conversion, float] = {"float32": 0.5, "float16": 4, "qat-i
 MOST_DECIDED = 0.01  # of the states: one in a hundred may be odd, an exporter's mistake is in most of them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verification:
     """Keras and the file on the same on-policy states, 0 to 1 where a share of them.
 
@@ -75,14 +75,16 @@ def verify(policy: CompressedPolicy, file: Exported) -> Verification:
     lost_steps = (expected[each, best] - expected[each, chosen]) / step  # [N], by Keras
     ranks = edge.output_meaning != "action"
     found = Verification(
-        "keras",
-        f"ai-edge-litert {metadata.version('ai-edge-litert')}, XNNPACK",
-        len(rows),
-        float((chosen == best).mean()),
-        None if tolerance is None else float((lost_steps > 2 * tolerance).mean()),
-        float(((rows == rows.max(axis=1, keepdims=True)).sum(axis=1) > 1).mean()) if ranks else None,
-        float(np.abs((rows - output.zero_point) * output.scale - expected).max() / step) if ranks else None,
-        tolerance,
+        against="keras",
+        runtime=f"ai-edge-litert {metadata.version('ai-edge-litert')}, XNNPACK",
+        states=len(rows),
+        action_agreement=float((chosen == best).mean()),
+        decided_disagreement=None if tolerance is None else float((lost_steps > 2 * tolerance).mean()),
+        ties=float(((rows == rows.max(axis=1, keepdims=True)).sum(axis=1) > 1).mean()) if ranks else None,
+        largest_difference_steps=float(np.abs((rows - output.zero_point) * output.scale - expected).max() / step)
+        if ranks
+        else None,
+        tolerance_steps=tolerance,
     )
     if tolerance is not None and (found.decided_disagreement or 0) > MOST_DECIDED:
         raise InputError(
@@ -105,7 +107,7 @@ def verify_micro(policy: CompressedPolicy, file: Exported) -> RuntimeAgreement:
             f"Expected int8 input and output for TFLite Micro. Got {ends.input.dtype} and {ends.output.dtype}."
         )
     tolerance = TOLERANCE_STEPS.get(policy.conversion)
-    found = compare_runtimes(file.content, int8_inputs(file.device, policy.observations[:STATES]), tolerance)
+    found = compare_runtimes(file.content, int8_inputs(file.device, policy.observations[:STATES]), tolerance_steps=tolerance)
     if tolerance is not None and (found.decided_disagreement or 0) > MOST_DECIDED:
         raise InputError(
             f"TFLite Micro does not do with the file of {policy.recipe!r} what XNNPACK does: expected other actions, worse by "

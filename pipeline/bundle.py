@@ -126,8 +126,8 @@ def _fill(file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, ...]:
         twin = None
         if file.model.input.dtype == "int8":
             content, device = float_twin(file.model, file.device)
-            twin = write_policy(Path(name) / "twin.tflite", content, PolicyManifest(device, {}))
-        write_board(file, folder, twin)
+            twin = write_policy(Path(name) / "twin.tflite", content, manifest=PolicyManifest(device, {}))
+        write_board(file, folder, twin=twin)
         board = Part("Linux board", True, f"{POLICY}{', and its twin with float ends' if twin else ''}.")
         small = _add_microcontroller(file, folder)
         page = _add_page(twin or file, folder, fetch)

@@ -60,7 +60,7 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
         def written(policy: CompressedPolicy, name: str, way: ExportConfig = export) -> Path:
             path = Path(folder) / f"{name}.tflite"
             exported = export_policy(policy, way)
-            write_policy(path, exported.content, PolicyManifest(exported.device, {}))
+            write_policy(path, exported.content, manifest=PolicyManifest(exported.device, {}))
             return path
 
         baseline: list[Path] = []

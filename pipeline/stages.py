@@ -151,7 +151,7 @@ def write_verified(policy: CompressedPolicy, path: Path, *, config: ExportConfig
         "verification": _verification(policy, exported),
         "versions": versions(),
     }
-    write_policy(path, exported.content, PolicyManifest(exported.device, evidence))
+    write_policy(path, exported.content, manifest=PolicyManifest(exported.device, evidence))
 
 
 def _verification(policy: CompressedPolicy, exported: Exported) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def as_device_sees(policy: EdgePolicy, network_input: NDArray[Any]) -> Any:
         return int(network_input.argmax())
     seen = network_input
     for i in reversed(range(len(steps))):
-        before = shape_after(policy.device.observation_shape, steps[:i], 0)
+        before = shape_after(policy.device.observation_shape, steps[:i], states=0)
         if isinstance(steps[i], FrameStack):
             seen = seen[..., -1 if len(before) == 2 else slice(-before[-1], None)]
         seen = seen.reshape(before)

@@ -19,7 +19,7 @@ NO_ACTIVATION, RELU = 0, 1  # ActivationFunctionType of the TFLite schema
 INT32_MAX = 2**31 - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IntegerLayer:
     """A FULLY_CONNECTED: out = clamp(zero_point + scaled(bias + weights @ in), lowest, 127).
 
@@ -125,12 +125,12 @@ def _layer(model: TfliteModel, tensors: list[Tensor], activation: int) -> Intege
             f"The sums are too large: expected {INT32_MAX} at most. Got {largest.max()}, shift {shifts.max()}."
         )
     return IntegerLayer(
-        weights,
-        folded.astype(np.int32),
-        multipliers.astype(np.int32),
-        shifts.astype(np.int8),
-        zero_out,
-        zero_out if activation == RELU else -128,
+        weights=weights,
+        bias=folded.astype(np.int32),
+        multipliers=multipliers.astype(np.int32),
+        shifts=shifts.astype(np.int8),
+        zero_point=zero_out,
+        lowest=zero_out if activation == RELU else -128,
     )
 
 

@@ -45,7 +45,7 @@ class PolicyManifest:
 
 
 def device_part(
-    spec: EnvironmentSpec, scale: NDArray[np.float32], offset: NDArray[np.float32], meaning: str, recipe: str
+    spec: EnvironmentSpec, *, scale: NDArray[np.float32], offset: NDArray[np.float32], meaning: str, recipe: str
 ) -> DeviceManifest:
     """The manifest's device part.
 
@@ -89,13 +89,13 @@ def embed(content: bytes, device: DeviceManifest) -> bytes:
     model = TfliteModel(content)
     check_structure(model, device)
     text = json.dumps(device.to_json(), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-    whole = with_metadata(model, "edgedqn", MAGIC + bytes(DIGEST_SIZE) + text)
+    whole = with_metadata(model, "edgedqn", payload=MAGIC + bytes(DIGEST_SIZE) + text)
     at = find_block(whole)
     assert at is not None
     return whole[: at + len(MAGIC)] + file_digest(whole) + whole[at + len(MAGIC) + DIGEST_SIZE :]
 
 
-def write_policy(path: Path, content: bytes, manifest: PolicyManifest) -> VerifiedFile:
+def write_policy(path: Path, content: bytes, *, manifest: PolicyManifest) -> VerifiedFile:
     """Writes a policy file and its sidecar, in place of earlier ones; each is complete or absent at any moment.
 
     Args:

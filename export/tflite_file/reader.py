@@ -147,7 +147,7 @@ def stripped(content: bytes) -> bytes:
     return rewrite(content, strip)
 
 
-def with_metadata(model: TfliteModel, name: str, payload: bytes) -> bytes:
+def with_metadata(model: TfliteModel, name: str, *, payload: bytes) -> bytes:
     """Adds a metadata buffer. The same arguments give the same bytes, and the network computes what it did.
 
     Args:

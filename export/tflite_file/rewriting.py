@@ -29,10 +29,10 @@ def float_twin(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, Devic
 def with_float_ends(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, DeviceManifest]:
     """The same before it is stripped and gets a manifest: what an exporter goes on with. Arguments and errors as above."""
     scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
-    return with_float_io(model, scale, offset), replace(device, scale=(1.0,), offset=(0.0,))
+    return with_float_io(model, scale=scale, offset=offset), replace(device, scale=(1.0,), offset=(0.0,))
 
 
-def with_float_io(model: TfliteModel, scale: NDArray[np.float32], offset: NDArray[np.float32]) -> bytes:
+def with_float_io(model: TfliteModel, *, scale: NDArray[np.float32], offset: NDArray[np.float32]) -> bytes:
     """A file with integer ends, given float ones: it takes an observation and gives real numbers.
 
     The scaling and the rounding of the device become operators, in its order: MUL, ADD, QUANTIZE; behind the network stands

@@ -30,7 +30,7 @@ class MicroUnavailableError(InputError):
     """TFLite Micro is not installed, or does not run such a file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RuntimeAgreement:
     """How the rows of TFLM and of XNNPACK compare on the same int8 inputs.
 
@@ -111,7 +111,7 @@ def xnnpack_rows(content: bytes, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
     return np.array(rows, np.int8)  # [N, A]
 
 
-def compare_runtimes(content: bytes, inputs: NDArray[np.int8], tolerance_steps: float | None = None) -> RuntimeAgreement:
+def compare_runtimes(content: bytes, inputs: NDArray[np.int8], *, tolerance_steps: float | None = None) -> RuntimeAgreement:
     """Runs both on the same inputs. Arguments and errors as `tflm_rows`; N is at least 1."""
     micro, board = tflm_rows(content, inputs).astype(np.int32), xnnpack_rows(content, inputs).astype(np.int32)  # [N, A]
     chosen, best = micro.argmax(1), board.max(1)  # [N], [N]

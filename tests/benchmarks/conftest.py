@@ -155,4 +155,4 @@ def _with_manifest(content: bytes, recipe: str) -> bytes:
     )
     quantization = io_quantization(TfliteModel(content)).input
     scale, offset = np.float32([1 / quantization.scale]), np.float32([quantization.zero_point])
-    return embed(content, device_part(spec, scale, offset, "q_values", recipe))
+    return embed(content, device_part(spec, scale=scale, offset=offset, meaning="q_values", recipe=recipe))

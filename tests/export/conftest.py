@@ -99,7 +99,9 @@ def device_for(spec: EnvironmentSpec) -> DeviceFor:
     def build(content: bytes) -> DeviceManifest:
         given = io_quantization(TfliteModel(content)).input
         scale = np.full(4, 1 / given.scale, np.float32)
-        return device_part(spec, scale, np.full(4, given.zero_point, np.float32), "preferences", "test")
+        return device_part(
+            spec, scale=scale, offset=np.full(4, given.zero_point, np.float32), meaning="preferences", recipe="test"
+        )
 
     return build
 
@@ -130,7 +132,7 @@ def embed_unchecked() -> Callable[[bytes, Any], bytes]:
     """Embeds any JSON value with a right digest, as a newer version of this project might."""
 
     def embed_any(content: bytes, device: Any) -> bytes:
-        whole = with_metadata(TfliteModel(content), "edgedqn", MAGIC + bytes(DIGEST_SIZE) + json.dumps(device).encode())
+        whole = with_metadata(TfliteModel(content), "edgedqn", payload=MAGIC + bytes(DIGEST_SIZE) + json.dumps(device).encode())
         at = whole.index(MAGIC) + len(MAGIC)
         return whole[:at] + file_digest(whole) + whole[at + DIGEST_SIZE :]
 
@@ -155,7 +157,7 @@ def cartpole_files(tmp_path: Path, network: Network) -> tuple[Path, Path]:
         content = fix_names(converted, "preferences")
         given = io_quantization(TfliteModel(content)).input
         scale, offset = np.full(4, 1 / given.scale, np.float32), np.full(4, given.zero_point, np.float32)
-        device = device_part(spec, scale, offset, "preferences", "test")
+        device = device_part(spec, scale=scale, offset=offset, meaning="preferences", recipe="test")
         path.write_bytes(embed(content, device))
         write_sidecar(path, PolicyManifest(device, {}))
     return paths

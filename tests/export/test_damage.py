@@ -121,7 +121,7 @@ for _ in range(kills):
     if writer == 0:
         while True:
             for content, manifest in zip(contents, manifests):
-                write_policy(path, content, manifest)
+                write_policy(path, content, manifest=manifest)
     while time.monotonic() < end:
         if path.exists():
             assert path.read_bytes() in contents, "half a file"

@@ -17,7 +17,7 @@ SCRIPTS = ("run_policy.py", "bench_on_device.py")
 TWIN = "policy-float-io.tflite"
 
 
-def write_board(file: VerifiedFile, folder: Path, twin: VerifiedFile | None = None) -> None:
+def write_board(file: VerifiedFile, folder: Path, *, twin: VerifiedFile | None = None) -> None:
     """Writes what a 64-bit Linux board needs to run a policy: numpy and ai-edge-litert beside it, nothing of ours.
 
     Each policy file is copied byte for byte: what was proven is what ships.

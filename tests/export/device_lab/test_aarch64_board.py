@@ -20,7 +20,7 @@ BoardPython = Callable[..., str]
 def board(tmp_path: Path, cartpole_files: tuple[Path, Path]) -> Path:
     """A bundle in a folder of its own."""
     (tmp_path / "device").mkdir()
-    write_board(read_verified(cartpole_files[0]), tmp_path / "device", read_verified(cartpole_files[1]))
+    write_board(read_verified(cartpole_files[0]), tmp_path / "device", twin=read_verified(cartpole_files[1]))
     return tmp_path / "device"
 
 

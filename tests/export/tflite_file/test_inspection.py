@@ -68,7 +68,7 @@ def test_where_a_file_runs_and_why_not(tmp_path: Path, network: Any, device_for:
     assert "It takes int8 and gives int8" in found["browser"] and "--float-io" in found["browser"]
     one = np.ones(1, np.float32)
     plain = replace(device, scale=(1.0,), offset=(0.0,))
-    found = devices(with_float_io(TfliteModel(network.int8), one, 0 * one), plain)
+    found = devices(with_float_io(TfliteModel(network.int8), scale=one, offset=0 * one), plain)
     assert (found["linux_board"], found["browser"]) == ("yes", "yes")
     assert found["microcontroller"] == "It takes float32 and gives float32: policy_step() wants int8 for both."
     assert "widens none" in devices(network.float16, device_for(network.float16))["microcontroller"]

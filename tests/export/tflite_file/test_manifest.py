@@ -19,7 +19,7 @@ def ones(size: int) -> Any:
 
 def test_device_part_holds_the_float32_values_exactly(spec: EnvironmentSpec) -> None:
     scale = np.array([0.1, 1 / 3, 1e-30, 7e10], np.float32)
-    device = device_part(spec, scale, np.zeros(4, np.float32), "q_values", "qat-int8")
+    device = device_part(spec, scale=scale, offset=np.zeros(4, np.float32), meaning="q_values", recipe="qat-int8")
     assert device.to_json() == {
         "schema": 1,
         "environment": {
@@ -50,7 +50,7 @@ def test_device_part_holds_the_float32_values_exactly(spec: EnvironmentSpec) -> 
 )
 def test_device_part_refuses_what_no_device_could_use(spec: EnvironmentSpec, scale: Any, offset: Any, meaning: str) -> None:
     with pytest.raises(PolicyFileError, match="expected"):
-        device_part(spec, scale, offset, meaning, "test")
+        device_part(spec, scale=scale, offset=offset, meaning=meaning, recipe="test")
 
 
 def test_the_file_carries_its_manifest_minified_behind_the_magic(int8_policy: bytes, device_for: Any) -> None:
@@ -71,7 +71,7 @@ def test_embed_is_deterministic_and_happens_once(network: Any, device_for: Any, 
 def test_embed_refuses_a_network_that_does_not_fit(network: Any, spec: EnvironmentSpec) -> None:
     other = dataclasses.replace(spec, n_actions=3)
     with pytest.raises(PolicyFileError, match=r"Wrong output size: expected 3\. Got 2\."):
-        embed(network.int8, device_part(other, ones(4), ones(4), "preferences", "test"))
+        embed(network.int8, device_part(other, scale=ones(4), offset=ones(4), meaning="preferences", recipe="test"))
 
 
 def test_sidecar_as_the_contract_has_it(int8_file: Path, int8_policy: bytes, device_for: Any) -> None:

@@ -112,7 +112,7 @@ def test_one_policy_converts_to_the_same_bytes_twice(network: Any, convert_again
 @pytest.mark.parametrize("kind", ["float32", "int8", "float16"])
 def test_rewrites_change_no_answer_and_no_kernel(network: Any, kind: str) -> None:
     content = getattr(network, kind)
-    rewritten = with_metadata(TfliteModel(fix_names(content, "preferences")), "note", b"something")
+    rewritten = with_metadata(TfliteModel(fix_names(content, "preferences")), "note", payload=b"something")
     rows = np.random.default_rng(1).normal(0, 40 if kind == "int8" else 1, (50, 4)).clip(-128, 127)
     np.testing.assert_array_equal(run(rewritten, rows), run(content, rows))
     for before, after in zip(kernels(TfliteModel(content)), kernels(TfliteModel(rewritten)), strict=True):
@@ -137,7 +137,7 @@ def test_names_and_signature_agree(network: Any) -> None:
 
 def test_buffers_stay_aligned(network: Any) -> None:
     payload = b"\x01\x02 a payload that occurs nowhere else"
-    rewritten = with_metadata(TfliteModel(network.int8), "note", payload)
+    rewritten = with_metadata(TfliteModel(network.int8), "note", payload=payload)
     at = rewritten.index(payload)
     assert at % 16 == 0
     assert int.from_bytes(rewritten[at - 4 : at], "little") == len(payload)
@@ -148,8 +148,8 @@ def test_buffers_stay_aligned(network: Any) -> None:
 def test_with_metadata_is_deterministic_and_keeps_what_was_there(network: Any) -> None:
     from ai_edge_litert import schema_py_generated as schema
 
-    once = with_metadata(TfliteModel(network.int8), "note", b"payload")
-    assert once == with_metadata(TfliteModel(network.int8), "note", b"payload")
+    once = with_metadata(TfliteModel(network.int8), "note", payload=b"payload")
+    assert once == with_metadata(TfliteModel(network.int8), "note", payload=b"payload")
     before = schema.ModelT.InitFromObj(schema.Model.GetRootAs(network.int8)).metadata
     after = schema.ModelT.InitFromObj(schema.Model.GetRootAs(once)).metadata
     assert [entry.name for entry in after] == [*(entry.name for entry in before), b"note"]
@@ -157,7 +157,11 @@ def test_with_metadata_is_deterministic_and_keeps_what_was_there(network: Any) -
 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"\0" * 8 + b"TFL3", b"\xff\xff\xff\xffTFL3", b"not a model at all"])
 def test_refuses_what_is_no_model(content: bytes) -> None:
-    for read in (TfliteModel, lambda c: fix_names(c, "q_values"), lambda c: with_metadata(TfliteModel(c), "note", b"x")):
+    for read in (
+        TfliteModel,
+        lambda c: fix_names(c, "q_values"),
+        lambda c: with_metadata(TfliteModel(c), "note", payload=b"x"),
+    ):
         with pytest.raises(PolicyFileError):
             read(content)
 
@@ -179,7 +183,7 @@ def test_damaged_bytes_end_in_one_exception_only(network: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
 def test_a_stripped_file_computes_the_same_and_holds_no_text(network: Any, kind: str) -> None:
-    content = with_metadata(TfliteModel(getattr(network, kind)), "note", b"something that is read by nobody")
+    content = with_metadata(TfliteModel(getattr(network, kind)), "note", payload=b"something that is read by nobody")
     bare = stripped(content)
     rows = np.random.default_rng(4).normal(size=(50, 4)) * (20 if kind == "int8" else 1)
     np.testing.assert_array_equal(run(bare, rows), run(content, rows))

@@ -62,7 +62,7 @@ def test_the_twin_computes_the_very_integers_of_the_file_it_is_made_of(network: 
     observations = np.concatenate([observations, halves, 1e9 * observations[:50]])
     integers = run(content, as_a_device(observations))
     assert len(np.unique(integers)) > 50
-    twin = with_float_io(TfliteModel(content), SCALE, OFFSET)
+    twin = with_float_io(TfliteModel(content), scale=SCALE, offset=OFFSET)
     np.testing.assert_array_equal(run(twin, observations), real(content, integers))
     ends = io_quantization(TfliteModel(twin))
     assert (ends.input.dtype, ends.output.dtype) == ("float32", "float32")
@@ -72,7 +72,10 @@ def test_the_twin_computes_the_very_integers_of_the_file_it_is_made_of(network: 
 
 def test_what_scales_nothing_is_left_out(network: Any) -> None:
     one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
-    whole, bare = with_float_io(TfliteModel(network.int8), SCALE, OFFSET), with_float_io(TfliteModel(network.int8), one, zero)
+    whole, bare = (
+        with_float_io(TfliteModel(network.int8), scale=SCALE, offset=OFFSET),
+        with_float_io(TfliteModel(network.int8), scale=one, offset=zero),
+    )
     assert len(bare) < len(whole) - 200
     observations = np.random.default_rng(4).integers(-128, 128, (300, 4)).astype(np.float32)
     output = io_quantization(TfliteModel(network.int8)).output
@@ -109,11 +112,13 @@ def without_kernels(content: bytes) -> bytes:
 
 def test_float_ends_need_integer_ones(network: Any) -> None:
     with pytest.raises(PolicyFileError, match=r"expected an int8 input\. Got float32"):
-        with_float_io(TfliteModel(network.float32), SCALE, OFFSET)
+        with_float_io(TfliteModel(network.float32), scale=SCALE, offset=OFFSET)
 
 
 def test_the_same_file_becomes_the_same_file(network: Any) -> None:
-    assert with_float_io(TfliteModel(network.int8), SCALE, OFFSET) == with_float_io(TfliteModel(network.int8), SCALE, OFFSET)
+    assert with_float_io(TfliteModel(network.int8), scale=SCALE, offset=OFFSET) == with_float_io(
+        TfliteModel(network.int8), scale=SCALE, offset=OFFSET
+    )
 
 
 @pytest.mark.parametrize("manifest", ["embedded", "beside"])
@@ -122,7 +127,7 @@ def test_a_twin_is_whole_and_acts_alike(tmp_path: Path, network: Any, int8_file:
     content = int8_file.read_bytes() if manifest == "embedded" else network.int8
     twin, told = float_twin(TfliteModel(content), device)
     assert told == replace(device, scale=(1.0,), offset=(0.0,))
-    write_policy(tmp_path / "twin.tflite", twin, PolicyManifest(told, {}))
+    write_policy(tmp_path / "twin.tflite", twin, manifest=PolicyManifest(told, {}))
     (tmp_path / "twin.json").unlink()  # its manifest is inside
     integers, floats = EdgePolicy.load(int8_file), EdgePolicy.load(tmp_path / "twin.tflite")
     observations = np.random.default_rng(3).normal(size=(200, 4)).astype(np.float32)

@@ -27,8 +27,17 @@ def test_the_figures_are_counted_row_by_row(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(tflm, "tflm_rows", lambda content, inputs: micro)
     monkeypatch.setattr(tflm, "xnnpack_rows", lambda content, inputs: board)
     found = compare_runtimes(b"", np.zeros((4, 1), np.int8))
-    assert found == tflm.RuntimeAgreement(4, 0.5, 0.25, 6, 0.25, 3, None, None)
-    tolerant, strict = (compare_runtimes(b"", np.zeros((4, 1), np.int8), steps) for steps in (1.5, 1.0))
+    assert found == tflm.RuntimeAgreement(
+        observations=4,
+        action_agreement=0.5,
+        equal_rows=0.25,
+        largest_difference_steps=6,
+        tie_rate=0.25,
+        largest_gap_of_a_disagreement_steps=3,
+        decided_disagreement=None,
+        tolerance_steps=None,
+    )
+    tolerant, strict = (compare_runtimes(b"", np.zeros((4, 1), np.int8), tolerance_steps=steps) for steps in (1.5, 1.0))
     assert (tolerant.decided_disagreement, strict.decided_disagreement) == (0.0, 0.25)  # of a gap of 3
 
 

@@ -105,7 +105,16 @@ def write_file(tmp_path_factory):
     def write(env_id):
         path = tmp_path_factory.mktemp("policies") / "policy.tflite"
         path.write_bytes(
-            embed(content, device_part(spec(env_id), np.ones(1, np.float32), np.zeros(1, np.float32), "q_values", "float32"))
+            embed(
+                content,
+                device_part(
+                    spec(env_id),
+                    scale=np.ones(1, np.float32),
+                    offset=np.zeros(1, np.float32),
+                    meaning="q_values",
+                    recipe="float32",
+                ),
+            )
         )
         return path
 

@@ -33,5 +33,5 @@ def on_the_board() -> Callable[..., str]:
 @pytest.fixture
 def bundle(tmp_path: Path, cartpole_files: Files) -> Path:
     (tmp_path / "device").mkdir()
-    write_board(read_verified(cartpole_files[0]), tmp_path / "device", read_verified(cartpole_files[1]))
+    write_board(read_verified(cartpole_files[0]), tmp_path / "device", twin=read_verified(cartpole_files[1]))
     return tmp_path / "device"

@@ -27,7 +27,7 @@ def test_the_twin_is_optional_and_of_the_same_environment(tmp_path: Path, cartpo
     assert not (tmp_path / "board").exists() and "board/" not in (tmp_path / "README.md").read_text()
     (tmp_path / "other.tflite").write_bytes(float_policy)
     with pytest.raises(PolicyFileError, match=r"of another environment: .* Got Test-v0"):
-        write_board(read_verified(cartpole_files[0]), tmp_path, read_verified(tmp_path / "other.tflite"))
+        write_board(read_verified(cartpole_files[0]), tmp_path, twin=read_verified(tmp_path / "other.tflite"))
 
 
 def test_the_readme_is_of_this_very_policy(bundle: Path, cartpole_files: Files) -> None:
@@ -75,7 +75,9 @@ def test_the_readme_tells_what_is_left_to_the_caller(
         n_actions=2,
         preprocessing=parse_steps(steps),
     )
-    device = device_part(spec, np.ones(1, np.float32), np.zeros(1, np.float32), "preferences", "test")
+    device = device_part(
+        spec, scale=np.ones(1, np.float32), offset=np.zeros(1, np.float32), meaning="preferences", recipe="test"
+    )
     text = readme(replace(read_verified(cartpole_files[0]), device=device), has_twin=False)
     assert f"| `EdgePolicy` does | {own} |" in text
     assert re.search(rf"\| you do \| .*{left}.*\|", text)

@@ -101,7 +101,9 @@ def test_quantizes_as_python_does(trained: Any, tmp_path: Path) -> None:
 @EMULATED
 def test_every_half_goes_to_the_even_integer(network: Any, spec: EnvironmentSpec, tmp_path: Path) -> None:
     content = fix_names(network.int8, "preferences")
-    device = device_part(spec, np.ones(1, np.float32), np.zeros(1, np.float32), "preferences", "test")
+    device = device_part(
+        spec, scale=np.ones(1, np.float32), offset=np.zeros(1, np.float32), meaning="preferences", recipe="test"
+    )
     path = tmp_path / "policy.tflite"
     path.write_bytes(embed(content, device))
     observations = np.repeat(np.arange(-130, 130, dtype=np.float32)[:, np.newaxis] + np.float32(0.5), 4, 1)

@@ -58,12 +58,12 @@ def test_rows_equal_those_of_tflite_micro(trained: Any, tmp_path: Path, optimiza
 def random_layer(rng: np.random.Generator, inputs: int, outputs: int, shift: int, per_output: bool) -> IntegerLayer:
     count = outputs if per_output else 1
     return IntegerLayer(
-        rng.integers(-127, 128, (outputs, inputs)).astype(np.int8),
-        rng.integers(-3_000, 3_000, outputs).astype(np.int32),
-        rng.integers(2**30, 2**31, count).astype(np.int32),
-        np.full(count, shift, np.int8),
-        int(rng.integers(-128, 128)),
-        int(rng.integers(-128, 0)),
+        weights=rng.integers(-127, 128, (outputs, inputs)).astype(np.int8),
+        bias=rng.integers(-3_000, 3_000, outputs).astype(np.int32),
+        multipliers=rng.integers(2**30, 2**31, count).astype(np.int32),
+        shifts=np.full(count, shift, np.int8),
+        zero_point=int(rng.integers(-128, 128)),
+        lowest=int(rng.integers(-128, 0)),
     )
 
 
@@ -109,6 +109,13 @@ def test_the_least_int32_is_no_overflow() -> None:
 def test_no_sum_of_products_needs_an_int_of_more_than_16_bits() -> None:
     # C99 multiplies int8 as int; where that has 16 bits, one product fits, and the sum of four does not.
     kernel, ones = np.ones((1, 8), np.int8), np.ones(1, np.int32)
-    source = plain_c_source([IntegerLayer(kernel, 0 * ones, 2**30 * ones, np.zeros(1, np.int8), 0, -128)], "0")
+    source = plain_c_source(
+        [
+            IntegerLayer(
+                weights=kernel, bias=0 * ones, multipliers=2**30 * ones, shifts=np.zeros(1, np.int8), zero_point=0, lowest=-128
+            )
+        ],
+        "0",
+    )
     added = re.findall(r"sum \+= ([^;]*);", source)
     assert len(added) == 5 and not any(" + " in product for product in added)
