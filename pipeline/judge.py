@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -54,76 +54,97 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
         random_seed=int(streams.rng("select", "random policy").integers(2**31)),
         workers=usable_cores(),
     )
-    number, states = itertools.count(), agent.observations[:STATES]
     with tempfile.TemporaryDirectory() as folder, Players(play, progress=True) as players:
+        yield _FileJudge(agent, players, gate=gate, stricter=stricter, export=export, folder=Path(folder))
 
-        def written(policy: CompressedPolicy, name: str, way: ExportConfig = export) -> Path:
-            path = Path(folder) / f"{name}.tflite"
-            exported = export_policy(policy, way)
-            write_policy(path, exported.content, manifest=PolicyManifest(exported.device, {}))
-            return path
 
-        baseline: list[Path] = []
+class _FileJudge:
+    """Writes each candidate as a file, plays it, and compares it with the float agent's file."""
 
-        def judge(policy: CompressedPolicy) -> Judgement:
-            if not baseline:
-                no_targets = np.empty((0, agent.spec.n_actions), np.float32)
-                as_it_is = Student(
-                    network=plain_network(agent.network),
-                    scaling=InputScaling.identity(),
-                    states=agent.observations,
-                    preferences=no_targets,
-                )
-                policy_as_it_is = as_it_is.as_compressed(agent.spec, agent.observations, conversion="float32", recipe="float")
-                baseline.append(written(policy_as_it_is, "float", export.of_baseline()))
-            (float_file,) = baseline
-            path = written(policy, f"candidate-{next(number)}")
-            float_returns, random_returns = (players.returns(each, gate.looks[0]) for each in (float_file, None))
-            try:
-                candidate = EdgePolicy.load(path)
-            except RuntimeRefusedError as error:  # XNNPACK does not take int8 layers that never fire
-                nothing = float(random_returns.mean())
-                return Judgement(
-                    verdict="fail",
-                    mean_return=nothing,
-                    loss=UNPLAYABLE,
-                    episodes=0,
-                    env_steps=0,
-                    size_bytes=path.stat().st_size,
-                    action_agreement=0.0,
-                    gap_weighted_agreement=0.0,
-                    tie_rate=1.0,
-                    reason=str(error),
-                )
-            reason = ""
-            try:
-                margin = gate.margin(float(float_returns.mean()), float(random_returns.mean()))
-            except ValueError:  # nothing can be lost, nor proven
-                verdict: Verdict = "undecided"
-                reason = "the agent is no better than chance"
-                returns, loss = players.returns(path, stricter.looks[0]), 0.0
-            else:
-                result = run_gate(
-                    stricter,
-                    STRICTNESS * margin,
-                    paired_differences=lambda n: (players.returns(path, n) - players.returns(float_file, n)).tolist(),
-                )
-                returns, verdict, loss = players.returns(path), result.verdict, -result.interval.mean / margin
-            like = agreement(*(preferences_of(each, states) for each in (EdgePolicy.load(float_file), candidate)))
-            return Judgement(
-                verdict=verdict,
-                mean_return=float(returns.mean()),
-                loss=loss,
-                episodes=len(returns),
-                env_steps=players.env_steps(path),
-                size_bytes=path.stat().st_size,
-                action_agreement=like.action,
-                gap_weighted_agreement=like.gap_weighted,
-                tie_rate=like.ties,
-                reason=reason,
+    def __init__(
+        self, agent: TrainedAgent, players: Players, *, gate: Gate, stricter: Gate, export: ExportConfig, folder: Path
+    ):
+        """Takes the agent, who plays files, the gate as it will be applied and as it is applied here, and where files go."""
+        self._agent = agent
+        self._players = players
+        self._gate = gate
+        self._stricter = stricter
+        self._export = export
+        self._folder = folder
+        self._number = itertools.count()
+
+    def __call__(self, policy: CompressedPolicy) -> Judgement:
+        """Says how a candidate plays."""
+        float_file, players = self._float_file, self._players
+        path = self._write(policy, f"candidate-{next(self._number)}", self._export)
+        float_returns, random_returns = (players.returns(each, self._gate.looks[0]) for each in (float_file, None))
+        try:
+            candidate = EdgePolicy.load(path)
+        except RuntimeRefusedError as error:  # XNNPACK does not take int8 layers that never fire
+            return _unplayable(path, mean_return=float(random_returns.mean()), reason=str(error))
+        verdict: Verdict = "undecided"
+        reason = ""
+        try:
+            margin = self._gate.margin(float(float_returns.mean()), float(random_returns.mean()))
+        except ValueError:  # nothing can be lost, nor proven
+            reason = "the agent is no better than chance"
+            returns, loss = players.returns(path, self._stricter.looks[0]), 0.0
+        else:
+            result = run_gate(
+                self._stricter,
+                STRICTNESS * margin,
+                paired_differences=lambda n: (players.returns(path, n) - players.returns(float_file, n)).tolist(),
             )
+            returns, verdict, loss = players.returns(path), result.verdict, -result.interval.mean / margin
+        states = self._agent.observations[:STATES]
+        like = agreement(*(preferences_of(each, states) for each in (EdgePolicy.load(float_file), candidate)))
+        return Judgement(
+            verdict=verdict,
+            mean_return=float(returns.mean()),
+            loss=loss,
+            episodes=len(returns),
+            env_steps=players.env_steps(path),
+            size_bytes=path.stat().st_size,
+            action_agreement=like.action,
+            gap_weighted_agreement=like.gap_weighted,
+            tie_rate=like.ties,
+            reason=reason,
+        )
 
-        yield judge
+    @cached_property
+    def _float_file(self) -> Path:
+        """The float agent as a file, written when it is first needed."""
+        agent = self._agent
+        student = Student(
+            network=plain_network(agent.network),
+            scaling=InputScaling.identity(),
+            states=agent.observations,
+            preferences=np.empty((0, agent.spec.n_actions), np.float32),
+        )
+        policy = student.as_compressed(agent.spec, agent.observations, conversion="float32", recipe="float")
+        return self._write(policy, "float", self._export.of_baseline())
+
+    def _write(self, policy: CompressedPolicy, name: str, config: ExportConfig) -> Path:
+        path = self._folder / f"{name}.tflite"
+        exported = export_policy(policy, config)
+        write_policy(path, exported.content, manifest=PolicyManifest(exported.device, {}))
+        return path
+
+
+def _unplayable(path: Path, *, mean_return: float, reason: str) -> Judgement:
+    """Of a file that no runtime takes."""
+    return Judgement(
+        verdict="fail",
+        mean_return=mean_return,
+        loss=UNPLAYABLE,
+        episodes=0,
+        env_steps=0,
+        size_bytes=path.stat().st_size,
+        action_agreement=0.0,
+        gap_weighted_agreement=0.0,
+        tie_rate=1.0,
+        reason=reason,
+    )
 
 
 def _looks(gate: Gate) -> tuple[int, ...]:

@@ -1,15 +1,21 @@
 """The words of the command line: each command with its arguments. Imports nothing that takes time."""
 
 import argparse
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgedqn.agents.training.config import ALGORITHMS, QLearningConfig, TrainingConfig
-from edgedqn.agents.training.presets import DEFAULTS, PRESETS
+from edgedqn.pipeline.commands.options import (
+    add_environment,
+    add_exporting,
+    add_force,
+    add_named_environment,
+    add_recipes,
+    add_tolerance,
+    add_training,
+    natural,
+    positive,
+)
 from edgedqn.pipeline.exit_codes import BAD_INPUT
-
-SETTING = "setting_"  # begins the names of training options among the parsed arguments
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,32 +37,32 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_run(commands: Any) -> None:
     run = _command(commands, "run", "the main job: train, compress, export, bench, report; goes on where it stopped")
-    _environment(run)
-    _recipes(run)
-    _exporting(run)
-    _tolerance(run)
-    _force(run)
-    _training(run)
+    add_environment(run)
+    add_recipes(run)
+    add_exporting(run)
+    add_tolerance(run)
+    add_force(run)
+    add_training(run)
 
 
 def _add_stages(commands: Any) -> None:
     train = _command(commands, "train", "train the float agent of a run; goes on from its newest checkpoint")
-    _environment(train)
-    _force(train)
-    _training(train)
+    add_environment(train)
+    add_force(train)
+    add_training(train)
 
     compress = _command(commands, "compress", "compress the agent of a run by recipes")
     compress.add_argument("path", metavar="RUN", type=Path, nargs="?", help="a run folder")
-    _recipes(compress)
-    _tolerance(compress)
+    add_recipes(compress)
+    add_tolerance(compress)
     compress.add_argument("--list", action="store_true", help="list the recipes that there are, and end")
-    _force(compress)
+    add_force(compress)
 
     export = _command(commands, "export", "write the .tflite files of a run")
     export.add_argument("path", metavar="RUN", type=Path, help="a run folder")
-    _recipes(export)
-    _exporting(export)
-    _force(export)
+    add_recipes(export)
+    add_exporting(export)
+    add_force(export)
 
 
 def _add_bench(commands: Any) -> None:
@@ -71,14 +77,14 @@ def _add_bench(commands: Any) -> None:
     bench.add_argument(
         "--baseline", metavar="NAME", help="file stem the others are compared with (default: float32, else the first)"
     )
-    bench.add_argument("--seed", type=_natural, metavar="N", help="of reset seeds and timing order, for files (default: 0)")
-    bench.add_argument("--threads", type=_positive, metavar="N", help="of the interpreter, for files (default: 1)")
+    bench.add_argument("--seed", type=natural, metavar="N", help="of reset seeds and timing order, for files (default: 0)")
+    bench.add_argument("--threads", type=positive, metavar="N", help="of the interpreter, for files (default: 1)")
     bench.add_argument("--no-xnnpack", action="store_true", help="time files with TensorFlow Lite's own kernels")
     bench.add_argument(
         "--mlperf", action="store_true", help="time files by MLPerf Tiny's rules as well: five windows of ten seconds each"
     )
-    _named_environment(bench)
-    _tolerance(bench)
+    add_named_environment(bench)
+    add_tolerance(bench)
     bench.add_argument(
         "--merge",
         nargs="+",
@@ -92,13 +98,13 @@ def _add_bench(commands: Any) -> None:
     )
     bench.add_argument("--fail-on-regression", action="store_true", help="end with exit code 3 where --against names anything")
     bench.add_argument("--no-play", action="store_true", help="time and weigh files only, without playing their environment")
-    _force(bench)
+    add_force(bench)
 
 
 def _add_report(commands: Any) -> None:
     report = _command(commands, "report", "write report.html and report.md of a run")
     report.add_argument("path", metavar="RUN", type=Path, help="a run folder")
-    _force(report)
+    add_force(report)
 
 
 def _add_bundle(commands: Any) -> None:
@@ -114,9 +120,9 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "path", metavar="PATH", type=Path, help="a .tflite, an agent folder, or a run folder (its float agent)"
     )
-    _named_environment(evaluate)
-    evaluate.add_argument("--episodes", type=_positive, default=100, metavar="N", help="how many (default: 100)")
-    evaluate.add_argument("--seed", type=_natural, default=0, metavar="S", help="reset seeds count up from S (default: 0)")
+    add_named_environment(evaluate)
+    evaluate.add_argument("--episodes", type=positive, default=100, metavar="N", help="how many (default: 100)")
+    evaluate.add_argument("--seed", type=natural, default=0, metavar="S", help="reset seeds count up from S (default: 0)")
 
 
 def _add_inspect(commands: Any) -> None:
@@ -127,19 +133,19 @@ def _add_inspect(commands: Any) -> None:
 def _add_play(commands: Any) -> None:
     play = _command(commands, "play", "play a policy for people to watch: in a window, as a film, or in a browser")
     play.add_argument("path", metavar="PATH", type=Path, help="a .tflite, an agent folder, or a run folder (its float agent)")
-    _named_environment(play)
-    play.add_argument("--episodes", type=_positive, default=1, metavar="N", help="how many (default: 1)")
-    play.add_argument("--seed", type=_natural, default=0, metavar="S", help="reset seeds count up from S (default: 0)")
+    add_named_environment(play)
+    play.add_argument("--episodes", type=positive, default=1, metavar="N", help="how many (default: 1)")
+    play.add_argument("--seed", type=natural, default=0, metavar="S", help="reset seeds count up from S (default: 0)")
     play.add_argument("--gif", type=Path, metavar="FILE", help="make a film FILE.gif in place of a window")
     play.add_argument("--video", type=Path, metavar="FILE", help="make a film FILE.mp4 in place of a window")
-    play.add_argument("--fps", type=_positive, metavar="N", help="frames per second (default: what the environment names)")
+    play.add_argument("--fps", type=positive, metavar="N", help="frames per second (default: what the environment names)")
     play.add_argument(
         "--browser",
         action="store_true",
         help="serve a page that runs the policy in a browser, until Ctrl-C; PATH is a .tflite with float input and output, or "
         "a bundle with browser/",
     )
-    play.add_argument("--port", type=_natural, metavar="N", help="of --browser (default: any free one)")
+    play.add_argument("--port", type=natural, metavar="N", help="of --browser (default: any free one)")
 
 
 def _add_import(commands: Any) -> None:
@@ -150,7 +156,7 @@ def _add_import(commands: Any) -> None:
         "normalized first; wrap the environment alike and give it as module:Id. SB3's VecFrameStack begins an episode with "
         "frames of zeros where EdgeDQN repeats the first frame."
     )
-    _environment(importing)
+    add_environment(importing)
 
 
 def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
@@ -159,155 +165,6 @@ def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     )
     command.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
     return command
-
-
-def _environment(command: argparse.ArgumentParser) -> None:
-    command.add_argument("env_id", metavar="ENV_ID", help="a gymnasium id such as CartPole-v1, or module:Id for your own")
-    command.add_argument("--seed", type=_natural, default=0, metavar="N", help="of all randomness (default: 0)")
-    command.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/ENV_ID-seedN)")
-
-
-def _named_environment(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--env",
-        metavar="ENV_ID",
-        help="where a .tflite plays (default: what its manifest names, if that is installed; a module:Id whose module lies in "
-        "the current folder must be named here)",
-    )
-
-
-def _recipes(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--recipes",
-        nargs="+",
-        metavar="NAME",
-        help="recipes that `edgedqn compress --list` shows, or files NAME.toml with your own (default: qat-int8 "
-        "prune-qat-int8; ptq-int8 is always shown beside them)",
-    )
-
-
-def _exporting(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--strip",
-        action=argparse.BooleanOptionalAction,
-        help="leave names, descriptions and all else that no runtime reads out of the files (default: no)",
-    )
-    command.add_argument(
-        "--manifest",
-        choices=("embedded", "beside"),
-        help="beside: the manifest is in NAME.json alone, without which the file is refused (default: embedded)",
-    )
-    command.add_argument(
-        "--float-io",
-        action=argparse.BooleanOptionalAction,
-        help="int8 files take float observations and give float outputs; the scaling is inside them (default: no)",
-    )
-    command.add_argument(
-        "--output",
-        choices=("preferences", "q_values", "action"),
-        help="what a file gives: preferences, or Q-values where the recipe keeps them, or the action (default: preferences)",
-    )
-    command.add_argument(
-        "--sparse",
-        action=argparse.BooleanOptionalAction,
-        help="store kernels without their blocks of zeros; refused so far, because no runtime computes such safely",
-    )
-
-
-def _tolerance(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--tolerance",
-        type=_number,
-        metavar="X",
-        help="what the gate allows to be lost, as a share of (float return - random return) (default: 0.02; 0.05 for MinAtar, "
-        "Atari, FrozenLake and Taxi)",
-    )
-
-
-def _training(command: argparse.ArgumentParser) -> None:
-    """An option for every setting of a training; the defaults are the preset's, or those shown."""
-    command.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on from the newest checkpoint of an interrupted training (this is done anyway, unless --force is given)",
-    )
-    group = command.add_argument_group(
-        "training",
-        f"Each value is the preset's for {', '.join(PRESETS)}; else the default shown, which may depend on the observations.",
-    )
-    group.add_argument(
-        "--algorithm", choices=list(ALGORITHMS), help="q-learning is for discrete observations (default: by those)"
-    )
-    deep = {setting.name: setting for setting in fields(TrainingConfig)}
-    table = {setting.name: setting for setting in fields(QLearningConfig)}
-    for name, setting in (table | deep).items():
-        owner = "" if name in deep and name in table else "DQN: " if name in deep else "q-learning: "
-        option = f"--{name.replace('_', '-')}"
-        default, dest = setting.default, f"{SETTING}{name}"
-        text = f"{owner}{setting.metadata['help']} (default: {_defaults(name)})".replace("%", "%%")
-        if isinstance(default, bool):
-            group.add_argument(option, dest=dest, action=argparse.BooleanOptionalAction, help=text)
-        else:
-            kind = type(default[0] if isinstance(default, tuple) else default)
-            nargs = "*" if isinstance(default, tuple) else None
-            natural = {0: _natural, 1: _positive}.get(setting.metadata["least"])
-            parse: Any = natural if kind is int and natural else {int: _integer, float: _number, str: str}[kind]
-            group.add_argument(
-                option, dest=dest, type=parse, metavar={int: "N", float: "X", str: "NAME"}[kind], help=text, nargs=nargs
-            )
-
-
-def _defaults(name: str) -> str:
-    """The value of a setting where there is no preset, and for which observations it is another."""
-    values = {kind: getattr(config, name) for kind, config in DEFAULTS.items() if hasattr(config, name)}
-    first, *_ = values.values()
-    kinds: dict[str, list[str]] = {}
-    for kind, value in values.items():
-        if value != first:
-            kinds.setdefault(_shown(value), []).append(kind)
-    return "; ".join([_shown(first), *(f"{value} for {', '.join(which)}" for value, which in kinds.items())])
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
-        return " ".join(map(str, value))
-    return f"{value:,}" if type(value) is int else str(value)
-
-
-def _force(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--force", action="store_true", help="do it again, even what is done")
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from error
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from error
-
-
-def _natural(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _positive(text: str) -> int:
-    return _whole(text, 1)
-
-
-def _whole(text: str, least: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f"expected a whole number of {least} or more, got {text!r}")
-    return value
 
 
 class _Parser(argparse.ArgumentParser):

@@ -11,7 +11,7 @@ from edgedqn.benchmarks.report.table import render_table
 from edgedqn.pipeline.commands import SCHEMA
 from edgedqn.pipeline.commands.bench import print_benchmark, read_references
 from edgedqn.pipeline.commands.bundle import print_bundle
-from edgedqn.pipeline.commands.parser import SETTING
+from edgedqn.pipeline.commands.options import SETTING
 from edgedqn.pipeline.config import Changes, resolved
 from edgedqn.pipeline.exit_codes import DONE, NOT_PASSED, REGRESSED
 from edgedqn.pipeline.job import KINDS, Job, RunResult

@@ -67,6 +67,10 @@ def test_a_whole_run_of_an_own_environment_in_one_command(edgedqn: CommandLine, 
     assert "Not in it: browser. `edgedqn bundle run` adds what it can" in answer.stdout
     again = edgedqn("run", f"{own}:Base-v0", "--steps", "1500", "--recipes", "qat-int8", "--out", "run", "--json")
     assert again.returncode == 0 and json.loads(again.stdout)["best"] in ("ptq-int8", "qat-int8")
+    (tmp_path / "own.py").unlink()  # what plays nothing does without the environment
+    for stage in ("report", "export"):
+        answer = edgedqn(stage, "run", "--force")
+        assert (answer.returncode, answer.stdout) == (0, f"{stage} done: run\n"), answer.stderr
 
 
 def test_nothing_that_passes_exits_with_3_and_makes_no_bundle(edgedqn: CommandLine, tmp_path: Path) -> None:
