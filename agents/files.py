@@ -1,4 +1,4 @@
-"""Files that are complete or absent: written beside their place, flushed to the disk, and renamed."""
+"""Values as JSON, and files that are complete or absent: written beside their place, flushed to the disk, and renamed."""
 
 import errno
 import json
@@ -9,9 +9,10 @@ import struct
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar, Self, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,68 @@ from edgedqn.agents.errors import InputError
 
 Json = dict[str, Any]
 """A JSON object, on its way in or out."""
+
+
+class JsonValue:
+    """Base of a frozen dataclass of numbers, texts, tuples, and values that have `to_json` and `from_json`.
+
+    Attributes:
+      KEYS: what a field is called in JSON, where that is no name in Python.
+      LEFT_OUT: fields that are not written where they have their default.
+      MERGED: fields whose own JSON stands among the others', which need not be there where it has a default.
+    """
+
+    KEYS: ClassVar[Mapping[str, str]] = {}
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ()
+    MERGED: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def keys(cls) -> dict[str, str]:
+        """The fields' names in JSON, by field."""
+        return {each.name: cls.KEYS.get(each.name, each.name) for each in fields(cls)}  # type: ignore[arg-type]
+
+    def to_json(self) -> Json:
+        """An object in the order of the fields; a tuple is a list."""
+        found: Json = {}
+        for name, key in self.keys().items():
+            value = getattr(self, name)
+            if name in self.MERGED:
+                found |= _to_json(value) or {}
+            elif name not in self.LEFT_OUT or value != getattr(type(self), name):
+                found[key] = _to_json(value)
+        return found
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The reverse of `to_json`. A field that has a default may be missing; what is no field is passed over.
+
+        Raises:
+          KeyError, TypeError, ValueError: the object is none of these.
+        """
+        hints, found = get_type_hints(cls), {}
+        for name, key in cls.keys().items():
+            if name in cls.MERGED:
+                with suppress(KeyError):
+                    found[name] = _from_json(hints[name], value)
+            elif key in value or not hasattr(cls, name):
+                found[name] = _from_json(hints[name], value[key])
+        return cls(**found)
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_to_json(each) for each in value]
+    return value.to_json() if hasattr(value, "to_json") else value
+
+
+def _from_json(hint: Any, value: Any) -> Any:
+    kinds = (hint, *get_args(hint))  # of X | Y, both
+    if value is None or get_origin(hint) is Mapping:
+        return value
+    if isinstance(value, list):
+        (several,) = (kind for kind in kinds if get_origin(kind) is tuple)
+        return tuple(_from_json(get_args(several)[0], each) for each in value)
+    return next((kind.from_json(value) for kind in kinds if hasattr(kind, "from_json")), value)
 
 
 @contextmanager

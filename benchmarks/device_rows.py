@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.files import read_json
-from edgedqn.benchmarks.json_value import Json
+from edgedqn.agents.files import Json, read_json
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device, DeviceRow, Latency
 
 SCHEMA = 1

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ClassVar
 
-from edgedqn.benchmarks.json_value import JsonValue
+from edgedqn.agents.files import JsonValue
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 CPU_INFO = Path("/proc/cpuinfo")

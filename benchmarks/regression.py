@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import JsonValue
 from edgedqn.agents.playing.statistics import Interval
-from edgedqn.benchmarks.json_value import JsonValue
 from edgedqn.benchmarks.report.table import RELIABLE, full_speed
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow
 

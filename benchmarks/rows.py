@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.files import read_json
+from edgedqn.agents.files import Json, JsonValue, read_json
 from edgedqn.agents.playing.statistics import Interval
-from edgedqn.benchmarks.json_value import Json, JsonValue
 from edgedqn.benchmarks.machine import Machine
 
 SCHEMA = 1
@@ -82,7 +81,7 @@ class Return(Interval):
         return {**super().to_json(), "episodes": self.episodes}
 
     @classmethod
-    def from_json(cls, value: Json) -> "Return":
+    def from_json(cls, value: Mapping[str, Any]) -> "Return":
         """The reverse of `to_json`."""
         low, high = value["ci95"]
         return cls(value["mean"], low, high, value["episodes"])

@@ -10,7 +10,7 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.chain import ChainReader
-from edgedqn.agents.files import Json
+from edgedqn.agents.files import JsonValue
 from edgedqn.agents.numpy_network import Conv, Dense, Flatten
 from edgedqn.agents.playing.preprocessing import OneHot
 from edgedqn.agents.playing.spec import EnvironmentSpec
@@ -22,7 +22,7 @@ BATCH = 256
 
 
 @dataclass(frozen=True)
-class InputScaling:
+class InputScaling(JsonValue):
     """x -> x * scale + offset, along the last axis, so that the input uses the whole of a range that is known beforehand.
 
     An int8 input has one scale for all features; without this a feature that is small beside the others is rounded away.
@@ -41,12 +41,6 @@ class InputScaling:
     def identity(cls) -> "InputScaling":
         """Changes nothing."""
         return cls((1.0,), (0.0,))
-
-    @classmethod
-    def from_json(cls, value: Json) -> "InputScaling":
-        """Reads what `dataclasses.asdict` wrote."""
-        limits = value["limits"]
-        return cls(tuple(value["scale"]), tuple(value["offset"]), None if limits is None else (limits[0], limits[1]))
 
     @classmethod
     def fitting(cls, spec: EnvironmentSpec, observations: NDArray[Any], *, pads: bool) -> "InputScaling":

@@ -1,10 +1,10 @@
 """How a candidate plays as the file it would become. Stages that search ask; `pipeline`, which can export and play, answers."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgedqn.agents.files import Json
+from edgedqn.agents.files import JsonValue
 from edgedqn.agents.playing.gate import Verdict
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ UNPLAYABLE = 1e9  # finite, because reports are JSON
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class Judgement(JsonValue):
     """How a candidate played, on reset seeds that are for choosing and prove nothing.
 
     Attributes:
@@ -46,15 +46,6 @@ class Judgement:
     def nothing_to_lose(self) -> bool:
         """Whether judging more candidates is pointless, because the agent is no better than chance."""
         return self.verdict == "undecided" and bool(self.reason)
-
-    def to_json(self) -> Json:
-        """As it stands in a stage's report."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Json) -> "Judgement":
-        """Reads what `to_json` wrote; other keys are passed over."""
-        return cls(**{field.name: value[field.name] for field in fields(cls)})
 
 
 # Handed to a recipe like an optimizer or a generator; compression itself cannot export, nor play integers.

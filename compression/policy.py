@@ -1,6 +1,6 @@
 """What compression hands to the exporter."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,7 +59,7 @@ class CompressedPolicy:
             "schema": SCHEMA,
             "environment": self.spec.to_json(),
             "conversion": self.conversion,
-            "scaling": asdict(self.scaling),
+            "scaling": self.scaling.to_json(),
             "meaning": self.meaning,
             "recipe": self.recipe,
             "settings": self.settings,

@@ -1,11 +1,12 @@
 """What the stages of a recipe report: typed here, JSON in `policy.json` and in the evidence beside a file."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.files import Json, read_json
+from edgedqn.agents.files import Json, JsonValue, read_json
 from edgedqn.compression.judge import Judgement
 
 SCHEMA = 2  # of `policy.json`
@@ -14,61 +15,32 @@ WRITTEN_AS_NULL = {"cluster": "final_loss", "quantize_aware": "clusters_reached"
 
 
 @dataclass(frozen=True)
-class NetworkSize:
-    """Of a plain network.
+class NetworkSize(JsonValue):
+    """Of a plain network: filters per convolution, widths of the hidden dense layers; its weights, where they are counted."""
 
-    Attributes:
-      filters: of each convolution.
-      hidden: the width of each hidden dense layer.
-      weights: their number, biases included; None where it is not reported.
-    """
+    LEFT_OUT = ("weights",)
 
     filters: tuple[int, ...]
     hidden: tuple[int, ...]
     weights: int | None = None
 
-    def to_json(self) -> Json:
-        """As it stands among the figures of a report."""
-        counted = {} if self.weights is None else {"weights": self.weights}
-        return {"filters": list(self.filters), "hidden": list(self.hidden), **counted}
-
-    @classmethod
-    def from_json(cls, value: Json) -> "NetworkSize | None":
-        """Reads it from the figures of a report, where it is among them."""
-        if "hidden" not in value:
-            return None
-        return cls(tuple(value["filters"]), tuple(value["hidden"]), value.get("weights"))
-
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """A candidate that was played as a file.
+class Attempt(JsonValue):
+    """How a candidate played as a file, and its size, where the stage looks for another one. JSON is one flat object."""
 
-    Attributes:
-      judgement: how it played.
-      size: of its network, where the stage looks for another size.
-    """
+    MERGED = ("size", "judgement")
 
-    judgement: Judgement
     size: NetworkSize | None = None
-
-    def to_json(self) -> Json:
-        """One flat object: the size, then the judgement."""
-        return {**(self.size.to_json() if self.size else {}), **self.judgement.to_json()}
-
-    @classmethod
-    def from_json(cls, value: Json) -> "Attempt":
-        """Reads what `to_json` wrote."""
-        return cls(judgement=Judgement.from_json(value), size=NetworkSize.from_json(value))
+    judgement: Judgement
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
-    """What a stage did; a figure that it does not have is None. Lists of kernels are in the order of the layers.
+class Findings(JsonValue):
+    """What a stage did; a figure that it does not have is None, and left out. Lists of kernels are in the order of the layers.
 
     Attributes:
-      scale, offset: of each feature or channel of the input.
-      lowest, highest: what each feature is at the ends of the input's range.
+      scale, offset: of each feature or channel of the input; `lowest` and `highest` become the ends of its range.
       clipped_fraction: of the teacher's observations, the share of numbers beyond those ends.
       states: how many the student has been trained on.
       final_loss: the mean loss of the last 50 gradient steps.
@@ -78,16 +50,16 @@ class Findings:
       clusters_asked: distinct values of a kernel.
       clusters_reached: of each kernel; of convolutions after rounding, of the filter with most.
       keep_zeros, keep_clusters: what quantization-aware training kept.
-      neurons_before, neurons_after: of all hidden layers, filters included.
-      neurons_removed: their share, in [0, 1].
+      neurons_before, neurons_after: of all hidden layers, filters included; `neurons_removed` is their share, in [0, 1].
       size: of the new network.
       passed: whether a candidate passed the gate.
       chosen: the index of the attempt that was returned.
       stopped: why a search ended.
       env_steps: played by its candidates.
       skipped: what was not done, and why.
-      attempts: the candidates that were played, in order.
     """
+
+    MERGED = ("size",)
 
     scale: tuple[float, ...] | None = None
     offset: tuple[float, ...] | None = None
@@ -116,29 +88,12 @@ class Findings:
     skipped: tuple[str, ...] | None = None
     attempts: tuple[Attempt, ...] | None = None
 
-    def to_json(self, null: str = "") -> Json:
-        """The figures there are, and that of the name `null` in any case."""
-        figures: Json = {}
-        for key, value in vars(self).items():
-            if isinstance(value, NetworkSize):
-                figures.update(value.to_json())
-            elif value is not None or key == null:
-                figures[key] = list(value) if isinstance(value, tuple) else value
-        if self.attempts is not None:
-            figures["attempts"] = [attempt.to_json() for attempt in self.attempts]
-        return figures
 
-    @classmethod
-    def from_json(cls, value: Json) -> "Findings":
-        """Reads the figures from a stage's report."""
-        figures = {field.name: _frozen(value.get(field.name)) for field in fields(cls)}
-        attempts = value.get("attempts")
-        figures["attempts"] = None if attempts is None else tuple(map(Attempt.from_json, attempts))
-        return cls(**{**figures, "size": NetworkSize.from_json(value)})
+Findings.LEFT_OUT = tuple(Findings.keys())
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageReport:
+class StageReport(JsonValue):
     """A stage of a recipe, and the student after it.
 
     Attributes:
@@ -149,6 +104,9 @@ class StageReport:
       findings: what it did.
     """
 
+    KEYS: ClassVar[Mapping[str, str]] = {"mean_return": "return"}
+    MERGED = ("findings",)
+
     stage: str
     agreement: float
     mean_return: float
@@ -157,19 +115,8 @@ class StageReport:
 
     def to_json(self) -> Json:
         """One flat object."""
-        common = {"stage": self.stage, "agreement": self.agreement, "return": self.mean_return, "seconds": self.seconds}
-        return common | self.findings.to_json(null=WRITTEN_AS_NULL.get(self.stage, ""))
-
-    @classmethod
-    def from_json(cls, value: Json) -> "StageReport":
-        """Reads what `to_json` wrote."""
-        return cls(
-            stage=value["stage"],
-            agreement=value["agreement"],
-            mean_return=value["return"],
-            seconds=value["seconds"],
-            findings=Findings.from_json(value),
-        )
+        written, null = super().to_json(), WRITTEN_AS_NULL.get(self.stage)
+        return written if null is None or null in written else {**written, null: None}
 
 
 @dataclass(frozen=True)
@@ -199,9 +146,5 @@ class CompressionRecord:
         path = folder / "policy.json"
         try:
             return cls.from_json(read_json(path, SCHEMA))
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} does not say how the policy was made: {error!r}") from error
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.benchmarks.json_value import Json
+from edgedqn.agents.files import Json
 from edgedqn.benchmarks.report.charts import SCHEMA, Chart
 
 # Of more than this, episodes are drawn as a range and evaluations as a mere line: a page must not grow with the training.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import Json
 from edgedqn.agents.playing.statistics import Interval
-from edgedqn.benchmarks.json_value import Json
 from edgedqn.benchmarks.report.charts import (
     Chart,
     KernelZeros,

@@ -1,9 +1,12 @@
-"""Complete or absent, and never unpickled."""
+"""Values as JSON and back; files that are complete or absent, and never unpickled."""
 
 import errno
 import resource
 import stat
 import tracemalloc
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
 from zipfile import ZipFile
 
 import numpy as np
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import (
+    JsonValue,
     atomic_write,
     load_arrays,
     map_arrays,
@@ -22,6 +26,56 @@ from edgedqn.agents.files import (
     write_json,
     write_text,
 )
+
+
+@dataclass(frozen=True)
+class Inner(JsonValue):
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Point(JsonValue):
+    x: int
+    y: int
+
+
+@dataclass(frozen=True)
+class Outer(JsonValue):
+    KEYS: ClassVar[Mapping[str, str]] = {"class_": "class"}
+    LEFT_OUT = ("later", "several")
+    MERGED = ("merged",)
+
+    class_: str
+    inner: tuple[Inner, ...]
+    words: Mapping[str, str | None]
+    one: Inner | None = None
+    later: int | None = None
+    several: str | tuple[int, ...] = "all"
+    merged: Point | None = None
+
+
+VALUE = Outer("a", (Inner((1, 2)), Inner(())), {"b": None}, Inner((3,)))
+JSON = {"class": "a", "inner": [{"numbers": [1, 2]}, {"numbers": []}], "words": {"b": None}, "one": {"numbers": [3]}}
+
+
+def test_a_value_is_json_and_back():
+    assert VALUE.to_json() == JSON
+    assert Outer.from_json(JSON) == VALUE
+    assert Outer.from_json(JSON | {"later": 0}).to_json() == JSON | {"later": 0}
+    assert Outer.from_json(JSON | {"several": [1]}) == replace(VALUE, several=(1,))
+    assert Outer.from_json(JSON | {"several": []}).to_json() == JSON | {"several": []}
+
+
+def test_a_merged_value_stands_among_the_others_or_is_not_there():
+    assert replace(VALUE, merged=Point(1, 2)).to_json() == JSON | {"x": 1, "y": 2}
+    assert Outer.from_json(JSON | {"x": 1, "y": 2}).merged == Point(1, 2)
+    assert Outer.from_json(JSON | {"x": 1}).merged is None
+
+
+def test_what_has_a_default_may_be_missing_and_what_is_unknown_is_passed_over():
+    assert Outer.from_json({"class": "a", "inner": [], "words": {}, "unknown": 1}) == Outer("a", (), {})
+    with pytest.raises(KeyError, match="inner"):
+        Outer.from_json({"class": "a"})
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

@@ -1,6 +1,5 @@
 import itertools
 import json
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -163,7 +162,7 @@ def test_scales_the_last_axis_of_any_shape(shape: tuple[int, ...]) -> None:
     ],
 )
 def test_round_trips_through_json(scaling: InputScaling) -> None:
-    value: dict[str, Any] = json.loads(json.dumps(asdict(scaling)))
+    value: dict[str, Any] = json.loads(json.dumps(scaling.to_json()))
     assert InputScaling.from_json(value) == scaling
 
 
