@@ -78,11 +78,7 @@ def run_all(
         training=asked.training or training,
         settings={} if steps is None else {"steps": steps},
         changes=Changes(
-            recipes=resolved(recipes),
-            export=export,
-            gate=asked.gate,
-            tolerance=tolerance,
-            latency=asked.latency or latency,
+            recipes=resolved(recipes), export=export, gate=asked.gate, tolerance=tolerance, latency=asked.latency or latency
         ),
         force=force,
     )

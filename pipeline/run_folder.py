@@ -19,15 +19,7 @@ SCHEMA = 1
 TAKEN_BY_CHANGE = ("recipes", "export.", "gate.", "latency.")
 # What may change in the midst of a run, with nothing to be done again.
 INCIDENTAL = ("training.keep_checkpoints",)
-VERSIONED = (
-    "edgedqn",
-    "numpy",
-    "gymnasium",
-    "ai-edge-litert",
-    "tensorflow",
-    "tf_keras",
-    "tensorflow-model-optimization",
-)
+VERSIONED = ("edgedqn", "numpy", "gymnasium", "ai-edge-litert", "tensorflow", "tf_keras", "tensorflow-model-optimization")
 
 
 class RunFolder:
@@ -220,12 +212,7 @@ class RunFolder:
         write_json(self.path / "run.json", self.description)
 
     def _differences(
-        self,
-        env_id: str,
-        seed: int,
-        asked: dict[str, Any],
-        updated: Callable[[dict[str, Any]], dict[str, Any]],
-        force: bool,
+        self, env_id: str, seed: int, asked: dict[str, Any], updated: Callable[[dict[str, Any]], dict[str, Any]], force: bool
     ) -> set[str]:
         """Which settings are otherwise here than asked for, aside from recipes and the way files are written.
 

@@ -104,11 +104,7 @@ def _mp4(file: BinaryIO, frames_per_second: float) -> Iterator[Add]:
             even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), "edge")  # H.264 halves the colours' resolution
             if encoder is None:
                 encoder = imageio_ffmpeg.write_frames(
-                    encoded,
-                    (even.shape[1], even.shape[0]),
-                    fps=frames_per_second,
-                    macro_block_size=2,
-                    ffmpeg_log_level="error",
+                    encoded, (even.shape[1], even.shape[0]), fps=frames_per_second, macro_block_size=2, ffmpeg_log_level="error"
                 )
                 encoder.send(None)
             try:
