@@ -16,6 +16,12 @@ class DivergedError(InputError):
     """
 
 
+def require(condition: bool, message: str) -> None:
+    """Raises InputError with this message where the condition does not hold."""
+    if not condition:
+        raise InputError(message)
+
+
 def one_line(error: BaseException) -> str:
     """The error as a reason for a person: its message in one line, or its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import tf_keras
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import require
 from edgedqn.compression.folding import Weights
 from edgedqn.compression.report import NetworkSize
 
@@ -24,11 +24,11 @@ def resized(like: tf_keras.Model, *, filters: Sequence[int], hidden: Sequence[in
       InputError: a width below 1, or another number of convolutions.
     """
     convolutions = [layer for layer in like.layers if isinstance(layer, tf_keras.layers.Conv2D)]
-    if len(filters) != len(convolutions) or min([1, *filters, *hidden]) < 1:
-        raise InputError(
-            f"Expected {len(convolutions)} numbers of filters, and filters and widths of 1 or more. "
-            f"Got filters={tuple(filters)} and hidden={tuple(hidden)}."
-        )
+    require(
+        len(filters) == len(convolutions) and min([1, *filters, *hidden]) >= 1,
+        f"Expected {len(convolutions)} numbers of filters, and filters and widths of 1 or more. "
+        f"Got filters={tuple(filters)} and hidden={tuple(hidden)}.",
+    )
     x = observation = tf_keras.Input(like.input_shape[1:], name="observation")  # [B, ...]
     position = itertools.count()
     for layer, count in zip(convolutions, filters, strict=True):

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import require
 
 TargetKind = Literal["clipped_gaps", "advantages", "q_values", "one_hot"]
 
@@ -25,10 +25,9 @@ class Targets:
     width: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(TargetKind):
-            raise InputError(f"Expected targets of a kind in {', '.join(get_args(TargetKind))}. Got {self.kind!r}.")
-        if not self.width > 0:
-            raise InputError(f"Expected a clipping width above 0. Got {self.width}.")
+        kinds = get_args(TargetKind)
+        require(self.kind in kinds, f"Expected targets of a kind in {', '.join(kinds)}. Got {self.kind!r}.")
+        require(self.width > 0, f"Expected a clipping width above 0. Got {self.width}.")
 
     def __call__(self, q_values: NDArray[np.float32], gap: float) -> NDArray[np.float32]:
         """Q-values [N, A] and the unit, > 0 -> float32 [N, A]."""
@@ -55,9 +54,9 @@ def median_action_gap(q_values: NDArray[np.float32]) -> float:
     """
     ordered = np.sort(q_values, axis=1)  # [N, A]
     gaps = ordered[:, -1] - ordered[:, -2]  # [N]
-    if not (gaps > 0).any():
-        raise InputError("The teacher has no preference: all actions are equal in every state it was shown.")
-    return float(np.median(gaps[gaps > 0]))
+    positive = gaps[gaps > 0]
+    require(len(positive) > 0, "The teacher has no preference: all actions are equal in every state it was shown.")
+    return float(np.median(positive))
 
 
 def clipped_action_gaps(q_values: NDArray[np.float32], gap: float, *, width: float = 2.0) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
@@ -32,6 +32,10 @@ STAGES: dict[str, type[Stage]] = {
         *(QuantizeAware, QuantizeJudged, Search),
     )
 }
+DRAWING = ("restart", "new_student")  # of weights
+SHRINKING = ("shrink", "search")  # of the network
+PRUNING = ("prune", "threshold")
+GATHERING = ("distil", "search")  # of the teacher's states
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # it becomes a file's
 
 
@@ -55,31 +59,25 @@ class Recipe:
     control: bool = False
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
-            raise InputError(
-                "A recipe's name becomes a file's. Expected up to 64 lower-case letters, digits, dots, dashes and underscores. "
-                f"Got {self.name!r}."
-            )
+        expected = "Expected up to 64 lower-case letters, digits, dots, dashes and underscores."
+        require(bool(NAME.fullmatch(self.name)), f"A recipe's name becomes a file's. {expected} Got {self.name!r}.")
         for stage in self.stages:
             if STAGES.get(stage.name) is type(stage):
                 _stage(_stage_to_json(stage))  # what no file can say, such as half a step, a script cannot either
-        if self.conversion not in get_args(Conversion):
-            raise InputError(f"Expected a conversion of {', '.join(get_args(Conversion))}. Got {self.conversion!r}.")
+        known = get_args(Conversion)
+        require(self.conversion in known, f"Expected a conversion of {', '.join(known)}. Got {self.conversion!r}.")
         names = [stage.name for stage in self.stages]
         rounding = [stage.rounds_to_int8 for stage in self.stages]
-        if any(rounding) != (self.conversion in QUANTIZATION_AWARE):
-            raise InputError(
-                "Quantization-aware training and the qat-int8 conversion need each other: the converter reads the ranges that "
-                f"training learned. Got stages={names} and conversion={self.conversion!r}."
-            )
-        if any(rounding[:-1]):
-            raise InputError(
-                f"Quantization-aware training must come last: what follows it would move the rounded weights. Got {names}."
-            )
+        require(
+            any(rounding) == (self.conversion in QUANTIZATION_AWARE),
+            "Quantization-aware training and the qat-int8 conversion need each other: the converter reads the ranges that "
+            f"training learned. Got stages={names} and conversion={self.conversion!r}.",
+        )
+        last = "Quantization-aware training must come last: what follows it would move the rounded weights."
+        require(not any(rounding[:-1]), f"{last} Got {names}.")
         for i, stage in enumerate(self.stages):
-            before, after = self.stages[:i], self.stages[i + 1 :]
-            if reason := _why_not_here(stage, before) or stage.misplaced(before, after):
-                raise InputError(f"{reason} Got stages={names}.")
+            reason = _why_not_here(stage, self.stages[:i], self.stages[i + 1 :])
+            require(not reason, f"{reason} Got stages={names}.")
 
     @property
     def asks_gate(self) -> bool:
@@ -129,14 +127,33 @@ class Recipe:
         return cls.from_json({"name": path.stem, **value})
 
 
-def _why_not_here(stage: Stage, before: Sequence[Stage]) -> str:
-    """Why a stage that trains Q-values cannot follow these; empty where it can."""
-    if stage.trains == "q_values" and any(each.trains == "preferences" for each in before):
-        return (
-            "Temporal-difference learning goes on from Q-values, which distillation replaces by preferences. "
-            "Expected one of the two."
-        )
-    return ""
+def _why_not_here(stage: Stage, before: Sequence[Stage], after: Sequence[Stage]) -> str:
+    """Why a stage cannot stand between these; empty where it can."""
+    name, clusters = stage.name, stage.clusters if isinstance(stage, Cluster) else math.inf
+    earlier, later = {each.name for each in before}, {each.name for each in after}
+    learned, learns = {each.trains for each in before}, {each.trains for each in after}
+    fixing = next((each.name for each in before if each.fixes_weights), None)
+    redraws, prunes, gathers = (name in group for group in (DRAWING, PRUNING, GATHERING))
+    goes_on = "Temporal-difference learning goes on from Q-values, which distillation replaces by preferences."
+    rules = (
+        (stage.trains == "q_values" and "preferences" in learned, f"{goes_on} Expected one of the two."),
+        (name == "scale_input" and before, "scale_input changes what the first layer sees. Expected it first."),
+        (name in (*DRAWING, *SHRINKING) and fixing, f"{name} makes a new network: expected no {fixing} before."),
+        (redraws and earlier & {"distil", *SHRINKING}, f"{name} forgets what was learned before it. Expected it first."),
+        (name == "restart" and not any(learns), "Fresh weights know nothing. Expected a stage that learns after restart."),
+        (name == "new_student" and "distil" not in later, "A new student knows nothing. Expected distil after new_student."),
+        (name == "distil" and fixing, "Distillation moves all weights, zeros too. Expected it before pruning."),
+        (gathers and "visit" in earlier, f"{name} gathers all states anew. Expected no visit before it."),
+        (
+            name == "visit" and "preferences" not in learns,
+            "A visit adds states to learn from. Expected a distillation after it.",
+        ),
+        (name == "shrink" and "distil" not in earlier, "shrink teaches its candidates preferences. Expected distil before it."),
+        (prunes and earlier & {*PRUNING}, "A second pruning lets weights of the first come back. Expected one."),
+        (prunes and "cluster" in earlier, "Pruning moves weights out of their clusters. Expected it before."),
+        (clusters < 3 and fixing, f"Where zeros stay, they are one cluster of three or more. Got clusters={clusters}."),
+    )
+    return next((reason for applies, reason in rules if applies), "")
 
 
 def _stage_to_json(stage: Stage) -> Json:

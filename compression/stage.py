@@ -1,7 +1,6 @@
 """What a method of compression implements: one step of a recipe."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import ClassVar
 
 from edgedqn.compression.context import CompressionContext
@@ -27,24 +26,9 @@ class Stage(ABC):
 
     @property
     def trains(self) -> Meaning | None:
-        """What it trains the network to output; None where it trains nothing."""
-        return None
-
-    def misplaced(self, before: Sequence["Stage"], after: Sequence["Stage"]) -> str:
-        """Why it cannot stand between these stages of a recipe; empty where it can."""
-        return ""
+        """What it trains the network to output, as its settings of a training say; None where it has none."""
+        return next((setting.meaning for setting in vars(self).values() if hasattr(setting, "meaning")), None)
 
     @abstractmethod
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         """Returns the next student and what it did; the student it was given is left as it is."""
-
-
-def any_named(stages: Sequence[Stage], *names: str) -> bool:
-    """Whether a stage of one of these names is among them."""
-    return any(stage.name in names for stage in stages)
-
-
-def why_no_new_network(stage: Stage, before: Sequence[Stage]) -> str:
-    """Why a stage that makes a new network cannot follow these; empty where it can."""
-    fixing = [each.name for each in before if each.fixes_weights]
-    return f"{stage.name} makes a new network: expected no {fixing[0]} before." if fixing else ""

@@ -1,20 +1,18 @@
 """Few distinct weights per kernel: each is stored as an index into a short list of values."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import require
 from edgedqn.compression import tfmot
 from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import kernels_of
 from edgedqn.compression.methods.distillation import Distillation, final_loss
 from edgedqn.compression.methods.pruning import sparsity_of
 from edgedqn.compression.methods.reinforcement import TdLearning
-from edgedqn.compression.policy import Meaning
 from edgedqn.compression.report import Findings
 from edgedqn.compression.stage import Stage
 from edgedqn.compression.student import Student
@@ -36,17 +34,8 @@ class Cluster(Stage):
     fixes_weights: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.clusters < 2:
-            raise InputError(f"One value for all weights is no network. Expected clusters of 2 or more. Got {self.clusters}.")
-
-    @property
-    def trains(self) -> Meaning:
-        return self.learning.meaning
-
-    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
-        if self.clusters < 3 and any(stage.fixes_weights for stage in before):
-            return f"Where zeros stay, they are one cluster of three or more. Got clusters={self.clusters}."
-        return ""
+        expected = "One value for all weights is no network. Expected clusters of 2 or more."
+        require(self.clusters >= 2, f"{expected} Got {self.clusters}.")
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         distinct = [len(np.unique(kernel)) for kernel in kernels_of(student.network)]

@@ -3,7 +3,7 @@
 Source: Rusu et al. (2015), "Policy distillation"; Ross et al. (2011) for training on the states that the student visits.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
@@ -13,7 +13,7 @@ import tf_keras
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import require
 from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.compression import tfmot
 from edgedqn.compression.context import CompressionContext, q_values_of
@@ -21,7 +21,7 @@ from edgedqn.compression.folding import InputScaling, Weights
 from edgedqn.compression.policy import Meaning
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.report import Findings
-from edgedqn.compression.stage import Stage, any_named
+from edgedqn.compression.stage import Stage
 from edgedqn.compression.student import Student
 
 STEPS_PER_CALL = 50
@@ -52,17 +52,15 @@ class Distillation:
     meaning: ClassVar[Meaning] = "preferences"  # of the output after it
 
     def __post_init__(self) -> None:
-        if self.loss not in get_args(Loss):
-            raise InputError(f"Expected a loss of {', '.join(get_args(Loss))}. Got {self.loss!r}.")
-        if self.steps < 1 or self.batch_size < 1:
-            raise InputError(f"Expected steps and batch_size of 1 or more. Got {self.steps} and {self.batch_size}.")
-        if not 0 < self.final_learning_rate <= self.learning_rate:
-            raise InputError(
-                "A distillation ends with a small learning rate, so that rounding settles. Expected 0 < final_learning_rate "
-                f"<= learning_rate. Got {self.final_learning_rate} and {self.learning_rate}."
-            )
-        if not self.temperature > 0:
-            raise InputError(f"Expected a temperature above 0. Got {self.temperature}.")
+        sizes = (self.steps, self.batch_size)
+        require(self.loss in get_args(Loss), f"Expected a loss of {', '.join(get_args(Loss))}. Got {self.loss!r}.")
+        require(min(sizes) >= 1, f"Expected steps and batch_size of 1 or more. Got {self.steps} and {self.batch_size}.")
+        require(
+            0 < self.final_learning_rate <= self.learning_rate,
+            "A distillation ends with a small learning rate, so that rounding settles. Expected 0 < final_learning_rate "
+            f"<= learning_rate. Got {self.final_learning_rate} and {self.learning_rate}.",
+        )
+        require(self.temperature > 0, f"Expected a temperature above 0. Got {self.temperature}.")
 
     @property
     def rounded_steps(self) -> int:
@@ -220,22 +218,13 @@ class Distil(Stage):
     name: ClassVar[str] = "distil"
 
     def __post_init__(self) -> None:
-        if min(self.greedy_states, self.student_states) < 1 or min(self.explored_states, self.rounds) < 0:
-            raise InputError(
-                "Expected 1 or more greedy_states and student_states, and 0 or more explored_states and rounds. "
-                f"Got {self.greedy_states}, {self.student_states}, {self.explored_states} and {self.rounds}."
-            )
-        if not 0 < self.enough_agreement <= 1:
-            raise InputError(f"An agreement is a share of states. Expected it in (0, 1]. Got {self.enough_agreement}.")
-
-    @property
-    def trains(self) -> Meaning:
-        return "preferences"
-
-    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
-        if any(stage.fixes_weights for stage in before):
-            return "Distillation moves all weights, zeros too. Expected it before pruning."
-        return why_no_gathering(self, before)
+        require(
+            min(self.greedy_states, self.student_states) >= 1 and min(self.explored_states, self.rounds) >= 0,
+            "Expected 1 or more greedy_states and student_states, and 0 or more explored_states and rounds. "
+            f"Got {self.greedy_states}, {self.student_states}, {self.explored_states} and {self.rounds}.",
+        )
+        expected = "An agreement is a share of states. Expected it in (0, 1]."
+        require(0 < self.enough_agreement <= 1, f"{expected} Got {self.enough_agreement}.")
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         return self.train(self.gather(student, context), context)
@@ -282,19 +271,9 @@ class Visit(Stage):
     name: ClassVar[str] = "visit"
 
     def __post_init__(self) -> None:
-        if self.student_states < 1:
-            raise InputError(f"Expected student_states of 1 or more. Got {self.student_states}.")
-
-    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
-        unused = "A visit adds states to learn from. Expected a distillation after it."
-        return "" if any(stage.trains == "preferences" for stage in after) else unused
+        require(self.student_states >= 1, f"Expected student_states of 1 or more. Got {self.student_states}.")
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         policy = student.as_policy(context.teacher.spec)
         student = student.with_states(context.gather_states(policy, self.student_states, epsilon=0.05), context)
         return student, Findings(states=len(student.states))
-
-
-def why_no_gathering(stage: Stage, before: Sequence[Stage]) -> str:
-    """Why a stage that gathers the teacher's states cannot follow these; empty where it can."""
-    return f"{stage.name} gathers all states anew. Expected no visit before it." if any_named(before, "visit") else ""

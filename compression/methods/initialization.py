@@ -1,14 +1,13 @@
 """Fresh weights in place of the teacher's: in its own network, or in one of other widths."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import require
 from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.networks import fresh, resized, widths
 from edgedqn.compression.report import Findings, NetworkSize
-from edgedqn.compression.stage import Stage, any_named, why_no_new_network
+from edgedqn.compression.stage import Stage
 from edgedqn.compression.student import Student
 
 
@@ -17,10 +16,6 @@ class Restart(Stage):
     """Draws all weights anew, for training that prunes or rounds from its first step on."""
 
     name: ClassVar[str] = "restart"
-
-    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
-        untrained = "Fresh weights know nothing. Expected a stage that learns after restart."
-        return _too_late(self, before) or ("" if any(stage.trains for stage in after) else untrained)
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         return replace(student, network=fresh(student.network, context.rng)), Findings()
@@ -40,12 +35,9 @@ class NewStudent(Stage):
     name: ClassVar[str] = "new_student"
 
     def __post_init__(self) -> None:
-        if min([1, *self.hidden, *(self.filters or ())]) < 1:
-            raise InputError(f"Expected widths of 1 or more. Got hidden={self.hidden} and filters={self.filters}.")
-
-    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
-        untrained = "A new student knows nothing. Expected distil after new_student."
-        return _too_late(self, before) or ("" if any_named(after, "distil") else untrained)
+        widths = (*self.hidden, *(self.filters or ()))
+        expected = f"Expected widths of 1 or more. Got hidden={self.hidden} and filters={self.filters}."
+        require(all(width >= 1 for width in widths), expected)
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         filters = self.filters
@@ -53,8 +45,3 @@ class NewStudent(Stage):
             filters = tuple(max(1, count // 4) for count in widths(student.network)[0])
         network = fresh(resized(student.network, filters=filters, hidden=self.hidden), context.rng)
         return replace(student, network=network), Findings(size=NetworkSize(filters, self.hidden))
-
-
-def _too_late(stage: Stage, before: Sequence[Stage]) -> str:
-    lost = f"{stage.name} forgets what was learned before it. Expected it first."
-    return why_no_new_network(stage, before) or (lost if any_named(before, "distil", "shrink", "search") else "")

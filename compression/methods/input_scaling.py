@@ -1,6 +1,5 @@
 """The input's scale for int8, folded into the first layer."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -16,9 +15,6 @@ class ScaleInput(Stage):
     """Gives the input a scale for int8, each feature or channel its own, and folds that into the first layer."""
 
     name: ClassVar[str] = "scale_input"
-
-    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
-        return "scale_input changes what the first layer sees. Expected it first." if before else ""
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         observations = context.teacher.observations

@@ -8,15 +8,14 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import require
 from edgedqn.compression import tfmot
 from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import kernels_of
 from edgedqn.compression.methods.distillation import STEPS_PER_CALL, Distillation, final_loss
 from edgedqn.compression.methods.reinforcement import TdLearning
-from edgedqn.compression.policy import Meaning
 from edgedqn.compression.report import Findings
-from edgedqn.compression.stage import Stage, any_named
+from edgedqn.compression.stage import Stage
 from edgedqn.compression.student import Student
 
 Allocation = Literal["erk", "uniform"]
@@ -45,18 +44,18 @@ class PolynomialSchedule:
     kind: ClassVar[Literal["polynomial"]] = "polynomial"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.begin_step < self.end_step:
-            raise InputError(
-                "Pruning must begin before it ends. Expected 0 <= begin_step < end_step. "
-                f"Got begin_step={self.begin_step} and end_step={self.end_step}."
-            )
-        if self.frequency < 1 or (self.end_step - self.begin_step) % self.frequency:
-            raise InputError(
-                "The last update of the masks must fall on end_step. Expected a frequency that divides "
-                f"{self.end_step - self.begin_step}. Got frequency={self.frequency}."
-            )
-        if not self.power > 0:
-            raise InputError(f"Expected a power above 0. Got {self.power}.")
+        require(
+            0 <= self.begin_step < self.end_step,
+            "Pruning must begin before it ends. Expected 0 <= begin_step < end_step. "
+            f"Got begin_step={self.begin_step} and end_step={self.end_step}.",
+        )
+        length = self.end_step - self.begin_step
+        require(
+            self.frequency >= 1 and length % self.frequency == 0,
+            "The last update of the masks must fall on end_step. Expected a frequency that divides "
+            f"{length}. Got frequency={self.frequency}.",
+        )
+        require(self.power > 0, f"Expected a power above 0. Got {self.power}.")
 
     def sparsity_at(self, step: int, final_sparsity: float) -> float:
         """The sparsity asked for at a gradient step."""
@@ -78,10 +77,8 @@ class ConstantSchedule:
     kind: ClassVar[Literal["constant"]] = "constant"
 
     def __post_init__(self) -> None:
-        if self.begin_step < 0 or self.frequency < 1:
-            raise InputError(
-                f"Expected begin_step of 0 or more and a frequency of 1 or more. Got {self.begin_step} and {self.frequency}."
-            )
+        expected = "Expected begin_step of 0 or more and a frequency of 1 or more."
+        require(self.begin_step >= 0 and self.frequency >= 1, f"{expected} Got {self.begin_step} and {self.frequency}.")
 
     def sparsity_at(self, step: int, final_sparsity: float) -> float:
         """The sparsity asked for at a gradient step."""
@@ -102,8 +99,7 @@ def allocate(shapes: Sequence[tuple[int, ...]], sparsity: float, *, allocation: 
         at most 1: small kernels, through which everything passes, are spared.
     Source: Evci et al. (2020), "Rigging the lottery", Erdős-Rényi kernels; Graesser et al. (2022) for agents.
     """
-    if not 0 <= sparsity < 1:
-        raise InputError(f"A sparsity is the share of zeros. Expected it in [0, 1). Got {sparsity}.")
+    require(0 <= sparsity < 1, f"A sparsity is the share of zeros. Expected it in [0, 1). Got {sparsity}.")
     if allocation == "uniform":
         return (sparsity,) * len(shapes)
     sizes = np.array([math.prod(shape) for shape in shapes], np.float64)  # [L]
@@ -159,40 +155,30 @@ class Prune(Stage):
     fixes_weights: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.sparsity < 1:
-            raise InputError(f"A sparsity is the share of zeros. Expected it in (0, 1). Got {self.sparsity}.")
-        if self.structure == "2:4":
-            given = (self.sparsity, self.allocation, self.schedule, self.begin)
-            if given != (0.5, "uniform", "constant", 0.0):
-                raise InputError(
-                    "2:4 keeps two of any four weights, and TF-MOT chooses them once. Expected sparsity=0.5, "
-                    f"allocation='uniform', schedule='constant' and begin=0. Got {given}."
-                )
-        if isinstance(self.structure, tuple):
-            if len(self.structure) != 2 or min(self.structure) < 1:
-                raise InputError(f"A block is (outputs, inputs), each 1 or more. Got {self.structure}.")
-        elif self.structure not in ("unstructured", "2:4"):
-            raise InputError(
-                f"Expected a structure of 'unstructured', '2:4', or a block (outputs, inputs). Got {self.structure!r}."
-            )
-        if isinstance(self.allocation, tuple):
-            if not all(0 <= share < 1 for share in self.allocation):
-                raise InputError(f"Expected an allocation of shares in [0, 1). Got {self.allocation}.")
-        elif self.allocation not in ("erk", "uniform"):
-            raise InputError(f"Expected an allocation of 'erk', 'uniform' or shares. Got {self.allocation!r}.")
-        if self.schedule not in ("polynomial", "constant"):
-            raise InputError(f"Expected a schedule of 'polynomial' or 'constant'. Got {self.schedule!r}.")
-        if not 0 <= self.begin < self.end <= 1:
-            raise InputError(
-                f"Pruning must begin before it ends. Expected 0 <= begin < end <= 1. Got begin={self.begin} and end={self.end}."
-            )
-
-    @property
-    def trains(self) -> Meaning:
-        return self.learning.meaning
-
-    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
-        return why_no_pruning(before)
+        structure, allocation, schedule = self.structure, self.allocation, self.schedule
+        require(0 < self.sparsity < 1, f"A sparsity is the share of zeros. Expected it in (0, 1). Got {self.sparsity}.")
+        given = (self.sparsity, allocation, schedule, self.begin)
+        require(
+            structure != "2:4" or given == (0.5, "uniform", "constant", 0.0),
+            "2:4 keeps two of any four weights, and TF-MOT chooses them once. Expected sparsity=0.5, "
+            f"allocation='uniform', schedule='constant' and begin=0. Got {given}.",
+        )
+        if isinstance(structure, tuple):
+            block = len(structure) == 2 and min(structure) >= 1
+            require(block, f"A block is (outputs, inputs), each 1 or more. Got {structure}.")
+        else:
+            expected = "Expected a structure of 'unstructured', '2:4', or a block (outputs, inputs)."
+            require(structure in ("unstructured", "2:4"), f"{expected} Got {structure!r}.")
+        if isinstance(allocation, tuple):
+            shares = all(0 <= share < 1 for share in allocation)
+            require(shares, f"Expected an allocation of shares in [0, 1). Got {allocation}.")
+        else:
+            known = allocation in ("erk", "uniform")
+            require(known, f"Expected an allocation of 'erk', 'uniform' or shares. Got {allocation!r}.")
+        known = schedule in ("polynomial", "constant")
+        require(known, f"Expected a schedule of 'polynomial' or 'constant'. Got {schedule!r}.")
+        expected = "Pruning must begin before it ends. Expected 0 <= begin < end <= 1."
+        require(0 <= self.begin < self.end <= 1, f"{expected} Got begin={self.begin} and end={self.end}.")
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         asked, skipped = self._allocated([kernel.shape for kernel in kernels_of(student.network)])
@@ -223,8 +209,8 @@ class Prune(Stage):
     def _allocated(self, shapes: list[tuple[int, ...]]) -> tuple[tuple[float, ...], list[str]]:
         """The sparsity of each kernel, and which are left alone and why."""
         if isinstance(self.allocation, tuple):
-            if len(self.allocation) != len(shapes):
-                raise InputError(f"Expected an allocation of {len(shapes)} shares, one per kernel. Got {len(self.allocation)}.")
+            expected = f"Expected an allocation of {len(shapes)} shares, one per kernel."
+            require(len(self.allocation) == len(shapes), f"{expected} Got {len(self.allocation)}.")
             asked = self.allocation
         else:
             asked = allocate(shapes, self.sparsity, allocation=self.allocation)
@@ -235,13 +221,6 @@ class Prune(Stage):
                 skipped.append(f"kernel {i}, {' x '.join(map(str, shape))}: {reason}")
                 asked = (*asked[:i], 0.0, *asked[i + 1 :])
         return asked, skipped
-
-
-def why_no_pruning(before: Sequence[Stage]) -> str:
-    """Why no stage that prunes can follow these; empty where one can."""
-    if any_named(before, "prune", "threshold"):
-        return "A second pruning lets weights of the first come back. Expected one."
-    return "Pruning moves weights out of their clusters. Expected it before." if any_named(before, "cluster") else ""
 
 
 def sparsity_of(kernels: list[NDArray[np.float32]]) -> tuple[float, ...]:

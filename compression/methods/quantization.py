@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.compression import tfmot
 from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import kernels_of
@@ -14,7 +14,6 @@ from edgedqn.compression.methods.clustering import clusters_of
 from edgedqn.compression.methods.distillation import Distillation, final_loss
 from edgedqn.compression.methods.pruning import sparsity_of
 from edgedqn.compression.methods.reinforcement import TdLearning
-from edgedqn.compression.policy import Meaning
 from edgedqn.compression.report import Attempt, Findings
 from edgedqn.compression.stage import Stage
 from edgedqn.compression.student import Student
@@ -34,10 +33,6 @@ class QuantizeAware(Stage):
     name: ClassVar[str] = "quantize_aware"
     rounds_to_int8: ClassVar[bool] = True
 
-    @property
-    def trains(self) -> Meaning:
-        return self.learning.meaning
-
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         quantized = tfmot.quantization_aware(
             student.network, student.scaling.limits, keep_zeros=student.pruned, keep_clusters=student.clustered
@@ -46,8 +41,8 @@ class QuantizeAware(Stage):
         losses = self.learning.fine_tune(quantized, student, context=context, label="quantize")
         settled = tfmot.settle(quantized, student.network, keep_zeros=student.pruned)
         batch = next(student.inputs())
-        if not np.allclose(settled(batch, training=False), quantized(batch, training=False), atol=1e-4):
-            raise InputError("TF-MOT lost zeros of kernels with clusters. Expected fewer clusters, or more zeros in each.")
+        equal = np.allclose(settled(batch, training=False), quantized(batch, training=False), atol=1e-4)
+        require(equal, "TF-MOT lost zeros of kernels with clusters. Expected fewer clusters, or more zeros in each.")
         kernels = kernels_of(settled)
         findings = Findings(
             keep_zeros=student.pruned,
@@ -79,12 +74,7 @@ class QuantizeJudged(Stage):
     asks_gate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise InputError(f"Expected attempts of 1 or more. Got {self.attempts}.")
-
-    @property
-    def trains(self) -> Meaning:
-        return self.learning.meaning
+        require(self.attempts >= 1, f"Expected attempts of 1 or more. Got {self.attempts}.")
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         quantize = QuantizeAware(self.learning)

@@ -10,7 +10,7 @@ import tf_keras
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import require
 from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.agents.losses import double_q_target, huber, select
 from edgedqn.agents.n_step import Transition
@@ -54,20 +54,20 @@ class TdLearning:
     meaning: ClassVar[Meaning] = "q_values"  # of the output after it
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch_size, self.target_update_interval, self.buffer_size) < 1:
-            raise InputError(
-                "Expected steps, batch_size, target_update_interval and buffer_size of 1 or more. "
-                f"Got {self.steps}, {self.batch_size}, {self.target_update_interval} and {self.buffer_size}."
-            )
-        if not 0 < self.final_learning_rate <= self.learning_rate:
-            raise InputError(
-                f"Expected 0 < final_learning_rate <= learning_rate. Got {self.final_learning_rate} and {self.learning_rate}."
-            )
-        if not 0 <= self.discount <= 1 or not 0 <= self.epsilon <= self.first_epsilon <= 1:
-            raise InputError(
-                "Expected a discount in [0, 1] and 0 <= epsilon <= first_epsilon <= 1. "
-                f"Got {self.discount}, {self.epsilon} and {self.first_epsilon}."
-            )
+        require(
+            min(self.steps, self.batch_size, self.target_update_interval, self.buffer_size) >= 1,
+            "Expected steps, batch_size, target_update_interval and buffer_size of 1 or more. "
+            f"Got {self.steps}, {self.batch_size}, {self.target_update_interval} and {self.buffer_size}.",
+        )
+        require(
+            0 < self.final_learning_rate <= self.learning_rate,
+            f"Expected 0 < final_learning_rate <= learning_rate. Got {self.final_learning_rate} and {self.learning_rate}.",
+        )
+        require(
+            0 <= self.discount <= 1 and 0 <= self.epsilon <= self.first_epsilon <= 1,
+            "Expected a discount in [0, 1] and 0 <= epsilon <= first_epsilon <= 1. "
+            f"Got {self.discount}, {self.epsilon} and {self.first_epsilon}.",
+        )
 
     @property
     def rounded_steps(self) -> int:

@@ -7,14 +7,13 @@ from typing import ClassVar
 
 import tf_keras
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import require
 from edgedqn.compression.context import CompressionContext
-from edgedqn.compression.methods.distillation import Distil, Distillation, why_no_gathering
+from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.quantization import round_and_judge
 from edgedqn.compression.networks import fresh, resized, size_of, widths
-from edgedqn.compression.policy import Meaning
 from edgedqn.compression.report import Attempt, Findings
-from edgedqn.compression.stage import Stage, why_no_new_network
+from edgedqn.compression.stage import Stage
 from edgedqn.compression.student import Student
 
 LAYER_BYTES = 330  # of tensors, quantization and an operator: the difference between files with a layer more and less
@@ -48,18 +47,11 @@ class Search(Stage):
     asks_gate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.minutes < 0 or self.env_steps < 0:
-            raise InputError(
-                "Expected attempts of 1 or more, minutes and env_steps of 0 or more. "
-                f"Got {self.attempts}, {self.minutes} and {self.env_steps}."
-            )
-
-    @property
-    def trains(self) -> Meaning:
-        return "preferences"
-
-    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
-        return why_no_new_network(self, before) or why_no_gathering(self, before)
+        require(
+            not (self.attempts < 1 or self.minutes < 0 or self.env_steps < 0),
+            "Expected attempts of 1 or more, minutes and env_steps of 0 or more. "
+            f"Got {self.attempts}, {self.minutes} and {self.env_steps}.",
+        )
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         started = time.monotonic()

@@ -1,7 +1,7 @@
 """Fewer neurons, filters and layers: what is left is a smaller dense network, which every runtime makes faster."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -9,16 +9,15 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import require
 from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import Weights
 from edgedqn.compression.judge import Judgement
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.quantization import QuantizeAware, round_and_judge
 from edgedqn.compression.networks import resized, size_of, widths
-from edgedqn.compression.policy import Meaning
 from edgedqn.compression.report import Attempt, Findings
-from edgedqn.compression.stage import Stage, any_named, why_no_new_network
+from edgedqn.compression.stage import Stage
 from edgedqn.compression.student import Student
 
 MEASURED_STATES, MEASURED_NUMBERS = 4_096, 2**24  # at most; images fill the memory
@@ -60,26 +59,15 @@ class Shrink(Stage):
     asks_gate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if min(self.least, self.attempts) < 1:
-            raise InputError(f"Expected least and attempts of 1 or more. Got {self.least} and {self.attempts}.")
-        if not self.precision > 1:
-            raise InputError(f"Expected a precision above 1: a factor. Got {self.precision}.")
-
-    @property
-    def trains(self) -> Meaning:
-        return "preferences"
-
-    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
-        undistilled = "shrink teaches its candidates preferences. Expected distil before it."
-        return why_no_new_network(self, before) or ("" if any_named(before, "distil") else undistilled)
+        given = f"{self.least} and {self.attempts}"
+        require(min(self.least, self.attempts) >= 1, f"Expected least and attempts of 1 or more. Got {given}.")
+        require(self.precision > 1, f"Expected a precision above 1: a factor. Got {self.precision}.")
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
-        if student.meaning != "preferences":
-            raise InputError(
-                "Candidates are taught the teacher's preferences. Expected a distil stage before shrink. Got none."
-            )
-        if any(layer.activation.__name__ != "relu" for layer in _hidden(student.network)):
-            raise InputError("shrink understands hidden layers with ReLU alone. Got one without.")
+        expected = "Candidates are taught the teacher's preferences. Expected a distil stage before shrink."
+        require(student.meaning == "preferences", f"{expected} Got none.")
+        relu = all(layer.activation.__name__ == "relu" for layer in _hidden(student.network))
+        require(relu, "shrink understands hidden layers with ReLU alone. Got one without.")
         trials = _Trials(self, student, context=context)
         self._remove_neurons(trials)
         skipped = self._remove_layers(trials)

@@ -1,15 +1,14 @@
 """The simplest sparsity: small weights become zero, once, without training."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import require
 from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import kernels_of
-from edgedqn.compression.methods.pruning import sparsity_of, why_no_pruning
+from edgedqn.compression.methods.pruning import sparsity_of
 from edgedqn.compression.report import Findings
 from edgedqn.compression.stage import Stage
 from edgedqn.compression.student import Student
@@ -28,11 +27,8 @@ class Threshold(Stage):
     fixes_weights: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.value < np.inf:
-            raise InputError(f"A threshold is a magnitude. Expected a finite number of 0 or more. Got {self.value}.")
-
-    def misplaced(self, before: Sequence[Stage], after: Sequence[Stage]) -> str:
-        return why_no_pruning(before)
+        expected = "A threshold is a magnitude. Expected a finite number of 0 or more."
+        require(0 <= self.value < np.inf, f"{expected} Got {self.value}.")
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         weights = [

@@ -3,13 +3,16 @@
 import pytest
 
 from edgedqn.agents.chain import NotAChainError
-from edgedqn.agents.errors import DivergedError, InputError
+from edgedqn.agents.errors import DivergedError, InputError, require
 from edgedqn.agents.playing.environments import BadTransitionError
 
 
 def test_bad_input_is_a_value_error_that_keeps_its_sentence():
     with pytest.raises(ValueError, match=r"^Expected 1\. Got 2\.$"):
         raise InputError("Expected 1. Got 2.")
+    with pytest.raises(InputError, match=r"^Expected 1\. Got 2\.$"):
+        require(False, "Expected 1. Got 2.")
+    require(True, "")
 
 
 @pytest.mark.parametrize("error", [BadTransitionError, DivergedError, NotAChainError])

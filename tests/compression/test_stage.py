@@ -7,13 +7,16 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.compression.context import CompressionContext
-from edgedqn.compression.methods.distillation import Distil
+from edgedqn.compression.methods.distillation import Distil, Visit
 from edgedqn.compression.methods.initialization import Restart
 from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware
+from edgedqn.compression.methods.reinforcement import TdLearning
+from edgedqn.compression.methods.search import Search
+from edgedqn.compression.methods.shrinking import Shrink
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.report import Findings
-from edgedqn.compression.stage import Stage, any_named, why_no_new_network
+from edgedqn.compression.stage import Stage
 from edgedqn.compression.student import Student
 
 
@@ -36,12 +39,6 @@ def test_a_stage_of_ones_own_goes_into_a_recipe_and_others_heed_what_it_says_of_
         Recipe("mine", "", (Halve(), Distil()), "float32")
 
 
-def test_a_stage_that_trains_nothing_says_so() -> None:
-    assert (Halve().trains, Prune(0.5).trains, Halve().misplaced((), ())) == (None, "preferences", "")
-
-
-def test_looks_for_names_and_for_fixed_weights_among_stages() -> None:
-    stages = (Distil(), Prune(0.5))
-    assert any_named(stages, "prune", "cluster") and not any_named(stages, "cluster")
-    assert why_no_new_network(Restart(), stages) == "restart makes a new network: expected no prune before."
-    assert why_no_new_network(Restart(), (Distil(),)) == ""
+def test_what_it_trains_is_what_its_settings_say() -> None:
+    assert (Halve().trains, Prune(0.5).trains, Prune(0.5, learning=TdLearning()).trains) == (None, "preferences", "q_values")
+    assert (Distil().trains, Search().trains, Shrink().trains, Visit().trains) == (*("preferences",) * 3, None)
