@@ -8,13 +8,12 @@ from pathlib import Path
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import JsonValue
 from edgedqn.agents.playing.statistics import Interval
-from edgedqn.benchmarks.report.table import RELIABLE, full_speed
+from edgedqn.benchmarks.report.table import RELIABLE, TIMED, full_speed
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow
 
 # Speed-ups of two runs of one file differ by less: docs/benchmarks.md.
 SPEED_NOISE = 0.05
 Z_99 = 2.576
-SPEEDS = ("invoke", "step", "step of the twin")
 # Where one of these differs, so do ratios.
 DECIDES_SPEED = ("cpu", "architecture", "threads", "xnnpack", "ai-edge-litert")
 
@@ -82,7 +81,7 @@ def regressions(earlier: Benchmark, now: Benchmark) -> tuple[Regression, ...]:
         Regression(before.name, what, change)
         for before in earlier.rows
         if before.status == "ok"
-        for what, change in _worse(before, now.row(before.name), [what for what in SPEEDS if what not in unknown])
+        for what, change in _worse(before, now.row(before.name), [what for what in TIMED if what not in unknown])
     )
 
 
@@ -94,13 +93,13 @@ def incomparable(earlier: Benchmark, now: Benchmark) -> dict[str, str]:
     machines = [each.machine.to_json() for each in (earlier, now)]
     baselines = [each.row(each.baseline) for each in (earlier, now)]
     if changed := [key for key in DECIDES_SPEED if len({machine[key] for machine in machines}) > 1]:
-        return dict.fromkeys(SPEEDS, f"another {', '.join(changed)}")
+        return dict.fromkeys(TIMED, f"another {', '.join(changed)}")
     if len({row and row.sha256 for row in baselines}) > 1:
-        return dict.fromkeys(SPEEDS, "another baseline")
+        return dict.fromkeys(TIMED, "another baseline")
     return {
         what: f"the core was slow {when}"
         for when, each in (("earlier", earlier), ("now", now))
-        for what in SPEEDS
+        for what in TIMED
         if full_speed(each.rows, what) < RELIABLE
     }
 

@@ -2,33 +2,26 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.files import Json
-from edgedqn.benchmarks.report.charts import SCHEMA, Chart
+from edgedqn.benchmarks.report.vega import VegaLite, fill_template
 
 # Of more than this, episodes are drawn as a range and evaluations as a mere line: a page must not grow with the training.
 MOST_EPISODES = 400
 MOST_STRETCHES = 200
 MOST_EVALUATIONS = 100
-Numbers = Sequence[float] | NDArray[np.generic]
+Numbers = Sequence[float] | NDArray[np.int64] | NDArray[np.float64]
 # Legible on white and on near-black.
 TRAINING, GREEDY, CHOSEN = "#2f7ed8", "#c9761a", "#7d8794"
-X = {
-    "field": "env_steps",
-    "type": "quantitative",
-    "title": "environment steps",
-    "axis": {"format": ",d", "tickCount": 6},
-}
 
 
-def learning_chart(agent: Path) -> Chart | None:
+def learning_chart(agent: Path) -> VegaLite | None:
     """The curve as a Vega-Lite specification, or None where nothing is known of the training, as of an imported agent.
 
     Args:
@@ -37,28 +30,22 @@ def learning_chart(agent: Path) -> Chart | None:
       InputError: one of them cannot be read.
     """
     steps, returns = _episodes(agent / "training.csv")  # [N], [N]
-    statistics = _statistics(agent / "agent.json")
-    evaluations: Sequence[Sequence[float]] = statistics.get("evaluations", ())
-    chosen: Mapping[str, float] | None = statistics.get("checkpoint")
-    layers: list[Chart] = []
+    evaluations, chosen = _scores(agent / "agent.json")
+    layers: list[_Layer] = []
     spoken = []
     if len(steps):
         window = int(np.clip(len(steps) // 20, 5, 100))
         mean = _moving_mean(returns, window)  # [N]
-        shown = np.unique(np.linspace(0, len(steps) - 1, MOST_EPISODES).astype(int))
         if len(steps) > MOST_EPISODES:
             middle, low, high = _ranges(steps, returns)
-            area = _layer("training episodes, range", TRAINING, {"type": "area", "opacity": 0.25}, steps=middle, returns=low)
-            for value, top in zip(area["data"]["values"], high.tolist(), strict=True):
-                value["high"] = top
-            area["encoding"]["y2"] = {"field": "high"}
-            layers.append(area)
+            mark: VegaLite = {"type": "area", "opacity": 0.25}
+            layers.append(_Layer("training episodes, range", TRAINING, mark=mark, steps=middle, returns=low, highest=high))
         else:
-            dots = {"type": "point", "filled": True, "opacity": 0.55, "size": 18}
-            layers.append(_layer("training episodes", TRAINING, dots, steps=steps, returns=returns))
-        layers.append(
-            _layer(f"mean of {window}", TRAINING, {"type": "line", "strokeWidth": 2}, steps=steps[shown], returns=mean[shown])
-        )
+            dots: VegaLite = {"type": "point", "filled": True, "opacity": 0.55, "size": 18}
+            layers.append(_Layer("training episodes", TRAINING, mark=dots, steps=steps, returns=returns))
+        shown = np.unique(np.linspace(0, len(steps) - 1, MOST_EPISODES).astype(int))
+        line: VegaLite = {"type": "line", "strokeWidth": 2}
+        layers.append(_Layer(f"mean of {window}", TRAINING, mark=line, steps=steps[shown], returns=mean[shown]))
         spoken.append(
             f"training episodes: {len(steps):,} over {steps[-1]:,} environment steps, mean return of {window} of them "
             f"{mean[:window][-1]:.1f} at first, {mean[-1]:.1f} at last"
@@ -66,51 +53,46 @@ def learning_chart(agent: Path) -> Chart | None:
     if evaluations:
         at, scores = zip(*evaluations, strict=True)
         line = {"type": "line", "strokeWidth": 1.2, "point": len(at) <= MOST_EVALUATIONS}
-        layers.append(_layer("greedy policy", GREEDY, line, steps=at, returns=scores))
+        layers.append(_Layer("greedy policy", GREEDY, mark=line, steps=at, returns=scores))
         spoken.append(f"evaluations of the greedy policy: {len(scores)}, from {min(scores):.1f} to {max(scores):.1f}")
     if not layers:
         return None
     if chosen is not None:
-        step, score = chosen["env_steps"], chosen["mean_return"]
-        layers.append(
-            _layer("chosen", CHOSEN, {"type": "point", "size": 140, "strokeWidth": 2.5}, steps=[step], returns=[score])
-        )
+        step, score = chosen
+        mark = {"type": "point", "size": 140, "strokeWidth": 2.5}
+        layers.append(_Layer("chosen", CHOSEN, mark=mark, steps=[step], returns=[score]))
         spoken.append(f"the checkpoint chosen at step {step:,} returned {score:.1f}")
-    _share_legend(layers)
+    colors = {layer.name: layer.color for layer in layers}
     description = f"Learning curve: {'; '.join(spoken)}."
-    return {"$schema": SCHEMA, "description": description, "width": "container", "height": 280, "layer": layers}
+    return fill_template("learning", description=description, layers=[layer.to_json(colors) for layer in layers])
 
 
-def _layer(
-    name: str,
-    color: str,
-    mark: Json,
-    *,
-    steps: Sequence[float] | NDArray[np.generic],
-    returns: Sequence[float] | NDArray[np.generic],
-) -> Chart:
-    """One kind of mark with data of its own; `color` is left for `_share_legend`."""
-    at, values = np.asarray(steps).round().astype(int).tolist(), np.asarray(returns, np.float64).round(4).tolist()
-    return {
-        "data": {"values": [{"env_steps": step, "return": value} for step, value in zip(at, values, strict=True)]},
-        "mark": dict(mark),
-        "encoding": {
-            "x": X,
-            "y": {"field": "return", "type": "quantitative", "title": "return per episode", "scale": {"zero": False}},
-            "color": {"datum": name, "scale": color},
-            "tooltip": [{"field": "env_steps", "format": ",d"}, {"field": "return", "format": ".4g"}],
-        },
-    }
+@dataclass(frozen=True)
+class _Layer:
+    """One kind of mark with data of its own; with `highest`, an area from `returns` up to there."""
 
+    name: str
+    color: str
+    _: KW_ONLY
+    mark: VegaLite
+    steps: Numbers
+    returns: Numbers
+    highest: NDArray[np.float64] | None = None
 
-def _share_legend(layers: Sequence[Chart]) -> None:
-    colors = {layer["encoding"]["color"]["datum"]: layer["encoding"]["color"]["scale"] for layer in layers}
-    for layer in layers:
-        layer["encoding"]["color"].update(
-            type="nominal",
-            title=None,
-            scale={"domain": list(colors), "range": list(colors.values())},
-            legend={"orient": "top", "labelLimit": 0, "columns": 4, "columnPadding": 20, "symbolOpacity": 1},
+    def to_json(self, colors: dict[str, str]) -> VegaLite:
+        """Vega-Lite, with the legend of all layers, whose `colors` go by name."""
+        steps, returns = np.asarray(self.steps).round().astype(int), np.asarray(self.returns, np.float64).round(4)
+        points: list[VegaLite] = [{"env_steps": x, "return": y} for x, y in zip(steps.tolist(), returns.tolist(), strict=True)]
+        if self.highest is not None:
+            points = [point | {"high": y} for point, y in zip(points, self.highest.tolist(), strict=True)]
+        return fill_template(
+            "learning_layer",
+            values=points,
+            mark=self.mark,
+            name=self.name,
+            names=list(colors),
+            colors=list(colors.values()),
+            y2=None if self.highest is None else {"field": "high"},
         )
 
 
@@ -125,14 +107,16 @@ def _episodes(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return np.array([steps for steps, _ in rows], np.int64), np.array([value for _, value in rows], np.float64)
 
 
-def _statistics(path: Path) -> dict[str, Any]:
+def _scores(path: Path) -> tuple[Sequence[tuple[int, float]], tuple[int, float] | None]:
+    """Each evaluation's environment steps and mean return, and those of the checkpoint that was chosen, if one was."""
     try:
-        statistics: dict[str, Any] = json.loads(path.read_text())["statistics"]
+        statistics = json.loads(path.read_text())["statistics"]
+        chosen = statistics.get("checkpoint")
+        return statistics.get("evaluations", ()), chosen and (chosen["env_steps"], chosen["mean_return"])
     except FileNotFoundError:
-        return {}
+        return (), None
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} cannot be read: expected an object with statistics. Got: {error!r}.") from error
-    return statistics
 
 
 def _moving_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
@@ -144,7 +128,7 @@ def _moving_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64
     return means
 
 
-def _ranges(steps: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _ranges(steps: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     """Middle, lowest and highest value of equal stretches of steps; stretches in which no episode ended are left out."""
     width = steps[-1] / MOST_STRETCHES
     stretch = np.minimum((steps / width).astype(int), MOST_STRETCHES - 1)

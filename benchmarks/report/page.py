@@ -5,20 +5,11 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.statistics import Interval
-from edgedqn.benchmarks.report.charts import (
-    Chart,
-    KernelZeros,
-    histogram_chart,
-    latency_chart,
-    range_chart,
-    size_chart,
-    sparsity_chart,
-)
+from edgedqn.benchmarks.report.charts import KernelZeros, draw_charts
 from edgedqn.benchmarks.report.table import (
     ABSENT,
     MORE_COLUMNS,
@@ -29,10 +20,8 @@ from edgedqn.benchmarks.report.table import (
     render_markdown,
     slow_note,
 )
-from edgedqn.benchmarks.report.vega import page_script
+from edgedqn.benchmarks.report.vega import FILES, VegaLite, page_script
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Ratio, best_passing
-
-FILES = files("edgedqn.benchmarks.report.files")
 
 SHORT = ("cpu", "architecture", "python", "ai-edge-litert", "xnnpack", "threads")
 
@@ -65,7 +54,7 @@ def render_report(
     *,
     command: str | None = None,
     margin: float | None = None,
-    learning: Chart | None = None,
+    learning: VegaLite | None = None,
     kernels: Mapping[str, Sequence[KernelZeros]] | None = None,
     film: Film | str | None = None,
 ) -> str:
@@ -85,15 +74,12 @@ def render_report(
       InputError: Jinja2, or vl-convert-python, which brings Vega-Lite along, is not installed.
     """
     rows, baseline = benchmark.rows, benchmark.baseline
-    charts = {
-        "size": size_chart(rows, baseline, margin=margin),
-        "latency": latency_chart(rows, baseline, margin=margin),
-        "histogram": histogram_chart(rows),
-        "sparsity": sparsity_chart(kernels or {}),
-        "range": range_chart(rows),
-        "learning": learning,
+    charts = draw_charts(rows, baseline, margin=margin, kernels=kernels or {}) | {"learning": learning}
+    drawn = {
+        name: json.dumps(chart, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+        for name, chart in charts.items()
+        if chart is not None
     }
-    drawn = {name: _in_script(chart) for name, chart in charts.items() if chart is not None}
     return _rendered(
         title=_title(run or {}),
         summary=summary(rows, baseline),
@@ -140,10 +126,6 @@ def _title(run: Json) -> str:
     return f"EdgeDQN: {run['env_id']}, seed {run['seed']}" if run else "EdgeDQN benchmark"
 
 
-def _in_script(chart: Chart) -> str:
-    return json.dumps(chart, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
 def summary(rows: Sequence[BenchmarkRow], baseline: str) -> str:
     """Which file to ship and what it saves, or that there is none; where it is slower, that too."""
     best = best_passing(rows)
@@ -154,12 +136,14 @@ def summary(rows: Sequence[BenchmarkRow], baseline: str) -> str:
     base = next(row for row in rows if row.name == baseline)
     assert base.episode_return and best.return_delta and base.size_bytes and best.size_bytes  # or nothing had passed
     assert best.speedup and best.step_speedup
-    name, size, base_size = best.name, best.size_bytes, base.size_bytes
+    share, twin = best.size_bytes / base.size_bytes, best.twin_step_speedup
+    in_percent = f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
+    of_twin = f", and through its twin with float ends {_speed(twin)}" if twin else ""
     return (
-        f"{name} passed its gate: {baseline} returns {in_digits(base.episode_return.mean)}, and {name} on the same "
-        f"episodes {_difference(best.return_delta)}. It takes {kilobytes(size)} KB instead of {kilobytes(base_size)} KB, "
-        f"{_share(size / base_size)} of the size. One invoke() is {_speed(best.speedup)}; the whole step, from observation "
-        f"to action, is {_speed(best.step_speedup)}{_of_twin(best)}."
+        f"{best.name} passed its gate: {baseline} returns {in_digits(base.episode_return.mean)}, and {best.name} on the same "
+        f"episodes {_difference(best.return_delta)}. It takes {kilobytes(best.size_bytes)} KB instead of "
+        f"{kilobytes(base.size_bytes)} KB, {in_percent} of the size. One invoke() is {_speed(best.speedup)}; the whole step, "
+        f"from observation to action, is {_speed(best.step_speedup)}{of_twin}."
     )
 
 
@@ -169,15 +153,6 @@ def _difference(delta: Interval) -> str:
     how = "less" if delta.mean < 0 else "more"
     between = f"{in_digits(delta.low)} and {in_digits(delta.high)}"
     return f"{in_digits(abs(delta.mean))} {how} (the difference is between {between} at 95 %)"
-
-
-def _of_twin(row: BenchmarkRow) -> str:
-    twin = row.twin_step_speedup
-    return f", and through its twin with float ends {_speed(twin)}" if twin else ""
-
-
-def _share(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
 
 
 def _speed(ratio: Ratio) -> str:

@@ -1,12 +1,14 @@
 """The rows as a plain-text table for a terminal, and the cells it shares with the report."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device, Latency, Ratio
+from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device, Latency, Ratio, Return
 
 ABSENT = "-"
 # The medians hardly move while so large a share of the rounds ran at full speed.
 RELIABLE = 0.9
+_T = TypeVar("_T")
 TIMED = ("invoke", "step", "step of the twin")
 
 
@@ -18,9 +20,14 @@ def render_table(rows: Sequence[BenchmarkRow]) -> str:
     Returns:
       Text without a newline at its end. KB is 1,000 bytes.
     """
-    lines = [[title for title, _ in COLUMNS], *([cell(row) for _, cell in COLUMNS] for row in rows)]
     notes = [f"{row.name}: {row.reason}" for row in rows if row.reason]
-    return "\n".join([*_aligned(lines), *notes, *_slow(rows)])
+    return "\n".join([*_aligned(_lines(rows)), *notes, *_slow(rows)])
+
+
+def render_markdown(rows: Sequence[BenchmarkRow]) -> str:
+    """The terminal's table as Markdown, for a pull request; arguments and units as for `render_table`."""
+    notes = [*(f"- `{row.name}`: {row.reason}" for row in rows if row.reason), *_slow(rows)]
+    return "\n".join([markdown_table(_lines(rows)), *([""] if notes else []), *notes])
 
 
 def slow_note(rows: Sequence[BenchmarkRow]) -> str | None:
@@ -60,9 +67,12 @@ def device_lines(device: Device, rows: Sequence[BenchmarkRow]) -> list[list[str]
     return lines
 
 
+def _lines(rows: Sequence[BenchmarkRow]) -> list[list[str]]:
+    return [[title for title, _ in COLUMNS], *([cell(row) for _, cell in COLUMNS] for row in rows)]
+
+
 def _slow(rows: Sequence[BenchmarkRow]) -> list[str]:
-    note = slow_note(rows)
-    return [] if note is None else [note]
+    return [note] if (note := slow_note(rows)) else []
 
 
 def in_digits(value: float) -> str:
@@ -89,29 +99,16 @@ def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     return [text[0], "  ".join("-" * width for width in widths), *text[1:]]
 
 
-def _return(row: BenchmarkRow) -> str:
-    found = row.episode_return
-    return ABSENT if found is None else f"{in_digits(found.mean)} [{in_digits(found.low)}, {in_digits(found.high)}]"
+def _text(value: _T | None, written: Callable[[_T], str]) -> str:
+    return ABSENT if value is None else written(value)
 
 
-def _verdict(row: BenchmarkRow) -> str:
-    return row.gate or (ABSENT if row.status == "ok" else row.status)
+def _return(found: Return) -> str:
+    return f"{in_digits(found.mean)} [{in_digits(found.low)}, {in_digits(found.high)}]"
 
 
 def _zeros(row: BenchmarkRow) -> str:
     return f"{1 - row.nonzero_weights / row.weights:.1%}" if row.weights and row.nonzero_weights is not None else ABSENT
-
-
-def _share(value: float | None) -> str:
-    return ABSENT if value is None else f"{value:.1%}"
-
-
-def _kilobytes(size: int | None) -> str:
-    return ABSENT if size is None else kilobytes(size)
-
-
-def _count(number: int | None) -> str:
-    return ABSENT if number is None else f"{number:,}"
 
 
 def _p50(latency: Latency | None) -> str:
@@ -122,16 +119,17 @@ def _ratio(ratio: Ratio | None) -> str:
     return ABSENT if ratio is None else f"{ratio.median:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
+_share = "{:.1%}".format
 COLUMNS: tuple[tuple[str, Callable[[BenchmarkRow], str]], ...] = (
     ("name", lambda row: row.name),
-    ("return [95 %]", _return),
-    ("delta", lambda row: ABSENT if row.return_delta is None else f"{row.return_delta.mean:+.2f}"),
-    ("gate", _verdict),
-    ("agree", lambda row: _share(row.action_agreement)),
-    ("by gap", lambda row: _share(row.gap_weighted_agreement)),
-    ("ties", lambda row: _share(row.tie_rate)),
-    ("KB", lambda row: _kilobytes(row.size_bytes)),
-    ("gzip KB", lambda row: _kilobytes(row.gzip_bytes)),
+    ("return [95 %]", lambda row: _text(row.episode_return, _return)),
+    ("delta", lambda row: _text(row.return_delta and row.return_delta.mean, "{:+.2f}".format)),
+    ("gate", lambda row: row.gate or (ABSENT if row.status == "ok" else row.status)),
+    ("agree", lambda row: _text(row.action_agreement, _share)),
+    ("by gap", lambda row: _text(row.gap_weighted_agreement, _share)),
+    ("ties", lambda row: _text(row.tie_rate, _share)),
+    ("KB", lambda row: _text(row.size_bytes, kilobytes)),
+    ("gzip KB", lambda row: _text(row.gzip_bytes, kilobytes)),
     ("zeros", _zeros),
     ("invoke µs", lambda row: _p50(row.latency_us)),
     ("speed-up [95 %]", lambda row: _ratio(row.speedup)),
@@ -144,15 +142,8 @@ MORE_COLUMNS = (
     ("twin step µs", lambda row: _p50(row.twin_step_latency_us)),
     ("twin step speed-up [95 %]", lambda row: _ratio(row.twin_step_speedup)),
     ("cold start µs", lambda row: _p50(row.cold_start_us)),
-    ("stripped KB", lambda row: _kilobytes(row.stripped_bytes)),
-    ("resident MB", lambda row: ABSENT if row.resident_bytes is None else f"{row.resident_bytes / 1e6:.1f}"),
-    ("arena bytes", lambda row: _count(row.arena_bytes)),
-    ("MACs", lambda row: _count(row.multiply_accumulates)),
+    ("stripped KB", lambda row: _text(row.stripped_bytes, kilobytes)),
+    ("resident MB", lambda row: _text(row.resident_bytes, lambda size: f"{size / 1e6:.1f}")),
+    ("arena bytes", lambda row: _text(row.arena_bytes, "{:,}".format)),
+    ("MACs", lambda row: _text(row.multiply_accumulates, "{:,}".format)),
 )
-
-
-def render_markdown(rows: Sequence[BenchmarkRow]) -> str:
-    """The terminal's table as Markdown, for a pull request; arguments and units as for `render_table`."""
-    table = markdown_table([[title for title, _ in COLUMNS], *([cell(row) for _, cell in COLUMNS] for row in rows)])
-    notes = [*(f"- `{row.name}`: {row.reason}" for row in rows if row.reason), *_slow(rows)]
-    return "\n".join([table, *([""] if notes else []), *notes])

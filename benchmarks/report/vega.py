@@ -1,15 +1,19 @@
-"""Vega-Lite, which vl-convert-python carries: the script that draws a page's charts, and a chart as a picture of its own."""
+"""Vega-Lite: charts made of templates; the script that draws a page's charts, and a chart as a picture of its own."""
 
 import json
 from html import escape
+from importlib.resources import files
 from types import ModuleType
-from typing import Any
 
 from edgedqn.agents.errors import InputError
+
+FILES = files("edgedqn.benchmarks.report.files")
+VegaLite = dict[str, object]  # a specification, see https://vega.github.io/vega-lite, or a part of one
 
 # Vega needs a colour; this one is replaced by the picture's own, which is another in the dark.
 INK, LINE = "#010203", "#8a94a1"
 TEXT = {"labelColor": INK, "titleColor": INK}
+AXIS = TEXT | {"gridColor": LINE, "gridOpacity": 0.35, "domainColor": LINE, "tickColor": LINE, "titleFontWeight": "normal"}
 CONFIG = {
     "background": None,
     "font": "sans-serif",
@@ -30,6 +34,23 @@ STYLE = (
 )
 
 
+def fill_template(template: str, **values: object) -> VegaLite:
+    """The specification in `files/TEMPLATE.json`: a value for each text "$NAME", which is left out where the value is None."""
+
+    def is_none(part: object) -> bool:
+        return isinstance(part, str) and part.startswith("$") and values[part[1:]] is None
+
+    def filled(part: object) -> object:
+        if isinstance(part, dict):
+            return {key: filled(each) for key, each in part.items() if not is_none(each)}
+        if isinstance(part, list):
+            return [filled(each) for each in part if not is_none(each)]
+        return values[part[1:]] if isinstance(part, str) and part.startswith("$") else part
+
+    chart: VegaLite = json.loads((FILES / f"{template}.json").read_text(encoding="utf-8"))
+    return {key: filled(part) for key, part in chart.items() if not is_none(part)}
+
+
 def page_script() -> str:
     """Vega-Lite and what draws it, as the text of one script element.
 
@@ -40,7 +61,7 @@ def page_script() -> str:
     return bundle.replace("</script", "<\\/script")
 
 
-def picture(chart: dict[str, Any]) -> str:
+def picture(chart: VegaLite) -> str:
     """The chart as an SVG file for light and dark, 560 by 280 pixels without its axes; the same chart gives the same text.
 
     Args:
@@ -50,7 +71,7 @@ def picture(chart: dict[str, Any]) -> str:
     """
     svg: str = _library().vegalite_to_svg(json.dumps({**chart, **SIZE}), config=CONFIG)
     head, body = svg.replace(INK, "currentColor").split(">", 1)
-    label = escape(chart["description"], quote=True)
+    label = escape(str(chart["description"]), quote=True)
     return f'{head} role="img" aria-label="{label}">{STYLE}{body}'
 
 

@@ -6,12 +6,11 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.benchmarks.report.charts import SCHEMA
-from edgedqn.benchmarks.report.vega import page_script, picture
+from edgedqn.benchmarks.report.vega import fill_template, page_script, picture
 
 SVG = "{http://www.w3.org/2000/svg}"
 CHART = {
-    "$schema": SCHEMA,
+    "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
     "description": 'A line: "a" <b> & \\1.',
     "width": "container",
     "data": {"values": [{"a": 1, "b": 2.5}, {"a": 2, "b": 5.0}]},
@@ -37,6 +36,14 @@ def test_it_is_an_svg_file_that_speaks_for_light_and_dark():
 
 def test_the_same_chart_is_the_same_bytes():
     assert picture(CHART) == picture(CHART)
+
+
+def test_a_template_takes_values_by_name_and_leaves_out_what_is_none():
+    given = {"values": [1], "mark": {"type": "$mark"}, "name": "$values", "names": ["$name"], "colors": ["red"]}
+    area, line = (fill_template("learning_layer", **given, y2=y2)["encoding"] for y2 in ({"field": "high"}, None))
+    assert area == line | {"y2": {"field": "high"}}
+    assert line["color"]["datum"] == "$values"  # a value is never filled in itself
+    assert line["color"]["scale"] == {"domain": ["$name"], "range": ["red"]}
 
 
 def test_the_pages_script_ends_no_script_element():
