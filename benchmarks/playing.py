@@ -32,7 +32,7 @@ class Play:
     Attributes:
       make_environment: builds the environment. Must be picklable where `workers` > 1, for example
         `functools.partial(make_environment, "module:Id")`. Its episodes depend on the reset seed and the actions alone.
-      seeds: the `prove` reset seeds, distinct, at least as many as the gate's last look.
+      seeds: distinct reset seeds, at least as many as the gate's last look: `prove` for the verdict, `select` to choose.
       gate: the test each file is put to.
       random_seed: of the random policy.
       workers: processes. The results are the same for any number.

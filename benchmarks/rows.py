@@ -242,7 +242,7 @@ def read_benchmark(path: Path) -> Benchmark:
 
 
 def best_passing(rows: Sequence[BenchmarkRow]) -> BenchmarkRow | None:
-    """The row to ship: the smallest file that passed its gate, among equals the one with the fastest step, or None."""
+    """The smallest file that passed its gate, among equals the one with the fastest step; None where none passed."""
 
     def order(row: BenchmarkRow) -> tuple[int, float]:
         assert row.size_bytes is not None and row.step_latency_us is not None  # or it was not played

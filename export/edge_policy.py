@@ -153,9 +153,10 @@ class DeviceManifest:
       observation_dtype: NumPy's name of the dtype the environment gives.
       n_actions: actions are 0 .. n_actions - 1.
       preprocessing: the steps from an observation to what the network takes, before scaling.
-      scale: a device feeds observation * scale + offset, both steps in float32; for an int8 input then clamped and rounded half
-        to even. One for each feature or channel, or one for all.
-      offset: likewise.
+      scale: a device feeds x * scale + offset, both steps in float32; for an int8 input then clamped and rounded half to even.
+        One for each feature or channel, or one for all. It includes the int8 input tensor's own quantization, divided by its
+        step, and so multiplies where TFLite's scales divide.
+      offset: likewise, the zero point included.
       meaning: of the output, one of `MEANINGS`.
       recipe: that made the policy.
       source: the JSON object it was read from; what else that holds is kept.

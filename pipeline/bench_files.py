@@ -18,7 +18,7 @@ from edgedqn.benchmarks.latency.timed_policies import load
 from edgedqn.benchmarks.rows import Benchmark
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
 from edgedqn.pipeline.native import limit_memory
-from edgedqn.pipeline.proving import prove_observations, prove_play
+from edgedqn.pipeline.proving import play_on_prove_seeds, states_on_prove_seeds
 from edgedqn.pipeline.seeds import SeedStreams
 
 PROBE_S = 20
@@ -106,8 +106,8 @@ def _measure(
         env_id = env_id or environments.pop()
         gate = gate_for(env_id, tolerance)
         try:
-            observations = prove_observations(next(path for path in paths if path.stem == baseline), env_id, streams)
-            plan = prove_play(env_id, streams, gate)
+            observations = states_on_prove_seeds(next(path for path in paths if path.stem == baseline), env_id, streams)
+            plan = play_on_prove_seeds(env_id, streams, gate)
         except InputError as error:
             unplayed = str(error)
     candidates = Candidates(paths=tuple(paths), baseline=baseline, refused=refused)

@@ -66,7 +66,7 @@ def write_bundle(policy_file: Path, folder: Path, fetch: bool = False) -> tuple[
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        parts = _fill(file, temporary, fetch)
+        parts = _write_parts(file, temporary, fetch)
         temporary.chmod(0o755)
         _carry_over(folder, temporary)
         _replace(folder, temporary)
@@ -121,7 +121,7 @@ def _replace(folder: Path, new: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _fill(file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, ...]:
+def _write_parts(file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, ...]:
     with tempfile.TemporaryDirectory() as name:
         twin = None
         if file.model.input.dtype == "int8":

@@ -1,7 +1,7 @@
 """The entry point `edgedqn`: parses, imports the module of the command, and ends with an exit code.
 
-This is the one place where imports wait. What needs NumPy or TensorFlow is imported when a command runs, so that `--help`
-answers at once, and so that commands on a .tflite work where there is no TensorFlow.
+What needs NumPy or TensorFlow is imported when a command runs, so that `--help` answers at once, and so that commands on a
+.tflite work where there is no TensorFlow. `scripting` and `edgedqn` itself defer TensorFlow in the same way.
 """
 
 import errno

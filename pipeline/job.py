@@ -257,7 +257,7 @@ class Job:
             write_bundle(self.folder.model(best.name), self.folder.device)
 
     def _best(self, benchmark: Benchmark) -> BenchmarkRow | None:
-        """The file to ship, if a requested recipe that is no mere control passed its gate."""
+        """The row to ship: the smallest that passed, be it a control's, if a requested recipe that is no control passed too."""
         passed = {row.name for row in benchmark.rows if row.gate == "pass"}
         if not any(recipe.name in passed and not recipe.control for recipe in self.settings.recipes):
             return None

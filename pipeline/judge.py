@@ -1,4 +1,4 @@
-"""The judge that searches ask: exports a candidate and plays the file, on episodes that prove nothing."""
+"""The judge of stages with `asks_gate`: exports a candidate and plays the file on the `select` seeds, which prove nothing."""
 
 import itertools
 import tempfile

@@ -22,7 +22,7 @@ from edgedqn.pipeline.seeds import SeedStreams
 STATES = 10_000
 
 
-def prove_observations(baseline: Path, env_id: str, streams: SeedStreams) -> NDArray[Any]:
+def states_on_prove_seeds(baseline: Path, env_id: str, streams: SeedStreams) -> NDArray[Any]:
     """The states the float file visits on the `prove` seeds, for agreement, ties and timing.
 
     Returns:
@@ -36,8 +36,8 @@ def prove_observations(baseline: Path, env_id: str, streams: SeedStreams) -> NDA
         return gather_observations(policy, env, reset_seeds=streams.reset_seeds("prove"), count=STATES)
 
 
-def prove_play(env_id: str, streams: SeedStreams, gate: Gate) -> Play:
-    """The gate on the `prove` seeds, with a process per processor."""
+def play_on_prove_seeds(env_id: str, streams: SeedStreams, gate: Gate) -> Play:
+    """How files are played for the verdict: on the `prove` seeds, with a process for each usable core."""
     return Play(
         make_environment=partial(make_environment, env_id),
         seeds=streams.first_reset_seeds("prove", gate.looks[-1]),

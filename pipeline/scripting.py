@@ -125,7 +125,7 @@ def compress(
       agent: the float agent; it is left as it is.
       recipe: a name, a TOML file, or a recipe of your own; `float32` changes nothing, and is what others are compared with.
       seed: of all randomness, >= 0.
-      gate: the test that a recipe which searches puts its candidates to; the environment's by default.
+      gate: the test of candidates, for recipes with `asks_gate` (`qat-int8`, searches); the environment's by default.
       export: how it writes them; `ExportConfig()` by default.
     Raises:
       InputError: the agent cannot be compressed this way, or a fine-tuning diverged.

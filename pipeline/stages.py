@@ -34,7 +34,7 @@ from edgedqn.export.tflite_file.tflm import MicroUnavailableError
 from edgedqn.export.verify import verify, verify_micro
 from edgedqn.pipeline.config import ImportedAgent, RunSettings
 from edgedqn.pipeline.judge import judging
-from edgedqn.pipeline.proving import prove_observations, prove_play
+from edgedqn.pipeline.proving import play_on_prove_seeds, states_on_prove_seeds
 from edgedqn.pipeline.run_folder import RunFolder, versions
 from edgedqn.pipeline.seeds import SeedStreams
 from edgedqn.pipeline.training import train_agent
@@ -91,7 +91,7 @@ def compress(run: RunFolder, recipe: Recipe) -> None:
 def compress_judged(
     agent: TrainedAgent, recipe: Recipe, *, streams: SeedStreams, gate: Gate, export: ExportConfig
 ) -> CompressedPolicy:
-    """Runs one recipe on an agent, in its environment. Recipes that search are told how candidates play as files.
+    """Runs one recipe on an agent, in its environment. Stages with `asks_gate` are handed a judge.
 
     Args:
       agent: the float agent.
@@ -180,8 +180,8 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
         Candidates(paths=tuple(files), baseline=FLOAT32.name, relative_to=run.path),
         config.latency,
         rng=streams.rng("bench"),
-        observations=prove_observations(files[0], env_id, streams),
-        play=prove_play(env_id, streams, config.gate),
+        observations=states_on_prove_seeds(files[0], env_id, streams),
+        play=play_on_prove_seeds(env_id, streams, config.gate),
         on_gate=gates.__setitem__,
     )
     for path, row in zip(files, benchmark.rows, strict=True):

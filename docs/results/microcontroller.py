@@ -21,7 +21,7 @@ from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
 from edgedqn.export.edge_policy import read_verified
 from edgedqn.export.tflite_file.reader import io_quantization
 from edgedqn.export.tflite_file.tflm import arena_bytes, compare_runtimes, int8_inputs
-from edgedqn.pipeline.proving import prove_observations
+from edgedqn.pipeline.proving import states_on_prove_seeds
 from edgedqn.pipeline.seeds import SeedStreams
 
 RESULTS = Path(__file__).with_suffix(".json")
@@ -31,7 +31,7 @@ SEED = 0
 
 def measure(run: Path, env_id: str, names: list[str]) -> list[dict[str, Any]]:
     """The rows of a run's files."""
-    observations = prove_observations(run / "models" / "float32.tflite", env_id, SeedStreams(SEED))
+    observations = states_on_prove_seeds(run / "models" / "float32.tflite", env_id, SeedStreams(SEED))
     rows = []
     for name in names:
         path = run / "models" / f"{name}.tflite"

@@ -55,7 +55,7 @@ def device_part(
         observation * scale + offset, both steps in float32; for an int8 input then clamped and rounded half to even, so scale
         and offset include the input tensor's own quantization.
       offset: as many entries as `scale`.
-      meaning: of the output, "preferences" or "q_values".
+      meaning: of the output, one of `edge_policy.MEANINGS`.
       recipe: the name of the recipe that made the policy.
     Returns:
       Its numbers are the float32 values exactly.

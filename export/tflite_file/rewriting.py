@@ -1,4 +1,7 @@
-"""Other ends for a policy file: operators put before and behind its network, which itself keeps every integer it has."""
+"""Other ends for a policy file: operators put before and behind its network.
+
+The integers in between stay, but for convolutions: an input half-way between two integers may round to the other one.
+"""
 
 from dataclasses import replace
 from typing import Any

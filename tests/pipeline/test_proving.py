@@ -33,7 +33,7 @@ from edgedqn.pipeline import judge, proving
 from edgedqn.pipeline.config import Changes
 from edgedqn.pipeline.job import Job, RunResult
 from edgedqn.pipeline.native import quiet
-from edgedqn.pipeline.proving import STATES, prove_observations, prove_play
+from edgedqn.pipeline.proving import STATES, play_on_prove_seeds, states_on_prove_seeds
 from edgedqn.pipeline.seeds import BLOCK, STREAMS, SeedStreams
 
 LESSON = Distillation(steps=100)
@@ -109,10 +109,10 @@ def test_what_asks_the_judge_sees_no_prove_seed_either(
 
 def test_agreement_and_gate_are_measured_on_prove_seeds_alone(reset_seeds: list[int], tiny_run: RunResult) -> None:
     streams = SeedStreams(0)
-    observations = prove_observations(tiny_run.folder / "models" / "float32.tflite", "CartPole-v1", streams)
+    observations = states_on_prove_seeds(tiny_run.folder / "models" / "float32.tflite", "CartPole-v1", streams)
     assert observations.shape == (STATES, 4) and observations.dtype == np.float32
     assert streams_of(reset_seeds) == {"prove"}
-    play = prove_play("CartPole-v1", streams, Gate(looks=(300, 600)))
+    play = play_on_prove_seeds("CartPole-v1", streams, Gate(looks=(300, 600)))
     assert streams_of(list(play.seeds)) == {"prove"} and len(play.seeds) == 600
 
 
@@ -142,7 +142,7 @@ def test_states_are_those_the_agents_network_would_visit(
 ) -> None:
     monkeypatch.setattr(proving, "STATES", 300)
     agent = float_file(tmp_path / "float32.tflite", env_id, frame_stack)
-    found = prove_observations(tmp_path / "float32.tflite", env_id, SeedStreams(4))
+    found = states_on_prove_seeds(tmp_path / "float32.tflite", env_id, SeedStreams(4))
     with closing(make_environment(env_id)) as env:
         seeds = SeedStreams(4).reset_seeds("prove")
         expected = gather_observations(agent.policy, agent_view(env, agent.spec), reset_seeds=seeds, count=300)
@@ -153,4 +153,4 @@ def test_states_are_those_the_agents_network_would_visit(
 def test_a_file_of_another_environment_is_refused(tmp_path: Path) -> None:
     float_file(tmp_path / "float32.tflite", "CartPole-v1")
     with pytest.raises(InputError, match=r"another environment than Acrobot-v1: expected observations \[6\]"):
-        prove_observations(tmp_path / "float32.tflite", "Acrobot-v1", SeedStreams(0))
+        states_on_prove_seeds(tmp_path / "float32.tflite", "Acrobot-v1", SeedStreams(0))

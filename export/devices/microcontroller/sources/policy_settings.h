@@ -6,7 +6,8 @@
 #define POLICY_INPUTS $inputs
 #define POLICY_ACTIONS $actions
 
-/* input = round(observation * scale + offset), one pair for each feature or channel, or one for all. */
+/* input = observation * scale + offset, clamped to -128..127, rounded half to even. One pair for each feature or channel, or one for
+   all. This scale multiplies; POLICY_OUTPUT_SCALE below is TFLite's step. */
 #define POLICY_INPUT_PAIRS $pairs
 #define POLICY_INPUT_SCALE \
   { $scale }
