@@ -14,9 +14,8 @@ import struct
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -41,21 +40,8 @@ Json = Mapping[str, Any]
 
 # BuiltinOperator of the TFLite schema, by its names: those that policies are made of. Any other is refused, also because not
 # every kernel of an interpreter checks what it is given.
-OPERATORS = {
-    0: "ADD",
-    3: "CONV_2D",
-    4: "DEPTHWISE_CONV_2D",
-    6: "DEQUANTIZE",
-    9: "FULLY_CONNECTED",
-    17: "MAX_POOL_2D",
-    18: "MUL",
-    19: "RELU",
-    22: "RESHAPE",
-    40: "MEAN",
-    41: "SUB",
-    56: "ARG_MAX",
-    114: "QUANTIZE",
-}
+OPERATORS = {0: "ADD", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 6: "DEQUANTIZE", 9: "FULLY_CONNECTED", 17: "MAX_POOL_2D"}
+OPERATORS |= {18: "MUL", 19: "RELU", 22: "RESHAPE", 40: "MEAN", 41: "SUB", 56: "ARG_MAX", 114: "QUANTIZE"}
 
 # TensorType of the TFLite schema, by NumPy's names. Types that no policy has are left out.
 DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
@@ -69,52 +55,30 @@ class RuntimeRefusedError(PolicyFileError):
     """The file is what was exported, but this runtime cannot run it."""
 
 
-@dataclass(frozen=True)
-class Atari:
-    """The caller's part: gymnasium's AtariPreprocessing, 84x84 gray bytes."""
+class Step(NamedTuple):
+    """A step of the preprocessing, as manifests name it.
+
+    `atari` is the caller's part: gymnasium's AtariPreprocessing, 84x84 gray bytes. `one_hot` makes a vector of the number of a
+    state, `flatten` one of an array, in C order. `frame_stack` puts the last `frames` observations along the last axis, oldest
+    first; the first of an episode `count` times.
+    """
+
+    name: str
+    frames: int = 1
 
     def __str__(self) -> str:
-        return "atari"
+        return f"{self.name}:{self.frames}" if self.name == "frame_stack" else self.name
 
 
-@dataclass(frozen=True)
-class OneHot:
-    """The number of a state as a vector."""
-
-    def __str__(self) -> str:
-        return "one_hot"
-
-
-@dataclass(frozen=True)
-class Flatten:
-    """An array as a vector, in C order."""
-
-    def __str__(self) -> str:
-        return "flatten"
-
-
-@dataclass(frozen=True)
-class FrameStack:
-    """The last `count` observations along the last axis, oldest first; the first of an episode `count` times."""
-
-    count: int
-
-    def __str__(self) -> str:
-        return f"frame_stack:{self.count}"
-
-
-Step = Atari | OneHot | Flatten | FrameStack
+ATARI, ONE_HOT, FLATTEN = Step("atari"), Step("one_hot"), Step("flatten")
 
 
 def parse_step(text: object) -> Step:
     """A step of the preprocessing as manifests write it; PolicyFileError for any other text."""
-    for step in (Atari(), OneHot(), Flatten()):
-        if text == str(step):
-            return step
-    match = re.fullmatch(r"frame_stack:([1-9][0-9]{0,3})", text) if isinstance(text, str) else None
+    match = re.fullmatch(r"(atari|one_hot|flatten)|frame_stack:([1-9][0-9]{0,3})", text) if isinstance(text, str) else None
     if match is None:
         raise PolicyFileError(f"Unknown preprocessing: expected atari, frame_stack:K, one_hot or flatten. Got {text!r}.")
-    return FrameStack(int(match[1]))
+    return Step(match[1]) if match[1] else Step("frame_stack", int(match[2]))
 
 
 def shape_after(shape: tuple[int, ...], steps: Sequence[Step], *, states: int) -> tuple[int, ...]:
@@ -127,16 +91,16 @@ def shape_after(shape: tuple[int, ...], steps: Sequence[Step], *, states: int) -
     Raises:
       PolicyFileError: a step is there twice, or impossible for such observations, because none must be skipped in silence.
     """
-    if len({type(step) for step in steps}) < len(steps):
+    if len({step.name for step in steps}) < len(steps):
         raise PolicyFileError(f"Unknown preprocessing: expected each step once. Got {list(map(str, steps))}.")
     for step in steps:
-        if isinstance(step, OneHot) and not shape:
+        if step == ONE_HOT and not shape:
             shape = (states,)
-        elif isinstance(step, Flatten) and shape:
+        elif step == FLATTEN and shape:
             shape = (math.prod(shape),)
-        elif isinstance(step, FrameStack) and shape:
-            shape = (*shape[:2], step.count) if len(shape) == 2 else (*shape[:-1], shape[-1] * step.count)
-        elif not isinstance(step, Atari):
+        elif step.name == "frame_stack" and shape:
+            shape = (*shape[:2], step.frames) if len(shape) == 2 else (*shape[:-1], shape[-1] * step.frames)
+        elif step != ATARI:
             raise PolicyFileError(f"Unknown preprocessing: expected steps for the shape {list(shape)}. Got {str(step)!r}.")
     if not shape:
         raise PolicyFileError("Unknown preprocessing: expected one_hot for the number of a state. Got none.")
@@ -191,7 +155,7 @@ class DeviceManifest:
     @property
     def frame_stack(self) -> int:
         """How many observations the network sees at once."""
-        return next((step.count for step in self.preprocessing if isinstance(step, FrameStack)), 1)
+        return max((step.frames for step in self.preprocessing), default=1)
 
     def input_shape(self, states: int) -> tuple[int, ...]:
         """The shape of what the network takes, without the batch; `states` as in `shape_after`."""
@@ -218,20 +182,22 @@ class DeviceManifest:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object `from_json` reads."""
-        known = {
+        old = self.source or {"schema": SCHEMA, "environment": {}, "input": {}, "output": {}}
+        environment = {
+            "id": self.env_id,
+            "observation_shape": list(self.observation_shape),
+            "observation_dtype": self.observation_dtype,
+            "n_actions": self.n_actions,
+            "preprocessing": list(map(str, self.preprocessing)),
+        }
+        return {
+            **old,
             "schema": SCHEMA,
-            "environment": {
-                "id": self.env_id,
-                "observation_shape": list(self.observation_shape),
-                "observation_dtype": self.observation_dtype,
-                "n_actions": self.n_actions,
-                "preprocessing": list(map(str, self.preprocessing)),
-            },
-            "input": {"scale": list(self.scale), "offset": list(self.offset)},
-            "output": {"meaning": self.meaning, "tie_break": "lowest"},
+            "environment": {**old["environment"], **environment},
+            "input": {**old["input"], "scale": list(self.scale), "offset": list(self.offset)},
+            "output": {**old["output"], "meaning": self.meaning, "tie_break": "lowest"},
             "recipe": self.recipe,
         }
-        return _updated(self.source, known)
 
 
 class EdgePolicy:
@@ -259,9 +225,9 @@ class EdgePolicy:
         self._observation_shape = device.observation_shape
         self.input_shape = device.input_shape(self._feed.size)
         self._frames: deque[NDArray[Any]] = deque(maxlen=device.frame_stack)
-        known: dict[type, Callable[[NDArray[Any]], NDArray[Any]]]
-        known = {OneHot: self._one_hot, FrameStack: self._stack, Flatten: np.ravel}
-        self._steps = [known[type(step)] for step in device.preprocessing if not isinstance(step, Atari)]
+        known: dict[str, Callable[[NDArray[Any]], NDArray[Any]]]
+        known = {"one_hot": self._one_hot, "frame_stack": self._stack, "flatten": np.ravel}
+        self._steps = [known[step.name] for step in device.preprocessing if step != ATARI]
         scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
         self._scaled = bool((scale != 1).any() or (offset != 0).any())
         # Full-size operands: NumPy converts no scalar on each call.
@@ -446,13 +412,7 @@ def read_verified(path: str | Path) -> VerifiedFile:
     except PolicyFileError as error:
         raise PolicyFileError(f"{path}: {error}") from error
     return VerifiedFile(
-        path=path,
-        content=content,
-        model=model,
-        device=device,
-        digest=digest,
-        file_sha256=file_sha256,
-        evidence=evidence,
+        path=path, content=content, model=model, device=device, digest=digest, file_sha256=file_sha256, evidence=evidence
     )
 
 
@@ -483,7 +443,7 @@ def read_device_manifest(content: bytes) -> DeviceManifest | None:
     stored = content[at + len(MAGIC) : at + len(MAGIC) + DIGEST_SIZE]
     _expect(stored.hex(), file_digest(content).hex(), "The file was changed after its export: SHA-256")
     # A flatbuffer writes a vector's length in front of it.
-    (size,) = _unpack(content, "I", at - 4)
+    (size,) = unpack(content, "I", at - 4)
     if size < len(MAGIC) + DIGEST_SIZE or at + size > len(content):
         raise PolicyFileError(f"Bad manifest length: expected {len(MAGIC) + DIGEST_SIZE} .. {len(content) - at}. Got {size}.")
     return DeviceManifest.from_json(_parse(content[at + len(MAGIC) + DIGEST_SIZE : at + size], "manifest"))
@@ -549,67 +509,53 @@ def check_structure(model: "TfliteModel", device: DeviceManifest) -> None:
             raise PolicyFileError(f"Wrong {side} type: expected int8 or float32. Got {tensor.dtype}.")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Tensor:
-    """What the file says of a tensor. It stores real numbers as real = scale * (stored - zero point)."""
+    """What a device must know of a tensor.
 
-    name: str  # empty where it was left out
-    shape: tuple[int, ...]  # -1 where a dimension is dynamic
-    dtype: str  # NumPy's name of it; `type N` of one that no policy has
-    scales: tuple[float, ...]  # one for all, or one for each output; none where it is not quantized
-    zero_points: tuple[int, ...]  # as many
-    buffer: int  # which of the model's buffers holds its values
-    is_sparse: bool  # only blocks of values are stored, those that are not all zero
+    Attributes:
+      table: all that the file says of it.
+      shape: -1 where a dimension is dynamic.
+      dtype: NumPy's name of it; `type N` of one that no policy has.
+      is_sparse: only blocks of values are stored, those that are not all zero.
+    """
 
-
-@dataclass(frozen=True, kw_only=True)
-class Operator:
-    """A step of the network. Tensors are named by their index."""
-
-    code: int  # BuiltinOperator of the TFLite schema
-    inputs: tuple[int, ...]  # -1 for one that is left out
-    outputs: tuple[int, ...]
-    activation: int  # ActivationFunctionType of a FULLY_CONNECTED; 0, none, of any other
+    def __init__(self, table: "Table") -> None:
+        kind = table.scalar(1, "b")
+        self.table = table
+        self.shape: tuple[int, ...] = table.numbers(7, "i") or table.numbers(0, "i")  # field 0 has a 1 in place of a -1
+        self.dtype = DTYPES.get(kind, f"type {kind}")
+        self.is_sparse = table.table(6) is not None
 
 
 class TfliteModel:
-    """A `.tflite` of one subgraph. Each part is read once, where it is first asked for, and checked against the bounds.
+    """A `.tflite` of one subgraph, as far as a device checks it. A host reads the rest of `root` and `graph`.
 
     Attributes:
       content: the whole file.
+      root: the table of the model.
+      graph: that of its subgraph.
       operator_codes: of the kinds of operators, whether or not one of them is in the graph.
+      tensors: all of the graph.
       inputs: of the graph, tensors by their index.
       outputs: likewise.
+    Raises:
+      PolicyFileError: no TFLite file, a damaged one, or not exactly one subgraph.
     Source: tensorflow/lite/schema/schema.fbs; field numbers are its declaration order.
     """
 
     def __init__(self, content: bytes) -> None:
-        """PolicyFileError, here and in all that is read later: no TFLite file, a damaged one, or not exactly one subgraph."""
         if content[4:8] != b"TFL3":
             raise PolicyFileError(f"Not a TFLite file: expected the identifier TFL3. Got {content[4:8]!r}.")
         self.content = content
-        self._model = _Table(content, _unpack(content, "I", 0)[0])
-        graphs = self._model.tables(2)
+        self.root = Table(content, unpack(content, "I", 0)[0])
+        graphs = self.root.tables(2)
         _expect(len(graphs), 1, "Wrong number of subgraphs")
-        self._graph = graphs[0]
+        self.graph = graphs[0]
         # Codes above 127 stand in the newer field; all others may stand in the old int8 one alone.
-        self.operator_codes = tuple(max(code.scalar(0, "b"), code.scalar(3, "i")) for code in self._model.tables(1))
-        self.inputs: tuple[int, ...] = self._graph.numbers(1, "i")
-        self.outputs: tuple[int, ...] = self._graph.numbers(2, "i")
-
-    @cached_property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """All of the graph."""
-        return tuple(map(_tensor, self._graph.tables(0)))
-
-    @cached_property
-    def operators(self) -> tuple[Operator, ...]:
-        """In the order they run."""
-        return tuple(_operator(table, self.operator_codes) for table in self._graph.tables(3))
-
-    @cached_property
-    def _buffers(self) -> tuple[memoryview, ...]:
-        return tuple(buffer.blob(0) for buffer in self._model.tables(4))
+        self.operator_codes = tuple(max(code.scalar(0, "b"), code.scalar(3, "i")) for code in self.root.tables(1))
+        self.tensors = tuple(map(Tensor, self.graph.tables(0)))
+        self.inputs: tuple[int, ...] = self.graph.numbers(1, "i")
+        self.outputs: tuple[int, ...] = self.graph.numbers(2, "i")
 
     @property
     def input(self) -> Tensor:
@@ -623,29 +569,6 @@ class TfliteModel:
         _expect(len(self.outputs), 1, "Wrong number of outputs")
         return element(self.tensors, self.outputs[0])
 
-    def data(self, tensor: Tensor) -> memoryview:
-        """The stored values of a tensor, a part of `content`; empty where it is computed."""
-        return element(self._buffers, tensor.buffer)
-
-
-def _operator(table: "_Table", codes: Sequence[int]) -> Operator:
-    code, options = element(codes, table.scalar(0, "I")), table.table(4)
-    activation = options.scalar(0, "b") if options is not None and OPERATORS.get(code) == "FULLY_CONNECTED" else 0
-    return Operator(code=code, inputs=table.numbers(1, "i"), outputs=table.numbers(2, "i"), activation=activation)
-
-
-def _tensor(table: "_Table") -> Tensor:
-    quantization, kind = table.table(4), table.scalar(1, "b")
-    return Tensor(
-        name=bytes(table.blob(3)).decode("utf-8", "replace"),
-        shape=table.numbers(7, "i") or table.numbers(0, "i"),  # where a dimension is dynamic, field 0 has a 1 in its place
-        dtype=DTYPES.get(kind, f"type {kind}"),
-        scales=() if quantization is None else quantization.numbers(2, "f"),
-        zero_points=() if quantization is None else quantization.numbers(3, "q"),
-        buffer=table.scalar(2, "I"),
-        is_sparse=table.table(6) is not None,
-    )
-
 
 def element(items: Sequence[T], index: int) -> T:
     """`items[index]`, or PolicyFileError where the file's index leads outside."""
@@ -654,63 +577,50 @@ def element(items: Sequence[T], index: int) -> T:
     return items[index]
 
 
-class _Table:
-    """A flatbuffer table: its vtable says where, or whether, each field stands. Every read is checked against the bounds."""
+class Table:
+    """A flatbuffer table: its vtable says where, or whether, each field stands. Every read is checked against the bounds.
+
+    In all methods `form` is a letter of `struct`, and what is left out reads as 0, None or empty.
+    """
 
     def __init__(self, content: bytes, at: int) -> None:
-        self._content, self._at = content, at
-        (back,) = _unpack(content, "i", at)
-        vtable_size, table_size = _unpack(content, "HH", at - back)
-        if vtable_size < 4 or vtable_size % 2 or at + table_size > len(content):
-            raise PolicyFileError(f"The file is damaged: expected a table at {at}. Got sizes {vtable_size} and {table_size}.")
-        self._size: int = table_size
-        self._fields = _unpack(content, f"{vtable_size // 2 - 2}H", at - back + 4)
-
-    def _position(self, field: int, size: int) -> int | None:
-        offset = self._fields[field] if field < len(self._fields) else 0
-        if offset == 0:
-            return None
-        if offset + size > self._size:
-            raise PolicyFileError(f"The file is damaged: expected field {field} within {self._size} bytes. Got it at {offset}.")
-        return self._at + offset
-
-    def _target(self, field: int) -> int | None:
-        at = self._position(field, 4)
-        return None if at is None else at + int(_unpack(self._content, "I", at)[0])
+        self.content, self._at = content, at
+        (back,) = unpack(content, "i", at)
+        vtable_size, self._size = unpack(content, "HH", at - back)
+        if vtable_size < 4 or vtable_size % 2 or at + self._size > len(content):
+            raise PolicyFileError(f"The file is damaged: expected a table at {at}. Got sizes {vtable_size} and {self._size}.")
+        self._fields = unpack(content, f"{vtable_size // 2 - 2}H", at - back + 4)
 
     def scalar(self, field: int, form: str) -> int:
-        """An integer, 0 where it is left out; `form` is a letter of `struct`."""
-        at = self._position(field, struct.calcsize(form))
-        return 0 if at is None else int(_unpack(self._content, form, at)[0])
+        """An integer."""
+        offset, size = self._fields[field] if field < len(self._fields) else 0, struct.calcsize(form)
+        if offset + size > self._size:
+            raise PolicyFileError(f"The file is damaged: expected field {field} within {self._size} bytes. Got it at {offset}.")
+        return int(unpack(self.content, form, self._at + offset)[0]) if offset else 0
 
-    def table(self, field: int) -> "_Table | None":
-        """A table, None where it is left out."""
-        at = self._target(field)
-        return None if at is None else _Table(self._content, at)
+    def target(self, field: int) -> int:
+        """Where what the field refers to begins in the file; 0 where it is left out."""
+        distance = self.scalar(field, "I")
+        return distance and self._at + self._fields[field] + distance
 
-    def tables(self, field: int) -> "list[_Table]":
-        """A vector of tables, empty where it is left out."""
-        at = self._target(field)
-        offsets = self.numbers(field, "I")
-        return [] if at is None else [_Table(self._content, at + 4 + 4 * i + offset) for i, offset in enumerate(offsets)]
+    def table(self, field: int) -> "Table | None":
+        """A table."""
+        at = self.target(field)
+        return Table(self.content, at) if at else None
+
+    def tables(self, field: int) -> "list[Table]":
+        """A vector of tables."""
+        first = self.target(field) + 4
+        return [Table(self.content, first + 4 * i + offset) for i, offset in enumerate(self.numbers(field, "I"))]
 
     def numbers(self, field: int, form: str) -> tuple[Any, ...]:
-        """A vector of numbers, empty where it is left out."""
-        at = self._target(field)
-        return () if at is None else _unpack(self._content, f"{_unpack(self._content, 'I', at)[0]}{form}", at + 4)
-
-    def blob(self, field: int) -> memoryview:
-        """A vector of bytes or a string, empty where it is left out."""
-        at = self._target(field)
-        if at is None:
-            return memoryview(b"")
-        end = at + 4 + int(_unpack(self._content, "I", at)[0])
-        if end > len(self._content):
-            raise PolicyFileError(f"The file is damaged: expected bytes up to {end}. Got a file of {len(self._content)}.")
-        return memoryview(self._content)[at + 4 : end]
+        """A vector of numbers."""
+        at = self.target(field)
+        return unpack(self.content, f"{unpack(self.content, 'I', at)[0]}{form}", at + 4) if at else ()
 
 
-def _unpack(content: bytes, form: str, at: int) -> tuple[Any, ...]:
+def unpack(content: bytes, form: str, at: int) -> tuple[Any, ...]:
+    """`struct.unpack_from`, little-endian; PolicyFileError where that leads outside."""
     try:
         if at >= 0:  # Python would count a negative one from the end
             return struct.unpack_from(f"<{form}", content, at)
@@ -738,10 +648,6 @@ def _member(value: Any, key: str, kind: type[T]) -> T:
     if type(member) is not kind:
         raise PolicyFileError(f"Bad JSON: expected a field {key!r} of type {kind.__name__}. Got {member!r}.")
     return member
-
-
-def _updated(old: Json, new: Json) -> dict[str, Any]:
-    return {**old, **{key: _updated(old.get(key, {}), v) if isinstance(v, dict) else v for key, v in new.items()}}
 
 
 def _expect(got: Any, expected: Any, what: str) -> None:

@@ -16,7 +16,7 @@ from edgedqn.agents.playing.preprocessing import format_steps
 from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.benchmarks.machine import usable_cores
 from edgedqn.benchmarks.playing import Play
-from edgedqn.export.edge_policy import EdgePolicy, Flatten
+from edgedqn.export.edge_policy import FLATTEN, EdgePolicy
 from edgedqn.pipeline.seeds import SeedStreams
 
 STATES = 10_000
@@ -54,7 +54,7 @@ def spec_for(policy: EdgePolicy, env: gymnasium.Env[Any, Any], *, env_id: str) -
       InputError: it is not the environment that the file was made for.
     """
     made_for = policy.device
-    spec = spec_of(env, env_id, frame_stack=made_for.frame_stack, flatten=Flatten() in made_for.preprocessing)
+    spec = spec_of(env, env_id, frame_stack=made_for.frame_stack, flatten=FLATTEN in made_for.preprocessing)
     expected, got = format_steps(spec.preprocessing), list(map(str, made_for.preprocessing))
     if (spec.observation_shape, expected) != (made_for.observation_shape, got):
         raise InputError(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgedqn.benchmarks.latency.interleaved import Block, BlockFactory, LatencyConfig, clock
 from edgedqn.benchmarks.rows import Delegation
-from edgedqn.export.edge_policy import EdgePolicy, FrameStack, OneHot, VerifiedFile, shape_after
+from edgedqn.export.edge_policy import ONE_HOT, EdgePolicy, VerifiedFile, shape_after
 
 DELEGATE = "DELEGATE"
 
@@ -79,12 +79,12 @@ def steps(file: VerifiedFile, observations: NDArray[np.generic], *, config: Late
 def as_device_sees(policy: EdgePolicy, network_input: NDArray[Any]) -> Any:
     """What the environment gave last before the network saw this, [*input_shape]: one observation, or the number of a state."""
     steps = policy.device.preprocessing
-    if OneHot() in steps:
+    if ONE_HOT in steps:
         return int(network_input.argmax())
     seen = network_input
     for i in reversed(range(len(steps))):
         before = shape_after(policy.device.observation_shape, steps[:i], states=0)
-        if isinstance(steps[i], FrameStack):
+        if steps[i].name == "frame_stack":
             seen = seen[..., -1 if len(before) == 2 else slice(-before[-1], None)]
         seen = seen.reshape(before)
     return np.ascontiguousarray(seen)

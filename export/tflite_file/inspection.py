@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from edgedqn.export.edge_policy import (
     DTYPES,
     OPERATORS,
     DeviceManifest,
-    Operator,
     PolicyFileError,
     Tensor,
     TfliteModel,
@@ -21,7 +21,17 @@ from edgedqn.export.edge_policy import (
     read_file,
     read_verified,
 )
-from edgedqn.export.tflite_file.reader import CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, kernels
+from edgedqn.export.tflite_file.reader import (
+    CONV_2D,
+    DEPTHWISE_CONV_2D,
+    FULLY_CONNECTED,
+    Operator,
+    kernels,
+    read_data,
+    read_name,
+    read_operators,
+    read_quantization,
+)
 from edgedqn.export.tflite_file.tflm import MicroUnavailableError, arena_bytes
 
 SCHEMA = 1
@@ -48,6 +58,7 @@ def inspect(path: Path) -> dict[str, Any]:
         content = read_file(path)
         proven = read_verified(path) if find_block(content) is not None or path.with_suffix(".json").exists() else None
         model, device = (proven.model, proven.device) if proven else (TfliteModel(content), None)
+        operators = read_operators(model)
         return {
             "schema": SCHEMA,
             "file": path.name,
@@ -55,14 +66,14 @@ def inspect(path: Path) -> dict[str, Any]:
             "size_bytes": len(model.content),
             "inputs": list(model.inputs),
             "outputs": list(model.outputs),
-            "operators": [_describe_operator(model, operator) for operator in model.operators],
-            "operator_counts": dict(sorted(Counter(map(_name, model.operators)).items())),
+            "operators": [_describe_operator(model, operator) for operator in operators],
+            "operator_counts": dict(sorted(Counter(map(_name, operators)).items())),
             "tensors": [_describe_tensor(model, tensor) for tensor in model.tensors],
             **_describe_kernels(model),
             "multiply_accumulates": multiply_accumulates(model),
-            "live_bytes": _live_bytes(model),
+            "live_bytes": _live_bytes(model, operators),
             **_arena(model.content, device),
-            "devices": _devices(model, device),
+            "devices": _devices(model, operators, device),
             "manifest": None if device is None else device.to_json(),
         }
     except PolicyFileError as error:
@@ -72,7 +83,7 @@ def inspect(path: Path) -> dict[str, Any]:
 
 def multiply_accumulates(model: TfliteModel) -> int:
     """Of one step, in all layers that have kernels. PolicyFileError: the file is damaged."""
-    return sum(_work(model, operator) for operator in model.operators)
+    return sum(_work(model, operator) for operator in read_operators(model))
 
 
 def _name(operator: Operator) -> str:
@@ -98,14 +109,15 @@ def _describe_operator(model: TfliteModel, operator: Operator) -> dict[str, obje
 
 
 def _describe_tensor(model: TfliteModel, tensor: Tensor) -> dict[str, object]:
-    shown = [value if math.isfinite(value) else None for value in tensor.scales[:SCALES_SHOWN]]
-    zero_points = list(tensor.zero_points[:SCALES_SHOWN])
+    scales, zero_points = read_quantization(tensor)
+    shown = [value if math.isfinite(value) else None for value in scales[:SCALES_SHOWN]]
+    described = {"scales": len(scales), "scale": shown, "zero_point": list(zero_points[:SCALES_SHOWN])}
     return {
-        "name": tensor.name,
+        "name": read_name(tensor),
         "dtype": tensor.dtype,
         "shape": list(tensor.shape),
-        "stored_bytes": len(model.data(tensor)),
-        "quantization": {"scales": len(tensor.scales), "scale": shown, "zero_point": zero_points} if tensor.scales else None,
+        "stored_bytes": len(read_data(model, tensor)),
+        "quantization": described if scales else None,
         "sparse": tensor.is_sparse,
     }
 
@@ -129,11 +141,11 @@ def _describe_kernels(model: TfliteModel) -> dict[str, object]:
     return {"kernels": described, "kernels_unread": None}
 
 
-def _live_bytes(model: TfliteModel) -> int:
+def _live_bytes(model: TfliteModel, operators: Sequence[Operator]) -> int:
     """The largest sum, over the operators, of the tensors that are there at once; each fills whole blocks of 16 bytes."""
-    last = len(model.operators)
+    last = len(operators)
     born, dies = dict.fromkeys(model.inputs, 0), dict.fromkeys(model.outputs, last)
-    for at, operator in enumerate(model.operators):
+    for at, operator in enumerate(operators):
         for index in operator.outputs:
             born.setdefault(index, at)
         for index in operator.inputs:
@@ -143,10 +155,7 @@ def _live_bytes(model: TfliteModel) -> int:
         tensor = element(model.tensors, index)
         width = np.dtype(tensor.dtype).itemsize if tensor.dtype in DTYPES.values() else 1
         sizes[index] = -(-math.prod(tensor.shape) * width // ALIGNMENT) * ALIGNMENT
-    return max(
-        (sum(sizes[i] for i in born if born[i] <= at <= dies.get(i, born[i])) for at in range(last)),
-        default=0,
-    )
+    return max((sum(sizes[i] for i in born if born[i] <= at <= dies.get(i, born[i])) for at in range(last)), default=0)
 
 
 def _arena(content: bytes, device: DeviceManifest | None) -> dict[str, object]:
@@ -159,11 +168,11 @@ def _arena(content: bytes, device: DeviceManifest | None) -> dict[str, object]:
         return {"arena_bytes": None, "arena_unmeasured": str(error)}
 
 
-def _devices(model: TfliteModel, device: DeviceManifest | None) -> dict[str, object]:
+def _devices(model: TfliteModel, operators: Sequence[Operator], device: DeviceManifest | None) -> dict[str, object]:
     common = []
     if device is None:
         common.append("It has no manifest, so how to scale an observation is unknown.")
-    unknown = sorted({_name(operator) for operator in model.operators}.difference(OPERATORS.values()))
+    unknown = sorted({_name(operator) for operator in operators}.difference(OPERATORS.values()))
     common += [f"Operators that no policy is made of: {', '.join(unknown)}."] if unknown else []
     common += ["Sparse kernels: XNNPACK reads past their end."] if any(each.is_sparse for each in model.tensors) else []
     small, page = list(common), list(common)
@@ -172,7 +181,7 @@ def _devices(model: TfliteModel, device: DeviceManifest | None) -> dict[str, obj
         small.append(f"It takes {source} and gives {sink}: policy_step() wants int8 for both.")
     if any(tensor.dtype == "float16" for tensor in model.tensors):
         small.append("Half-precision weights: TFLite Micro widens none.")
-    for operator in model.operators:
+    for operator in operators:
         types = [model.tensors[i].dtype for i in operator.inputs[:2] if 0 <= i < len(model.tensors)]
         if types == ["float32", "int8"] and _work(model, operator):
             small.append("Integer weights for float numbers (dynamic): TFLite Micro has no such kernels.")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.export.edge_policy import PolicyFileError, Tensor, TfliteModel, element
-from edgedqn.export.tflite_file.reader import FULLY_CONNECTED
+from edgedqn.export.tflite_file.reader import FULLY_CONNECTED, read_data, read_operators, read_quantization
 
 NO_ACTIVATION, RELU = 0, 1  # ActivationFunctionType of the TFLite schema
 INT32_MAX = 2**31 - 1
@@ -51,7 +51,7 @@ def read_integer_network(model: TfliteModel) -> tuple[IntegerLayer, ...]:
     """
     (current,), (last,) = model.inputs, model.outputs
     layers = []
-    for operator in model.operators:
+    for operator in read_operators(model):
         if operator.code != FULLY_CONNECTED or len(operator.inputs) != 3 or operator.inputs[0] != current:
             raise PolicyFileError(
                 f"No plain MLP: expected a chain of FULLY_CONNECTED with bias. Got the operator {operator.code}."
@@ -110,8 +110,8 @@ def _layer(model: TfliteModel, tensors: list[Tensor], activation: int) -> Intege
     shape = kernel.shape
     if zero_weights != 0 or len(shape) != 2 or len(scales) not in (1, shape[0]):
         raise PolicyFileError(f"No int8 kernel: expected [outputs, inputs], zero point 0. Got {list(shape)}, {zero_weights}.")
-    weights = np.frombuffer(model.data(kernel), np.int8)
-    offsets = np.frombuffer(model.data(bias), "<i4").astype(np.int64)
+    weights = np.frombuffer(read_data(model, kernel), np.int8)
+    offsets = np.frombuffer(read_data(model, bias), "<i4").astype(np.int64)
     if weights.size != math.prod(shape) or offsets.size != shape[0]:
         raise PolicyFileError(f"The layer has the wrong size: expected {list(shape)}. Got {weights.size} and {offsets.size}.")
     weights = weights.reshape(shape)
@@ -136,7 +136,8 @@ def _layer(model: TfliteModel, tensors: list[Tensor], activation: int) -> Intege
 
 def _quantization(tensor: Tensor) -> tuple[tuple[float, ...], int]:
     """The scales, as doubles, and the one zero point."""
-    scales, zero_points = tensor.scales, set(tensor.zero_points)
+    scales, each = read_quantization(tensor)
+    zero_points = set(each)
     if len(zero_points) != 1 or not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
         raise PolicyFileError(f"Bad quantization: expected positive scales, one zero point. Got {scales}, {zero_points}.")
     return scales, zero_points.pop()

@@ -8,12 +8,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.export.edge_policy import PolicyFileError, Tensor, TfliteModel, element
+from edgedqn.export.edge_policy import PolicyFileError, Table, Tensor, TfliteModel, element, unpack
 
 # BuiltinOperator of the TFLite schema: the operators with a kernel, their weights being input 1, and what may stand between.
 CONV_2D, DEPTHWISE_CONV_2D, DEQUANTIZE, FULLY_CONNECTED = 3, 4, 6, 9
 # The schema aligns each buffer at 16 bytes (`force_align`), which kernels on small cores rely on.
 BUFFER_ALIGNMENT = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """A step of the network. Tensors are named by their index.
+
+    Attributes:
+      code: BuiltinOperator of the TFLite schema.
+      inputs: -1 for one that is left out.
+      outputs: at least one.
+      activation: ActivationFunctionType of a FULLY_CONNECTED; 0, none, of any other.
+    """
+
+    code: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    activation: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +74,34 @@ class IOQuantization:
     output: Quantization
 
 
+def read_operators(model: TfliteModel) -> tuple[Operator, ...]:
+    """All of the graph, in the order they run. PolicyFileError: the file is damaged."""
+    found = []
+    for table in model.graph.tables(3):
+        code, options = element(model.operator_codes, table.scalar(0, "I")), table.table(4)
+        activation = options.scalar(0, "b") if options is not None and code == FULLY_CONNECTED else 0
+        found.append(Operator(code=code, inputs=table.numbers(1, "i"), outputs=table.numbers(2, "i"), activation=activation))
+    return tuple(found)
+
+
+def read_name(tensor: Tensor) -> str:
+    """The tensor's name, empty where it was left out."""
+    return _blob(tensor.table, 3).decode("utf-8", "replace")
+
+
+def read_quantization(tensor: Tensor) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Scales and zero points: one for all, or one for each output; none where the tensor is not quantized."""
+    table = tensor.table.table(4)
+    return (table.numbers(2, "f"), table.numbers(3, "q")) if table is not None else ((), ())
+
+
+def read_data(model: TfliteModel, tensor: Tensor) -> bytes:
+    """The stored values of a tensor; empty where it is computed."""
+    index = tensor.table.scalar(2, "I")
+    at = model.root.target(4) + 4 + 4 * index
+    return _blob(Table(model.content, at + element(model.root.numbers(4, "I"), index)), 0)
+
+
 def kernels(model: TfliteModel) -> tuple[Kernel, ...]:
     """The kernels of all dense and convolutional operators, in the order the operators run; biases are left out.
 
@@ -67,7 +112,7 @@ def kernels(model: TfliteModel) -> tuple[Kernel, ...]:
     """
     dequantized: dict[int, int] = {}  # output tensor -> the stored one
     found: dict[int, Kernel] = {}
-    for operator in model.operators:
+    for operator in read_operators(model):
         if operator.code == DEQUANTIZE:
             dequantized[element(operator.outputs, 0)] = element(operator.inputs, 0)
         elif operator.code in (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED):
@@ -199,12 +244,12 @@ def rewrite(content: bytes, change: Callable[[Any], None]) -> bytes:
 
 
 def _kernel(model: TfliteModel, tensor: Tensor) -> Kernel:
-    name, dtype, shape = tensor.name, tensor.dtype, tensor.shape
+    name, dtype, shape = read_name(tensor), tensor.dtype, tensor.shape
     if tensor.is_sparse:
         raise PolicyFileError(f"The kernel {name!r} is sparsely encoded: expected a dense tensor. Convert it without sparsity.")
     if dtype not in ("int8", "float32", "float16"):
         raise PolicyFileError(f"The kernel {name!r} has no known type: expected int8, float32 or float16. Got {dtype}.")
-    data = model.data(tensor)
+    data = read_data(model, tensor)
     stored = np.dtype(dtype).newbyteorder("<")
     if min(shape, default=0) < 1 or math.prod(shape) * stored.itemsize != len(data):
         raise PolicyFileError(f"The kernel {name!r} has the wrong size: expected {dtype} {list(shape)}. Got {len(data)} bytes.")
@@ -212,6 +257,10 @@ def _kernel(model: TfliteModel, tensor: Tensor) -> Kernel:
 
 
 def _quantization(tensor: Tensor) -> Quantization:
-    if not tensor.scales:
-        return Quantization(tensor.dtype, 1.0, 0)
-    return Quantization(tensor.dtype, tensor.scales[0], element(tensor.zero_points, 0))
+    scales, zero_points = read_quantization(tensor)
+    return Quantization(tensor.dtype, scales[0], element(zero_points, 0)) if scales else Quantization(tensor.dtype, 1.0, 0)
+
+
+def _blob(table: Table, field: int) -> bytes:
+    at = table.target(field)
+    return unpack(table.content, f"{unpack(table.content, 'I', at)[0]}s", at + 4)[0] if at else b""

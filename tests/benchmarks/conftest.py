@@ -19,7 +19,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.export.edge_policy import MAGIC, FrameStack, OneHot, TfliteModel, read_device_manifest
+from edgedqn.export.edge_policy import MAGIC, ONE_HOT, Step, TfliteModel, read_device_manifest
 from edgedqn.export.tflite_file.manifest import device_part, embed
 from edgedqn.export.tflite_file.reader import io_quantization
 
@@ -96,7 +96,7 @@ def views(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     device = read_device_manifest(content)
     assert device is not None
     other = replace(device, scale=device.scale[:1], offset=device.offset[:1])
-    for name, shape, step in (("stacked", (2,), FrameStack(2)), ("table", (), OneHot())):
+    for name, shape, step in (("stacked", (2,), Step("frame_stack", 2)), ("table", (), ONE_HOT)):
         made_for = replace(other, observation_shape=shape, preprocessing=(step,))
         (folder / f"{name}.tflite").write_bytes(_bare(content))
         sidecar = {"schema": 1, "device": made_for.to_json(), "evidence": {}}

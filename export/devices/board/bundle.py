@@ -10,7 +10,7 @@ from typing import Any
 
 from edgedqn.agents.files import write_text
 from edgedqn.export import edge_policy
-from edgedqn.export.edge_policy import Atari, DeviceManifest, FrameStack, PolicyFileError, VerifiedFile
+from edgedqn.export.edge_policy import ATARI, DeviceManifest, PolicyFileError, VerifiedFile
 from edgedqn.export.tflite_file.manifest import write_copy
 
 SCRIPTS = ("run_policy.py", "bench_on_device.py")
@@ -56,7 +56,7 @@ def readme(file: VerifiedFile, has_twin: bool) -> str:
       has_twin: whether there is a second file in `board/`.
     """
     device = file.device
-    own = [str(step) for step in device.preprocessing if step != Atari()]
+    own = [str(step) for step in device.preprocessing if step != ATARI]
     shape = list(device.observation_shape)
     seen = f"an array {shape} of {device.observation_dtype}" if shape else "the number of a state, an integer"
     values = {
@@ -99,9 +99,9 @@ def _choice(device: DeviceManifest) -> str:
 
 
 def _left_to_you(device: DeviceManifest) -> str:
-    if Atari() in device.preprocessing:
+    if ATARI in device.preprocessing:
         return "gymnasium's AtariPreprocessing (84 x 84 grey frames); call `reset()` before each episode"
-    if any(isinstance(step, FrameStack) for step in device.preprocessing):
+    if any(step.name == "frame_stack" for step in device.preprocessing):
         return "call `reset()` before each episode: it clears the frame stack"
     return "nothing"
 

@@ -18,7 +18,7 @@ from edgedqn.export.devices.microcontroller.plain_c import c_array, plain_c_head
 from edgedqn.export.devices.microcontroller.sources import fill
 from edgedqn.export.edge_policy import OPERATORS, PolicyFileError, TfliteModel, VerifiedFile
 from edgedqn.export.tflite_file.integer_network import read_integer_network
-from edgedqn.export.tflite_file.reader import IOQuantization, io_quantization
+from edgedqn.export.tflite_file.reader import IOQuantization, io_quantization, read_operators
 from edgedqn.export.tflite_file.tflm import arena_bytes, arena_with_margin
 
 # Of each of `OPERATORS`, the line of MicroMutableOpResolver that brings its kernel. Whatever else a file has is refused before.
@@ -97,7 +97,7 @@ def resolver_lines(model: TfliteModel) -> list[str]:
     Args:
       model: of a file that was proven, so of `OPERATORS` alone.
     """
-    return [RESOLVER_LINES[OPERATORS[code]] for code in sorted({operator.code for operator in model.operators})]
+    return [RESOLVER_LINES[OPERATORS[code]] for code in sorted({operator.code for operator in read_operators(model)})]
 
 
 def _settings(file: VerifiedFile, ends: IOQuantization) -> str:

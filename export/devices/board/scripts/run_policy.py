@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edge_policy import Atari, DeviceManifest, EdgePolicy, PolicyFileError
+from edge_policy import ATARI, DeviceManifest, EdgePolicy, PolicyFileError
 from numpy.typing import NDArray
 
 HERE = Path(__file__).resolve().parent
@@ -111,7 +111,7 @@ def play(policy: EdgePolicy, episodes: int, seed: int) -> None:
 def make_environment(device: DeviceManifest) -> Any:
     """The gymnasium environment that the manifest names; ends the program with a line where that cannot be."""
     name = device.env_id
-    if Atari() in device.preprocessing:
+    if ATARI in device.preprocessing:
         sys.exit(f"run_policy.py: {name} needs gymnasium's AtariPreprocessing around it: play it with edgedqn instead.")
     try:
         import gymnasium
