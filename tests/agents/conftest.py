@@ -14,7 +14,7 @@ class Corridor(gymnasium.Env[Any, Any]):
     With discount d the value of going right from cell i is d ** (4 - i).
     """
 
-    def __init__(self, bad: str | None = None, at: int = 7):
+    def __init__(self, bad: str | None = None, at: int = 7) -> None:
         self.observation_space = gymnasium.spaces.Box(0, 1, (5,), np.float32)
         self.action_space = gymnasium.spaces.Discrete(2)
         self._bad, self._at, self._steps = bad, at, 0
@@ -45,7 +45,7 @@ class Treadmill(gymnasium.Env[Any, Any]):
     observation_space = gymnasium.spaces.Box(0, 1, (1,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
 
-    def __init__(self, length: int | None = None):
+    def __init__(self, length: int | None = None) -> None:
         self._length = length
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -70,7 +70,7 @@ def make_corridor() -> CorridorMaker:
 @pytest.fixture(scope="session")
 def corridor_id() -> Iterator[str]:
     """A corridor to be made by its name, with episodes of at most 50 steps."""
-    gymnasium.register("EdgeDQNTest/Corridor-v0", Corridor, max_episode_steps=50)
+    gymnasium.register("EdgeDQNTest/Corridor-v0", lambda **settings: Corridor(**settings), max_episode_steps=50)
     yield "EdgeDQNTest/Corridor-v0"
     del gymnasium.registry["EdgeDQNTest/Corridor-v0"]
 

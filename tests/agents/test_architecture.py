@@ -2,6 +2,8 @@
 
 import copy
 import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from edgedqn.agents.networks import minatar_torso, mlp, nature_torso, q_network,
 layers = tf_keras.layers
 
 
-def stacked(shape, *of_layers):
+def stacked(shape: tuple[int, ...], *of_layers: Any) -> tf_keras.Model:
     observation = x = tf_keras.Input(shape)
     for layer in of_layers:
         x = layer(x)
@@ -49,7 +51,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_what_is_described_is_rebuilt(name):
+def test_what_is_described_is_rebuilt(name: str) -> None:
     network = NETWORKS[name]()
     layers_json = describe(network)
     again = rebuild(json.loads(json.dumps(layers_json, allow_nan=False)))
@@ -74,14 +76,14 @@ def test_what_is_described_is_rebuilt(name):
         (lambda: layers.Rescaling([1.0, 2.0]), r"\(Rescaling\) cannot have scale="),
     ],
 )
-def test_what_cannot_be_written_down_is_refused(layer, reason):
+def test_what_cannot_be_written_down_is_refused(layer: Callable[..., Any], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         describe(stacked((6, 6, 2), layer()))
 
 
-def test_a_layer_of_someone_elses_with_a_known_name_is_not_built():
-    class Dense(layers.Dense):
-        def call(self, inputs):
+def test_a_layer_of_someone_elses_with_a_known_name_is_not_built() -> None:
+    class Dense(tf_keras.layers.Dense):  # type: ignore[misc]
+        def call(self, inputs: Any) -> Any:
             return 2 * super().call(inputs)
 
     network = stacked((4,), Dense(2))
@@ -91,17 +93,17 @@ def test_a_layer_of_someone_elses_with_a_known_name_is_not_built():
 GOOD = describe(q_network((6, 6, 1), 2, hidden=(4,), rng=RNG, torso=minatar_torso, dueling=True))
 
 
-def changed(index, **values):
+def changed(index: int, **values: Any) -> Any:
     description = copy.deepcopy(GOOD)
     description[index].update(values)
     return description
 
 
-def dense(name, units, source):
+def dense(name: str, units: Any, source: str) -> dict[str, Any]:
     return {"layer": "Dense", "name": name, "units": units, "activation": "relu", "use_bias": True, "inputs": [source]}
 
 
-def test_the_hostile_ones_below_are_changed_from_one_that_is_built():
+def test_the_hostile_ones_below_are_changed_from_one_that_is_built() -> None:
     assert [layer["layer"] for layer in GOOD[:4]] == ["InputLayer", "Conv2D", "Flatten", "Dense"]
     rebuild(GOOD)
 
@@ -161,7 +163,7 @@ def test_the_hostile_ones_below_are_changed_from_one_that_is_built():
         [GOOD[0], {"layer": "Reshape", "name": "r", "target_shape": [7], "inputs": ["observation"]}],
     ],
 )  # fmt: skip
-def test_a_hostile_description_builds_nothing(description):
+def test_a_hostile_description_builds_nothing(description: Any) -> None:
     with pytest.raises(InputError) as caught:
         rebuild(description)
     assert len(str(caught.value)) < 2_000
@@ -180,7 +182,7 @@ ANYTHING = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(index=st.integers(0, len(GOOD) - 1), data=st.data(), value=ANYTHING)
-def test_any_other_value_is_refused_or_built_and_never_a_fault(index, data, value):
+def test_any_other_value_is_refused_or_built_and_never_a_fault(index: int, data: st.DataObject, value: Any) -> None:
     setting = data.draw(st.sampled_from(sorted(GOOD[index])))
     layers = changed(index, **{setting: value})
     try:
@@ -190,13 +192,13 @@ def test_any_other_value_is_refused_or_built_and_never_a_fault(index, data, valu
     assert describe(rebuild(describe(network))) == describe(network)  # what it built means something
 
 
-def test_nothing_that_runs_code_is_on_the_list():
+def test_nothing_that_runs_code_is_on_the_list() -> None:
     assert not {"Lambda", "TFSMLayer", "Model", "Functional", "Sequential", "TFOpLambda", "Wrapper"} & set(SETTINGS)
 
 
 @settings(max_examples=30, deadline=None)
 @given(batch=st.integers(1, 4), n_actions=st.integers(1, 5), quantiles=st.integers(0, 4), seed=st.integers(0, 99))
-def test_it_is_value_plus_advantage_minus_the_mean_advantage(batch, n_actions, quantiles, seed):
+def test_it_is_value_plus_advantage_minus_the_mean_advantage(batch: int, n_actions: int, quantiles: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     n = max(1, quantiles)
     value, advantages = rng.normal(size=(batch, n)), rng.normal(size=(batch, n_actions * n))
@@ -209,19 +211,19 @@ def test_it_is_value_plus_advantage_minus_the_mean_advantage(batch, n_actions, q
             np.testing.assert_allclose(q[b, :, i] if quantiles else q[b], expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_mean_over_actions_is_the_value():
-    q = DuelingMerge(3)([np.float32([[7]]), np.float32([[1, 2, 9]])]).numpy()
+def test_the_mean_over_actions_is_the_value() -> None:
+    q = DuelingMerge(3)([np.array([[7]], np.float32), np.array([[1, 2, 9]], np.float32)]).numpy()
     assert q.tolist() == [[4, 5, 12]]
     assert q.mean() == 7
 
 
 @pytest.mark.parametrize(("value", "advantages"), [(2, 3), (1, 4), (1, 6)])
-def test_streams_of_other_widths_are_refused(value, advantages):
+def test_streams_of_other_widths_are_refused(value: int, advantages: int) -> None:
     with pytest.raises(ValueError, match=rf"Expected widths of 1 and 3 to merge\. Got {value} and {advantages}\."):
         DuelingMerge(3)([np.zeros((2, value), np.float32), np.zeros((2, advantages), np.float32)])
 
 
 @pytest.mark.parametrize("quantiles", [0, 5])
-def test_its_configuration_makes_it_again(quantiles):
+def test_its_configuration_makes_it_again(quantiles: int) -> None:
     again = DuelingMerge.from_config(DuelingMerge(4, quantiles, name="merge").get_config())
     assert (again.n_actions, again.quantiles, again.name) == (4, quantiles, "merge")

@@ -1,5 +1,8 @@
 """A network read as a plain chain, against Keras; and what is none."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import tf_keras
@@ -14,14 +17,14 @@ from edgedqn.agents.numpy_network import Conv, Dense, Flatten
 layers = tf_keras.layers
 
 
-def randomized(network, seed=0):
+def randomized(network: Any, seed: int = 0) -> Any:
     """With weights, biases too, that all matter and keep values near 1."""
     rng = np.random.default_rng(seed)
     network.set_weights([rng.normal(0, 1 / np.sqrt(np.prod(w.shape[:-1]) or 1), w.shape) for w in network.get_weights()])
     return network
 
 
-def stacked(shape, *of_layers):
+def stacked(shape: tuple[int, ...], *of_layers: Any) -> Any:
     """One layer after the other."""
     observation = x = tf_keras.Input(shape)
     for layer in of_layers:
@@ -29,7 +32,7 @@ def stacked(shape, *of_layers):
     return randomized(tf_keras.Model(observation, x))
 
 
-def convolve(x, conv):
+def convolve(x: Any, conv: Any) -> Any:
     """A convolution by its definition: [B, H, W, in] -> [B, H', W', out]."""
     (height, width), (down, right) = conv.kernel.shape[:2], conv.strides
     if conv.padding == "same":  # TensorFlow puts the odd row or column behind
@@ -48,7 +51,7 @@ def convolve(x, conv):
     return out
 
 
-def run(operators, x):
+def run(operators: Any, x: Any) -> Any:
     """The chain in float64."""
     x = x.astype(np.float64)
     for operator in operators:
@@ -60,7 +63,7 @@ def run(operators, x):
     return x
 
 
-def assert_equal_to_keras(network, scale=1.0):
+def assert_equal_to_keras(network: Any, scale: float = 1.0) -> Any:
     chain = ChainReader(network)(network.get_weights())
     observations = (scale * np.random.default_rng(1).random((8, *network.input_shape[1:]))).astype(np.float32)
     expected = network(observations).numpy()
@@ -77,7 +80,9 @@ def assert_equal_to_keras(network, scale=1.0):
     image_scale=st.sampled_from([1.0, 1 / 255]),
     seed=st.integers(0, 2**16),
 )
-def test_an_mlp_with_every_head_is_a_chain_of_dense_layers(hidden, dueling, quantiles, image_scale, seed):
+def test_an_mlp_with_every_head_is_a_chain_of_dense_layers(
+    hidden: Any, dueling: bool, quantiles: Any, image_scale: Any, seed: int
+) -> None:
     network = q_network(
         (5,),
         3,
@@ -98,7 +103,7 @@ def test_an_mlp_with_every_head_is_a_chain_of_dense_layers(hidden, dueling, quan
 
 @pytest.mark.parametrize("head", [{}, {"dueling": True}, {"quantiles": 4}, {"dueling": True, "quantiles": 4}], ids=str)
 @pytest.mark.parametrize(("torso", "shape", "scale"), [(minatar_torso, (10, 10, 4), 1.0), (nature_torso, (84, 84, 2), 1 / 255)])
-def test_so_are_the_networks_of_the_papers(torso, shape, scale, head):
+def test_so_are_the_networks_of_the_papers(torso: Any, shape: tuple[int, ...], scale: float, head: dict[str, Any]) -> None:
     network = randomized(
         q_network(shape, 3, hidden=(16,), rng=np.random.default_rng(0), torso=torso, **head, image_scale=scale)
     )
@@ -115,7 +120,9 @@ def test_so_are_the_networks_of_the_papers(torso, shape, scale, head):
     padding=st.sampled_from(["valid", "same"]),
     use_bias=st.booleans(),
 )
-def test_convolutions_of_any_size_stride_and_padding(size, kernel, strides, padding, use_bias):
+def test_convolutions_of_any_size_stride_and_padding(
+    size: Any, kernel: Any, strides: Any, padding: str, use_bias: bool
+) -> None:
     conv = layers.Conv2D(3, kernel, strides, padding, activation="relu", use_bias=use_bias)
     assert_equal_to_keras(stacked((*size, 2), conv, layers.Flatten(), layers.Dense(2)))
 
@@ -131,12 +138,12 @@ def test_convolutions_of_any_size_stride_and_padding(size, kernel, strides, padd
         lambda: [layers.Reshape((4,)), layers.Reshape((-1,)), layers.Dense(2)],
     ],
 )
-def test_what_is_folded_changes_nothing(of_layers):
+def test_what_is_folded_changes_nothing(of_layers: Callable[..., Any]) -> None:
     assert_equal_to_keras(stacked((4,), *of_layers()), scale=10)
 
 
-def test_an_offset_is_folded_into_a_convolution_that_pads_nothing():
-    def network(padding):
+def test_an_offset_is_folded_into_a_convolution_that_pads_nothing() -> None:
+    def network(padding: str) -> Any:
         return stacked(
             (6, 6, 2), layers.Rescaling(1 / 127.5, -1), layers.Conv2D(3, 3, padding=padding), layers.Flatten(), layers.Dense(2)
         )
@@ -146,7 +153,7 @@ def test_an_offset_is_folded_into_a_convolution_that_pads_nothing():
         ChainReader(network("same"))
 
 
-def test_any_weights_of_the_network_are_read_once_its_layers_are():
+def test_any_weights_of_the_network_are_read_once_its_layers_are() -> None:
     network = randomized(q_network((5,), 3, hidden=(8, 8), rng=np.random.default_rng(0), dueling=True))
     read = ChainReader(network)
     weights = network.get_weights()
@@ -159,12 +166,12 @@ def test_any_weights_of_the_network_are_read_once_its_layers_are():
     np.testing.assert_allclose(run(read(weights), observations), network(observations), rtol=1e-4, atol=1e-5)
 
 
-def test_a_table_and_a_linear_network_are_chains_of_one():
+def test_a_table_and_a_linear_network_are_chains_of_one() -> None:
     for network in (table_network(6, 3), q_network((5,), 3, hidden=(), rng=np.random.default_rng(0))):
         assert len(assert_equal_to_keras(randomized(network))) == 1
 
 
-def dueling(value, advantages, n_actions=2, merge=None):
+def dueling(value: Any, advantages: Any, n_actions: int = 2, merge: Any = None) -> tf_keras.Model:
     observation = x = tf_keras.Input((4,))
     x = layers.Dense(5, "relu")(x)
     streams = []
@@ -175,28 +182,28 @@ def dueling(value, advantages, n_actions=2, merge=None):
     return tf_keras.Model(observation, (merge or DuelingMerge(n_actions))(streams))
 
 
-def two_inputs():
+def two_inputs() -> tf_keras.Model:
     first, second = tf_keras.Input((4,)), tf_keras.Input((4,))
     return tf_keras.Model([first, second], layers.Dense(2)(layers.Add()([first, second])))
 
 
-def two_outputs():
+def two_outputs() -> tf_keras.Model:
     observation = tf_keras.Input((4,))
     return tf_keras.Model(observation, [layers.Dense(2)(observation), layers.Dense(3)(observation)])
 
 
-def used_twice():
+def used_twice() -> tf_keras.Model:
     observation = tf_keras.Input((4,))
     dense = layers.Dense(4)
     return tf_keras.Model(observation, layers.Dense(2)(dense(dense(observation))))
 
 
-def skipping():
+def skipping() -> tf_keras.Model:
     observation = tf_keras.Input((4,))
     return tf_keras.Model(observation, layers.Dense(2)(layers.Add()([observation, layers.Dense(4)(observation)])))
 
 
-def over_images(*of_layers):
+def over_images(*of_layers: Any) -> Any:
     return stacked((6, 6, 2), *of_layers, layers.Dense(2))
 
 
@@ -239,17 +246,18 @@ def over_images(*of_layers):
         (lambda: dueling([layers.Dense(1)], [layers.Dense(3), layers.ReLU(), layers.Dense(2)]), r"must leave the same layer"),
     ],
 )  # fmt: skip
-def test_what_is_no_chain_is_refused_with_the_layer(network, reason):
+def test_what_is_no_chain_is_refused_with_the_layer(network: Any, reason: str) -> None:
     with pytest.raises(NotAChainError, match=reason) as caught:
         ChainReader(network())
     assert "\n" not in str(caught.value)
 
 
-def test_a_linear_activation_and_a_reshape_to_the_same_shape_change_nothing():
+def test_a_linear_activation_and_a_reshape_to_the_same_shape_change_nothing() -> None:
     x = inputs = tf_keras.Input((3,))
     for layer in (tf_keras.layers.Reshape((3,)), tf_keras.layers.Dense(2), tf_keras.layers.Activation("linear")):
         x = layer(x)
     network = tf_keras.Model(inputs, x)
     (dense,) = ChainReader(network)(network.get_weights())
+    assert isinstance(dense, Dense)
     np.testing.assert_array_equal(dense.kernel, network.get_weights()[0])
     assert not dense.relu

@@ -4,13 +4,17 @@ import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 import tf_keras
+from numpy.typing import NDArray
 
 from edgedqn.agents.dqn import DQN
 from edgedqn.agents.errors import DivergedError, InputError
@@ -58,7 +62,9 @@ FAMILY = {
 }
 
 
-def small_agent(options=Options(), schedule=NEVER, epsilon=0.0, averaging=0.0, seed=0):
+def small_agent(
+    options: Options = Options(), schedule: Any = NEVER, epsilon: float = 0.0, averaging: float = 0.0, seed: int = 0
+) -> DQN:
     """Learned by gradient descent; linear, but for the dueling streams: what the oracle below can follow."""
     rng = np.random.default_rng(seed)
     hidden = (3,) if options.dueling else ()
@@ -88,10 +94,13 @@ def small_agent(options=Options(), schedule=NEVER, epsilon=0.0, averaging=0.0, s
     )
 
 
-def experience(count, scale=1.0, seed=3):
+def experience(
+    count: int, scale: float = 1.0, seed: int = 3
+) -> Iterator[tuple[NDArray[Any], int, float, bool, bool, NDArray[Any]]]:
     """Arguments of `observe`: short episodes of noise, some of them cut off."""
     rng = np.random.default_rng(seed)
-    s_t, over = None, True
+    s_t: Any = None
+    over = True
     for _ in range(count):
         s_tm1 = rng.normal(size=FEATURES).astype(np.float32) if over else s_t
         s_t = rng.normal(size=FEATURES).astype(np.float32)
@@ -100,7 +109,7 @@ def experience(count, scale=1.0, seed=3):
         over = terminated or truncated
 
 
-def huber(error):
+def huber(error: Any) -> NDArray[Any]:
     return np.where(abs(error) <= 1, error**2 / 2, abs(error) - 0.5)
 
 
@@ -110,18 +119,21 @@ class HandWritten:
     Its memory is a list, its priorities an array; only the generator of its draws is seeded like the agent's.
     """
 
-    def __init__(self, network, options, schedule):
+    def __init__(self, network: Any, options: Any, schedule: Any) -> None:
         self.weights = {variable.name: variable.numpy().astype(np.float64) for variable in network.weights}
-        self.target = None
+        self.target: Any = None
         self.options, self.schedule = options, schedule
         self.rng = np.random.default_rng(1)
-        self.episode, self.memory, self.priorities, self.largest = [], [], np.zeros(CAPACITY), 1.0
-        self.steps, self.drawn, self.copied_at, self.due, self.disagreements = 0, 0, [], True, 0
+        self.episode: list[Any] = []
+        self.memory: list[Any] = []
+        self.copied_at: list[int] = []
+        self.priorities, self.largest = np.zeros(CAPACITY), 1.0
+        self.steps, self.drawn, self.due, self.disagreements = 0, 0, True, 0
 
-    def q(self, weights, s):
+    def q(self, weights: Any, s: Any) -> Any:
         """[B, A, N]; N is 1 where no quantiles are learned."""
 
-        def dense(x, name):
+        def dense(x: Any, name: str) -> Any:
             return x @ weights[f"{name}/kernel:0"] + weights[f"{name}/bias:0"]
 
         if not self.options.dueling:
@@ -130,7 +142,9 @@ class HandWritten:
         advantages = dense(np.maximum(dense(s, "advantage_hidden"), 0), "advantages").reshape(len(s), ACTIONS, -1)
         return value + advantages - advantages.mean(axis=1, keepdims=True)
 
-    def observe(self, s_tm1, a_tm1, r_t, terminated, truncated, s_t):
+    def observe(
+        self, s_tm1: NDArray[Any], a_tm1: int, r_t: float, terminated: bool, truncated: bool, s_t: NDArray[Any]
+    ) -> bool:
         self.remember(s_tm1, a_tm1, r_t, terminated, truncated, s_t)
         self.steps += 1
         self.due |= self.steps % self.schedule.target_update_interval == 0
@@ -143,7 +157,9 @@ class HandWritten:
         self.learn()
         return True
 
-    def remember(self, s_tm1, a_tm1, r_t, terminated, truncated, s_t):
+    def remember(
+        self, s_tm1: NDArray[Any], a_tm1: int, r_t: float, terminated: bool, truncated: bool, s_t: NDArray[Any]
+    ) -> None:
         self.episode.append((s_tm1, a_tm1, r_t))
         length, n = len(self.episode), self.options.n_step
         for start in range(max(0, length - n), length):
@@ -155,7 +171,7 @@ class HandWritten:
         if terminated or truncated:
             self.episode = []
 
-    def draw(self, shape):
+    def draw(self, shape: tuple[int, ...]) -> tuple[Any, NDArray[Any]] | tuple[Any, Any]:
         """Slots of the ring, and importance weights: [K, B]."""
         held = min(len(self.memory), CAPACITY)
         if not self.options.prioritized:
@@ -168,7 +184,7 @@ class HandWritten:
         weights = (held * self.priorities[slots] / self.priorities.sum()) ** -beta
         return slots, weights / weights.max(axis=1, keepdims=True)
 
-    def learn(self):
+    def learn(self) -> None:
         slots, importance = self.draw((self.schedule.gradient_steps, self.schedule.batch_size))
         held = self.memory[-CAPACITY:]
         ring = {(len(self.memory) - len(held) + i) % CAPACITY: transition for i, transition in enumerate(held)}
@@ -188,14 +204,14 @@ class HandWritten:
                 self.priorities[slot] = (error + 1e-6) ** 0.6
                 self.largest = max(self.largest, self.priorities[slot])
 
-    def targets(self, r_t, discount_t, s_t):
+    def targets(self, r_t: NDArray[Any], discount_t: NDArray[Any], s_t: NDArray[Any]) -> Any:
         of_target, of_online = self.q(self.target, s_t), self.q(self.weights, s_t)  # [B, A, N]
         by_target, by_online = of_target.mean(axis=2).argmax(axis=1), of_online.mean(axis=2).argmax(axis=1)  # [B]
         self.disagreements += (by_target != by_online).sum()
         chosen = by_online if self.options.double else by_target
         return r_t[:, None] + discount_t[:, None] * of_target[np.arange(len(chosen)), chosen]  # [B, N]
 
-    def errors(self, weights, s_tm1, a_tm1, targets):
+    def errors(self, weights: Any, s_tm1: NDArray[Any], a_tm1: NDArray[Any], targets: Any) -> tuple[Any, Any]:
         predicted = self.q(weights, s_tm1)[np.arange(len(a_tm1)), a_tm1]  # [B, N]
         error = predicted.mean(axis=1) - targets.mean(axis=1)  # [B]
         n = self.options.quantiles
@@ -205,7 +221,7 @@ class HandWritten:
         asymmetry = abs((np.arange(n)[:, None] + 0.5) / n - (each < 0))
         return (asymmetry * huber(each)).mean(axis=2).sum(axis=1), abs(error)
 
-    def descend(self, loss):
+    def descend(self, loss: Any) -> None:
         step, weights = 1e-6, self.weights
         gradient = {}
         for name, array in weights.items():
@@ -218,13 +234,13 @@ class HandWritten:
         self.weights = {name: array - RATE * gradient[name] for name, array in weights.items()}
 
 
-def assert_same_weights(network, by_hand):
+def assert_same_weights(network: Any, by_hand: Any) -> None:
     for variable in network.weights:
         np.testing.assert_allclose(variable, by_hand[variable.name], rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_it_is_q_learning_written_by_hand(name):
+def test_it_is_q_learning_written_by_hand(name: str) -> None:
     options = FAMILY[name]
     agent = small_agent(options, SCHEDULE)
     by_hand = HandWritten(agent.network, options, SCHEDULE)
@@ -253,12 +269,12 @@ def test_it_is_q_learning_written_by_hand(name):
         assert changed_at == list(range(12, 141, 4))
 
 
-def flat(weights):
+def flat(weights: Any) -> NDArray[Any]:
     return np.concatenate([w.ravel() for w in weights])
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
-def test_the_average_is_a_running_one_with_a_short_memory_at_first_and_always_a_copy(averaging):
+def test_the_average_is_a_running_one_with_a_short_memory_at_first_and_always_a_copy(averaging: float) -> None:
     agent = small_agent(schedule=SCHEDULE, averaging=averaging)
     average, learned, steps = flat(agent.network.get_weights()), 0, 0
     for transition in experience(400):
@@ -278,7 +294,7 @@ def test_the_average_is_a_running_one_with_a_short_memory_at_first_and_always_a_
     np.testing.assert_allclose(policy.q_values(observations), agent.network(observations), rtol=1e-5, atol=1e-6)
 
 
-def test_a_terminal_state_has_no_future_a_truncated_one_keeps_its_discount():
+def test_a_terminal_state_has_no_future_a_truncated_one_keeps_its_discount() -> None:
     agent = small_agent()
     nowhere = np.zeros(FEATURES)
     for ending in range(3):
@@ -289,7 +305,7 @@ def test_a_terminal_state_has_no_future_a_truncated_one_keeps_its_discount():
     assert agent.env_steps == 30
 
 
-def test_nothing_is_learned_too_early():
+def test_nothing_is_learned_too_early() -> None:
     agent = small_agent(
         schedule=LearningSchedule(learning_starts=20, train_freq=5, gradient_steps=2, batch_size=4, target_update_interval=1)
     )
@@ -299,7 +315,7 @@ def test_nothing_is_learned_too_early():
         assert np.isnan(agent.last_loss) == (i < 25)
 
 
-def test_learning_waits_for_the_first_whole_transition():
+def test_learning_waits_for_the_first_whole_transition() -> None:
     agent = small_agent(
         Options(n_step=3),
         LearningSchedule(learning_starts=0, train_freq=1, gradient_steps=1, batch_size=4, target_update_interval=1),
@@ -314,20 +330,20 @@ class Noise(gymnasium.Env):
 
     action_space = gymnasium.spaces.Discrete(3)
 
-    def __init__(self, shape, dtype):
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
         self.observation_space = gymnasium.spaces.Box(0, 1 if dtype == "bool" else 200, shape, dtype, seed=4)
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         return self.observation_space.sample(), {}
 
-    def step(self, action):
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         over, cut = self.np_random.random(2) < 0.05
         return self.observation_space.sample(), 0.0, bool(over), bool(cut), {}
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype", "config"),
+    ("shape", "dtype", "changed"),
     [
         ((3,), "float32", {}),
         ((3,), "float32", {"frame_stack": 3}),
@@ -338,9 +354,9 @@ class Noise(gymnasium.Env):
         ((5, 4, 2), "int64", {"frame_stack": 2, "network": "mlp"}),
     ],
 )
-def test_what_is_remembered_is_what_the_network_saw(shape, dtype, config):
+def test_what_is_remembered_is_what_the_network_saw(shape: tuple[int, ...], dtype: str, changed: dict[str, Any]) -> None:
     env = Noise(shape, dtype)
-    config = TrainingConfig(hidden=(4,), n_step=1, **config)
+    config = TrainingConfig(hidden=(4,), n_step=1, **changed)
     spec = spec_of(env, "Noise", frame_stack=config.frame_stack, flatten=config.network == "mlp")
     agent = build_dqn(spec, config, rng=np.random.default_rng(0))
     seen = set()
@@ -376,7 +392,7 @@ QUICK = TrainingConfig(
 )
 
 
-def corridor_values(n_step, epsilon):
+def corridor_values(n_step: int, epsilon: float) -> Any:
     """The fixed point of n-step Q-learning in the corridor, discount 0.9, where the greedy action is right.
 
     Of several steps, the exploring actions in between belong to another policy than the greedy one, and so do the values; of
@@ -384,7 +400,7 @@ def corridor_values(n_step, epsilon):
     """
     values = np.zeros((5, 2))
 
-    def after(cell, action, steps):
+    def after(cell: Any, action: int, steps: int) -> Any:
         if cell == 4 and action == 1:
             return 1.0
         cell = min(cell + 1, 4) if action else max(cell - 1, 0)
@@ -397,7 +413,7 @@ def corridor_values(n_step, epsilon):
     return values
 
 
-def test_the_values_the_tests_below_expect():
+def test_the_values_the_tests_below_expect() -> None:
     right = [0.9 ** (4 - i) for i in range(5)]
     left = [0.9 * right[max(i - 1, 0)] for i in range(5)]
     np.testing.assert_allclose(corridor_values(1, 0.3), np.stack([left, right], axis=1))
@@ -417,7 +433,7 @@ ALL = {
 }
 
 
-def learned_values(env, config, envs=None):
+def learned_values(env: gymnasium.Env[Any, Any], config: Any, envs: Any = None) -> list[Any]:
     """Trains; returns the values [S, A] of the one-hot states, by the last weights and by the average."""
     spec = spec_of(env, "My-v0")
     agent = build_dqn(spec, config, rng=np.random.default_rng(0))
@@ -448,7 +464,9 @@ def learned_values(env, config, envs=None):
     ],
     ids=str,
 )
-def test_it_finds_the_values_of_a_corridor(corridor, corridor_id, settings, tolerance):
+def test_it_finds_the_values_of_a_corridor(
+    corridor: gymnasium.Env[Any, Any], corridor_id: str, settings: Any, tolerance: float
+) -> None:
     config = replace(QUICK, **settings)
     with closing(make_vector(corridor_id, spec_of(corridor, "Corridor"), num_envs=config.num_envs)) as envs:
         last, average = learned_values(corridor, config, envs if config.num_envs > 1 else None)
@@ -468,23 +486,25 @@ def test_it_finds_the_values_of_a_corridor(corridor, corridor_id, settings, tole
         (2, 3, False, 10.0),
     ],
 )
-def test_a_truncated_episode_bootstraps_and_a_terminated_one_does_not(make_treadmill, limit, n_step, terminates, expected):
+def test_a_truncated_episode_bootstraps_and_a_terminated_one_does_not(
+    make_treadmill: Callable[[bool, int], gymnasium.Env[Any, Any]], limit: int, n_step: int, terminates: bool, expected: float
+) -> None:
     config = replace(QUICK, steps=1_500, hidden=(8,), loss="mse", n_step=n_step, target_update_rate=0.1)
     for values in learned_values(make_treadmill(terminates, limit), config):
         np.testing.assert_allclose(values, [[expected] * 2], rtol=0.1)
 
 
-def test_a_diverged_loss_stops_with_the_step():
+def test_a_diverged_loss_stops_with_the_step() -> None:
     agent = small_agent(Options(square=True), SCHEDULE)
     with pytest.raises(
         DivergedError, match=r"^Learning diverged at environment step 12\. The loss became (inf|nan) at gradient step 1 "
     ):
-        for s_tm1, a_tm1, _, *rest in experience(40):
-            agent.observe(Step(s_tm1, a_tm1, 3e38, *rest))
+        for s_tm1, a_tm1, _, terminated, truncated, s_t in experience(40):
+            agent.observe(Step(s_tm1, a_tm1, 3e38, terminated, truncated, s_t))
 
 
 @pytest.mark.parametrize("settings", [{}, {"quantiles": 8, "dueling": True, "prioritized": True}], ids=str)
-def test_exploding_values_are_caught_within_one_call(corridor, settings):
+def test_exploding_values_are_caught_within_one_call(corridor: gymnasium.Env[Any, Any], settings: dict[str, Any]) -> None:
     config = replace(QUICK, hidden=(64, 64), learning_rate=10.0, max_gradient_norm=1e9, **settings)
     agent = build_dqn(spec_of(corridor, "Corridor"), config, rng=np.random.default_rng(0))
     message = (
@@ -498,9 +518,9 @@ def test_exploding_values_are_caught_within_one_call(corridor, settings):
     assert agent.gradient_steps == 0  # none that was let pass
 
 
-def test_large_observations_are_not_taken_for_it(corridor):
+def test_large_observations_are_not_taken_for_it(corridor: gymnasium.Env[Any, Any]) -> None:
     """The initial values of a network are as large as its observations, and nothing may have been paid yet."""
-    far = gymnasium.wrappers.TransformObservation(
+    far: gymnasium.Env[Any, Any] = gymnasium.wrappers.TransformObservation(
         corridor, lambda o: 1_000 * o, gymnasium.spaces.Box(0, 1_000, (5,), np.float32)
     )
     far = gymnasium.wrappers.TransformReward(far, lambda r: 0.0)
@@ -511,7 +531,7 @@ def test_large_observations_are_not_taken_for_it(corridor):
 
 
 @pytest.mark.parametrize("name", ["plain", "all"])
-def test_it_goes_on_where_its_state_was_taken(tmp_path, name):
+def test_it_goes_on_where_its_state_was_taken(tmp_path: Path, name: str) -> None:
     options = FAMILY[name]
     agent, again = small_agent(options, SCHEDULE, 0.3, 0.9), small_agent(options, SCHEDULE, 0.3, 0.9, seed=9)
     for transition in experience(123, scale=2):
@@ -519,7 +539,9 @@ def test_it_goes_on_where_its_state_was_taken(tmp_path, name):
     agent.cut_episodes()
     checkpoints = Checkpoints(tmp_path, {})
     checkpoints.save(agent.env_steps, agent.state())
-    again.restore(*checkpoints.newest())
+    newest = checkpoints.newest()
+    assert newest is not None
+    again.restore(*newest)
     numbers = {name: value for name, value in vars(agent).items() if isinstance(value, int | float)}
     assert numbers == {name: getattr(again, name) for name in numbers}
     observations = np.random.default_rng(0).normal(size=(100, FEATURES)).astype(np.float32)
@@ -541,7 +563,7 @@ def test_it_goes_on_where_its_state_was_taken(tmp_path, name):
         np.testing.assert_equal(ours, theirs)
 
 
-def test_the_optimizers_moments_and_its_falling_rate_go_on_too(corridor, tmp_path):
+def test_the_optimizers_moments_and_its_falling_rate_go_on_too(corridor: gymnasium.Env[Any, Any], tmp_path: Path) -> None:
     config = replace(QUICK, steps=400, learning_rate_decay=0.9)
     spec = spec_of(corridor, "Corridor")
     agent, again = (build_dqn(spec, config, rng=np.random.default_rng(seed)) for seed in (0, 1))
@@ -553,7 +575,9 @@ def test_the_optimizers_moments_and_its_falling_rate_go_on_too(corridor, tmp_pat
     agent.cut_episodes()
     checkpoints = Checkpoints(tmp_path, asdict(config))
     checkpoints.save(200, agent.state())
-    again.restore(*checkpoints.newest())
+    newest = checkpoints.newest()
+    assert newest is not None
+    again.restore(*newest)
     assert again.learning_rate == agent.learning_rate
     for step in steps[200:]:
         agent.observe(step)
@@ -562,7 +586,7 @@ def test_the_optimizers_moments_and_its_falling_rate_go_on_too(corridor, tmp_pat
     np.testing.assert_array_equal(flat(again.network.get_weights()), flat(agent.network.get_weights()))
 
 
-def test_a_state_is_json_beside_its_arrays_and_none_is_taken_within_an_episode():
+def test_a_state_is_json_beside_its_arrays_and_none_is_taken_within_an_episode() -> None:
     agent = small_agent(FAMILY["all"])
     for transition in experience(20):
         agent.observe(Step(*transition))
@@ -575,7 +599,7 @@ def test_a_state_is_json_beside_its_arrays_and_none_is_taken_within_an_episode()
     assert not any(array.dtype == object for array in arrays.values())
 
 
-def test_a_cut_episode_is_remembered_as_truncated():
+def test_a_cut_episode_is_remembered_as_truncated() -> None:
     agent = small_agent(Options(n_step=3))
     for lane in (0, 1):
         for i in range(2):
@@ -588,7 +612,7 @@ def test_a_cut_episode_is_remembered_as_truncated():
     assert len(agent._replay) == 4
 
 
-def test_lanes_do_not_mix():
+def test_lanes_do_not_mix() -> None:
     agent = small_agent(Options(n_step=2))
     for i in range(12):
         for lane in (2, 0, 1):
@@ -602,7 +626,7 @@ def test_lanes_do_not_mix():
     )
 
 
-def test_epsilon_counts_environment_steps_and_is_the_share_of_random_actions():
+def test_epsilon_counts_environment_steps_and_is_the_share_of_random_actions() -> None:
     agent = small_agent(epsilon=0.4)
     observation = np.ones(FEATURES, np.float32)
     greedy = int(np.argmax(agent.network(observation[None])[0]))
@@ -620,13 +644,13 @@ def test_epsilon_counts_environment_steps_and_is_the_share_of_random_actions():
     assert agent.epsilon == pytest.approx(0.6)
 
 
-def test_several_are_acted_in_as_each_is():
+def test_several_are_acted_in_as_each_is() -> None:
     agent = small_agent()
     observations = np.random.default_rng(0).normal(size=(30, FEATURES)).astype(np.float32)
     assert agent.act_in_all(observations).tolist() == [agent.act(observation) for observation in observations]
 
 
-def test_a_layer_that_does_not_learn_is_refused():
+def test_a_layer_that_does_not_learn_is_refused() -> None:
     rng = np.random.default_rng(0)
     network, target_network = (q_network((FEATURES,), ACTIONS, hidden=(4,), rng=rng) for _ in range(2))
     network.layers[1].trainable = False
@@ -669,7 +693,7 @@ print(*map(weights, map(int, sys.argv[1:])))
 """
 
 
-def test_the_same_seed_gives_the_same_weights_in_any_process():
+def test_the_same_seed_gives_the_same_weights_in_any_process() -> None:
     first, second = (
         subprocess.Popen(
             [sys.executable, "-c", TRAIN_TWICE, *seeds], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

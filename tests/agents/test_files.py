@@ -4,9 +4,10 @@ import errno
 import resource
 import stat
 import tracemalloc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 from zipfile import ZipFile
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_what_has_a_default_may_be_missing_and_what_is_unknown_is_passed_over():
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("old", [b"old", None])
-def test_an_exception_leaves_what_was_there_and_nothing_else(tmp_path, error, old):
+def test_an_exception_leaves_what_was_there_and_nothing_else(tmp_path: Path, error: Any, old: bytes | None) -> None:
     path = tmp_path / "file.bin"
     if old is not None:
         path.write_bytes(old)
@@ -90,7 +91,7 @@ def test_an_exception_leaves_what_was_there_and_nothing_else(tmp_path, error, ol
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({} if old is None else {"file.bin": old})
 
 
-def test_nobody_sees_the_file_before_it_is_whole(tmp_path):
+def test_nobody_sees_the_file_before_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     path.write_bytes(b"old")
     with atomic_write(path) as file:
@@ -104,7 +105,7 @@ def test_nobody_sees_the_file_before_it_is_whole(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
-def test_bytes_text_and_json_arrive_as_they_were(tmp_path):
+def test_bytes_text_and_json_arrive_as_they_were(tmp_path: Path) -> None:
     write_bytes(tmp_path / "a", b"\x00\xff\r\n")
     write_text(tmp_path / "b", "µs\n")
     write_json(tmp_path / "c", {"steps": 1, "nested": [1.5, None]})
@@ -114,7 +115,7 @@ def test_bytes_text_and_json_arrive_as_they_were(tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"deep": [-float("inf")]}, object()])
-def test_what_json_cannot_say_is_refused_and_the_old_file_stays(tmp_path, value):
+def test_what_json_cannot_say_is_refused_and_the_old_file_stays(tmp_path: Path, value: Any) -> None:
     path = tmp_path / "file.json"
     write_json(path, 1)
     with pytest.raises((ValueError, TypeError)):
@@ -124,7 +125,7 @@ def test_what_json_cannot_say_is_refused_and_the_old_file_stays(tmp_path, value)
 
 
 @pytest.mark.parametrize("count", [0, 1, 12])
-def test_arrays_come_back_in_their_order(tmp_path, count):
+def test_arrays_come_back_in_their_order(tmp_path: Path, count: int) -> None:
     # More than ten: by name, arr_10 would come before arr_2.
     arrays = [
         np.full((i + 1, 2), i, dtype) for i, dtype in zip(range(count), [np.float32, np.int8, np.float64] * 4, strict=False)
@@ -137,8 +138,8 @@ def test_arrays_come_back_in_their_order(tmp_path, count):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_named_arrays_come_back_by_their_names(tmp_path):
-    arrays = {"b": np.arange(3), "a/c": np.ones((2, 0), bool), "last": np.float32(4)}
+def test_named_arrays_come_back_by_their_names(tmp_path: Path) -> None:
+    arrays = {"b": np.arange(3), "a/c": np.ones((2, 0), bool), "last": np.array(4, np.float32)}
     save_arrays(tmp_path / "a.npz", arrays)
     found = map_arrays(tmp_path / "a.npz")
     assert list(found) == list(arrays)
@@ -147,11 +148,11 @@ def test_named_arrays_come_back_by_their_names(tmp_path):
         np.testing.assert_array_equal(found[name], array)
 
 
-def test_mapped_arrays_are_those_of_the_file_and_outlive_its_name(tmp_path):
+def test_mapped_arrays_are_those_of_the_file_and_outlive_its_name(tmp_path: Path) -> None:
     arrays = {
         "b": np.arange(3),
         "empty": np.ones((2, 0), bool),
-        "number": np.float32(4),
+        "number": np.array(4, np.float32),
         "fortran": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
         "strided": np.arange(20, dtype=np.uint8)[::3],
     }
@@ -166,7 +167,7 @@ def test_mapped_arrays_are_those_of_the_file_and_outlive_its_name(tmp_path):
         found["b"][0] = 1
 
 
-def test_mapping_takes_no_memory_for_what_is_not_looked_at(tmp_path):
+def test_mapping_takes_no_memory_for_what_is_not_looked_at(tmp_path: Path) -> None:
     save_arrays(tmp_path / "a.npz", {"frames": np.zeros(50_000_000, np.uint8), "last": np.arange(3)})
     tracemalloc.start()
     found = map_arrays(tmp_path / "a.npz")
@@ -176,7 +177,7 @@ def test_mapping_takes_no_memory_for_what_is_not_looked_at(tmp_path):
     assert most < 5_000_000
 
 
-def test_one_mapping_serves_all_arrays(tmp_path):
+def test_one_mapping_serves_all_arrays(tmp_path: Path) -> None:
     save_arrays(tmp_path / "a.npz", [np.arange(3)] * 400)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(200, limit[1]), limit[1]))
@@ -186,10 +187,10 @@ def test_one_mapping_serves_all_arrays(tmp_path):
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
-def test_a_file_that_cannot_be_opened_now_is_not_called_damaged(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_opened_now_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_arrays(tmp_path / "a.npz", [np.arange(3)])
 
-    def full(self, *_):
+    def full(self: Path, *_: Any) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(type(tmp_path), "open", full)
@@ -205,7 +206,7 @@ def test_a_file_that_cannot_be_opened_now_is_not_called_damaged(tmp_path, monkey
         (lambda path: np.savez(path, a=np.asfortranarray(np.zeros((2, 3)))), r"a\.npy is no plain array"),
     ],
 )
-def test_what_was_written_otherwise_is_not_mapped(tmp_path, write, reason):
+def test_what_was_written_otherwise_is_not_mapped(tmp_path: Path, write: Callable[..., Any], reason: str) -> None:
     write(tmp_path / "a.npz")
     with pytest.raises(InputError, match=rf"a\.npz cannot be read: {reason}"):
         map_arrays(tmp_path / "a.npz")
@@ -223,7 +224,7 @@ def test_what_was_written_otherwise_is_not_mapped(tmp_path, write, reason):
         ('{"schema": 2}', r"has another schema: expected 1\. Got 2\."),
     ],
 )
-def test_what_is_no_json_object_of_ours_is_bad_input(tmp_path, content, reason):
+def test_what_is_no_json_object_of_ours_is_bad_input(tmp_path: Path, content: str | None, reason: str) -> None:
     path = tmp_path / "a.json"
     if content is not None:
         path.write_bytes(content.encode(errors="surrogateescape"))
@@ -236,7 +237,7 @@ def test_what_is_no_json_object_of_ours_is_bad_input(tmp_path, content, reason):
 @settings(max_examples=300, deadline=None)
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @example(at=0.998046875, bit=0)  # zipfile seeks to a place before the file
-def test_one_flipped_bit_never_changes_a_number(tmp_path_factory, at, bit):
+def test_one_flipped_bit_never_changes_a_number(tmp_path_factory: pytest.TempPathFactory, at: float, bit: int) -> None:
     path = tmp_path_factory.mktemp("flip") / "a.npz"
     array = np.arange(300, dtype=np.float32).reshape(100, 3)
     save_arrays(path, [array])
@@ -251,7 +252,7 @@ def test_one_flipped_bit_never_changes_a_number(tmp_path_factory, at, bit):
         np.testing.assert_array_equal(ours, array)
 
 
-def test_a_shape_that_asks_for_less_than_there_is_is_damage(tmp_path):
+def test_a_shape_that_asks_for_less_than_there_is_is_damage(tmp_path: Path) -> None:
     """The part of a large array that was read is sound, and the checksum stands behind the part that was not."""
     path = tmp_path / "a.npz"
     save_arrays(path, [np.zeros((1664, 4), np.float32)])
@@ -260,16 +261,16 @@ def test_a_shape_that_asks_for_less_than_there_is_is_damage(tmp_path):
         load_arrays(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a zip", "half"], ids=["empty", "text", "half"])
-def test_a_damaged_file_is_bad_input(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"not a zip", None], ids=["empty", "text", "half"])
+def test_a_damaged_file_is_bad_input(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "a.npz"
     save_arrays(path, [np.ones(100)])
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content == "half" else content)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content is None else content)
     with pytest.raises(InputError, match=r"a\.npz cannot be read: "):
         load_arrays(path)
 
 
-def test_so_are_a_missing_file_other_names_and_a_lone_array(tmp_path):
+def test_so_are_a_missing_file_other_names_and_a_lone_array(tmp_path: Path) -> None:
     np.savez(tmp_path / "names.npz", weights=np.ones(3))
     with (tmp_path / "lone.npz").open("wb") as file:
         np.save(file, np.ones(3))
@@ -278,11 +279,11 @@ def test_so_are_a_missing_file_other_names_and_a_lone_array(tmp_path):
             load_arrays(tmp_path / name)
 
 
-def test_a_pickle_is_never_loaded(tmp_path):
+def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     marker = tmp_path / "it ran"
 
     class Bomb:
-        def __reduce__(self):
+        def __reduce__(self) -> tuple[Any, ...]:
             return marker.touch, ()
 
     path = tmp_path / "a.npz"

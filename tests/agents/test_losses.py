@@ -61,7 +61,7 @@ def test_double_q_target_is_chosen_by_one_network_and_valued_by_the_other(batch:
 
 def test_the_two_targets_differ_where_the_networks_disagree() -> None:
     one = np.ones(1, np.float32)
-    q_t, q_t_selector = np.float32([[1, 5]]), np.float32([[3, 2]])
+    q_t, q_t_selector = np.array([[1, 5]], np.float32), np.array([[3, 2]], np.float32)
     assert double_q_target(one, one, q_t=q_t, q_t_selector=q_t_selector).numpy() == [2]
     assert q_learning_target(one, one, q_t=q_t).numpy() == [6]
 

@@ -1,11 +1,14 @@
 """Multi-step transitions against their definition, over whole episodes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from edgedqn.agents.n_step import NStepTransitions
+from edgedqn.agents.n_step import NStepTransitions, Transition
 
 
 @given(
@@ -20,8 +23,10 @@ from edgedqn.agents.n_step import NStepTransitions
         max_size=4,
     ),
 )
-def test_each_state_is_given_once_with_the_return_of_at_most_n_steps(n, discount, episodes):
-    joiner = NStepTransitions(n, discount)
+def test_each_state_is_given_once_with_the_return_of_at_most_n_steps(
+    n: int, discount: float, episodes: list[tuple[list[float], str]]
+) -> None:
+    joiner: NStepTransitions[NDArray[Any]] = NStepTransitions(n, discount)
     for rewards, ending in episodes:  # nothing is carried from one episode to the next
         length = len(rewards)
         found = []
@@ -44,9 +49,11 @@ def test_each_state_is_given_once_with_the_return_of_at_most_n_steps(n, discount
 
 
 @given(n=st.integers(1, 5), rewards=st.lists(st.floats(-10, 10), max_size=7), again=st.integers(1, 4))
-def test_an_episode_that_is_cut_is_one_that_was_truncated_after_its_last_step(n, rewards, again):
-    cut, truncated = NStepTransitions(n, 0.9), NStepTransitions(n, 0.9)
-    ours, theirs = [], []
+def test_an_episode_that_is_cut_is_one_that_was_truncated_after_its_last_step(n: int, rewards: list[float], again: int) -> None:
+    cut: NStepTransitions[int] = NStepTransitions(n, 0.9)
+    truncated: NStepTransitions[int] = NStepTransitions(n, 0.9)
+    ours: list[Transition[int]] = []
+    theirs: list[Transition[int]] = []
     for t, reward in enumerate(rewards):
         ours += cut.step(t, 0, r_t=reward, terminated=False, truncated=False, s_t=t + 1)
         theirs += truncated.step(t, 0, r_t=reward, terminated=False, truncated=t == len(rewards) - 1, s_t=t + 1)
@@ -60,6 +67,6 @@ def test_an_episode_that_is_cut_is_one_that_was_truncated_after_its_last_step(n,
 
 
 @pytest.mark.parametrize("n", [0, -1])
-def test_a_transition_takes_a_step(n):
+def test_a_transition_takes_a_step(n: int) -> None:
     with pytest.raises(ValueError, match=rf"Expected n of 1 or more\. Got {n}\."):
         NStepTransitions(n, 0.9)

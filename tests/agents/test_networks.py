@@ -2,24 +2,27 @@
 
 import itertools
 from math import sqrt
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import TORSOS, find_torso, minatar_torso, mlp, nature_torso, q_network, table_network
 
 
-def by_name(network):
+def by_name(network: Any) -> dict[str, Any]:
     return {weights.name: weights.shape for weights in network.weights}
 
 
 @settings(max_examples=15, deadline=None)
 @given(features=st.integers(1, 9), n_actions=st.integers(1, 6), hidden=st.lists(st.integers(1, 20), max_size=3))
-def test_the_network_has_the_shape_asked_for(features, n_actions, hidden):
+def test_the_network_has_the_shape_asked_for(features: int, n_actions: int, hidden: Any) -> None:
     network = mlp((features,), n_actions, hidden=hidden, rng=np.random.default_rng(0))
     widths = [features, *hidden, n_actions]
     expected = [shape for n_in, n_out in itertools.pairwise(widths) for shape in ((n_in, n_out), (n_out,))]
@@ -41,7 +44,7 @@ def test_the_network_has_the_shape_asked_for(features, n_actions, hidden):
     ],
     ids=["plain", "quantiles", "dueling", "both"],
 )
-def test_heads(settings, output_shape, last):
+def test_heads(settings: dict[str, Any], output_shape: tuple[int, ...], last: dict[str, tuple[int, ...]]) -> None:
     network = q_network((4,), 3, hidden=(16, 8), rng=np.random.default_rng(0), **settings)
     assert network.output_shape == (None, *output_shape)
     shapes = by_name(network)
@@ -50,20 +53,20 @@ def test_heads(settings, output_shape, last):
     assert ("hidden_1/kernel:0" in shapes) != ("dueling" in settings)  # with two streams, the last hidden layer is theirs
 
 
-def test_the_minatar_network_is_that_of_the_paper():
+def test_the_minatar_network_is_that_of_the_paper() -> None:
     network = q_network((10, 10, 4), 3, hidden=(128,), rng=np.random.default_rng(0), torso=minatar_torso)
     assert list(by_name(network).values())[::2] == [(3, 3, 4, 16), (1024, 128), (128, 3)]
     assert network.count_params() == 592 + 131_200 + 387
 
 
-def test_the_nature_network_is_that_of_the_paper():
+def test_the_nature_network_is_that_of_the_paper() -> None:
     network = q_network((84, 84, 4), 6, hidden=(512,), rng=np.random.default_rng(0), torso=nature_torso, image_scale=1 / 255)
     assert list(by_name(network).values())[::2] == [(8, 8, 4, 32), (4, 4, 32, 64), (3, 3, 64, 64), (3136, 512), (512, 6)]
     assert [layer.strides for layer in network.layers if isinstance(layer, tf_keras.layers.Conv2D)] == [(4, 4), (2, 2), (1, 1)]
     assert network.count_params() == 8_224 + 32_832 + 36_928 + 1_606_144 + 3_078
 
 
-def test_bytes_are_scaled_inside():
+def test_bytes_are_scaled_inside() -> None:
     rng = np.random.default_rng(0)
     scaled = q_network((4,), 2, hidden=(8,), rng=rng, image_scale=1 / 255)
     plain = mlp((4,), 2, hidden=(8,), rng=rng)
@@ -72,15 +75,15 @@ def test_bytes_are_scaled_inside():
     np.testing.assert_allclose(scaled(observations), plain(observations / 255), rtol=1e-5, atol=1e-6)
 
 
-def test_a_table_is_a_kernel():
+def test_a_table_is_a_kernel() -> None:
     network = table_network(16, 4)
     table = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)
     network.set_weights([table])
     np.testing.assert_array_equal(network(np.eye(16, dtype=np.float32)), table)
 
 
-def test_the_rng_decides_the_weights_and_nothing_else_does():
-    def weights(seed, global_seed):
+def test_the_rng_decides_the_weights_and_nothing_else_does() -> None:
+    def weights(seed: int, global_seed: Any) -> NDArray[Any]:
         tf_keras.utils.set_random_seed(global_seed)
         network = q_network((9, 9, 2), 2, hidden=[8, 8], rng=np.random.default_rng(seed), torso=minatar_torso, dueling=True)
         return np.concatenate([w.ravel() for w in network.get_weights()])
@@ -89,14 +92,14 @@ def test_the_rng_decides_the_weights_and_nothing_else_does():
     assert not np.array_equal(weights(1, 0), weights(2, 0))
 
 
-def test_two_networks_of_one_rng_and_two_layers_of_one_network_differ():
+def test_two_networks_of_one_rng_and_two_layers_of_one_network_differ() -> None:
     rng = np.random.default_rng(0)
     first, second = mlp((8,), 8, hidden=[8, 8], rng=rng).get_weights(), mlp((8,), 8, hidden=[8, 8], rng=rng).get_weights()
     assert not np.array_equal(first[0], second[0])
     assert not np.array_equal(first[0], first[2])
 
 
-def test_first_weights_fill_their_papers_ranges_and_biases_are_zero():
+def test_first_weights_fill_their_papers_ranges_and_biases_are_zero() -> None:
     w1, b1, w2, b2, w3, b3 = mlp((50,), 40, hidden=[300, 200], rng=np.random.default_rng(0)).get_weights()
     conv, b4, *_ = q_network((9, 9, 20), 2, hidden=[4], rng=np.random.default_rng(0), torso=minatar_torso).get_weights()
     limits = (w1, sqrt(6 / 50)), (w2, sqrt(6 / 300)), (w3, sqrt(6 / (200 + 40))), (conv, sqrt(6 / (3 * 3 * 20)))
@@ -106,7 +109,7 @@ def test_first_weights_fill_their_papers_ranges_and_biases_are_zero():
     assert not any(bias.any() for bias in (b1, b2, b3, b4))
 
 
-def test_an_image_without_a_torso_and_an_empty_layer_are_refused():
+def test_an_image_without_a_torso_and_an_empty_layer_are_refused() -> None:
     with pytest.raises(InputError, match=r"takes vectors\. Expected an observation shape \(F,\)\. Got \(84, 84, 4\)\."):
         mlp((84, 84, 4), 2, hidden=[8], rng=np.random.default_rng(0))
     with pytest.raises(InputError, match=r"Expected widths of 1 or more\. Got hidden=\(8, 0\)\."):
@@ -114,7 +117,7 @@ def test_an_image_without_a_torso_and_an_empty_layer_are_refused():
 
 
 @pytest.fixture
-def module(tmp_path, monkeypatch):
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A user's module with torsos of their own."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_networks.py").write_text("""
@@ -128,7 +131,7 @@ def unfinished(x, rng):
     return "my_networks"
 
 
-def test_a_torso_of_the_users_own(module):
+def test_a_torso_of_the_users_own(module: str) -> None:
     network = q_network((5, 5, 1), 2, hidden=(8,), rng=np.random.default_rng(0), torso=find_torso(f"{module}:small"))
     assert by_name(network)["mine/kernel:0"] == (2, 2, 1, 4)
     assert by_name(network)["hidden_0/kernel:0"] == (64, 8)
@@ -137,21 +140,21 @@ def test_a_torso_of_the_users_own(module):
 
 
 @pytest.mark.parametrize("name", ["nurture", "no_such_module:small", "my_networks:large", ":small", "my_networks:", "a.:b"])
-def test_a_torso_that_is_not_there(module, name):
+def test_a_torso_that_is_not_there(module: str, name: str) -> None:
     with pytest.raises(InputError, match=rf"^No network '{name}': expected mlp, minatar, nature or module:function\. Got: "):
         find_torso(name)
 
 
-def test_the_torsos_by_their_names():
+def test_the_torsos_by_their_names() -> None:
     assert {name: find_torso(name) for name in TORSOS} == {"mlp": None, "minatar": minatar_torso, "nature": nature_torso}
 
 
 @pytest.mark.parametrize("somebody_seeded_keras", [False, True])
-def test_layers_without_a_seed_of_their_own_have_their_first_weights_from_the_rng(somebody_seeded_keras):
+def test_layers_without_a_seed_of_their_own_have_their_first_weights_from_the_rng(somebody_seeded_keras: bool) -> None:
     if somebody_seeded_keras:
         tf_keras.utils.set_random_seed(7)
 
-    def torso(x, rng):
+    def torso(x: Any, rng: np.random.Generator) -> Any:
         x = tf_keras.layers.Dense(5, kernel_initializer="he_normal", bias_initializer=tf_keras.initializers.RandomNormal())(x)
         return tf_keras.layers.Dense(6, "relu")(x)
 
@@ -167,10 +170,10 @@ def test_layers_without_a_seed_of_their_own_have_their_first_weights_from_the_rn
     assert 0 < np.abs(first[0]).max() <= 1.14 * limit
 
 
-def test_weights_that_layers_were_given_stay():
+def test_weights_that_layers_were_given_stay() -> None:
     given = [np.full((3, 5), 7, np.float32), np.full(5, 8, np.float32)]
 
-    def torso(x, rng):
+    def torso(x: Any, rng: np.random.Generator) -> Any:
         layer = tf_keras.layers.Dense(5)
         y = layer(x)
         layer.set_weights(given)
@@ -181,6 +184,6 @@ def test_weights_that_layers_were_given_stay():
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_layer_that_no_memory_holds_is_refused_before_it_is_made():
+def test_a_layer_that_no_memory_holds_is_refused_before_it_is_made() -> None:
     with pytest.raises(InputError, match=r"up to 268,435,456 weights\. .* Got \(1000000, 1000000\)"):
         q_network((3,), 2, hidden=(1_000_000, 1_000_000), rng=np.random.default_rng(0))

@@ -1,5 +1,7 @@
 """The NumPy forward pass against Keras's."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tf_keras
@@ -13,18 +15,18 @@ from edgedqn.agents.numpy_network import Dense, NumpyNetwork
 layers = tf_keras.layers
 
 
-def randomized(network, seed=0):
+def randomized(network: Any, seed: int = 0) -> Any:
     """With biases that matter, which a fresh network does not have."""
     rng = np.random.default_rng(seed)
     network.set_weights([rng.normal(0, 1 / np.sqrt(np.prod(w.shape[:-1]) or 1), w.shape) for w in network.get_weights()])
     return network
 
 
-def in_numpy(network):
+def in_numpy(network: Any) -> NumpyNetwork:
     return NumpyNetwork(ChainReader(network)(network.get_weights()), network.input_shape[1:])
 
 
-def assert_equal_to_keras(network, scale=1.0):
+def assert_equal_to_keras(network: Any, scale: float = 1.0) -> None:
     shape = network.input_shape[1:]
     observations = (scale * np.random.default_rng(1).normal(size=(6, *shape))).astype(np.float32)
     expected = network(observations).numpy()
@@ -48,7 +50,7 @@ def assert_equal_to_keras(network, scale=1.0):
     hidden=st.lists(st.integers(1, 40), max_size=3),
     seed=st.integers(0, 2**16),
 )
-def test_q_values_are_kerass_for_batches_and_single_observations(features, n_actions, hidden, seed):
+def test_q_values_are_kerass_for_batches_and_single_observations(features: int, n_actions: int, hidden: Any, seed: int) -> None:
     assert_equal_to_keras(randomized(mlp((features,), n_actions, hidden=hidden, rng=np.random.default_rng(0)), seed))
 
 
@@ -58,7 +60,7 @@ def test_q_values_are_kerass_for_batches_and_single_observations(features, n_act
     [(None, (7,), 1.0), (None, (7,), 1 / 255), (minatar_torso, (10, 10, 4), 1.0), (nature_torso, (84, 84, 4), 1 / 255)],
     ids=["mlp", "bytes", "minatar", "nature"],
 )
-def test_so_they_are_for_every_network_and_head(torso, shape, scale, head):
+def test_so_they_are_for_every_network_and_head(torso: Any, shape: tuple[int, ...], scale: float, head: dict[str, Any]) -> None:
     assert_equal_to_keras(
         randomized(q_network(shape, 3, hidden=(16,), rng=np.random.default_rng(0), torso=torso, **head, image_scale=scale)),
         1 / scale,
@@ -72,7 +74,7 @@ def test_so_they_are_for_every_network_and_head(torso, shape, scale, head):
     strides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     paddings=st.tuples(*[st.sampled_from(["valid", "same"])] * 2),
 )
-def test_so_they_are_for_two_convolutions_of_any_kind(size, kernel, strides, paddings):
+def test_so_they_are_for_two_convolutions_of_any_kind(size: Any, kernel: Any, strides: Any, paddings: Any) -> None:
     observation = tf_keras.Input((*size, 2))
     x = layers.Conv2D(3, kernel, strides, paddings[0], activation="relu")(observation)
     x = layers.Conv2D(2, 1, (2, 1), paddings[1])(x)
@@ -80,7 +82,7 @@ def test_so_they_are_for_two_convolutions_of_any_kind(size, kernel, strides, pad
     assert_equal_to_keras(randomized(tf_keras.Model(observation, x)))
 
 
-def test_so_they_are_where_an_offset_was_folded():
+def test_so_they_are_where_an_offset_was_folded() -> None:
     observation = tf_keras.Input((8, 8, 1))
     x = layers.Conv2D(3, 3, 2, activation="relu")(layers.Rescaling(1 / 127.5, -1)(observation))
     assert_equal_to_keras(randomized(tf_keras.Model(observation, layers.Dense(2)(layers.Flatten()(x)))), 100)
@@ -88,7 +90,7 @@ def test_so_they_are_where_an_offset_was_folded():
 
 @pytest.mark.parametrize("dtype", [np.float64, np.int64, np.uint8, np.float16, bool])
 @pytest.mark.parametrize("torso", [None, minatar_torso])
-def test_other_dtypes_are_computed_in_float32_and_left_unchanged(torso, dtype):
+def test_other_dtypes_are_computed_in_float32_and_left_unchanged(torso: Any, dtype: Any) -> None:
     shape = (4,) if torso is None else (5, 5, 2)
     ours = in_numpy(randomized(q_network(shape, 3, hidden=[16], rng=np.random.default_rng(0), torso=torso)))
     observation = (10 * np.random.default_rng(0).random(shape)).astype(dtype)
@@ -99,15 +101,15 @@ def test_other_dtypes_are_computed_in_float32_and_left_unchanged(torso, dtype):
     np.testing.assert_array_equal(observation, before)
 
 
-def test_a_linear_network_leaves_its_observation_unchanged():
-    observation = np.float32([-1, 2])
-    ours = NumpyNetwork([Dense(np.eye(2, dtype=np.float32), np.float32([0, 9]), False)], (2,))
+def test_a_linear_network_leaves_its_observation_unchanged() -> None:
+    observation = np.array([-1, 2], np.float32)
+    ours = NumpyNetwork([Dense(np.eye(2, dtype=np.float32), np.array([0, 9], np.float32), False)], (2,))
     assert ours.q_values(observation).tolist() == [-1, 11]
     assert observation.tolist() == [-1, 2]
 
 
-def test_a_call_is_the_best_action_and_the_lowest_among_equals():
-    ours = NumpyNetwork([Dense(np.zeros((2, 4), np.float32), np.float32([1, 3, 3, 2]), False)], (2,))
+def test_a_call_is_the_best_action_and_the_lowest_among_equals() -> None:
+    ours = NumpyNetwork([Dense(np.zeros((2, 4), np.float32), np.array([1, 3, 3, 2], np.float32), False)], (2,))
     action = ours(np.zeros(2))
     assert action == 1
     assert type(action) is int
@@ -115,7 +117,7 @@ def test_a_call_is_the_best_action_and_the_lowest_among_equals():
 
 
 @pytest.mark.parametrize("torso", [None, minatar_torso])
-def test_it_follows_the_network_only_when_told(torso):
+def test_it_follows_the_network_only_when_told(torso: Any) -> None:
     shape = (4,) if torso is None else (5, 5, 2)
     network = randomized(q_network(shape, 3, hidden=[16], rng=np.random.default_rng(0), torso=torso))
     read = ChainReader(network)

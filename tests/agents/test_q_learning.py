@@ -4,12 +4,15 @@ import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.networks import table_network
@@ -36,7 +39,7 @@ CONFIG = QLearningConfig(
 )
 
 
-def agent_of(epsilon=0.0, rate=0.25, seed=0, **settings):
+def agent_of(epsilon: float = 0.0, rate: float = 0.25, seed: int = 0, **settings: Any) -> QLearning:
     rng = np.random.default_rng(seed)
     return QLearning(
         STATES,
@@ -49,16 +52,16 @@ def agent_of(epsilon=0.0, rate=0.25, seed=0, **settings):
     )
 
 
-def with_table(agent, table):
+def with_table(agent: Any, table: Any) -> Any:
     agent.restore({"table": np.array(table, np.float64)}, agent.state()[1])
     return agent
 
 
-def table_of(agent):
+def table_of(agent: Any) -> Any:
     return agent.state()[0]["table"]
 
 
-def experience(count):
+def experience(count: int) -> Iterator[tuple[NDArray[Any], int, float, bool, bool, NDArray[Any]]]:
     """Arguments of `observe`: disjoint steps, some of which end the episode, one way, the other or both."""
     rng = np.random.default_rng(3)
     for _ in range(count):
@@ -68,7 +71,7 @@ def experience(count):
 
 
 @pytest.fixture
-def make_cells(make_corridor):
+def make_cells(make_corridor: Callable[..., gymnasium.Env[Any, Any]]) -> Callable[..., Any]:
     """Makes the corridor whose observation is the number of the cell."""
     number = gymnasium.spaces.Discrete(5)
     return lambda limit=6: gymnasium.wrappers.TransformObservation(make_corridor(limit), lambda o: int(o.argmax()), number)
@@ -78,7 +81,7 @@ def make_cells(make_corridor):
     ("terminated", "truncated", "target"),
     [(False, False, 9.3), (False, True, 9.3), (True, False, 3.0), (True, True, 3.0)],  # 3 + 0.9 max(1, 7, 4), or 3 alone
 )
-def test_one_update_written_out(terminated, truncated, target):
+def test_one_update_written_out(terminated: bool, truncated: bool, target: float) -> None:
     table = np.array([[2.0, 5, 0], [1, 7, 4], [0, 0, 0], [9, 9, 9]])
     agent = with_table(agent_of(), table)
     agent.observe(Step(np.array(0), 0, 3.0, terminated, truncated, np.array(1), 0))
@@ -88,7 +91,7 @@ def test_one_update_written_out(terminated, truncated, target):
     assert agent.last_loss == pytest.approx(target - 2)
 
 
-def test_it_is_q_learning_written_by_hand():
+def test_it_is_q_learning_written_by_hand() -> None:
     agent, table, loss = agent_of(initial_value=0.5), np.full((STATES, ACTIONS), 0.5), None
     assert np.isnan(agent.last_loss)
     for t, (s_tm1, a_tm1, r_t, terminated, truncated, s_t) in enumerate(experience(500)):
@@ -101,7 +104,7 @@ def test_it_is_q_learning_written_by_hand():
     assert agent.last_loss == pytest.approx(loss)
 
 
-def test_it_learns_the_values_of_the_corridor(make_cells):
+def test_it_learns_the_values_of_the_corridor(make_cells: Any) -> None:
     # Episodes are cut off after 6 steps: were that an end without a future, the values would be far smaller.
     env = make_cells(limit=6)
     agent = build_q_learning(spec_of(env, "Cells"), CONFIG, rng=np.random.default_rng(0))
@@ -113,7 +116,7 @@ def test_it_learns_the_values_of_the_corridor(make_cells):
     np.testing.assert_allclose(table_of(agent), CORRIDOR_VALUES, rtol=1e-6)
 
 
-def test_a_training_from_end_to_end(make_cells):
+def test_a_training_from_end_to_end(make_cells: Any) -> None:
     env = make_cells(limit=20)
     agent = build_q_learning(spec_of(env, "Cells"), CONFIG, rng=np.random.default_rng(0))
     selection = CheckpointSelection(
@@ -136,7 +139,7 @@ def test_a_training_from_end_to_end(make_cells):
     assert report.episodes[0].epsilon > report.episodes[-1].epsilon == pytest.approx(0.3)
 
 
-def test_several_environments_share_the_table(make_cells):
+def test_several_environments_share_the_table(make_cells: Any) -> None:
     envs = gymnasium.vector.SyncVectorEnv([make_cells] * 3, autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED)
     agent = build_q_learning(spec_of(make_cells(), "Cells"), CONFIG, rng=np.random.default_rng(0))
     for step in itertools.islice(
@@ -147,7 +150,7 @@ def test_several_environments_share_the_table(make_cells):
     np.testing.assert_allclose(table_of(agent), CORRIDOR_VALUES, rtol=1e-6)
 
 
-def test_great_expectations_make_it_try_everything(make_cells):
+def test_great_expectations_make_it_try_everything(make_cells: Any) -> None:
     env = make_cells()
     agent = QLearning(
         5,
@@ -161,10 +164,10 @@ def test_great_expectations_make_it_try_everything(make_cells):
     for step in itertools.islice(interact(env=env, env_id="Cells", agent=agent, reset_seeds=itertools.count()), 2_000):
         agent.observe(step)
     assert (table_of(agent) < 2.0).all()
-    assert TablePolicy(*agent.averaged_weights())(0) == 1
+    assert TablePolicy(*agent.averaged_weights())(np.array(0)) == 1
 
 
-def test_epsilon_and_the_learning_rate_fall_as_configured(make_cells):
+def test_epsilon_and_the_learning_rate_fall_as_configured(make_cells: Any) -> None:
     agent = build_q_learning(spec_of(make_cells(), "Cells"), CONFIG, rng=np.random.default_rng(0))
     for step, epsilon, rate in ((0, 1.0, 0.5), (1_500, 0.65, 0.4), (3_000, 0.3, 0.3), (6_000, 0.3, 0.1), (9_000, 0.3, 0.1)):
         agent.env_steps = step
@@ -173,7 +176,7 @@ def test_epsilon_and_the_learning_rate_fall_as_configured(make_cells):
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.6, 1.0])
-def test_as_many_actions_are_random_as_epsilon_says(epsilon):
+def test_as_many_actions_are_random_as_epsilon_says(epsilon: float) -> None:
     agent = with_table(agent_of(epsilon), np.eye(STATES, ACTIONS))
     single = [agent.act(np.array(1)) for _ in range(3_000)]
     together = agent.act_in_all(np.ones(3_000, np.int64))
@@ -183,19 +186,19 @@ def test_as_many_actions_are_random_as_epsilon_says(epsilon):
         np.testing.assert_allclose(np.bincount(actions, minlength=ACTIONS) / 3_000, expected, atol=0.04)
 
 
-def test_the_lowest_index_wins_among_equals():
-    table = np.float32([[1, 1, 1], [0, 2, 2], [3, 0, 3], [-1, -2, -1]])
+def test_the_lowest_index_wins_among_equals() -> None:
+    table = np.array([[1, 1, 1], [0, 2, 2], [3, 0, 3], [-1, -2, -1]], np.float32)
     policy, agent = TablePolicy(table), with_table(agent_of(), table)
     assert [policy(state) for state in range(STATES)] == [0, 1, 0, 0]
     assert agent.act_in_all(np.arange(STATES)).tolist() == [0, 1, 0, 0]
 
 
-def test_what_float32_cannot_tell_apart_is_equal():
+def test_what_float32_cannot_tell_apart_is_equal() -> None:
     agent = with_table(agent_of(), [[1, 1 + 1e-12, 0]] * STATES)
-    assert agent.policy(agent.averaged_weights())(0) == 0
+    assert agent.policy(agent.averaged_weights())(np.array(0)) == 0
 
 
-def test_the_table_as_a_network_takes_the_same_actions():
+def test_the_table_as_a_network_takes_the_same_actions() -> None:
     rng = np.random.default_rng(0)
     agent = with_table(agent_of(), rng.integers(-3, 3, (STATES, ACTIONS)) + rng.integers(0, 2, (STATES, 1)) * 0.1)
     weights = agent.averaged_weights()
@@ -207,17 +210,17 @@ def test_the_table_as_a_network_takes_the_same_actions():
     assert q_values.argmax(axis=1).tolist() == [policy(np.array(state)) for state in range(STATES)]
 
 
-def test_the_weights_are_a_copy_and_the_policy_is_theirs():
+def test_the_weights_are_a_copy_and_the_policy_is_theirs() -> None:
     agent = agent_of(rate=1.0)
     before = agent.averaged_weights()
-    assert [(w.shape, w.dtype) for w in before] == [((STATES, ACTIONS), np.float32)]
-    agent.observe(Step(0, 2, 1.0, True, False, 1))
+    assert [(w.shape, w.dtype) for w in before] == [((STATES, ACTIONS), np.dtype(np.float32))]
+    agent.observe(Step(np.array(0), 2, 1.0, True, False, np.array(1)))
     assert not before[0].any()
-    assert agent.policy(before)(0) == 0
-    assert agent.policy(agent.averaged_weights())(0) == 2
+    assert agent.policy(before)(np.array(0)) == 0
+    assert agent.policy(agent.averaged_weights())(np.array(0)) == 2
 
 
-def play(agent, make_cells, first_seed):
+def play(agent: Any, make_cells: Any, first_seed: int) -> Any:
     """What 700 steps bring, from a reset on."""
     steps = []
     for step in itertools.islice(
@@ -230,7 +233,7 @@ def play(agent, make_cells, first_seed):
 
 
 @pytest.mark.parametrize("before", [0, 1])
-def test_resumed_equals_uninterrupted_bit_for_bit(make_cells, before):
+def test_resumed_equals_uninterrupted_bit_for_bit(make_cells: Any, before: int) -> None:
     build = partial(build_q_learning, spec_of(make_cells(), "Cells"), replace(CONFIG, steps=1_400))
     agent, resumed = build(rng=np.random.default_rng(0)), build(rng=np.random.default_rng(1))
     for i in range(before):
@@ -243,7 +246,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(make_cells, before):
     assert resumed.state()[1] == agent.state()[1]
 
 
-def test_a_state_of_another_environment_is_not_restored():
+def test_a_state_of_another_environment_is_not_restored() -> None:
     arrays, values = agent_of().state()
     with pytest.raises(ValueError, match=r"expected the shape \(5, 3\)\. Got \(4, 3\)\."):
         QLearning(
@@ -252,7 +255,7 @@ def test_a_state_of_another_environment_is_not_restored():
 
 
 @pytest.mark.parametrize("reward", [np.nan, np.inf, -np.inf, 1e40, -1e40])
-def test_a_value_that_is_no_float32_stops_the_training_at_its_step(reward):
+def test_a_value_that_is_no_float32_stops_the_training_at_its_step(reward: float) -> None:
     agent = agent_of()
     for transition in experience(6):
         agent.observe(Step(*transition))
@@ -263,17 +266,17 @@ def test_a_value_that_is_no_float32_stops_the_training_at_its_step(reward):
 
 
 @pytest.mark.parametrize("number", [-1, STATES])
-def test_a_state_that_there_is_not_is_named(number):
+def test_a_state_that_there_is_not_is_named(number: Any) -> None:
     agent = agent_of()
     for use in (
         lambda: agent.act(np.array(number)),
-        lambda: agent.observe(Step(0, 0, 0.0, False, False, np.array(number))),
-        lambda: agent.observe(Step(np.array(number), 0, 0.0, True, False, 0)),
+        lambda: agent.observe(Step(np.array(0), 0, 0.0, False, False, np.array(number))),
+        lambda: agent.observe(Step(np.array(number), 0, 0.0, True, False, np.array(0))),
     ):
         with pytest.raises(InputError, match=rf"expected 0 to 3\. Got {number}\.$"):
             use()
 
 
-def test_it_needs_no_tensorflow():
+def test_it_needs_no_tensorflow() -> None:
     code = "import sys, edgedqn.agents.q_learning, edgedqn.agents.training.loop; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

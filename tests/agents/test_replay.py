@@ -1,13 +1,16 @@
 """The ring against a list, frame by frame; what it weighs; what it refuses."""
 
 import json
+import os
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edgedqn.agents import replay as replay_module
 from edgedqn.agents.errors import InputError
@@ -19,33 +22,37 @@ from edgedqn.agents.replay import Draw, Replay, Transitions, Uniform, available_
 class Everything(Uniform):
     """Draws each transition once, the oldest first."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(np.random.default_rng(0))
 
-    def draw(self, oldest, count, capacity, shape):
+    def draw(self, oldest: Any, count: int, capacity: int, shape: tuple[int, ...]) -> Draw:
         assert shape == (1, count)
         return Draw((oldest + np.arange(count))[None] % capacity, None)
 
 
-def contents(replay):
+def contents(replay: Any) -> Transitions | None:
     return Transitions(*(field[0] for field in replay.sample(1, len(replay))[0])) if len(replay) else None
 
 
-def uniform(capacity, shape=(2,), dtype="float32", seed=0, **settings):
+def uniform(capacity: int, shape: tuple[int, ...] = (2,), dtype: str = "float32", seed: int = 0, **settings: Any) -> Replay:
     return Replay(capacity, shape, dtype=dtype, sampler=Uniform(np.random.default_rng(seed)), **settings)
 
 
 class Lane:
     """One environment that shows random frames, and what a plain list remembers of it."""
 
-    def __init__(self, replay, rng, frame_shape, stack, n_step, mean_length):
+    def __init__(
+        self, replay: Any, rng: np.random.Generator, frame_shape: tuple[int, ...], stack: Any, n_step: int, mean_length: float
+    ) -> None:
         self.replay, self.rng, self.shape, self.stack, self.mean_length = replay, rng, frame_shape, stack, mean_length
-        self.joiner, self.n_step, self.handle = NStepTransitions(n_step, 0.5), n_step, None
+        self.joiner: NStepTransitions[Any] = NStepTransitions(n_step, 0.5)
+        self.n_step = n_step
+        self.handle: Any = None
 
-    def frame(self):
+    def frame(self) -> NDArray[Any]:
         return self.rng.integers(256, size=self.shape, dtype=np.uint8)
 
-    def step(self, model):
+    def step(self, model: list[Any]) -> None:
         """Plays one step, into the replay and a list of (s_tm1, a_tm1, r_t, discount_t, s_t, the number of the first frame)."""
         if self.handle is None:
             self.frames = deque([self.frame()] * self.stack, self.stack)
@@ -86,7 +93,16 @@ class Lane:
     mean_length=st.sampled_from([1.0, 3.0, 40.0]),
     prioritized=st.booleans(),
 )
-def test_it_holds_what_a_list_holds(seed, capacity, lanes, stack, n_step, frame_shape, mean_length, prioritized):
+def test_it_holds_what_a_list_holds(
+    seed: int,
+    capacity: int,
+    lanes: int,
+    stack: int,
+    n_step: int,
+    frame_shape: tuple[int, ...],
+    mean_length: float,
+    prioritized: bool,
+) -> None:
     rng = np.random.default_rng(seed)
     shape = (*frame_shape[:-1], frame_shape[-1] * stack)
     # A sampler with a memory must know which transitions are gone.
@@ -98,10 +114,11 @@ def test_it_holds_what_a_list_holds(seed, capacity, lanes, stack, n_step, frame_
     replay = Replay(capacity, shape, dtype="uint8", sampler=sampler, frame_stack=stack)
     frames = capacity + capacity // 20 + 64
     players = [Lane(replay, rng, frame_shape, stack, n_step, mean_length) for _ in range(lanes)]
-    model, firsts = [], []
+    model: list[Any] = []
+    firsts: list[int] = []
     for step in range(4 * frames // lanes):  # the rings come round several times
-        for player in rng.permutation(players):
-            player.step(model)
+        for player in rng.permutation(len(players)):
+            players[player].step(model)
             firsts += [first for *_, first in model[len(firsts) :]]
             held, lowest = len(replay), replay._stored - frames
             assert held <= capacity
@@ -125,18 +142,20 @@ def test_it_holds_what_a_list_holds(seed, capacity, lanes, stack, n_step, frame_
                 )
                 assert drawn in remembered
             continue
-        for field, expected in zip(contents(replay), list(zip(*model[-held:], strict=True))[:5], strict=True):
+        stored = contents(replay)
+        assert stored is not None
+        for field, expected in zip(stored, list(zip(*model[-held:], strict=True))[:5], strict=True):
             np.testing.assert_array_equal(field, np.array(expected))
     assert replay._stored > 3 * frames
 
 
-def test_short_episodes_run_out_of_frames_and_keep_fewer_transitions():
+def test_short_episodes_run_out_of_frames_and_keep_fewer_transitions() -> None:
     replay = uniform(1_000)
     for n in range(3_000):
         replay.add(Transition(replay.store(np.full(2, n), None), 0, 0.0, 0.0, replay.store(np.full(2, -n), None)))
     assert len(replay) == (1_000 + 50 + 64) // 2
     replay = uniform(1_000)
-    handle = replay.store(np.zeros(2), None)
+    handle: Any = replay.store(np.zeros(2), None)
     for n in range(3_000):
         after = replay.store(np.full(2, n), handle)
         replay.add(Transition(handle, 0, 0.0, 0.0, after))
@@ -145,7 +164,7 @@ def test_short_episodes_run_out_of_frames_and_keep_fewer_transitions():
     assert len(replay) == 1_000  # episodes of 20 steps fit
 
 
-def filled(capacity, count, seed=0):
+def filled(capacity: int, count: int, seed: int = 0) -> Any:
     replay = uniform(capacity, seed=seed)
     handle = replay.store(np.zeros(2), None)
     for n in range(1, count + 1):
@@ -155,33 +174,33 @@ def filled(capacity, count, seed=0):
     return replay
 
 
-def test_a_sample_is_minibatches_of_transitions():
+def test_a_sample_is_minibatches_of_transitions() -> None:
     sample, draw = filled(100, 30).sample(5, 7)
     assert isinstance(sample, Transitions)
     assert [(field.shape, field.dtype) for field in sample] == [
-        ((5, 7, 2), np.float32),
-        ((5, 7), np.int32),
-        ((5, 7), np.float32),
-        ((5, 7), np.float32),
-        ((5, 7, 2), np.float32),
+        ((5, 7, 2), np.dtype(np.float32)),
+        ((5, 7), np.dtype(np.int32)),
+        ((5, 7), np.dtype(np.float32)),
+        ((5, 7), np.dtype(np.float32)),
+        ((5, 7, 2), np.dtype(np.float32)),
     ]
     assert (draw.slots.shape, draw.weights) == ((5, 7), None)
 
 
-def test_sampling_is_uniform_and_with_replacement():
+def test_sampling_is_uniform_and_with_replacement() -> None:
     counts = np.bincount(filled(10, 14).sample(100, 100)[0].a_tm1.ravel(), minlength=15)
     assert counts[:5].sum() == 0  # 0 was never there, 1 to 4 made room
     assert np.abs(counts[5:] - 1_000).max() < 150  # five standard deviations
     assert filled(10, 1).sample(1, 3)[0].a_tm1.tolist() == [[1, 1, 1]]
 
 
-def test_the_rng_decides_the_sample():
+def test_the_rng_decides_the_sample() -> None:
     first, again, other = (filled(50, 50, seed).sample(4, 8)[0].a_tm1 for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
-def test_a_sample_and_what_was_stored_are_copies():
+def test_a_sample_and_what_was_stored_are_copies() -> None:
     replay = uniform(1)
     observation = np.zeros(2, np.float32)
     handle = replay.store(observation, None)
@@ -204,7 +223,7 @@ def test_a_sample_and_what_was_stored_are_copies():
         ("int8", "int8"),
     ],
 )
-def test_the_dtype_is_kept_and_float64_becomes_what_is_learned_in(dtype, kept):
+def test_the_dtype_is_kept_and_float64_becomes_what_is_learned_in(dtype: str, kept: str) -> None:
     replay = uniform(5, (3,), dtype=dtype)
     first, second = np.array([[1, 0, 1], [0, 0, 1]], dtype)
     handle = replay.store(first, None)
@@ -233,7 +252,9 @@ REST = 12
     ],
     ids=str,
 )
-def test_it_weighs_at_most_a_tenth_more_than_its_raw_transitions(shape, dtype, stack, raw):
+def test_it_weighs_at_most_a_tenth_more_than_its_raw_transitions(
+    shape: tuple[int, ...], dtype: str, stack: int, raw: Any
+) -> None:
     replay = uniform(10_000, shape, dtype=dtype, frame_stack=stack)
     observation = np.zeros(shape, dtype)
     handle = replay.store(observation, None)
@@ -248,12 +269,14 @@ def test_it_weighs_at_most_a_tenth_more_than_its_raw_transitions(shape, dtype, s
 
 
 @pytest.mark.parametrize("capacity", [0, -1])
-def test_a_capacity_is_positive(capacity):
+def test_a_capacity_is_positive(capacity: int) -> None:
     with pytest.raises(InputError, match=rf"^Expected a replay capacity of 1 or more\. Got {capacity}\.$"):
         uniform(capacity)
 
 
-def test_what_memory_cannot_hold_is_refused_with_both_figures_and_before_it_is_asked_for(monkeypatch):
+def test_what_memory_cannot_hold_is_refused_with_both_figures_and_before_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sampler = Everything()
     monkeypatch.setattr(replay_module, "available_bytes", lambda: 3_000_000_000)
     monkeypatch.setattr(np, "zeros", lambda *_, **__: pytest.fail("memory was asked for"))
@@ -262,7 +285,7 @@ def test_what_memory_cannot_hold_is_refused_with_both_figures_and_before_it_is_a
         Replay(1_000_000, (84, 84, 4), dtype="uint8", sampler=sampler, frame_stack=4)
 
 
-def test_what_it_needs_is_what_it_takes(monkeypatch):
+def test_what_it_needs_is_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     size = uniform(1_000, (84, 84, 4), dtype="uint8", frame_stack=4).nbytes
     monkeypatch.setattr(replay_module, "available_bytes", lambda: size)
     uniform(1_000, (84, 84, 4), dtype="uint8", frame_stack=4)
@@ -273,14 +296,14 @@ def test_what_it_needs_is_what_it_takes(monkeypatch):
     uniform(1_000, (84, 84, 4), dtype="uint8", frame_stack=4)
 
 
-def files(monkeypatch, texts):
-    def read_text(path):
+def files(monkeypatch: pytest.MonkeyPatch, texts: Any) -> None:
+    def read_text(path: Path) -> Any:
         if str(path) not in texts:
             raise FileNotFoundError(path)
         return texts[str(path)]
 
     monkeypatch.setattr(Path, "read_text", read_text)
-    monkeypatch.setattr(replay_module.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 10**6}.get)
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 10**6}.get)
 
 
 MEMINFO = "MemTotal:  8000000 kB\nMemFree:  1000 kB\nMemAvailable:  2000000 kB\n"
@@ -306,13 +329,15 @@ GROUP = "/sys/fs/cgroup/memory"
         ),
     ],
 )
-def test_the_memory_at_hand_is_the_least_that_anyone_grants(monkeypatch, texts, expected):
+def test_the_memory_at_hand_is_the_least_that_anyone_grants(
+    monkeypatch: pytest.MonkeyPatch, texts: dict[str, Any], expected: int
+) -> None:
     files(monkeypatch, texts)
     assert available_bytes() == expected
 
 
 @pytest.mark.parametrize("count", [0, 3, 10, 200])
-def test_it_goes_on_where_its_state_was_taken(count):
+def test_it_goes_on_where_its_state_was_taken(count: int) -> None:
     replay, again = filled(30, count), filled(30, 7, seed=5)
     arrays, values = replay.state()
     again.restore({name: array.copy() for name, array in arrays.items()}, json.loads(json.dumps(values)))
@@ -328,7 +353,7 @@ def test_it_goes_on_where_its_state_was_taken(count):
             np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_state_holds_what_is_filled_and_no_more():
+def test_a_state_holds_what_is_filled_and_no_more() -> None:
     arrays, _ = filled(1_000, 10).state()
     assert {name: len(array) for name, array in arrays.items()} == {
         "frames": 11, "s_tm1": 10, "a_tm1": 10, "r_t": 10, "discount_t": 10, "s_t": 10
@@ -338,7 +363,7 @@ def test_a_state_holds_what_is_filled_and_no_more():
 @pytest.mark.parametrize(
     "other", [uniform(30, (3,)), uniform(20), uniform(30, dtype="uint8"), uniform(30, (2,), frame_stack=2)]
 )
-def test_a_state_of_other_sizes_is_refused(other):
+def test_a_state_of_other_sizes_is_refused(other: Any) -> None:
     arrays, values = filled(30, 25).state()
     with pytest.raises(ValueError, match=r"^Expected \w+ of \w+ \(.*\)\. Got \w+ \("):
         other.restore(arrays, values)

@@ -1,7 +1,10 @@
 """An agent on disk is the agent, or an error."""
 
 import json
+from pathlib import Path
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -14,7 +17,7 @@ from edgedqn.agents.trained_agent import TrainedAgent
 
 
 @pytest.fixture
-def agent(corridor):
+def agent(corridor: gymnasium.Env[Any, Any]) -> TrainedAgent:
     rng = np.random.default_rng(0)
     network = mlp((5,), 2, hidden=[8, 4], rng=rng)
     network.set_weights([rng.normal(size=w.shape) for w in network.get_weights()[:-1]] + [np.zeros(2)])
@@ -22,12 +25,12 @@ def agent(corridor):
 
 
 @pytest.fixture
-def folder(agent, tmp_path):
+def folder(agent: Any, tmp_path: Path) -> Any:
     agent.save(tmp_path / "runs" / "agent")
     return tmp_path / "runs" / "agent"
 
 
-def test_what_was_saved_is_loaded(agent, folder):
+def test_what_was_saved_is_loaded(agent: Any, folder: Path) -> None:
     loaded = TrainedAgent.load(folder)
     observations = np.random.default_rng(1).normal(size=(50, 5)).astype(np.float32)
     np.testing.assert_array_equal(loaded.network(observations), agent.network(observations))
@@ -39,7 +42,7 @@ def test_what_was_saved_is_loaded(agent, folder):
     assert [w.shape for w in loaded.network.get_weights()] == [(5, 8), (8,), (8, 4), (4,), (4, 2), (2,)]
 
 
-def test_so_it_is_with_images_and_every_head(tmp_path):
+def test_so_it_is_with_images_and_every_head(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     network = q_network((6, 5, 2), 3, hidden=(8,), rng=rng, torso=minatar_torso, dueling=True, quantiles=4, image_scale=1 / 255)
     spec = EnvironmentSpec(
@@ -60,14 +63,14 @@ def test_so_it_is_with_images_and_every_head(tmp_path):
     np.testing.assert_allclose(loaded.policy.q_values(observations), q_values, rtol=0, atol=1e-5 * np.abs(q_values).max())
 
 
-def test_its_policy_is_greedy(agent):
+def test_its_policy_is_greedy(agent: Any) -> None:
     observations = np.random.default_rng(2).normal(size=(50, 5)).astype(np.float32)
     expected = agent.network(observations).numpy().argmax(axis=1)
     assert set(expected) == {0, 1}
     assert [agent.policy(observation) for observation in observations] == expected.tolist()
 
 
-def test_saving_again_replaces_it_whole(agent, folder):
+def test_saving_again_replaces_it_whole(agent: Any, folder: Path) -> None:
     agent.network.set_weights([w + 1 for w in agent.network.get_weights()])
     agent.save(folder)
     np.testing.assert_array_equal(TrainedAgent.load(folder).network.get_weights()[0], agent.network.get_weights()[0])
@@ -75,8 +78,10 @@ def test_saving_again_replaces_it_whole(agent, folder):
 
 
 @pytest.mark.parametrize("fails_at", ["weights.npz", "observations.npz"])
-def test_a_save_that_broke_off_leaves_no_mixture(agent, folder, monkeypatch, fails_at):
-    def save_or_fail(path, arrays):
+def test_a_save_that_broke_off_leaves_no_mixture(
+    agent: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str
+) -> None:
+    def save_or_fail(path: Path, arrays: Any) -> None:
         if path.name == fails_at:
             raise OSError("No space left on device")
         save_arrays(path, arrays)
@@ -88,20 +93,23 @@ def test_a_save_that_broke_off_leaves_no_mixture(agent, folder, monkeypatch, fai
         TrainedAgent.load(folder)
 
 
+HALF = b"half"  # of what the file held
+
+
 @pytest.mark.parametrize("name", ["agent.json", "weights.npz", "observations.npz"])
-@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe", "half"], ids=["missing", "empty", "brace", "bytes", "half"])
-def test_a_missing_or_damaged_file_is_bad_input(folder, name, content):
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe", HALF], ids=["missing", "empty", "brace", "bytes", "half"])
+def test_a_missing_or_damaged_file_is_bad_input(folder: Path, name: str, content: bytes | None) -> None:
     path = folder / name
     whole = path.read_bytes()
     path.unlink()
     if content is not None:
-        path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+        path.write_bytes(whole[: len(whole) // 2] if content == HALF else content)
     with pytest.raises(InputError, match=rf"{name} cannot be read"):
         TrainedAgent.load(folder)
 
 
 @pytest.mark.parametrize("schema", [1, 3, "2", None])
-def test_another_schema_is_refused(folder, schema):
+def test_another_schema_is_refused(folder: Path, schema: int | str | None) -> None:
     path = folder / "agent.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": schema}))
     with pytest.raises(InputError, match=rf"agent\.json has another schema: expected 2\. Got {schema}\."):
@@ -111,7 +119,7 @@ def test_another_schema_is_refused(folder, schema):
 @pytest.mark.parametrize(
     "change", [{"environment": {}}, {"environment": 3}, {"network": {}}, {"network": [{"layer": "Lambda"}]}]
 )
-def test_a_description_of_something_else_is_bad_input(folder, change):
+def test_a_description_of_something_else_is_bad_input(folder: Path, change: dict[str, Any]) -> None:
     path = folder / "agent.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(InputError, match=r"agent\.json describes no agent: "):
@@ -119,7 +127,7 @@ def test_a_description_of_something_else_is_bad_input(folder, change):
 
 
 @pytest.mark.parametrize("key", ["environment", "network", "statistics"])
-def test_so_is_half_a_description(folder, key):
+def test_so_is_half_a_description(folder: Path, key: str) -> None:
     path = folder / "agent.json"
     description = json.loads(path.read_text())
     del description[key]
@@ -128,7 +136,7 @@ def test_so_is_half_a_description(folder, key):
         TrainedAgent.load(folder)
 
 
-def test_files_of_two_agents_do_not_mix(agent, folder):
+def test_files_of_two_agents_do_not_mix(agent: Any, folder: Path) -> None:
     weights = agent.network.get_weights()
     save_arrays(folder / "weights.npz", weights[:-2])
     with pytest.raises(InputError, match=r"weights\.npz does not fit the network of agent\.json"):

@@ -3,6 +3,8 @@
 import hashlib
 import itertools
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -21,15 +23,15 @@ layers = tf_keras.layers
 class Fixed(gymnasium.Env):
     """Two spaces and no life."""
 
-    def __init__(self, observations, n_actions=2):
+    def __init__(self, observations: Any, n_actions: int = 2) -> None:
         self.observation_space, self.action_space = observations, gymnasium.spaces.Discrete(n_actions)
 
 
-def box(shape, dtype=np.float32):
+def box(shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
     return gymnasium.spaces.Box(0, 1, shape, dtype)
 
 
-def model_of(shape, n_actions=2, dtype=None):
+def model_of(shape: tuple[int, ...], n_actions: int = 2, dtype: Any = None) -> ForeignModel:
     network = tf_keras.Sequential([tf_keras.Input(shape), layers.Flatten(), layers.Dense(n_actions)])
     return ForeignModel(network=network, kind="keras", source="model.keras", source_sha256="0" * 64, observation_dtype=dtype)
 
@@ -51,7 +53,9 @@ FITTING = [
 
 
 @pytest.mark.parametrize(("observations", "shape", "preprocessing"), FITTING)
-def test_what_the_network_takes_says_how_it_saw_the_environment(observations, shape, preprocessing):
+def test_what_the_network_takes_says_how_it_saw_the_environment(
+    observations: Any, shape: tuple[int, ...], preprocessing: Any
+) -> None:
     spec = fit(model_of(shape), Fixed(observations), env_id="My-v0")
     assert (spec.preprocessing, spec.input_shape) == (preprocessing, shape)
 
@@ -71,12 +75,12 @@ UNFIT = [
 
 
 @pytest.mark.parametrize(("observations", "shape", "reason"), UNFIT)
-def test_another_input_is_refused(observations, shape, reason):
+def test_another_input_is_refused(observations: Any, shape: tuple[int, ...], reason: str) -> None:
     with pytest.raises(InputError, match=rf"^model\.keras does not fit My-v0: .*{reason}"):
         fit(model_of(shape), Fixed(observations), env_id="My-v0")
 
 
-def test_so_is_another_output_or_dtype():
+def test_so_is_another_output_or_dtype() -> None:
     with pytest.raises(InputError, match=r"expected Q-values of 2 actions\. Got an output of \(3,\)"):
         fit(model_of((4,), n_actions=3), Fixed(box((4,))), env_id="My-v0")
     # SB3 scales bytes: a network that was trained on them is another one on fractions.
@@ -87,7 +91,7 @@ def test_so_is_another_output_or_dtype():
 
 
 @pytest.fixture
-def saved(tmp_path):
+def saved(tmp_path: Path) -> Any:
     """A model for CartPole that pushes to the side where the pole falls."""
     model = tf_keras.Sequential([tf_keras.Input((4,)), layers.Dense(4, "relu"), layers.Dense(2)])
     lean = np.array([0, 0, 1, 0.5], np.float32)
@@ -97,7 +101,7 @@ def saved(tmp_path):
     return tmp_path / "mine.keras"
 
 
-def test_a_model_that_is_played_becomes_an_agent(saved, tmp_path):
+def test_a_model_that_is_played_becomes_an_agent(saved: Any, tmp_path: Path) -> None:
     model = read_model(saved)
     sha256 = hashlib.sha256(saved.read_bytes()).hexdigest()
     assert (model.kind, model.source, model.source_sha256) == ("keras", "mine.keras", sha256)
@@ -116,7 +120,7 @@ def test_a_model_that_is_played_becomes_an_agent(saved, tmp_path):
     assert loaded.statistics == agent.statistics
 
 
-def test_what_is_no_model_is_refused(tmp_path):
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.keras").write_text("hello")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
         file.writestr("config.json", "{}")
@@ -128,7 +132,7 @@ def test_what_is_no_model_is_refused(tmp_path):
             read_model(path)
 
 
-def saved_as(tmp_path, *parts):
+def saved_as(tmp_path: Path, *parts: Any) -> Any:
     tf_keras.Sequential(parts).save(tmp_path / "model.keras")
     return tmp_path / "model.keras"
 
@@ -164,12 +168,12 @@ ODD = {
 
 
 @pytest.mark.parametrize(("parts", "reason"), ODD.values(), ids=ODD)
-def test_layers_in_another_order_are_refused(tmp_path, parts, reason):
+def test_layers_in_another_order_are_refused(tmp_path: Path, parts: Any, reason: str) -> None:
     with pytest.raises(InputError, match=rf"cannot be imported: .*{reason}"):
         read_model(saved_as(tmp_path, *parts))
 
 
-def test_a_matrix_is_an_image_of_one_channel(tmp_path):
+def test_a_matrix_is_an_image_of_one_channel(tmp_path: Path) -> None:
     path = saved_as(tmp_path, tf_keras.Input((4, 3)), layers.Flatten(), layers.Dense(2))
     model = read_model(path)
     observations = np.random.default_rng(0).random((5, 4, 3), np.float32)

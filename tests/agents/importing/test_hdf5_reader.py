@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,7 +17,7 @@ KERNEL = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path) -> Path:
     path = tmp_path / "file.h5"
     with h5py.File(path, "w") as file:
         file.attrs["title"] = "a model"
@@ -29,11 +31,11 @@ def path(tmp_path):
     return path
 
 
-def read(path):
+def read(path: Path) -> Any:
     return read_hdf5(path.read_bytes(), groups=("layers", "absent"), attributes=("title", "names"))
 
 
-def test_what_was_asked_for_is_found(path):
+def test_what_was_asked_for_is_found(path: Path) -> None:
     found = read(path)
     assert set(found.arrays) == {"layers/dense/kernel", "layers/dense/big_endian"}
     for array in found.arrays.values():
@@ -50,13 +52,13 @@ def test_what_was_asked_for_is_found(path):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems keep no such limit")
 @pytest.mark.parametrize(("megabytes", "message"), [(16, "MemoryError"), (256, "")])
-def test_its_memory_is_limited(megabytes, message):
+def test_its_memory_is_limited(megabytes: int, message: str) -> None:
     code = f"import numpy; from edgedqn.agents.importing import hdf5_reader; hdf5_reader._limit_memory({megabytes}_000_000)"
     ran = subprocess.run([sys.executable, "-c", f"{code}; numpy.ones(8_000_000)"], capture_output=True, text=True, check=False)
     assert message in ran.stderr and bool(ran.returncode) == bool(message)
 
 
-def test_a_file_that_shows_itself_again_and_again_is_refused(path):
+def test_a_file_that_shows_itself_again_and_again_is_refused(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["layers/dense/again"] = file["layers"]  # a circle
     with pytest.raises(InputError, match="it would unfold to more than the file has bytes"):
@@ -70,18 +72,18 @@ def test_a_file_that_shows_itself_again_and_again_is_refused(path):
 
 
 @pytest.mark.parametrize("content", [b"", b"HDF", hdf5_reader.MAGIC, hdf5_reader.MAGIC + bytes(1000)])
-def test_what_is_none_is_refused(content):
+def test_what_is_none_is_refused(content: bytes) -> None:
     with pytest.raises(InputError, match=r"its HDF5 data cannot be read: .*Error"):
         read_hdf5(content, groups=("layers",), attributes=())
 
 
-def test_a_reader_that_hangs_is_stopped(path, monkeypatch):
+def test_a_reader_that_hangs_is_stopped(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hdf5_reader, "TIME_LIMIT", 1e-4)
     with pytest.raises(InputError, match=r"its HDF5 data is damaged: reading it took more than 0\.0001 seconds"):
         read(path)
 
 
-def test_a_reader_that_dies_is_bad_input(path, tmp_path, monkeypatch):
+def test_a_reader_that_dies_is_bad_input(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dying = tmp_path / "dying"
     dying.write_text("#!/bin/sh\nkill -SEGV $$\n")
     dying.chmod(0o755)
@@ -90,7 +92,7 @@ def test_a_reader_that_dies_is_bad_input(path, tmp_path, monkeypatch):
         read(path)
 
 
-def test_nothing_is_imported_from_where_the_user_stands(path, tmp_path, monkeypatch):
+def test_nothing_is_imported_from_where_the_user_stands(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "h5py.py").write_text("raise SystemExit('planted')")
     monkeypatch.chdir(tmp_path)
     assert read(path).arrays

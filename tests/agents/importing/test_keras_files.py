@@ -3,7 +3,9 @@
 import importlib
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,7 +23,7 @@ FORMATS = ("keras", "h5")
 keras_3 = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 
 
-def mlp_layers(layers):
+def mlp_layers(layers: Any) -> list[Any]:
     return [
         layers.Dense(16, name="first"),
         layers.ReLU(),
@@ -33,7 +35,7 @@ def mlp_layers(layers):
     ]
 
 
-def cnn_layers(layers):
+def cnn_layers(layers: Any) -> list[Any]:
     return [
         layers.Rescaling(1 / 255),
         layers.Conv2D(4, 3, 2, activation="relu"),
@@ -49,7 +51,7 @@ def cnn_layers(layers):
 NETWORKS = {"mlp": ((4,), mlp_layers), "cnn": ((11, 9, 2), cnn_layers)}
 
 
-def make_model(keras, network, functional):
+def make_model(keras: Any, network: Any, functional: Any) -> Any:
     """With weights that are all different, biases included."""
     shape, make_layers = NETWORKS[network]
     layers = make_layers(keras.layers)
@@ -72,7 +74,9 @@ def make_model(keras, network, functional):
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_an_imported_network_computes_what_it_computed(tmp_path, library, suffix, network, functional):
+def test_an_imported_network_computes_what_it_computed(
+    tmp_path: Path, library: Any, suffix: Any, network: Any, functional: bool
+) -> None:
     keras = importlib.import_module(LIBRARIES[library])
     model = make_model(keras, network, functional)
     model.compile("adam", "mse")  # its optimizer is saved along
@@ -86,26 +90,26 @@ def test_an_imported_network_computes_what_it_computed(tmp_path, library, suffix
 
 
 @pytest.fixture
-def model():
+def model() -> Any:
     return make_model(tf_keras, "mlp", functional=True)
 
 
 @pytest.fixture(params=FORMATS)
-def path(request, model, tmp_path):
+def path(request: pytest.FixtureRequest, model: tf_keras.Model, tmp_path: Path) -> Path:
     return save(model, tmp_path / f"model.{request.param}")
 
 
 @pytest.fixture
-def archive(model, tmp_path):
+def archive(model: tf_keras.Model, tmp_path: Path) -> Path:
     return save(model, tmp_path / "model.keras")
 
 
 @pytest.fixture
-def hdf5(model, tmp_path):
+def hdf5(model: tf_keras.Model, tmp_path: Path) -> Path:
     return save(model, tmp_path / "model.h5")
 
 
-def save(model, path):
+def save(model: tf_keras.Model, path: Path) -> Path:
     if path.suffix == ".h5":
         tf_keras.src.saving.legacy.hdf5_format.save_model_to_hdf5(model, path)
     else:
@@ -113,7 +117,7 @@ def save(model, path):
     return path
 
 
-def edit_config(path, change):
+def edit_config(path: Path, change: Callable[..., Any]) -> None:
     """Changes the JSON configuration in a model file."""
     if path.suffix == ".h5":
         with h5py.File(path, "r+") as file:
@@ -124,12 +128,12 @@ def edit_config(path, change):
     edit_members(path, {"config.json": lambda text: json.dumps(changed(json.loads(text), change)).encode()})
 
 
-def changed(config, change):
+def changed(config: Any, change: Callable[..., Any]) -> Any:
     change(config)
     return config
 
 
-def edit_members(path, edits):
+def edit_members(path: Path, edits: Any) -> None:
     with zipfile.ZipFile(path) as file:
         members = {name: file.read(name) for name in file.namelist()}
     with zipfile.ZipFile(path, "w") as file:
@@ -137,7 +141,7 @@ def edit_members(path, edits):
             file.writestr(name, edits[name](content) if name in edits else content)
 
 
-def edit_weights(path, change, tmp_path):
+def edit_weights(path: Path, change: Callable[..., Any], tmp_path: Path) -> None:
     """Changes the group that holds a layer's weights; `change` gets it with the name of its kernel."""
     if path.suffix == ".h5":
         with h5py.File(path, "r+") as file:
@@ -151,7 +155,7 @@ def edit_weights(path, change, tmp_path):
     edit_members(path, {"model.weights.h5": lambda _: weights.read_bytes()})
 
 
-def test_a_lambda_is_refused_and_not_run(tmp_path):
+def test_a_lambda_is_refused_and_not_run(tmp_path: Path) -> None:
     for suffix in FORMATS:
         mark = tmp_path / f"ran-{suffix}"
         trap = tf_keras.layers.Lambda(lambda x, mark=str(mark): (__import__("pathlib").Path(mark).touch(), x)[1], name="odd")
@@ -165,11 +169,11 @@ def test_a_lambda_is_refused_and_not_run(tmp_path):
         assert mark.exists(), "the trap would not have gone off anyway"
 
 
-def first_dense(config):
+def first_dense(config: Any) -> Any:
     return next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Dense")
 
 
-def test_a_custom_object_is_refused_and_not_looked_up(path, tmp_path, monkeypatch):
+def test_a_custom_object_is_refused_and_not_looked_up(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither its module is imported, nor a function it names."""
     (tmp_path / "planted.py").write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -194,39 +198,39 @@ def test_a_custom_object_is_refused_and_not_looked_up(path, tmp_path, monkeypatc
     assert not (tmp_path / "ran").exists()
 
 
-def put(data):
-    def change(group, kernel):
+def put(data: Any) -> Any:
+    def change(group: Any, kernel: Any) -> None:
         del group[kernel]
         group[kernel] = data
 
     return change
 
 
-def chunked(group, kernel):
+def chunked(group: Any, kernel: Any) -> None:
     values = group[kernel][...]
     del group[kernel]
     # A chunk is unpacked whole, however little of it is asked for.
     group.create_dataset(kernel, data=values, chunks=(2**9, 2**9), maxshape=(None, None), compression="gzip")
 
 
-def never_written(group, kernel):
+def never_written(group: Any, kernel: Any) -> None:
     del group[kernel]
     group.create_dataset(kernel, (2**20, 2**20), np.float32)
 
 
-def soft_link(group, kernel):
+def soft_link(group: Any, kernel: Any) -> None:
     group.move(kernel, "elsewhere")
     group[kernel] = h5py.SoftLink(f"{group.name}/elsewhere")
 
 
-def external_link(group, kernel):
+def external_link(group: Any, kernel: Any) -> None:
     with h5py.File(other_file(group), "w") as other:
         other["secret"] = group[kernel][...]
     del group[kernel]
     group[kernel] = h5py.ExternalLink(other_file(group), "secret")
 
 
-def virtual(group, kernel):
+def virtual(group: Any, kernel: Any) -> None:
     values = group[kernel][...]
     with h5py.File(other_file(group), "w") as other:
         other["secret"] = values
@@ -236,14 +240,14 @@ def virtual(group, kernel):
     group.create_virtual_dataset(kernel, layout)
 
 
-def stored_externally(group, kernel):
+def stored_externally(group: Any, kernel: Any) -> None:
     shape = group[kernel].shape
     del group[kernel]
     other_file(group).write_bytes(bytes(1024))
     group.create_dataset(kernel, shape, np.float32, external=[(str(other_file(group)), 0, 1024)])
 
 
-def other_file(group):
+def other_file(group: Any) -> Any:
     return Path(group.file.filename).with_name("other")
 
 
@@ -270,13 +274,15 @@ UNFIT = {
 
 
 @pytest.mark.parametrize(("change", "reason"), UNFIT.values(), ids=UNFIT)
-def test_weights_that_do_not_fit_or_lie_elsewhere_are_refused(path, tmp_path, change, reason):
+def test_weights_that_do_not_fit_or_lie_elsewhere_are_refused(
+    path: Path, tmp_path: Path, change: Callable[..., Any], reason: str
+) -> None:
     edit_weights(path, change, tmp_path)
     with pytest.raises(InputError, match=reason):
         read_model(path)
 
 
-def test_sizes_are_compared_before_anything_is_allocated(path):
+def test_sizes_are_compared_before_anything_is_allocated(path: Path) -> None:
     edit_config(path, lambda config: first_dense(config)["config"].update(units=2**24))
     with pytest.raises(InputError, match=r"expected \[\(4, 16777216\), \(16777216,\)\]"):
         read_model(path)
@@ -286,7 +292,7 @@ def test_sizes_are_compared_before_anything_is_allocated(path):
 
 
 @keras_3
-def test_weights_of_other_layers_are_refused(tmp_path):
+def test_weights_of_other_layers_are_refused(tmp_path: Path) -> None:
     keras = importlib.import_module("keras")
     path = tmp_path / "model.keras"
     make_model(keras, "mlp", functional=True).save(path)
@@ -296,13 +302,13 @@ def test_weights_of_other_layers_are_refused(tmp_path):
         read_model(path)
 
 
-def test_weights_without_their_layers_are_refused(model, tmp_path):
+def test_weights_without_their_layers_are_refused(model: tf_keras.Model, tmp_path: Path) -> None:
     model.save_weights(tmp_path / "only.h5")
     with pytest.raises(InputError, match=r"expected a whole model, as model\.save writes it"):
         read_model(tmp_path / "only.h5")
 
 
-def test_links_in_attributes_lead_nowhere(hdf5):
+def test_links_in_attributes_lead_nowhere(hdf5: Any) -> None:
     with h5py.File(hdf5, "r+") as file:
         file["model_weights/first"].attrs["weight_names"] = ["../../q/q/kernel:0", "/model_weights/q/q/bias:0"]
     with pytest.raises(InputError, match=ELSEWHERE):
@@ -310,14 +316,14 @@ def test_links_in_attributes_lead_nowhere(hdf5):
 
 
 @pytest.mark.parametrize("value", [3, np.zeros(4), "{", "[]", b"\xff", h5py.Empty("f")])
-def test_a_description_that_is_none_is_refused(hdf5, value):
+def test_a_description_that_is_none_is_refused(hdf5: Any, value: Any) -> None:
     with h5py.File(hdf5, "r+") as file:
         file.attrs["model_config"] = value
     with pytest.raises(InputError, match="cannot be imported"):
         read_model(hdf5)
 
 
-def test_a_bomb_in_the_archive_is_not_unpacked(archive):
+def test_a_bomb_in_the_archive_is_not_unpacked(archive: Any) -> None:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("model.weights.h5", b"")
         file.writestr("config.json", b" " * 2**27)
@@ -325,7 +331,7 @@ def test_a_bomb_in_the_archive_is_not_unpacked(archive):
         read_model(archive)
 
 
-def test_names_that_leave_the_archive_are_refused(archive, tmp_path):
+def test_names_that_leave_the_archive_are_refused(archive: Any, tmp_path: Path) -> None:
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr("../escaped", b"")
     with pytest.raises(InputError, match="expected names of files inside the archive"):
@@ -333,7 +339,7 @@ def test_names_that_leave_the_archive_are_refused(archive, tmp_path):
     assert not (tmp_path.parent / "escaped").exists()
 
 
-def test_a_damaged_file_is_bad_input(path):
+def test_a_damaged_file_is_bad_input(path: Path) -> None:
     whole = path.read_bytes()
     for part in (0.0, 0.001, 0.1, 0.5, 0.9, 0.999):
         path.write_bytes(whole[: int(len(whole) * part)])

@@ -6,10 +6,14 @@ import itertools
 import json
 import sys
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.agents import as_agent, fit, read_model
@@ -27,24 +31,24 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack  # noqa:
 class Frames(gymnasium.Env):
     """Images, or other arrays, that depend on the seed and the actions."""
 
-    def __init__(self, shape, dtype="uint8", high=255):
-        self.observation_space = gymnasium.spaces.Box(0, high, shape, np.dtype(dtype).type)
+    def __init__(self, shape: tuple[int, ...], dtype: str = "uint8", high: int = 255) -> None:
+        self.observation_space: gymnasium.spaces.Box[Any] = gymnasium.spaces.Box(0, high, shape, np.dtype(dtype).type)
         self.action_space = gymnasium.spaces.Discrete(3)
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         return self._observe(), {}
 
-    def step(self, action):
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.np_random.integers(2 + action)
         return self._observe(), 0.0, False, False, {}
 
-    def _observe(self):
+    def _observe(self) -> NDArray[Any]:
         space = self.observation_space
         return (self.np_random.random(space.shape) * (space.high + (space.dtype != np.float32))).astype(space.dtype)
 
 
-ENVIRONMENTS = {
+ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "Images-v0": {"shape": (40, 44, 3)},
     "Gray-v0": {"shape": (40, 44)},
     "Grid-v0": {"shape": (6, 5, 4), "dtype": "bool", "high": 1},
@@ -54,13 +58,13 @@ ENVIRONMENTS = {
 }
 torch.set_num_threads(1)
 for name, settings in ENVIRONMENTS.items():
-    gymnasium.register(name, Frames, kwargs=settings, max_episode_steps=50)
+    gymnasium.register(name, lambda **given: Frames(**given), kwargs=settings, max_episode_steps=50)
 
 
-def saved(tmp_path, policy, env, **policy_kwargs):
+def saved(tmp_path: Path, policy: Any, env: str | gymnasium.Env[Any, Any], **policy_kwargs: Any) -> tuple[DQN, Any]:
     """A DQN that knows nothing, and its archive."""
-    env = gymnasium.make(env) if isinstance(env, str) else env
-    agent = DQN(policy, env, buffer_size=1, seed=0, device="cpu", policy_kwargs=policy_kwargs)
+    made = gymnasium.make(env) if isinstance(env, str) else env
+    agent = DQN(policy, made, buffer_size=1, seed=0, device="cpu", policy_kwargs=policy_kwargs)
     with torch.no_grad():
         for i, parameter in enumerate(agent.q_net.parameters()):  # biases too, which begin near zero
             parameter.add_(torch.linspace(-0.02, 0.03, parameter.numel()).reshape(parameter.shape) * (1 + i % 2))
@@ -68,15 +72,17 @@ def saved(tmp_path, policy, env, **policy_kwargs):
     return agent, tmp_path / "agent.zip"
 
 
-def vector(make, stack):
+def vector(make: Callable[..., Any], stack: Any) -> VecFrameStack | DummyVecEnv:
     env = DummyVecEnv([make])
     return VecFrameStack(env, stack) if stack > 1 else env
 
 
-def with_channel(env_id):
+def with_channel(env_id: str) -> Any:
     """What SB3's users do with images without a channel: [H, W] -> [H, W, 1]."""
     env = gymnasium.make(env_id)
-    space = gymnasium.spaces.Box(0, 255, (*env.observation_space.shape, 1), np.uint8)
+    shape = env.observation_space.shape
+    assert shape is not None
+    space: gymnasium.spaces.Box[Any] = gymnasium.spaces.Box(0, 255, (*shape, 1), np.uint8)
     return gymnasium.wrappers.TransformObservation(env, lambda frame: frame[..., None], space)
 
 
@@ -98,7 +104,9 @@ PARITY = {
 
 
 @pytest.mark.parametrize(("policy", "env_id", "make", "stack", "settings"), PARITY.values(), ids=PARITY)
-def test_an_imported_agent_computes_what_it_computed(tmp_path, policy, env_id, make, stack, settings):
+def test_an_imported_agent_computes_what_it_computed(
+    tmp_path: Path, policy: Any, env_id: str, make: Callable[..., Any], stack: Any, settings: Any
+) -> None:
     """Both play the same episode: the one in SB3's own environments and PyTorch, the other in ours."""
     agent, path = saved(tmp_path, policy, vector(lambda: make(env_id), stack), **settings)
     model = read_model(path)
@@ -126,22 +134,22 @@ def test_an_imported_agent_computes_what_it_computed(tmp_path, policy, env_id, m
     env.close()
 
 
-def test_an_agent_that_sees_images_is_played(tmp_path):
+def test_an_agent_that_sees_images_is_played(tmp_path: Path) -> None:
     path = saved(tmp_path, "CnnPolicy", vector(lambda: gymnasium.make("Images-v0"), 2))[1]
     as_agent(read_model(path), "Images-v0", reset_seeds=itertools.count(), count=60).save(tmp_path / "agent")
     agent = TrainedAgent.load(tmp_path / "agent")
-    assert (agent.observations.shape, agent.observations.dtype) == ((60, 40, 44, 6), np.uint8)
+    assert (agent.observations.shape, agent.observations.dtype) == ((60, 40, 44, 6), np.dtype(np.uint8))
     assert agent.spec.preprocessing == (FrameStack(2),)
     expected = agent.network(agent.observations.astype(np.float32)).numpy()
     np.testing.assert_allclose(agent.policy.q_values(agent.observations), expected, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.fixture
-def archive(tmp_path):
+def archive(tmp_path: Path) -> Path:
     return saved(tmp_path, "MlpPolicy", "CartPole-v1", net_arch=[8, 8])[1]
 
 
-def edit(path, **edits):
+def edit(path: Path, **edits: Any) -> None:
     """Replaces members of an archive; `data` as JSON."""
     with zipfile.ZipFile(path) as file:
         members = {name: file.read(name) for name in file.namelist()}
@@ -156,14 +164,14 @@ def edit(path, **edits):
             file.writestr(name, content)
 
 
-def stored(value):
+def stored(value: Any) -> bytes:
     buffer = io.BytesIO()
     torch.save(value, buffer)
     return buffer.getvalue()
 
 
-def edit_state(change):
-    def edited(content):
+def edit_state(change: Callable[..., Any]) -> Any:
+    def edited(content: bytes) -> Any:
         state = torch.load(io.BytesIO(content), weights_only=True)
         change(state)
         return stored(state)
@@ -171,10 +179,10 @@ def edit_state(change):
     return edited
 
 
-def test_a_space_that_an_old_gym_wrote_is_read_alike(archive):
+def test_a_space_that_an_old_gym_wrote_is_read_alike(archive: Any) -> None:
     as_new = read_sb3_archive(archive.read_bytes())
 
-    def as_gym_wrote_it(data):
+    def as_gym_wrote_it(data: Any) -> None:
         space = data["observation_space"]
         space["shape"] = space.pop("_shape")
         space[":type:"] = space[":type:"].replace("gymnasium", "gym")
@@ -188,16 +196,16 @@ def test_a_space_that_an_old_gym_wrote_is_read_alike(archive):
 class Trap:
     """Makes a folder where it is unpickled."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self.path = str(path)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         import os
 
         return os.mkdir, (self.path,)
 
 
-def test_a_pickled_object_is_refused_and_not_unpickled(archive, tmp_path):
+def test_a_pickled_object_is_refused_and_not_unpickled(archive: Any, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     whole = archive.read_bytes()
     for value in (Trap(mark), {"q_net.q_net.0.weight": Trap(mark)}, {Trap(mark): torch.zeros(3)}):
@@ -211,10 +219,10 @@ def test_a_pickled_object_is_refused_and_not_unpickled(archive, tmp_path):
         mark.rmdir()
 
 
-def test_what_else_is_pickled_in_the_archive_is_not_touched(archive, tmp_path):
+def test_what_else_is_pickled_in_the_archive_is_not_touched(archive: Any, tmp_path: Path) -> None:
     trap = base64.b64encode(f"cos\nmkdir\n(V{tmp_path / 'ran'}\ntR.".encode()).decode()
 
-    def plant(data):
+    def plant(data: Any) -> None:
         for value in data.values():
             if isinstance(value, dict) and ":serialized:" in value:
                 value[":serialized:"] = trap
@@ -308,11 +316,11 @@ REFUSED = {
 }
 
 
-def load(content):
+def load(content: bytes) -> Any:
     return torch.load(io.BytesIO(content), weights_only=True)
 
 
-def packed(content):
+def packed(content: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
@@ -321,35 +329,35 @@ def packed(content):
 
 
 @pytest.mark.parametrize(("edits", "reason"), REFUSED.values(), ids=REFUSED)
-def test_what_is_not_understood_is_refused_in_a_line(archive, edits, reason):
+def test_what_is_not_understood_is_refused_in_a_line(archive: Any, edits: Any, reason: str) -> None:
     edit(archive, **edits)
     with pytest.raises(InputError, match=reason) as caught:
         read_model(archive)
     assert "\n" not in str(caught.value)
 
 
-def test_another_convolution_is_refused(tmp_path):
+def test_another_convolution_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, "CnnPolicy", "Images-v0")[1]
     edit(path, policy=edit_state(lambda s: s.update({"q_net.features_extractor.cnn.0.weight": torch.ones(32, 3, 4, 4)})))
     with pytest.raises(InputError, match=r"expected NatureCNN's 32 filters of 8x8"):
         read_model(path)
 
 
-def test_images_of_another_size_do_not_fit_the_layer_behind_them(tmp_path):
+def test_images_of_another_size_do_not_fit_the_layer_behind_them(tmp_path: Path) -> None:
     path = saved(tmp_path, "CnnPolicy", "Images-v0")[1]
     edit(path, data=lambda d: d["observation_space"].update(_shape=[3, 60, 60]))
     with pytest.raises(InputError, match=r"'features_extractor\.linear\.0' in it has 128 inputs: expected 1024"):
         read_model(path)
 
 
-def test_a_convolution_of_anything_but_images_is_refused(tmp_path):
+def test_a_convolution_of_anything_but_images_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, "CnnPolicy", "Images-v0")[1]
     edit(path, data=lambda d: d["observation_space"].update(dtype="float32"))
     with pytest.raises(InputError, match="expected a CnnPolicy to see images of bytes"):
         read_model(path)
 
 
-def test_images_with_the_channels_first_are_refused(tmp_path):
+def test_images_with_the_channels_first_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, "CnnPolicy", "First-v0")[1]
     env = gymnasium.make("First-v0")
     with pytest.raises(
@@ -362,7 +370,7 @@ def test_images_with_the_channels_first_are_refused(tmp_path):
         read_model(path)
 
 
-def test_pytorch_is_asked_for_where_it_is_missing_or_old(archive, monkeypatch):
+def test_pytorch_is_asked_for_where_it_is_missing_or_old(archive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
     with pytest.raises(InputError, match=r"expected PyTorch 2\.10 or later to read it\. Got 2\.9\.1\+cpu"):
         read_model(archive)

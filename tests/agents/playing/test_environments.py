@@ -1,6 +1,9 @@
 """What is made, what is refused and in which words, and what the network gets to see."""
 
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import (
@@ -28,19 +32,19 @@ class Film(gymnasium.Env):
 
     action_space = spaces.Discrete(2)
 
-    def __init__(self, observations):
+    def __init__(self, observations: Any) -> None:
         self.observation_space = observations
 
-    def reset(self, *, seed=None, options=None):
-        self.t = seed
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self.t: Any = seed
         return self._frame(), {}
 
-    def step(self, action):
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.t += 1
         return self._frame(), 0.0, False, False, {}
 
-    def _frame(self):
-        shape = self.observation_space.shape
+    def _frame(self) -> NDArray[Any]:
+        shape: Any = self.observation_space.shape
         return (100 * self.t + np.arange(np.prod(shape)).reshape(shape)).astype(self.observation_space.dtype)
 
 
@@ -51,7 +55,9 @@ class Film(gymnasium.Env):
     flatten=st.booleans(),
     dtype=st.sampled_from(["float32", "float64", "int64"]),
 )
-def test_the_network_sees_its_input_shape_the_oldest_frame_first(shape, frame_stack, flatten, dtype):
+def test_the_network_sees_its_input_shape_the_oldest_frame_first(
+    shape: tuple[int, ...], frame_stack: int, flatten: bool, dtype: Any
+) -> None:
     env = Film(spaces.Box(0, 10**6, shape, dtype))
     spec = spec_of(env, "My-v0", frame_stack=frame_stack, flatten=flatten)
     view = agent_view(env, spec)
@@ -69,7 +75,7 @@ def test_the_network_sees_its_input_shape_the_oldest_frame_first(shape, frame_st
             assert observation.dtype == dtype == spec.observation_dtype
 
 
-def test_the_number_of_a_state_is_seen_as_a_vector():
+def test_the_number_of_a_state_is_seen_as_a_vector() -> None:
     env = make_environment("FrozenLake-v1")
     spec = spec_of(env, "FrozenLake-v1")
     view = agent_view(env, spec)
@@ -77,7 +83,7 @@ def test_the_number_of_a_state_is_seen_as_a_vector():
     seen = [view.reset(seed=0)[0]]
     for action in (2, 1, 2, 1, 1):
         observation, _, over, _, _ = view.step(action)
-        states.append(int(env.unwrapped.s))
+        states.append(int(env.get_wrapper_attr("s")))
         seen.append(observation)
         if over:
             break
@@ -87,7 +93,7 @@ def test_the_number_of_a_state_is_seen_as_a_vector():
     assert (spec.observation_shape, spec.observation_low, spec.observation_high) == ((), (0.0,), (15.0,))
 
 
-def episode(env, seed, actions):
+def episode(env: gymnasium.Env[Any, Any], seed: int, actions: Any) -> list[Any]:
     """All that an episode shows: observations, rewards, ends."""
     shown = [env.reset(seed=seed)[0].tobytes()]
     for action in actions:
@@ -98,14 +104,16 @@ def episode(env, seed, actions):
     return shown
 
 
-def test_an_episode_of_minatar_depends_on_its_reset_seed_alone():
+def test_an_episode_of_minatar_depends_on_its_reset_seed_alone() -> None:
     env = make_environment("MinAtar/Breakout-v1")
     assert spec_of(env, "MinAtar/Breakout-v1").preprocessing == ()
-    assert (env.observation_space.shape, env.observation_space.dtype, env.action_space.n) == ((10, 10, 4), bool, 3)
+    assert isinstance(env.action_space, spaces.Discrete)
+    found = (env.observation_space.shape, env.observation_space.dtype, env.action_space.n)
+    assert found == ((10, 10, 4), np.dtype(bool), 3)
     rng = np.random.default_rng(0)
     actions = rng.integers(3, size=(40, 30)).tolist()
 
-    def after_an_episode_that_ended_in(action, env):
+    def after_an_episode_that_ended_in(action: int, env: gymnasium.Env[Any, Any]) -> Any:
         shown = []
         for seed in range(40):
             episode(env, 1_000 + seed, [action] * 5)
@@ -127,7 +135,7 @@ def test_an_episode_of_minatar_depends_on_its_reset_seed_alone():
         ("LunarLander-v3", 1_000),
     ],
 )
-def test_an_environment_without_a_limit_gets_one(env_id, limit):
+def test_an_environment_without_a_limit_gets_one(env_id: str, limit: Any) -> None:
     env = make_environment(env_id)
     limits = []
     inner = env
@@ -138,7 +146,7 @@ def test_an_environment_without_a_limit_gets_one(env_id, limit):
     assert limits == [limit]
 
 
-def test_pong_is_seen_as_the_atari_papers_see_it():
+def test_pong_is_seen_as_the_atari_papers_see_it() -> None:
     env = make_environment("ALE/Pong-v5")
     spec = spec_of(env, "ALE/Pong-v5", frame_stack=4)
     assert spec.preprocessing == (Atari(), FrameStack(4))
@@ -148,12 +156,12 @@ def test_pong_is_seen_as_the_atari_papers_see_it():
     before = view.reset(seed=3)[0]
     assert before.dtype == np.uint8
     np.testing.assert_array_equal(before, np.repeat(before[..., :1], 4, axis=-1))
-    frames = env.unwrapped.ale.getEpisodeFrameNumber()
+    frames = env.get_wrapper_attr("ale").getEpisodeFrameNumber()
     for i in range(6):
         observation = view.step(i % spec.n_actions)[0]
         np.testing.assert_array_equal(observation[..., :3], before[..., 1:])
         before = observation
-    assert env.unwrapped.ale.getEpisodeFrameNumber() == frames + 6 * 4
+    assert env.get_wrapper_attr("ale").getEpisodeFrameNumber() == frames + 6 * 4
     assert len({observation[..., k].tobytes() for k in range(4)}) > 1  # the ball moves
     script = [i % spec.n_actions for i in range(30)]
     assert episode(view, 7, script) == episode(view, 7, script) != episode(view, 8, script)
@@ -163,7 +171,7 @@ def test_pong_is_seen_as_the_atari_papers_see_it():
 @pytest.mark.parametrize(
     ("package", "env_id", "extra"), [("minatar", "MinAtar/Seaquest-v1", "minatar"), ("ale_py", "ALE/Pong-v5", "atari")]
 )
-def test_what_is_not_installed_is_named(monkeypatch, package, env_id, extra):
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, package: str, env_id: str, extra: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setitem(sys.modules, f"{package}.gym", None)
     for known in [known for known in gymnasium.registry if known.startswith(env_id.partition("/")[0])]:
@@ -173,17 +181,17 @@ def test_what_is_not_installed_is_named(monkeypatch, package, env_id, extra):
 
 
 @pytest.mark.parametrize("env_id", ["MinAtar/Pong-v1", "ALE/Breakout2-v5"])
-def test_a_game_that_is_not_in_an_installed_package_is_unknown(env_id):
+def test_a_game_that_is_not_in_an_installed_package_is_unknown(env_id: str) -> None:
     with pytest.raises(InputError, match=rf"^Unknown environment '{env_id}'\. Nearest: {env_id.partition('/')[0]}/"):
         make_environment(env_id)
 
 
-def test_a_vector_gives_each_episodes_true_last_observation_and_resets_what_it_is_told(corridor_id):
+def test_a_vector_gives_each_episodes_true_last_observation_and_resets_what_it_is_told(corridor_id: str) -> None:
     spec = spec_of(make_environment(corridor_id), corridor_id, frame_stack=2)
     envs = make_vector(corridor_id, spec, num_envs=3)
     cells = np.eye(5, dtype=np.float32)
 
-    def stack(*of_lanes):
+    def stack(*of_lanes: Any) -> list[NDArray[Any]]:
         return [np.concatenate([cells[before], cells[now]]) for before, now in of_lanes]
 
     np.testing.assert_array_equal(envs.reset(seed=[0, 1, 2])[0], stack((0, 0), (0, 0), (0, 0)))
@@ -192,7 +200,7 @@ def test_a_vector_gives_each_episodes_true_last_observation_and_resets_what_it_i
         np.testing.assert_array_equal(seen, stack((step, step + 1), (0, 0), (step, step + 1)))
     observations, rewards, terminated, truncated, _ = envs.step(np.array([1, 0, 0]))
     np.testing.assert_array_equal(observations, stack((4, 4), (0, 0), (4, 3)))  # the end of the first lane, no new beginning
-    assert (rewards.tolist(), terminated.tolist(), truncated.any()) == ([1, 0, 0], [True, False, False], False)
+    assert (rewards.tolist(), terminated.tolist(), bool(truncated.any())) == ([1, 0, 0], [True, False, False], False)
     observations, _ = envs.reset(seed=[9, None, None], options={"reset_mask": terminated})
     np.testing.assert_array_equal(observations, stack((0, 0), (0, 0), (4, 3)))
     for _ in range(44):
@@ -203,7 +211,7 @@ def test_a_vector_gives_each_episodes_true_last_observation_and_resets_what_it_i
 
 
 @pytest.mark.filterwarnings("ignore:.*that is not in the possible render_modes:UserWarning")
-def test_an_environment_is_rendered_in_its_own_ways_only(corridor_id):
+def test_an_environment_is_rendered_in_its_own_ways_only(corridor_id: str) -> None:
     with pytest.raises(
         InputError, match=r"^CartPole-v1 cannot be rendered as 'smell': expected one of \['human', 'rgb_array'\]\.$"
     ):
@@ -221,24 +229,24 @@ def test_an_environment_is_rendered_in_its_own_ways_only(corridor_id):
         ("Acrobot", "Acrobot-v1"),
     ],
 )
-def test_an_unknown_id_gets_the_nearest_names(env_id, near):
+def test_an_unknown_id_gets_the_nearest_names(env_id: str, near: str) -> None:
     with pytest.raises(InputError, match=rf"^Unknown environment '{env_id}'\. Nearest: .*\b{near}\b.*\.$"):
         make_environment(env_id)
 
 
-def test_an_id_like_no_other_gets_the_rule():
+def test_an_id_like_no_other_gets_the_rule() -> None:
     with pytest.raises(InputError, match=r"^Unknown environment 'Qqqqqqqq'\. A gymnasium id, or module:Id, is expected\.$"):
         make_environment("Qqqqqqqq")
 
 
 @pytest.mark.parametrize("module", ["no_such_module", "no.such.module", ".relative", "", "a:b"])
-def test_a_module_that_cannot_be_imported(module):
+def test_a_module_that_cannot_be_imported(module: str) -> None:
     with pytest.raises(InputError, match=r"cannot be imported: .*Expected module:Id\.$"):
         make_environment(f"{module}:CartPole-v1")
 
 
 @pytest.fixture
-def module(tmp_path, monkeypatch):
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A user's module on the path: it registers two environments when it is imported, and one that needs what is not there."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_environments.py").write_text("""
@@ -264,7 +272,7 @@ gymnasium.register("EdgeDQNTest/Lacking-v0", Lacking)
         gymnasium.registry.pop(f"EdgeDQNTest/{name}", None)
 
 
-def test_a_users_own_environment(module, capsys):
+def test_a_users_own_environment(module: str, capsys: pytest.CaptureFixture[str]) -> None:
     env_id = f"{module}:EdgeDQNTest/My-v0"
     env = make_environment(env_id)
     assert spec_of(env, env_id).id == env_id  # so that whoever reads the spec can make it again
@@ -274,13 +282,13 @@ def test_a_users_own_environment(module, capsys):
         make_environment(f"{module}:EdgeDQNTest/Mi-v0")
 
 
-def test_a_refused_environment_is_closed(module):
+def test_a_refused_environment_is_closed(module: str) -> None:
     with pytest.raises(InputError, match="cannot rank"):
         make_environment(f"{module}:EdgeDQNTest/MyContinuous-v0")
     assert sys.modules[module].My.closed
 
 
-def test_an_environment_that_lacks_a_package(module):
+def test_an_environment_that_lacks_a_package(module: str) -> None:
     with pytest.raises(
         InputError, match=r"Lacking-v0 needs a package that is not installed: No module named 'no_such_physics'$"
     ):
@@ -293,7 +301,7 @@ def test_an_environment_that_lacks_a_package(module):
     bad=st.sampled_from([np.nan, np.inf, -np.inf]),
     data=st.data(),
 )
-def test_every_finite_observation_passes_and_no_other(values, dtype, bad, data):
+def test_every_finite_observation_passes_and_no_other(values: Any, dtype: Any, bad: str | None, data: st.DataObject) -> None:
     observation = np.array(values, dtype)
     check_transition("My-v0", 1, observation=observation, reward=0.0)
     i = data.draw(st.integers(0, len(values) - 1))
@@ -307,7 +315,7 @@ def test_every_finite_observation_passes_and_no_other(values, dtype, bad, data):
     [np.full(3, 1e30, np.float32), np.full(3, 1e300), np.full(3, 6e4, np.float16), np.full(9, 255, np.uint8), np.ones(2, bool)],
     ids=lambda observation: str(observation.dtype),
 )
-def test_large_is_not_infinite(observation):
+def test_large_is_not_infinite(observation: NDArray[Any]) -> None:
     check_transition("My-v0", 1, observation=observation, reward=1e300)
     if observation.dtype.kind == "f":  # the others have no infinity
         with pytest.raises(BadTransitionError, match="bad observation"):
@@ -317,12 +325,12 @@ def test_large_is_not_infinite(observation):
 
 
 @pytest.mark.parametrize("reward", [np.nan, np.inf, -np.inf])
-def test_a_reward_is_a_number(reward):
+def test_a_reward_is_a_number(reward: float) -> None:
     with pytest.raises(BadTransitionError, match=rf"bad reward at step 7: expected a finite number\. Got {reward}\.$"):
         check_transition("My-v0", 7, observation=np.zeros(2), reward=reward)
 
 
-def test_a_complaint_is_one_line_however_long_the_observation():
+def test_a_complaint_is_one_line_however_long_the_observation() -> None:
     with pytest.raises(BadTransitionError) as caught:
         check_transition("My-v0", 7, observation=np.full(500, np.nan), reward=0.0)
     assert "\n" not in str(caught.value)

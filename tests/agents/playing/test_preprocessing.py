@@ -10,30 +10,31 @@ from edgedqn.agents.playing.preprocessing import (
     Flatten,
     FrameStack,
     OneHot,
+    Step,
     format_steps,
     parse_steps,
     stacked_frames,
 )
 
 
-def test_each_step_has_one_text():
+def test_each_step_has_one_text() -> None:
     steps = (Atari(), FrameStack(4), OneHot(), Flatten())
     assert format_steps(steps) == ["atari", "frame_stack:4", "one_hot", "flatten"]
 
 
 @given(st.lists(st.sampled_from([Atari(), OneHot(), Flatten()]) | st.integers(1, 9_999).map(FrameStack)))
-def test_what_is_written_is_read(steps):
+def test_what_is_written_is_read(steps: list[Step]) -> None:
     assert parse_steps(format_steps(steps)) == tuple(steps)
 
 
 @pytest.mark.parametrize(
     "text", ["", "Atari", "frame_stack", "frame_stack:0", "frame_stack:04", "frame_stack:²", "frame_stack:4\n", "sharpen"]
 )
-def test_anything_else_is_refused(text):
+def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"^Unknown preprocessing: expected atari, one_hot, flatten or frame_stack:K\. Got"):
         parse_steps(["flatten", text])
 
 
-def test_without_a_stack_the_network_sees_one_observation():
+def test_without_a_stack_the_network_sees_one_observation() -> None:
     assert stacked_frames((Atari(), FrameStack(4))) == 4
     assert stacked_frames((Flatten(),)) == 1

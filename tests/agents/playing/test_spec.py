@@ -1,6 +1,7 @@
 """What can be learned, what is refused and in which words, and how it is written down."""
 
 import json
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -14,6 +15,7 @@ from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.training.presets import observation_kind
 
 VECTOR = spaces.Box(-1, 1, (3,), np.float32)
+SMALL_IMAGE: spaces.Box[Any] = spaces.Box(0, 1, (10, 10, 4), bool)
 TWO = spaces.Discrete(2)
 LONG = np.arange(40, dtype=np.float32)  # printed, it fills several lines
 
@@ -21,7 +23,7 @@ LONG = np.arange(40, dtype=np.float32)  # printed, it fills several lines
 class Fixed(gymnasium.Env):
     """Two spaces and no life."""
 
-    def __init__(self, observations=VECTOR, actions=TWO):
+    def __init__(self, observations: Any = VECTOR, actions: Any = TWO) -> None:
         self.observation_space, self.action_space = observations, actions
 
 
@@ -42,7 +44,7 @@ class Fixed(gymnasium.Env):
         (Fixed(spaces.Box(0, 1, (2, 2, 2, 2), np.float32)), r"observations of rank 4: expected a vector or an image"),
     ],
 )
-def test_what_dqn_cannot_learn_is_refused_in_one_line(env, reason):
+def test_what_dqn_cannot_learn_is_refused_in_one_line(env: Fixed, reason: str) -> None:
     with pytest.raises(InputError, match=rf"^My-v0 .*{reason}") as caught:
         spec_of(env, "My-v0")
     assert "\n" not in str(caught.value)
@@ -56,12 +58,12 @@ def test_what_dqn_cannot_learn_is_refused_in_one_line(env, reason):
         (Fixed(spaces.Discrete(16)), 2, r"^My-v0 gives the number of a state, which cannot be stacked\. Got frame_stack=2\.$"),
     ],
 )
-def test_so_is_a_stack_of_nothing_and_one_of_states(env, frame_stack, reason):
+def test_so_is_a_stack_of_nothing_and_one_of_states(env: Fixed, frame_stack: int, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         spec_of(env, "My-v0", frame_stack=frame_stack)
 
 
-def test_the_spec_of_cartpole_round_trips_through_json():
+def test_the_spec_of_cartpole_round_trips_through_json() -> None:
     env = make_environment("CartPole-v1")
     spec = spec_of(env, "CartPole-v1")
     env.close()
@@ -76,7 +78,7 @@ def test_the_spec_of_cartpole_round_trips_through_json():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_an_infinity_and_the_largest_float_both_mean_unbounded(dtype):
+def test_an_infinity_and_the_largest_float_both_mean_unbounded(dtype: Any) -> None:
     largest = np.finfo(np.float32).max
     high = np.array([1, np.inf, largest, 2], dtype)
     spec = spec_of(Fixed(spaces.Box(-high, high, dtype=dtype)), "My-v0")
@@ -84,7 +86,7 @@ def test_an_infinity_and_the_largest_float_both_mean_unbounded(dtype):
     assert spec.observation_low == (-1.0, None, None, -2.0)
 
 
-def test_bounds_that_are_all_the_same_are_one_number_for_images_alone():
+def test_bounds_that_are_all_the_same_are_one_number_for_images_alone() -> None:
     image = spec_of(Fixed(spaces.Box(0, 255, (84, 84, 3), np.uint8)), "My-v0")
     assert (image.observation_low, image.observation_high) == ((0.0,), (255.0,))
     vector = spec_of(Fixed(spaces.Box(0, 255, (3,), np.uint8)), "My-v0")
@@ -100,7 +102,7 @@ def test_bounds_that_are_all_the_same_are_one_number_for_images_alone():
         (VECTOR, 1, False, (), (3,), "vector"),
         (VECTOR, 2, True, (FrameStack(2),), (6,), "vector"),
         (spaces.Discrete(16), 1, False, (OneHot(),), (16,), "state"),
-        (spaces.Box(0, 1, (10, 10, 4), bool), 1, False, (), (10, 10, 4), "small image"),
+        (SMALL_IMAGE, 1, False, (), (10, 10, 4), "small image"),
         (spaces.Box(0, 255, (84, 84, 3), np.uint8), 4, False, (FrameStack(4),), (84, 84, 12), "image"),
         (spaces.Box(0, 255, (84, 84), np.uint8), 1, False, (FrameStack(1),), (84, 84, 1), "image"),
         (spaces.Box(0, 1, (5, 4), np.float32), 1, True, (Flatten(),), (20,), "small image"),
@@ -109,7 +111,9 @@ def test_bounds_that_are_all_the_same_are_one_number_for_images_alone():
         (spaces.Box(0, 1, (1, 4), np.float32), 1, True, (Flatten(),), (4,), "vector"),
     ],
 )
-def test_the_steps_to_the_network_are_written_down(space, frame_stack, flatten, preprocessing, input_shape, kind):
+def test_the_steps_to_the_network_are_written_down(
+    space: Any, frame_stack: int, flatten: bool, preprocessing: tuple[Any, ...], input_shape: tuple[int, ...], kind: str
+) -> None:
     spec = spec_of(Fixed(space), "My-v0", frame_stack=frame_stack, flatten=flatten)
     assert spec.preprocessing == preprocessing
     assert spec.input_shape == input_shape

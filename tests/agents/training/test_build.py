@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -41,19 +42,19 @@ class Noise(gymnasium.Env):
 
     action_space = gymnasium.spaces.Discrete(3)
 
-    def __init__(self, shape, dtype):
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
         self.observation_space = gymnasium.spaces.Box(0, 1 if dtype == "bool" else 200, shape, dtype, seed=4)
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         return self.observation_space.sample(), {}
 
-    def step(self, action):
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         over, cut = self.np_random.random(2) < 0.05
         return self.observation_space.sample(), 0.0, bool(over), bool(cut), {}
 
 
-def test_build_dqn_follows_the_configuration(corridor, monkeypatch):
+def test_build_dqn_follows_the_configuration(corridor: gymnasium.Env[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     built = SimpleNamespace()
     monkeypatch.setattr(
         "edgedqn.agents.training.build.DQN", lambda *networks, **objects: built.__dict__.update(objects, networks=networks)
@@ -74,7 +75,7 @@ def test_build_dqn_follows_the_configuration(corridor, monkeypatch):
         gradient_steps=10,
         batch_size=32,
         target_update_interval=50,
-        averaging=pytest.approx(1 - 10 / 300),
+        averaging=pytest.approx(1 - 10 / 300),  # type: ignore[arg-type]
     )
     assert built.loss == TemporalDifference(n_step=1, discount=0.9, double=False, square=False)
     assert isinstance(built.replay.sampler, Uniform)
@@ -98,7 +99,7 @@ def test_build_dqn_follows_the_configuration(corridor, monkeypatch):
     assert built.networks[0].get_layer("dueling")
 
 
-def test_bytes_are_scaled_and_what_does_not_fit_is_refused():
+def test_bytes_are_scaled_and_what_does_not_fit_is_refused() -> None:
     rng = np.random.default_rng(0)
     config = TrainingConfig(hidden=(4,), buffer_size=1_000)
     scaled = build_dqn(spec_of(Noise((128,), "uint8"), "Noise"), config, rng=rng)
@@ -111,7 +112,7 @@ def test_bytes_are_scaled_and_what_does_not_fit_is_refused():
         build_dqn(spec_of(Noise((5, 4), "uint8"), "Noise"), replace(config, network="mlp"), rng=rng)
 
 
-def test_a_replay_that_would_not_fit_in_memory_is_refused_when_the_agent_is_built(monkeypatch):
+def test_a_replay_that_would_not_fit_in_memory_is_refused_when_the_agent_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgedqn.agents.replay.available_bytes", lambda: 2 * 10**9)
     config = TrainingConfig(hidden=(4,), buffer_size=10**6)
     with pytest.raises(
@@ -120,12 +121,12 @@ def test_a_replay_that_would_not_fit_in_memory_is_refused_when_the_agent_is_buil
         build_dqn(spec_of(Noise((84, 84), "uint8"), "Noise"), config, rng=np.random.default_rng(0))
 
 
-def test_observations_that_are_no_number_of_a_state_are_refused(corridor):
+def test_observations_that_are_no_number_of_a_state_are_refused(corridor: gymnasium.Env[Any, Any]) -> None:
     with pytest.raises(InputError, match=r"^A Q-table takes the number of a state: .* Got Corridor with .* shape \(5,\)"):
         build_q_learning(spec_of(corridor, "Corridor"), QLearningConfig(), rng=np.random.default_rng(0))
 
 
-def test_a_table_that_would_not_fit_is_refused():
+def test_a_table_that_would_not_fit_is_refused() -> None:
     spec = EnvironmentSpec(
         id="Go-v0",
         observation_shape=(),

@@ -5,20 +5,23 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.training.checkpoints import Checkpoints, has_checkpoints, prefixed, remove_checkpoints, under
 
 IDENTITY = {"env_id": "My-v0", "config": {"steps": 10, "hidden": (8, 8)}, "first_seed": 3}
-ARRAYS = {
+ARRAYS: dict[str, NDArray[Any]] = {
     "weights": np.arange(12, dtype=np.float32).reshape(3, 4),
     "frames": np.ones((4, 2), np.uint8),
     "none": np.zeros((0, 3)),
 }
-VALUES = {
+VALUES: dict[str, Any] = {
     "env_steps": 7,
     "loss": float("nan"),
     "rng": np.random.default_rng(0).bit_generator.state,
@@ -27,27 +30,29 @@ VALUES = {
 }
 
 
-def checkpoints(folder, **settings):
+def checkpoints(folder: Path, **settings: Any) -> Checkpoints:
     return Checkpoints(folder / "checkpoints", settings.pop("identity", IDENTITY), **settings)
 
 
-def steps_in(folder):
+def steps_in(folder: Path) -> list[int]:
     return sorted(int(path.stem.removeprefix("step-")) for path in (folder / "checkpoints").glob("step-*.npz"))
 
 
-def save(of, *steps):
+def save(of: Checkpoints, *steps: int) -> None:
     for step in steps:
         of.save(step, ({**ARRAYS, "step": np.array(step)}, {**VALUES, "env_steps": step}))
 
 
-def newest_step(of):
+def newest_step(of: Checkpoints) -> Any:
     state = of.newest()
     return None if state is None else state[1]["env_steps"]
 
 
-def test_what_was_saved_is_what_comes_back(tmp_path):
+def test_what_was_saved_is_what_comes_back(tmp_path: Path) -> None:
     checkpoints(tmp_path).save(7, (ARRAYS, VALUES))
-    arrays, values = checkpoints(tmp_path).newest()  # of another process
+    newest = checkpoints(tmp_path).newest()  # of another process
+    assert newest is not None
+    arrays, values = newest
     assert {name: array.dtype for name, array in arrays.items()} == {name: array.dtype for name, array in ARRAYS.items()}
     np.testing.assert_equal(arrays, ARRAYS)
     np.testing.assert_equal(values, json.loads(json.dumps(VALUES)))
@@ -56,13 +61,13 @@ def test_what_was_saved_is_what_comes_back(tmp_path):
     assert rng.random() == np.random.default_rng(0).random()
 
 
-def test_nothing_saved_is_nothing_to_go_on_from(tmp_path):
+def test_nothing_saved_is_nothing_to_go_on_from(tmp_path: Path) -> None:
     assert checkpoints(tmp_path).newest() is None
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
-def test_the_last_ones_are_kept(tmp_path, keep):
+def test_the_last_ones_are_kept(tmp_path: Path, keep: int) -> None:
     of = checkpoints(tmp_path, keep=keep)
     for count in range(1, 6):
         save(of, 90 * count)  # by number: 90 is before 450, though not by letter
@@ -75,7 +80,7 @@ def test_the_last_ones_are_kept(tmp_path, keep):
     assert (tmp_path / "checkpoints" / "best").exists()
 
 
-def test_those_of_a_training_that_is_over_go_and_what_was_best_stays(tmp_path):
+def test_those_of_a_training_that_is_over_go_and_what_was_best_stays(tmp_path: Path) -> None:
     of = checkpoints(tmp_path)
     save(of, 100, 200)
     (tmp_path / "checkpoints" / "best").mkdir()
@@ -86,7 +91,7 @@ def test_those_of_a_training_that_is_over_go_and_what_was_best_stays(tmp_path):
     assert not has_checkpoints(of.folder)
 
 
-def test_a_disk_without_room_for_them_is_named_before_training(tmp_path, monkeypatch):
+def test_a_disk_without_room_for_them_is_named_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of = checkpoints(tmp_path, keep=2)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(9, 0, 3_000_000_000))
     of.require_space(1_000_000_000)
@@ -101,15 +106,15 @@ def test_a_disk_without_room_for_them_is_named_before_training(tmp_path, monkeyp
     of.require_space(1_100_000_000)
 
 
-def spoil(path, how):
-    content = bytearray(path.read_bytes())
+def spoil(path: Path, how: str) -> None:
+    content: Any = bytearray(path.read_bytes())
     if how == "flipped":
         content[content.index(ARRAYS["weights"].tobytes()) + 5] ^= 1
     path.write_bytes({"empty": b"", "half": content[: len(content) // 2], "flipped": content, "text": b"no zip"}[how])
 
 
 @pytest.mark.parametrize("how", ["empty", "half", "flipped", "text"])
-def test_a_damaged_one_is_passed_over_with_a_warning_and_the_one_before_is_taken(tmp_path, how):
+def test_a_damaged_one_is_passed_over_with_a_warning_and_the_one_before_is_taken(tmp_path: Path, how: str) -> None:
     of = checkpoints(tmp_path)
     save(of, 100, 200)
     spoil(tmp_path / "checkpoints" / "step-000000000200.npz", how)
@@ -135,7 +140,7 @@ def test_a_damaged_one_is_passed_over_with_a_warning_and_the_one_before_is_taken
         ({"json": np.frombuffer(b'{"schema": 1, "identity": {}, "state": {}}', np.uint8)}, "is of another training"),
     ],
 )
-def test_so_is_a_whole_file_that_says_something_else(tmp_path, arrays, reason):
+def test_so_is_a_whole_file_that_says_something_else(tmp_path: Path, arrays: dict[str, Any], reason: str) -> None:
     of = checkpoints(tmp_path)
     save(of, 100)
     np.savez(tmp_path / "checkpoints" / "step-000000000200.npz", **arrays)
@@ -144,7 +149,9 @@ def test_so_is_a_whole_file_that_says_something_else(tmp_path, arrays, reason):
 
 
 @pytest.mark.parametrize("change", [{"first_seed": 4}, {"env_id": "Other-v0"}, {"config": {"steps": 20, "hidden": (8, 8)}}])
-def test_one_of_another_training_is_not_gone_on_from_and_does_not_crowd_out_this_ones(tmp_path, change):
+def test_one_of_another_training_is_not_gone_on_from_and_does_not_crowd_out_this_ones(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
     save(checkpoints(tmp_path), 900, 1_000)
     of = checkpoints(tmp_path, identity={**IDENTITY, **change})
     with pytest.warns(UserWarning, match="is of another training: its environment, seed or settings differ"):
@@ -159,7 +166,7 @@ def test_one_of_another_training_is_not_gone_on_from_and_does_not_crowd_out_this
     assert newest_step(of) == 1_100
 
 
-def test_what_a_killed_write_left_is_cleared_away(tmp_path):
+def test_what_a_killed_write_left_is_cleared_away(tmp_path: Path) -> None:
     of = checkpoints(tmp_path)
     save(of, 100)
     left = tmp_path / "checkpoints" / ".step-000000000200.npz.k1ll3d"
@@ -169,11 +176,11 @@ def test_what_a_killed_write_left_is_cleared_away(tmp_path):
     assert not left.exists()
 
 
-def test_a_write_that_fails_leaves_those_before_it(tmp_path, monkeypatch):
+def test_a_write_that_fails_leaves_those_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of = checkpoints(tmp_path)
     save(of, 100, 200)
 
-    def full(*_):
+    def full(*_: Any) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
@@ -340,7 +347,7 @@ JOBS = (
 )
 
 
-def test_a_training_that_is_killed_and_resumed_ends_as_one_that_never_was(tmp_path):
+def test_a_training_that_is_killed_and_resumed_ends_as_one_that_never_was(tmp_path: Path) -> None:
     # A checkpoint that had to be passed over would warn, and a write is complete or absent.
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-c", KILL_AND_RESUME, str(tmp_path), *map(json.dumps, JOBS)],
@@ -359,7 +366,7 @@ def test_a_training_that_is_killed_and_resumed_ends_as_one_that_never_was(tmp_pa
     assert not list(tmp_path.rglob(".step-*"))  # what killed writes left was cleared away
 
 
-def test_what_was_put_under_a_prefix_is_found_there_and_nothing_else():
+def test_what_was_put_under_a_prefix_is_found_there_and_nothing_else() -> None:
     parts = {"agent": {"w_0": np.arange(2), "agent_w": np.arange(3)}, "agents": {"w_0": np.arange(4)}, "a": {}}
     together = {name: array for part, arrays in parts.items() for name, array in prefixed(part, arrays).items()}
     assert list(together) == ["agent_w_0", "agent_agent_w", "agents_w_0"]

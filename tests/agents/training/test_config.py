@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import FrozenInstanceError, asdict, fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ FRACTION, SHARE = (0.0, 1.0), (1e-300, 1.0)  # with and without 0
 POSITIVE = (1e-300, 1e300)
 YES_OR_NO, TEXT = "a bool", "a text"
 
-RANGES = {
+RANGES: dict[Any, dict[str, Any]] = {
     TrainingConfig: {
         **dict.fromkeys(("steps", "frame_stack", "n_step", "batch_size", "buffer_size", "train_freq", "gradient_steps"), COUNT),
         **dict.fromkeys(
@@ -41,10 +42,13 @@ RANGES = {
     },
 }
 # So that a value is judged by its own range, not by how it goes with the others.
-LENIENT = {TrainingConfig: {"learning_starts": 0, "train_freq": 1}, QLearningConfig: {"learning_rate_final": 1e-300}}
+LENIENT: dict[Any, dict[str, Any]] = {
+    TrainingConfig: {"learning_starts": 0, "train_freq": 1},
+    QLearningConfig: {"learning_rate_final": 1e-300},
+}
 
 
-def outside(limits):
+def outside(limits: Any) -> list[Any]:
     if limits == YES_OR_NO:
         return [0, 1, "yes", None]
     if limits == TEXT:
@@ -58,7 +62,7 @@ def outside(limits):
     return [*wrong, 2 * most if most < 1e300 else np.inf, 0.0 if least > 0 else 2 * least if least else -1e-9]
 
 
-def cases(of_range):
+def cases(of_range: Any) -> list[Any]:
     return [
         pytest.param(kind, name, value, id=f"{kind.__name__}-{name}-{value!r}")
         for kind, ranges in RANGES.items()
@@ -68,14 +72,14 @@ def cases(of_range):
 
 
 @pytest.mark.parametrize(("kind", "name", "value"), cases(outside))
-def test_a_value_out_of_its_range_or_of_another_type_is_named_in_one_line(kind, name, value):
+def test_a_value_out_of_its_range_or_of_another_type_is_named_in_one_line(kind: Any, name: str, value: Any) -> None:
     with pytest.raises(InputError, match=rf"^Expected {name} .*Got ") as caught:
         kind(**{**LENIENT[kind], name: value})
     assert repr(value) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def inside(limits):
+def inside(limits: Any) -> Any:
     if limits == YES_OR_NO:
         return [True, False]
     if limits in (TEXT, "widths"):
@@ -85,7 +89,7 @@ def inside(limits):
 
 
 @pytest.mark.parametrize(("kind", "name", "value"), cases(inside))
-def test_the_ends_of_a_range_belong_to_it(kind, name, value):
+def test_the_ends_of_a_range_belong_to_it(kind: Any, name: str, value: Any) -> None:
     settings = {**LENIENT[kind], name: value}
     if name in ("frame_stack", "n_step", "num_envs"):
         settings["buffer_size"] = 10**10
@@ -99,7 +103,7 @@ def test_the_ends_of_a_range_belong_to_it(kind, name, value):
 
 
 @pytest.mark.parametrize("kind", RANGES)
-def test_every_setting_is_in_the_table_above_and_says_what_it_is(kind):
+def test_every_setting_is_in_the_table_above_and_says_what_it_is(kind: Any) -> None:
     assert {setting.name for setting in fields(kind)} == set(RANGES[kind])
     assert all(setting.metadata["help"] for setting in fields(kind))
 
@@ -117,12 +121,12 @@ def test_every_setting_is_in_the_table_above_and_says_what_it_is(kind):
         ({"network": "cnn"}, r"^Expected network to be one of auto, mlp, minatar, nature, or module:function\. Got 'cnn'\.$"),
     ],
 )
-def test_settings_that_do_not_go_together(settings, reason):
+def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         TrainingConfig(**settings)
 
 
-def test_those_next_to_them_do():
+def test_those_next_to_them_do() -> None:
     TrainingConfig(steps=120, train_freq=10, learning_starts=110)
     TrainingConfig(buffer_size=32, num_envs=8, n_step=3)
     TrainingConfig(hidden=())
@@ -131,15 +135,15 @@ def test_those_next_to_them_do():
         QLearningConfig(learning_rate=0.4, learning_rate_final=0.5)
 
 
-def test_a_configuration_is_frozen():
+def test_a_configuration_is_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
-        TrainingConfig().steps = 1
+        TrainingConfig().steps = 1  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
     "config", [*PRESETS.values(), TrainingConfig(hidden=(), quantiles=3), QLearningConfig(initial_value=1)]
 )
-def test_a_configuration_round_trips_through_json(config):
+def test_a_configuration_round_trips_through_json(config: Any) -> None:
     again = config_from_json(json.loads(json.dumps(asdict(config), allow_nan=False)))
     assert again == config
     assert hash(again) == hash(config)  # tuples again, no lists
@@ -157,7 +161,7 @@ def test_a_configuration_round_trips_through_json(config):
         ("my_module:my_torso", (2, 2, 2), "my_module:my_torso"),
     ],
 )
-def test_the_network_for_an_observation(network, shape, expected):
+def test_the_network_for_an_observation(network: str, shape: tuple[int, ...], expected: str) -> None:
     assert TrainingConfig(network=network).network_for(shape) == expected
 
 
@@ -170,13 +174,14 @@ def test_the_network_for_an_observation(network, shape, expected):
         ("minatar", (10,), r"The minatar network looks at images from 3x3\. Got observations of \(10,\)\."),
     ],
 )
-def test_a_network_that_cannot_look_at_it(network, shape, reason):
+def test_a_network_that_cannot_look_at_it(network: str, shape: tuple[int, ...], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         TrainingConfig(network=network).network_for(shape)
 
 
-def test_any_value_is_changed_by_its_name():
+def test_any_value_is_changed_by_its_name() -> None:
     config = with_settings(find_preset("CartPole-v1"), {"steps": 5_000, "hidden": (8,)}, env_id="CartPole-v1")
+    assert isinstance(config, TrainingConfig)
     assert (config.steps, config.hidden, config.learning_rate) == (5_000, (8,), 2.3e-3)
     with pytest.raises(InputError, match=r"^Taxi-v4 is learned by q-learning\. Expected one of .*steps\. Got hidden\.$"):
         with_settings(find_preset("Taxi-v4"), {"hidden": (8,)}, env_id="Taxi-v4")
@@ -198,5 +203,5 @@ def test_any_value_is_changed_by_its_name():
         ("module:function", (5, 5, 5, 5), False),
     ],
 )
-def test_what_no_cnn_can_look_at_is_made_a_vector(network, shape, flattens):
+def test_what_no_cnn_can_look_at_is_made_a_vector(network: str, shape: tuple[int, ...], flattens: bool) -> None:
     assert TrainingConfig(network=network).flattens(shape) == flattens

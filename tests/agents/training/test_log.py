@@ -4,13 +4,13 @@ import csv
 import math
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from edgedqn.agents.training import log as training_log
 from edgedqn.agents.training.log import FileLog
 from edgedqn.agents.training.loop import EpisodeRecord
 
@@ -176,7 +176,7 @@ def test_another_training_in_the_folder_begins_anew(tmp_path: Path) -> None:
 
 def test_it_needs_no_tensorboard_and_writes_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    monkeypatch.setattr(training_log.time, "time", lambda: 1_700_000_000.0)
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.0)
     for name in ("one", "other"):
         told(FileLog(tmp_path / name), 1, 8).flush()
     files = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "other")]

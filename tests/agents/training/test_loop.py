@@ -1,22 +1,25 @@
 """A training from end to end, interrupted and going astray."""
 
 import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, SupportsFloat
 
 import gymnasium
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.playing.environments import BadTransitionError
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.training.build import build_dqn
-from edgedqn.agents.training.checkpoints import Checkpoints, NoCheckpoints
+from edgedqn.agents.training.checkpoints import Checkpoints, NoCheckpoints, State
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.interaction import interact
-from edgedqn.agents.training.loop import TrainingSchedule, train
+from edgedqn.agents.training.loop import EpisodeRecord, TrainingLog, TrainingReport, TrainingSchedule, train
 from edgedqn.agents.training.selection import CheckpointSelection
 
 CONFIG = TrainingConfig(
@@ -43,47 +46,55 @@ NO_CHECKPOINTS = NoCheckpoints()
 class Recording(gymnasium.Wrapper):
     """Writes down what the environment was asked and what it said."""
 
-    def __init__(self, env):
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
-        self.resets, self.log = [], []
+        self.resets: list[Any] = []
+        self.log: list[Any] = []
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         observation, info = self.env.reset(seed=seed)
         self.resets.append((seed, observation))
         return observation, info
 
-    def step(self, action):
+    def step(self, action: int) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         found = self.env.step(action)
         self.log.append((action, *found[:4]))
         return found
 
 
-class Log:
+class Log(TrainingLog):
     """Remembers what it was told."""
 
-    def __init__(self):
-        self.told = []
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
 
-    def resume(self, env_steps, records):
+    def resume(self, env_steps: int, records: Sequence[EpisodeRecord]) -> None:
         self.told.append(("resume", env_steps, [record.env_steps for record in records]))
 
-    def episode(self, record, gradient_steps):
+    def episode(self, record: EpisodeRecord, gradient_steps: int) -> None:
         self.told.append(("episode", record.env_steps, gradient_steps))
 
-    def evaluation(self, env_steps, mean_return):
+    def evaluation(self, env_steps: int, mean_return: float) -> None:
         self.told.append(("evaluation", env_steps, mean_return))
 
-    def flush(self):
+    def flush(self) -> None:
         self.told.append(("flush",))
 
 
 class Training:
     """A training in a corridor, with all that hangs on it."""
 
-    def __init__(self, env, make_corridor, checkpoints=NO_CHECKPOINTS, config=CONFIG):
+    def __init__(
+        self,
+        env: Any,
+        make_corridor: Callable[..., gymnasium.Env[Any, Any]],
+        checkpoints: Checkpoints | NoCheckpoints = NO_CHECKPOINTS,
+        config: TrainingConfig = CONFIG,
+    ) -> None:
         self.env, self.config, self.checkpoints = env, config, checkpoints
         self.agent = build_dqn(spec_of(env, "Corridor"), config, rng=np.random.default_rng(0))
-        self.best, self.log = [], Log()
+        self.best: list[Any] = []
+        self.log = Log()
         self.selection = CheckpointSelection(
             env=make_corridor(),
             seeds=lambda n: list(range(n)),
@@ -94,7 +105,7 @@ class Training:
             on_best=self.best.append,
         )
 
-    def run(self, steps=None):
+    def run(self, steps: int | None = None) -> TrainingReport:
         config, saves = self.config, isinstance(self.checkpoints, Checkpoints)
         schedule = TrainingSchedule(
             steps or config.steps, config.evaluation_interval, config.checkpoint_interval if saves else 0
@@ -111,11 +122,19 @@ class Training:
         )
 
 
-def flat(weights):
+def newest(folder: Path) -> State:
+    state = Checkpoints(folder, {}).newest()
+    assert state is not None
+    return state
+
+
+def flat(weights: Any) -> NDArray[Any]:
     return np.concatenate([w.ravel() for w in weights])
 
 
-def test_a_run_from_end_to_end(make_corridor, capsys):
+def test_a_run_from_end_to_end(
+    make_corridor: Callable[..., gymnasium.Env[Any, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
     env = Recording(make_corridor())
     training = Training(env, make_corridor)
     agent, report = training.agent, training.run()
@@ -146,18 +165,20 @@ def test_a_run_from_end_to_end(make_corridor, capsys):
 class Stops(gymnasium.Wrapper):
     """Breaks down at a step of the training."""
 
-    def __init__(self, env, at):
+    def __init__(self, env: gymnasium.Env[Any, Any], at: int) -> None:
         super().__init__(env)
         self.left = at
 
-    def step(self, action):
+    def step(self, action: int) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt
         return self.env.step(action)
 
 
-def test_a_run_that_was_interrupted_goes_on_from_its_newest_checkpoint_to_the_same_end(make_corridor, tmp_path):
+def test_a_run_that_was_interrupted_goes_on_from_its_newest_checkpoint_to_the_same_end(
+    make_corridor: Callable[..., gymnasium.Env[Any, Any]], tmp_path: Path
+) -> None:
     whole = Training(Recording(make_corridor()), make_corridor, Checkpoints(tmp_path / "whole", {}))
     expected = whole.run()
     broken = Training(Stops(make_corridor(), 710), make_corridor, Checkpoints(tmp_path / "broken", {}))
@@ -186,61 +207,67 @@ def test_a_run_that_was_interrupted_goes_on_from_its_newest_checkpoint_to_the_sa
     assert after == told[-len(after) :]
 
 
-def test_at_a_checkpoint_nothing_is_pending(make_corridor, tmp_path):
+def test_at_a_checkpoint_nothing_is_pending(make_corridor: Callable[..., gymnasium.Env[Any, Any]], tmp_path: Path) -> None:
     training = Training(make_corridor(), make_corridor, Checkpoints(tmp_path, {}, keep=9))
     training.run(steps=460)
     assert len(list(tmp_path.iterdir())) == 4  # at 150, 300, 450, and at the end
-    arrays, values = Checkpoints(tmp_path, {}).newest()
+    arrays, values = newest(tmp_path)
     assert values["agent"]["env_steps"] == 460
     # 3-step transitions, and yet one per step: those of the episodes that were cut at 150, 300, 450 and 460 are among them.
     assert len(arrays["agent_replay_a_tm1"]) == 460
 
 
 @pytest.mark.parametrize("bad", ["observation", "reward"])
-def test_a_nan_stops_the_run_and_leaves_the_last_good_checkpoint(make_corridor, tmp_path, bad):
+def test_a_nan_stops_the_run_and_leaves_the_last_good_checkpoint(
+    make_corridor: Callable[..., gymnasium.Env[Any, Any]], tmp_path: Path, bad: str
+) -> None:
     training = Training(make_corridor(bad=bad, at=777), make_corridor, Checkpoints(tmp_path, {}))
     with pytest.raises(BadTransitionError, match=rf"^Corridor gave a bad {bad} at step 777: "):
         training.run()
     assert training.agent.env_steps == 776
     assert training.best[-1].env_steps in (300, 600)
     assert all(np.isfinite(w).all() for w in training.best[-1].weights)
-    assert Checkpoints(tmp_path, {}).newest()[1]["agent"]["env_steps"] == 750
+    assert newest(tmp_path)[1]["agent"]["env_steps"] == 750
 
 
 class Pays(gymnasium.Wrapper):
     """Pays so much for each step from one on."""
 
-    def __init__(self, env, at, reward):
+    def __init__(self, env: gymnasium.Env[Any, Any], at: int, reward: float) -> None:
         super().__init__(env)
         self.left, self.reward = at, reward
 
-    def step(self, action):
+    def step(self, action: int) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         observation, reward, *rest = self.env.step(action)
         self.left -= 1
         return observation, reward if self.left > 0 else self.reward, *rest
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_last_good_checkpoint(make_corridor, tmp_path):
+def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_last_good_checkpoint(
+    make_corridor: Callable[..., gymnasium.Env[Any, Any]], tmp_path: Path
+) -> None:
     env = Pays(make_corridor(), 703, 1e30)  # finite, and its square is not
     training = Training(env, make_corridor, Checkpoints(tmp_path, {}), replace(CONFIG, loss="mse", n_step=1))
     message = r"^Learning diverged at environment step 710\. The loss became (inf|nan) at gradient step \d+ of 10\.$"
     with pytest.raises(DivergedError, match=message):
         training.run()
-    arrays, values = Checkpoints(tmp_path, {}).newest()
+    arrays, values = newest(tmp_path)
     assert values["agent"]["env_steps"] == 600
     assert all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
     assert training.best[-1].env_steps in (300, 600)
 
 
-def test_values_that_explode_stop_the_run_and_leave_what_was_good(make_corridor, tmp_path):
+def test_values_that_explode_stop_the_run_and_leave_what_was_good(
+    make_corridor: Callable[..., gymnasium.Env[Any, Any]], tmp_path: Path
+) -> None:
     config = replace(CONFIG, learning_rate=10.0, max_gradient_norm=1e9, learning_starts=400, hidden=(64, 64))
     training = Training(make_corridor(), make_corridor, Checkpoints(tmp_path, {}), config)
     with pytest.raises(DivergedError, match=r"^Values exploded at environment step 410: .*A smaller learning rate may help\.$"):
         training.run()
-    assert Checkpoints(tmp_path, {}).newest()[1]["agent"]["env_steps"] == 300
+    assert newest(tmp_path)[1]["agent"]["env_steps"] == 300
 
 
-def test_a_run_too_short_to_learn_still_has_a_candidate(make_corridor):
+def test_a_run_too_short_to_learn_still_has_a_candidate(make_corridor: Callable[..., gymnasium.Env[Any, Any]]) -> None:
     training = Training(make_corridor(), make_corridor, config=replace(CONFIG, evaluation_interval=5))
     before = training.agent.network.get_weights()
     report = training.run(steps=20)

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -17,7 +18,7 @@ from edgedqn.agents.training.presets import DEFAULTS, PRESETS, find_preset, obse
 
 
 @pytest.mark.parametrize("env_id", PRESETS)
-def test_a_preset_is_for_an_environment_that_exists_and_builds_an_agent_for_it(env_id):
+def test_a_preset_is_for_an_environment_that_exists_and_builds_an_agent_for_it(env_id: str) -> None:
     config = find_preset(env_id)
     with closing(make_environment(env_id)) as env:
         assert env_id in gymnasium.registry
@@ -48,7 +49,9 @@ def test_a_preset_is_for_an_environment_that_exists_and_builds_an_agent_for_it(e
         ("atari", (84, 84), "uint8", (Atari(), FrameStack(4)), "nature"),
     ],
 )
-def test_so_does_the_default_for_every_other_kind(kind, shape, dtype, preprocessing, network):
+def test_so_does_the_default_for_every_other_kind(
+    kind: str, shape: tuple[int, ...], dtype: str, preprocessing: tuple[Any, ...], network: str
+) -> None:
     spec = EnvironmentSpec(
         id="My-v0",
         observation_shape=shape,
@@ -61,19 +64,20 @@ def test_so_does_the_default_for_every_other_kind(kind, shape, dtype, preprocess
     assert observation_kind(shape, preprocessing) == kind
     config = find_preset("My-v0", kind=kind)
     assert config == find_preset("my_module:My-v0", kind=kind) == DEFAULTS[kind]
+    assert isinstance(config, TrainingConfig)
     assert config.network_for(spec.input_shape) == network
     agent = build_dqn(spec, replace(config, buffer_size=1_000), rng=np.random.default_rng(0))
     assert agent.network.input_shape == (None, *spec.input_shape)
     assert agent.network.output_shape == (None, 3)
 
 
-def test_the_module_in_an_id_changes_nothing_and_the_unknown_get_the_defaults():
+def test_the_module_in_an_id_changes_nothing_and_the_unknown_get_the_defaults() -> None:
     assert find_preset("my_module:CartPole-v1") == find_preset("CartPole-v1") != TrainingConfig()
     assert find_preset("My-v0") == find_preset("my_module:My-v0") == TrainingConfig()
     assert isinstance(find_preset("My-v0", kind="state"), QLearningConfig)
 
 
-def test_the_algorithm_can_be_chosen_where_there_is_a_choice():
+def test_the_algorithm_can_be_chosen_where_there_is_a_choice() -> None:
     assert find_preset("FrozenLake-v1", kind="state", algorithm="q-learning") == find_preset("FrozenLake-v1", kind="state")
     assert find_preset("FrozenLake-v1", kind="state", algorithm="dqn") == TrainingConfig()
     assert find_preset("CartPole-v1", kind="vector", algorithm="dqn") == find_preset("CartPole-v1")
