@@ -33,7 +33,8 @@ def actions_of(policy: Any, env: gymnasium.Env[Any, Any]) -> list[list[int]]:
         observation, _ = env.reset(seed=seed)
         if hasattr(policy, "reset"):
             policy.reset()
-        actions, over = [], False
+        actions: list[int] = []
+        over = False
         while not over and len(actions) < 200:
             actions.append(policy(observation))
             observation, _, terminated, truncated, _ = env.step(actions[-1])

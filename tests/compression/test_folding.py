@@ -110,7 +110,7 @@ def test_measured_ranges_are_the_quantiles_with_headroom(tail: float, headroom: 
     edge = 1 / (1 + 2 * headroom)  # the measured range lies that far from the middle on both sides
     np.testing.assert_allclose(low * scaling.scale + scaling.offset, -edge, rtol=1e-9)
     np.testing.assert_allclose(high * scaling.scale + scaling.offset, edge, rtol=1e-9)
-    assert scaling.limits == (-1, 1)
+    assert scaling.limits == (-1.0, 1.0)
     scaled = scaling(observations)
     assert scaled.dtype == np.float32
     assert np.abs(scaled).max() <= 1

@@ -72,7 +72,7 @@ def test_targets_of_each_kind_rank_actions_as_the_teacher_does() -> None:
     q_values = np.array([[1.0, 3.0, 2.5], [-4.0, -9.0, -4.5]], np.float32)
     for kind in ("clipped_gaps", "advantages", "q_values", "one_hot"):
         targets = Targets(kind, width=2.0)(q_values, gap=0.5)
-        assert (targets.shape, targets.dtype) == ((2, 3), np.float32)
+        assert (targets.shape, targets.dtype) == ((2, 3), np.dtype(np.float32))
         np.testing.assert_array_equal(targets.argmax(axis=1), [1, 0])
     # One unit of width is 0.5 * 2; it falls from 1 to -1.
     np.testing.assert_allclose(Targets("clipped_gaps")(q_values, 0.5), [[-1, 1, 0], [1, -1, 0]])

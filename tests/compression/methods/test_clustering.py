@@ -23,9 +23,11 @@ def test_a_kernel_of_few_values_is_left_alone(student: Student, context: Compres
     clustered, said = Cluster(40, Distillation(steps=50)).apply(student, context)
     assert said.skipped == ("kernel 2 has 30 values already and stays as it is",)
     np.testing.assert_array_equal(kernels(clustered.network)[2], kernels(student.network)[2])
+    assert said.clusters_reached is not None
     assert max(said.clusters_reached) <= 40
     # Where that is all of them nothing is learned, and what the output means stays.
     again, said = Cluster(40, Distillation(steps=50)).apply(replace(clustered, meaning="q_values"), context)
+    assert said.skipped is not None
     assert (len(said.skipped), said.final_loss, again.meaning) == (3, None, "q_values")
     for array, kept in zip(again.network.get_weights(), clustered.network.get_weights(), strict=True):
         np.testing.assert_array_equal(array, kept)
@@ -40,6 +42,7 @@ def test_a_small_pruned_kernel_keeps_its_zeros_when_it_has_few_values(student: S
     for kernel, before in zip(kernels(clustered.network), kernels(pruned.network), strict=True):
         assert (kernel[before == 0] == 0).all()
         assert len(np.unique(kernel)) <= clusters
+    assert said.sparsity_reached is not None
     assert said.sparsity_reached[2] == pytest.approx(0.8, abs=0.02)
 
 
@@ -52,7 +55,7 @@ def test_refuses_one_cluster(clusters: int) -> None:
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40))
 def test_counts_zeros_and_values(values: list[int]) -> None:
     kernel = np.array([values], np.float32)
-    assert sparsity_of([kernel]) == (pytest.approx(values.count(0) / len(values)),)
+    assert sparsity_of([kernel]) == pytest.approx((values.count(0) / len(values),))
     assert clusters_of([kernel, kernel]) == (len(set(values)),) * 2
 
 

@@ -280,6 +280,7 @@ def test_distil_teaches_on_all_the_states_it_says(context: CompressionContext, t
     ).apply(start, context)
     first = len(teacher.observations)
     assert said.states == first + 1_500 + 500 + 300 == len(learned.states)
+    assert said.final_loss is not None
     assert 0 < said.final_loss < 0.5
     assert learned.states.dtype == np.float32
     # The teacher's own states come first, the more random ones lean further.
@@ -304,10 +305,12 @@ def test_states_are_kept_in_the_environments_dtype(frames: Any, start_of: Any) -
         learning=Distillation(steps=50), greedy_states=150, explored_states=50, rounds=2, student_states=40
     ).apply(student, context)
     first = len(context.teacher.observations)
+    assert said.agreement_per_round is not None
     rounds = sum(agreement < 0.999 for agreement in said.agreement_per_round)  # none is learned from once that is enough
-    assert (learned.states.dtype, learned.states.shape) == (np.uint8, (first + 150 + 50 + rounds * 40, 9, 8, 4))
+    assert (learned.states.dtype, learned.states.shape) == (np.dtype(np.uint8), (first + 150 + 50 + rounds * 40, 9, 8, 4))
     assert said.states == len(learned.states) == len(learned.preferences)
     np.testing.assert_allclose(learned.preferences, context.preferences(learned.states), atol=1e-5)
+    assert said.final_loss is not None
     assert 0 < said.final_loss < 0.5
 
 
@@ -346,6 +349,7 @@ def test_rounds_end_once_the_student_agrees(context: CompressionContext, student
         student_states=100,
         enough_agreement=0.01,
     ).apply(start, context)
+    assert said.agreement_per_round is not None
     assert len(said.agreement_per_round) == 1
     assert said.states == len(context.teacher.observations) + 600  # nothing was learned from that round's states
 

@@ -25,6 +25,7 @@ def test_a_new_student_has_the_widths_and_nothing_of_the_teacher(beginning: tupl
     student = replace(student, scaling=InputScaling.measured(student.states))
     fresh, said = NewStudent((7, 5)).apply(student, context)
     assert widths(fresh.network) == ((), (7, 5))
+    assert said.size is not None
     assert (said.size.hidden, said.size.filters) == ((7, 5), ())
     assert fresh.scaling == student.scaling
     assert not fresh.network.get_weights()[1].any()  # the teacher's biases are not zero

@@ -133,7 +133,7 @@ def test_refuses_a_sparsity_that_is_no_share(allocation: str, sparsity: float) -
 
 def test_nothing_asked_leaves_all_dense() -> None:
     for allocation in ("uniform", "erk"):
-        assert allocate(CARTPOLE, 0.0, allocation=allocation) == (0.0, 0.0, 0.0)  # type: ignore[arg-type]
+        assert allocate(CARTPOLE, 0.0, allocation=allocation) == (0.0, 0.0, 0.0)
 
 
 def test_erk_counts_the_window_of_a_convolution() -> None:
@@ -168,6 +168,7 @@ def test_even_the_shortest_pruning_arrives(student: Student, context: Compressio
     pruned, said = Prune(0.7, allocation="uniform", learning=Distillation(steps=1)).apply(student, context)
     assert pruned.pruned
     assert (said.allocation, said.sparsity_asked) == ("uniform", (0.7,) * 3)
+    assert said.sparsity_reached is not None
     for kernel, reached in zip(kernels(pruned.network), said.sparsity_reached, strict=True):
         assert reached == pytest.approx((kernel == 0).mean())
         assert abs(reached - 0.7) <= 0.5 / kernel.size + 1e-9
@@ -186,6 +187,7 @@ def test_pruned_zeros_are_in_the_final_network(policies: dict[str, CompressedPol
     assert said.allocation == "erk"
     assert said.sparsity_asked == allocate(SHAPES, 0.8, allocation="erk")
     final = kernels(policies["tiny-pruned"].network)
+    assert said.sparsity_asked is not None and said.sparsity_reached is not None
     for kernel, asked, reached in zip(final, said.sparsity_asked, said.sparsity_reached, strict=True):
         assert reached >= asked - 0.5 / kernel.size - 1e-6  # to the nearest weight
         assert (kernel == 0).mean() >= reached - 1e-6
@@ -199,6 +201,7 @@ def test_convolutions_are_pruned_as_dense_layers_are(frames: Any, start_of: Any)
     shapes = [(3, 3, 4, 6), (120, 32), (32, 3)]
     assert [kernel.shape for kernel in kernels(pruned.network)] == shapes
     assert said.sparsity_asked == allocate(shapes, 0.6, allocation="erk")
+    assert said.sparsity_reached is not None
     for reached, asked, shape in zip(said.sparsity_reached, said.sparsity_asked, shapes, strict=True):
         assert reached == pytest.approx(asked, abs=0.5 / np.prod(shape) + 1e-6)
 
@@ -215,7 +218,7 @@ def test_two_of_four_neighbours_along_the_inputs_go(student: Student, context: C
 def test_blocks_along_the_inputs_go_as_a_whole(student: Student, context: CompressionContext) -> None:
     pruned, said = Prune(0.5, allocation="uniform", learning=Distillation(steps=50), structure=(1, 8)).apply(student, context)
     assert said.skipped == ("kernel 0, 4 x 16: 4 inputs and 16 outputs are no multiples of 8 and 1",)
-    assert said.sparsity_asked == (0, 0.5, 0.5)
+    assert said.sparsity_asked == (0.0, 0.5, 0.5)
     for kernel in kernels(pruned.network)[1:]:
         zeros = (kernel == 0).reshape(-1, 8, kernel.shape[1]).sum(axis=1)
         assert set(np.unique(zeros)) == {0, 8}

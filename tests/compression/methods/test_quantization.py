@@ -75,6 +75,7 @@ def test_rounds_again_until_the_gate_passes(
     student, context = beginning
     judge, shown = judging(*given)
     rounded, said = QuantizeJudged(3, Distillation(steps=50)).apply(student, replace(context, judge=judge))
+    assert said.attempts is not None
     assert [(each.judgement.verdict, each.judgement.loss) for each in said.attempts] == given
     assert (said.passed, said.chosen) == (given[chosen][0] == "pass", chosen)
     assert rounded.quantized is shown[chosen].network
@@ -107,6 +108,7 @@ def test_ends_where_there_is_nothing_to_lose(beginning: tuple[Student, Compressi
 
     student, context = beginning
     _, said = QuantizeJudged(3, Distillation(steps=50)).apply(student, replace(context, judge=judge))
+    assert said.attempts is not None
     assert (len(said.attempts), said.passed) == (1, False)
 
 

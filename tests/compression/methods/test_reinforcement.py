@@ -115,6 +115,7 @@ def test_clusters_learn_too(start: tuple[Student, CompressionContext]) -> None:
     clustered, said = Cluster(8, TdLearning(steps=500, batch_size=32, learning_rate=1e-3, discount=DISCOUNT)).apply(
         trained, context
     )
+    assert said.clusters_reached is not None
     assert all(count <= 8 for count in said.clusters_reached)
     np.testing.assert_allclose(values(clustered.network), KNOWN, atol=0.2)
 

@@ -13,6 +13,7 @@ from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.search import HIDDEN, LAYER_BYTES, Search, _sizes
 from edgedqn.compression.networks import widths
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.report import Findings
 from edgedqn.compression.student import Student
 
 QUICK = Search(
@@ -21,10 +22,23 @@ QUICK = Search(
 )
 
 
+def hidden_sizes(findings: Findings) -> list[tuple[int, ...]]:
+    """The hidden layers of each network that was tried."""
+    assert findings.attempts is not None
+    sizes = [attempt.size for attempt in findings.attempts]
+    return [size.hidden for size in sizes if size is not None]
+
+
+def outcomes(findings: Findings) -> list[str]:
+    """The verdict on each network that was tried."""
+    assert findings.attempts is not None
+    return [attempt.judgement.verdict for attempt in findings.attempts]
+
+
 class Judge:
     """Passes students of some number of weights or more, and loses half of what that takes for each weight less."""
 
-    def __init__(self, enough: int):
+    def __init__(self, enough: int) -> None:
         self.enough = enough
         self.shown: list[CompressedPolicy] = []
 
@@ -65,6 +79,7 @@ def test_finds_the_smallest_that_passes_and_hands_it_on_as_judged(start: tuple[S
     student, context = start
     judge = Judge(enough=10)  # of all neurons, the two actions included: one layer of 8
     found, said = QUICK.apply(student, replace(context, judge=judge))
+    assert said.size is not None
     assert (said.passed, said.size.hidden, said.stopped) == (True, (8,), "all sizes are settled")
     assert widths(found.network) == ((), (8,))
     passed = [shown for shown in judge.shown if shown.layers[1]["units"] == 8 and len(shown.layers) == 3]
@@ -72,7 +87,7 @@ def test_finds_the_smallest_that_passes_and_hands_it_on_as_judged(start: tuple[S
     for array, judged in zip(found.quantized.get_weights(), passed[-1].network.get_weights(), strict=True):
         np.testing.assert_array_equal(array, judged)
     # By halves, and then the size below once more from another start.
-    tried = [attempt.size.hidden for attempt in said.attempts]
+    tried = hidden_sizes(said)
     assert len(tried) <= 6
     assert tried[-1] == (6,)
     assert tried.count((6,)) == 2
@@ -84,7 +99,7 @@ def test_where_none_passes_the_closest_is_handed_on_and_that_is_said(start: tupl
     found, said = QUICK.apply(student, replace(context, judge=Judge(enough=1_000)))
     assert said.passed is False
     assert sum(widths(found.network)[1]) == 32  # it lost least
-    assert {attempt.judgement.verdict for attempt in said.attempts} == {"fail"}
+    assert set(outcomes(said)) == {"fail"}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +118,7 @@ def test_stops_at_its_budget_with_the_best_so_far(
     found, said = replace(QUICK, **budget).apply(student, replace(context, judge=judge))
     assert said.stopped == stopped
     assert len(judge.shown) == {"attempts": 2, "env_steps": 3, "minutes": 1}[next(iter(budget))]
-    assert said.passed is any(attempt.judgement.verdict == "pass" for attempt in said.attempts)
+    assert said.passed is ("pass" in outcomes(said))
     assert found.quantized is not None
 
 

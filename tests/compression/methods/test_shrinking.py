@@ -14,9 +14,23 @@ from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.shrinking import Shrink, _keeping, _saliency, _useless, _without_a_layer
 from edgedqn.compression.networks import widths
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.report import Findings
 from edgedqn.compression.student import Student
 
 QUICK = Shrink(teaching=Distil(learning=Distillation(steps=50), rounds=0), quantizing=Distillation(steps=50))
+
+
+def hidden_sizes(findings: Findings) -> list[tuple[int, ...]]:
+    """The hidden layers of each network that was tried."""
+    assert findings.attempts is not None
+    sizes = [attempt.size for attempt in findings.attempts]
+    return [size.hidden for size in sizes if size is not None]
+
+
+def outcomes(findings: Findings) -> list[str]:
+    """The verdict on each network that was tried."""
+    assert findings.attempts is not None
+    return [attempt.judgement.verdict for attempt in findings.attempts]
 
 
 def verdicts(*given: str) -> Any:
@@ -53,12 +67,13 @@ def test_looks_between_what_passed_and_what_failed_and_hands_on_the_last_that_pa
     start, context = student
     judge, shown = verdicts("pass", "fail", "pass", "fail")
     shrunk, said = QUICK.apply(start, replace(context, judge=judge))
-    sizes = [sum(attempt.size.hidden) for attempt in said.attempts]
+    sizes = [sum(hidden) for hidden in hidden_sizes(said)]
     # 32 may fall to 4: sqrt(32 x 3) pass, sqrt(10 x 3) fail, sqrt(10 x 5) pass; then 6, and a layer less.
     assert sizes[:4] == [10, 5, 7, 6]
-    assert [attempt.judgement.verdict for attempt in said.attempts] == ["pass", "fail", "pass", "fail", "fail"]
-    assert len(said.attempts[-1].size.hidden) == 1
-    assert widths(shrunk.network)[1] == said.attempts[2].size.hidden == said.size.hidden
+    assert outcomes(said) == ["pass", "fail", "pass", "fail", "fail"]
+    assert len(hidden_sizes(said)[-1]) == 1
+    assert said.size is not None
+    assert widths(shrunk.network)[1] == hidden_sizes(said)[2] == said.size.hidden
     # As it was judged, to the bit.
     assert shrunk.quantized is not None
     for array, judged in zip(shrunk.quantized.get_weights(), shown[2].network.get_weights(), strict=True):
@@ -74,14 +89,14 @@ def test_where_nothing_can_go_the_student_stays_and_is_rounded(student: tuple[St
     assert said.neurons_removed == 0
     assert widths(shrunk.network) == ((), (16, 16))
     assert shrunk.quantized is not None
-    assert [sum(attempt.size.hidden) for attempt in said.attempts] == [10, 18, 24, 28, 16]  # the last is a layer less
+    assert [sum(hidden) for hidden in hidden_sizes(said)] == [10, 18, 24, 28, 16]  # the last is a layer less
 
 
 def test_never_asks_more_often_than_it_may_and_leaves_each_layer_its_least(student: tuple[Student, CompressionContext]) -> None:
     start, context = student
     judge, shown = verdicts("pass")
     _, said = replace(QUICK, attempts=2).apply(start, replace(context, judge=judge))
-    assert len(shown) == len(said.attempts) == 2
+    assert len(shown) == len(hidden_sizes(said)) == 2
     shrunk, said = replace(QUICK, least=3, remove_layers=False).apply(start, replace(context, judge=judge))
     assert widths(shrunk.network)[1] == (3, 3)
 
@@ -91,17 +106,17 @@ def test_who_stays_undecided_is_taught_once_more(student: tuple[Student, Compres
     judge, _ = verdicts("undecided", "pass", "undecided", "undecided", "fail")
     _, said = replace(QUICK, precision=1.5, remove_layers=False).apply(start, replace(context, judge=judge))
     # 10 passes at its second try; 5 does not, nor 7, and 10 is within 1.5 of that.
-    assert [sum(attempt.size.hidden) for attempt in said.attempts] == [10, 10, 5, 5, 7]
+    assert [sum(hidden) for hidden in hidden_sizes(said)] == [10, 10, 5, 5, 7]
     judge, _ = verdicts("undecided")
     _, said = replace(QUICK, attempts=1).apply(start, replace(context, judge=judge))
-    assert len(said.attempts) == 1
+    assert len(hidden_sizes(said)) == 1
 
 
 def test_is_content_with_the_precision_it_was_asked_for(student: tuple[Student, CompressionContext]) -> None:
     start, context = student
     judge, _ = verdicts("pass", "fail")
     _, said = replace(QUICK, precision=2.0, remove_layers=False).apply(start, replace(context, judge=judge))
-    assert [sum(attempt.size.hidden) for attempt in said.attempts] == [10, 5]
+    assert [sum(hidden) for hidden in hidden_sizes(said)] == [10, 5]
 
 
 def test_a_layer_goes_where_a_linear_map_replaces_it(student: tuple[Student, CompressionContext]) -> None:
