@@ -44,7 +44,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
         AttributeError, match="has no attribute 'trian': expected one of RECIPES, Benchmark, CompressedPolicy, EdgePolicy"
     ):
-        edgedqn.trian  # type: ignore[attr-defined] # noqa: B018
+        edgedqn.trian  # noqa: B018
 
 
 def test_what_needs_tensorflow_says_which_extra_is_missing() -> None:

@@ -51,7 +51,7 @@ class Recorder:
     """Stands where an interpreter stands: keeps what it is fed, answers a given row."""
 
     def __init__(self, features: int, dtype: Any, answer: NDArray[Any]) -> None:
-        self.fed = np.zeros(0)
+        self.fed: NDArray[Any] = np.zeros(0)
         self.set_tensor = lambda index, value: setattr(self, "fed", value.copy())
         self.invoke = lambda: None
         self.get_tensor = lambda index: answer[None].copy()
@@ -364,7 +364,8 @@ def test_refuses_a_manifest_it_cannot_play(
 def test_refuses_a_manifest_that_is_no_object(
     tmp_path: Path, network: Any, embed_unchecked: Callable[[bytes, Any], bytes]
 ) -> None:
-    for value in ([], 1, None, "text"):
+    values: tuple[Any, ...] = ([], 1, None, "text")
+    for value in values:
         with pytest.raises(PolicyFileError):
             load(tmp_path, embed_unchecked(network.int8, value))
 

@@ -53,7 +53,7 @@ class Noise(gymnasium.Env[Any, Any]):
 
     action_space = gymnasium.spaces.Discrete(2)
 
-    def __init__(self, space: gymnasium.spaces.Space[Any], reuses: bool = False):
+    def __init__(self, space: gymnasium.spaces.Space[Any], reuses: bool = False) -> None:
         self.observation_space = space
         self._reuses = reuses
         self._buffer = space.sample() if isinstance(space, gymnasium.spaces.Box) else None

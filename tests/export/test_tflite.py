@@ -26,7 +26,7 @@ from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression.folding import InputScaling, fold_input_scaling
 from edgedqn.compression.methods.distillation import fit_output_layer
 from edgedqn.compression.methods.pruning import PolynomialSchedule
-from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.policy import CompressedPolicy, Conversion
 from edgedqn.compression.preferences import clipped_action_gaps, median_action_gap
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel, read_device_manifest
@@ -57,7 +57,7 @@ def make_policy(kind: str, hidden: tuple[int, ...] = (32, 32)) -> CompressedPoli
     network = mlp((4,), 2, hidden=hidden, rng=np.random.default_rng(2))
     network.set_weights([array + np.float32(0.05) * (array.ndim == 1) for array in network.get_weights()])
     if kind in ("float32", "ptq"):
-        conversion = "float32" if kind == "float32" else "ptq-int8"
+        conversion: Conversion = "float32" if kind == "float32" else "ptq-int8"
         identity = InputScaling.identity()
         return CompressedPolicy(
             network=network,

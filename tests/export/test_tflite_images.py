@@ -133,7 +133,7 @@ def test_the_file_computes_what_the_network_does(load: Any, kind: str, conversio
 def test_the_input_of_a_trained_file_holds_each_value_exactly(load: Any, kind: str) -> None:
     content, edge = load(make_policy(kind, "qat-int8"))
     source = io_quantization(TfliteModel(content)).input
-    assert (source.zero_point, source.scale) == (-128, pytest.approx(1 / 255))
+    assert (source.zero_point, source.scale) == pytest.approx((-128, 1 / 255))
     largest = 255 if kind == "bytes" else 1
     device = read_device_manifest(content)
     assert device is not None

@@ -11,6 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
@@ -24,7 +25,7 @@ from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.export.tflite import exported
 from edgedqn.export.tflite_file import tflm
-from edgedqn.export.tflite_file.tflm import MicroUnavailableError
+from edgedqn.export.tflite_file.tflm import MicroUnavailableError, RuntimeAgreement, compare_runtimes
 from edgedqn.export.verify import verify, verify_micro
 
 Make = Callable[[Any], CompressedPolicy]
@@ -98,8 +99,12 @@ def test_tflite_micro_gets_the_integers_that_a_device_gets(policy_for: Make, mon
     policy = policy_for("qat-int8")
     file = exported(policy, ExportConfig())
     seen: list[Any] = []
-    right = verification.compare_runtimes
-    monkeypatch.setattr(verification, "compare_runtimes", lambda *given: seen.append(given[1]) or right(*given))
+
+    def remember(content: bytes, inputs: NDArray[np.int8], **settings: Any) -> RuntimeAgreement:
+        seen.append(inputs)
+        return compare_runtimes(content, inputs, **settings)
+
+    monkeypatch.setattr(verification, "compare_runtimes", remember)
     verify_micro(policy, file)
     interpreter = Interpreter(model_content=file.content)
     interpreter.allocate_tensors()

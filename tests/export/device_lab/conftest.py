@@ -138,7 +138,7 @@ def board_python(absent: Callable[[str], NoReturn]) -> Callable[..., str]:
 
     def python(folder: Path, *arguments: str) -> str:
         rootfs = AARCH64 / "rootfs"
-        command = ["qemu-aarch64-static", "-cpu", "cortex-a72", "-L", rootfs, rootfs / "usr" / "bin" / "python3.11", *arguments]
+        command = ["qemu-aarch64-static", "-cpu", "cortex-a72", "-L", str(rootfs), f"{rootfs}/usr/bin/python3.11", *arguments]
         environment = {"PYTHONHOME": str(rootfs / "usr"), "PYTHONPATH": str(AARCH64 / "site"), "PATH": os.environ["PATH"]}
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgedqn.export.devices.browser.bundle import write_browser
-from edgedqn.export.edge_policy import EdgePolicy, read_verified
+from edgedqn.export.edge_policy import DeviceManifest, EdgePolicy, parse_step, read_verified
 
 Serve = Callable[[Path], str]
 ARTIFACTS = Path(__file__).parents[3] / "build" / "device-lab"
@@ -96,9 +96,18 @@ def prepared_by_python(
             return np.zeros((1, 2), np.float32)
 
     seen: list[Any] = []
-    environment = {"observation_shape": list(shape), "n_actions": 2, "preprocessing": preprocessing}
-    neutral = {"scale": [1.0], "offset": [0.0]}
-    policy = EdgePolicy(Recorder(), {"environment": environment, "input": neutral, "output": {"meaning": "preferences"}})
+    device = DeviceManifest(
+        env_id="Test-v0",
+        observation_shape=shape,
+        observation_dtype=observations[0].dtype.name,
+        n_actions=2,
+        preprocessing=tuple(map(parse_step, preprocessing)),
+        scale=(1.0,),
+        offset=(0.0,),
+        meaning="preferences",
+        recipe="",
+    )
+    policy = EdgePolicy(Recorder(), device)
     for observation in observations:
         policy(observation)
     return seen

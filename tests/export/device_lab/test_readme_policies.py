@@ -66,7 +66,8 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def played(policy: EdgePolicy) -> NDArray[Any]:
-    rng, met = np.random.default_rng(5), []
+    rng = np.random.default_rng(5)
+    met: list[NDArray[Any]] = []
     with closing(make_environment(policy.device.env_id)) as env:
         observation, _ = env.reset(seed=31)
         while len(met) < OBSERVATIONS:

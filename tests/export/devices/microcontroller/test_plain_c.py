@@ -89,12 +89,13 @@ def test_the_printed_constants_are_the_network(trained: Any) -> None:
     layers = read_integer_network(TfliteModel(trained.path.read_bytes()))
     source = plain_c_source(layers, "0")
     for index, layer in enumerate(layers):
-        for name, expected in [
+        constants: list[tuple[str, NDArray[Any]]] = [
             ("weights", layer.weights),
             ("bias", layer.bias),
             ("multiplier", layer.multipliers),
             ("shift", layer.shifts),
-        ]:
+        ]
+        for name, expected in constants:
             match = re.search(rf"{name}_{index}\[(\d+)\] = {{([^}}]*)}}", source)
             assert match is not None
             assert int(match[1]) == expected.size
