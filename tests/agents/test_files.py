@@ -59,7 +59,7 @@ VALUE = Outer("a", (Inner((1, 2)), Inner(())), {"b": None}, Inner((3,)))
 JSON = {"class": "a", "inner": [{"numbers": [1, 2]}, {"numbers": []}], "words": {"b": None}, "one": {"numbers": [3]}}
 
 
-def test_a_value_is_json_and_back():
+def test_a_value_is_json_and_back() -> None:
     assert VALUE.to_json() == JSON
     assert Outer.from_json(JSON) == VALUE
     assert Outer.from_json(JSON | {"later": 0}).to_json() == JSON | {"later": 0}
@@ -67,13 +67,13 @@ def test_a_value_is_json_and_back():
     assert Outer.from_json(JSON | {"several": []}).to_json() == JSON | {"several": []}
 
 
-def test_a_merged_value_stands_among_the_others_or_is_not_there():
+def test_a_merged_value_stands_among_the_others_or_is_not_there() -> None:
     assert replace(VALUE, merged=Point(1, 2)).to_json() == JSON | {"x": 1, "y": 2}
     assert Outer.from_json(JSON | {"x": 1, "y": 2}).merged == Point(1, 2)
     assert Outer.from_json(JSON | {"x": 1}).merged is None
 
 
-def test_what_has_a_default_may_be_missing_and_what_is_unknown_is_passed_over():
+def test_what_has_a_default_may_be_missing_and_what_is_unknown_is_passed_over() -> None:
     assert Outer.from_json({"class": "a", "inner": [], "words": {}, "unknown": 1}) == Outer("a", (), {})
     with pytest.raises(KeyError, match="inner"):
         Outer.from_json({"class": "a"})
