@@ -1,7 +1,8 @@
 """The one place that touches the TensorFlow Model Optimization Toolkit."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -18,12 +19,42 @@ from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.pr
 )
 from tensorflow_model_optimization.python.core.sparsity.keras.pruning_wrapper import PruneLowMagnitude
 
-if TYPE_CHECKING:
-    from edgedqn.compression.methods.pruning import Schedule, Structure
+# Which weights go together: each by itself; two of four neighbours along the inputs; or blocks of (outputs, inputs), as the
+# `.tflite` stores a kernel, of which one by sixteen is what its sparse encoding knows.
+Structure = Literal["unstructured", "2:4"] | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The gradient steps at which the masks of pruning change.
+
+    Attributes:
+      begin_step: the first.
+      end_step: until here sparsity rises from 0 along a cubic, quickly while there is much to lose, slowly at the end. With
+        None it is the final one at once, and again at each update: weights may come back and others go.
+      frequency: steps between two updates; divides end_step - begin_step, because TF-MOT prunes only at
+        begin_step + i * frequency and would otherwise miss the end.
+    Source: Zhu and Gupta (2017), "To prune, or not to prune".
+    """
+
+    begin_step: int
+    end_step: int | None
+    frequency: int
+
+    def __post_init__(self) -> None:
+        length = None if self.end_step is None else self.end_step - self.begin_step
+        assert self.begin_step >= 0 and self.frequency >= 1
+        assert length is None or (length > 0 and length % self.frequency == 0)
+
+    def for_kernel(self, sparsity: float) -> tfmot.sparsity.keras.PruningSchedule:
+        """As TF-MOT takes it, with the final share of zeros of a kernel."""
+        if self.end_step is None:
+            return tfmot.sparsity.keras.ConstantSparsity(sparsity, self.begin_step, frequency=self.frequency)
+        return tfmot.sparsity.keras.PolynomialDecay(0.0, sparsity, self.begin_step, self.end_step, frequency=self.frequency)
 
 
 def wrap_for_pruning(
-    model: tf_keras.Model, sparsities: Sequence[float], *, schedule: "Schedule", structure: "Structure" = "unstructured"
+    model: tf_keras.Model, sparsities: Sequence[float], *, schedule: Schedule, structure: Structure = "unstructured"
 ) -> tf_keras.Model:
     """A copy of `model` whose kernels are pruned by magnitude while it trains; see `start_pruning`.
 
@@ -31,7 +62,7 @@ def wrap_for_pruning(
       model: a plain network.
       sparsities: the final share of zeros of each kernel, in order, in [0, 1). Kernels asked for 0 are left alone.
       schedule: when.
-      structure: which weights go together; see `pruning.Structure`. Blocks are for Dense kernels alone.
+      structure: which weights go together; blocks are for Dense kernels alone.
     """
     asked = dict(zip((layer.name for layer in model.layers if layer.weights), sparsities, strict=True))
 
@@ -39,7 +70,7 @@ def wrap_for_pruning(
         copy = layer.__class__.from_config(layer.get_config())
         if not asked.get(layer.name):
             return copy
-        when = _sparsity_schedule(schedule, asked[layer.name])
+        when = schedule.for_kernel(asked[layer.name])
         match structure:
             case "unstructured":
                 return tfmot.sparsity.keras.prune_low_magnitude(copy, when)
@@ -52,19 +83,6 @@ def wrap_for_pruning(
     for source, target in zip(model.layers, wrapped.layers, strict=True):
         _inside(target).set_weights(source.get_weights())
     return wrapped
-
-
-def _sparsity_schedule(schedule: "Schedule", sparsity: float) -> Any:
-    if schedule.kind == "polynomial":
-        return tfmot.sparsity.keras.PolynomialDecay(
-            initial_sparsity=0.0,
-            final_sparsity=sparsity,
-            begin_step=schedule.begin_step,
-            end_step=schedule.end_step,
-            power=schedule.power,
-            frequency=schedule.frequency,
-        )
-    return tfmot.sparsity.keras.ConstantSparsity(sparsity, schedule.begin_step, -1, schedule.frequency)
 
 
 def start_pruning(wrapped: tf_keras.Model) -> Callable[[], None]:

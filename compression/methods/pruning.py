@@ -19,73 +19,6 @@ from edgedqn.compression.stage import Stage
 from edgedqn.compression.student import Student
 
 Allocation = Literal["erk", "uniform"]
-# Which weights go together: each by itself; two of four neighbours along the inputs; or blocks of (outputs, inputs), as the
-# `.tflite` stores a kernel, of which one by sixteen is what its sparse encoding knows.
-Structure = Literal["unstructured", "2:4"] | tuple[int, int]
-
-
-@dataclass(frozen=True)
-class PolynomialSchedule:
-    """Sparsity rises from 0 along a cubic: quickly while there is much to lose, slowly at the end.
-
-    Attributes:
-      begin_step: gradient step of the first pruning, >= 0.
-      end_step: gradient step at which the final sparsity is reached, > begin_step.
-      frequency: gradient steps between two updates of the masks; divides end_step - begin_step, because TF-MOT prunes only
-        at begin_step + i * frequency and would otherwise miss the end.
-      power: of the polynomial, > 0.
-    Source: Zhu and Gupta (2017), "To prune, or not to prune".
-    """
-
-    begin_step: int
-    end_step: int
-    frequency: int = 50
-    power: float = 3.0
-    kind: ClassVar[Literal["polynomial"]] = "polynomial"
-
-    def __post_init__(self) -> None:
-        require(
-            0 <= self.begin_step < self.end_step,
-            "Pruning must begin before it ends. Expected 0 <= begin_step < end_step. "
-            f"Got begin_step={self.begin_step} and end_step={self.end_step}.",
-        )
-        length = self.end_step - self.begin_step
-        require(
-            self.frequency >= 1 and length % self.frequency == 0,
-            "The last update of the masks must fall on end_step. Expected a frequency that divides "
-            f"{length}. Got frequency={self.frequency}.",
-        )
-        require(self.power > 0, f"Expected a power above 0. Got {self.power}.")
-
-    def sparsity_at(self, step: int, final_sparsity: float) -> float:
-        """The sparsity asked for at a gradient step."""
-        progress = min(max((step - self.begin_step) / (self.end_step - self.begin_step), 0.0), 1.0)
-        return final_sparsity * (1 - (1 - progress) ** self.power)
-
-
-@dataclass(frozen=True)
-class ConstantSchedule:
-    """The final sparsity at once, and again at each update: weights may come back and others go.
-
-    Attributes:
-      begin_step: gradient step of the first pruning, >= 0.
-      frequency: gradient steps between two updates of the masks.
-    """
-
-    begin_step: int = 0
-    frequency: int = 50
-    kind: ClassVar[Literal["constant"]] = "constant"
-
-    def __post_init__(self) -> None:
-        expected = "Expected begin_step of 0 or more and a frequency of 1 or more."
-        require(self.begin_step >= 0 and self.frequency >= 1, f"{expected} Got {self.begin_step} and {self.frequency}.")
-
-    def sparsity_at(self, step: int, final_sparsity: float) -> float:
-        """The sparsity asked for at a gradient step."""
-        return final_sparsity if step >= self.begin_step else 0.0
-
-
-Schedule = PolynomialSchedule | ConstantSchedule
 
 
 def allocate(shapes: Sequence[tuple[int, ...]], sparsity: float, *, allocation: Allocation) -> tuple[float, ...]:
@@ -115,7 +48,7 @@ def allocate(shapes: Sequence[tuple[int, ...]], sparsity: float, *, allocation: 
         dense |= density > 1
 
 
-def unprunable(shape: tuple[int, ...], structure: Structure) -> str | None:
+def unprunable(shape: tuple[int, ...], structure: tfmot.Structure) -> str | None:
     """Why a kernel of this shape, (inputs, outputs) or (height, width, inputs, outputs), cannot have this structure, if so."""
     if structure == "unstructured":
         return None
@@ -147,7 +80,7 @@ class Prune(Stage):
     _: KW_ONLY
     allocation: Allocation | tuple[float, ...] = "erk"
     learning: Distillation | TdLearning = Distillation(steps=4_000)
-    structure: Structure = "unstructured"
+    structure: tfmot.Structure = "unstructured"
     schedule: Literal["polynomial", "constant"] = "polynomial"
     begin: float = 0.0
     end: float = 0.6
@@ -197,14 +130,14 @@ class Prune(Stage):
         )
         return replace(student, network=network, meaning=self.learning.meaning, pruned=True), findings
 
-    def _schedule(self) -> Schedule:
+    def _schedule(self) -> tfmot.Schedule:
         """In gradient steps: masks change every 50, the number fused into one call."""
         steps, frequency = self.learning.rounded_steps, STEPS_PER_CALL
         begin = min(frequency * round(self.begin * steps / frequency), steps - frequency)
         if self.schedule == "constant":
-            return ConstantSchedule(begin, frequency)
+            return tfmot.Schedule(begin, None, frequency)
         end = min(max(frequency * round(self.end * steps / frequency), begin + frequency), steps)
-        return PolynomialSchedule(begin, end, frequency)
+        return tfmot.Schedule(begin, end, frequency)
 
     def _allocated(self, shapes: list[tuple[int, ...]]) -> tuple[tuple[float, ...], list[str]]:
         """The sparsity of each kernel, and which are left alone and why."""

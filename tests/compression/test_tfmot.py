@@ -3,15 +3,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
+from tensorflow_model_optimization.sparsity.keras import PolynomialDecay
 
 from edgedqn.agents.networks import mlp
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distillation, Distiller
-from edgedqn.compression.methods.pruning import PolynomialSchedule
 from edgedqn.compression.preferences import clipped_action_gaps, median_action_gap
-from edgedqn.compression.tfmot import quantization_aware, start_pruning, start_ranges, strip_pruning, wrap_for_pruning
+from edgedqn.compression.tfmot import Schedule, quantization_aware, start_pruning, start_ranges, strip_pruning, wrap_for_pruning
 
 UNIT = (-1.0, 1.0)
 SHORT = Distillation(steps=50, learning_rate=1e-2)
@@ -32,6 +33,42 @@ def training_set(features: int = 4, count: int = 500) -> tuple[NDArray[np.float3
 def taught(network: tf_keras.Model) -> tf_keras.Model:
     Distiller(network, InputScaling.identity(), config=SHORT).train(*training_set(), rng=np.random.default_rng(1), label="test")
     return network
+
+
+def cubic(schedule: Schedule, step: int) -> float:
+    """The share of the final sparsity, as Zhu and Gupta (2017) have it."""
+    assert schedule.end_step is not None
+    progress = (step - schedule.begin_step) / (schedule.end_step - schedule.begin_step)
+    return float(1 - (1 - np.clip(progress, 0, 1)) ** 3)
+
+
+@pytest.mark.parametrize(
+    "schedule", [Schedule(0, 100, 10), Schedule(37, 237, 50), Schedule(0, 50, 50), Schedule(5, 6, 1), Schedule(10, 310, 100)]
+)
+@pytest.mark.parametrize("final_sparsity", [0.0, 0.5, 0.995])
+def test_sparsity_rises_along_a_cubic_to_the_end(schedule: Schedule, final_sparsity: float) -> None:
+    assert schedule.end_step is not None
+    should_prune, found = schedule.for_kernel(final_sparsity)(tf.constant(np.arange(schedule.end_step + 30)))
+    expected = [cubic(schedule, step) * final_sparsity for step in range(schedule.end_step + 30)]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+    # The last update of the masks falls on the end, where the whole sparsity is asked for.
+    assert np.flatnonzero(should_prune)[-1] == schedule.end_step
+    assert float(found[schedule.end_step]) == pytest.approx(final_sparsity)
+
+
+def test_a_frequency_that_does_not_divide_would_miss_the_end() -> None:
+    should_prune, _ = PolynomialDecay(0.0, 0.8, 0, 100, 3, 30)(tf.constant(np.arange(200)))
+    assert np.flatnonzero(should_prune)[-1] == 90  # why the schedule below is refused
+    with pytest.raises(AssertionError):
+        Schedule(0, 100, 30)
+
+
+@pytest.mark.parametrize(
+    "schedule", [(-1, 10, 1), (10, 10, 1), (20, 10, 1), (0, 10, 0), (0, 10, -5), (0, 10, 20), (0, None, 0)]
+)
+def test_refuses_a_schedule_that_never_ends(schedule: tuple[int, int, int]) -> None:
+    with pytest.raises(AssertionError):
+        Schedule(*schedule)
 
 
 def sparse_network(share: float = 0.6) -> tf_keras.Model:
@@ -57,7 +94,7 @@ def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() 
     asked = (0.5, 0.9, 0.0)
     network = mlp((4,), 2, hidden=(16, 16), rng=np.random.default_rng(3))
     before = network.get_weights()
-    wrapped = wrap_for_pruning(network, asked, schedule=PolynomialSchedule(0, 30, 10))
+    wrapped = wrap_for_pruning(network, asked, schedule=Schedule(0, 30, 10))
     np.testing.assert_array_equal(wrapped(training_set()[0]), network(training_set()[0]))
     finish = start_pruning(wrapped)
     taught(wrapped)
@@ -75,7 +112,7 @@ def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() 
 
 
 def test_masks_follow_the_schedule_step_by_step() -> None:
-    schedule = PolynomialSchedule(5, 25, 10)
+    schedule = Schedule(5, 25, 10)
     network = mlp((4,), 2, hidden=(64, 64), rng=np.random.default_rng(4))
     wrapped = wrap_for_pruning(network, (0.5, 0.9, 0.0), schedule=schedule)
     finish = start_pruning(wrapped)
@@ -85,14 +122,14 @@ def test_masks_follow_the_schedule_step_by_step() -> None:
         last_update = 5 + 10 * ((min(step, 25) - 5) // 10)
         shares = [(kernel == 0).mean() for kernel in kernels(strip_pruning(wrapped, network))]
         for share, kernel_sparsity in zip(shares, (0.5, 0.9, 0.0), strict=True):
-            expected = schedule.sparsity_at(last_update, kernel_sparsity) if step >= 5 else 0.0
+            expected = cubic(schedule, last_update) * kernel_sparsity if step >= 5 else 0.0
             assert share == pytest.approx(expected, abs=0.003)
 
 
 def test_the_smallest_weights_go() -> None:
     network = mlp((4,), 2, hidden=(32,), rng=np.random.default_rng(5))
     before = kernels(network)[0]
-    wrapped = wrap_for_pruning(network, (0.75, 0.0), schedule=PolynomialSchedule(0, 1, 1))
+    wrapped = wrap_for_pruning(network, (0.75, 0.0), schedule=Schedule(0, 1, 1))
     finish = start_pruning(wrapped)
     wrapped(np.zeros((1, 4), np.float32), training=True)
     finish()
@@ -103,7 +140,7 @@ def test_the_smallest_weights_go() -> None:
 
 def test_calls_without_training_prune_nothing() -> None:
     network = mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(6))
-    wrapped = wrap_for_pruning(network, (0.5, 0.5), schedule=PolynomialSchedule(0, 1, 1))
+    wrapped = wrap_for_pruning(network, (0.5, 0.5), schedule=Schedule(0, 1, 1))
     finish = start_pruning(wrapped)
     for _ in range(3):
         wrapped(np.zeros((1, 4), np.float32), training=False)
@@ -115,9 +152,7 @@ def test_calls_without_training_prune_nothing() -> None:
 @pytest.mark.parametrize("sparsities", [(0.5,), (0.5, 0.5, 0.5)])
 def test_asks_for_one_sparsity_per_kernel(sparsities: Sequence[float]) -> None:
     with pytest.raises(ValueError, match=r"zip\(\) argument"):
-        wrap_for_pruning(
-            mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(7)), sparsities, schedule=PolynomialSchedule(0, 1, 1)
-        )
+        wrap_for_pruning(mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(7)), sparsities, schedule=Schedule(0, 1, 1))
 
 
 # --- quantization-aware training -------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from edgedqn.agents.networks import mlp
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distillation, Distiller
-from edgedqn.compression.methods.pruning import PolynomialSchedule
 from edgedqn.compression.tfmot import (
+    Schedule,
     quantization_aware,
     settle,
     start_pruning,
@@ -64,7 +64,7 @@ def train_on_images(network: tf_keras.Model) -> None:
 def test_convolutions_are_pruned_to_what_was_asked() -> None:
     asked = (0.5, 0.0, 0.8, 0.25)
     network = image_network()
-    wrapped = wrap_for_pruning(network, asked, schedule=PolynomialSchedule(0, 30, 10))
+    wrapped = wrap_for_pruning(network, asked, schedule=Schedule(0, 30, 10))
     np.testing.assert_array_equal(wrapped(images()), network(images()))
     finish = start_pruning(wrapped)
     train_on_images(wrapped)

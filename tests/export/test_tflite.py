@@ -25,7 +25,6 @@ from edgedqn.agents.networks import mlp
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression.folding import InputScaling, fold_input_scaling
 from edgedqn.compression.methods.distillation import fit_output_layer
-from edgedqn.compression.methods.pruning import PolynomialSchedule
 from edgedqn.compression.policy import CompressedPolicy, Conversion
 from edgedqn.compression.preferences import clipped_action_gaps, median_action_gap
 from edgedqn.export.config import ExportConfig
@@ -77,7 +76,7 @@ def make_policy(kind: str, hidden: tuple[int, ...] = (32, 32)) -> CompressedPoli
     preferences = clipped_action_gaps(q_values, median_action_gap(q_values))
     network.set_weights(fit_output_layer(network, [inputs], preferences=preferences, ridge=0.1))
     if kind == "pruned":
-        wrapped = tfmot.wrap_for_pruning(network, (0.3, 0.8, 0.3), schedule=PolynomialSchedule(0, 1, 1))
+        wrapped = tfmot.wrap_for_pruning(network, (0.3, 0.8, 0.3), schedule=tfmot.Schedule(0, 1, 1))
         finish = tfmot.start_pruning(wrapped)
         wrapped(inputs[:1], training=True)
         finish()

@@ -4,71 +4,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tensorflow_model_optimization.sparsity.keras import PolynomialDecay
 
 from edgedqn.agents.errors import InputError
 from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.methods.distillation import Distillation
 from edgedqn.compression.methods.input_scaling import ScaleInput
-from edgedqn.compression.methods.pruning import PolynomialSchedule, Prune, allocate
+from edgedqn.compression.methods.pruning import Prune, allocate
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.report import Findings
 from edgedqn.compression.student import Student
 
 CARTPOLE = [(4, 256), (256, 256), (256, 2)]
-
-
-@pytest.mark.parametrize(
-    "schedule",
-    [
-        PolynomialSchedule(0, 100, 10),
-        PolynomialSchedule(37, 237, 50),
-        PolynomialSchedule(0, 50),
-        PolynomialSchedule(5, 6, 1, 1.0),
-        PolynomialSchedule(10, 310, 100, 0.5),
-    ],
-)
-@pytest.mark.parametrize("final_sparsity", [0.0, 0.5, 0.995])
-def test_the_schedule_is_the_one_tfmot_follows(schedule: PolynomialSchedule, final_sparsity: float) -> None:
-    steps = np.arange(schedule.end_step + 30)
-    theirs = PolynomialDecay(0.0, final_sparsity, schedule.begin_step, schedule.end_step, schedule.power, schedule.frequency)
-    should_prune, expected = theirs(tf.constant(steps))
-    ours = [schedule.sparsity_at(int(step), final_sparsity) for step in steps]
-    np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-6)
-    # The last update of the masks falls on the end, where the whole sparsity is asked for.
-    assert np.flatnonzero(should_prune)[-1] == schedule.end_step
-    assert ours[schedule.end_step] == pytest.approx(final_sparsity)
-
-
-def test_a_frequency_that_does_not_divide_would_miss_the_end() -> None:
-    should_prune, _ = PolynomialDecay(0.0, 0.8, 0, 100, 3, 30)(tf.constant(np.arange(200)))
-    assert np.flatnonzero(should_prune)[-1] == 90  # why the schedule below is refused
-    with pytest.raises(InputError, match=r"must fall on end_step.*divides 100\. Got frequency=30\."):
-        PolynomialSchedule(0, 100, 30)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((-1, 10, 1), r"begin before it ends.*Got begin_step=-1 and end_step=10"),
-        ((10, 10, 1), r"begin before it ends.*Got begin_step=10 and end_step=10"),
-        ((20, 10, 1), r"begin before it ends"),
-        ((0, 10, 0), r"Got frequency=0"),
-        ((0, 10, -5), r"Got frequency=-5"),
-        ((0, 10, 20), r"divides 10\. Got frequency=20"),
-        ((0, 10, 5, 0.0), r"power above 0\. Got 0\.0"),
-        ((0, 10, 5, -1.0), r"power above 0"),
-        ((0, 10, 5, float("nan")), r"power above 0\. Got nan"),
-    ],
-)
-def test_refuses_a_schedule_with_the_reason(arguments: tuple[float, ...], words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        PolynomialSchedule(*arguments)  # type: ignore[arg-type]
 
 
 def total(shapes: list[tuple[int, ...]], sparsities: tuple[float, ...]) -> float:
