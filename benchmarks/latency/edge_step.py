@@ -95,12 +95,7 @@ def measure_edge(policy_file: Path, *, calls: int = CALLS, processes: int = PROC
     p50, p90, p99 = (median(each["step_us"][i] for each in found[1:]) for i in range(3))
     imports, resident = ([each[key] for each in found[1:]] for key in ("import_s", "resident_bytes"))
     return EdgeFootprint(
-        file=policy_file.name,
-        p50_us=p50,
-        p90_us=p90,
-        p99_us=p99,
-        import_s=median(imports),
-        resident_bytes=median(resident),
+        file=policy_file.name, p50_us=p50, p90_us=p90, p99_us=p99, import_s=median(imports), resident_bytes=median(resident)
     )
 
 

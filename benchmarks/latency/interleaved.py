@@ -3,7 +3,7 @@
 import gc
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import one_line
+from edgedqn.agents.errors import one_line, require
 from edgedqn.agents.playing.statistics import percentile_bootstrap
 from edgedqn.benchmarks.filling import FILE_FAULTS
 from edgedqn.benchmarks.latency.full_speed import FullSpeed
@@ -24,7 +24,7 @@ Block = Callable[[int], NDArray[np.int64]]
 # Builds what a block calls, afresh.
 BlockFactory = Callable[[], Block]
 
-BINS = 40
+BINS = 40  # of one width, up to the 99th percentile; what took longer is counted in the last
 BLOCK_NS, FEWEST_CALLS = 5_000_000, 10
 _T = TypeVar("_T")
 
@@ -56,24 +56,16 @@ class LatencyConfig:
     warm_up_tolerance: float = 0.02
 
     def __post_init__(self) -> None:
-        if self.blocks < 2 or self.blocks % 2:
-            raise ValueError(
-                f"A round takes two blocks per candidate. Expected an even number, 2 or more. Got blocks={self.blocks}."
-            )
-        if self.invokes_per_block < 1:
-            raise ValueError(
-                f"A block needs a call to time. Expected 1 or more. Got invokes_per_block={self.invokes_per_block}."
-            )
-        if not 0 <= self.patience_s < math.inf:
-            raise ValueError(f"Expected seconds to wait, 0 or more. Got patience_s={self.patience_s}.")
-        if self.threads < 1:
-            raise ValueError(f"An interpreter runs on at least one thread. Got threads={self.threads}.")
-        if self.warm_up_blocks < 2:
-            raise ValueError(
-                f"Stable means that two blocks agree. Expected 2 or more. Got warm_up_blocks={self.warm_up_blocks}."
-            )
-        if not 0 < self.warm_up_tolerance < 1:
-            raise ValueError(f"Expected a share in (0, 1). Got warm_up_tolerance={self.warm_up_tolerance}.")
+        blocks, calls = self.blocks, self.invokes_per_block
+        even = "A round takes two blocks per candidate. Expected an even number, 2 or more."
+        require(blocks >= 2 and blocks % 2 == 0, f"{even} Got blocks={blocks}.")
+        require(calls >= 1, f"A block needs a call to time. Expected 1 or more. Got invokes_per_block={calls}.")
+        require(0 <= self.patience_s < math.inf, f"Expected seconds to wait, 0 or more. Got patience_s={self.patience_s}.")
+        require(self.threads >= 1, f"An interpreter runs on at least one thread. Got threads={self.threads}.")
+        agree = "Stable means that two blocks agree. Expected 2 or more."
+        require(self.warm_up_blocks >= 2, f"{agree} Got warm_up_blocks={self.warm_up_blocks}.")
+        tolerance = self.warm_up_tolerance
+        require(0 < tolerance < 1, f"Expected a share in (0, 1). Got warm_up_tolerance={tolerance}.")
 
 
 @dataclass(frozen=True)
@@ -93,19 +85,13 @@ class Timing:
     def latency(self) -> Latency:
         """Percentiles and mean over all calls, in µs."""
         p50, p90, p99 = map(float, np.percentile(self.durations_us, [50, 90, 99]))
+        mean, n, histogram = float(self.durations_us.mean()), self.durations_us.size, self.histogram()
         return Latency(
-            p50=p50,
-            p90=p90,
-            p99=p99,
-            mean=float(self.durations_us.mean()),
-            n=self.durations_us.size,
-            timer_us=self.timer_us,
-            full_speed=self.full_speed,
-            histogram=self.histogram(),
+            p50=p50, p90=p90, p99=p99, mean=mean, n=n, timer_us=self.timer_us, full_speed=self.full_speed, histogram=histogram
         )
 
     def histogram(self) -> Histogram:
-        """How often it took how long: 40 bins of one width up to the 99th percentile, what took longer counted in the last."""
+        """How often it took how long."""
         top = float(np.percentile(self.durations_us, 99))
         counts, edges = np.histogram(np.minimum(self.durations_us, top), BINS, (float(self.durations_us.min()), top))
         return Histogram(float(edges[0]), float(edges[-1]), tuple(counts.tolist()))
@@ -148,12 +134,27 @@ def time_interleaved(
     timer_us = float(np.median([each.timer for each in counted])) / 1_000
     speed.save_reference()
     full_speed = sum(speed.reached(each.reading) for each in counted) / wanted
-    timings = {}
-    for name in candidates:
-        if name not in run.failures:
-            durations_us = np.array([np.concatenate(each.durations[name]) for each in counted]) / 1_000
-            timings[name] = Timing(durations_us - timer_us, timer_us, full_speed)
-    return timings, run.failures
+    durations_us = {
+        name: np.array([np.concatenate(each.durations[name]) for each in counted]) / 1_000
+        for name in candidates
+        if name not in run.failures
+    }
+    return {name: Timing(each - timer_us, timer_us, full_speed) for name, each in durations_us.items()}, run.failures
+
+
+def time_calls(call: Callable[[_T], object], inputs: Iterator[_T]) -> Block:
+    """A block that times `call` on one input after the other; taking an input is not timed."""
+
+    def block(n: int) -> NDArray[np.int64]:
+        durations = np.empty(n, np.int64)
+        for i in range(n):
+            given = next(inputs)
+            start = clock()
+            call(given)
+            durations[i] = clock() - start
+        return durations
+
+    return block
 
 
 def speedup(baseline: Timing, candidate: Timing, *, seed: int = 0) -> Ratio:
@@ -168,11 +169,9 @@ def speedup(baseline: Timing, candidate: Timing, *, seed: int = 0) -> Ratio:
     Raises:
       ValueError: they have different numbers of rounds, so nothing is paired.
     """
-    if len(baseline.durations_us) != len(candidate.durations_us):
-        raise ValueError(
-            "Ratios are paired by round. Expected the same number of rounds. "
-            f"Got {len(baseline.durations_us)} and {len(candidate.durations_us)}."
-        )
+    rounds, others = len(baseline.durations_us), len(candidate.durations_us)
+    if rounds != others:
+        raise ValueError(f"Ratios are paired by round. Expected the same number of rounds. Got {rounds} and {others}.")
     ratios = np.median(baseline.durations_us, axis=1) / np.median(candidate.durations_us, axis=1)  # [R]
     return Ratio(float(np.median(ratios)), *percentile_bootstrap(ratios, partial(np.median, axis=1), seed=seed))
 

@@ -8,7 +8,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
-from edgedqn.benchmarks.latency.interleaved import Block, BlockFactory, LatencyConfig, clock
+from edgedqn.benchmarks.latency.interleaved import Block, BlockFactory, LatencyConfig, clock, time_calls
 from edgedqn.benchmarks.rows import Delegation
 from edgedqn.export.edge_policy import ONE_HOT, EdgePolicy, VerifiedFile, shape_after
 
@@ -60,18 +60,7 @@ def steps(file: VerifiedFile, observations: NDArray[np.generic], *, config: Late
         _, policy = load(file, config)
         if not seen:
             seen.extend(as_device_sees(policy, np.resize(observation, policy.input_shape)) for observation in observations)
-        turns = itertools.cycle(seen)
-
-        def block(n: int) -> NDArray[np.int64]:
-            durations = np.empty(n, np.int64)
-            for i in range(n):
-                observation = next(turns)
-                start = clock()
-                policy(observation)
-                durations[i] = clock() - start
-            return durations
-
-        return block
+        return time_calls(policy, itertools.cycle(seen))
 
     return factory
 
@@ -96,17 +85,7 @@ def cold_starts(file: VerifiedFile, observations: NDArray[np.generic], *, config
     def factory() -> Block:
         policy = load(file, config)[1]
         observation = as_device_sees(policy, np.resize(observations[0], policy.input_shape))
-
-        def block(n: int) -> NDArray[np.int64]:
-            durations = np.empty(n, np.int64)
-            for i in range(n):
-                start = clock()
-                policy = load(file, config)[1]
-                policy(observation)
-                durations[i] = clock() - start
-            return durations
-
-        return block
+        return time_calls(lambda seen: load(file, config)[1](seen), itertools.repeat(observation))
 
     return factory
 

@@ -15,7 +15,7 @@ from edgedqn.benchmarks.latency.interleaved import BlockFactory, LatencyConfig, 
 from edgedqn.benchmarks.latency.pinning import Cores
 from edgedqn.benchmarks.latency.timed_policies import cold_starts, delegation, invokes, steps
 from edgedqn.benchmarks.latency.windows import WINDOWS, time_windows
-from edgedqn.benchmarks.rows import Latency, Ratio, WindowedLatency
+from edgedqn.benchmarks.rows import BenchmarkRow, Latency, Ratio
 from edgedqn.export.edge_policy import PolicyFileError, TfliteModel, VerifiedFile
 from edgedqn.export.tflite_file.rewriting import float_twin
 
@@ -24,7 +24,6 @@ TIMED_INPUTS = 256
 COLD_STARTS = 40  # of each file
 
 Files = Mapping[str, VerifiedFile]
-Found = dict[str, tuple[Latency, Ratio]]
 
 
 class Kind(Protocol):
@@ -62,71 +61,67 @@ def time_files(
     for name in rows.alive():
         shape = files[name].device.observation_shape
         inputs[name] = rng.standard_normal((TIMED_INPUTS, *shape), np.float32) if sample is None else sample
-    clocks = _Clocks(
-        rows=rows,
-        inputs=inputs,
-        config=config,
-        rng=rng,
-        speed=FullSpeed(config.patience_s, cores),
-        hide=None if progress else True,
-    )
-    found = rows.by_name
-
-    def alive() -> dict[str, VerifiedFile]:
-        return {name: files[name] for name in rows.alive()}
-
+    hide = None if progress else True  # None leaves it to tqdm: off where the output is no terminal
+    speed = FullSpeed(config.patience_s, cores)
+    clocks = _Clocks(rows=rows, files=files, inputs=inputs, config=config, rng=rng, speed=speed, hide=hide)
     rows.each(lambda row: replace(row, delegation=delegation(files[row.name], config)))
-    for name, (latency, ratio) in clocks.interleave(invokes, alive(), what="invoke").items():
-        found[name] = replace(found[name], latency_us=latency, speedup=ratio)
-    for name, (latency, ratio) in clocks.interleave(steps, alive(), what="step").items():
-        found[name] = replace(found[name], step_latency_us=latency, step_speedup=ratio)
-    if twins := _twins(alive()):
-        for name, (latency, ratio) in clocks.time_twins(twins, files[rows.baseline]).items():
-            found[name] = replace(found[name], twin_step_latency_us=latency, twin_step_speedup=ratio)
+    for row, latency, ratio in clocks.interleave(invokes, "invoke"):
+        rows.by_name[row.name] = replace(row, latency_us=latency, speedup=ratio)
+    for row, latency, ratio in clocks.interleave(steps, "step"):
+        rows.by_name[row.name] = replace(row, step_latency_us=latency, step_speedup=ratio)
+    for row, latency, ratio in clocks.interleave_twins():
+        rows.by_name[row.name] = replace(row, twin_step_latency_us=latency, twin_step_speedup=ratio)
     once = replace(config, blocks=min(config.blocks, COLD_STARTS), invokes_per_block=1)
-    for name, (latency, _) in replace(clocks, config=once).interleave(cold_starts, alive(), what="cold start").items():
-        found[name] = replace(found[name], cold_start_us=latency)
+    for row, latency, _ in replace(clocks, config=once).interleave(cold_starts, "cold start"):
+        rows.by_name[row.name] = replace(row, cold_start_us=latency)
     if config.mlperf:
-        for name, windows in clocks.time_windows(alive()).items():
-            found[name] = replace(found[name], mlperf_latency_us=windows)
+        clocks.time_windows()
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Clocks:
     rows: Rows
+    files: Files
     inputs: Mapping[str, NDArray[np.generic]]
     config: LatencyConfig
     rng: np.random.Generator
     speed: FullSpeed
     hide: bool | None
 
-    def interleave(self, kind: Kind, files: Files, *, what: str) -> Found:
-        """The latencies and ratios of the files that ran; the rows of the others have failed."""
-        timings, failures = self._time(kind, files, what)
+    def interleave(self, kind: Kind, what: str) -> list[tuple[BenchmarkRow, Latency, Ratio]]:
+        """What the living rows' files took, and their ratios; the rows of those that did not run have failed."""
+        timings, failures = self._time(kind, self._alive(), what)
         self._fail(failures)
         return self._compared(timings)
 
-    def time_twins(self, twins: Files, baseline: VerifiedFile) -> Found:
+    def interleave_twins(self) -> list[tuple[BenchmarkRow, Latency, Ratio]]:
         """Of the twins that ran, beside the baseline; one that does not run costs its row these figures alone."""
-        timings, failures = self._time(steps, {self.rows.baseline: baseline, **twins}, "step of the twin")
-        found = {} if self.rows.baseline in failures else self._compared(timings)
-        return {name: each for name, each in found.items() if name in twins}
+        twins, baseline = _twins(self._alive()), self.rows.baseline
+        if not twins:
+            return []
+        timings, failures = self._time(steps, {baseline: self.files[baseline], **twins}, "step of the twin")
+        return [] if baseline in failures else [each for each in self._compared(timings) if each[0].name in twins]
 
-    def time_windows(self, files: Files) -> dict[str, WindowedLatency]:
+    def time_windows(self) -> None:
         """Likewise by MLPerf Tiny's rules."""
+        files = self._alive()
         with tqdm(total=WINDOWS * len(files), desc="MLPerf", unit="window", disable=self.hide, leave=False) as bar:
-            windows, failures = time_windows(self._factories(invokes, files), self.rng, on_window=bar.update)
+            found, failures = time_windows(self._factories(invokes, files), self.rng, on_window=bar.update)
         self._fail(failures)
-        return windows
+        for name, windows in found.items():
+            self.rows.by_name[name] = replace(self.rows.by_name[name], mlperf_latency_us=windows)
+
+    def _alive(self) -> dict[str, VerifiedFile]:
+        return {name: self.files[name] for name in self.rows.alive()}
 
     def _time(self, kind: Kind, files: Files, what: str) -> tuple[dict[str, Timing], dict[str, str]]:
         with tqdm(total=self.config.blocks // 2, desc=f"time {what}", unit="round", disable=self.hide, leave=False) as bar:
             factories = self._factories(kind, files)
             return time_interleaved(factories, self.config, rng=self.rng, on_round=bar.update, speed=self.speed)
 
-    def _compared(self, timings: Mapping[str, Timing]) -> Found:
-        baseline = timings[self.rows.baseline]
-        return {name: (timing.latency(), speedup(baseline, timing)) for name, timing in timings.items()}
+    def _compared(self, timings: Mapping[str, Timing]) -> list[tuple[BenchmarkRow, Latency, Ratio]]:
+        baseline, rows = timings[self.rows.baseline], self.rows.by_name
+        return [(rows[name], timing.latency(), speedup(baseline, timing)) for name, timing in timings.items()]
 
     def _factories(self, kind: Kind, files: Files) -> dict[str, BlockFactory]:
         return {name: kind(file, self.inputs[name], config=self.config) for name, file in files.items()}

@@ -8,6 +8,7 @@ by block in random order. The network is untrained: how long a dense layer takes
 
 import argparse
 import importlib.util
+import itertools
 import logging
 import os
 import tempfile
@@ -17,16 +18,17 @@ from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import write_json
 from edgedqn.benchmarks.latency.full_speed import FullSpeed
-from edgedqn.benchmarks.latency.interleaved import Block, LatencyConfig, clock, speedup, time_interleaved
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig, speedup, time_calls, time_interleaved
 from edgedqn.benchmarks.latency.pinning import pinned
 from edgedqn.benchmarks.machine import describe_machine
 
@@ -35,7 +37,7 @@ NEEDED = {"tensorflow": "train", "tf_keras": "train", "torch": "peers", "onnx": 
 # Few rounds, because a block of Keras' predict() takes half a second.
 CONFIG = LatencyConfig(blocks=20)
 BASELINE = "LiteRT float32"
-Call = Callable[[NDArray[np.float32]], NDArray[Any]]
+Call = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def sides(inputs: int, hidden: Sequence[int], *, actions: int, samples: NDArray[np.float32]) -> dict[str, Call]:
@@ -64,9 +66,9 @@ def sides(inputs: int, hidden: Sequence[int], *, actions: int, samples: NDArray[
         layers += [linear, torch.nn.ReLU()]
     in_torch = torch.nn.Sequential(*layers[:-1]).eval()
 
-    def by_torch(x: NDArray[np.float32]) -> NDArray[Any]:
+    def by_torch(x: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            found: NDArray[Any] = in_torch(torch.from_numpy(x)).numpy()
+            found: NDArray[np.float32] = in_torch(torch.from_numpy(x)).numpy()
         return found
 
     return {
@@ -97,10 +99,10 @@ def _in_litert(concrete: Any, network: Any, samples: NDArray[np.float32] | None)
     interpreter.allocate_tensors()
     source, sink = (ends[0]["index"] for ends in (interpreter.get_input_details(), interpreter.get_output_details()))
 
-    def call(x: NDArray[np.float32]) -> NDArray[Any]:
+    def call(x: NDArray[np.float32]) -> NDArray[np.float32]:
         interpreter.set_tensor(source, x)
         interpreter.invoke()
-        found: NDArray[Any] = interpreter.get_tensor(sink)
+        found: NDArray[np.float32] = interpreter.get_tensor(sink)
         return found
 
     return call
@@ -109,33 +111,18 @@ def _in_litert(concrete: Any, network: Any, samples: NDArray[np.float32] | None)
 def _in_onnx_runtime(weights: Sequence[NDArray[np.float32]], samples: NDArray[np.float32]) -> dict[str, Call]:
     import onnx
     import onnxruntime
-    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+    from onnxruntime.quantization import quantize_static
 
-    nodes, constants, last = [], [], "observation"
-    for at, (kernel, bias) in enumerate(zip(weights[::2], weights[1::2], strict=True)):
-        constants += [
-            onnx.numpy_helper.from_array(array, f"{kind}_{at}") for kind, array in (("kernel", kernel), ("bias", bias))
-        ]
-        nodes.append(onnx.helper.make_node("Gemm", [last, f"kernel_{at}", f"bias_{at}"], [f"sum_{at}"]))
-        last = f"sum_{at}"
-        if 2 * at + 2 < len(weights):
-            nodes.append(onnx.helper.make_node("Relu", [last], [f"hidden_{at}"]))
-            last = f"hidden_{at}"
-    ends = [
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, width))
-        for name, width in (("observation", weights[0].shape[0]), (last, weights[-1].shape[0]))
-    ]
-    graph = onnx.helper.make_graph(nodes, "policy", ends[:1], ends[1:], constants)
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._left = iter(samples)
-
-        def get_next(self) -> dict[str, Any] | None:
-            sample = next(self._left, None)
-            return None if sample is None else {"observation": sample[np.newaxis]}
-
+    lines, last, layers = [], "observation", len(weights) // 2
+    for at in range(layers):
+        lines += [f"sum_{at} = Gemm({last}, kernel_{at}, bias_{at})", f"hidden_{at} = Relu(sum_{at})"]
+        last = f"hidden_{at}"
+    ends = f"(float[1,{len(weights[0])}] observation) => (float[1,{len(weights[-1])}] sum_{layers - 1})"
+    body = " ".join(lines[:-1])  # no activation behind the last layer
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> policy {ends} {{ {body} }}')
+    names = [f"{kind}_{at}" for at in range(layers) for kind in ("kernel", "bias")]
+    model.graph.initializer.extend(map(onnx.numpy_helper.from_array, weights, names))
+    inputs = ({"observation": sample[np.newaxis]} for sample in samples)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -144,7 +131,7 @@ def _in_onnx_runtime(weights: Sequence[NDArray[np.float32]], samples: NDArray[np
         paths = {"ONNX Runtime float32": Path(folder) / "float32.onnx", "ONNX Runtime int8": Path(folder) / "int8.onnx"}
         onnx.save(model, paths["ONNX Runtime float32"])
         logging.disable(logging.WARNING)  # it recommends a preparation that a chain of dense layers does not need
-        quantize_static(*paths.values(), Reader())
+        quantize_static(*paths.values(), SimpleNamespace(get_next=partial(next, inputs, None)))
         logging.disable(logging.NOTSET)
         for name, path in paths.items():
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -152,8 +139,8 @@ def _in_onnx_runtime(weights: Sequence[NDArray[np.float32]], samples: NDArray[np
     return found
 
 
-def _run(session: Any, x: NDArray[np.float32]) -> NDArray[Any]:
-    found: NDArray[Any] = session.run(None, {"observation": x})[0]
+def _run(session: Any, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = session.run(None, {"observation": x})[0]
     return found
 
 
@@ -165,18 +152,21 @@ def compare(inputs: int, hidden: Sequence[int], *, actions: int, config: Latency
     Raises:
       InputError: a runtime is not installed.
     """
-    if missing := sorted({extra for name, extra in NEEDED.items() if importlib.util.find_spec(name) is None}):
-        raise InputError(f"Something to compare is missing: expected the extras {', '.join(missing)}.")
-    _one_thread()
+    missing = sorted({extra for name, extra in NEEDED.items() if importlib.util.find_spec(name) is None})
+    require(not missing, f"Something to compare is missing: expected the extras {', '.join(missing)}.")
+    import tensorflow as tf
+
+    with suppress(RuntimeError):  # it has begun with more; idle threads of a pool spin on the core that is timed
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
     samples = np.random.default_rng(1).standard_normal((256, inputs), np.float32)
     calls = sides(inputs, hidden, actions=actions, samples=samples)
     rng = np.random.default_rng(0)
     with pinned(1) as cores, tqdm(total=config.blocks // 2, unit="round", disable=None, leave=False) as bar:
-        factories = {name: partial(_block, call, samples) for name, call in calls.items()}
+        factories = {name: partial(time_calls, call, itertools.cycle(samples[:, np.newaxis])) for name, call in calls.items()}
         speed = FullSpeed(config.patience_s, cores)
         timings, failures = time_interleaved(factories, config, rng=rng, on_round=bar.update, speed=speed)
-    if failures:
-        raise InputError(f"Expected every runtime to run. Got: {failures}.")
+    require(not failures, f"Expected every runtime to run. Got: {failures}.")
     rows = {
         name: {**each.latency().to_json(), "speedup": speedup(timings[BASELINE], each).to_json()}
         for name, each in timings.items()
@@ -185,28 +175,6 @@ def compare(inputs: int, hidden: Sequence[int], *, actions: int, config: Latency
     machine = describe_machine(1, True, pinned_cores=tuple(cores.used) if cores else None).to_json()
     network = {"inputs": inputs, "hidden": list(hidden), "actions": actions}
     return {"schema": 1, "machine": machine, "versions": versions, "network": network, "rows": rows}
-
-
-def _one_thread() -> None:
-    """Keeps TensorFlow to one, where it has not begun with more: idle threads of a pool spin on the core that is timed."""
-    import tensorflow as tf
-
-    with suppress(RuntimeError):
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
-def _block(call: Call, samples: NDArray[np.float32]) -> Block:
-    def block(n: int) -> NDArray[np.int64]:
-        durations = np.empty(n, np.int64)
-        for i in range(n):
-            x = samples[i % len(samples)][np.newaxis]
-            start = clock()
-            call(x)
-            durations[i] = clock() - start
-        return durations
-
-    return block
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

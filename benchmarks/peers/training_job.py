@@ -24,12 +24,9 @@ def measure(side: str, settings: Settings) -> dict[str, Any]:
     """
     marks: list[Mark] = []
     SIDES[side](settings, marks.append)
-    return {**asdict(steady_state(marks, settings)), "peak_memory_mb": _peak_memory_mb()}
-
-
-def _peak_memory_mb() -> float:
     unit_bytes = 1 if platform.system() == "Darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes / 1e6
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes
+    return {**asdict(steady_state(marks, settings)), "peak_memory_mb": peak_bytes / 1e6}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -4,8 +4,9 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
+from unittest.mock import patch
 
 import gymnasium
 import numpy as np
@@ -45,23 +46,14 @@ def profile_edgedqn(settings: Settings) -> dict[str, Any]:
             setattr(env, name, timed(getattr(env, name), "environment"))
         return env
 
-    places: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-        (DQN, "act", timed(DQN.act, "acting")),
-        (DQN, "observe", timed(DQN.observe, "observing")),
-        (Replay, "store", timed(Replay.store, "replay")),
-        (Replay, "add", timed(Replay.add, "replay")),
-        (Replay, "sample", timed(Replay.sample, "replay")),
-        (gymnasium, "make", make_timed),
-    )
-    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
+    parts: dict[tuple[type, str], str] = {(DQN, "act"): "acting", (DQN, "observe"): "observing"}
+    parts |= {(Replay, name): "replay" for name in ("store", "add", "sample")}
     snapshots: list[tuple[Mark, dict[str, float]]] = []
-    try:
-        for owner, name, replacement in places:
-            setattr(owner, name, replacement)
+    with ExitStack() as patches:
+        for (owner, name), part in parts.items():
+            patches.enter_context(patch.object(owner, name, timed(getattr(owner, name), part)))
+        patches.enter_context(patch.object(gymnasium, "make", make_timed))
         train_edgedqn(settings, lambda mark: snapshots.append((mark, dict(spent))))
-    finally:
-        for owner, name, original in originals:
-            setattr(owner, name, original)
     steady = [snapshot for snapshot in snapshots if snapshot[0].env_steps >= settings.settled_at]
     return _shares(*steady[0], *steady[-1])
 

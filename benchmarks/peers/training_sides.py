@@ -4,72 +4,66 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import require
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.training.config import TrainingConfig
 
 # RL Baselines3 Zoo's values, the vanilla DQN that Stable-Baselines3 has, and its default gradient clipping.
-ZOO = {
-    "CartPole-v1": TrainingConfig(
-        steps=20_000,
-        hidden=(256, 256),
-        learning_rate=2.3e-3,
-        batch_size=64,
-        buffer_size=100_000,
-        learning_starts=1_000,
-        discount=0.99,
-        target_update_interval=10,
-        train_freq=256,
-        gradient_steps=128,
-        exploration_fraction=0.16,
-        exploration_final=0.04,
-        max_gradient_norm=10.0,
-        double=False,
-        n_step=1,
-    ),
-    "LunarLander-v3": TrainingConfig(
-        steps=12_000,
-        hidden=(256, 256),
-        learning_rate=6.3e-4,
-        batch_size=128,
-        buffer_size=50_000,
-        learning_starts=0,
-        discount=0.99,
-        target_update_interval=250,
-        train_freq=4,
-        gradient_steps=4,
-        exploration_fraction=0.12,
-        exploration_final=0.1,
-        max_gradient_norm=10.0,
-        double=False,
-        n_step=1,
-    ),
-    # Not in the zoo: Young and Tian's network, learning every fourth step from 32 transitions.
-    "MinAtar/Breakout-v1": TrainingConfig(
-        steps=20_000,
-        hidden=(128,),
-        learning_rate=2.5e-4,
-        batch_size=32,
-        buffer_size=100_000,
-        learning_starts=1_000,
-        discount=0.99,
-        target_update_interval=1_000,
-        train_freq=32,
-        gradient_steps=8,
-        exploration_fraction=0.1,
-        exploration_final=0.1,
-        max_gradient_norm=10.0,
-        double=False,
-        n_step=1,
-    ),
-}
+_CARTPOLE = TrainingConfig(
+    steps=20_000,
+    hidden=(256, 256),
+    learning_rate=2.3e-3,
+    batch_size=64,
+    buffer_size=100_000,
+    learning_starts=1_000,
+    discount=0.99,
+    target_update_interval=10,
+    train_freq=256,
+    gradient_steps=128,
+    exploration_fraction=0.16,
+    exploration_final=0.04,
+    max_gradient_norm=10.0,
+    double=False,
+    n_step=1,
+)
+_LUNAR_LANDER = replace(
+    _CARTPOLE,
+    steps=12_000,
+    learning_rate=6.3e-4,
+    batch_size=128,
+    buffer_size=50_000,
+    learning_starts=0,
+    target_update_interval=250,
+    train_freq=4,
+    gradient_steps=4,
+    exploration_fraction=0.12,
+    exploration_final=0.1,
+)
+# Not in the zoo: Young and Tian's network, learning every fourth step from 32 transitions.
+_BREAKOUT = replace(
+    _CARTPOLE,
+    hidden=(128,),
+    learning_rate=2.5e-4,
+    batch_size=32,
+    target_update_interval=1_000,
+    train_freq=32,
+    gradient_steps=8,
+    exploration_fraction=0.1,
+    exploration_final=0.1,
+)
+ZOO = {"CartPole-v1": _CARTPOLE, "LunarLander-v3": _LUNAR_LANDER, "MinAtar/Breakout-v1": _BREAKOUT}
+# Settings that Stable-Baselines3 calls as we do.
+SHARED = (
+    *("learning_rate", "batch_size", "buffer_size", "learning_starts", "train_freq", "gradient_steps"),
+    *("target_update_interval", "exploration_fraction"),
+)
 # Nothing is evaluated or saved here, on either side.
 UNUSED = ("evaluation_interval", "evaluation_episodes", "finalists", "checkpoint_interval", "keep_checkpoints")
 
@@ -93,13 +87,13 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise InputError(f"A side runs on at least one thread. Got threads={self.threads}.")
-        if self.config.steps < self.settled_at + 2 * self.config.train_freq:
-            raise InputError(
-                f"The steady state begins after {self.settled_at} steps. Expected at least two times of learning "
-                f"({self.config.train_freq} steps each) after that. Got steps={self.config.steps}."
-            )
+        require(self.threads >= 1, f"A side runs on at least one thread. Got threads={self.threads}.")
+        steps, window = self.config.steps, self.config.train_freq
+        require(
+            steps >= self.settled_at + 2 * window,
+            f"The steady state begins after {self.settled_at} steps. Expected at least two windows of {window} steps each "
+            f"after that. Got steps={steps}.",
+        )
 
     @property
     def settled_at(self) -> int:
@@ -222,15 +216,8 @@ def train_stable_baselines3(settings: Settings, on_mark: Callable[[Mark], object
     model = DQN(
         "CnnPolicy" if is_image else "MlpPolicy",
         env,
-        learning_rate=config.learning_rate,
-        buffer_size=config.buffer_size,
-        learning_starts=config.learning_starts,
-        batch_size=config.batch_size,
+        **{name: getattr(config, name) for name in SHARED},
         gamma=config.discount,
-        train_freq=config.train_freq,
-        gradient_steps=config.gradient_steps,
-        target_update_interval=config.target_update_interval,
-        exploration_fraction=config.exploration_fraction,
         exploration_final_eps=config.exploration_final,
         max_grad_norm=config.max_gradient_norm,
         policy_kwargs=policy,

@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import write_json
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.benchmarks.machine import describe_machine
@@ -48,16 +48,11 @@ def compare(settings: Settings, repeats: int, *, run: Runner) -> dict[str, Any]:
       `over_matrix_products` EdgeDQN's gradient step / the products alone; `profile` EdgeDQN's time by part, from a run of
       its own.
     """
-    if repeats < 1:
-        raise InputError(f"Expected one repeat or more. Got repeats={repeats}.")
+    require(repeats >= 1, f"Expected one repeat or more. Got repeats={repeats}.")
     runs: dict[str, list[dict[str, Any]]] = {job: [] for job in JOBS}
     turns = [(job, replace(settings, seed=settings.seed + i)) for i in range(repeats) for job in JOBS]
-    with tqdm(total=len(turns) + 1, desc="training throughput", unit=" runs", disable=None) as bar:
-        for job, given in turns:
-            runs[job].append(run(job, given))
-            bar.update()
-        profile = run("profile", settings)
-        bar.update()
+    for job, given in tqdm(turns, desc="training throughput", unit=" runs", disable=None):
+        runs[job].append(run(job, given))
     ours, peers = runs["edgedqn"], runs["stable_baselines3"]
     return {
         "schema": 1,
@@ -69,7 +64,7 @@ def compare(settings: Settings, repeats: int, *, run: Runner) -> dict[str, Any]:
         "ratio": _ratio(ours, peers, "steps_per_s", "steps_per_s"),
         "gradient_step_ratio": _ratio(peers, ours, "gradient_step_us", "gradient_step_us"),
         "over_matrix_products": _ratio(ours, runs["matrix_products"], "gradient_step_us", "us"),
-        "profile": profile,
+        "profile": run("profile", settings),
     }
 
 
@@ -84,13 +79,8 @@ def run_in_process(job: str, settings: Settings) -> dict[str, Any]:
     Raises:
       RuntimeError: it failed; the message ends with what it wrote.
     """
-    pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    environment = {
-        **os.environ,
-        **dict.fromkeys(pools, str(settings.threads)),
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
+    pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(settings.threads))
+    environment = {**os.environ, **pools, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-m", "edgedqn.benchmarks.peers.training_job", job, json.dumps(settings.to_json())]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -102,39 +92,33 @@ def run_in_process(job: str, settings: Settings) -> dict[str, Any]:
 def render(report: dict[str, Any]) -> str:
     """What `compare` found, as text for a terminal."""
     settings, median, parts = report["settings"], report["median"], report["profile"]["shares"]
-    ours, peer, products = (median[job] for job in JOBS)
+    config, (ours, peer, products) = settings["config"], (median[job] for job in JOBS)
 
-    def spread(found: dict[str, Any]) -> str:
-        return f"{found['median']:.2f}x [{found['range'][0]:.2f}, {found['range'][1]:.2f}]"
+    def both(key: str, form: str) -> list[str]:
+        return [format(side[key], form) for side in (ours, peer)]
+
+    def spread(key: str) -> str:
+        return "{:.2f}x [{:.2f}, {:.2f}]".format(report[key]["median"], *report[key]["range"])
 
     lines = [
-        ("", "EdgeDQN", "SB3", "ratio [range]"),
-        ("steps/s", f"{ours['steps_per_s']:,.0f}", f"{peer['steps_per_s']:,.0f}", spread(report["ratio"])),
-        (
-            "gradient step, µs",
-            f"{ours['gradient_step_us']:,.1f}",
-            f"{peer['gradient_step_us']:,.1f}",
-            spread(report["gradient_step_ratio"]),
-        ),
-        ("  its matrix products alone, µs", f"{products['us']:,.1f}", "", spread(report["over_matrix_products"])),
-        ("compile, s (apart)", f"{ours['compile_s']:.2f}", "-", ""),
-        ("peak memory, MB", f"{ours['peak_memory_mb']:,.0f}", f"{peer['peak_memory_mb']:,.0f}", ""),
-        ("processor time / wall time", f"{ours['cpu_share']:.2f}", f"{peer['cpu_share']:.2f}", ""),
+        ["", "EdgeDQN", "SB3", "ratio [range]"],
+        ["steps/s", *both("steps_per_s", ",.0f"), spread("ratio")],
+        ["gradient step, µs", *both("gradient_step_us", ",.1f"), spread("gradient_step_ratio")],
+        ["  its matrix products alone, µs", f"{products['us']:,.1f}", "", spread("over_matrix_products")],
+        ["compile, s (apart)", f"{ours['compile_s']:.2f}", "-", ""],
+        ["peak memory, MB", *both("peak_memory_mb", ",.0f"), ""],
+        ["processor time / wall time", *both("cpu_share", ".2f"), ""],
     ]
-    widths = [max(len(line[i]) for line in lines) for i in range(4)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     table = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines]
-    shares = [found["cpu_share"] for side in SIDES for found in report["runs"][side]]
-    disturbed = [f"Processor time fell to {min(shares):.2f} of wall time: the machine was busy, measure again."]
-    hidden, rounds = ", ".join(map(str, settings["config"]["hidden"])), len(report["ratio"]["each"])
-    return "\n".join(
-        [
-            f"{settings['env_id']}, [{hidden}], {settings['config']['steps']:,} steps, threads: {settings['threads']}, "
-            f"median of {rounds}, {ours['windows']:.0f} windows of {settings['config']['train_freq']} steps each",
-            *table,
-            "EdgeDQN's time: " + ", ".join(f"{part} {share:.0%}" for part, share in parts.items()),
-            *(disturbed if min(shares) < UNDISTURBED else []),
-        ]
+    least = min(found["cpu_share"] for side in SIDES for found in report["runs"][side])
+    disturbed = [f"Processor time fell to {least:.2f} of wall time: the machine was busy, measure again."]
+    head = (
+        f"{settings['env_id']}, {config['hidden']}, {config['steps']:,} steps, threads: {settings['threads']}, "
+        f"median of {len(report['ratio']['each'])}, {ours['windows']:.0f} windows of {config['train_freq']} steps each"
     )
+    time_by_part = "EdgeDQN's time: " + ", ".join(f"{part} {share:.0%}" for part, share in parts.items())
+    return "\n".join([head, *table, time_by_part, *(disturbed if least < UNDISTURBED else [])])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,18 +132,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole result there")
     given = parser.parse_args(arguments)
     try:
-        _require_extras()
-        if given.env not in ZOO:
-            raise InputError(f"Expected --env to be one of {', '.join(ZOO)}. Got {given.env!r}.")
+        for package, extra in NEEDED.items():
+            missing = f'{package} is not installed. It comes with the extra {extra}: pip install "edgedqn[{extra}]".'
+            require(importlib.util.find_spec(package) is not None, missing)
+        require(given.env in ZOO, f"Expected --env to be one of {', '.join(ZOO)}. Got {given.env!r}.")
         make_environment(given.env).close()
-        if given.json is not None and not given.json.parent.is_dir():
-            raise InputError(f"Expected a file in an existing folder. Got --json {given.json}.")
-        config = ZOO[given.env]
-        if given.steps is not None:
-            config = replace(config, steps=given.steps)
-        if given.hidden is not None:
-            config = replace(config, hidden=tuple(given.hidden))
-        report = compare(Settings(given.env, config, given.threads), given.repeats, run=run_in_process)
+        writable = given.json is None or given.json.parent.is_dir()
+        require(writable, f"Expected a file in an existing folder. Got --json {given.json}.")
+        zoo = ZOO[given.env]
+        steps, hidden = (zoo.steps if given.steps is None else given.steps), tuple(given.hidden or zoo.hidden)
+        settings = Settings(given.env, replace(zoo, steps=steps, hidden=hidden), given.threads)
+        report = compare(settings, given.repeats, run=run_in_process)
         if given.json is not None:
             write_json(given.json, report)
     except InputError as error:
@@ -167,12 +150,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     print(render(report))
     return 0
-
-
-def _require_extras() -> None:
-    for package, extra in NEEDED.items():
-        if importlib.util.find_spec(package) is None:
-            raise InputError(f'{package} is not installed. It comes with the extra {extra}: pip install "edgedqn[{extra}]".')
 
 
 if __name__ == "__main__":
