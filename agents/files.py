@@ -87,10 +87,8 @@ def _from_json(hint: Any, value: Any) -> Any:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Opens a temporary file in the folder of `path`; it takes the name `path` only if the block ends without an exception.
+    """Opens a temporary file beside `path`, in a folder that exists; it takes that name only if the block raises nothing.
 
-    Args:
-      path: the file to make or replace. Its folder must exist.
     Source: the rename is atomic on POSIX; without the two fsyncs a power cut can still leave an empty file.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -151,11 +149,7 @@ def save_arrays(path: Path, arrays: Sequence[NDArray[Any]] | Mapping[str, NDArra
 
 
 def load_arrays(path: Path) -> list[NDArray[Any]]:
-    """Reads what `save_arrays` wrote in order; never unpickles.
-
-    Raises:
-      InputError: missing or damaged.
-    """
+    """Reads what `save_arrays` wrote in order, as `map_arrays` does, into memory."""
     named = map_arrays(path)
     try:
         return [np.array(named[f"arr_{i}"]) for i in range(len(named))]

@@ -12,17 +12,11 @@ from edgedqn.agents.errors import DivergedError
 
 
 class Learned(NamedTuple):
-    """What K gradient steps came to.
+    """What K gradient steps came to."""
 
-    Attributes:
-      losses: [K], before each step.
-      errors: [K, B], per sample, as the loss gives them.
-      weights: of all variables after the last step, in their order.
-    """
-
-    losses: NDArray[np.float32]
-    errors: NDArray[np.float32]
-    weights: list[NDArray[np.float32]]
+    losses: NDArray[np.float32]  # [K], before each step
+    errors: NDArray[np.float32]  # [K, B], per sample, as the loss gives them
+    weights: list[NDArray[np.float32]]  # of all variables after the last step, in their order
 
 
 def suits_xla(variables: Sequence[tf.Variable]) -> bool:
@@ -107,11 +101,9 @@ class FusedLearner:
             variable.assign(tf.zeros_like(variable))
 
     def learn(self, *minibatches: NDArray[np.generic], copy_to_target: bool = False) -> Learned:
-        """Takes K gradient steps.
+        """Takes K gradient steps, on arrays [K, B, ...], one per argument of the loss. `copy_to_target` first sets the targets
+        to the variables.
 
-        Args:
-          minibatches: arrays [K, B, ...], one per argument of the loss.
-          copy_to_target: set the targets to the variables first.
         Raises:
           DivergedError: a loss or a weight was NaN or infinite.
         """

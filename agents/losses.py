@@ -9,82 +9,53 @@ import tf_keras
 
 @dataclass(frozen=True, kw_only=True)
 class TemporalDifference:
-    """What is minimized: the difference between a prediction and the return of some steps with the value of what follows.
+    """What is minimized: the difference between a prediction and the return of some steps with the value of what follows."""
 
-    Attributes:
-      n_step: environment steps that a transition spans.
-      discount: per step, in [0, 1].
-      double: Double DQN's target: the online network chooses the action, the target network values it.
-      square: half the squared error in place of Huber's.
-    """
-
-    n_step: int
-    discount: float
-    double: bool
-    square: bool
+    n_step: int  # environment steps that a transition spans
+    discount: float  # per step, in [0, 1]
+    double: bool  # Double DQN's target: the online network chooses the action, the target network values it
+    square: bool  # half the squared error in place of Huber's
 
     def __call__(
         self, network: tf_keras.Model, target_network: tf_keras.Model, transitions: Sequence[tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The loss and the absolute temporal-difference error of each sample, both [B].
+        """The loss and the absolute temporal-difference error of each sample, both [B], of the fields of `replay.Transitions`.
 
-        Args:
-          network: [B, ...] -> [B, A], or [B, A, N] to learn the quantiles of the return.
-          target_network: of the same shape.
-          transitions: the fields of `replay.Transitions`, [B, ...].
+        Both networks give [B, A], or [B, A, N] to learn the quantiles of the return.
         """
         s_tm1, a_tm1, r_t, discount_t, s_t = transitions
         s_tm1, s_t = tf.cast(s_tm1, tf.float32), tf.cast(s_t, tf.float32)
+        q_t = target_network(s_t)  # [B, A] or [B, A, N]
+        selector = network(s_t) if self.double else q_t
         if len(network.output_shape) == 3:
-            quantiles_t = target_network(s_t)  # [B, A, N]
-            selector = network(s_t) if self.double else quantiles_t
-            targets = quantile_target(
-                r_t, discount_t, quantiles_t=quantiles_t, q_t_selector=tf.reduce_mean(selector, axis=2)
-            )  # [B, N]
-            targets = tf.stop_gradient(targets)
+            targets = quantile_target(r_t, discount_t, quantiles_t=q_t, q_t_selector=tf.reduce_mean(selector, axis=2))
+            targets = tf.stop_gradient(targets)  # [B, N]
             quantiles = select(network(s_tm1), a_tm1)  # [B, N]
             error = tf.reduce_mean(quantiles, axis=1) - tf.reduce_mean(targets, axis=1)  # [B]
             return quantile_huber(quantiles, targets), tf.abs(error)
-        q_t = target_network(s_t)  # [B, A]
-        target = (
-            double_q_target(r_t, discount_t, q_t=q_t, q_t_selector=network(s_t))
-            if self.double
-            else q_learning_target(r_t, discount_t, q_t=q_t)
-        )
-        error = select(network(s_tm1), a_tm1) - tf.stop_gradient(target)  # [B]
+        target = tf.stop_gradient(q_target(r_t, discount_t, q_t=q_t, q_t_selector=selector))  # [B]
+        error = select(network(s_tm1), a_tm1) - target  # [B]
         return (half_square if self.square else huber)(error), tf.abs(error)
 
 
-def q_learning_target(r_t: tf.Tensor, discount_t: tf.Tensor, *, q_t: tf.Tensor) -> tf.Tensor:
-    """r_t + discount_t max_a q_t: [B], [B], [B, A] -> [B].
+def q_target(r_t: tf.Tensor, discount_t: tf.Tensor, *, q_t: tf.Tensor, q_t_selector: tf.Tensor) -> tf.Tensor:
+    """r_t + discount_t q_t[argmax_a q_t_selector]: [B], [B], [B, A], [B, A] -> [B].
 
-    Source: Mnih et al. (2015), "Human-level control through deep reinforcement learning".
-    """
-    return r_t + discount_t * tf.reduce_max(q_t, axis=-1)  # [B]
+    The target network values the action. It also chooses it in DQN (`q_t_selector` is `q_t`); in Double DQN, the online network
+    does.
 
-
-def double_q_target(r_t: tf.Tensor, discount_t: tf.Tensor, *, q_t: tf.Tensor, q_t_selector: tf.Tensor) -> tf.Tensor:
-    """r_t + discount_t q_t[argmax_a q_t_selector]: the online network chooses, the target network values. -> [B].
-
-    Source: van Hasselt et al. (2016), "Deep reinforcement learning with double Q-learning".
+    Source: Mnih et al. (2015), "Human-level control through deep reinforcement learning"; van Hasselt et al. (2016), "Deep
+      reinforcement learning with double Q-learning".
     """
     return r_t + discount_t * select(q_t, tf.argmax(q_t_selector, axis=-1, output_type=tf.int32))  # [B]
 
 
 def quantile_target(r_t: tf.Tensor, discount_t: tf.Tensor, *, quantiles_t: tf.Tensor, q_t_selector: tf.Tensor) -> tf.Tensor:
-    """r_t + discount_t times each quantile of the action that `q_t_selector` [B, A] ranks first.
+    """The same with the quantiles [B, A, N] of each action's return; the selector [B, A] is their mean: -> [B, N].
 
-    Args:
-      r_t: [B].
-      discount_t: [B].
-      quantiles_t: [B, A, N], of the target network.
-      q_t_selector: [B, A]; the mean of `quantiles_t`, or, for Double DQN, of the online network's.
-    Returns:
-      [B, N].
     Source: Dabney et al. (2018), "Distributional reinforcement learning with quantile regression", algorithm 1.
     """
-    chosen = select(quantiles_t, tf.argmax(q_t_selector, axis=-1, output_type=tf.int32))  # [B, N]
-    return r_t[:, tf.newaxis] + discount_t[:, tf.newaxis] * chosen  # [B, N]
+    return q_target(r_t[:, tf.newaxis], discount_t[:, tf.newaxis], q_t=quantiles_t, q_t_selector=q_t_selector)  # [B, N]
 
 
 def select(q: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:

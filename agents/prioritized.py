@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json
-from edgedqn.agents.replay import Draw, require_memory
+from edgedqn.agents.replay import Draw, Sampler, require_memory
 from edgedqn.agents.training.checkpoints import State
 
 
@@ -23,11 +23,7 @@ class SumTree:
         self._leaves = 1 << max(0, size - 1).bit_length()
         self._levels = self._leaves.bit_length() - 1
         self._nodes = np.zeros(2 * self._leaves, np.float64)  # node 1 is the root, node i has the children 2i and 2i + 1
-
-    @property
-    def nbytes(self) -> int:
-        """The memory it holds, in bytes."""
-        return self._nodes.nbytes
+        self.nbytes = self._nodes.nbytes
 
     @property
     def total(self) -> float:
@@ -69,7 +65,7 @@ class SumTree:
         return node - self._leaves
 
 
-class Prioritized:
+class Prioritized(Sampler):
     """Draws transitions in proportion to (their last absolute error) ** alpha; new ones count as the worst so far.
 
     That favours some; each is weighted by (count x probability) ** -beta in the loss, divided by the largest weight of its
@@ -82,10 +78,10 @@ class Prioritized:
     """
 
     def __init__(self, capacity: int, rng: np.random.Generator, *, alpha: float, beta: float, anneal_minibatches: int):
-        """Starts with nothing to draw.
+        """Takes the capacity of the ring, and what draws from it.
 
         Args:
-          capacity: of the ring.
+          capacity: in transitions.
           rng: for the draws.
           alpha: how much priorities matter, in [0, 1]; 0 draws uniformly.
           beta: how much of the bias is corrected at the start, in [0, 1].
@@ -94,8 +90,9 @@ class Prioritized:
         if not 0 <= alpha <= 1 or not 0 <= beta <= 1:
             raise InputError(f"Expected priority_exponent and importance_exponent in [0, 1]. Got {alpha} and {beta}.")
         require_memory(f"A sum tree over {capacity:,} priorities", 32 * capacity)
+        super().__init__(rng)
         self._tree = SumTree(capacity)
-        self._rng = rng
+        self.nbytes = self._tree.nbytes
         self._alpha = alpha
         self._beta = beta
         self._anneal = max(1, anneal_minibatches)
@@ -129,19 +126,15 @@ class Prioritized:
         self._largest = max(self._largest, float(priorities.max()))
         self._tree[slots.ravel()] = priorities.ravel()
 
-    @property
-    def nbytes(self) -> int:
-        return self._tree.nbytes
-
     def state(self) -> State:
         self._settle()
-        values = {"rng": self._rng.bit_generator.state, "drawn": self._drawn, "largest": self._largest}
-        return {"priorities": self._tree.leaves}, values
+        _, values = super().state()
+        return {"priorities": self._tree.leaves}, {**values, "drawn": self._drawn, "largest": self._largest}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
+        super().restore(arrays, values)
         self._pending = {}
         self._tree[np.arange(len(arrays["priorities"]))] = arrays["priorities"]
-        self._rng.bit_generator.state = values["rng"]
         self._drawn, self._largest = values["drawn"], values["largest"]
 
     def _settle(self) -> None:

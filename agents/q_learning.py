@@ -36,16 +36,8 @@ class QLearning:
         initial_value: float,
         rng: np.random.Generator,
     ):
-        """Takes built objects.
-
-        Args:
-          n_states: S >= 1; states are 0 .. S - 1.
-          n_actions: A >= 1; actions are 0 .. A - 1.
-          exploration: environment step -> the probability of a random action.
-          learning_rate: environment step -> the share of the temporal-difference error that is corrected, in [0, 1].
-          discount: per step, in [0, 1].
-          initial_value: of every state and action, in reward units.
-          rng: for exploration.
+        """Takes the table's size, S >= 1 and A >= 1, the value all of it starts with, and two schedules: environment step ->
+        the probability of a random action, and -> the share of the temporal-difference error that is corrected, in [0, 1].
         """
         self.env_steps = 0
         self.gradient_steps = 0  # updates of the table

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,14 @@ class Draw(NamedTuple):
     weights: NDArray[np.float32] | None  # [K, B], or None where all count 1
 
 
-class Sampler(Protocol):
-    """Decides which transitions of a ring are learned from."""
+class Sampler:
+    """Decides which transitions of a ring are learned from. Here each is as likely as any other, with replacement."""
+
+    nbytes = 0
+    """The memory it holds."""
+
+    def __init__(self, rng: np.random.Generator):
+        self._rng = rng
 
     def added(self, slot: int) -> None:
         """The ring wrote a new transition to `slot`."""
@@ -51,47 +57,17 @@ class Sampler(Protocol):
 
     def draw(self, oldest: int, count: int, *, capacity: int, shape: tuple[int, int]) -> Draw:
         """Draws `shape` = [K, B] of the `count` transitions from `oldest` on, counted from the first ever added."""
+        return Draw((oldest + self._rng.integers(count, size=shape)) % capacity, None)
 
     def learned(self, slots: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
         """Minibatches [K, B] were learned from, with these absolute temporal-difference errors."""
 
-    @property
-    def nbytes(self) -> int:
-        """The memory it holds, in bytes."""
-
     def state(self) -> State:
         """Arrays and JSON that `restore` reads."""
-
-    def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
-        """Goes on exactly where `state` was taken."""
-
-
-class Uniform:
-    """Every transition is as likely as any other, with replacement."""
-
-    def __init__(self, rng: np.random.Generator):
-        self._rng = rng
-
-    def added(self, slot: int) -> None:
-        pass
-
-    def forgotten(self, slot: int) -> None:
-        pass
-
-    def draw(self, oldest: int, count: int, *, capacity: int, shape: tuple[int, int]) -> Draw:
-        return Draw((oldest + self._rng.integers(count, size=shape)) % capacity, None)
-
-    def learned(self, slots: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
-        pass
-
-    @property
-    def nbytes(self) -> int:
-        return 0
-
-    def state(self) -> State:
         return {}, {"rng": self._rng.bit_generator.state}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
+        """Goes on exactly where `state` was taken."""
         self._rng.bit_generator.state = values["rng"]
 
 
@@ -115,14 +91,8 @@ class Replay:
         sampler: Sampler,
         frame_stack: int = 1,
     ):
-        """Allocates for `capacity` transitions at once.
+        """Allocates for `capacity` >= 1 transitions at once. An observation is `frame_stack` frames along its last axis.
 
-        Args:
-          capacity: transitions, >= 1.
-          observation_shape: as the network sees it, stacked along the last axis.
-          dtype: of the observations.
-          sampler: draws minibatches.
-          frame_stack: how many frames an observation is made of; divides its last axis.
         Raises:
           InputError: the capacity is below 1, or the memory it needs is more than is available; with both in gigabytes.
         """
@@ -157,18 +127,12 @@ class Replay:
 
     @property
     def nbytes(self) -> int:
-        """The memory it holds when it is full, in bytes."""
+        """The memory it holds when it is full."""
         return sum(array.nbytes for array in self._arrays().values()) + self.sampler.nbytes
 
     def store(self, observation: NDArray[Any], after: Handle | None) -> Handle:
-        """Stores the newest frame of an observation.
-
-        Args:
-          observation: [*observation_shape].
-          after: the handle of the observation one step before, or None at the start of an episode: all frames of a stack
-            are then the same.
-        Returns:
-          What `add` takes as s_tm1 and s_t. It must be used before the ring of frames comes round.
+        """Stores the newest frame of an observation [*observation_shape], whose predecessor's handle is `after`; None begins an
+        episode, with all frames of a stack the same. The handle returned must be used before the ring of frames comes round.
         """
         number = self._stored
         frames = self._frames
@@ -209,14 +173,8 @@ class Replay:
         draw = self.sampler.draw(self._oldest, len(self), capacity=self._capacity, shape=(batches, batch_size))
         slots = draw.slots
         s_tm1, s_t = (self._observations(numbers.take(slots, axis=0)) for numbers in (self._s_tm1, self._s_t))
-        transitions = Transitions(
-            s_tm1=s_tm1,
-            a_tm1=self._a_tm1.take(slots),
-            r_t=self._r_t.take(slots),
-            discount_t=self._discount_t.take(slots),
-            s_t=s_t,
-        )
-        return transitions, draw
+        a_tm1, r_t, discount_t = self._a_tm1.take(slots), self._r_t.take(slots), self._discount_t.take(slots)
+        return Transitions(s_tm1=s_tm1, a_tm1=a_tm1, r_t=r_t, discount_t=discount_t, s_t=s_t), draw
 
     def learned(self, draw: Draw, errors: NDArray[np.float32]) -> None:
         """Tells the sampler how wrong the network was on what it drew: absolute temporal-difference errors [K, B]."""
@@ -245,14 +203,7 @@ class Replay:
         self.sampler.restore(under("sampler", arrays), values["sampler"])
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        return {
-            "frames": self._frames,
-            "s_tm1": self._s_tm1,
-            "a_tm1": self._a_tm1,
-            "r_t": self._r_t,
-            "discount_t": self._discount_t,
-            "s_t": self._s_t,
-        }
+        return {name: getattr(self, f"_{name}") for name in ("frames", *Transitions._fields)}
 
     def _fill(self, name: str) -> int:
         return min(self._stored, len(self._frames)) if name == "frames" else min(self._added, self._capacity)

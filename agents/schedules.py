@@ -22,26 +22,17 @@ class LinearDecay:
 
 @dataclass(frozen=True, kw_only=True)
 class LearningSchedule:
-    """When the agent learns, counted in environment steps.
+    """When the agent learns, counted in environment steps."""
 
-    Attributes:
-      learning_starts: no learning before this many steps.
-      train_freq: an update follows after each so many steps ...
-      gradient_steps: ... and takes this many gradient steps, in one compiled call.
-      batch_size: transitions in a minibatch.
-      target_update_interval: copy the online network to the target network after this many steps; it takes effect at the
-        next update, so every interval up to `train_freq` means the same.
-      target_update_rate: below 1, the target network instead moves this share of the way at each gradient step.
-      averaging: the share of the running average of the weights that each update keeps, in [0, 1).
-    """
-
-    learning_starts: int
-    train_freq: int
-    gradient_steps: int
-    batch_size: int
+    learning_starts: int  # no learning before this many steps
+    train_freq: int  # an update follows after each so many steps ...
+    gradient_steps: int  # ... and takes this many gradient steps, in one compiled call
+    batch_size: int  # transitions in a minibatch
+    # The online network is copied to the target network after this many steps; it takes effect at the next update, so every
+    # interval up to `train_freq` means the same.
     target_update_interval: int
-    target_update_rate: float = 1.0
-    averaging: float = 0.0
+    target_update_rate: float = 1.0  # below 1, the target network instead moves this share of the way at each gradient step
+    averaging: float = 0.0  # the share of the running average of the weights that each update keeps, in [0, 1)
 
     def __post_init__(self) -> None:
         for name in ("train_freq", "gradient_steps", "batch_size", "target_update_interval"):

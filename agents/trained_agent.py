@@ -19,20 +19,14 @@ SCHEMA = 2
 
 @dataclass(frozen=True)
 class TrainedAgent:
-    """A float Q-network and its environment.
+    """A float Q-network and the environment it was trained on."""
 
-    Attributes:
-      network: [B, *input_shape] -> Q-values [B, A], or their quantiles [B, A, N]; a chain as `chain` reads it.
-      spec: of the environment it was trained on.
-      observations: [N, *input_shape] in the environment's dtype, as the network sees them, visited by the greedy policy; what
-        integer ranges are calibrated on.
-      statistics: JSON: steps, evaluations, the checkpoint chosen.
-    """
-
-    network: tf_keras.Model
+    network: tf_keras.Model  # [B, *input_shape] -> Q-values [B, A], or their quantiles [B, A, N]; a chain as `chain` reads it
     spec: EnvironmentSpec
+    # [N, *input_shape] in the environment's dtype, as the network sees them, visited by the greedy policy: what integer ranges
+    # are calibrated on.
     observations: NDArray[Any]
-    statistics: Json
+    statistics: Json  # steps, evaluations, the checkpoint chosen
 
     @property
     def policy(self) -> NumpyNetwork:

@@ -8,7 +8,7 @@ from typing import Any
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.gate import Gate, gate_for
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.agents.training.config import ALGORITHMS, Config
+from edgedqn.agents.training.config import ALGORITHMS, Config, config_from_json
 from edgedqn.agents.training.presets import find_preset, observation_kind
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.recipe import Recipe
@@ -178,12 +178,9 @@ def _algorithm(training: Config | ImportedAgent) -> str:
 
 
 def _training_from_json(value: dict[str, Any]) -> Config | ImportedAgent:
-    # 0.1 wrote no algorithm: there, a setting that only one of them has tells which it was.
-    untold = "imported" if "source_sha256" in value else "q-learning" if "initial_value" in value else "dqn"
-    settings: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in value.items() if name != "algorithm"
-    }
-    return TRAININGS[value.get("algorithm", untold)](**settings)
+    if value.get("algorithm", "imported" if "source_sha256" in value else "") == "imported":  # 0.1 wrote no algorithm
+        return ImportedAgent(**{name: text for name, text in value.items() if name != "algorithm"})
+    return config_from_json(value)
 
 
 def _training_options(training: Config, env_id: str, kind: str) -> list[str]:

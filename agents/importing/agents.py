@@ -32,21 +32,13 @@ LARGEST_ACTIVATION = 2**24  # numbers between two layers
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignModel:
-    """A Q-network that somebody else trained.
+    """A Q-network that somebody else trained."""
 
-    Attributes:
-      network: [B, *shape] -> Q-values [B, A].
-      kind: "keras" or "stable-baselines3".
-      source: the file's name.
-      source_sha256: of its content.
-      observation_dtype: of the environment it was trained on, where that is known.
-    """
-
-    network: tf_keras.Model
-    kind: str
-    source: str
-    source_sha256: str
-    observation_dtype: str | None = None
+    network: tf_keras.Model  # [B, *shape] -> Q-values [B, A]
+    kind: str  # "keras" or "stable-baselines3"
+    source: str  # the file's name
+    source_sha256: str  # of its content
+    observation_dtype: str | None = None  # of the environment it was trained on, where that is known
 
 
 def read_model(path: Path) -> ForeignModel:
@@ -80,13 +72,8 @@ def read_model(path: Path) -> ForeignModel:
 
 
 def as_agent(model: ForeignModel, env_id: str, *, reset_seeds: Iterator[int], count: int) -> TrainedAgent:
-    """Makes an agent of a model by playing it.
+    """Makes an agent of a model by playing it in the environment it was trained for; it gathers `count` observations there.
 
-    Args:
-      model: as `read_model` gives it.
-      env_id: the environment it was trained for.
-      reset_seeds: of the episodes it is played in, endless.
-      count: how many on-policy observations to gather.
     Raises:
       InputError: the model does not fit the environment.
     """
@@ -141,9 +128,7 @@ def _views(
 def _build(layers: list[Json], weights: dict[str, list[Array]]) -> tf_keras.Model:
     """The network, if its weights have the shapes that its layers ask for: nothing is allocated before that is known."""
     check(layers)
-    if (
-        len(layers[0].get("shape", ())) == 2
-    ):  # agents see a matrix as an image of one channel; behind a Flatten, all is the same
+    if len(layers[0].get("shape", ())) == 2:  # agents see a matrix as an image of one channel; behind a Flatten it is all one
         layers[0] = {**layers[0], "shape": [*layers[0]["shape"], 1]}
     shape: tuple[int, ...] = ()
     ordered: list[Array] = []

@@ -60,12 +60,8 @@ def open_archive(content: bytes) -> zipfile.ZipFile:
 
 
 def read_member(archive: zipfile.ZipFile, name: str, *, largest: int) -> bytes:
-    """The content of one file of an archive.
+    """The content of one file of an archive, unpacked at most `largest` bytes.
 
-    Args:
-      archive: as `open_archive` gives it.
-      name: of the file.
-      largest: how many bytes it may have, unpacked.
     Raises:
       InputError: it is missing, damaged, encrypted, larger, or packed in a way that is not known to stay within bounds.
     """
@@ -82,11 +78,8 @@ def read_member(archive: zipfile.ZipFile, name: str, *, largest: int) -> bytes:
 
 
 def parse_json(content: bytes | str, name: str) -> Json:
-    """A JSON object.
+    """A JSON object, from UTF-8.
 
-    Args:
-      content: UTF-8.
-      name: for the message.
     Raises:
       InputError: it is something else.
     """

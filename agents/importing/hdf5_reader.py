@@ -25,24 +25,17 @@ MEMORY_LIMIT = 2**28  # bytes, beside some copies of the file
 
 @dataclass(frozen=True)
 class Hdf5:
-    """What was found.
+    """What was found."""
 
-    Attributes:
-      texts: attributes that are a text, or several, by "path@name".
-      arrays: float32 arrays that lie in the file itself, in one piece, by path.
-    """
-
-    texts: dict[str, str | list[str]]
-    arrays: dict[str, NDArray[np.float32]]
+    texts: dict[str, str | list[str]]  # attributes that are a text, or several, by "path@name"
+    arrays: dict[str, NDArray[np.float32]]  # those that lie in the file itself, in one piece, by path
 
     def array(self, path: str) -> NDArray[np.float32]:
-        """The array at a path."""
         if path not in self.arrays:
             raise InputError(f"expected weights at {path[:200]!r}: float32, in one piece, in this file. Got something else.")
         return self.arrays[path]
 
     def text(self, path: str, attribute: str) -> str:
-        """The text that is an attribute."""
         text = self.texts.get(f"{path}@{attribute}")
         if not isinstance(text, str):
             raise InputError(f"expected a text in {attribute} of {path[:200]!r}. Got something else.")
@@ -50,12 +43,8 @@ class Hdf5:
 
 
 def read_hdf5(content: bytes, *, groups: tuple[str, ...], attributes: tuple[str, ...]) -> Hdf5:
-    """Reads part of an HDF5 file.
+    """Reads these groups of an HDF5 file's root, and these attributes of the root and of each group in there.
 
-    Args:
-      content: of the file.
-      groups: those of the root that are looked into.
-      attributes: that are read, of the root and of each group in there.
     Raises:
       InputError: it is damaged.
     """

@@ -49,10 +49,9 @@ class KerasLayer(NamedTuple):
 
 
 def translate(model: Any) -> list[KerasLayer]:
-    """The layers of a saved model, in the order in which they are applied.
+    """The layers of a saved model, in the order in which they are applied: from `config.json` of a `.keras` file or the
+    attribute `model_config` of an HDF5 file, of Keras 2 or 3.
 
-    Args:
-      model: `config.json` of a `.keras` file or the attribute `model_config` of an HDF5 file, of Keras 2 or 3.
     Raises:
       InputError: it is no chain of the layers in `LAYERS`, or asks for something that these do not do here.
     """

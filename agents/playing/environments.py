@@ -28,13 +28,8 @@ class BadTransitionError(InputError):
 def check_transition(env_id: str, step: int, *, observation: NDArray[Any], reward: float) -> None:
     """Stops at the first NaN or infinite observation or reward; a NaN is never repaired.
 
-    Args:
-      env_id: for the message.
-      step: environment steps taken so far, 0 at the first reset.
-      observation: of any shape.
-      reward: in reward units.
     Raises:
-      BadTransitionError: with the step in the message.
+      BadTransitionError: with `step`, the environment steps taken so far, in the message.
     """
     # One dot product is several times cheaper than isfinite().all(), and this runs on every step. It can overflow on huge but
     # finite numbers (vdot does so without a warning), so a second look decides. Integers are always finite.
@@ -58,9 +53,8 @@ def make_environment(env_id: str, render_mode: str | None = None) -> gymnasium.E
     Games of the Arcade Learning Environment get gymnasium's AtariPreprocessing. MinAtar is registered when it is asked for,
     and its leak between episodes closed. Episodes end after 27,000 steps where the environment sets no limit.
 
-    Args:
-      env_id: a registered gymnasium id, or `module:Id`, which imports `module` first.
-      render_mode: gymnasium's, for example "rgb_array" or "human".
+    The id is gymnasium's, or `module:Id`, which imports `module` first.
+
     Raises:
       InputError: the id is unknown (the nearest names are given), its module cannot be imported, it cannot be rendered this
         way, or a space is not one this version handles.
@@ -107,12 +101,8 @@ def make_environment(env_id: str, render_mode: str | None = None) -> gymnasium.E
 
 
 def agent_view(env: gymnasium.Env[Any, Any], spec: EnvironmentSpec) -> gymnasium.Env[Any, Any]:
-    """`env` as the network sees it: its observations are arrays of `spec.input_shape`, by gymnasium's own wrappers.
-
-    Args:
-      env: as `make_environment` makes it; closed with what is returned.
-      spec: of it.
-    """
+    """`env`, as `make_environment` makes it, as the network sees it: its observations are arrays of `spec.input_shape`, by
+    gymnasium's own wrappers."""
     for step in spec.preprocessing:
         env = _preprocessed(env, step)
     return env
@@ -125,8 +115,7 @@ def make_vector(env_id: str, spec: EnvironmentSpec, *, num_envs: int) -> gymnasi
     and the caller resets those that are over with `options={"reset_mask": mask}` and a reset seed of its own for each.
     """
     return gymnasium.vector.SyncVectorEnv(
-        [lambda: agent_view(make_environment(env_id), spec)] * num_envs,
-        autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED,
+        [lambda: agent_view(make_environment(env_id), spec)] * num_envs, autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED
     )
 
 

@@ -23,17 +23,11 @@ class Policy(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a policy scored, episode by episode.
+    """What a policy scored, episode by episode."""
 
-    Attributes:
-      returns: [N], undiscounted, in reward units.
-      seeds: [N], the reset seed of each episode.
-      env_steps: over all episodes.
-    """
-
-    returns: tuple[float, ...]
-    seeds: tuple[int, ...]
-    env_steps: int
+    returns: tuple[float, ...]  # [N], undiscounted, in reward units
+    seeds: tuple[int, ...]  # [N], the reset seed of each episode
+    env_steps: int  # over all episodes
 
     @property
     def interval(self) -> Interval:
@@ -81,13 +75,8 @@ def evaluate(policy: Policy, env: gymnasium.Env[Any, Any], *, seeds: Iterable[in
 def gather_observations(
     policy: Policy, env: gymnasium.Env[Any, Any], *, reset_seeds: Iterator[int], count: int
 ) -> NDArray[Any]:
-    """The observations a policy acts on, in the order it meets them.
+    """The first N = `count` >= 1 observations a policy acts on, in the order it meets them; the last episode is cut there.
 
-    Args:
-      policy: asked once per step.
-      env: reset with one seed after the other; left open.
-      reset_seeds: of the episodes, endless.
-      count: N >= 1, how many to gather. The last episode is cut where they are reached.
     Returns:
       [N, *observation_shape] in the environment's dtype; float64 as float32.
     Raises:

@@ -19,17 +19,13 @@ NOISY = ("MinAtar/", "ALE/", "FrozenLake", "Taxi")
 class Gate:
     """A sequential non-inferiority test on paired episode returns.
 
-    Attributes:
-      tolerance: the share of (float return - random return) that may be lost, in (0, 1).
-      looks: after how many paired episodes a verdict is tried, ascending.
-      confidence: of the two-sided interval at each look.
     Source: few looks at 99 % and the percentile bootstrap, because looking every 100 episodes at 95 % lets 11-20 % of the
       policies through that lose exactly the margin, against 2-5 % here (simulated).
     """
 
-    tolerance: float = 0.02
-    looks: tuple[int, ...] = (300, 600, 1_200)
-    confidence: float = 0.99
+    tolerance: float = 0.02  # the share of (float return - random return) that may be lost, in (0, 1)
+    looks: tuple[int, ...] = (300, 600, 1_200)  # after how many paired episodes a verdict is tried, ascending
+    confidence: float = 0.99  # of the two-sided interval at each look
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < 1:

@@ -39,10 +39,8 @@ _TEXTS = {step: text for text, step in _PLAIN.items()}
 
 
 def parse_steps(texts: Iterable[str]) -> tuple[Step, ...]:
-    """The steps that JSON names, in order.
+    """The steps that JSON names, in order: each `atari`, `frame_stack:K`, `one_hot` or `flatten`.
 
-    Args:
-      texts: each `atari`, `frame_stack:K`, `one_hot` or `flatten`.
     Raises:
       InputError: a text is none of these.
     """

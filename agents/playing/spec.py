@@ -28,25 +28,15 @@ from edgedqn.agents.playing.preprocessing import (
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentSpec:
-    """What a policy needs of its environment: the form of observations and actions. Round-trips through JSON.
+    """What a policy needs of its environment: the form of observations and actions. Round-trips through JSON."""
 
-    Attributes:
-      id: the gymnasium id, or `module:Id` for an environment that registers itself when `module` is imported.
-      observation_shape: as the device gets it, without the batch: [F], [H, W] or [H, W, C]; () for the number of a state.
-      observation_dtype: NumPy's name of the dtype the environment gives.
-      observation_low: per feature, or one number where all are the same; None where it is unbounded.
-      observation_high: per feature, or one number where all are the same; None where it is unbounded.
-      n_actions: actions are 0 .. n_actions - 1.
-      preprocessing: the steps between the simulator's observation and the network's input, in order.
-    """
-
-    id: str
-    observation_shape: tuple[int, ...]
-    observation_dtype: str
-    observation_low: tuple[float | None, ...]
-    observation_high: tuple[float | None, ...]
-    n_actions: int
-    preprocessing: tuple[Step, ...] = ()
+    id: str  # gymnasium's, or `module:Id` for an environment that registers itself when `module` is imported
+    observation_shape: tuple[int, ...]  # as the device gets it, without the batch: [F], [H, W] or [H, W, C]; () for a state
+    observation_dtype: str  # NumPy's name of the dtype the environment gives
+    observation_low: tuple[float | None, ...]  # per feature, or one number where all are the same; None where it is unbounded
+    observation_high: tuple[float | None, ...]  # likewise
+    n_actions: int  # actions are 0 .. n_actions - 1
+    preprocessing: tuple[Step, ...] = ()  # the steps between the simulator's observation and the network's input, in order
 
     @property
     def frame_stack(self) -> int:
@@ -88,11 +78,8 @@ def is_beyond_images(env: gymnasium.Env[Any, Any]) -> bool:
 def spec_of(env: gymnasium.Env[Any, Any], env_id: str, *, frame_stack: int = 1, flatten: bool = False) -> EnvironmentSpec:
     """Describes `env` as `make_environment` makes it, or says why it cannot be learned.
 
-    Args:
-      env: the device's view.
-      env_id: as it was asked for.
-      frame_stack: how many observations the network is to see at once.
-      flatten: whether the network wants arrays of rank 2 and more as vectors.
+    The network is to see `frame_stack` observations at once; `flatten` makes vectors of arrays of rank 2 and more.
+
     Raises:
       InputError: the action space is not Discrete from 0, or the observation space neither a Box that is a vector, an image or
         to be flattened, nor Discrete from 0.

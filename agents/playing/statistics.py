@@ -39,13 +39,9 @@ def percentile_bootstrap(
     quantiles: tuple[float, float] = (0.025, 0.975),
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The percentile bootstrap interval of a statistic.
+    """The percentile bootstrap interval of a statistic ([R, N] -> [R], of each row) of finite values [N], N >= 1.
 
-    Args:
-      values: [N], N >= 1, finite.
-      statistic: [R, N] -> [R], of each row.
-      quantiles: of the interval's two ends.
-      seed: of the 10,000 resamples, so the same values give the same interval.
+    The 10,000 resamples are drawn from `seed`, so the same values give the same interval.
     """
     rng = np.random.default_rng(seed)
     resampled = (values[rng.integers(values.size, size=(AT_ONCE, values.size))] for _ in range(RESAMPLES // AT_ONCE))
@@ -72,17 +68,11 @@ def bootstrap_interval(values: Sequence[float] | NDArray[np.float64], confidence
 
 @dataclass(frozen=True)
 class AcrossSeeds:
-    """The scores of several trainings that differ in their seed alone.
+    """The scores of several trainings that differ in their seed alone, in reward units."""
 
-    Attributes:
-      means: of each seed, in reward units.
-      mean: of those.
-      iqm: their interquartile mean and its 95 % bootstrap interval.
-    """
-
-    means: tuple[float, ...]
-    mean: float
-    iqm: Interval
+    means: tuple[float, ...]  # of each seed
+    mean: float  # of those
+    iqm: Interval  # their interquartile mean and its 95 % bootstrap interval
 
 
 def across_seeds(means: Sequence[float]) -> AcrossSeeds:

@@ -1,5 +1,7 @@
 """The agent that a configuration describes."""
 
+from dataclasses import fields
+
 import numpy as np
 import tf_keras
 
@@ -12,7 +14,7 @@ from edgedqn.agents.playing.preprocessing import OneHot
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.q_learning import QLearning
-from edgedqn.agents.replay import Replay, Sampler, Uniform
+from edgedqn.agents.replay import Replay, Sampler
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
 
@@ -32,16 +34,10 @@ def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, *, rng: np.random.G
     rate: float | tf_keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
     if config.learning_rate_decay:
         rate = tf_keras.optimizers.schedules.PolynomialDecay(rate, minibatches, rate * (1 - config.learning_rate_decay))
-    schedule = LearningSchedule(
-        learning_starts=config.learning_starts,
-        train_freq=config.train_freq,
-        gradient_steps=config.gradient_steps,
-        batch_size=config.batch_size,
-        target_update_interval=config.target_update_interval,
-        target_update_rate=config.target_update_rate,
-        averaging=max(0.0, 1 - config.train_freq / config.averaging_steps) if config.averaging_steps else 0.0,
-    )
-    sampler: Sampler = Uniform(replay_rng)
+    same = {each.name: getattr(config, each.name) for each in fields(LearningSchedule) if each.name != "averaging"}
+    averaging = max(0.0, 1 - config.train_freq / config.averaging_steps) if config.averaging_steps else 0.0
+    schedule = LearningSchedule(**same, averaging=averaging)
+    sampler: Sampler = Sampler(replay_rng)
     if config.prioritized:
         sampler = Prioritized(
             config.buffer_size,
@@ -57,11 +53,7 @@ def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, *, rng: np.random.G
             rate, network.trainable_variables, epsilon=config.adam_epsilon, max_gradient_norm=config.max_gradient_norm
         ),
         replay=Replay(
-            config.buffer_size,
-            spec.input_shape,
-            dtype=spec.observation_dtype,
-            sampler=sampler,
-            frame_stack=spec.frame_stack,
+            config.buffer_size, spec.input_shape, dtype=spec.observation_dtype, sampler=sampler, frame_stack=spec.frame_stack
         ),
         exploration=_exploration(config),
         schedule=schedule,

@@ -25,17 +25,11 @@ _NAME = re.compile(r"step-(\d+)\.npz")
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The last checkpoints of one training, in a folder of their own.
+    """The last checkpoints of one training, in a folder of their own."""
 
-    Attributes:
-      folder: made when it is needed.
-      identity: JSON: what was trained and how. A checkpoint of anything else is not resumed from.
-      keep: how many of the last ones are kept, >= 1. Each holds the whole replay.
-    """
-
-    folder: Path
-    identity: Json
-    keep: int = 2
+    folder: Path  # made when it is needed
+    identity: Json  # what was trained and how; a checkpoint of anything else is not resumed from
+    keep: int = 2  # how many of the last ones are kept, >= 1; each holds the whole replay
 
     def save(self, env_steps: int, state: State) -> None:
         """Writes `step-<env_steps>.npz`, then removes what is older than the last `keep` up to it.
@@ -50,10 +44,8 @@ class Checkpoints:
         _remove(self.folder, [*_newest_first(self.folder, env_steps)][self.keep :])
 
     def require_space(self, state_bytes: int) -> None:
-        """Finds out before a training whether its checkpoints can be written.
+        """Finds out before a training whether its checkpoints, of `state_bytes` each when the replay is full, can be written.
 
-        Args:
-          state_bytes: of one checkpoint, when the replay is full.
         Raises:
           InputError: the disk has no room for those that are kept and the one being written; with both in gigabytes.
         """
@@ -90,16 +82,6 @@ class Checkpoints:
         if identity != json.loads(json.dumps(self.identity)):
             raise InputError(f"{path} is of another training: its environment, seed or settings differ.")
         return arrays, values
-
-
-class NoCheckpoints:
-    """Keeps none, and has none to go on from."""
-
-    def save(self, env_steps: int, state: State) -> None:
-        pass
-
-    def newest(self) -> State | None:
-        return None
 
 
 def has_checkpoints(folder: Path) -> bool:

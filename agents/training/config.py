@@ -156,10 +156,11 @@ def with_settings(config: Config, settings: Mapping[str, Any], *, env_id: str) -
 
 
 def config_from_json(value: Mapping[str, Any]) -> Config:
-    """Reads what `dataclasses.asdict` wrote of either configuration."""
-    kind = QLearningConfig if "initial_value" in value else TrainingConfig
+    """Reads the values that `dataclasses.asdict` wrote of either configuration, and "algorithm", one of `ALGORITHMS`."""
     settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in value.items()}
-    return kind(**settings)
+    # 0.1 wrote no algorithm: there, a setting that only one of them has tells which it was.
+    algorithm = settings.pop("algorithm", "q-learning" if "initial_value" in value else "dqn")
+    return ALGORITHMS[algorithm](**settings)
 
 
 def _check(config: "Config") -> None:

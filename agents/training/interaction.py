@@ -15,29 +15,17 @@ from edgedqn.agents.training.selection import Scorable
 
 
 class Step(NamedTuple):
-    """One step of one environment.
+    """One step of one environment: in s_tm1 the action a_tm1 was taken, which gave the reward r_t and the observation s_t."""
 
-    Attributes:
-      s_tm1: the observation before, [*observation_shape].
-      a_tm1: the action taken on it.
-      r_t: the reward that followed.
-      terminated: s_t has no future.
-      truncated: the episode was cut off, and s_t would have had a future.
-      s_t: the observation after, [*observation_shape].
-      env_index: which of several environments side by side.
-      episode_return: of the episode that ends with this step, undiscounted; None before.
-      episode_length: steps of the episode so far.
-    """
-
-    s_tm1: NDArray[Any]
+    s_tm1: NDArray[Any]  # [*observation_shape]
     a_tm1: int
     r_t: float
-    terminated: bool
-    truncated: bool
-    s_t: NDArray[Any]
-    env_index: int = 0
-    episode_return: float | None = None
-    episode_length: int = 0
+    terminated: bool  # s_t has no future
+    truncated: bool  # the episode was cut off, and s_t would have had a future
+    s_t: NDArray[Any]  # [*observation_shape]
+    env_index: int = 0  # which of several environments side by side
+    episode_return: float | None = None  # of the episode that ends with this step, undiscounted; None before
+    episode_length: int = 0  # steps of the episode so far
 
 
 class Agent(Scorable, Protocol):
@@ -117,13 +105,9 @@ def interact(agent: Agent, reset_seeds: Iterator[int], *, env: gymnasium.Env[Any
 def interact_with_all(
     agent: Agent, reset_seeds: Iterator[int], *, envs: gymnasium.vector.SyncVectorEnv, env_id: str
 ) -> Iterator[Step]:
-    """Plays several environments side by side for ever; each episode is reset with the next seed.
+    """Plays L environments, as `environments.make_vector` makes them, side by side for ever; each episode is reset with the
+    next seed.
 
-    Args:
-      agent: chooses the actions.
-      reset_seeds: of the episodes, endless.
-      envs: L of them, not resetting themselves, as `environments.make_vector` makes them.
-      env_id: for messages.
     Raises:
       BadTransitionError: an environment gave a NaN or an infinity; the message has the step.
     """

@@ -9,24 +9,18 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from edgedqn.agents.training.checkpoints import Checkpoints, NoCheckpoints, State, prefixed, under
+from edgedqn.agents.training.checkpoints import Checkpoints, prefixed, under
 from edgedqn.agents.training.interaction import Agent, Play, Step
 from edgedqn.agents.training.selection import Candidate, CheckpointSelection
 
 
 @dataclass(frozen=True)
 class TrainingSchedule:
-    """How long a training is and what happens in it, counted in environment steps.
+    """How long a training is and what happens in it, counted in environment steps."""
 
-    Attributes:
-      steps: >= 1.
-      evaluation_interval: the greedy policy is scored after each so many, and at the end.
-      checkpoint_interval: a checkpoint is written after each so many, and at the end; 0 writes none.
-    """
-
-    steps: int
-    evaluation_interval: int
-    checkpoint_interval: int = 0
+    steps: int  # >= 1
+    evaluation_interval: int  # the greedy policy is scored after each so many, and at the end
+    checkpoint_interval: int = 0  # a checkpoint is written after each so many, and at the end; 0 writes none
 
     def next_stop(self, env_steps: int) -> int:
         """Where episodes are cut off next: at the next checkpoint or at the end."""
@@ -82,26 +76,17 @@ def train(
     schedule: TrainingSchedule,
     reset_seeds: Iterator[int],
     selection: CheckpointSelection,
-    checkpoints: Checkpoints | NoCheckpoints,
+    checkpoints: Checkpoints,
     log: TrainingLog,
 ) -> TrainingReport:
-    """Trains `agent` for `schedule.steps` environment steps, from the newest checkpoint on where there is one.
+    """Trains a new agent for `schedule.steps` environment steps, from the newest checkpoint on where there is one.
 
     At a checkpoint the episodes in progress are cut off as if truncated, and new ones begin: what an environment holds inside
     cannot be saved. It is done whether or not the training is ever interrupted, so that both come to the same weights.
 
-    A progress bar on stderr shows episode return, epsilon, steps/s and the time left; it is silent where stderr is no
-    terminal.
+    A progress bar on stderr, called `label`, shows episode return, epsilon, steps/s and the time left; it is silent where
+    stderr is no terminal.
 
-    Args:
-      agent: not trained before.
-      play: agent, reset seeds -> an endless stream of steps; `interact` or `interact_with_all`.
-      label: of the progress bar.
-      schedule: how long, and when the agent is evaluated and saved.
-      reset_seeds: of the training episodes, endless.
-      selection: scores the greedy policy and chooses the weights that are kept.
-      checkpoints: where they are read and written.
-      log: records each episode and evaluation.
     Raises:
       BadTransitionError: the environment gave a NaN or an infinity.
       DivergedError: the loss became NaN or infinite. What `selection` kept before stays with its `on_best`.
@@ -140,7 +125,7 @@ class _Training:
     agent: Agent
     selection: CheckpointSelection
     reset_seeds: Iterator[int]
-    checkpoints: Checkpoints | NoCheckpoints
+    checkpoints: Checkpoints
     log: TrainingLog
     episodes: list[EpisodeRecord] = field(default_factory=list)
     resets: int = 0
@@ -152,12 +137,10 @@ class _Training:
         return time.monotonic() - self.started
 
     def resume(self) -> bool:
-        """Takes all to where the newest checkpoint was written; whether there was one. Its arrays, which keep the file on the
-        disk while they live, end here."""
-        saved = self.checkpoints.newest()
-        if saved is None:
+        """Takes all to where the newest checkpoint was written; whether there was one."""
+        if (saved := self.checkpoints.newest()) is None:
             return False
-        arrays, values = saved
+        arrays, values = saved  # the arrays keep the file on the disk while they live, which is until this returns
         self.agent.restore(under("agent", arrays), values["agent"])
         self.selection.restore(under("selection", arrays), values["selection"])
         self.episodes = [EpisodeRecord(*record) for record in values["episodes"]]
@@ -184,13 +167,21 @@ class _Training:
                 return
 
     def evaluate(self) -> None:
-        """Scores the greedy policy."""
         self.selection.consider(self.agent)
         self.log.evaluation(*self.selection.scores[-1])
 
     def save(self) -> None:
-        """Writes a checkpoint."""
-        self.checkpoints.save(self.agent.env_steps, self._state())
+        agent_arrays, agent_values = self.agent.state()
+        selection_arrays, selection_values = self.selection.state()
+        values = {
+            "agent": agent_values,
+            "selection": selection_values,
+            "resets": self.resets,
+            "seconds": self.seconds,
+            "episodes": [list(record) for record in self.episodes],
+        }
+        arrays = prefixed("agent", agent_arrays) | prefixed("selection", selection_arrays)
+        self.checkpoints.save(self.agent.env_steps, (arrays, values))
 
     def _seeds(self) -> Iterator[int]:
         for seed in self.reset_seeds:
@@ -210,16 +201,3 @@ class _Training:
         )
         self.episodes.append(record)
         self.log.episode(record, agent.gradient_steps)
-
-    def _state(self) -> State:
-        agent_arrays, agent_values = self.agent.state()
-        selection_arrays, selection_values = self.selection.state()
-        arrays = prefixed("agent", agent_arrays) | prefixed("selection", selection_arrays)
-        values = {
-            "agent": agent_values,
-            "selection": selection_values,
-            "resets": self.resets,
-            "seconds": self.seconds,
-            "episodes": [list(record) for record in self.episodes],
-        }
-        return arrays, values

@@ -35,12 +35,7 @@ PRESETS: dict[str, Config] = {
         exploration_final=0.07,
     ),
     "LunarLander-v3": TrainingConfig(
-        steps=300_000,
-        buffer_size=200_000,
-        learning_rate_decay=0.9,
-        averaging_steps=20_000,
-        evaluation_episodes=20,
-        finalists=8,
+        steps=300_000, buffer_size=200_000, learning_rate_decay=0.9, averaging_steps=20_000, evaluation_episodes=20, finalists=8
     ),
     "FrozenLake-v1": QLearningConfig(),
     "Taxi-v4": QLearningConfig(),
@@ -93,12 +88,10 @@ DEFAULTS: dict[str, Config] = {
 
 
 def find_preset(env_id: str, *, kind: str = "vector", algorithm: str | None = None) -> Config:
-    """The tuned values for an environment, or the defaults for its kind of observations where there are none.
+    """The tuned values for an environment, or the defaults for its `observation_kind` where there are none.
 
-    Args:
-      env_id: a gymnasium id, or `module:Id`.
-      kind: of its observations, one of `DEFAULTS`; see `observation_kind`.
-      algorithm: one of `ALGORITHMS`; by default what the preset has.
+    Its algorithm is one of `ALGORITHMS`; by default, what the preset has.
+
     Raises:
       InputError: q-learning, where observations are not discrete.
     """

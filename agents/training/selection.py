@@ -42,24 +42,15 @@ class CheckpointSelection:
     the finalists are played again, ten times as long. Of those that then score alike, within 0.2 %, the one is taken that
     loses least when a tenth of its actions are random: rounding errors change some actions, and a policy that depends on
     each of them would fail after quantization.
-
-    Attributes:
-      env: not the training environment, whose episodes go on; its observations are as the agent's policies take them.
-      seeds: n -> the first n reset seeds of `select`.
-      episodes: per evaluation.
-      finalists: how many candidates are kept.
-      n_actions: for the random actions.
-      seed: of the random actions, the same for each finalist.
-      on_best: called with each candidate that is the best so far, before training goes on.
     """
 
-    env: gymnasium.Env[Any, Any]
-    seeds: Callable[[int], list[int]]
-    episodes: int
-    finalists: int
+    env: gymnasium.Env[Any, Any]  # not that of the training, whose episodes go on; it gives what the policies take
+    seeds: Callable[[int], list[int]]  # n -> the first n reset seeds of `select`
+    episodes: int  # per evaluation
+    finalists: int  # how many candidates are kept
     n_actions: int
-    seed: int
-    on_best: Callable[[Candidate], None] = lambda candidate: None
+    seed: int  # of the random actions, the same for each finalist
+    on_best: Callable[[Candidate], None] = lambda candidate: None  # called with each candidate that is the best so far, at once
     scores: list[tuple[int, float]] = field(default_factory=list)
     kept: list[Candidate] = field(default_factory=list)
 

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from edgedqn.agents.errors import require
 from edgedqn.agents.learner import FusedLearner, adam
-from edgedqn.agents.losses import double_q_target, huber, select
+from edgedqn.agents.losses import huber, q_target, select
 from edgedqn.agents.n_step import Transition
 from edgedqn.agents.playing.environments import check_transition
-from edgedqn.agents.replay import Handle, Replay, Uniform
+from edgedqn.agents.replay import Handle, Replay, Sampler
 from edgedqn.compression import tfmot
 from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import InputScaling
@@ -135,7 +135,7 @@ class TdLearning:
             s_tm1, a_tm1, r_t, discount_t, s_t = transitions
             q_t = target(scaling.tensor(s_t))  # [B, A]
             chosen = wrapped(scaling.tensor(s_t), training=False)  # [B, A]; calls that train count as steps of a schedule
-            goal = tf.stop_gradient(double_q_target(r_t, discount_t, q_t=q_t, q_t_selector=chosen))  # [B]
+            goal = tf.stop_gradient(q_target(r_t, discount_t, q_t=q_t, q_t_selector=chosen))  # [B]
             error = select(wrapped(scaling.tensor(s_tm1), training=True), a_tm1) - goal  # [B]
             return tf.reduce_mean(huber(error)), tf.abs(error)
 
@@ -155,7 +155,7 @@ class _Experience:
             config.buffer_size,
             spec.input_shape,
             dtype=spec.observation_dtype,
-            sampler=Uniform(context.rng),
+            sampler=Sampler(context.rng),
             frame_stack=spec.frame_stack,
         )
         self._context, self._discount, self._steps = context, config.discount, 0

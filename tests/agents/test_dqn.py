@@ -23,7 +23,7 @@ from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.environments import agent_view, make_vector
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.prioritized import Prioritized
-from edgedqn.agents.replay import Replay, Uniform
+from edgedqn.agents.replay import Replay, Sampler
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay
 from edgedqn.agents.training.build import build_dqn
 from edgedqn.agents.training.checkpoints import Checkpoints
@@ -85,7 +85,7 @@ def small_agent(
             dtype="float32",
             sampler=Prioritized(CAPACITY, draws, alpha=0.6, beta=0.4, anneal_minibatches=100)
             if options.prioritized
-            else Uniform(draws),
+            else Sampler(draws),
         ),
         exploration=LinearDecay(epsilon, epsilon, 1),
         schedule=replace(schedule, target_update_rate=options.target_update_rate, averaging=averaging),
@@ -655,7 +655,7 @@ def test_a_layer_that_does_not_learn_is_refused() -> None:
     network, target_network = (q_network((FEATURES,), ACTIONS, hidden=(4,), rng=rng) for _ in range(2))
     network.layers[1].trainable = False
     with pytest.raises(InputError, match=r"^Every layer of a Q-network is learned\. Got one that is not trainable\.$"):
-        replay = Replay(CAPACITY, (FEATURES,), dtype="float32", sampler=Uniform(rng))
+        replay = Replay(CAPACITY, (FEATURES,), dtype="float32", sampler=Sampler(rng))
         DQN(
             network,
             target_network,

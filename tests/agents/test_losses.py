@@ -11,10 +11,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from edgedqn.agents.losses import (
-    double_q_target,
     half_square,
     huber,
-    q_learning_target,
+    q_target,
     quantile_huber,
     quantile_target,
     select,
@@ -40,30 +39,28 @@ def batches(draw: st.DrawFn) -> Batch:
 
 @settings(max_examples=50, deadline=None)
 @given(batches())
-def test_q_learning_target(batch: Batch) -> None:
+def test_the_target_of_one_network_is_its_largest_value(batch: Batch) -> None:
     r_t, discount_t, q_t, _, _ = batch
     expected = [r + d * max(q) for r, d, q in zip(r_t, discount_t, q_t, strict=True)]
-    np.testing.assert_allclose(q_learning_target(r_t, discount_t, q_t=q_t), expected, rtol=1e-6, atol=1e-4)
+    np.testing.assert_allclose(q_target(r_t, discount_t, q_t=q_t, q_t_selector=q_t), expected, rtol=1e-6, atol=1e-4)
 
 
 @settings(max_examples=50, deadline=None)
 @given(batches())
-def test_double_q_target_is_chosen_by_one_network_and_valued_by_the_other(batch: Batch) -> None:
+def test_q_target_is_chosen_by_one_network_and_valued_by_the_other(batch: Batch) -> None:
     r_t, discount_t, q_t, q_t_selector, _ = batch
     expected = [
         r + d * q[list(s).index(max(s))]  # the lowest index among equals
         for r, d, q, s in zip(r_t, discount_t, q_t, q_t_selector, strict=True)
     ]
-    np.testing.assert_allclose(
-        double_q_target(r_t, discount_t, q_t=q_t, q_t_selector=q_t_selector), expected, rtol=1e-6, atol=1e-4
-    )
+    np.testing.assert_allclose(q_target(r_t, discount_t, q_t=q_t, q_t_selector=q_t_selector), expected, rtol=1e-6, atol=1e-4)
 
 
 def test_the_two_targets_differ_where_the_networks_disagree() -> None:
     one = np.ones(1, np.float32)
     q_t, q_t_selector = np.array([[1, 5]], np.float32), np.array([[3, 2]], np.float32)
-    assert double_q_target(one, one, q_t=q_t, q_t_selector=q_t_selector).numpy() == [2]
-    assert q_learning_target(one, one, q_t=q_t).numpy() == [6]
+    assert q_target(one, one, q_t=q_t, q_t_selector=q_t_selector).numpy() == [2]
+    assert q_target(one, one, q_t=q_t, q_t_selector=q_t).numpy() == [6]
 
 
 @settings(max_examples=50, deadline=None)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -19,7 +20,7 @@ from edgedqn.agents.networks import table_network
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.q_learning import QLearning, TablePolicy
 from edgedqn.agents.training.build import build_q_learning
-from edgedqn.agents.training.checkpoints import NoCheckpoints
+from edgedqn.agents.training.checkpoints import Checkpoints
 from edgedqn.agents.training.config import QLearningConfig
 from edgedqn.agents.training.interaction import Step, interact, interact_with_all
 from edgedqn.agents.training.loop import TrainingLog, TrainingSchedule, train
@@ -130,7 +131,7 @@ def test_a_training_from_end_to_end(make_cells: Any) -> None:
         schedule=TrainingSchedule(CONFIG.steps, CONFIG.evaluation_interval),
         reset_seeds=itertools.count(),
         selection=selection,
-        checkpoints=NoCheckpoints(),
+        checkpoints=Checkpoints(Path("nowhere"), {}),
         log=TrainingLog(),
     )
     assert report.best.mean_return == 1.0

@@ -16,10 +16,10 @@ from edgedqn.agents import replay as replay_module
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.n_step import NStepTransitions, Transition
 from edgedqn.agents.prioritized import Prioritized
-from edgedqn.agents.replay import Draw, Replay, Transitions, Uniform, available_bytes
+from edgedqn.agents.replay import Draw, Replay, Sampler, Transitions, available_bytes
 
 
-class Everything(Uniform):
+class Everything(Sampler):
     """Draws each transition once, the oldest first."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ def contents(replay: Any) -> Transitions | None:
 
 
 def uniform(capacity: int, shape: tuple[int, ...] = (2,), dtype: str = "float32", seed: int = 0, **settings: Any) -> Replay:
-    return Replay(capacity, shape, dtype=dtype, sampler=Uniform(np.random.default_rng(seed)), **settings)
+    return Replay(capacity, shape, dtype=dtype, sampler=Sampler(np.random.default_rng(seed)), **settings)
 
 
 class Lane:

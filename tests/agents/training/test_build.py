@@ -13,7 +13,7 @@ from edgedqn.agents.losses import TemporalDifference
 from edgedqn.agents.playing.preprocessing import OneHot
 from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.prioritized import Prioritized
-from edgedqn.agents.replay import Uniform
+from edgedqn.agents.replay import Sampler
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay
 from edgedqn.agents.training.build import build_dqn, build_q_learning
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
@@ -78,7 +78,7 @@ def test_build_dqn_follows_the_configuration(corridor: gymnasium.Env[Any, Any], 
         averaging=pytest.approx(1 - 10 / 300),  # type: ignore[arg-type]
     )
     assert built.loss == TemporalDifference(n_step=1, discount=0.9, double=False, square=False)
-    assert isinstance(built.replay.sampler, Uniform)
+    assert type(built.replay.sampler) is Sampler
     other = replace(
         CONFIG,
         averaging_steps=0,

@@ -16,7 +16,7 @@ from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.playing.environments import BadTransitionError
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.training.build import build_dqn
-from edgedqn.agents.training.checkpoints import Checkpoints, NoCheckpoints, State
+from edgedqn.agents.training.checkpoints import Checkpoints, State
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.interaction import interact
 from edgedqn.agents.training.loop import EpisodeRecord, TrainingLog, TrainingReport, TrainingSchedule, train
@@ -40,7 +40,7 @@ CONFIG = TrainingConfig(
 )
 
 
-NO_CHECKPOINTS = NoCheckpoints()
+NO_CHECKPOINTS = Checkpoints(Path("nowhere"), {})
 
 
 class Recording(gymnasium.Wrapper):
@@ -106,7 +106,7 @@ class Training:
         )
 
     def run(self, steps: int | None = None) -> TrainingReport:
-        config, saves = self.config, isinstance(self.checkpoints, Checkpoints)
+        config, saves = self.config, self.checkpoints is not NO_CHECKPOINTS
         schedule = TrainingSchedule(
             steps or config.steps, config.evaluation_interval, config.checkpoint_interval if saves else 0
         )
