@@ -41,17 +41,11 @@ class DQN:
         loss: TemporalDifference,
         rng: np.random.Generator,
     ):
-        """Takes built objects; the target network starts as a copy of the network.
+        """Takes built objects. `exploration` is the probability of a random action at each environment step, `rng` draws them.
 
-        Args:
-          network: [B, *observation_shape] -> Q-values [B, A] or their quantiles [B, A, N]; a chain as `chain` reads it.
-          target_network: of the same architecture.
-          optimizer: for the network's weights.
-          replay: where transitions go and minibatches come from.
-          exploration: environment step -> the probability of a random action.
-          schedule: when to learn.
-          loss: what is minimized.
-          rng: for exploration.
+        Both networks are of one architecture, [B, *observation_shape] -> Q-values [B, A] or their quantiles [B, A, N], a chain
+        as `chain` reads it; the target network starts as a copy of the network.
+
         Raises:
           NotAChainError: the network cannot be read as a plain chain of layers.
           InputError: it has weights that are not trainable.

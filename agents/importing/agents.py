@@ -137,12 +137,12 @@ def _build(layers: list[Json], weights: dict[str, list[Array]]) -> tf_keras.Mode
         name = layer["name"]
         if min(shape, default=1) < 1 or math.prod(shape) > LARGEST_ACTIVATION:
             raise InputError(f"layer {name!r} gives {shape}: expected 1 to {LARGEST_ACTIVATION:,} numbers.")
-        got = [array.shape for array in weights.get(name, [])]
-        if got != expected:
+        own = weights.get(name, [])
+        if (got := [array.shape for array in own]) != expected:
             raise InputError(f"layer {name!r} has weights {got}: expected {expected}.")
-        if not all(np.isfinite(array).all() for array in weights.get(name, [])):
+        if not all(np.isfinite(array).all() for array in own):
             raise InputError(f"layer {name!r} has a weight that is no finite number.")
-        ordered += weights.get(name, [])
+        ordered += own
     if len(shape) != 1:
         raise InputError(f"it gives {shape}: expected one Q-value per action.")
     network = rebuild(layers)

@@ -59,7 +59,7 @@ def open_archive(content: bytes) -> zipfile.ZipFile:
     return archive
 
 
-def read_member(archive: zipfile.ZipFile, name: str, *, largest: int) -> bytes:
+def read_member(archive: zipfile.ZipFile, name: str, *, largest: int = LARGEST_FILE) -> bytes:
     """The content of one file of an archive, unpacked at most `largest` bytes.
 
     Raises:
@@ -75,6 +75,11 @@ def read_member(archive: zipfile.ZipFile, name: str, *, largest: int) -> bytes:
             return file.read()  # never more than file_size, and the checksum is compared
     except Exception as error:  # KeyError, zipfile's and zlib's own, RuntimeError for a password
         raise InputError(f"{name!r} in it cannot be read: {error}.") from error
+
+
+def read_json_member(archive: zipfile.ZipFile, name: str) -> Json:
+    """The JSON object in one file of an archive; see `read_member` and `parse_json` for what is refused."""
+    return parse_json(read_member(archive, name, largest=LARGEST_TEXT), name)
 
 
 def parse_json(content: bytes | str, name: str) -> Json:

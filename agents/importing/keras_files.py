@@ -1,15 +1,7 @@
 """A Keras model file, `.keras` or HDF5, of Keras 2 or 3: its layers and its weights. Never loads it with Keras."""
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.importing.foreign_files import (
-    LARGEST_FILE,
-    LARGEST_TEXT,
-    Array,
-    Network,
-    open_archive,
-    parse_json,
-    read_member,
-)
+from edgedqn.agents.importing.foreign_files import Array, Network, open_archive, parse_json, read_json_member, read_member
 from edgedqn.agents.importing.hdf5_reader import Hdf5, read_hdf5
 from edgedqn.agents.importing.keras_config import KerasLayer, translate
 
@@ -25,8 +17,8 @@ def read_keras_archive(content: bytes) -> Network:
       InputError: it is damaged, or has a layer that is not understood.
     """
     archive = open_archive(content)
-    layers = translate(parse_json(read_member(archive, CONFIG, largest=LARGEST_TEXT), CONFIG))
-    file = read_hdf5(read_member(archive, WEIGHTS, largest=LARGEST_FILE), groups=_LAYERS, attributes=("name",))
+    layers = translate(read_json_member(archive, CONFIG))
+    file = read_hdf5(read_member(archive, WEIGHTS), groups=_LAYERS, attributes=("name",))
     return _network(layers, {layer.description["name"]: _numbered(file, layer) for layer in layers if layer.stored_as})
 
 

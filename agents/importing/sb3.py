@@ -13,15 +13,7 @@ import numpy as np
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json
-from edgedqn.agents.importing.foreign_files import (
-    LARGEST_FILE,
-    LARGEST_TEXT,
-    Array,
-    Network,
-    open_archive,
-    parse_json,
-    read_member,
-)
+from edgedqn.agents.importing.foreign_files import Array, Network, open_archive, read_json_member, read_member
 
 DATA, WEIGHTS = "data", "policy.pth"
 LEAST_TORCH = (2, 10)  # before, a crafted file got past weights_only: CVE-2025-32434 and CVE-2026-24747
@@ -43,10 +35,10 @@ def read_sb3_archive(content: bytes) -> tuple[list[Json], dict[str, list[Array]]
       InputError: it is damaged, not of a DQN, or has a part of the user's own.
     """
     archive = open_archive(content)
-    data = parse_json(read_member(archive, DATA, largest=LARGEST_TEXT), DATA)
+    data = read_json_member(archive, DATA)
     normalize = _check_policy(data)
     space = _observations(data)
-    tensors = _tensors(read_member(archive, WEIGHTS, largest=LARGEST_FILE))
+    tensors = _tensors(read_member(archive, WEIGHTS))
     return (*_network(tensors, space, normalize), space.dtype)
 
 
@@ -66,11 +58,7 @@ def _check_policy(data: Json) -> bool:
             raise InputError(f"expected the activation ReLU, which is SB3's default for DQN. Got {_short(value)}.")
         elif key == "features_extractor_class" and value not in _EXTRACTORS:
             raise InputError(f"expected the features extractor NatureCNN, or none. Got {_short(value)}.")
-        elif (
-            key == "features_extractor_kwargs"
-            and value != {}
-            and (not isinstance(value, dict) or set(value) != {"features_dim"})
-        ):
+        elif key == "features_extractor_kwargs" and not (isinstance(value, dict) and set(value) <= {"features_dim"}):
             raise InputError(f"expected no features_extractor_kwargs but features_dim. Got {_short(value)}.")
         elif key not in (*_PASSED_OVER, "activation_fn", "features_extractor_class", "features_extractor_kwargs"):
             raise InputError(f"a setting in policy_kwargs is not understood: {_short(key)}={_short(value)}.")
@@ -82,9 +70,7 @@ class _Space(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: str
-
-    image: bool
-    """Whether SB3 takes them for images: channels first, and divided by 255."""
+    image: bool  # whether SB3 takes them for images: channels first, and divided by 255
 
 
 def _observations(data: Json) -> _Space:

@@ -67,7 +67,10 @@ def make_environment(env_id: str, render_mode: str | None = None) -> gymnasium.E
             raise InputError(f"The module of {env_id!r} cannot be imported: {error}. Expected module:Id.") from error
     _register(name)
     if name not in gymnasium.registry:
-        raise InputError(_unknown(env_id, name))
+        lowered = {known.lower(): known for known in gymnasium.registry}
+        near = [lowered[known] for known in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)]
+        hint = f"Nearest: {', '.join(near)}." if near else "A gymnasium id, or module:Id, is expected."
+        raise InputError(f"Unknown environment {env_id!r}. {hint}")
     is_atari = name.startswith("ALE/")
     try:
         # gymnasium's pygame imports greet on stdout, which --json keeps for itself. What its checker would warn of is checked
@@ -172,10 +175,3 @@ def _register(name: str) -> None:
     except ImportError as error:
         extra = {"minatar": "minatar", "ale_py": "atari"}[package]
         raise InputError(f"{name} needs the extra {extra!r}: pip install edgedqn[{extra}]. Got: {error}.") from error
-
-
-def _unknown(env_id: str, name: str) -> str:
-    lowered = {known.lower(): known for known in gymnasium.registry}
-    near = [lowered[known] for known in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)]
-    hint = f" Nearest: {', '.join(near)}." if near else " A gymnasium id, or module:Id, is expected."
-    return f"Unknown environment {env_id!r}.{hint}"

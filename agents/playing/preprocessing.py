@@ -52,11 +52,6 @@ def format_steps(steps: Iterable[Step]) -> list[str]:
     return [f"frame_stack:{step.count}" if isinstance(step, FrameStack) else _TEXTS[step] for step in steps]
 
 
-def stacked_frames(steps: Iterable[Step]) -> int:
-    """How many observations the network sees at once."""
-    return next((step.count for step in steps if isinstance(step, FrameStack)), 1)
-
-
 def _parse(text: str) -> Step:
     if text in _PLAIN:
         return _PLAIN[text]

@@ -14,16 +14,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json
-from edgedqn.agents.playing.preprocessing import (
-    Atari,
-    Flatten,
-    FrameStack,
-    OneHot,
-    Step,
-    format_steps,
-    parse_steps,
-    stacked_frames,
-)
+from edgedqn.agents.playing.preprocessing import Atari, Flatten, FrameStack, OneHot, Step, format_steps, parse_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +32,7 @@ class EnvironmentSpec:
     @property
     def frame_stack(self) -> int:
         """How many observations the network sees at once."""
-        return stacked_frames(self.preprocessing)
+        return next((step.count for step in self.preprocessing if isinstance(step, FrameStack)), 1)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -32,8 +32,7 @@ class FileLog(TrainingLog):
     """
 
     def __init__(self, folder: Path):
-        """Takes the agent folder; it is made when there is something to write."""
-        self._folder = folder
+        self._folder = folder  # the agent's; it is made when there is something to write
         self._records: list[EpisodeRecord] = []
         self._recent: deque[EpisodeRecord] = deque(maxlen=MEAN_OVER)
         self._recorded_at = 0  # env_steps
@@ -41,14 +40,12 @@ class FileLog(TrainingLog):
         self._writer: Any = None
 
     def resume(self, env_steps: int, records: Sequence[EpisodeRecord]) -> None:
-        """Training goes on at `env_steps`, after these episodes; they are in the events already."""
-        assert not self._records
+        assert not self._records  # those it gets are in the events already
         self._resumed_at = env_steps
         for record in records:
             self._remember(record)
 
     def episode(self, record: EpisodeRecord, gradient_steps: int) -> None:
-        """An episode ended."""
         if not self._remember(record):
             return
         scalars = {
@@ -67,7 +64,6 @@ class FileLog(TrainingLog):
         self._write(record.env_steps, scalars)
 
     def evaluation(self, env_steps: int, mean_return: float) -> None:
-        """The greedy policy was scored."""
         self._write(env_steps, {"eval/mean_reward": mean_return})
 
     def flush(self) -> None:

@@ -13,7 +13,6 @@ from edgedqn.agents.playing.preprocessing import (
     Step,
     format_steps,
     parse_steps,
-    stacked_frames,
 )
 
 
@@ -33,8 +32,3 @@ def test_what_is_written_is_read(steps: list[Step]) -> None:
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"^Unknown preprocessing: expected atari, one_hot, flatten or frame_stack:K\. Got"):
         parse_steps(["flatten", text])
-
-
-def test_without_a_stack_the_network_sees_one_observation() -> None:
-    assert stacked_frames((Atari(), FrameStack(4))) == 4
-    assert stacked_frames((Flatten(),)) == 1

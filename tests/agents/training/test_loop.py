@@ -88,7 +88,7 @@ class Training:
         self,
         env: Any,
         make_corridor: Callable[..., gymnasium.Env[Any, Any]],
-        checkpoints: Checkpoints | NoCheckpoints = NO_CHECKPOINTS,
+        checkpoints: Checkpoints = NO_CHECKPOINTS,
         config: TrainingConfig = CONFIG,
     ) -> None:
         self.env, self.config, self.checkpoints = env, config, checkpoints
