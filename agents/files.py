@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, ClassVar, Self, get_args, get_origin, get_type
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 
 Json = dict[str, Any]
 """A JSON object, on its way in or out."""
@@ -136,8 +136,7 @@ def read_json(path: Path, schema: int) -> Json:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: expected a JSON object. Got: {error}.") from error
     found = value.get("schema") if isinstance(value, dict) else None
-    if found != schema:
-        raise InputError(f"{path} has another schema: expected {schema}. Got {found}.")
+    require(found == schema, f"{path} has another schema: expected {schema}. Got {found}.")
     return value
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 from edgedqn.agents.architecture import MOST_WEIGHTS, DuelingMerge
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 
 Torso = Callable[[tf.Tensor, np.random.Generator], tf.Tensor]
 """A user's own: takes the observation [B, *shape] as float32, as the environment gives it, and a generator for the initial
@@ -48,8 +48,7 @@ def q_network(
     """
     if torso is None and len(observation_shape) != 1:
         raise InputError(f"An MLP takes vectors. Expected an observation shape (F,). Got {observation_shape}.")
-    if any(width < 1 for width in hidden):
-        raise InputError(f"Expected widths of 1 or more. Got hidden={tuple(hidden)}.")
+    require(all(width >= 1 for width in hidden), f"Expected widths of 1 or more. Got hidden={tuple(hidden)}.")
     if any(a * b > MOST_WEIGHTS for a, b in itertools.pairwise(hidden)):
         raise InputError(f"A layer has up to {MOST_WEIGHTS:,} weights. Expected smaller widths. Got {tuple(hidden)}.")
     observation = x = tf_keras.Input(observation_shape, name="observation")  # [B, *shape]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.agents.n_step import Transition
 from edgedqn.agents.training.checkpoints import State, prefixed, under
@@ -96,8 +96,7 @@ class Replay:
         Raises:
           InputError: the capacity is below 1, or the memory it needs is more than is available; with both in gigabytes.
         """
-        if capacity < 1:
-            raise InputError(f"Expected a replay capacity of 1 or more. Got {capacity}.")
+        require(capacity >= 1, f"Expected a replay capacity of 1 or more. Got {capacity}.")
         assert observation_shape[-1] % frame_stack == 0
         self._capacity = capacity
         self.sampler = sampler

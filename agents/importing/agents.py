@@ -14,7 +14,7 @@ import tf_keras
 
 from edgedqn.agents.architecture import check, rebuild
 from edgedqn.agents.chain import ChainReader
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.agents.importing.foreign_files import Array, open_archive, read_file
 from edgedqn.agents.importing.hdf5_reader import MAGIC
@@ -143,8 +143,7 @@ def _build(layers: list[Json], weights: dict[str, list[Array]]) -> tf_keras.Mode
         if not all(np.isfinite(array).all() for array in own):
             raise InputError(f"layer {name!r} has a weight that is no finite number.")
         ordered += own
-    if len(shape) != 1:
-        raise InputError(f"it gives {shape}: expected one Q-value per action.")
+    require(len(shape) == 1, f"it gives {shape}: expected one Q-value per action.")
     network = rebuild(layers)
     network.set_weights(ordered)
     return network

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 
 Array = NDArray[np.float32]
@@ -26,14 +26,12 @@ def read_file(path: Path) -> bytes:
       InputError: it is no plain file, cannot be read, or is larger than `LARGEST_FILE`.
     """
     try:
-        if not path.is_file():
-            raise InputError("expected a file. Got a folder, or nothing.")
+        require(path.is_file(), "expected a file. Got a folder, or nothing.")
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise InputError(f"expected a file that can be read. Got: {error}.") from error
-    if len(content) > LARGEST_FILE:
-        raise InputError(f"expected at most {LARGEST_FILE:,} bytes. Got more.")
+    require(len(content) <= LARGEST_FILE, f"expected at most {LARGEST_FILE:,} bytes. Got more.")
     return content
 
 
@@ -53,8 +51,7 @@ def open_archive(content: bytes) -> zipfile.ZipFile:
         windows = PureWindowsPath(name)  # its rules for what leaves a folder include those of POSIX
         if ".." in windows.parts or windows.anchor or PurePosixPath(name).is_absolute() or not name.isprintable():
             raise InputError(f"expected names of files inside the archive. Got {name[:80]!r}.")
-        if name in seen:
-            raise InputError(f"expected each name once. Got {name[:80]!r} twice.")
+        require(name not in seen, f"expected each name once. Got {name[:80]!r} twice.")
         seen.add(name)
     return archive
 
@@ -92,6 +89,5 @@ def parse_json(content: bytes | str, name: str) -> Json:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{name} in it is no JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{name} in it is no JSON object.")
+    require(isinstance(value, dict), f"{name} in it is no JSON object.")
     return value

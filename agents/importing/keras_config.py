@@ -7,7 +7,7 @@ list, plain values are copied, and whatever is left over is an error.
 from typing import Any, NamedTuple
 
 from edgedqn.agents.architecture import SETTINGS, check
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 
 LAYERS = ("InputLayer", "Rescaling", "Dense", "Conv2D", "ReLU", "Activation", "Flatten", "Reshape", "Dropout")
@@ -71,8 +71,7 @@ def _translate(model: Json) -> list[KerasLayer]:
         raise InputError(f"expected a Sequential or Functional model of plain layers. Got a {_short(kind)}.")
     config = model["config"]
     entries = config["layers"]
-    if len(entries) > LARGEST_DEPTH:
-        raise InputError(f"expected at most {LARGEST_DEPTH} layers. Got {len(entries)}.")
+    require(len(entries) <= LARGEST_DEPTH, f"expected at most {LARGEST_DEPTH} layers. Got {len(entries)}.")
     layers = [_layer(entry) for entry in entries]
     if kind == "Sequential":
         if not layers or layers[0]["layer"] != "InputLayer":
@@ -122,8 +121,7 @@ def _layer(entry: Json) -> Json:
         elif value is not None:
             raise InputError(f"{where} has a setting that is not understood: {_short(key)}={_short(value)}.")
     missing = [setting for setting in SETTINGS[kind] if setting not in layer]
-    if missing:
-        raise InputError(f"{where}: expected {', '.join(missing)}. Got {', '.join(map(_short, entry['config']))}.")
+    require(not missing, f"{where}: expected {', '.join(missing)}. Got {', '.join(map(_short, entry['config']))}.")
     if kind == "Reshape" and isinstance(layer["target_shape"], list) and len(layer["target_shape"]) == 1:
         return {"layer": "Flatten", "name": name}  # what a reshape to one axis is, whether it is written as -1 or not
     return layer
@@ -139,8 +137,7 @@ def _check_dtype(value: Any, kind: str, where: str) -> None:
     if isinstance(value, dict) and value["class_name"] in _POLICIES:
         value = value["config"]["name"]
     allowed = _INPUT_TYPES if kind == "InputLayer" else ("float32",)
-    if value not in allowed:
-        raise InputError(f"{where} computes in {_short(value)}: expected {' or '.join(allowed)}.")
+    require(value in allowed, f"{where} computes in {_short(value)}: expected {' or '.join(allowed)}.")
 
 
 def _shape(batch_shape: Any) -> list[Any]:
@@ -155,15 +152,13 @@ def _source(entry: Json, layer: Json) -> str | None:
     nodes, where = entry["inbound_nodes"], f"layer {_short(layer['name'])}"
     if layer["layer"] == "InputLayer" and nodes == []:
         return None
-    if len(nodes) != 1:
-        raise InputError(f"{where} is used {len(nodes)} times: expected once.")
+    require(len(nodes) == 1, f"{where} is used {len(nodes)} times: expected once.")
     if isinstance(nodes[0], dict):  # Keras 3
         if len(nodes[0]["args"]) != 1 or nodes[0]["args"][0]["class_name"] != "__keras_tensor__":
             raise InputError(f"{where} takes something else than one tensor.")
         history, options = nodes[0]["args"][0]["config"]["keras_history"], nodes[0]["kwargs"]
     else:
-        if len(nodes[0]) != 1:
-            raise InputError(f"{where} takes {len(nodes[0])} tensors: expected one.")
+        require(len(nodes[0]) == 1, f"{where} takes {len(nodes[0])} tensors: expected one.")
         *history, options = nodes[0][0]
     # training=True would have a Dropout drop, and so on.
     if not isinstance(options, dict) or any(value not in (None, False) for value in options.values()):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.agents.importing.foreign_files import Array, Network, open_archive, read_json_member, read_member
 
@@ -106,8 +106,7 @@ def _tensors(content: bytes) -> dict[str, Array]:
     except Exception as error:  # a pickled object, or damage: PyTorch has many exceptions for both
         reason = str(error).strip().splitlines() or [repr(error)]
         raise InputError(f"{WEIGHTS!r} in it holds more than tensors, or is damaged: {reason[0][:200]}") from error
-    if not isinstance(state, dict):
-        raise InputError(f"expected {WEIGHTS!r} to hold a state dict. Got a {type(state).__name__}.")
+    require(isinstance(state, dict), f"expected {WEIGHTS!r} to hold a state dict. Got a {type(state).__name__}.")
     arrays = {}
     for name, tensor in state.items():
         if not isinstance(name, str) or type(tensor) is not torch.Tensor:

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.preprocessing import Atari, Flatten, FrameStack, OneHot, Step, format_steps, parse_steps
 
@@ -112,8 +112,7 @@ def spec_of(env: gymnasium.Env[Any, Any], env_id: str, *, frame_stack: int = 1, 
 def _count_actions(actions: gymnasium.Space[Any], env_id: str) -> int:
     if not isinstance(actions, gymnasium.spaces.Discrete):
         raise InputError(f"{env_id} has an action space DQN cannot rank: expected Discrete(n). Got {_short(actions)}.")
-    if actions.n < 2:
-        raise InputError(f"{env_id} leaves nothing to decide: expected two actions or more. Got {actions.n}.")
+    require(actions.n >= 2, f"{env_id} leaves nothing to decide: expected two actions or more. Got {actions.n}.")
     if actions.start != 0:
         raise InputError(f"{env_id} numbers its actions from {actions.start}: expected from 0. Wrap the environment.")
     return int(actions.n)
@@ -126,8 +125,7 @@ def _array_shape(observations: gymnasium.Space[Any], env_id: str, flatten: bool)
             "gymnasium.wrappers.FlattenObservation makes one of a Dict or Tuple."
         )
     shape = tuple(observations.shape)
-    if not shape:
-        raise InputError(f"{env_id} has single numbers as observations: expected an array. Got {_short(observations)}.")
+    require(bool(shape), f"{env_id} has single numbers as observations: expected an array. Got {_short(observations)}.")
     if len(shape) > 3 and not flatten:
         raise InputError(
             f"{env_id} has observations of rank {len(shape)}: expected a vector or an image, or the network mlp, which takes "

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json, map_arrays, save_arrays
 
 Arrays = dict[str, NDArray[Any]]
@@ -77,8 +77,7 @@ class Checkpoints:
             schema, identity, values = (description[key] for key in ("schema", "identity", "state"))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is no checkpoint: {error!r}.") from error
-        if schema != SCHEMA:
-            raise InputError(f"{path} has another schema: expected {SCHEMA}. Got {schema}.")
+        require(schema == SCHEMA, f"{path} has another schema: expected {SCHEMA}. Got {schema}.")
         if identity != json.loads(json.dumps(self.identity)):
             raise InputError(f"{path} is of another training: its environment, seed or settings differ.")
         return arrays, values
