@@ -1,14 +1,13 @@
 """Compare policy files with their float baseline: what each weighs, takes, scores, and whether it passes its gate."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
-from edgedqn.agents.playing.gate import GateResult
+from edgedqn.agents.errors import require
 from edgedqn.benchmarks.agreement import agreement, output_range, preferences_of
 from edgedqn.benchmarks.filling import Rows
 from edgedqn.benchmarks.footprint import footprint
@@ -20,7 +19,7 @@ from edgedqn.benchmarks.latency.timing import time_files
 from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.benchmarks.playing import Play
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow
-from edgedqn.benchmarks.scoring import score
+from edgedqn.benchmarks.scoring import OnGate, score
 from edgedqn.export.edge_policy import EdgePolicy, VerifiedFile, read_verified
 
 NO_MANIFEST = "It has no manifest, so nothing proves it whole or says what it is for: timed on inputs of its shape, not played."
@@ -44,11 +43,10 @@ class Candidates:
 
     def __post_init__(self) -> None:
         names = [path.stem for path in self.paths]
-        if self.baseline not in names:
-            got = ", ".join(names) or "no files"
-            raise InputError(f"No file is the baseline: expected one named {self.baseline!r}. Got {got}.")
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise InputError(f"A file's name names its row: expected each once. Got {', '.join(twice)} more than once.")
+        got = ", ".join(names) or "no files"
+        require(self.baseline in names, f"No file is the baseline: expected one named {self.baseline!r}. Got {got}.")
+        twice = ", ".join(sorted({name for name in names if names.count(name) > 1}))
+        require(not twice, f"A file's name names its row: expected each once. Got {twice} more than once.")
 
     def rows(self) -> Rows:
         """Empty rows, those of refused files ended."""
@@ -65,7 +63,7 @@ def compare(
     rng: np.random.Generator,
     observations: NDArray[np.generic] | None = None,
     play: Play | None = None,
-    on_gate: Callable[[str, GateResult], object] = lambda name, result: None,
+    on_gate: OnGate = lambda name, result: None,
     progress: bool = True,
 ) -> Benchmark:
     """Measures all files in one run.

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import require
 
 COMPILER, CPP_COMPILER, EMULATOR = "arm-none-eabi-gcc", "arm-none-eabi-g++", "qemu-system-arm"
 TOOLS = (COMPILER, CPP_COMPILER, EMULATOR)
@@ -65,21 +65,17 @@ def run_on_cortex_m4(main: str, sources: Sequence[Path], includes: Sequence[Path
       InputError: a tool is missing.
       RuntimeError: the compiler or the linker complained, or the program failed or took longer than a minute.
     """
-    if missing := missing_tools():
-        raise InputError(f"No Cortex-M4 here: expected Debian's gcc-arm-none-eabi and qemu-system-arm. Missing: {missing}.")
+    missing = missing_tools()
+    require(not missing, f"No Cortex-M4 here: expected Debian's gcc-arm-none-eabi and qemu-system-arm. Missing: {missing}.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         suffix = ".cc" if any(source.suffix == ".cc" for source in sources) else ".c"
-        for file, text in {
-            **{name: _source(name) for name in ("semihosting.h", "startup.c", "memory.ld")},
-            f"main{suffix}": main,
-        }.items():
-            (folder / file).write_text(text)
+        (folder / f"main{suffix}").write_text(main)
+        for file in ("semihosting.h", "startup.c", "memory.ld"):
+            (folder / file).write_text(_source(file))
         looks = [f"-I{path}" for path in (folder, *includes)]
-        objects = [
-            _compiled(source, folder / f"{index}.o", optimization, looks)
-            for index, source in enumerate([folder / f"main{suffix}", folder / "startup.c", *sources])
-        ]
+        parts = enumerate([folder / f"main{suffix}", folder / "startup.c", *sources])
+        objects = [_compiled(source, folder / f"{index}.o", optimization, looks) for index, source in parts]
         firmware = folder / "firmware.elf"
         link = ["-nostdlib", "-nostartfiles", "-T", str(folder / "memory.ld"), "-Wl,--gc-sections,--no-warn-rwx-segments"]
         _call([COMPILER, *TARGET, *link, *map(str, objects), "-lgcc", "-o", str(firmware)])

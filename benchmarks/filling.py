@@ -23,12 +23,7 @@ class Rows:
     """
 
     def __init__(self, files: Mapping[str, str], baseline: str):
-        """Makes empty rows.
-
-        Args:
-          files: name -> `file` of each row.
-          baseline: one of the names.
-        """
+        """Makes empty rows of name -> `file`."""
         self.baseline = baseline
         self.by_name = {name: BenchmarkRow(name=name, file=file) for name, file in files.items()}
 

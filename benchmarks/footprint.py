@@ -1,6 +1,7 @@
 """What a policy file weighs, read from its bytes."""
 
 import gzip
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +43,9 @@ def footprint(model: TfliteModel) -> Footprint:
     Raises:
       PolicyFileError: its tensors cannot be read.
     """
-    content, found = model.content, kernels(model)
+    content, found, arena = model.content, kernels(model), None
+    with suppress(MicroUnavailableError):
+        arena = arena_bytes(content)
     return Footprint(
         size_bytes=len(content),
         gzip_bytes=len(gzip.compress(content, compresslevel=9, mtime=0)),  # no clock time: the same file, the same size
@@ -51,12 +54,5 @@ def footprint(model: TfliteModel) -> Footprint:
         nonzero_weights=sum(kernel.nonzero_weights for kernel in found),
         distinct_values=max((len(np.unique(kernel.values)) for kernel in found), default=0),
         multiply_accumulates=multiply_accumulates(model),
-        arena_bytes=_arena_bytes(content),
+        arena_bytes=arena,
     )
-
-
-def _arena_bytes(content: bytes) -> int | None:
-    try:
-        return arena_bytes(content)
-    except MicroUnavailableError:
-        return None

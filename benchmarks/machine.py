@@ -43,13 +43,7 @@ class Machine(JsonValue):
 
 
 def describe_machine(threads: int, xnnpack: bool = True, *, pinned_cores: tuple[int, ...] | None = None) -> Machine:
-    """This machine.
-
-    Args:
-      threads: each interpreter ran on.
-      xnnpack: whether the interpreters had its kernels.
-      pinned_cores: to which what was timed kept; None where it kept to none.
-    """
+    """This machine; arguments as the attributes of `Machine`."""
     return Machine(
         cpu=cpu(),
         cores=os.cpu_count(),

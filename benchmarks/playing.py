@@ -4,10 +4,10 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import gymnasium
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edgedqn.agents.errors import require
 from edgedqn.agents.playing.evaluation import RandomPolicy, evaluate
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.export.edge_policy import EdgePolicy
@@ -45,25 +46,22 @@ class Play:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        needed = self.gate.looks[-1]
-        if len(self.seeds) < needed:
-            raise ValueError(f"The gate may look at {needed} episodes. Expected a reset seed for each. Got {len(self.seeds)}.")
-        if len(set(self.seeds[:needed])) < needed:
-            raise ValueError(f"A seed played twice counts one episode twice. Expected {needed} distinct ones. Got repetitions.")
-        if self.workers < 1:
-            raise ValueError(f"Somebody has to play. Expected 1 worker or more. Got workers={self.workers}.")
+        needed, given = self.gate.looks[-1], len(self.seeds)
+        require(given >= needed, f"The gate may look at {needed} episodes. Expected a reset seed for each. Got {given}.")
+        twice = "A seed played twice counts one episode twice."
+        require(len(set(self.seeds[:needed])) == needed, f"{twice} Expected {needed} distinct ones. Got repetitions.")
+        require(self.workers >= 1, f"Somebody has to play. Expected 1 worker or more. Got workers={self.workers}.")
 
 
 class Players:
-    """Plays each episode once, no earlier than it is asked for. A context manager: its processes end with it."""
+    """Plays each episode once, no earlier than it is asked for. A context manager: its processes end with it.
+
+    Args:
+      play: how.
+      progress: show a bar on stderr, where that is a terminal.
+    """
 
     def __init__(self, play: Play, progress: bool):
-        """Starts nothing yet.
-
-        Args:
-          play: how.
-          progress: show a bar on stderr, where that is a terminal.
-        """
         self._play = play
         self._hide = None if progress else True  # None leaves it to tqdm: off where the output is no terminal
         self._returns: dict[Path | None, list[float]] = {}
@@ -73,7 +71,7 @@ class Players:
     def __enter__(self) -> "Players":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self._end_processes()
 
     def returns(self, path: Path | None, episodes: int = 0) -> NDArray[np.float64]:
@@ -139,17 +137,12 @@ def _end_on_interrupt() -> None:
 
 def _play_seeds(path: Path | None, make: EnvironmentFactory, seeds: Sequence[int], random_seed: int) -> tuple[list[float], int]:
     """The returns, and the environment steps of all together."""
-    env = make()
-    try:
+    with closing(make()) as env:
         if path is not None:
             played = [evaluate(EdgePolicy.load(path), env, seeds=seeds)]
         else:
             # Seeded by the episode, so that it does not matter which process plays it.
             n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
-            played = [
-                evaluate(RandomPolicy(n_actions, np.random.default_rng([random_seed, seed])), env, seeds=[seed])
-                for seed in seeds
-            ]
-        return [value for each in played for value in each.returns], sum(each.env_steps for each in played)
-    finally:
-        env.close()
+            policies = {seed: RandomPolicy(n_actions, np.random.default_rng([random_seed, seed])) for seed in seeds}
+            played = [evaluate(policy, env, seeds=[seed]) for seed, policy in policies.items()]
+    return [value for each in played for value in each.returns], sum(each.env_steps for each in played)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import require
 from edgedqn.agents.files import JsonValue
 from edgedqn.agents.playing.statistics import Interval
 from edgedqn.benchmarks.report.table import RELIABLE, TIMED, full_speed
@@ -59,12 +59,7 @@ class Against(JsonValue):
 
 
 def compare_with(earlier: Benchmark, now: Benchmark) -> Against:
-    """What is different now. Errors as for `regressions`."""
-    return Against(changed_machine(earlier, now), incomparable(earlier, now), regressions(earlier, now))
-
-
-def regressions(earlier: Benchmark, now: Benchmark) -> tuple[Regression, ...]:
-    """What is worse now, file by file, in the order of the earlier rows.
+    """What is different now; what is worse, file by file, in the order of the earlier rows.
 
     Speed is compared as the ratio to the baseline of the same run, which does not change with the machine's load: slower is
     what has intervals apart and medians more than 5 % apart, where `incomparable` has nothing against it. The baseline's own
@@ -74,15 +69,16 @@ def regressions(earlier: Benchmark, now: Benchmark) -> tuple[Regression, ...]:
     Raises:
       InputError: the baselines have different names.
     """
-    if earlier.baseline != now.baseline:
-        raise InputError(f"Ratios to different files do not compare: expected {earlier.baseline}. Got {now.baseline}.")
+    same, expected = earlier.baseline == now.baseline, earlier.baseline
+    require(same, f"Ratios to different files do not compare: expected {expected}. Got {now.baseline}.")
     unknown = incomparable(earlier, now)
-    return tuple(
+    regressions = (
         Regression(before.name, what, change)
         for before in earlier.rows
         if before.status == "ok"
         for what, change in _worse(before, now.row(before.name), [what for what in TIMED if what not in unknown])
     )
+    return Against(changed_machine(earlier, now), unknown, tuple(regressions))
 
 
 def incomparable(earlier: Benchmark, now: Benchmark) -> dict[str, str]:

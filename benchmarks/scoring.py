@@ -1,6 +1,7 @@
 """The return of each file, against the baseline's on the same reset seeds, and the verdict of the gate."""
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.benchmarks.rows import BenchmarkRow, Return
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
 
+OnGate = Callable[[str, GateResult], object]  # a file's name, and its verdict with the margin and the interval behind it
 
-def score(
-    rows: Rows, paths: Mapping[str, Path], *, play: Play, on_gate: Callable[[str, GateResult], object], progress: bool
-) -> None:
+
+def score(rows: Rows, paths: Mapping[str, Path], *, play: Play, on_gate: OnGate, progress: bool) -> None:
     """Plays every living row's file and fills in `episode_return`, `return_delta` and `gate`.
 
     All files play the gate's first look; the margin comes from the baseline's and a random policy's return on it. More is
@@ -28,7 +29,7 @@ def score(
       rows: to be filled.
       paths: of the rows' files, by name; one that is not there is not played.
       play: how.
-      on_gate: called with each file's name and verdict, with the margin and the interval behind it.
+      on_gate: called for each file but the baseline.
       progress: show bars.
     Raises:
       BaselineError: the baseline could not be played.
@@ -43,21 +44,11 @@ def score(
 
 
 class _Contest:
-    def __init__(
-        self,
-        baseline: str,
-        paths: Mapping[str, Path],
-        *,
-        play: Play,
-        players: Players,
-        on_gate: Callable[[str, GateResult], object],
-    ):
-        self._on_gate = on_gate
-        self._baseline, self._paths, self._players, self._gate = baseline, paths, players, play.gate
-        env = play.make_environment()
-        self._shape = tuple(env.observation_space.shape or ())
-        self._n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
-        env.close()
+    def __init__(self, baseline: str, paths: Mapping[str, Path], *, play: Play, players: Players, on_gate: OnGate):
+        self._baseline, self._paths, self._players, self._gate, self._on_gate = baseline, paths, players, play.gate, on_gate
+        with closing(play.make_environment()) as env:
+            self._shape = tuple(env.observation_space.shape or ())
+            self._n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
         self._margin: float | None = None
         self._no_margin = ""
 

@@ -24,7 +24,7 @@ class Cores:
     def __init__(self, allowed: set[int], threads: int) -> None:
         self._order = quietest(allowed)
         self._chosen = self._order[:threads]
-        self._keep()
+        os.sched_setaffinity(0, self._chosen)
         self.used = sorted(self._chosen)
 
     def move_on(self) -> None:
@@ -34,21 +34,15 @@ class Cores:
             at = (self._order.index(self._chosen[0]) + 1) % len(self._order)
             self._chosen = [self._order[at]]
             with suppress(OSError):  # it was taken offline
-                self._keep()
+                os.sched_setaffinity(0, self._chosen)
                 self.used = sorted({*self.used, *self._chosen})
-
-    def _keep(self) -> None:
-        os.sched_setaffinity(0, self._chosen)
 
 
 @contextmanager
 def pinned(threads: int) -> Iterator[Cores | None]:
-    """Keeps this thread, and those that it starts meanwhile, on as many cores as are needed: the ones that had least to do.
+    """Keeps this thread, and those that it starts meanwhile, on as many cores as `threads` need: the ones that had least to do.
 
-    Args:
-      threads: that will run.
-    Yields:
-      The cores, or None where the system does not let a process choose.
+    Yields the cores, or None where the system does not let a process choose.
     """
     if not hasattr(os, "sched_setaffinity"):  # macOS
         yield None

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.benchmarks.regression import changed_machine, compare_with, regressions
+from edgedqn.benchmarks.regression import changed_machine, compare_with
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow
 
 
@@ -32,7 +32,7 @@ def changed(benchmark, at=1, **fields):
 
 
 def after(benchmark, **fields):
-    return [(each.name, each.what) for each in regressions(benchmark, changed(benchmark, **fields))]
+    return [(each.name, each.what) for each in compare_with(benchmark, changed(benchmark, **fields)).regressions]
 
 
 def test_the_same_is_not_worse(benchmark):
@@ -79,20 +79,20 @@ def test_returns_without_any_spread_are_compared_too(benchmark):
 
 def test_rows_that_went_are_worse_and_new_ones_and_failed_ones_of_old_are_not(benchmark):
     now = changed(benchmark, name="other")
-    assert [(each.name, each.what) for each in regressions(benchmark, now)] == [("int8", "row")]
-    assert regressions(changed(benchmark, status="failed"), now) == ()
+    assert [(each.name, each.what) for each in compare_with(benchmark, now).regressions] == [("int8", "row")]
+    assert compare_with(changed(benchmark, status="failed"), now).regressions == ()
 
 
 def test_an_earlier_benchmark_without_the_newer_keys_compares(benchmark):
     old = benchmark.to_json()
     for row in old["rows"]:
         del row["twin_step_speedup"]
-    assert regressions(Benchmark.from_json(old), benchmark) == ()
+    assert compare_with(Benchmark.from_json(old), benchmark).regressions == ()
 
 
 def test_another_baseline_is_refused(benchmark):
     with pytest.raises(InputError, match=r"expected float32\. Got int8"):
-        regressions(benchmark, replace(benchmark, baseline="int8"))
+        compare_with(benchmark, replace(benchmark, baseline="int8"))
 
 
 def test_what_differs_between_the_machines_is_told(benchmark):
