@@ -154,5 +154,5 @@ def _with_manifest(content: bytes, recipe: str) -> bytes:
         n_actions=2,
     )
     quantization = io_quantization(TfliteModel(content)).input
-    scale, offset = np.float32([1 / quantization.scale]), np.float32([quantization.zero_point])
+    scale, offset = np.array([1 / quantization.scale], np.float32), np.array([quantization.zero_point], np.float32)
     return embed(content, device_part(spec, scale=scale, offset=offset, meaning="q_values", recipe=recipe))

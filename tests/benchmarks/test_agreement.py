@@ -1,10 +1,13 @@
 """Agreement, weighted agreement and ties on rows whose answer is plain."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from edgedqn.benchmarks.agreement import Agreement, agreement, output_range, preferences_of
 from edgedqn.benchmarks.rows import OutputRange
@@ -13,14 +16,14 @@ from edgedqn.export.edge_policy import EdgePolicy
 ROWS = arrays(np.float64, st.tuples(st.integers(1, 20), st.integers(2, 5)), elements=st.integers(-128, 127))
 
 
-def test_a_choice_counts_by_what_it_costs():
+def test_a_choice_counts_by_what_it_costs() -> None:
     baseline = np.array([[0.0, 9.0], [1.0, 0.0], [5.0, 5.0]])  # gaps 9, 1, 0
     candidate = np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
     found = agreement(baseline, candidate)
     assert found == Agreement(action=1 / 3, gap_weighted=0.9, ties=0.0)
 
 
-def test_ties_are_of_the_largest_output_and_the_lowest_index_decides():
+def test_ties_are_of_the_largest_output_and_the_lowest_index_decides() -> None:
     baseline = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
     candidate = np.array([[7.0, 7.0, 0.0], [7.0, 7.0, 0.0], [9.0, 7.0, 7.0]])
     found = agreement(baseline, candidate)
@@ -28,36 +31,36 @@ def test_ties_are_of_the_largest_output_and_the_lowest_index_decides():
     assert found.action == pytest.approx(2 / 3)
 
 
-def test_where_no_choice_costs_anything_all_agree_by_gap():
+def test_where_no_choice_costs_anything_all_agree_by_gap() -> None:
     assert agreement(np.ones((3, 2)), np.array([[0.0, 1.0]] * 3)).gap_weighted == 1.0
 
 
-def test_the_gap_is_to_the_second_best_action():
+def test_the_gap_is_to_the_second_best_action() -> None:
     baseline = np.array([[10.0, 9.0, -100.0], [4.0, 0.0, 0.0]])  # gaps 1 and 4
     candidate = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
     assert agreement(baseline, candidate).gap_weighted == pytest.approx(0.8)
 
 
 @given(rows=ROWS, scale=st.floats(0.1, 10), shift=st.floats(-10, 10))
-def test_a_file_agrees_with_itself_in_any_unit(rows, scale, shift):
+def test_a_file_agrees_with_itself_in_any_unit(rows: NDArray[np.float64], scale: float, shift: float) -> None:
     found = agreement(rows, rows * scale + shift)
     assert (found.action, found.gap_weighted) == (1.0, 1.0)
 
 
 @given(rows=ROWS, seed=st.integers(0, 100))
-def test_shares_are_shares(rows, seed):
+def test_shares_are_shares(rows: NDArray[np.float64], seed: int) -> None:
     found = agreement(rows, np.random.default_rng(seed).integers(-2, 2, rows.shape).astype(float))
     for share in (found.action, found.gap_weighted, found.ties):
         assert 0 <= share <= 1
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (3, 2)])
-def test_only_the_same_states_and_actions_compare(shape):
+def test_only_the_same_states_and_actions_compare(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"same states and actions, \(2, 2\)"):
         agreement(np.ones((2, 2)), np.ones(shape))
 
 
-def test_rows_are_what_the_file_computes(models):
+def test_rows_are_what_the_file_computes(models: Path) -> None:
     observations = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     third = observations[:, 2]
     expected = np.stack([np.maximum(-third, 0), np.maximum(third, 0)], axis=1)
@@ -67,12 +70,12 @@ def test_rows_are_what_the_file_computes(models):
     assert rows.min() >= -128
 
 
-def test_nan_is_never_a_preference(models):
+def test_nan_is_never_a_preference(models: Path) -> None:
     with pytest.raises(ValueError, match="not finite"):
         preferences_of(EdgePolicy.load(models / "nan.tflite"), np.ones((2, 4), np.float32))
 
 
-def test_states_are_compared_as_the_network_sees_them(models, views):
+def test_states_are_compared_as_the_network_sees_them(models: Path, views: Path) -> None:
     """Each for itself: a stack that is complete needs no memory."""
     observations = np.random.default_rng(1).normal(size=(20, 4)).astype(np.float32)
     expected = preferences_of(EdgePolicy.load(models / "int8.tflite"), observations)
@@ -83,7 +86,7 @@ def test_states_are_compared_as_the_network_sees_them(models, views):
     np.testing.assert_array_equal(one_hot, [EdgePolicy.load(views / "table.tflite").preferences(i) for i in range(4)])
 
 
-def test_the_range_of_all_outputs_and_the_median_of_the_gaps():
+def test_the_range_of_all_outputs_and_the_median_of_the_gaps() -> None:
     rows = np.array([[0.0, 5.0, 4.0], [-3.0, 1.0, 1.0], [9.0, 2.0, 7.0]])
     assert output_range(rows) == OutputRange(-3.0, 9.0, 1.0)
     assert output_range(rows[:, :1]).median_gap == 0.0

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,15 @@ LATENCY = ["p50", "p90", "p99", "mean", "n", "timer_us", "full_speed", "histogra
 OBSERVATIONS = np.random.default_rng(1).normal(size=(300, 4)).astype(np.float32)
 
 
-def run(models, names, env_id=None, baseline="float32", observations=OBSERVATIONS, workers=1, **fields):
+def run(
+    models: Path,
+    names: Any,
+    env_id: str | None = None,
+    baseline: str = "float32",
+    observations: Any = OBSERVATIONS,
+    workers: int = 1,
+    **fields: Any,
+) -> Any:
     play = None
     if env_id is not None:
         make = partial(make_environment, env_id)
@@ -46,11 +55,11 @@ def run(models, names, env_id=None, baseline="float32", observations=OBSERVATION
     return compare(candidates, QUICK, rng=np.random.default_rng(0), observations=observations, play=play, **given).to_json()
 
 
-def by_name(result):
+def by_name(result: Any) -> dict[str, Any]:
     return {row["name"]: row for row in result["rows"]}
 
 
-def test_the_object_of_the_contract(models, steer):
+def test_the_object_of_the_contract(models: Path, steer: str) -> None:
     result = run(models, ["int8", "float32", "reversed"], f"{steer}:Steer-v0", relative_to=models.parent)
     json.loads(json.dumps(result, allow_nan=False))
     assert list(result) == ["schema", "machine", "baseline", "rows"]
@@ -78,7 +87,7 @@ def test_the_object_of_the_contract(models, steer):
         assert row["size_bytes"] == (models / f"{row['name']}.tflite").stat().st_size
 
 
-def test_what_is_known_beforehand_is_measured(models, steer):
+def test_what_is_known_beforehand_is_measured(models: Path, steer: str) -> None:
     rows = by_name(run(models, ["float32", "int8", "reversed"], f"{steer}:Steer-v0"))
     assert rows["float32"]["return"]["mean"] == 10.0
     assert rows["reversed"]["return"] == {"mean": 0.0, "ci95": [0.0, 0.0], "episodes": 30}
@@ -94,14 +103,14 @@ def test_what_is_known_beforehand_is_measured(models, steer):
     assert rows["float32"]["nonzero_weights"] == 12
 
 
-def test_any_number_of_workers_gives_the_same_rows(models, steer):
+def test_any_number_of_workers_gives_the_same_rows(models: Path, steer: str) -> None:
     alone, several = (run(models, ["float32", "int8"], f"{steer}:Steer-v0", workers=n)["rows"] for n in (1, 2))
     for one, two in zip(alone, several, strict=True):
         for key in ("return", "return_delta", "gate", "action_agreement", "tie_rate"):
             assert one[key] == two[key]
 
 
-def test_a_failing_file_leaves_the_others_whole(models, steer, tmp_path):
+def test_a_failing_file_leaves_the_others_whole(models: Path, steer: str, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.tflite"
     content = bytearray((models / "int8.tflite").read_bytes())
     content[len(content) // 2] ^= 1
@@ -124,20 +133,20 @@ def test_a_failing_file_leaves_the_others_whole(models, steer, tmp_path):
     assert rows["int8"]["gate"] in ("pass", "fail", "undecided")
 
 
-def test_a_network_that_computes_nan_fails_without_observations_too(models):
+def test_a_network_that_computes_nan_fails_without_observations_too(models: Path) -> None:
     row = by_name(run(models, ["float32", "nan"], observations=None))["nan"]
     assert row["status"] == "failed"
     assert "NaN" in row["reason"]
 
 
-def test_a_dying_process_fails_its_file_and_no_other(models, steer):
+def test_a_dying_process_fails_its_file_and_no_other(models: Path, steer: str) -> None:
     rows = by_name(run(models, ["float32", "reversed", "int8"], f"{steer}:Deadly-v0", observations=None, workers=2))
     assert rows["reversed"]["status"] == "failed"
     assert "process" in rows["reversed"]["reason"]
     assert rows["float32"]["return"]["mean"] == 10.0
 
 
-def test_without_an_environment_nothing_is_played(models):
+def test_without_an_environment_nothing_is_played(models: Path) -> None:
     for row in run(models, ["float32", "int8"], observations=None)["rows"]:
         for key in ("return", "return_delta", "action_agreement", "gap_weighted_agreement", "tie_rate", "gate"):
             assert row[key] is None
@@ -145,14 +154,14 @@ def test_without_an_environment_nothing_is_played(models):
         assert row["speedup"]["median"] > 0
 
 
-def test_a_failed_baseline_is_bad_input(models, steer):
+def test_a_failed_baseline_is_bad_input(models: Path, steer: str) -> None:
     with pytest.raises(InputError, match="baseline nan cannot be measured"):
         run(models, ["float32", "nan"], baseline="nan")
     with pytest.raises(InputError, match="step 3"):
         run(models, ["float32", "int8"], f"{steer}:Broken-v0")
 
 
-def test_no_baseline_or_two_files_of_one_name_are_bad_input(models, tmp_path):
+def test_no_baseline_or_two_files_of_one_name_are_bad_input(models: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected one named 'float64'\. Got float32"):
         run(models, ["float32"], baseline="float64")
     with pytest.raises(InputError, match="Got no files"):
@@ -161,24 +170,24 @@ def test_no_baseline_or_two_files_of_one_name_are_bad_input(models, tmp_path):
         run(models, ["float32", "int8", "int8"])
 
 
-def test_another_environments_file_fails_with_both_shapes(models, steer):
+def test_another_environments_file_fails_with_both_shapes(models: Path, steer: str) -> None:
     with pytest.raises(InputError, match=r"expected observations \[5\] and 2 actions\. Got \[4\] and 2"):
         run(models, ["float32"], f"{steer}:Wide-v0")
 
 
-def test_no_margin_leaves_the_gate_undecided(models, steer):
+def test_no_margin_leaves_the_gate_undecided(models: Path, steer: str) -> None:
     rows = by_name(run(models, ["reversed", "int8"], f"{steer}:Steer-v0", baseline="reversed"))
     assert rows["int8"]["gate"] == "undecided"
     assert "better than a random one" in rows["int8"]["reason"]
     assert best_passing([BenchmarkRow.from_json(row) for row in rows.values()]) is None
 
 
-def test_a_file_outside_the_folder_goes_by_its_name(models, tmp_path):
+def test_a_file_outside_the_folder_goes_by_its_name(models: Path, tmp_path: Path) -> None:
     (row,) = run(models, ["float32"], relative_to=tmp_path)["rows"]
     assert row["file"] == "float32.tflite"
 
 
-def test_the_machine_is_described_without_naming_it(models):
+def test_the_machine_is_described_without_naming_it(models: Path) -> None:
     machine = run(models, ["float32"])["machine"]
     assert machine["threads"] == 1
     assert machine["xnnpack"] is True
@@ -186,8 +195,8 @@ def test_the_machine_is_described_without_naming_it(models):
     assert str(Path.home()) not in json.dumps(machine)
 
 
-def test_verdicts_come_with_their_margin(models, steer):
-    told = {}
+def test_verdicts_come_with_their_margin(models: Path, steer: str) -> None:
+    told: dict[str, Any] = {}
     run(models, ["float32", "reversed"], f"{steer}:Steer-v0", on_gate=told.__setitem__)
     assert list(told) == ["reversed"]
     assert told["reversed"].verdict == "fail"
@@ -196,7 +205,7 @@ def test_verdicts_come_with_their_margin(models, steer):
 
 
 @pytest.mark.parametrize("module", ["comparison", "report.page", "report.table"])
-def test_runs_without_tensorflow_and_loads_no_vega(module):
+def test_runs_without_tensorflow_and_loads_no_vega(module: str) -> None:
     code = f"import sys; sys.modules.update(tensorflow=None, vl_convert=None); import edgedqn.benchmarks.{module}"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -77,6 +78,6 @@ def test_a_failing_program_is_told_from_one_that_ends_well() -> None:
 
 
 def test_names_the_tools_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cortex_m4.shutil, "which", lambda tool: None)
+    monkeypatch.setattr(shutil, "which", lambda tool: None)
     with pytest.raises(InputError, match="qemu-system-arm"):
         run_on_cortex_m4("int main(void) { return 0; }", [], [])

@@ -6,13 +6,14 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.filling import BaselineError, Rows
+from edgedqn.benchmarks.rows import BenchmarkRow
 
 
-def test_the_baseline_comes_first_and_a_fault_ends_one_row():
+def test_the_baseline_comes_first_and_a_fault_ends_one_row() -> None:
     rows = Rows({"a": "a.tflite", "base": "base.tflite", "b": "b.tflite"}, "base")
     seen = []
 
-    def measure(row):
+    def measure(row: BenchmarkRow) -> BenchmarkRow:
         seen.append(row.name)
         if row.name == "a":
             raise ValueError("not\na policy")
@@ -26,8 +27,8 @@ def test_the_baseline_comes_first_and_a_fault_ends_one_row():
     assert rows.by_name["b"].weights == 3
 
 
-def test_a_fault_of_the_baseline_ends_the_run_whoever_meets_it():
-    def measure(row):
+def test_a_fault_of_the_baseline_ends_the_run_whoever_meets_it() -> None:
+    def measure(row: BenchmarkRow) -> BenchmarkRow:
         if row.name == "base":
             raise OSError("gone")
         return row
@@ -35,7 +36,7 @@ def test_a_fault_of_the_baseline_ends_the_run_whoever_meets_it():
     with pytest.raises(InputError, match="The baseline base cannot be measured: gone"):
         Rows({"a": "a", "base": "b"}, "base").each(measure)
 
-    def late(row):
+    def late(row: BenchmarkRow) -> BenchmarkRow:
         if row.name == "a":
             raise BaselineError("met while judging a")
         return row
@@ -44,8 +45,8 @@ def test_a_fault_of_the_baseline_ends_the_run_whoever_meets_it():
         Rows({"a": "a", "base": "b"}, "base").each(late)
 
 
-def test_a_fault_of_ours_is_not_the_files():
-    def measure(row):
+def test_a_fault_of_ours_is_not_the_files() -> None:
+    def measure(row: BenchmarkRow) -> BenchmarkRow:
         raise KeyError(row.name)
 
     with pytest.raises(KeyError):

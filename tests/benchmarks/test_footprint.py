@@ -3,6 +3,7 @@
 import gzip
 import sys
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from edgedqn.export.tflite_file.tflm import arena_bytes
 
 
 @pytest.mark.parametrize("name", ["float32", "int8"])
-def test_a_known_network(models, name):
+def test_a_known_network(models: Path, name: str) -> None:
     content = (models / f"{name}.tflite").read_bytes()
     found = footprint(TfliteModel(content))
     assert found.size_bytes == len(content)
@@ -24,12 +25,12 @@ def test_a_known_network(models, name):
     assert found.arena_bytes == arena_bytes(content) > 500
 
 
-def test_without_tflite_micro_no_arena_is_known(models, monkeypatch):
+def test_without_tflite_micro_no_arena_is_known(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     assert footprint(TfliteModel((models / "int8.tflite").read_bytes())).arena_bytes is None
 
 
-def test_gzip_is_gzips_best_and_does_not_depend_on_the_time(models, monkeypatch):
+def test_gzip_is_gzips_best_and_does_not_depend_on_the_time(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = (models / "float32.tflite").read_bytes()
     found = footprint(TfliteModel(content)).gzip_bytes
     monkeypatch.setattr("time.time", lambda: 2e9)
@@ -39,6 +40,6 @@ def test_gzip_is_gzips_best_and_does_not_depend_on_the_time(models, monkeypatch)
     assert found < len(gzip.compress(content, 1, mtime=0)) < len(content)
 
 
-def test_what_is_no_tflite_has_no_footprint():
+def test_what_is_no_tflite_has_no_footprint() -> None:
     with pytest.raises(PolicyFileError):
         footprint(TfliteModel(b"no flatbuffer at all, but long enough to look"))

@@ -1,6 +1,9 @@
 """What a file without a manifest says of itself."""
 
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from edgedqn.export.tflite_file.reader import stripped
 
 
 @pytest.fixture(params=["float32", "int8"])
-def pair(request, models, tmp_path):
+def pair(request: pytest.FixtureRequest, models: Path, tmp_path: Path) -> tuple[Any, Any]:
     """The same file with and without its manifest."""
     known = models / f"{request.param}.tflite"
     foreign = tmp_path / "foreign.tflite"
@@ -21,7 +24,7 @@ def pair(request, models, tmp_path):
     return known, foreign
 
 
-def test_it_acts_as_the_same_file_does_with_its_manifest(pair):
+def test_it_acts_as_the_same_file_does_with_its_manifest(pair: Any) -> None:
     known, foreign = pair
     policy, other = EdgePolicy.load(known), load(read_foreign(foreign), LatencyConfig())[1]
     observations = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
@@ -29,7 +32,7 @@ def test_it_acts_as_the_same_file_does_with_its_manifest(pair):
     assert [other(x) for x in observations] == [policy(x) for x in observations]
 
 
-def test_a_manifest_inside_or_beside_makes_it_ours(pair, tmp_path):
+def test_a_manifest_inside_or_beside_makes_it_ours(pair: Any, tmp_path: Path) -> None:
     known, foreign = pair
     assert not is_foreign(known)
     assert is_foreign(foreign)
@@ -39,19 +42,19 @@ def test_a_manifest_inside_or_beside_makes_it_ours(pair, tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b"x" * 400, lambda b: b""])
-def test_what_is_no_policy_is_refused_by_name(pair, damage, tmp_path):
+def test_what_is_no_policy_is_refused_by_name(pair: Any, damage: Callable[..., Any], tmp_path: Path) -> None:
     _, foreign = pair
     foreign.write_bytes(damage(foreign.read_bytes()))
     with pytest.raises(PolicyFileError, match=r"foreign\.tflite"):
         read_foreign(foreign)
 
 
-def test_a_missing_file_is_refused_by_name(tmp_path):
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(PolicyFileError, match="Cannot be read"):
         read_foreign(tmp_path / "absent.tflite")
 
 
-def test_other_types_are_refused(models, tmp_path, monkeypatch):
+def test_other_types_are_refused(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edgedqn.benchmarks import foreign
     from edgedqn.export.tflite_file.reader import IOQuantization, Quantization
 

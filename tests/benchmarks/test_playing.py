@@ -2,6 +2,8 @@
 
 import multiprocessing
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,15 +15,20 @@ from edgedqn.benchmarks.playing import Play, Players
 GATE = Gate(looks=(30, 60))
 
 
-def play(steer, name="Steer-v0", **fields):
+def play(steer: str, name: str = "Steer-v0", **fields: Any) -> Play:
     fields = {"seeds": range(60), "gate": GATE, "random_seed": 7, **fields}
     return Play(make_environment=partial(make_environment, f"{steer}:{name}"), **fields)
 
 
-def test_each_episode_is_played_once(models, steer, monkeypatch):
-    played = []
+def test_each_episode_is_played_once(models: Path, steer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[list[int]] = []
     real = playing._play_seeds
-    monkeypatch.setattr(playing, "_play_seeds", lambda *args: played.append(list(args[2])) or real(*args))
+
+    def remember(*arguments: Any) -> Any:
+        played.append(list(arguments[2]))
+        return real(*arguments)
+
+    monkeypatch.setattr(playing, "_play_seeds", remember)
     path = models / "int8.tflite"
     with Players(play(steer, seeds=range(100, 160)), progress=False) as players:
         first = players.returns(path, 30)
@@ -34,7 +41,7 @@ def test_each_episode_is_played_once(models, steer, monkeypatch):
     assert len(more) == 60
 
 
-def test_processes_change_nothing_and_end(models, steer):
+def test_processes_change_nothing_and_end(models: Path, steer: str) -> None:
     with Players(play(steer, workers=1), progress=False) as alone, Players(play(steer, workers=2), progress=False) as several:
         for path in (models / "int8.tflite", None):
             assert list(alone.returns(path, 50)) == list(several.returns(path, 50))
@@ -42,7 +49,7 @@ def test_processes_change_nothing_and_end(models, steer):
     assert not multiprocessing.active_children()
 
 
-def test_the_random_policy_depends_on_its_seed_and_scores_the_middle(steer):
+def test_the_random_policy_depends_on_its_seed_and_scores_the_middle(steer: str) -> None:
     returns = []
     for seed in (1, 2):
         with Players(play(steer, random_seed=seed), progress=False) as players:
@@ -54,7 +61,7 @@ def test_the_random_policy_depends_on_its_seed_and_scores_the_middle(steer):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_bad_transition_says_its_step(models, steer, workers):
+def test_a_bad_transition_says_its_step(models: Path, steer: str, workers: int) -> None:
     with (
         Players(play(steer, "Broken-v0", workers=workers), progress=False) as players,
         pytest.raises(BadTransitionError, match="step 3"),
@@ -62,14 +69,14 @@ def test_a_bad_transition_says_its_step(models, steer, workers):
         players.returns(models / "float32.tflite", 5)
 
 
-def test_after_a_process_died_others_can_be_played(models, steer):
+def test_after_a_process_died_others_can_be_played(models: Path, steer: str) -> None:
     with Players(play(steer, "Deadly-v0", workers=2), progress=False) as players:
         with pytest.raises(RuntimeError, match="process that played it died"):
             players.returns(models / "reversed.tflite", 30)
         assert players.returns(models / "float32.tflite", 30).mean() == 10
 
 
-def test_no_bar_where_no_terminal_is(models, steer, capsys):
+def test_no_bar_where_no_terminal_is(models: Path, steer: str, capsys: pytest.CaptureFixture[str]) -> None:
     with Players(play(steer), progress=True) as players:
         players.returns(models / "float32.tflite", 30)
     assert "episode" not in capsys.readouterr().err
@@ -83,6 +90,6 @@ def test_no_bar_where_no_terminal_is(models, steer, capsys):
         ({"workers": 0}, "workers=0"),
     ],
 )
-def test_what_cannot_be_played_is_refused(steer, fields, why):
+def test_what_cannot_be_played_is_refused(steer: str, fields: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         play(steer, **fields)

@@ -1,6 +1,8 @@
 """`benchmark.json` as values and back, of this version and of earlier ones; and which row is shipped."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,31 +29,37 @@ DEVICE = {"machine": {"cpu": "Cortex-A72"}, "rows": [DEVICE_ROW | {"latency_us":
 BENCHMARK = {"schema": 1, "machine": MACHINE, "baseline": "int8", "rows": [ROW], "devices": [DEVICE]}
 
 
-def row(name, size, step, gate="pass"):
+def row(name: str, size: int, step: float, gate: str | None = "pass") -> BenchmarkRow:
     latency = Latency.from_json(LATENCY | {"p50": step})
     return BenchmarkRow(name=name, file=name, size_bytes=size, step_latency_us=latency, gate=gate)
 
 
-def test_the_smallest_that_passed_ships_and_the_faster_of_two_alike():
+def test_the_smallest_that_passed_ships_and_the_faster_of_two_alike() -> None:
     rows = [row("float32", 1, 1, None), row("big", 9, 1), row("slow", 5, 8), row("fast", 5, 7), row("lost", 2, 1, "fail")]
-    assert best_passing(rows).name == "fast"
+    best = best_passing(rows)
+    assert best is not None
+    assert best.name == "fast"
     assert best_passing([*rows[:1], row("open", 2, 1, "undecided"), rows[-1]]) is None
     assert best_passing([]) is None
 
 
-def test_what_is_read_is_written_again_in_the_same_order():
+def test_what_is_read_is_written_again_in_the_same_order() -> None:
     assert json.dumps(Benchmark.from_json(BENCHMARK).to_json()) == json.dumps(BENCHMARK)
     without = {key: value for key, value in BENCHMARK.items() if key != "devices"}
     assert Benchmark.from_json(without).to_json() == without
 
 
-def test_a_value_has_names():
+def test_a_value_has_names() -> None:
     (found,) = Benchmark.from_json(BENCHMARK).rows
+    assert found.episode_return is not None
     assert (found.episode_return.low, found.episode_return.episodes) == (486.08, 300)
+    assert found.speedup is not None
+    assert found.latency_us is not None
+    assert found.latency_us.histogram is not None
     assert (found.speedup.high, found.latency_us.histogram.counts) == (2.1, (6, 3, 1))
 
 
-def test_an_earlier_benchmark_is_completed_with_nothing():
+def test_an_earlier_benchmark_is_completed_with_nothing() -> None:
     earlier = BenchmarkRow.from_json({"name": "a", "file": "a.tflite", "status": "ok", "size_bytes": 3})
     assert list(earlier.to_json()) == list(ROW_KEYS)
     assert (earlier.name, earlier.size_bytes, earlier.twin_step_speedup) == ("a", 3, None)
@@ -60,7 +68,7 @@ def test_an_earlier_benchmark_is_completed_with_nothing():
 @pytest.mark.parametrize(
     "content", [{"schema": 1}, {"schema": 1, "rows": [3]}, {"schema": 2}, {"schema": 1, "rows": [{"name": 1}]}]
 )
-def test_what_is_no_benchmark_is_refused_by_name(tmp_path, content):
+def test_what_is_no_benchmark_is_refused_by_name(tmp_path: Path, content: dict[str, Any]) -> None:
     path = tmp_path / "old.json"
     path.write_text(json.dumps(BENCHMARK))
     assert read_benchmark(path).to_json() == BENCHMARK

@@ -1,6 +1,8 @@
 """Returns, deltas and verdicts, from returns that are written down."""
 
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,19 +20,20 @@ FLOAT = np.tile([9.0, 11.0], 30)  # mean 10 against a random policy's 0: the mar
 class Scripted:
     """Stands in for `Players`: returns by file stem, None being the random policy; a string is an error."""
 
-    def __init__(self, script):
-        self.script, self.asked = script, {}
+    def __init__(self, script: Any) -> None:
+        self.script = script
+        self.asked: dict[str | None, int] = {}
 
-    def __call__(self, play, progress):
+    def __call__(self, play: Any, progress: Any) -> Any:
         return self
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         return None
 
-    def returns(self, path, episodes=0):
+    def returns(self, path: Path, episodes: int = 0) -> Any:
         name = None if path is None else path.stem
         self.asked[name] = max(self.asked.get(name, 0), episodes)
         values = self.script[name][: episodes or self.asked[name]]
@@ -40,8 +43,8 @@ class Scripted:
 
 
 @pytest.fixture
-def run(models, steer, monkeypatch):
-    def run(script):
+def run(models: Path, steer: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def run(script: Any) -> tuple[Any, dict[str, Any], Any]:
         players = Scripted({None: np.zeros(60), **script})
         monkeypatch.setattr(scoring, "Players", players)
         rows = Rows({name: name for name in script}, "float32")
@@ -51,7 +54,7 @@ def run(models, steer, monkeypatch):
             gate=Gate(tolerance=0.1, looks=(30, 60)),
             random_seed=0,
         )
-        told = {}
+        told: dict[str, Any] = {}
         paths = {name: models / f"{name}.tflite" for name in script}
         scoring.score(rows, paths, play=play, on_gate=told.__setitem__, progress=False)
         return rows.by_name, told, players.asked
@@ -59,7 +62,7 @@ def run(models, steer, monkeypatch):
     return run
 
 
-def test_a_clear_verdict_stops_at_the_first_look(run):
+def test_a_clear_verdict_stops_at_the_first_look(run: Any) -> None:
     rows, told, asked = run({"float32": FLOAT, "int8": FLOAT - 0.5, "reversed": FLOAT - 2})
     assert (rows["int8"].gate, rows["reversed"].gate, rows["float32"].gate) == ("pass", "fail", None)
     assert rows["int8"].return_delta == Interval(-0.5, -0.5, -0.5)
@@ -67,7 +70,7 @@ def test_a_clear_verdict_stops_at_the_first_look(run):
     assert told["int8"].margin == 1.0
 
 
-def test_an_open_verdict_plays_on_and_says_why_it_stayed_open(run):
+def test_an_open_verdict_plays_on_and_says_why_it_stayed_open(run: Any) -> None:
     rows, _, asked = run({"float32": FLOAT, "int8": FLOAT - np.tile([0, 0, 2, 2], 15), "reversed": FLOAT})
     assert rows["int8"].gate == "undecided"
     assert rows["int8"].reason.startswith("After 60 episodes the loss may be anything in [0.")
@@ -77,14 +80,14 @@ def test_an_open_verdict_plays_on_and_says_why_it_stayed_open(run):
     assert rows["reversed"].return_delta.mean == 0
 
 
-def test_a_late_fault_of_the_baseline_is_not_the_candidates(run):
+def test_a_late_fault_of_the_baseline_is_not_the_candidates(run: Any) -> None:
     broken = FLOAT.copy()
     broken[45] = np.nan
     with pytest.raises(BaselineError, match="baseline float32 cannot be played"):
         run({"float32": broken, "int8": FLOAT - np.tile([0, 0, 2, 2], 15)})
 
 
-def test_a_fault_of_a_candidate_ends_its_row(run):
+def test_a_fault_of_a_candidate_ends_its_row(run: Any) -> None:
     broken = FLOAT.copy()
     broken[3] = np.nan
     rows, told, _ = run({"float32": FLOAT, "int8": broken, "reversed": FLOAT})
@@ -93,7 +96,7 @@ def test_a_fault_of_a_candidate_ends_its_row(run):
     assert list(told) == ["reversed"]
 
 
-def test_no_better_than_random_leaves_it_undecided(run):
+def test_no_better_than_random_leaves_it_undecided(run: Any) -> None:
     rows, told, _ = run({"float32": FLOAT * 0, "int8": FLOAT})
     assert rows["int8"].gate == "undecided"
     assert "better than a random one" in rows["int8"].reason

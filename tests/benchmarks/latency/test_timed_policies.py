@@ -1,5 +1,8 @@
 """What is timed of real files: each call, on what the device sees; and what XNNPACK takes over of them."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,7 +16,7 @@ CONFIG = LatencyConfig()
 
 @pytest.mark.parametrize("name", ["float32", "int8"])
 @pytest.mark.parametrize("kind", [invokes, steps, cold_starts])
-def test_real_files_are_timed_call_by_call(models, name, kind):
+def test_real_files_are_timed_call_by_call(models: Path, name: str, kind: Any) -> None:
     observations = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
     block = kind(read_verified(models / f"{name}.tflite"), observations, config=CONFIG)()
     durations = block(30)
@@ -24,16 +27,25 @@ def test_real_files_are_timed_call_by_call(models, name, kind):
 
 @pytest.mark.parametrize("kind", [invokes, steps, cold_starts])
 @pytest.mark.parametrize(("name", "shape"), [("stacked", (4,)), ("table", (4,)), ("stacked", (2,)), ("table", ())])
-def test_files_with_preprocessing_are_timed_on_states_and_on_stand_ins(views, kind, name, shape):
+def test_files_with_preprocessing_are_timed_on_states_and_on_stand_ins(
+    views: Path, kind: Any, name: str, shape: tuple[int, ...]
+) -> None:
     observations = np.random.default_rng(0).normal(size=(7, *shape)).astype(np.float32)
     durations = kind(read_verified(views / f"{name}.tflite"), observations, config=CONFIG)()(30)
     assert (durations > 0).all()
 
 
-def test_a_step_is_what_the_device_does_and_an_invoke_what_the_network_gets(views, monkeypatch):
-    seen = []
+def test_a_step_is_what_the_device_does_and_an_invoke_what_the_network_gets(
+    views: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, ...]] = []
     real = EdgePolicy._run
-    monkeypatch.setattr(EdgePolicy, "_run", lambda self, x: seen.append(np.shape(x)) or real(self, x))
+
+    def remember(self: EdgePolicy, x: Any) -> Any:
+        seen.append(np.shape(x))
+        return real(self, x)
+
+    monkeypatch.setattr(EdgePolicy, "_run", remember)
     states = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     steps(read_verified(views / "stacked.tflite"), states, config=CONFIG)()(3)
     steps(read_verified(views / "table.tflite"), states, config=CONFIG)()(3)
@@ -56,7 +68,7 @@ def test_a_step_is_what_the_device_does_and_an_invoke_what_the_network_gets(view
         ((5, 4, 2), ["flatten"]),
     ],
 )
-def test_the_device_saw_the_newest_frame(shape, steps):
+def test_the_device_saw_the_newest_frame(shape: tuple[int, ...], steps: list[str]) -> None:
     device = DeviceManifest(
         env_id="",
         observation_shape=shape,
@@ -78,7 +90,7 @@ def test_the_device_saw_the_newest_frame(shape, steps):
 class Fed:
     """Stands where an interpreter stands."""
 
-    def __init__(self, size):
+    def __init__(self, size: Any) -> None:
         self.set_tensor = self.invoke = lambda *_: None
         self.get_tensor = lambda index: np.zeros((1, 2), np.float32)
         self.get_input_details = lambda: [{"index": 0, "shape": (1, size), "dtype": np.float32}]
@@ -86,7 +98,7 @@ class Fed:
 
 
 @pytest.mark.parametrize("name", ["float32", "int8"])
-def test_xnnpack_takes_over_a_plain_network_or_is_left_out(models, name):
+def test_xnnpack_takes_over_a_plain_network_or_is_left_out(models: Path, name: str) -> None:
     file = read_verified(models / f"{name}.tflite")
     operators = delegation(file, CONFIG).operators
     assert operators >= 2
@@ -94,7 +106,7 @@ def test_xnnpack_takes_over_a_plain_network_or_is_left_out(models, name):
     assert delegation(file, LatencyConfig(xnnpack=False)) == Delegation(operators, 0)
 
 
-def test_what_lies_behind_a_delegate_is_what_it_took_over(models, monkeypatch):
+def test_what_lies_behind_a_delegate_is_what_it_took_over(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A chain of four of which the delegate has the middle two; the last one's weights lie inside its border, too."""
     chain = [{"op_name": "ADD", "inputs": [at, 10 + at], "outputs": [at + 1]} for at in range(4)]
     taken = {"op_name": "DELEGATE", "inputs": [1, 11, 12], "outputs": [3]}
@@ -102,7 +114,7 @@ def test_what_lies_behind_a_delegate_is_what_it_took_over(models, monkeypatch):
     assert delegation(read_verified(models / "int8.tflite"), CONFIG) == Delegation(4, 2)
 
 
-def test_without_xnnpack_the_actions_stay(models):
+def test_without_xnnpack_the_actions_stay(models: Path) -> None:
     observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     file = read_verified(models / "float32.tflite")
     plain = load(file, LatencyConfig(xnnpack=False))[1]

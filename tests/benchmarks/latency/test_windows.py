@@ -1,7 +1,10 @@
 """Windows as MLPerf Tiny has them, on a clock that is ours."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgedqn.benchmarks.latency import windows
 from edgedqn.benchmarks.latency.windows import CALLS, WINDOWS, time_windows
@@ -9,21 +12,21 @@ from edgedqn.benchmarks.rows import WindowedLatency
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A clock that only what is timed moves on."""
     now = [0]
     monkeypatch.setattr(windows, "clock", lambda: now[0])
     return now
 
 
-def taking(clock, ns_each_time):
+def taking(clock: Any, ns_each_time: Any) -> Any:
     """A candidate of which each build takes the next of these per call."""
     builds = iter(ns_each_time)
 
-    def factory():
+    def factory() -> Any:
         ns = next(builds)
 
-        def block(n):
+        def block(n: int) -> NDArray[Any]:
             clock[0] += n * ns
             return np.full(n, ns, np.int64)
 
@@ -32,7 +35,7 @@ def taking(clock, ns_each_time):
     return factory
 
 
-def test_the_median_of_five_windows_each_long_enough(clock):
+def test_the_median_of_five_windows_each_long_enough(clock: Any) -> None:
     found, failures = time_windows({"a": taking(clock, [9_000, 1_000, 5_000, 2_000, 3_000])}, np.random.default_rng(0))
     assert failures == {}
     assert found == {"a": WindowedLatency((9.0, 1.0, 5.0, 2.0, 3.0), 3.0)}
@@ -40,8 +43,8 @@ def test_the_median_of_five_windows_each_long_enough(clock):
     assert clock[0] - warm_ups >= WINDOWS * 10e9
 
 
-def test_a_crash_ends_one_candidate_and_progress_is_told_of_all(clock):
-    def broken():
+def test_a_crash_ends_one_candidate_and_progress_is_told_of_all(clock: Any) -> None:
+    def broken() -> None:
         raise RuntimeError("node 3\nfailed")
 
     told = []

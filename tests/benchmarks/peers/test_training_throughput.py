@@ -130,7 +130,7 @@ def test_the_command_prints_the_table_and_writes_the_object(
 
 
 def test_a_measurement_is_a_fresh_process_with_one_thread_per_library(small: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = {}
+    seen: dict[str, Any] = {}
 
     def run(command: list[str], env: dict[str, str], **_: Any) -> Any:
         seen.update(command=command, env=env)

@@ -1,5 +1,7 @@
 """The plots' data is that of the rows, what was not measured is left out, and Vega-Lite takes all of them."""
 
+from typing import Any
+
 import pytest
 import vl_convert
 
@@ -11,13 +13,14 @@ from edgedqn.benchmarks.report.charts import (
     size_chart,
     sparsity_chart,
 )
+from edgedqn.benchmarks.report.vega import VegaLite
 from edgedqn.benchmarks.rows import BenchmarkRow
 
 HISTOGRAM = {"from_us": 1.0, "to_us": 3.0, "counts": [6, 3, 0, 1]}
 LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "mean": 1.5, "n": 10, "timer_us": 0.04, "histogram": HISTOGRAM}
 
 
-def row(name, gate=None, **fields):
+def row(name: str, gate: str | None = None, **fields: Any) -> BenchmarkRow:
     found = {
         "name": name,
         "file": name,
@@ -48,7 +51,7 @@ CHARTS = {
 
 
 @pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
-def test_vega_lite_draws_it_and_it_speaks(chart):
+def test_vega_lite_draws_it_and_it_speaks(chart: Any) -> None:
     made = chart(ROWS)
     svg = vl_convert.vegalite_to_svg(made | ({"width": 300} if made.get("width") == "container" else {}))
     assert svg.startswith("<svg")
@@ -57,22 +60,27 @@ def test_vega_lite_draws_it_and_it_speaks(chart):
 
 
 @pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
-def test_a_file_that_was_not_measured_is_left_out(chart):
+def test_a_file_that_was_not_measured_is_left_out(chart: Any) -> None:
     assert chart([MISSING]) is None
     assert "broken" not in str(chart([*ROWS, MISSING]))
 
 
-def test_the_baseline_and_the_gate_are_drawn():
-    def lines(margin):
-        return [line["return"] for line in size_chart(ROWS, "float32", margin=margin)["layer"][0]["data"]["values"]]
+def drawn(chart: VegaLite | None) -> Any:
+    assert chart is not None
+    return chart
+
+
+def test_the_baseline_and_the_gate_are_drawn() -> None:
+    def lines(margin: float | None) -> list[Any]:
+        return [line["return"] for line in drawn(size_chart(ROWS, "float32", margin=margin))["layer"][0]["data"]["values"]]
 
     assert lines(None) == [498.0]
     assert lines(9.6) == [498.0, 488.4]
-    assert "a loss of 9.6" in size_chart(ROWS, "float32", margin=9.6)["description"]
+    assert "a loss of 9.6" in drawn(size_chart(ROWS, "float32", margin=9.6))["description"]
 
 
-def test_each_step_is_a_point_of_its_own():
-    points = latency_chart(ROWS, "float32", margin=None)["data"]["values"]
+def test_each_step_is_a_point_of_its_own() -> None:
+    points = drawn(latency_chart(ROWS, "float32", margin=None))["data"]["values"]
     assert [(point["name"], point["what"]) for point in points] == [
         ("float32", "invoke"),
         ("float32", "step"),
@@ -82,30 +90,30 @@ def test_each_step_is_a_point_of_its_own():
     ]
 
 
-def test_a_histograms_shares_add_up():
-    bars = histogram_chart(ROWS[:1])["data"]["values"]
+def test_a_histograms_shares_add_up() -> None:
+    bars = drawn(histogram_chart(ROWS[:1]))["data"]["values"]
     assert [bar["share"] for bar in bars] == [0.6, 0.3, 0.0, 0.1]
     assert (bars[0]["from"], bars[-1]["to"]) == (1.0, 3.0)
 
 
-def test_levels_are_255ths_of_the_range():
-    assert range_chart(ROWS)["data"]["values"][0]["levels"] == 51.0
+def test_levels_are_255ths_of_the_range() -> None:
+    assert drawn(range_chart(ROWS))["data"]["values"][0]["levels"] == 51.0
     flat = row("flat", output_range={"low": 1.0, "high": 1.0, "median_gap": 0.0})
-    assert range_chart([flat])["data"]["values"][0]["levels"] == 0.0
+    assert drawn(range_chart([flat]))["data"]["values"][0]["levels"] == 0.0
 
 
-def test_zeros_stand_beside_what_was_asked():
-    cells = sparsity_chart(KERNELS)["data"]["values"]
+def test_zeros_stand_beside_what_was_asked() -> None:
+    cells = drawn(sparsity_chart(KERNELS))["data"]["values"]
     assert [(cell["kernel"], cell["zeros"], cell["asked"]) for cell in cells[1:]] == [
         ("kernel 1", 0.98, "97.5%"),
         ("kernel 2", 0.5, "50.0%"),
     ]
 
 
-def test_a_file_stands_where_its_paired_difference_puts_it():
+def test_a_file_stands_where_its_paired_difference_puts_it() -> None:
     lucky = {"mean": 499.5, "ci95": [499.0, 500.0], "episodes": 100}  # on easier episodes than the baseline's 300
     rows = [row("float32"), row("q", "pass", **{"return": lucky, "return_delta": {"mean": -1.5, "ci95": [-3.0, 0.5]}})]
-    for chart in (size_chart(rows, "float32", margin=9.6), latency_chart(rows, "float32", margin=9.6)):
+    for chart in map(drawn, (size_chart(rows, "float32", margin=9.6), latency_chart(rows, "float32", margin=9.6))):
         points = [(point["low"], point["return"], point["high"]) for point in chart["data"]["values"] if point["name"] == "q"]
         assert set(points) == {(495.0, 496.5, 498.5)}
         assert "q (pass)" in chart["description"]

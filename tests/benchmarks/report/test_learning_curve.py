@@ -1,6 +1,8 @@
 """The learning curve: what it shows of a training, what it says of it, and what it does where little is known."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.report import learning_curve as module
 from edgedqn.benchmarks.report.learning_curve import learning_chart
-from edgedqn.benchmarks.report.vega import picture
+from edgedqn.benchmarks.report.vega import VegaLite, picture
 
 STATISTICS = {
     "evaluations": [[1_000, 20.0], [2_000, 180.0], [3_000, 150.5]],
@@ -16,7 +18,7 @@ STATISTICS = {
 }
 
 
-def agent(folder, episodes=40, statistics=STATISTICS):
+def agent(folder: Path, episodes: int = 40, statistics: Any = STATISTICS) -> Path:
     """An agent folder: an episode each 50 steps, returning 1, 2, 3, ..."""
     lines = ["env_steps,episode_return,episode_length,epsilon,learning_rate,loss,seconds"]
     lines += [f"{50 * n},{float(n)},50,0.1,0.001,nan,0.5" for n in range(1, episodes + 1)]
@@ -25,13 +27,18 @@ def agent(folder, episodes=40, statistics=STATISTICS):
     return folder
 
 
-def layers(chart):
+def drawn(chart: VegaLite | None) -> Any:
+    assert chart is not None
+    return chart
+
+
+def layers(chart: Any) -> dict[str, Any]:
     """The points of each layer, by what the legend calls it."""
     return {layer["encoding"]["color"]["datum"]: layer["data"]["values"] for layer in chart["layer"]}
 
 
-def test_episodes_mean_evaluations_and_choice_are_shown_and_told(tmp_path):
-    chart = learning_chart(agent(tmp_path))
+def test_episodes_mean_evaluations_and_choice_are_shown_and_told(tmp_path: Path) -> None:
+    chart = drawn(learning_chart(agent(tmp_path)))
     shown = layers(chart)
     assert list(shown) == ["training episodes", "mean of 5", "greedy policy", "chosen"]
     assert shown["training episodes"] == [{"env_steps": 50 * n, "return": float(n)} for n in range(1, 41)]
@@ -47,14 +54,14 @@ def test_episodes_mean_evaluations_and_choice_are_shown_and_told(tmp_path):
         assert layer["encoding"]["color"]["scale"]["domain"] == list(shown)
 
 
-def test_vega_lite_draws_it(tmp_path):
-    svg = picture(learning_chart(agent(tmp_path)))
+def test_vega_lite_draws_it(tmp_path: Path) -> None:
+    svg = picture(drawn(learning_chart(agent(tmp_path))))
     for text in ("training episodes", "mean of 5", "greedy policy", "chosen", "environment steps", "return per episode"):
         assert f">{text}</text>" in svg
-    assert ">training episodes, range</text>" in picture(learning_chart(agent(tmp_path, episodes=2_000)))
+    assert ">training episodes, range</text>" in picture(drawn(learning_chart(agent(tmp_path, episodes=2_000))))
 
 
-def test_the_size_does_not_grow_with_the_training(tmp_path):
+def test_the_size_does_not_grow_with_the_training(tmp_path: Path) -> None:
     statistics = {"evaluations": [[100 * n, float(n % 7)] for n in range(1, 1_000)]}
     charts = [learning_chart(agent(tmp_path, episodes, statistics)) for episodes in (2_000, 20_000)]
     sizes = [len(json.dumps(chart)) for chart in charts]
@@ -63,13 +70,13 @@ def test_the_size_does_not_grow_with_the_training(tmp_path):
     assert all(value["return"] <= value["high"] for value in layers(charts[1])["training episodes, range"])
 
 
-def test_the_moving_mean_is_of_the_last_ones():
+def test_the_moving_mean_is_of_the_last_ones() -> None:
     values = np.random.default_rng(0).normal(size=30)
     expected = [values[max(0, i - 6) : i + 1].mean() for i in range(30)]
     assert module._moving_mean(values, 7) == pytest.approx(expected)
 
 
-def test_the_ranges_hold_every_episode():
+def test_the_ranges_hold_every_episode() -> None:
     rng = np.random.default_rng(0)
     steps = np.cumsum(rng.integers(1, 400, 2_000))
     values = rng.normal(size=2_000)
@@ -85,24 +92,24 @@ def test_the_ranges_hold_every_episode():
 
 
 @pytest.mark.parametrize("statistics", [{}, {"evaluations": []}])
-def test_without_a_training_there_is_no_picture(tmp_path, statistics):
+def test_without_a_training_there_is_no_picture(tmp_path: Path, statistics: dict[str, Any]) -> None:
     assert learning_chart(tmp_path) is None
     (tmp_path / "agent.json").write_text(json.dumps({"statistics": statistics}))
     assert learning_chart(tmp_path) is None
 
 
-def test_what_there_is_is_shown(tmp_path):
+def test_what_there_is_is_shown(tmp_path: Path) -> None:
     agent(tmp_path)
     (tmp_path / "agent.json").unlink()
-    assert learning_chart(tmp_path)["description"].endswith("38.0 at last.")
+    assert drawn(learning_chart(tmp_path))["description"].endswith("38.0 at last.")
     agent(tmp_path)
     (tmp_path / "training.csv").unlink()
     assert list(layers(learning_chart(tmp_path))) == ["greedy policy", "chosen"]
-    assert "5 of them 1.0 at first, 1.0 at last" in learning_chart(agent(tmp_path, episodes=1))["description"]
+    assert "5 of them 1.0 at first, 1.0 at last" in drawn(learning_chart(agent(tmp_path, episodes=1)))["description"]
 
 
 @pytest.mark.parametrize("name", ["training.csv", "agent.json"])
-def test_a_damaged_file_is_refused_by_name(tmp_path, name):
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
     (agent(tmp_path) / name).write_text("{nonsense\n1")
     with pytest.raises(InputError, match=rf"{name} cannot be read: expected"):
         learning_chart(tmp_path)

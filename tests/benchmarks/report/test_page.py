@@ -2,17 +2,23 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
 from edgedqn.benchmarks.machine import Machine
 from edgedqn.benchmarks.report.learning_curve import learning_chart
-from edgedqn.benchmarks.report.page import FILES, Film, render_report, render_report_markdown, summary
+from edgedqn.benchmarks.report.page import Film, render_report, render_report_markdown, summary
+from edgedqn.benchmarks.report.vega import FILES
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device
 
 LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "mean": 1.5, "n": 10, "timer_us": 0.04}
 
 
-def row(name="float32", size=20_000, gate=None, speed=1.0, step=1.0, **fields):
+def row(
+    name: str = "float32", size: int = 20_000, gate: str | None = None, speed: float = 1.0, step: float = 1.0, **fields: Any
+) -> BenchmarkRow:
     values = {
         "name": name, "file": f"{name}.tflite", "status": "ok", "size_bytes": size, "gzip_bytes": size // 2,
         "weights": 10, "nonzero_weights": 5, "latency_us": LATENCY, "step_latency_us": LATENCY,
@@ -24,11 +30,14 @@ def row(name="float32", size=20_000, gate=None, speed=1.0, step=1.0, **fields):
     return BenchmarkRow.from_json(values | fields)
 
 
-def failed(name, reason):
+NO_RETURN: dict[str, Any] = {"return": None}
+
+
+def failed(name: str, reason: str) -> BenchmarkRow:
     return BenchmarkRow(name=name, file="f", status="failed", reason=reason)
 
 
-def benchmark(*rows, devices=()):
+def benchmark(*rows: BenchmarkRow, devices: Sequence[dict[str, Any]] = ()) -> Benchmark:
     return Benchmark(Machine(cpu="A <fast> one"), "float32", rows, tuple(map(Device.from_json, devices)))
 
 
@@ -43,31 +52,34 @@ RUN = {
 class Page(HTMLParser):
     """Collects the elements, and checks that each that is opened is closed."""
 
-    def __init__(self, text):
+    def __init__(self, text: str) -> None:
         super().__init__()
-        self.open, self.elements, self.ids, self.charts = [], [], [], {}
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, Any]]] = []
+        self.ids: list[str | None] = []
+        self.charts: dict[str, Any] = {}
         self.feed(text)
         assert self.open == []
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         _, attributes = self.elements[-1] if self.elements else ("", {})
         if self.open and self.open[-1] == "script" and attributes.get("type") == "application/json":
             self.charts[attributes["id"]] = json.loads(data)
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_startendtag(tag, attrs)
         if tag not in ("meta", "img"):
             self.open.append(tag)
 
-    def handle_startendtag(self, tag, attrs):
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
         self.ids += [value for key, value in attrs if key == "id"]
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
 
-def test_the_page_stands_alone():
+def test_the_page_stands_alone() -> None:
     text = render_report(
         benchmark(row(), row("qat-int8", 8_000, "pass", 1.5)), RUN, command="edgedqn run CartPole-v1", margin=9.6
     )
@@ -86,7 +98,7 @@ def test_the_page_stands_alone():
     assert len(text) < 3_000_000
 
 
-def test_the_learning_curve_is_shown_where_there_is_one(tmp_path):
+def test_the_learning_curve_is_shown_where_there_is_one(tmp_path: Path) -> None:
     (tmp_path / "training.csv").write_text("env_steps,episode_return\n10,1.0\n30,2.0\n")
     page = Page(render_report(benchmark(row()), learning=learning_chart(tmp_path)))
     assert page.charts["chart-learning"] == learning_chart(tmp_path)
@@ -94,7 +106,7 @@ def test_the_learning_curve_is_shown_where_there_is_one(tmp_path):
     assert "<h2>Training</h2>" not in render_report(benchmark(row()))
 
 
-def test_a_screen_reader_gets_the_plots_and_the_tables_heads():
+def test_a_screen_reader_gets_the_plots_and_the_tables_heads() -> None:
     page = Page(render_report(benchmark(row(), row("qat-int8", 8_000, "pass")), margin=9.6))
     assert "the gate allows a loss of 9.6" in page.charts["chart-size"]["description"]
     assert "qat-int8 (pass) invoke 1.00 µs" in page.charts["chart-latency"]["description"]
@@ -104,13 +116,13 @@ def test_a_screen_reader_gets_the_plots_and_the_tables_heads():
     assert ("html", {"lang": "en"}) in page.elements
 
 
-def test_the_same_rows_give_the_same_page():
+def test_the_same_rows_give_the_same_page() -> None:
     given = benchmark(row(), row("qat-int8", 8_000, "fail"))
     pages = [render_report(given, RUN, command="x", margin=1.0) for _ in range(2)]
     assert pages[0] == pages[1]
 
 
-def test_everything_given_is_escaped():
+def test_everything_given_is_escaped() -> None:
     evil = "<script>alert('$1 \\g<0>')</script>"
     run = {"env_id": evil, "seed": 0, "versions": {evil: evil}, "stages": [{"name": evil, "status": evil, "seconds": 1.0}]}
     text = render_report(benchmark(row(), row(evil, 9, "pass"), failed("b", evil)), run, command=evil)
@@ -120,14 +132,14 @@ def test_everything_given_is_escaped():
     assert points[1]["name"] == evil
 
 
-def test_failed_rows_are_shown_with_their_reason():
+def test_failed_rows_are_shown_with_their_reason() -> None:
     text = render_report(benchmark(row(), failed("broken", "The file was changed after its export.")))
     assert "<b>broken</b> (failed): The file was changed after its export." in text
     assert '<td data-value="failed" class="failed">failed</td>' in text
     assert "What did not work out" not in render_report(benchmark(row()))
 
 
-def test_run_and_command_are_told():
+def test_run_and_command_are_told() -> None:
     text = render_report(benchmark(row()), RUN, command="edgedqn run CartPole-v1 --seed 3")
     assert "<h1>EdgeDQN: CartPole-v1, seed 3</h1>" in text
     assert "<code>edgedqn run CartPole-v1 --seed 3</code>" in text
@@ -136,7 +148,7 @@ def test_run_and_command_are_told():
     assert "How to reproduce" not in render_report(benchmark(row()))
 
 
-def test_the_summary_is_honest_where_it_is_slower():
+def test_the_summary_is_honest_where_it_is_slower() -> None:
     said = summary([row(), row("qat-int8", 5_000, "pass", speed=2.7, step=0.9)], "float32")
     expected = "qat-int8 passed its gate: float32 returns 498.0, and qat-int8 on the same episodes exactly as much."
     assert said.startswith(expected)
@@ -151,8 +163,8 @@ def test_the_summary_is_honest_where_it_is_slower():
     assert "about as fast (1.00x" in summary([row(), row("q", 5_000, "pass")], "float32")
 
 
-def test_the_summary_compares_the_same_episodes():
-    fields = {
+def test_the_summary_compares_the_same_episodes() -> None:
+    fields: dict[str, Any] = {
         "return": {"mean": 499.0, "ci95": [498, 500], "episodes": 100},
         "return_delta": {"mean": -1.7, "ci95": [-6.8, 3.6]},
     }
@@ -161,14 +173,14 @@ def test_the_summary_compares_the_same_episodes():
     assert "499" not in said
 
 
-def test_the_summary_says_when_nothing_passed_or_was_played():
+def test_the_summary_says_when_nothing_passed_or_was_played() -> None:
     assert summary([row(), row("q", 5_000, "undecided")], "float32").startswith("No file passed its gate")
-    unplayed = row("float32", **{"return": None})
+    unplayed = row("float32", **NO_RETURN)
     assert summary([unplayed], "float32").startswith("Nothing was played")
     assert Page(render_report(benchmark(unplayed))).charts == {}
 
 
-def test_a_device_has_its_own_table_with_nothing_unescaped():
+def test_a_device_has_its_own_table_with_nothing_unescaped() -> None:
     rows = [row(sha256="aa"), row("qat-int8", 8_000, "pass", 1.5, sha256="bb")]
     measured = {
         "name": "qat-int8",
@@ -186,7 +198,7 @@ def test_a_device_has_its_own_table_with_nothing_unescaped():
     assert "<h2>On " not in render_report(benchmark(*rows))
 
 
-def test_cells_sort_by_their_number_and_what_is_unknown_by_nothing():
+def test_cells_sort_by_their_number_and_what_is_unknown_by_nothing() -> None:
     text = render_report(benchmark(row(), row("8-bit", 8_000, "pass", 1.5), failed("broken", "why")))
     assert '<th scope="row" data-value="8-bit">' in text
     assert '<td data-value="1.50">1.50x [1.49, 1.51]</td>' in text
@@ -196,7 +208,7 @@ def test_cells_sort_by_their_number_and_what_is_unknown_by_nothing():
     assert head and all(attributes["type"] == "button" for attributes in head)
 
 
-def test_a_film_waits_until_somebody_asks_for_it():
+def test_a_film_waits_until_somebody_asks_for_it() -> None:
     film = Film(b"GIF89a", "qat-int8", 31, (500.0, 499.5))
     text = render_report(benchmark(row(), row("qat-int8", 8_000, "pass")), film=film)
     (image,) = (attributes for tag, attributes in Page(text).elements if tag == "img")
@@ -208,7 +220,7 @@ def test_a_film_waits_until_somebody_asks_for_it():
     assert "No film: &lt;why&gt;" in render_report(benchmark(row()), film="<why>")
 
 
-def test_a_pull_request_reads_the_same_in_short():
+def test_a_pull_request_reads_the_same_in_short() -> None:
     text = render_report_markdown(
         benchmark(row(), row("a|b", 8_000, "pass"), failed("broken", "why")), RUN, command="edgedqn run X"
     )
@@ -221,7 +233,7 @@ def test_a_pull_request_reads_the_same_in_short():
     assert text.endswith("    edgedqn run X\n")
 
 
-def test_a_pull_request_reads_what_devices_measured():
+def test_a_pull_request_reads_what_devices_measured() -> None:
     rows = [row(sha256="aa"), row("qat-int8", 8_000, "pass", 1.5, sha256="bb")]
     of_file = {"name": "qat-int8", "file": "policy.tflite", "sha256": "bb", "recipe": "qat-int8", "size_bytes": 8_000}
     measured = of_file | {"latency_us": LATENCY, "step_latency_us": LATENCY}

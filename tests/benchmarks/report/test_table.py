@@ -1,5 +1,7 @@
 """The table lines up, whatever is missing."""
 
+from typing import Any
+
 from edgedqn.benchmarks.report.table import render_markdown, render_table, slow_note
 from edgedqn.benchmarks.rows import BenchmarkRow
 
@@ -7,7 +9,7 @@ LATENCY = {"p50": 1.234, "p90": 2, "p99": 3, "mean": 1.5, "n": 10, "timer_us": 0
 FAILED = BenchmarkRow(name="a-rather-long-name", file="f", status="failed", reason="The file was changed.")
 
 
-def full(**fields):
+def full(**fields: Any) -> Any:
     values = {
         "name": "qat-int8", "file": "models/qat-int8.tflite", "status": "ok", "size_bytes": 8_200, "gzip_bytes": 5_149,
         "weights": 1_000, "nonzero_weights": 200, "latency_us": LATENCY, "step_latency_us": LATENCY | {"p50": 9.876},
@@ -18,18 +20,18 @@ def full(**fields):
     return BenchmarkRow.from_json(values | fields)
 
 
-def cells(line):
+def cells(line: str) -> list[Any]:
     return [cell.strip() for cell in line.split("  ") if cell.strip()]
 
 
-def test_a_row_in_the_units_a_person_reads():
+def test_a_row_in_the_units_a_person_reads() -> None:
     assert cells(render_table([full()]).splitlines()[2]) == [
         "qat-int8", "498.3 [497.0, 499.0]", "-0.50", "pass", "98.1%", "99.8%", "0.2%", "8.20", "5.15", "80.0%",
         "1.23", "2.50x [2.40, 2.60]", "9.88", "0.90x [0.88, 0.91]",
     ]  # fmt: skip
 
 
-def test_columns_line_up_and_what_is_missing_is_a_dash():
+def test_columns_line_up_and_what_is_missing_is_a_dash() -> None:
     head, rule, *lines, reason = render_table([full(), FAILED, full(gate=None)]).splitlines()
     assert reason == "a-rather-long-name: The file was changed."
     assert {len(line) for line in [head, rule, *lines]} == {len(rule)}
@@ -38,21 +40,22 @@ def test_columns_line_up_and_what_is_missing_is_a_dash():
     assert not any(line != line.rstrip() for line in lines)
 
 
-def test_figures_of_a_core_at_full_speed_need_no_note():
+def test_figures_of_a_core_at_full_speed_need_no_note() -> None:
     steady = LATENCY | {"full_speed": 0.96}
     assert slow_note([full(latency_us=steady), full(), FAILED]) is None
     assert slow_note([]) is None
 
 
-def test_figures_of_a_slow_core_are_to_be_taken_again():
+def test_figures_of_a_slow_core_are_to_be_taken_again() -> None:
     rows = [full(), full(step_latency_us=LATENCY | {"full_speed": 0.4})]
     note = slow_note(rows)
+    assert note is not None
     assert note.startswith("The core was slower than it can be in 60% of the rounds")
     for text in (render_table(rows), render_markdown(rows)):
         assert text.splitlines()[-1] == note
 
 
-def test_small_returns_and_small_files_have_a_digit_more():
+def test_small_returns_and_small_files_have_a_digit_more() -> None:
     small = full(size_bytes=704, gzip_bytes=13_531, **{"return": {"mean": 0.744, "ci95": [0.7, 0.79], "episodes": 300}})
     shown = cells(render_table([small]).splitlines()[2])
     assert (shown[1], shown[7], shown[8]) == ("0.74 [0.70, 0.79]", "0.70", "13.5")
