@@ -76,7 +76,7 @@ def test_says_what_a_candidate_scores_on_the_select_seeds(agent: TrainedAgent, c
     assert same.reason == other.reason == "" and not other.nothing_to_lose
     with closing(make_environment("CartPole-v1")) as env:
         expected = evaluate(agent.policy, env, seeds=itertools.islice(STREAMS.reset_seeds("select"), 10))
-    assert (same.mean_return, same.env_steps) == (np.mean(expected.returns), expected.env_steps)
+    assert (same.mean_return, same.env_steps) == (float(np.mean(expected.returns)), expected.env_steps)
     assert other.mean_return < 20
     assert other.loss == pytest.approx((same.mean_return - other.mean_return) / (0.1 * (same.mean_return - 22)), rel=0.1)
     assert 500 < same.size_bytes < 4_000

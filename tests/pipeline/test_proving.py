@@ -86,11 +86,10 @@ def test_what_asks_the_judge_sees_no_prove_seed_either(
     stages: tuple[Stage, ...],
 ) -> None:
     plays: list[Play] = []
-    players = judge.Players
 
     def watched(play: Play, progress: bool) -> Players:
         plays.append(play)
-        return players(replace(play, workers=1), progress)  # in this process, where the seeds are seen
+        return Players(replace(play, workers=1), progress)  # in this process, where the seeds are seen
 
     monkeypatch.setattr(judge, "Players", watched)
     changes = Changes(recipes=(Recipe("tiny", "", stages, "qat-int8"),))
@@ -102,6 +101,7 @@ def test_what_asks_the_judge_sees_no_prove_seed_either(
     assert streams_of(reset_seeds) == {"calibrate", "select"}
     assert all(streams_of(list(play.seeds)) == {"select"} for play in plays)
     *_, report = CompressedPolicy.load(job.folder.compressed("tiny")).reports
+    assert report.findings.attempts is not None
     (attempt,) = report.findings.attempts
     assert attempt.judgement.episodes >= 100 and attempt.judgement.env_steps > 0
     assert report.findings.passed == (attempt.judgement.verdict == "pass")

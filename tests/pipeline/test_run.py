@@ -13,4 +13,4 @@ def test_the_old_import_works_and_names_the_new_one() -> None:
 
 def test_there_is_nothing_else() -> None:
     with pytest.raises(ImportError, match="nothing"):
-        from edgedqn.pipeline.run import nothing  # type: ignore[attr-defined] # noqa: F401
+        from edgedqn.pipeline.run import nothing  # noqa: F401

@@ -51,7 +51,7 @@ def test_the_same_run_goes_on_and_another_is_refused(tmp_path: Path) -> None:
     assert create(tmp_path, recipes=["prune-qat-int8"]).is_done("train")  # other recipes for the same agent
     for other in ({"env_id": "Acrobot-v1"}, {"seed": 1}, {"training": {"steps": 11, "hidden": [8]}}):
         with pytest.raises(InputError, match="holds another run: expected"):
-            create(tmp_path, **other)  # type: ignore[arg-type]
+            create(tmp_path, **other)
 
 
 def test_other_recipes_undo_what_is_measured_and_nothing_else(tmp_path: Path) -> None:

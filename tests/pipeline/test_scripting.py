@@ -49,9 +49,9 @@ def test_the_form_of_0_1_works_until_0_3_with_a_warning(folder: Path, tiny_train
     with pytest.warns(
         DeprecationWarning, match=r"ends with EdgeDQN 0\.3: expected run\(env, \*, out, seed, .* Got .*'tolerance'"
     ):
-        run("CartPole-v1", folder, 0, None, training=tiny_training, tolerance=0.07, strip=True)
+        run("CartPole-v1", folder, 0, None, training=tiny_training, tolerance=0.07, strip=True)  # type: ignore[call-arg]
     with pytest.warns(DeprecationWarning, match="with a RunConfig of training, export, gate and latency"):
-        run(env_id="CartPole-v1", out=folder, training=tiny_training, manifest="beside", float_io=None)
+        run(env_id="CartPole-v1", out=folder, training=tiny_training, manifest="beside", float_io=None)  # type: ignore[call-arg]
     after = settings_of(folder)
     assert (after.gate.tolerance, after.export) == (0.07, ExportConfig(strip=True, manifest="beside"))
 
@@ -63,5 +63,5 @@ def test_its_signature_is_the_new_one() -> None:
 def test_bad_input_writes_nothing(tmp_path: Path) -> None:
     for arguments in ({"seed": -1}, {"recipes": ["int4"]}, {"steps": 0}):
         with pytest.raises(InputError, match=r"Expected|Unknown"):
-            run("CartPole-v1", out=tmp_path / "run", **arguments)  # type: ignore[arg-type]
+            run("CartPole-v1", out=tmp_path / "run", **arguments)
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from edgedqn.benchmarks.rows import read_benchmark
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.export.config import ExportConfig
-from edgedqn.export.tflite import Exported
+from edgedqn.export.tflite import Exported, exported
 from edgedqn.export.tflite_file import manifest
 from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.pipeline import stages
@@ -50,6 +50,7 @@ def test_evidence_says_how_a_file_was_made_and_proven(tiny_run: RunResult, tiny_
 
 def test_the_learning_curve_lies_by_the_agent_and_in_the_report(tiny_run: RunResult) -> None:
     curve = learning_chart(tiny_run.folder / "agent")
+    assert curve is not None
     assert (tiny_run.folder / "agent" / "learning_curve.svg").read_text() == picture(curve)
     assert 'data-chart="chart-learning"' in (tiny_run.folder / "report.html").read_text()
 
@@ -75,10 +76,9 @@ def test_a_file_that_does_something_else_is_not_written(
     shutil.copytree(tiny_run.folder, tmp_path / "run")
     run = RunFolder.open(tmp_path / "run")
     before = [run.model("qat-int8").with_suffix(suffix).read_bytes() for suffix in (".tflite", ".json")]
-    right = stages.export_policy
 
     def wrong(policy: CompressedPolicy, config: ExportConfig) -> Exported:
-        file = right(policy, config)
+        file = exported(policy, config)
         return replace(file, device=replace(file.device, scale=tuple(-value for value in file.device.scale)))
 
     monkeypatch.setattr(stages, "export_policy", wrong)

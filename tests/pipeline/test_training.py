@@ -4,6 +4,7 @@ import importlib
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.files import load_arrays
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.agents.training.checkpoints import Checkpoints
+from edgedqn.agents.training.checkpoints import Checkpoints, State
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
 from edgedqn.pipeline.job import RunResult
 from edgedqn.pipeline.seeds import SeedStreams
@@ -46,7 +47,9 @@ def test_the_agent_brings_on_policy_observations(tiny_run: RunResult) -> None:
         ("FrozenLake-v1", TABLE, (16,)),
     ],
 )
-def test_every_kind_of_agent_is_trained_and_can_be_loaded(env_id, config, input_shape, tmp_path: Path) -> None:
+def test_every_kind_of_agent_is_trained_and_can_be_loaded(
+    env_id: str, config: Any, input_shape: tuple[int, ...], tmp_path: Path
+) -> None:
     agent = train_agent(env_id, config, streams=SeedStreams(3), folder=tmp_path)
     loaded = TrainedAgent.load(tmp_path)
     assert loaded.spec == agent.spec and loaded.spec.input_shape == input_shape
@@ -60,11 +63,13 @@ def test_every_kind_of_agent_is_trained_and_can_be_loaded(env_id, config, input_
 
 
 @pytest.mark.parametrize(("env_id", "config"), [("CartPole-v1", QUICK), ("FrozenLake-v1", TABLE)])
-def test_what_was_interrupted_ends_as_if_it_had_not_been(env_id, config, tmp_path: Path, monkeypatch) -> None:
+def test_what_was_interrupted_ends_as_if_it_had_not_been(
+    env_id: str, config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = train_agent(env_id, config, streams=SeedStreams(3), folder=tmp_path / "whole")
     save, saved = Checkpoints.save, []
 
-    def die_after_the_first(self, env_steps, state):
+    def die_after_the_first(self: Checkpoints, env_steps: int, state: State) -> None:
         save(self, env_steps, state)
         saved.append(env_steps)
         raise KeyboardInterrupt
@@ -85,10 +90,17 @@ def test_what_was_interrupted_ends_as_if_it_had_not_been(env_id, config, tmp_pat
     assert without_seconds[0] == without_seconds[1]
 
 
-def test_as_many_checkpoints_as_asked_for_are_kept_and_their_size_is_foreseen(tmp_path: Path, monkeypatch) -> None:
+def test_as_many_checkpoints_as_asked_for_are_kept_and_their_size_is_foreseen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
     require_space = Checkpoints.require_space
-    monkeypatch.setattr(Checkpoints, "require_space", lambda self, size: asked.append(size) or require_space(self, size))
+
+    def remember(self: Checkpoints, size: int) -> None:
+        asked.append(size)
+        require_space(self, size)
+
+    monkeypatch.setattr(Checkpoints, "require_space", remember)
     config = replace(QUICK, buffer_size=300, checkpoint_interval=128, keep_checkpoints=3, prioritized=True)
     train_agent("CartPole-v1", config, streams=SeedStreams(3), folder=tmp_path)
     found = sorted((tmp_path / "checkpoints").glob("step-*.npz"))
@@ -97,7 +109,7 @@ def test_as_many_checkpoints_as_asked_for_are_kept_and_their_size_is_foreseen(tm
     assert 0 < found[-1].stat().st_size - asked[0] < 60_000
 
 
-def test_a_network_of_ones_own(tmp_path: Path, monkeypatch) -> None:
+def test_a_network_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_torsos.py").write_text(
         "import tf_keras\n"
         "def narrow(x, rng):\n"
@@ -120,13 +132,15 @@ def test_a_network_of_ones_own(tmp_path: Path, monkeypatch) -> None:
         train_agent("CartPole-v1", replace(QUICK, network="own_torsos:gone"), streams=SeedStreams(0), folder=tmp_path / "other")
 
 
-def test_a_network_that_was_edited_does_not_go_on_from_the_old_ones_checkpoint(tmp_path: Path, monkeypatch) -> None:
+def test_a_network_that_was_edited_does_not_go_on_from_the_old_ones_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = "import tf_keras\ndef torso(x, rng):\n    return tf_keras.layers.Dense({}, 'relu')(x)\n"
     (tmp_path / "edited_torso.py").write_text(code.format(3))
     monkeypatch.syspath_prepend(tmp_path)
     save = Checkpoints.save
 
-    def die_after(self, env_steps, state):
+    def die_after(self: Checkpoints, env_steps: int, state: State) -> None:
         save(self, env_steps, state)
         raise KeyboardInterrupt
 
@@ -143,7 +157,7 @@ def test_a_network_that_was_edited_does_not_go_on_from_the_old_ones_checkpoint(t
     assert agent.network.get_weights()[0].shape == (4, 5)
 
 
-def test_a_network_of_ones_own_goes_on_in_the_same_process(tmp_path: Path, monkeypatch) -> None:
+def test_a_network_of_ones_own_goes_on_in_the_same_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras counts the names of layers over the life of a process; a notebook's second call sees others."""
     (tmp_path / "nameless_torso.py").write_text(
         "import tf_keras\ndef torso(x, rng):\n    return tf_keras.layers.Dense(3, 'relu')(x)\n"
@@ -153,7 +167,7 @@ def test_a_network_of_ones_own_goes_on_in_the_same_process(tmp_path: Path, monke
     whole = train_agent("CartPole-v1", config, streams=SeedStreams(0), folder=tmp_path / "whole")
     save = Checkpoints.save
 
-    def die_after(self, env_steps, state):
+    def die_after(self: Checkpoints, env_steps: int, state: State) -> None:
         save(self, env_steps, state)
         raise KeyboardInterrupt
 

@@ -74,10 +74,13 @@ def test_where_a_core_stays_slow_the_next_is_tried(readings: Callable[..., None]
     class Counted(Cores):
         moves = 0
 
+        def __init__(self) -> None:
+            """Leaves this process where it is."""
+
         def move_on(self) -> None:
             self.moves += 1
 
-    cores = Counted({0}, 1)
+    cores = Counted()
     assert FullSpeed(60, cores).run(lambda: None)[1] == 100
     assert cores.moves == 1
 

@@ -57,7 +57,7 @@ def test_what_a_board_measured_is_shown_beside_the_hosts_rows(
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(tiny_run.folder, folder)
-    bundle = [sys.executable, "bench_on_device.py", tmp_path / "board.json", "--calls", "20"]
+    bundle = [sys.executable, "bench_on_device.py", str(tmp_path / "board.json"), "--calls", "20"]
     subprocess.run(bundle, cwd=folder / "device", capture_output=True, check=True)
     assert main(["bench", str(folder), "--merge", str(tmp_path / "board.json")]) == 0
     assert "\nOn " in capsys.readouterr().out and "<h2>On " in (folder / "report.html").read_text()

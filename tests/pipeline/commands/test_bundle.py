@@ -19,7 +19,12 @@ def test_a_bundle_is_completed_when_somebody_asks_for_it(
     tiny_run: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = []
-    monkeypatch.setattr(browser, "runtime_files", lambda fetch: asked.append(fetch) or {"litert.js": b""})
+
+    def remember(fetch: object) -> dict[str, bytes]:
+        asked.append(fetch)
+        return {"litert.js": b""}
+
+    monkeypatch.setattr(browser, "runtime_files", remember)
     monkeypatch.chdir(tmp_path)
     best = tiny_run.best or pytest.fail("the tiny run has a best file")
     shutil.copytree(tiny_run.folder, tmp_path / "run")

@@ -78,6 +78,7 @@ def test_compress_says_how_often_the_gate_was_asked(
     assert judged.stage == "quantize_judged"
     assert main(["compress", str(folder)]) == 0  # all is done: it only tells
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.lstrip().startswith("quantize_judged")]
+    assert judged.findings.attempts is not None
     assert f"{len(judged.findings.attempts)} tried" in line and ("none passed" in line) == (not judged.findings.passed)
 
 

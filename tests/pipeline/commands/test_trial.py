@@ -1,5 +1,7 @@
 """What `doctor` tries works where everything is installed."""
 
+from typing import Any
+
 import pytest
 
 from edgedqn.compression import tfmot
@@ -7,7 +9,13 @@ from edgedqn.pipeline.commands.trial import export_tiny_policy
 
 
 def test_a_tiny_policy_goes_through_tfmot_and_the_converter(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, quantize = [], tfmot.quantization_aware
-    monkeypatch.setattr(tfmot, "quantization_aware", lambda *arguments: made.append(1) or quantize(*arguments))
+    made: list[int] = []
+    quantize = tfmot.quantization_aware
+
+    def counted(*arguments: Any) -> Any:
+        made.append(1)
+        return quantize(*arguments)
+
+    monkeypatch.setattr(tfmot, "quantization_aware", counted)
     export_tiny_policy()
     assert made

@@ -2,17 +2,21 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
 from edgedqn.agents.errors import InputError
 from edgedqn.pipeline.viewing.film import film
 
 
-def drawing(height=120, width=200, count=12):
+def drawing(height: int = 120, width: int = 200, count: int = 12) -> Any:
     """A red square that moves over a background of 200 colours; two frames in a row are the same."""
     background = np.zeros((height, width, 3), np.uint8)
     background[..., 2] = np.arange(width) % 200
@@ -24,19 +28,19 @@ def drawing(height=120, width=200, count=12):
     return frames
 
 
-def make(path, frames, frames_per_second=25):
+def make(path: Path, frames: Any, frames_per_second: int = 25) -> Path:
     with film(path, frames_per_second) as add:
         for frame in frames:
             add(frame)
     return path
 
 
-def gif(path):
+def gif(path: Path) -> list[tuple[NDArray[Any], Any]]:
     with Image.open(path) as image:
         return [(np.asarray(frame.convert("RGB")), frame.info["duration"]) for frame in ImageSequence.Iterator(image)]
 
 
-def mp4(path):
+def mp4(path: Path) -> tuple[Any, list[Any]]:
     count, _ = imageio_ffmpeg.count_frames_and_secs(path)
     reader = imageio_ffmpeg.read_frames(path)
     told = next(reader)
@@ -46,7 +50,7 @@ def mp4(path):
     return told, frames
 
 
-def test_a_gif_holds_each_frame_as_it_was_drawn(tmp_path):
+def test_a_gif_holds_each_frame_as_it_was_drawn(tmp_path: Path) -> None:
     frames = drawing()
     frames += [frames[0]]
     shown = gif(make(tmp_path / "film.gif", frames))
@@ -58,7 +62,7 @@ def test_a_gif_holds_each_frame_as_it_was_drawn(tmp_path):
         assert image.info["loop"] == 0  # for ever
 
 
-def test_a_gif_of_many_colours_is_close(tmp_path):
+def test_a_gif_of_many_colours_is_close(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     ramp = np.linspace(0, 255, 200).astype(np.uint8)
     frames = [np.stack(np.broadcast_arrays(ramp, ramp[:160, None], np.uint8(rng.integers(256))), axis=-1) for _ in range(3)]
@@ -67,13 +71,13 @@ def test_a_gif_of_many_colours_is_close(tmp_path):
 
 
 @pytest.mark.parametrize("pace", [4, 15, 30, 45, 50])
-def test_a_gif_keeps_its_pace_in_hundredths_of_a_second(tmp_path, pace):
+def test_a_gif_keeps_its_pace_in_hundredths_of_a_second(tmp_path: Path, pace: int) -> None:
     durations = [duration for _, duration in gif(make(tmp_path / "film.gif", drawing(count=20), pace))]
     assert min(durations) >= 20
     assert sum(durations) == pytest.approx(1_000 * 20 / pace, abs=5)
 
 
-def test_an_mp4_holds_each_frame(tmp_path):
+def test_an_mp4_holds_each_frame(tmp_path: Path) -> None:
     frames = drawing(height=121, width=199)
     told, shown = mp4(make(tmp_path / "film.mp4", frames))
     assert (told["size"], told["fps"], told["codec"]) == ((200, 122), 25.0, "h264")  # H.264 wants even sides
@@ -83,7 +87,7 @@ def test_an_mp4_holds_each_frame(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "film.mp4"]
 
 
-def test_small_pictures_are_enlarged_and_fractions_are_colours(tmp_path):
+def test_small_pictures_are_enlarged_and_fractions_are_colours(tmp_path: Path) -> None:
     frame = np.zeros((10, 8, 3))
     frame[2, 3] = (1.0, 0.5, 0.0)
     ((picture, _),) = gif(make(tmp_path / "film.gif", [frame]))
@@ -92,17 +96,17 @@ def test_small_pictures_are_enlarged_and_fractions_are_colours(tmp_path):
     assert (picture[:32] == 0).all()
 
 
-def test_transparency_is_left_out(tmp_path):
+def test_transparency_is_left_out(tmp_path: Path) -> None:
     frames = [np.dstack([frame, np.full(frame.shape[:2], 9, np.uint8)]) for frame in drawing(count=2)]
     assert (gif(make(tmp_path / "film.gif", frames))[1][0] == frames[1][..., :3]).all()
 
 
 @pytest.mark.parametrize("name", ["film.gif", "film.mp4"])
-def test_what_is_not_finished_is_not_there(tmp_path, name):
+def test_what_is_not_finished_is_not_there(tmp_path: Path, name: str) -> None:
     path = make(tmp_path / name, drawing(count=2))
     before = path.read_bytes()
 
-    def interrupted():
+    def interrupted() -> Iterator[Any]:
         yield from drawing(count=2)
         raise KeyboardInterrupt
 
@@ -124,13 +128,13 @@ def test_what_is_not_finished_is_not_there(tmp_path, name):
     ],
 )
 @pytest.mark.parametrize("name", ["film.gif", "film.mp4"])
-def test_what_is_no_picture_is_refused(tmp_path, name, frame, said):
+def test_what_is_no_picture_is_refused(tmp_path: Path, name: str, frame: NDArray[Any] | None, said: str) -> None:
     with pytest.raises(InputError, match=said):
         make(tmp_path / name, [*drawing(count=1), frame])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bad_names_and_paces_are_refused(tmp_path):
+def test_bad_names_and_paces_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.gif").mkdir()
     for name, pace, said in (
         ("film.avi", 25, r"ends in .gif or .mp4"),
@@ -145,7 +149,9 @@ def test_bad_names_and_paces_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "package"), [("film.gif", "PIL"), ("film.mp4", "imageio_ffmpeg")])
-def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch, name, package):
+def test_a_missing_package_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str
+) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError, match=r"need the extra `render`: pip install 'edgedqn\[render\]'"):
         make(tmp_path / name, drawing(count=1))
@@ -155,7 +161,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch, name, 
 # imageio-ffmpeg leaves the pipe to a program that is gone to the garbage collector, which cannot close it either.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("program", ["exit 1", "cat > /dev/null"])
-def test_an_ffmpeg_that_fails_is_told_of(tmp_path, monkeypatch, program):
+def test_an_ffmpeg_that_fails_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
     fake = tmp_path / "bin" / "ffmpeg"
     fake.parent.mkdir()
     fake.write_text(f"#!/bin/sh\n{program}\n")

@@ -5,24 +5,29 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any, SupportsFloat
 
 import gymnasium
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import tf_keras
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
+from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import mlp
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import evaluate
-from edgedqn.agents.playing.spec import spec_of
+from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.export.tflite_file.manifest import device_part, embed
 from edgedqn.pipeline.cli import main
-from edgedqn.pipeline.viewing.play import film_path, play
+from edgedqn.pipeline.viewing.play import Player, film_path, play
 
 OWN = textwrap.dedent(
     '''
@@ -56,7 +61,7 @@ OWN = textwrap.dedent(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_screen():
+def no_screen() -> Iterator[None]:
     """SDL is told to draw nowhere, whatever the machine has."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SDL_VIDEODRIVER", "dummy")
@@ -64,7 +69,7 @@ def no_screen():
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory):
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The name of the module with the environments."""
     folder = tmp_path_factory.mktemp("environments")
     (folder / "drawing_environments.py").write_text(OWN)
@@ -73,26 +78,26 @@ def own(tmp_path_factory):
         yield "drawing_environments"
 
 
-def steering(inputs, angle):
+def steering(inputs: int, angle: int) -> tf_keras.Model:
     """A network that pushes the cart to where the pole leans; the angle is the input number `angle`."""
     network = mlp((inputs,), 2, hidden=[2], rng=np.random.default_rng(0))
     hidden = np.zeros((inputs, 2), np.float32)
     hidden[angle] = [1, -1]
-    network.set_weights([hidden, np.zeros(2), np.float32([[0, 1], [1, 0]]), np.zeros(2)])
+    network.set_weights([hidden, np.zeros(2), np.array([[0, 1], [1, 0]], np.float32), np.zeros(2)])
     return network
 
 
-def follow(observation):
+def follow(observation: NDArray[Any]) -> int:
     return int(observation[2] > 0)
 
 
-def spec(env_id, frame_stack=1):
-    with make_environment(env_id) as env:
+def spec(env_id: str, frame_stack: int = 1) -> EnvironmentSpec:
+    with closing(make_environment(env_id)) as env:
         return spec_of(env, env_id, frame_stack=frame_stack)
 
 
 @pytest.fixture(scope="module")
-def write_file(tmp_path_factory):
+def write_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Writes a policy file that steers, for an environment with four features."""
     import tensorflow as tf
 
@@ -102,7 +107,7 @@ def write_file(tmp_path_factory):
         signature = tf.function(network).get_concrete_function(tf.TensorSpec((1, 4)))
         content = tf.lite.TFLiteConverter.from_concrete_functions([signature], network).convert()
 
-    def write(env_id):
+    def write(env_id: str) -> Path:
         path = tmp_path_factory.mktemp("policies") / "policy.tflite"
         path.write_bytes(
             embed(
@@ -122,24 +127,24 @@ def write_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def policy_file(write_file):
+def policy_file(write_file: Callable[[str], Path]) -> Path:
     return write_file("CartPole-v1")
 
 
-def returns_of(seeds):
-    with make_environment("CartPole-v1") as env:
+def returns_of(seeds: list[int]) -> list[float]:
+    with closing(make_environment("CartPole-v1")) as env:
         return list(evaluate(follow, env, seeds=seeds).returns)
 
 
-def load_cartpole(render_mode):
-    return follow, make_environment("CartPole-v1", render_mode), "CartPole-v1"
+def load_cartpole(render_mode: str) -> Player:
+    return Player(follow, make_environment("CartPole-v1", render_mode), "CartPole-v1")
 
 
-def load_own(name):
-    return lambda render_mode: (follow, make_environment(name, render_mode), name)
+def load_own(name: str) -> Callable[[str], Player]:
+    return lambda render_mode: Player(follow, make_environment(name, render_mode), name)
 
 
-def refused(capsys, *said):
+def refused(capsys: pytest.CaptureFixture[str], *said: str) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1, err
@@ -148,7 +153,7 @@ def refused(capsys, *said):
         assert words in err
 
 
-def test_a_gif_of_a_policy_file(policy_file, tmp_path, capsys):
+def test_a_gif_of_a_policy_file(policy_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     film = tmp_path / "pole.gif"
     assert main(["play", str(policy_file), "--gif", str(film), "--seed", "3", "--episodes", "2", "--json"]) == 0
     (steps, more), out = map(int, returns_of([3, 4])), capsys.readouterr()
@@ -166,10 +171,10 @@ def test_a_gif_of_a_policy_file(policy_file, tmp_path, capsys):
     }
     assert out.err == ""
     with Image.open(film) as image:
-        assert (image.size, image.n_frames, image.info["duration"]) == ((600, 400), steps + 1 + more + 1, 20)
+        assert (image.size, getattr(image, "n_frames", 1), image.info["duration"]) == ((600, 400), steps + 1 + more + 1, 20)
 
 
-def test_what_is_shown_is_what_was_played(tmp_path):
+def test_what_is_shown_is_what_was_played(tmp_path: Path) -> None:
     performance = play(load_cartpole, [5], path=tmp_path / "pole.gif")
     assert performance.returns == tuple(returns_of([5]))
     with make_environment("CartPole-v1", "rgb_array") as env, Image.open(tmp_path / "pole.gif") as image:
@@ -179,10 +184,10 @@ def test_what_is_shown_is_what_was_played(tmp_path):
                 observation, _, over, *_ = env.step(follow(observation))
             np.testing.assert_array_equal(np.asarray(frame.convert("RGB")), env.render())
         assert over
-        assert image.n_frames == performance.frames == performance.env_steps + 1
+        assert getattr(image, "n_frames", 1) == performance.frames == performance.env_steps + 1
 
 
-def test_a_video_of_a_policy_file(policy_file, tmp_path, capsys):
+def test_a_video_of_a_policy_file(policy_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     film = tmp_path / "pole.mp4"
     assert main(["play", str(policy_file), "--video", str(film), "--seed", "3", "--fps", "25"]) == 0
     (steps,) = map(int, returns_of([3]))
@@ -192,7 +197,7 @@ def test_a_video_of_a_policy_file(policy_file, tmp_path, capsys):
     assert imageio_ffmpeg.count_frames_and_secs(film) == (steps + 1, pytest.approx((steps + 1) / 25, abs=0.05))
 
 
-def test_an_agent_folder_plays_with_its_own_view(tmp_path, capsys):
+def test_an_agent_folder_plays_with_its_own_view(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # Two frames at once: a network of eight inputs, which the plain environment would not fit.
     stacked = spec("CartPole-v1", frame_stack=2)
     agent = TrainedAgent(steering(8, 6), stacked, np.zeros((1, 8), np.float32), {})
@@ -203,11 +208,13 @@ def test_an_agent_folder_plays_with_its_own_view(tmp_path, capsys):
     assert tuple(json.loads(capsys.readouterr().out)["returns"]) == expected == tuple(returns_of([3]))
 
 
-def test_a_window_shows_every_frame_at_the_pace_asked_for(policy_file, monkeypatch, capsys):
+def test_a_window_shows_every_frame_at_the_pace_asked_for(
+    policy_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     shown = []
-    render = CartPoleEnv.render
+    render: Any = CartPoleEnv.render
 
-    def watch(self):
+    def watch(self: CartPoleEnv) -> Any:
         shown.append((self.render_mode, self.metadata["render_fps"]))
         return render(self)
 
@@ -220,16 +227,18 @@ def test_a_window_shows_every_frame_at_the_pace_asked_for(policy_file, monkeypat
     assert CartPoleEnv.metadata["render_fps"] == 50
 
 
-def test_an_environment_that_only_draws_pictures_gets_a_window(own):
+def test_an_environment_that_only_draws_pictures_gets_a_window(own: str) -> None:
     performance = play(load_own(f"{own}:Fast-v0"), [0], frames_per_second=5000)
     assert (performance.frames, performance.frames_per_second) == (4, 5000)
 
 
 @pytest.mark.parametrize(("options", "made"), [(["--fps", "5000"], []), (["--gif", "a.gif"], ["a.gif"])])
-def test_a_policy_file_is_played_without_tensorflow(policy_file, tmp_path, options, made):
+def test_a_policy_file_is_played_without_tensorflow(
+    policy_file: Path, tmp_path: Path, options: list[str], made: list[str]
+) -> None:
     code = "import sys\nfor name in ('tensorflow', 'tf_keras', 'keras'):\n    sys.modules[name] = None\n"
     code += "from edgedqn.pipeline.cli import console\nconsole()"
-    command = [sys.executable, "-c", code, "play", policy_file, *options, "--json"]
+    command = [sys.executable, "-c", code, "play", str(policy_file), *options, "--json"]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stderr) == (0, "")
     assert json.loads(answer.stdout)["returns"] == returns_of([0])  # no greeting of pygame's beside it
@@ -240,22 +249,26 @@ def test_a_policy_file_is_played_without_tensorflow(policy_file, tmp_path, optio
     ("name", "path", "asked", "shown"),
     [("Drawn", "a.gif", None, 30), ("Fast", "a.gif", None, 50), ("Fast", "a.mp4", None, 125), ("Fast", "a.gif", 20, 20)],
 )
-def test_the_pace_is_the_environments_or_the_usual(own, tmp_path, name, path, asked, shown):
+def test_the_pace_is_the_environments_or_the_usual(
+    own: str, tmp_path: Path, name: str, path: str, asked: int | None, shown: int
+) -> None:
     assert play(load_own(f"{own}:{name}-v0"), [0], path=tmp_path / path, frames_per_second=asked).frames_per_second == shown
     assert (tmp_path / path).stat().st_size > 0
 
 
-def test_a_gif_that_is_asked_to_be_too_fast_is_refused(policy_file, tmp_path, capsys):
+def test_a_gif_that_is_asked_to_be_too_fast_is_refused(
+    policy_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["play", str(policy_file), "--gif", str(tmp_path / "a.gif"), "--fps", "60"]) == 2
     refused(capsys, "at most 50 frames per second. Got 60")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupted_it_leaves_the_old_film(tmp_path):
+def test_interrupted_it_leaves_the_old_film(tmp_path: Path) -> None:
     film = tmp_path / "pole.gif"
     film.write_bytes(b"old")
 
-    def interrupt(*_):
+    def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -273,21 +286,30 @@ def test_interrupted_it_leaves_the_old_film(tmp_path):
         (["--gif", "missing/a.gif"], "missing/a.gif cannot be written"),
     ],
 )
-def test_bad_films_are_refused_in_one_line(policy_file, tmp_path, monkeypatch, capsys, options, said):
+def test_bad_films_are_refused_in_one_line(
+    policy_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    said: str,
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["play", str(policy_file), *options]) == 2
     refused(capsys, said)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_film_is_the_one_that_is_named():
+def test_the_film_is_the_one_that_is_named() -> None:
     assert film_path(None, None) is None
     assert film_path(Path("a.GIF"), None) == Path("a.GIF")
     assert film_path(None, Path("a.mp4")) == Path("a.mp4")
 
 
 @pytest.mark.parametrize("display", [None, ":987"])
-def test_without_a_display_there_is_no_window(policy_file, monkeypatch, capfd, display):
+def test_without_a_display_there_is_no_window(
+    policy_file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], display: str | None
+) -> None:
     for name in ("SDL_VIDEODRIVER", "WAYLAND_DISPLAY", "DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     if display:
@@ -301,14 +323,24 @@ def test_without_a_display_there_is_no_window(policy_file, monkeypatch, capfd, d
 
 
 @pytest.mark.parametrize(("options", "mode"), [([], "human"), (["--gif", "a.gif"], "rgb_array")])
-def test_an_environment_that_cannot_be_drawn_is_refused(own, write_file, tmp_path, monkeypatch, capsys, options, mode):
+def test_an_environment_that_cannot_be_drawn_is_refused(
+    own: str,
+    write_file: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: Any,
+    mode: str,
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["play", str(write_file(f"{own}:Blind-v0")), *options]) == 2
     refused(capsys, f"cannot be rendered as {mode!r}")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_pygame_the_extra_is_named(policy_file, tmp_path, monkeypatch, capsys):
+def test_without_pygame_the_extra_is_named(
+    policy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "pygame", None)
     for options in ([], ["--gif", str(tmp_path / "a.gif")]):
         assert main(["play", str(policy_file), *options]) == 2
@@ -316,7 +348,7 @@ def test_without_pygame_the_extra_is_named(policy_file, tmp_path, monkeypatch, c
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_policy_is_refused(tmp_path, capsys):
+def test_what_is_no_policy_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.tflite").write_bytes(b"x")
     for path in (tmp_path / "bad.tflite", tmp_path / "missing.tflite", tmp_path):
         assert main(["play", str(path), "--gif", str(tmp_path / "a.gif")]) == 2
@@ -324,20 +356,24 @@ def test_what_is_no_policy_is_refused(tmp_path, capsys):
     assert not (tmp_path / "a.gif").exists()
 
 
-def test_an_error_that_is_not_of_drawing_stays_one():
-    def load(render_mode):
+def test_an_error_that_is_not_of_drawing_stays_one() -> None:
+    def load(render_mode: str) -> Player:
         raise TypeError("a fault of ours")
 
     with pytest.raises(TypeError, match="a fault of ours"):
         play(load, [0])
 
 
-def test_a_nan_on_the_way_is_told_with_its_seed(tmp_path):
+def test_a_nan_on_the_way_is_told_with_its_seed(tmp_path: Path) -> None:
     class Broken(gymnasium.Wrapper):
-        def step(self, action):
+        def step(self, action: int) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
             observation, *rest = super().step(action)
             return observation * np.nan, *rest
 
     with pytest.raises(InputError, match="in the episode of reset seed 7"):
-        play(lambda mode: (follow, Broken(make_environment("CartPole-v1", mode)), "CartPole-v1"), [7], path=tmp_path / "a.gif")
+        play(
+            lambda mode: Player(follow, Broken(make_environment("CartPole-v1", mode)), "CartPole-v1"),
+            [7],
+            path=tmp_path / "a.gif",
+        )
     assert list(tmp_path.iterdir()) == []
