@@ -14,15 +14,15 @@ class Agreement:
     """Shares of the states, 0 to 1.
 
     Attributes:
-      action: both choose the same action.
-      gap_weighted: the same, each state weighted by the float network's gap between its best and its second-best action. 1.0
-        where every gap is 0: then no choice costs anything.
-      ties: the file's largest output is not unique, so that the lowest index decides.
+      action_agreement: both choose the same action.
+      gap_weighted_agreement: the same, each state weighted by the float network's gap between its best and its second-best
+        action. 1.0 where every gap is 0: then no choice costs anything.
+      tie_rate: the file's largest output is not unique, so that the lowest index decides.
     """
 
-    action: float
-    gap_weighted: float
-    ties: float
+    action_agreement: float
+    gap_weighted_agreement: float
+    tie_rate: float
 
 
 def preferences_of(policy: EdgePolicy, observations: NDArray[np.generic]) -> NDArray[np.float64]:
@@ -56,9 +56,9 @@ def agreement(baseline: NDArray[np.float64], candidate: NDArray[np.float64]) -> 
     gaps = _gaps(baseline)  # [N]
     ties = (candidate == candidate.max(axis=1, keepdims=True)).sum(axis=1) > 1  # [N]
     return Agreement(
-        action=float(same.mean()),
-        gap_weighted=float(gaps[same].sum() / gaps.sum()) if gaps.any() else 1.0,
-        ties=float(ties.mean()),
+        action_agreement=float(same.mean()),
+        gap_weighted_agreement=float(gaps[same].sum() / gaps.sum()) if gaps.any() else 1.0,
+        tie_rate=float(ties.mean()),
     )
 
 

@@ -50,7 +50,11 @@ class Candidates:
 
     def rows(self) -> Rows:
         """Empty rows, those of refused files ended."""
-        rows = Rows({path.stem: _relative(path, self.relative_to) for path in self.paths}, self.baseline)
+        root, files = self.relative_to.resolve(), {}
+        for path in self.paths:
+            inside, outside = path.resolve(), path.name if path.is_absolute() else path.as_posix()
+            files[path.stem] = inside.relative_to(root).as_posix() if inside.is_relative_to(root) else outside
+        rows = Rows(files, self.baseline)
         for name, reason in self.refused.items():
             rows.fail(name, reason)
         return rows
@@ -130,19 +134,6 @@ def _agree(rows: Rows, files: Mapping[str, VerifiedFile], observations: NDArray[
             return row
         preferences[row.name] = preferences_of(EdgePolicy.from_file(files[row.name]), observations)  # [N, A]
         found = agreement(preferences[rows.baseline], preferences[row.name])
-        return replace(
-            row,
-            action_agreement=found.action,
-            gap_weighted_agreement=found.gap_weighted,
-            tie_rate=found.ties,
-            output_range=output_range(preferences[row.name]),
-        )
+        return replace(row, **asdict(found), output_range=output_range(preferences[row.name]))
 
     rows.each(measure)
-
-
-def _relative(path: Path, root: Path) -> str:
-    try:
-        return path.resolve().relative_to(root.resolve()).as_posix()
-    except ValueError:
-        return path.as_posix() if not path.is_absolute() else path.name

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json, read_json
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device, DeviceRow, Latency
 
@@ -88,9 +88,9 @@ def _text(value: object) -> str:
 def _named(device: Device, rows: Sequence[BenchmarkRow], path: Path) -> Device:
     by_sha256 = {row.sha256: row.name for row in rows if row.sha256}
     by_recipe = {row.recipe: by_sha256[row.sha256] for row in device.rows if row.sha256 in by_sha256}
-    if not by_recipe or any(row.recipe not in by_recipe for row in device.rows):
-        got = ", ".join(f"{row.file} ({row.sha256[:12]})" for row in device.rows)
-        raise InputError(f"{path} is of another policy: expected files of this benchmark, and their twins. Got {got}.")
+    got = ", ".join(f"{row.file} ({row.sha256[:12]})" for row in device.rows)
+    known = by_recipe and all(row.recipe in by_recipe for row in device.rows)
+    require(bool(known), f"{path} is of another policy: expected files of this benchmark, and their twins. Got {got}.")
     return replace(device, rows=tuple(replace(row, name=by_recipe[row.recipe]) for row in device.rows))
 
 

@@ -28,7 +28,7 @@ def score(rows: Rows, paths: Mapping[str, Path], *, play: Play, on_gate: OnGate,
     Args:
       rows: to be filled.
       paths: of the rows' files, by name; one that is not there is not played.
-      play: how.
+      play: how files are played.
       on_gate: called for each file but the baseline.
       progress: show bars.
     Raises:

@@ -4,7 +4,7 @@ import itertools
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -105,9 +105,7 @@ class _FileJudge:
             episodes=len(returns),
             env_steps=players.env_steps(path),
             size_bytes=path.stat().st_size,
-            action_agreement=like.action,
-            gap_weighted_agreement=like.gap_weighted,
-            tie_rate=like.ties,
+            **asdict(like),
             reason=reason,
         )
 

@@ -13,10 +13,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.machine import describe_machine
@@ -53,14 +52,15 @@ for i in range(calls):
     steps[i] = time.perf_counter_ns() - start
     start = time.perf_counter_ns()
     clock[i] = time.perf_counter_ns() - start
-step_us = (np.percentile(steps, [50, 90, 99]) - np.median(clock)) / 1000
-print(json.dumps({"step_us": step_us.tolist(), "import_s": imported, "resident_bytes": resident * 1024}))
+p50, p90, p99 = ((np.percentile(steps, [50, 90, 99]) - np.median(clock)) / 1000).tolist()
+step_us = {"p50_us": p50, "p90_us": p90, "p99_us": p99}
+print(json.dumps({**step_us, "import_s": imported, "resident_bytes": resident * 1024}))
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeFootprint:
-    """What one policy file takes, medians over processes.
+    """What one policy file takes, in a process or as medians over several.
 
     Attributes:
       file: its name.
@@ -91,12 +91,9 @@ def measure_edge(policy_file: Path, *, calls: int = CALLS, processes: int = PROC
       InputError: this is no Linux, or the policy failed.
     """
     read_verified(policy_file)
-    found = [_in_a_process(policy_file, calls) for _ in range(processes + 1)]
-    p50, p90, p99 = (median(each["step_us"][i] for each in found[1:]) for i in range(3))
-    imports, resident = ([each[key] for each in found[1:]] for key in ("import_s", "resident_bytes"))
-    return EdgeFootprint(
-        file=policy_file.name, p50_us=p50, p90_us=p90, p99_us=p99, import_s=median(imports), resident_bytes=median(resident)
-    )
+    found = [_in_a_process(policy_file, calls) for _ in range(processes + 1)][1:]
+    figures = [each.name for each in fields(EdgeFootprint) if each.name != "file"]
+    return replace(found[0], **{figure: median(getattr(each, figure) for each in found) for figure in figures})
 
 
 def resident_bytes(policy_file: Path) -> int | None:
@@ -105,12 +102,12 @@ def resident_bytes(policy_file: Path) -> int | None:
     if sys.platform != "linux":
         return None
     try:
-        return int(_in_a_process(policy_file, 100)["resident_bytes"])
+        return _in_a_process(policy_file, 100).resident_bytes
     except (InputError, subprocess.TimeoutExpired):
         return None
 
 
-def _in_a_process(policy_file: Path, calls: int) -> dict[str, Any]:
+def _in_a_process(policy_file: Path, calls: int) -> EdgeFootprint:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copyfile(edge_policy.__file__, Path(folder) / "edge_policy.py")
         command = [sys.executable, "-c", _CHILD, str(policy_file.resolve()), str(calls)]
@@ -118,8 +115,7 @@ def _in_a_process(policy_file: Path, calls: int) -> dict[str, Any]:
     if run.returncode:
         said = " ".join(run.stderr.split())[-300:]
         raise InputError(f"{policy_file} cannot be measured: expected a policy that runs, on Linux. Got: {said}")
-    found: dict[str, Any] = json.loads(run.stdout)
-    return found
+    return EdgeFootprint(file=policy_file.name, **json.loads(run.stdout))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,6 +13,7 @@ from edgedqn.benchmarks.rows import Delegation
 from edgedqn.export.edge_policy import ONE_HOT, EdgePolicy, VerifiedFile, shape_after
 
 DELEGATE = "DELEGATE"
+Observation = NDArray[np.generic] | int  # of an environment; int: the number of a state
 
 
 def invokes(file: VerifiedFile, observations: NDArray[np.generic], *, config: LatencyConfig) -> BlockFactory:
@@ -24,7 +25,7 @@ def invokes(file: VerifiedFile, observations: NDArray[np.generic], *, config: La
         they are repeated to fill it.
       config: whose threads and kernels it runs with.
     """
-    inputs: list[NDArray[Any]] = []
+    inputs: list[NDArray[np.generic]] = []
 
     def factory() -> Block:
         interpreter, policy = load(file, config)
@@ -54,7 +55,7 @@ def steps(file: VerifiedFile, observations: NDArray[np.generic], *, config: Late
 
     Arguments as for `invokes`; what is stepped on is what the device would have seen last of each.
     """
-    seen: list[Any] = []
+    seen: list[Observation] = []
 
     def factory() -> Block:
         _, policy = load(file, config)
@@ -65,7 +66,7 @@ def steps(file: VerifiedFile, observations: NDArray[np.generic], *, config: Late
     return factory
 
 
-def as_device_sees(policy: EdgePolicy, network_input: NDArray[Any]) -> Any:
+def as_device_sees(policy: EdgePolicy, network_input: NDArray[np.generic]) -> Observation:
     """What the environment gave last before the network saw this, [*input_shape]: one observation, or the number of a state."""
     steps = policy.device.preprocessing
     if ONE_HOT in steps:

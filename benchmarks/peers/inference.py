@@ -66,16 +66,11 @@ def sides(inputs: int, hidden: Sequence[int], *, actions: int, samples: NDArray[
         layers += [linear, torch.nn.ReLU()]
     in_torch = torch.nn.Sequential(*layers[:-1]).eval()
 
-    def by_torch(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            found: NDArray[np.float32] = in_torch(torch.from_numpy(x)).numpy()
-        return found
-
     return {
         "Keras predict()": lambda x: network.predict(x, verbose=0),
         "Keras call": lambda x: network(x, training=False).numpy(),
         "tf.function": lambda x: concrete(tf.constant(x)).numpy(),
-        "PyTorch": by_torch,
+        "PyTorch": torch.inference_mode()(lambda x: in_torch(torch.from_numpy(x)).numpy()),
         **_in_onnx_runtime(weights, samples),
         BASELINE: _in_litert(concrete, network, None),
         "LiteRT int8": _in_litert(concrete, network, samples),
@@ -135,12 +130,7 @@ def _in_onnx_runtime(weights: Sequence[NDArray[np.float32]], samples: NDArray[np
         logging.disable(logging.NOTSET)
         for name, path in paths.items():
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            found[name] = partial(_run, session)
-    return found
-
-
-def _run(session: Any, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = session.run(None, {"observation": x})[0]
+            found[name] = partial(lambda session, x: session.run(None, {"observation": x})[0], session)
     return found
 
 

@@ -20,37 +20,37 @@ def test_a_choice_counts_by_what_it_costs() -> None:
     baseline = np.array([[0.0, 9.0], [1.0, 0.0], [5.0, 5.0]])  # gaps 9, 1, 0
     candidate = np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
     found = agreement(baseline, candidate)
-    assert found == Agreement(action=1 / 3, gap_weighted=0.9, ties=0.0)
+    assert found == Agreement(action_agreement=1 / 3, gap_weighted_agreement=0.9, tie_rate=0.0)
 
 
 def test_ties_are_of_the_largest_output_and_the_lowest_index_decides() -> None:
     baseline = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
     candidate = np.array([[7.0, 7.0, 0.0], [7.0, 7.0, 0.0], [9.0, 7.0, 7.0]])
     found = agreement(baseline, candidate)
-    assert found.ties == pytest.approx(2 / 3)
-    assert found.action == pytest.approx(2 / 3)
+    assert found.tie_rate == pytest.approx(2 / 3)
+    assert found.action_agreement == pytest.approx(2 / 3)
 
 
 def test_where_no_choice_costs_anything_all_agree_by_gap() -> None:
-    assert agreement(np.ones((3, 2)), np.array([[0.0, 1.0]] * 3)).gap_weighted == 1.0
+    assert agreement(np.ones((3, 2)), np.array([[0.0, 1.0]] * 3)).gap_weighted_agreement == 1.0
 
 
 def test_the_gap_is_to_the_second_best_action() -> None:
     baseline = np.array([[10.0, 9.0, -100.0], [4.0, 0.0, 0.0]])  # gaps 1 and 4
     candidate = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
-    assert agreement(baseline, candidate).gap_weighted == pytest.approx(0.8)
+    assert agreement(baseline, candidate).gap_weighted_agreement == pytest.approx(0.8)
 
 
 @given(rows=ROWS, scale=st.floats(0.1, 10), shift=st.floats(-10, 10))
 def test_a_file_agrees_with_itself_in_any_unit(rows: NDArray[np.float64], scale: float, shift: float) -> None:
     found = agreement(rows, rows * scale + shift)
-    assert (found.action, found.gap_weighted) == (1.0, 1.0)
+    assert (found.action_agreement, found.gap_weighted_agreement) == (1.0, 1.0)
 
 
 @given(rows=ROWS, seed=st.integers(0, 100))
 def test_shares_are_shares(rows: NDArray[np.float64], seed: int) -> None:
     found = agreement(rows, np.random.default_rng(seed).integers(-2, 2, rows.shape).astype(float))
-    for share in (found.action, found.gap_weighted, found.ties):
+    for share in (found.action_agreement, found.gap_weighted_agreement, found.tie_rate):
         assert 0 <= share <= 1
 
 
