@@ -50,22 +50,13 @@ def compress(
       InputError: the agent cannot be compressed this way, or a fine-tuning diverged.
     """
     q_values = q_values_of(agent, agent.observations)
-    student = Student(
-        network=plain_network(agent.network),
-        scaling=InputScaling.identity(),
-        states=agent.observations,
-        preferences=q_values,
-    )
+    network, scaling = plain_network(agent.network), InputScaling.identity()
+    student = Student(network=network, scaling=scaling, states=agent.observations, preferences=q_values)
     reports: list[StageReport] = []
     if recipe.stages:
+        gap, conversion = median_action_gap(q_values), recipe.conversion
         context = CompressionContext(
-            teacher=agent,
-            env=env,
-            reset_seeds=reset_seeds,
-            rng=rng,
-            gap=median_action_gap(q_values),
-            judge=judge,
-            conversion=recipe.conversion,
+            teacher=agent, env=env, reset_seeds=reset_seeds, rng=rng, gap=gap, judge=judge, conversion=conversion
         )
         student = replace(student, preferences=context.preferences(agent.observations))
         _warn_of_a_poor_teacher(context)
@@ -83,14 +74,10 @@ def _run(stage: Stage, student: Student, *, context: CompressionContext) -> tupl
     states = context.teacher.observations[:AGREEMENT_STATES]  # [N, ...]
     policy = student.as_policy(context.teacher.spec)
     agreement = float((policy.actions(states) == q_values_of(context.teacher, states).argmax(axis=1)).mean())
-    report = StageReport(
-        stage=stage.name,
-        agreement=agreement,
-        mean_return=_mean_return(policy, context),
-        seconds=seconds,
-        findings=findings,
+    mean_return = _mean_return(policy, context)
+    return student, StageReport(
+        stage=stage.name, agreement=agreement, mean_return=mean_return, seconds=seconds, findings=findings
     )
-    return student, report
 
 
 def _warn_of_a_poor_teacher(context: CompressionContext) -> None:

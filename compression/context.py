@@ -19,15 +19,11 @@ from edgedqn.compression.preferences import Targets
 
 @dataclass(frozen=True, kw_only=True)
 class CompressionContext:
-    """The teacher, its environment and where randomness comes from. States are as the teacher's network sees them.
+    """The teacher, its environment and where randomness comes from, as `compress` was given them. States are as the teacher's
+    network sees them.
 
     Attributes:
-      teacher: the float agent.
-      env: to gather states in, as the teacher's network sees it.
-      reset_seeds: of the `calibrate` stream, endless.
-      rng: for exploration and minibatches.
       gap: the teacher's median action gap on-policy: the unit of the targets.
-      judge: exports a candidate and plays the file; None where there is none. `shrink` and `search` need one.
       conversion: what the exporter will do in the end.
     """
 
@@ -55,12 +51,9 @@ class CompressionContext:
 
         In a table nothing follows from one state for another, so the student learns each, also those the teacher rarely visits.
         """
-        spec, dtype = self.teacher.spec, self.teacher.observations.dtype
-        return (
-            np.eye(*spec.input_shape, dtype=dtype)
-            if OneHot() in spec.preprocessing
-            else np.empty((0, *spec.input_shape), dtype)
-        )
+        shape, dtype = self.teacher.spec.input_shape, self.teacher.observations.dtype
+        is_table = OneHot() in self.teacher.spec.preprocessing
+        return np.eye(*shape, dtype=dtype) if is_table else np.empty((0, *shape), dtype)
 
 
 def q_values_of(agent: TrainedAgent, states: NDArray[Any]) -> NDArray[np.float32]:

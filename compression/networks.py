@@ -7,7 +7,7 @@ import numpy as np
 import tf_keras
 
 from edgedqn.agents.errors import require
-from edgedqn.compression.folding import Weights
+from edgedqn.compression.folding import Weights, kernels_of
 from edgedqn.compression.report import NetworkSize
 
 
@@ -32,10 +32,8 @@ def resized(like: tf_keras.Model, *, filters: Sequence[int], hidden: Sequence[in
     x = observation = tf_keras.Input(like.input_shape[1:], name="observation")  # [B, ...]
     position = itertools.count()
     for layer, count in zip(convolutions, filters, strict=True):
-        name = f"conv_{next(position)}"
-        x = tf_keras.layers.Conv2D(
-            count, layer.kernel_size, layer.strides, layer.padding, activation=layer.activation, name=name
-        )(x)
+        settings = {"activation": layer.activation, "name": f"conv_{next(position)}"}
+        x = tf_keras.layers.Conv2D(count, layer.kernel_size, layer.strides, layer.padding, **settings)(x)
     if len(x.shape) > 2:
         x = tf_keras.layers.Flatten(name=f"flatten_{next(position)}")(x)  # [B, F]
     for width in hidden:
@@ -62,7 +60,7 @@ def fresh(network: tf_keras.Model, rng: np.random.Generator) -> tf_keras.Model:
 
     Source: He et al. (2015), "Delving deep into rectifiers"; Glorot and Bengio (2010).
     """
-    kernels = [array for array in network.get_weights() if array.ndim > 1]
+    kernels = kernels_of(network)
     weights: Weights = []
     for i, kernel in enumerate(kernels):
         window = int(np.prod(kernel.shape[:-2]))

@@ -25,17 +25,11 @@ class CompressedPolicy:
     """A policy network as the exporter will convert it.
 
     Attributes:
-      network: [B, *input_shape] -> [B, A]; fake-quantized where the conversion is `qat-int8`, with or without a float output,
-        else plain.
-      conversion: what the exporter must do with it.
+      network: [B, *input_shape] -> [B, A]; fake-quantized for the conversions in `QUANTIZATION_AWARE`, else plain.
       scaling: from what the agent's network sees of the environment to this network's input.
-      meaning: of the network's output.
-      spec: of the environment.
       observations: [N, *input_shape] in the environment's dtype, as the agent's network sees them, on-policy.
-      recipe: its name.
-      reports: one per stage.
+      recipe: its name; `settings` is its JSON, empty where it was made by none.
       layers: the architecture without fake quantization, as `agents.architecture.describe` gives it.
-      settings: JSON of the whole recipe; empty where it was made by none.
     """
 
     network: tf_keras.Model
@@ -79,8 +73,6 @@ class CompressedPolicy:
         description = read_json(path, SCHEMA)
         weights, arrays = load_arrays(folder / "weights.npz"), load_arrays(folder / "observations.npz")
         try:
-            spec = EnvironmentSpec.from_json(description["environment"])
-            scaling = InputScaling.from_json(description["scaling"])
             network = rebuild(description["layers"])
             if description["conversion"] in QUANTIZATION_AWARE:
                 network = tfmot.quantization_aware(network, None)
@@ -90,9 +82,9 @@ class CompressedPolicy:
             return cls(
                 network=network,
                 conversion=description["conversion"],
-                scaling=scaling,
+                scaling=InputScaling.from_json(description["scaling"]),
                 meaning=description["meaning"],
-                spec=spec,
+                spec=EnvironmentSpec.from_json(description["environment"]),
                 observations=observations,
                 recipe=description["recipe"],
                 reports=record.reports,

@@ -31,12 +31,11 @@ class Targets:
 
     def __call__(self, q_values: NDArray[np.float32], gap: float) -> NDArray[np.float32]:
         """Q-values [N, A] and the unit, > 0 -> float32 [N, A]."""
-        best = q_values.max(axis=1, keepdims=True)  # [N, 1]
         match self.kind:
             case "clipped_gaps":
                 return clipped_action_gaps(q_values, gap, width=self.width)
             case "advantages":
-                targets = 1 + 2 * (q_values - best) / (self.width * gap)
+                targets = 1 + 2 * (q_values - q_values.max(axis=1, keepdims=True)) / (self.width * gap)
             case "q_values":
                 targets = 2 * q_values / (self.width * gap)
             case "one_hot":

@@ -37,13 +37,8 @@ QUANTIZING_98 = Distillation(steps=8_000, batch_size=128, learning_rate=2e-3)
 PRUNE_98 = (Prune(0.98, learning=PRUNING_98, end=0.3), Visit(40_000), QuantizeJudged(learning=QUANTIZING_98))
 
 # Short, because each candidate is trained again.
-DISTIL_BEFORE_SHRINKING = Distil(
-    learning=Distillation(steps=1_000, final_learning_rate=1e-4),
-    greedy_states=10_000,
-    explored_states=5_000,
-    rounds=1,
-    student_states=4_000,
-)
+SHORT = Distillation(steps=1_000, final_learning_rate=1e-4)
+DISTIL_SHORT = Distil(learning=SHORT, greedy_states=10_000, explored_states=5_000, rounds=1, student_states=4_000)
 
 RECIPES = {
     recipe.name: recipe
@@ -97,7 +92,7 @@ RECIPES = {
         Recipe(
             "shrink-qat-int8",
             "neurons, filters and layers removed as long as the gate passes; a smaller dense network",
-            (ScaleInput(), DISTIL_BEFORE_SHRINKING, Shrink()),
+            (ScaleInput(), DISTIL_SHORT, Shrink()),
             "qat-int8",
         ),
         Recipe(

@@ -24,13 +24,10 @@ class Student:
     """A network between two stages, and the states it is trained on.
 
     Attributes:
-      network: plain, [B, ...] -> [B, A].
+      network: plain, [B, ...] -> [B, A]; `quantized` is the same with fake quantization, once it is there.
       scaling: from what the teacher's network sees to this network's input.
-      states: [N, ...] in the environment's dtype: what it is trained on.
-      preferences: [N, A], the targets for them.
-      targets: what they are made by.
+      states: [N, ...] in the environment's dtype; `targets` made `preferences` [N, A] for them.
       meaning: of the output. Before any training it is the teacher's Q-values.
-      quantized: the same network with fake quantization, once it is there.
       pruned: its zeros must stay.
       clustered: weights that are equal must stay equal.
     """

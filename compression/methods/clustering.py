@@ -25,7 +25,6 @@ class Cluster(Stage):
 
     Attributes:
       clusters: distinct values of a kernel, 2 or more.
-      learning: the fine-tuning.
     """
 
     clusters: int = 16
@@ -47,18 +46,14 @@ class Cluster(Stage):
             network = tfmot.strip_clustering(wrapped, student.network)
             clustered = replace(clustered, network=network, meaning=self.learning.meaning)
         kernels = kernels_of(clustered.network)
-        findings = Findings(
+        few = [(i, count) for i, count in enumerate(distinct) if count <= self.clusters]
+        return clustered, Findings(
             clusters_asked=self.clusters,
             clusters_reached=clusters_of(kernels),
             sparsity_reached=sparsity_of(kernels),
-            skipped=tuple(
-                f"kernel {i} has {count} values already and stays as it is"
-                for i, count in enumerate(distinct)
-                if count <= self.clusters
-            ),
+            skipped=tuple(f"kernel {i} has {count} values already and stays as it is" for i, count in few),
             final_loss=last_loss,
         )
-        return clustered, findings
 
 
 def clusters_of(kernels: list[NDArray[np.float32]], *, per_filter: bool = False) -> tuple[int, ...]:

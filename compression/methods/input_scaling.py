@@ -20,18 +20,13 @@ class ScaleInput(Stage):
         observations = context.teacher.observations
         scaling = InputScaling.fitting(context.teacher.spec, observations, pads=pads_input(student.network))
         scaled = student.with_weights(fold_input_scaling(student.network.get_weights(), scaling))
-        findings = Findings(
+        assert scaling.limits is not None
+        features = list(zip(scaling.scale, scaling.offset, strict=True))
+        lowest, highest = (tuple((limit - offset) / scale for scale, offset in features) for limit in scaling.limits)
+        return replace(scaled, scaling=scaling), Findings(
             scale=scaling.scale,
             offset=scaling.offset,
-            lowest=_unscaled(scaling, 0),
-            highest=_unscaled(scaling, 1),
+            lowest=lowest,
+            highest=highest,
             clipped_fraction=scaling.clipped_fraction(observations),
         )
-        return replace(scaled, scaling=scaling), findings
-
-
-def _unscaled(scaling: InputScaling, end: int) -> tuple[float, ...] | None:
-    """What each feature is that becomes the lower (0) or the upper (1) limit."""
-    if scaling.limits is None:
-        return None
-    return tuple((scaling.limits[end] - offset) / scale for scale, offset in zip(scaling.scale, scaling.offset, strict=True))

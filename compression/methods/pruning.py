@@ -120,7 +120,7 @@ class Prune(Stage):
         losses = self.learning.fine_tune(wrapped, student, context=context, label="prune", before_copy=finish)
         finish()
         network = tfmot.strip_pruning(wrapped, student.network)
-        findings = Findings(
+        return replace(student, network=network, meaning=self.learning.meaning, pruned=True), Findings(
             allocation=self.allocation,
             structure=self.structure,
             sparsity_asked=asked,
@@ -128,7 +128,6 @@ class Prune(Stage):
             skipped=tuple(skipped),
             final_loss=final_loss(losses),
         )
-        return replace(student, network=network, meaning=self.learning.meaning, pruned=True), findings
 
     def _schedule(self) -> tfmot.Schedule:
         """In gradient steps: masks change every 50, the number fused into one call."""

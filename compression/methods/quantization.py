@@ -44,14 +44,13 @@ class QuantizeAware(Stage):
         equal = np.allclose(settled(batch, training=False), quantized(batch, training=False), atol=1e-4)
         require(equal, "TF-MOT lost zeros of kernels with clusters. Expected fewer clusters, or more zeros in each.")
         kernels = kernels_of(settled)
-        findings = Findings(
+        return replace(student, quantized=settled, meaning=self.learning.meaning), Findings(
             keep_zeros=student.pruned,
             keep_clusters=student.clustered,
             sparsity_reached=sparsity_of(kernels),
             clusters_reached=clusters_of(kernels, per_filter=True) if student.clustered else None,
             final_loss=final_loss(losses),
         )
-        return replace(student, quantized=settled, meaning=self.learning.meaning), findings
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,12 @@ class QuantizeJudged(Stage):
         require(self.attempts >= 1, f"Expected attempts of 1 or more. Got {self.attempts}.")
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
-        quantize = QuantizeAware(self.learning)
         if context.judge is None:
-            rounded, findings = quantize.apply(student, context)
+            rounded, findings = QuantizeAware(self.learning).apply(student, context)
             return rounded, replace(findings, skipped=("the gate: nobody is there to play files, so the first was taken",))
         tried: list[tuple[Judgement, Student, Findings]] = []
         for _ in range(self.attempts):
-            rounded, findings = quantize.apply(student, context)
-            judgement = judgement_of(rounded, context)
+            rounded, findings, judgement = _round_and_judge(student, context, self.learning)
             tried.append((judgement, rounded, findings))
             if judgement.verdict == "pass" or judgement.nothing_to_lose:
                 break
@@ -102,18 +99,16 @@ def round_and_judge(candidate: Student, context: CompressionContext, *, quantizi
     Raises:
       InputError: there is no judge.
     """
-    rounded, _ = QuantizeAware(quantizing).apply(candidate, context)
-    return rounded, judgement_of(rounded, context)
+    rounded, _, judgement = _round_and_judge(candidate, context, quantizing)
+    return rounded, judgement
 
 
-def judgement_of(rounded: Student, context: CompressionContext) -> Judgement:
-    """How a rounded student plays as a file.
-
-    Raises:
-      InputError: there is no judge.
-    """
+def _round_and_judge(
+    student: Student, context: CompressionContext, quantizing: Distillation
+) -> tuple[Student, Findings, Judgement]:
+    rounded, findings = QuantizeAware(quantizing).apply(student, context)
     if context.judge is None:
         raise InputError("A search plays its candidates as files. Expected a judge. Got none.")
     teacher = context.teacher
-    candidate = rounded.as_compressed(teacher.spec, teacher.observations, conversion=context.conversion, recipe="candidate")
-    return context.judge(candidate)
+    policy = rounded.as_compressed(teacher.spec, teacher.observations, conversion=context.conversion, recipe="candidate")
+    return rounded, findings, context.judge(policy)

@@ -81,14 +81,13 @@ class Search(Stage):
             stopped = judgement.reason if judgement.nothing_to_lose else self._spent(attempts, seconds)
         assert closest is not None
         found = smallest or closest[1]
-        findings = Findings(
+        return found, Findings(
             passed=smallest is not None,
             size=size_of(found.network),
             stopped=stopped,
             env_steps=_played(attempts),
             attempts=tuple(attempts),
         )
-        return found, findings
 
     def _spent(self, attempts: Sequence[Attempt], seconds: float) -> str:
         """Which part of the budget is spent, if one is."""
@@ -103,17 +102,11 @@ class Search(Stage):
 
 @dataclass
 class _Bisection:
-    """Over sizes in ascending order, by index.
+    """Over sizes in ascending order, by index."""
 
-    Attributes:
-      passing: the smallest size that passed.
-      failing: the largest size that failed.
-      retries: how often the largest that failed is tried again: other initial weights may pass.
-    """
-
-    passing: int
-    failing: int = -1
-    retries: int = field(default=1, init=False)
+    passing: int  # the smallest that passed
+    failing: int = -1  # the largest that failed
+    retries: int = field(default=1, init=False)  # of the largest that failed: other initial weights may pass
 
     def next(self) -> int | None:
         """The size to try next; None where all are settled."""

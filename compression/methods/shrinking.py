@@ -76,7 +76,7 @@ class Shrink(Stage):
             skipped.append("the gate: no smaller network passed it, so what is handed on is as large as before, and unjudged")
             rounded, _ = QuantizeAware(self.quantizing).apply(kept, context)
         before, after = _neurons(student.network), _neurons(kept.network)
-        findings = Findings(
+        return rounded, Findings(
             neurons_before=before,
             neurons_after=after,
             neurons_removed=1 - after / before if before else 0.0,
@@ -85,7 +85,6 @@ class Shrink(Stage):
             skipped=tuple(skipped),
             attempts=tuple(trials.attempts),
         )
-        return rounded, findings
 
     def _remove_neurons(self, trials: "_Trials") -> None:
         """By bisection between the fewest neurons that passed and the most that failed."""
@@ -125,18 +124,12 @@ class Shrink(Stage):
 
 
 class _Trials:
-    """The candidates judged so far.
-
-    Attributes:
-      kept: the smallest student that passed, in float; the first one before any did.
-      rounded: the same as it was judged; None before any passed.
-      attempts: all candidates, in order.
-    """
+    """The candidates judged so far."""
 
     def __init__(self, stage: Shrink, student: Student, *, context: CompressionContext):
         self._stage, self._context = stage, context
-        self.kept = student
-        self.rounded: Student | None = None
+        self.kept = student  # the smallest that passed, in float; the first one before any did
+        self.rounded: Student | None = None  # the same as it was judged; None before any passed
         self.attempts: list[Attempt] = []
 
     @property
