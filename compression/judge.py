@@ -18,13 +18,10 @@ class Judgement(JsonValue):
     """How a candidate played, on reset seeds that are for choosing and prove nothing.
 
     Attributes:
-      verdict: of the gate.
       mean_return: in reward units, over the episodes that were played; of acting at random, where no runtime takes the file.
       loss: the mean return lost to the float agent, paired by reset seed, in units of the gate's margin: up to about 1 is
         allowed. `UNPLAYABLE`, more than any other, where no runtime takes the file; its agreements are 0 and its tie rate 1.
-      episodes: how many were played.
-      env_steps: in them, the float agent's not counted.
-      size_bytes: of the file.
+      env_steps: in the episodes that were played, the float agent's not counted.
       action_agreement: the share of on-policy states in which it acts as the float agent.
       gap_weighted_agreement: the same, each state weighted by the float agent's action gap.
       tie_rate: the share of them in which its largest output is not unique.

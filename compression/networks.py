@@ -15,11 +15,9 @@ def resized(like: tf_keras.Model, *, filters: Sequence[int], hidden: Sequence[in
     """A plain network for the same inputs and actions, of other widths, its weights not yet set.
 
     Args:
-      like: a plain network: convolutions, if any, then dense layers.
+      like: a plain network: convolutions, if any, then dense layers. Layers are named by position, as in it.
       filters: of each of its convolutions, in order; their sizes and strides stay.
       hidden: the width of each hidden dense layer, as many as are wanted; none makes a linear head.
-    Returns:
-      Its layers are named by position, as `folding.plain_network` names them.
     Raises:
       InputError: a width below 1, or another number of convolutions.
     """

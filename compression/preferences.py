@@ -44,10 +44,8 @@ class Targets:
 
 
 def median_action_gap(q_values: NDArray[np.float32]) -> float:
-    """The median positive gap between the best and the second-best action: the unit of preferences.
+    """The median positive gap between the best and the second-best of Q-values [N, A], A >= 2: the unit of preferences.
 
-    Args:
-      q_values: [N, A], A >= 2, on-policy.
     Raises:
       InputError: all gaps are zero, so there is nothing to tell apart.
     """
@@ -61,14 +59,8 @@ def median_action_gap(q_values: NDArray[np.float32]) -> float:
 def clipped_action_gaps(q_values: NDArray[np.float32], gap: float, *, width: float = 2.0) -> NDArray[np.float32]:
     """Preferences in [-1, 1]: 1 for the best action, falling with the gap to it, -1 from `width * gap` on.
 
-    The 256 levels of an int8 output are spent where actions compete. How bad a bad action is, is clipped away.
-
-    Args:
-      q_values: [N, A].
-      gap: the unit, > 0; see `median_action_gap`.
-      width: the clipping width in units of the gap, > 0.
-    Returns:
-      float32 [N, A], 1 + 2 clip((q - max q) / (width * gap), -1, 0).
+    The 256 levels of an int8 output are spent where actions compete. How bad a bad action is, is clipped away: of Q-values
+    [N, A], 1 + 2 clip((q - max q) / (width * gap), -1, 0), with `median_action_gap` as the unit and a width > 0.
     """
     below = q_values - q_values.max(axis=1, keepdims=True)  # [N, A]
     return (1 + 2 * np.clip(below / (width * gap), -1, 0)).astype(np.float32)

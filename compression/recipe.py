@@ -4,7 +4,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, MISSING, asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import KW_ONLY, MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
@@ -45,7 +45,6 @@ class Recipe:
 
     Attributes:
       name: of the recipe, and of the file: `<name>.tflite`.
-      summary: one line.
       stages: in order; none leaves the Q-network as it is.
       conversion: what the exporter does at the end.
       control: shown beside the others so that everybody sees what it costs; it may fail its gate.
@@ -157,7 +156,7 @@ def _why_not_here(stage: Stage, before: Sequence[Stage], after: Sequence[Stage])
 
 
 def _stage_to_json(stage: Stage) -> Json:
-    return {"stage": stage.name, **{key: _plain(value) for key, value in vars(stage).items()}}
+    return {"stage": stage.name, **_settings(stage)}
 
 
 def _stage(value: Any) -> Stage:
@@ -242,10 +241,9 @@ def _checked(value: Any, needed: tuple[str, ...], known: tuple[str, ...], *, wha
     return value
 
 
-def _plain(value: Any) -> Any:
-    """JSON of a setting."""
-    if isinstance(value, TdLearning):
-        return {"fine_tune": "td", **asdict(value)}
-    if isinstance(value, Distil | Distillation | Targets):
-        return {key: _plain(item) for key, item in vars(value).items()}
-    return list(value) if isinstance(value, tuple) else value
+def _settings(value: Stage | Distillation | TdLearning | Targets) -> Json:
+    """JSON of settings, and of those within them."""
+    marked: Json = {"fine_tune": "td"} if isinstance(value, TdLearning) else {}
+    for key, item in vars(value).items():
+        marked[key] = _settings(item) if is_dataclass(item) else list(item) if isinstance(item, tuple) else item  # type: ignore[arg-type]
+    return marked

@@ -42,16 +42,14 @@ class Findings(JsonValue):
     Attributes:
       scale, offset: of each feature or channel of the input; `lowest` and `highest` become the ends of its range.
       clipped_fraction: of the teacher's observations, the share of numbers beyond those ends.
-      states: how many the student has been trained on.
+      states: how many the student has been trained on by now.
       final_loss: the mean loss of the last 50 gradient steps.
       agreement_per_round: how often the student acts as its teacher in the states of each round of its own play.
       allocation, structure: of pruning, as the recipe has them.
       sparsity_asked, sparsity_reached: of each kernel, in [0, 1].
-      clusters_asked: distinct values of a kernel.
-      clusters_reached: of each kernel; of convolutions after rounding, of the filter with most.
+      clusters_asked, clusters_reached: distinct values of a kernel; of convolutions after rounding, of the filter with most.
       keep_zeros, keep_clusters: what quantization-aware training kept.
       neurons_before, neurons_after: of all hidden layers, filters included; `neurons_removed` is their share, in [0, 1].
-      size: of the new network.
       passed: whether a candidate passed the gate.
       chosen: the index of the attempt that was returned.
       stopped: why a search ended.
@@ -97,11 +95,8 @@ class StageReport(JsonValue):
     """A stage of a recipe, and the student after it.
 
     Attributes:
-      stage: its name.
       agreement: the share of on-policy states in which the student, as it is in Keras, acts as its teacher.
       mean_return: of the student over 20 episodes, in reward units.
-      seconds: that the stage took.
-      findings: what it did.
     """
 
     KEYS: ClassVar[Mapping[str, str]] = {"mean_return": "return"}

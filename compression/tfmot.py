@@ -56,13 +56,10 @@ class Schedule:
 def wrap_for_pruning(
     model: tf_keras.Model, sparsities: Sequence[float], *, schedule: Schedule, structure: Structure = "unstructured"
 ) -> tf_keras.Model:
-    """A copy of `model` whose kernels are pruned by magnitude while it trains; see `start_pruning`.
+    """A copy of a plain network whose kernels are pruned by magnitude while it trains; see `start_pruning`.
 
-    Args:
-      model: a plain network.
-      sparsities: the final share of zeros of each kernel, in order, in [0, 1). Kernels asked for 0 are left alone.
-      schedule: when.
-      structure: which weights go together; blocks are for Dense kernels alone.
+    The sparsities are the final share of zeros of each kernel, in order, in [0, 1). Kernels asked for 0 are left alone; blocks
+    are for Dense kernels alone.
     """
     asked = dict(zip((layer.name for layer in model.layers if layer.weights), sparsities, strict=True))
 
@@ -112,13 +109,10 @@ def strip_pruning(wrapped: tf_keras.Model, model: tf_keras.Model) -> tf_keras.Mo
 
 
 def wrap_for_clustering(model: tf_keras.Model, layers: Sequence[bool], *, clusters: int, keep_zeros: bool) -> tf_keras.Model:
-    """A copy of `model` whose kernels have no more than `clusters` distinct values while it trains; see `strip_clustering`.
+    """A copy of a plain network whose kernels have no more than `clusters` distinct values, >= 2, while it trains.
 
-    Args:
-      model: a plain network.
-      layers: which of the layers with weights are clustered, in order. The others do not learn.
-      clusters: distinct values of a kernel, >= 2.
-      keep_zeros: zeros stay zeros; they are one of the values.
+    `layers` says which of the layers with weights are clustered, in order; the others do not learn. With `keep_zeros`, zeros
+    stay zeros; they are one of the values.
     """
     chosen = dict(zip((layer.name for layer in model.layers if layer.weights), layers, strict=True))
 
@@ -142,8 +136,7 @@ def wrap_for_clustering(model: tf_keras.Model, layers: Sequence[bool], *, cluste
 def is_clustered(model: tf_keras.Model) -> bool:
     """Whether its kernels keep few distinct values while it trains.
 
-    XLA is slow at finding the nearest centroid: 56 ms per gradient step of
-    [256, 256] with 16 clusters, against 10 ms without.
+    XLA is slow at finding the nearest centroid: 56 ms per gradient step of [256, 256] with 16 clusters, against 10 ms without.
     """
     return any("cluster_centroids" in variable.name for variable in model.trainable_variables)
 
@@ -162,19 +155,15 @@ def strip_clustering(wrapped: tf_keras.Model, model: tf_keras.Model) -> tf_keras
 
 
 def quantization_aware(
-    model: tf_keras.Model,
-    input_limits: tuple[float, float] | None,
-    *,
-    keep_zeros: bool = False,
-    keep_clusters: bool = False,
+    model: tf_keras.Model, input_limits: tuple[float, float] | None, *, keep_zeros: bool = False, keep_clusters: bool = False
 ) -> tf_keras.Model:
-    """A copy of `model` that rounds weights and activations to int8 as its `.tflite` will, and learns around it.
+    """A copy of a plain network that rounds weights and activations to int8 as its `.tflite` will, and learns around it.
 
     The ranges of its activations are not yet known: see `start_ranges`. TF-MOT gives a Dense kernel one range, a Conv2D one per
     filter.
 
     Args:
-      model: a plain network.
+      model: the network.
       input_limits: the input lies in [low, high], which has 0 in it; None leaves its range to be followed.
       keep_zeros: the kernels' zeros stay zero (PQAT). Plain QAT would fill them in again.
       keep_clusters: weights that are equal stay equal (CQAT; with `keep_zeros`, PCQAT).
@@ -197,10 +186,7 @@ def quantization_aware(
 def settle(quantized: tf_keras.Model, model: tf_keras.Model, *, keep_zeros: bool = False) -> tf_keras.Model:
     """The plain QAT network that computes what `quantized` does, without what kept its zeros and clusters while it learned.
 
-    Args:
-      quantized: what `quantization_aware` made of `model`, trained.
-      model: a plain network.
-      keep_zeros: as it was.
+    `quantized` is what `quantization_aware` made of `model`, trained.
     """
     settled = quantization_aware(model, None)
     for layer, trained in zip(settled.layers, quantized.layers, strict=True):

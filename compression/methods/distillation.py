@@ -30,42 +30,61 @@ Loss = Literal["kl_and_square", "kl", "square", "cross_entropy"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distillation:
-    """How long a student is trained, at which learning rate, by which loss.
+class Training:
+    """How long a network is trained, and how fast.
 
     Attributes:
       steps: gradient steps; rounded up to a multiple of 50, the number fused into one call.
-      batch_size: states per gradient step.
+      batch_size: states or transitions per gradient step.
       learning_rate: of Adam at the start ...
       final_learning_rate: ... and at the end; between them it falls along a half cosine.
-      temperature: of the softmax in the divergence, in units of the preference. Low values look at the best action.
-      loss: `kl`, the Kullback-Leibler divergence of the softmax policies, which cares about the order of the best actions;
-        `square`, the squared error, which fixes the scale; the sum of both; `cross_entropy` with the best action alone.
     """
 
     steps: int
     batch_size: int = 64
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-5
-    temperature: float = 0.25
-    loss: Loss = "kl_and_square"
-    meaning: ClassVar[Meaning] = "preferences"  # of the output after it
 
     def __post_init__(self) -> None:
         sizes = (self.steps, self.batch_size)
-        require(self.loss in get_args(Loss), f"Expected a loss of {', '.join(get_args(Loss))}. Got {self.loss!r}.")
         require(min(sizes) >= 1, f"Expected steps and batch_size of 1 or more. Got {self.steps} and {self.batch_size}.")
         require(
             0 < self.final_learning_rate <= self.learning_rate,
-            "A distillation ends with a small learning rate, so that rounding settles. Expected 0 < final_learning_rate "
+            "A training ends with a small learning rate, so that rounding settles. Expected 0 < final_learning_rate "
             f"<= learning_rate. Got {self.final_learning_rate} and {self.learning_rate}.",
         )
-        require(self.temperature > 0, f"Expected a temperature above 0. Got {self.temperature}.")
 
     @property
     def rounded_steps(self) -> int:
         """The gradient steps really taken."""
         return whole_calls(self.steps)
+
+    def learner(self, loss: Callable[..., tuple[tf.Tensor, tf.Tensor]], network: tf_keras.Model) -> FusedLearner:
+        """What takes the gradient steps."""
+        last = self.final_learning_rate / self.learning_rate
+        decay = tf_keras.optimizers.schedules.CosineDecay(self.learning_rate, self.rounded_steps, alpha=last)
+        variables, xla = network.trainable_variables, not tfmot.is_clustered(network)
+        return FusedLearner(loss, variables, optimizer=adam(decay, variables, xla=xla), xla=xla)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation(Training):
+    """By which loss a student is trained.
+
+    Attributes:
+      temperature: of the softmax in the divergence, in units of the preference. Low values look at the best action.
+      loss: `kl`, the Kullback-Leibler divergence of the softmax policies, which cares about the order of the best actions;
+        `square`, the squared error, which fixes the scale; the sum of both; `cross_entropy` with the best action alone.
+    """
+
+    temperature: float = 0.25
+    loss: Loss = "kl_and_square"
+    meaning: ClassVar[Meaning] = "preferences"  # of the output after it
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.loss in get_args(Loss), f"Expected a loss of {', '.join(get_args(Loss))}. Got {self.loss!r}.")
+        require(self.temperature > 0, f"Expected a temperature above 0. Got {self.temperature}.")
 
     def fine_tune(
         self,
@@ -76,14 +95,9 @@ class Distillation:
         label: str,
         before_copy: Callable[[], None] = lambda: None,
     ) -> NDArray[np.float32]:
-        """Trains a wrapped copy of the student's network on the student's states; arguments as `TdLearning.fine_tune` has them.
-
-        Returns:
-          The loss before each gradient step, [steps].
-        """
-        return Distiller(wrapped, student.scaling, config=self).train(
-            student.states, student.preferences, rng=context.rng, label=label
-        )
+        """Trains a wrapped copy of the student's network on the student's states, as `TdLearning.fine_tune` does in play."""
+        distiller = Distiller(wrapped, student.scaling, config=self)
+        return distiller.train(student.states, student.preferences, rng=context.rng, label=label)
 
 
 def whole_calls(steps: int) -> int:
@@ -96,11 +110,6 @@ def final_loss(losses: NDArray[np.float32]) -> float:
     return float(losses[-STEPS_PER_CALL:].mean())
 
 
-def half_cosine(first: float, last: float, *, steps: int) -> tf_keras.optimizers.schedules.LearningRateSchedule:
-    """A learning rate that falls from the first to the last, slowly at both ends, so that rounding settles."""
-    return tf_keras.optimizers.schedules.CosineDecay(first, steps, alpha=last / first)
-
-
 def fit_output_layer(
     network: tf_keras.Model, inputs: Iterable[NDArray[np.float32]], *, preferences: NDArray[np.float32], ridge: float = 1e-3
 ) -> Weights:
@@ -110,12 +119,10 @@ def fit_output_layer(
     (CartPole-v1, 1,000 steps: loss 0.95 from rescaled outputs, 0.33 from fresh weights, 0.27 from here).
 
     Args:
-      network: plain, its last layer Dense.
-      inputs: batches [B, ...] that are [N, ...] together, as the network expects them.
+      network: plain; the weights of all its layers are returned.
+      inputs: batches [B, ...], together [N, ...].
       preferences: [N, A].
       ridge: regularization, as a share of the mean square of a hidden feature.
-    Returns:
-      The weights of all layers.
     """
     trunk = tf_keras.Model(network.input, network.layers[-1].input)
     width = network.layers[-1].input_shape[-1] + 1  # H + 1
@@ -128,44 +135,38 @@ def fit_output_layer(
         moments += features.T @ preferences[start : start + len(batch)]
         start += len(batch)
     assert start == len(preferences)
-    gram += ridge * np.trace(gram) / width * np.eye(width)
+    return [*network.get_weights()[:-2], *solve_ridge(gram, moments, ridge)]
+
+
+def solve_ridge(gram: NDArray[np.float64], moments: NDArray[np.float64], ridge: float) -> Weights:
+    """The kernel [H, A] and bias [A] of least squares, of the products of features [H + 1] with themselves and the targets."""
+    gram = gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
     solution = np.linalg.solve(gram, moments).astype(np.float32)  # [H + 1, A]
-    return [*network.get_weights()[:-2], solution[:-1], solution[-1]]
+    return [solution[:-1], solution[-1]]
 
 
 class Distiller:
     """Trains a network towards preferences, on minibatches drawn with replacement. It is compiled once, for all rounds."""
 
     def __init__(self, student: tf_keras.Model, scaling: InputScaling, *, config: Distillation):
-        """Compiles the gradient step.
-
-        Args:
-          student: [B, ...] -> [B, A]; called with training=True, so that TF-MOT's wrappers do their part.
-          scaling: from the states to the student's input, done minibatch by minibatch.
-          config: the lengths, the rates and the loss.
-        """
+        """Compiles the gradient step of a student [B, ...] -> [B, A], whose states `scaling` scales minibatch by minibatch."""
         self._config = config
-        decay = half_cosine(config.learning_rate, config.final_learning_rate, steps=config.rounded_steps)
 
         def loss(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            output = student(scaling.tensor(x), training=True)  # [B, A]
+            output = student(scaling.tensor(x), training=True)  # [B, A]; TF-MOT's wrappers act
             error = _error(output, target, config)  # [B]
             return tf.reduce_mean(error), error
 
-        variables = student.trainable_variables
-        xla = not tfmot.is_clustered(student)
-        self._learner = FusedLearner(loss, variables, optimizer=adam(decay, variables, xla=xla), xla=xla)
+        self._learner = config.learner(loss, student)
 
     def train(
         self, states: NDArray[Any], preferences: NDArray[np.float32], *, rng: np.random.Generator, label: str
     ) -> NDArray[np.float32]:
         """One round: all steps, from the first learning rate to the last.
 
-        Args:
-          states: [N, ...] of any dtype, in each round the same dtype and shape but for N.
-          preferences: [N, A], the targets.
-          rng: draws the minibatches.
-          label: of the progress bar on stderr, which is silent where that is no terminal.
+        States are [N, ...] of any dtype, in each round the same dtype and shape but for N, and preferences [N, A]. A progress
+        bar of this label is on stderr, where that is a terminal.
+
         Returns:
           The loss before each gradient step, [steps].
         Raises:
@@ -261,11 +262,7 @@ class Distil(Stage):
 
 @dataclass(frozen=True)
 class Visit(Stage):
-    """A round of DAgger: lets the student play, as earlier stages have made it, and adds the states it visits to its own.
-
-    Attributes:
-      student_states: gathered, at epsilon 0.05.
-    """
+    """A round of DAgger: lets the student play, as earlier stages made it, and adds these states to its own."""
 
     student_states: int = 8_000
     name: ClassVar[str] = "visit"

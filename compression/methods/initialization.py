@@ -35,13 +35,11 @@ class NewStudent(Stage):
     name: ClassVar[str] = "new_student"
 
     def __post_init__(self) -> None:
-        widths = (*self.hidden, *(self.filters or ()))
-        expected = f"Expected widths of 1 or more. Got hidden={self.hidden} and filters={self.filters}."
-        require(all(width >= 1 for width in widths), expected)
+        given = f"hidden={self.hidden} and filters={self.filters}"
+        require(min([1, *self.hidden, *(self.filters or ())]) == 1, f"Expected widths of 1 or more. Got {given}.")
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
-        filters = self.filters
-        if filters is None:
-            filters = tuple(max(1, count // 4) for count in widths(student.network)[0])
+        quarter = tuple(max(1, count // 4) for count in widths(student.network)[0])
+        filters = quarter if self.filters is None else self.filters
         network = fresh(resized(student.network, filters=filters, hidden=self.hidden), context.rng)
         return replace(student, network=network), Findings(size=NetworkSize(filters, self.hidden))

@@ -11,28 +11,23 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edgedqn.agents.errors import require
-from edgedqn.agents.learner import FusedLearner, adam
+from edgedqn.agents.learner import FusedLearner
 from edgedqn.agents.losses import huber, q_target, select
 from edgedqn.agents.n_step import Transition
 from edgedqn.agents.playing.environments import check_transition
 from edgedqn.agents.replay import Handle, Replay, Sampler
-from edgedqn.compression import tfmot
 from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import InputScaling
-from edgedqn.compression.methods.distillation import STEPS_PER_CALL, half_cosine, whole_calls
+from edgedqn.compression.methods.distillation import STEPS_PER_CALL, Training, whole_calls
 from edgedqn.compression.policy import Meaning
 from edgedqn.compression.student import Student
 
 
 @dataclass(frozen=True, kw_only=True)
-class TdLearning:
-    """Double DQN with a target network, one gradient step per environment step.
+class TdLearning(Training):
+    """Double DQN with a target network, one gradient step per environment step. Schedules of pruning count these steps.
 
     Attributes:
-      steps: gradient steps; rounded up to a multiple of 50, the number fused into one call. Schedules of pruning count them.
-      batch_size: transitions per gradient step.
-      learning_rate: of Adam at the start ...
-      final_learning_rate: ... and at the end; between them it falls along a half cosine.
       discount: per environment step, in [0, 1].
       target_update_interval: gradient steps between two copies of the network to its target; rounded up like `steps`.
       first_epsilon: of random actions at the start; it falls to `epsilon` over the first tenth of the steps.
@@ -43,9 +38,7 @@ class TdLearning:
     """
 
     steps: int = 20_000
-    batch_size: int = 64
     learning_rate: float = 2e-4
-    final_learning_rate: float = 1e-5
     discount: float = 0.99
     target_update_interval: int = 500
     first_epsilon: float = 0.1
@@ -54,25 +47,15 @@ class TdLearning:
     meaning: ClassVar[Meaning] = "q_values"  # of the output after it
 
     def __post_init__(self) -> None:
-        require(
-            min(self.steps, self.batch_size, self.target_update_interval, self.buffer_size) >= 1,
-            "Expected steps, batch_size, target_update_interval and buffer_size of 1 or more. "
-            f"Got {self.steps}, {self.batch_size}, {self.target_update_interval} and {self.buffer_size}.",
-        )
-        require(
-            0 < self.final_learning_rate <= self.learning_rate,
-            f"Expected 0 < final_learning_rate <= learning_rate. Got {self.final_learning_rate} and {self.learning_rate}.",
-        )
+        super().__post_init__()
+        given = f"{self.target_update_interval} and {self.buffer_size}"
+        sizes = min(self.target_update_interval, self.buffer_size)
+        require(sizes >= 1, f"Expected target_update_interval and buffer_size of 1 or more. Got {given}.")
         require(
             0 <= self.discount <= 1 and 0 <= self.epsilon <= self.first_epsilon <= 1,
             "Expected a discount in [0, 1] and 0 <= epsilon <= first_epsilon <= 1. "
             f"Got {self.discount}, {self.epsilon} and {self.first_epsilon}.",
         )
-
-    @property
-    def rounded_steps(self) -> int:
-        """The gradient steps really taken."""
-        return whole_calls(self.steps)
 
     def fine_tune(
         self,
@@ -139,9 +122,7 @@ class TdLearning:
             error = select(wrapped(scaling.tensor(s_tm1), training=True), a_tm1) - goal  # [B]
             return tf.reduce_mean(huber(error)), tf.abs(error)
 
-        decay = half_cosine(self.learning_rate, self.final_learning_rate, steps=self.rounded_steps)
-        variables, xla = wrapped.trainable_variables, not tfmot.is_clustered(wrapped)
-        return FusedLearner(loss, variables, optimizer=adam(decay, variables, xla=xla), xla=xla)
+        return self.learner(loss, wrapped)
 
 
 class _Experience:

@@ -13,7 +13,7 @@ from edgedqn.agents.errors import require
 from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import Weights
 from edgedqn.compression.judge import Judgement
-from edgedqn.compression.methods.distillation import Distil, Distillation
+from edgedqn.compression.methods.distillation import Distil, Distillation, solve_ridge
 from edgedqn.compression.methods.quantization import QuantizeAware, round_and_judge
 from edgedqn.compression.networks import resized, size_of, widths
 from edgedqn.compression.report import Attempt, Findings
@@ -262,7 +262,4 @@ def _without_a_layer(student: Student) -> tf_keras.Model:
 def _least_squares(x: NDArray[np.float32], wanted: NDArray[np.float32], ridge: float = 1e-4) -> Weights:
     """[N, in], [N, out] -> kernel [in, out] and bias [out]."""
     extended = np.column_stack([x, np.ones(len(x))]).astype(np.float64)  # [N, in + 1]
-    gram = extended.T @ extended
-    gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
-    solution = np.linalg.solve(gram, extended.T @ wanted).astype(np.float32)  # [in + 1, out]
-    return [solution[:-1], solution[-1]]
+    return solve_ridge(extended.T @ extended, extended.T @ wanted, ridge)

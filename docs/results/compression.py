@@ -20,6 +20,7 @@ from edgedqn.agents.files import read_json
 from edgedqn.agents.playing.gate import gate_for
 from edgedqn.benchmarks.filling import Rows
 from edgedqn.benchmarks.scoring import score
+from edgedqn.compression.report import Findings, StageReport
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import read_verified
 from edgedqn.export.tflite_file.manifest import read_manifest
@@ -39,7 +40,9 @@ def summarize(result: RunResult, seed: int) -> list[dict[str, Any]]:
     found = []
     for row in rows:
         path = result.folder / row["file"]
-        stages = read_manifest(path).evidence["recipe"]["stages"]
+        stages = [StageReport.from_json(stage) for stage in read_manifest(path).evidence["recipe"]["stages"]]
+        findings = {stage.stage: stage.findings for stage in stages}
+        pruned, clustered, shrunk = (findings.get(name, Findings()) for name in ("prune", "cluster", "shrink"))
         stored = kernels(read_verified(path).model)
         found.append(
             {
@@ -48,10 +51,10 @@ def summarize(result: RunResult, seed: int) -> list[dict[str, Any]]:
                 "kernel_shapes": [list(kernel.values.shape) for kernel in stored],
                 "kernel_sparsity": [round(1 - kernel.nonzero_weights / kernel.weights, 4) for kernel in stored],
                 "kernel_distinct_values": [len(np.unique(kernel.values)) for kernel in stored],
-                "sparsity_asked": next((stage["sparsity_asked"] for stage in stages if stage["stage"] == "prune"), None),
-                "clusters_asked": next((stage["clusters_asked"] for stage in stages if stage["stage"] == "cluster"), None),
-                "neurons_removed": next((stage["neurons_removed"] for stage in stages if stage["stage"] == "shrink"), None),
-                "seconds": round(sum(stage["seconds"] for stage in stages), 1),
+                "sparsity_asked": pruned.sparsity_asked,
+                "clusters_asked": clustered.clusters_asked,
+                "neurons_removed": shrunk.neurons_removed,
+                "seconds": round(sum(stage.seconds for stage in stages), 1),
             }
         )
     return found
