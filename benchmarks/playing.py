@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -103,14 +104,14 @@ class Players:
 
     def _play_chunks(self, path: Path | None, chunks: list[list[int]]) -> Iterator[tuple[list[float], int]]:
         play = self._play
+        task = partial(_play_seeds, path, play)
         if play.workers == 1:
-            for chunk in chunks:
-                yield _play_seeds(path, play.make_environment, chunk, play.random_seed)
+            yield from map(task, chunks)
             return
         if self._pool is None:
             # Spawned, not forked: the fork of a process that holds TensorFlow's or XNNPACK's threads can hang.
             self._pool = ProcessPoolExecutor(play.workers, get_context("spawn"), initializer=_end_on_interrupt)
-        futures = [self._pool.submit(_play_seeds, path, play.make_environment, chunk, play.random_seed) for chunk in chunks]
+        futures = [self._pool.submit(task, chunk) for chunk in chunks]
         try:
             for future in futures:
                 yield future.result()
@@ -135,14 +136,14 @@ def _end_on_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _play_seeds(path: Path | None, make: EnvironmentFactory, seeds: Sequence[int], random_seed: int) -> tuple[list[float], int]:
+def _play_seeds(path: Path | None, play: Play, seeds: Sequence[int]) -> tuple[list[float], int]:
     """The returns, and the environment steps of all together."""
-    with closing(make()) as env:
+    with closing(play.make_environment()) as env:
         if path is not None:
             played = [evaluate(EdgePolicy.load(path), env, seeds=seeds)]
         else:
             # Seeded by the episode, so that it does not matter which process plays it.
             n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
-            policies = {seed: RandomPolicy(n_actions, np.random.default_rng([random_seed, seed])) for seed in seeds}
+            policies = {seed: RandomPolicy(n_actions, np.random.default_rng([play.random_seed, seed])) for seed in seeds}
             played = [evaluate(policy, env, seeds=[seed]) for seed, policy in policies.items()]
     return [value for each in played for value in each.returns], sum(each.env_steps for each in played)

@@ -85,7 +85,9 @@ class _Contest:
             paired_differences=lambda n: (self._players.returns(path, n) - self._of_baseline(n)).tolist(),
         )
         self._on_gate(row.name, result)
-        return replace(row, gate=result.verdict, reason=_why_undecided(result))
+        loss = f"[{-result.interval.high:.4g}, {-result.interval.low:.4g}]"
+        why = f"After {result.episodes} episodes the loss may be anything in {loss}. {result.margin:.4g} is allowed."
+        return replace(row, gate=result.verdict, reason=why if result.verdict == "undecided" else None)
 
     def score(self, row: BenchmarkRow) -> BenchmarkRow:
         if row.name not in self._paths:
@@ -101,10 +103,3 @@ class _Contest:
             return self._players.returns(self._paths[self._baseline], episodes)
         except FILE_FAULTS as error:
             raise BaselineError(f"The baseline {self._baseline} cannot be played: {one_line(error)}") from error
-
-
-def _why_undecided(result: GateResult) -> str | None:
-    if result.verdict != "undecided":
-        return None
-    loss = f"[{-result.interval.high:.4g}, {-result.interval.low:.4g}]"
-    return f"After {result.episodes} episodes the loss may be anything in {loss}. {result.margin:.4g} is allowed."

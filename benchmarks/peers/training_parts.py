@@ -55,10 +55,7 @@ def profile_edgedqn(settings: Settings) -> dict[str, Any]:
         patches.enter_context(patch.object(gymnasium, "make", make_timed))
         train_edgedqn(settings, lambda mark: snapshots.append((mark, dict(spent))))
     steady = [snapshot for snapshot in snapshots if snapshot[0].env_steps >= settings.settled_at]
-    return _shares(*steady[0], *steady[-1])
-
-
-def _shares(begin: Mark, before: dict[str, float], end: Mark, after: dict[str, float]) -> dict[str, Any]:
+    (begin, before), (end, after) = steady[0], steady[-1]
     total_s, steps = end.learned_s - begin.learned_s, end.env_steps - begin.env_steps
     seconds = {part: after[part] - before[part] for part in after}
     # Observing is remembering (`replay`) and, when it is time, learning.

@@ -80,7 +80,12 @@ def render_report(
         for name, chart in charts.items()
         if chart is not None
     }
-    return _rendered(
+    try:
+        from jinja2 import Environment
+    except ImportError as error:
+        raise InputError("The page needs Jinja2: expected the extra `train`, pip install 'edgedqn[train]'.") from error
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string((FILES / "page.html").read_text())
+    return page.render(
         title=_title(run or {}),
         summary=summary(rows, baseline),
         columns=[title for title, _ in MORE_COLUMNS],
@@ -98,16 +103,6 @@ def render_report(
         drawing=page_script() if drawn else "",
         script=(FILES / "page.js").read_text(),
     )
-
-
-def _rendered(**values: object) -> str:
-    """The template with these values, escaped where it does not say `safe`."""
-    try:
-        from jinja2 import Environment
-    except ImportError as error:
-        raise InputError("The page needs Jinja2: expected the extra `train`, pip install 'edgedqn[train]'.") from error
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string((FILES / "page.html").read_text())
-    return page.render(**values)
 
 
 def render_report_markdown(benchmark: Benchmark, run: Json | None = None, *, command: str | None = None) -> str:
