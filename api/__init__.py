@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from edgedqn.compression.recipes import RECIPES
     from edgedqn.export.config import ExportConfig
     from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
+    from edgedqn.pipeline.bench_files import bench
     from edgedqn.pipeline.bundle import write_bundle as make_bundle
     from edgedqn.pipeline.config import RunConfig
     from edgedqn.pipeline.job import RunResult
-    from edgedqn.pipeline.scripting import bench, compress, export_tflite, run, train
+    from edgedqn.pipeline.scripting import compress, export_tflite, run, train
 
     __version__: str
 
@@ -74,7 +75,7 @@ _PLACES = {
     "RunResult": "pipeline.job",
     "TrainedAgent": "agents.trained_agent",
     "TrainingConfig": "agents.training.config",
-    "bench": "pipeline.scripting",
+    "bench": "pipeline.bench_files",
     "compress": "pipeline.scripting",
     "export_tflite": "pipeline.scripting",
     "make_bundle": "pipeline.bundle:write_bundle",

@@ -5,11 +5,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from edgedqn.agents.errors import InputError, one_line
+from edgedqn.agents.files import Json, JsonValue
 from edgedqn.agents.playing.gate import gate_for
 from edgedqn.benchmarks.comparison import Candidates, compare
 from edgedqn.benchmarks.foreign import is_foreign, read_foreign
@@ -17,36 +17,50 @@ from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.latency.timed_policies import load
 from edgedqn.benchmarks.rows import Benchmark
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
-from edgedqn.pipeline.native import limit_memory
-from edgedqn.pipeline.proving import play_on_prove_seeds, states_on_prove_seeds
+from edgedqn.pipeline.native import limit_memory, quiet
+from edgedqn.pipeline.proving import play_on_seeds, states_on_prove_seeds
 from edgedqn.pipeline.seeds import SeedStreams
 
 PROBE_S = 20
 CHILD_S = 3_600
 PROBE = "import sys; from edgedqn.pipeline.bench_files import probe; probe(*sys.argv[1:])"
-CHILD = "import sys; from edgedqn.pipeline.bench_files import child; child(sys.argv[1])"
+CHILD = "import sys; from edgedqn.pipeline.bench_files import child; child(*sys.argv[1:])"
 OUT_OF_MEMORY = 12  # ENOMEM
 
 
-def bench_files(
-    paths: Sequence[Path],
+@dataclass(frozen=True, kw_only=True)
+class Request(JsonValue):
+    """What `bench` is asked for, as it is handed to a child process; `refused` has the reason by the file's stem."""
+
+    paths: tuple[str, ...]
+    baseline: str
+    env_id: str | None
+    seed: int
+    latency: LatencyConfig
+    play: bool
+    tolerance: float | None
+    refused: Mapping[str, str]
+
+
+def bench(
+    files: Sequence[str | Path],
     *,
     baseline: str | None = None,
-    env_id: str | None = None,
+    env: str | None = None,
     seed: int = 0,
     latency: LatencyConfig | None = None,
     play: bool = True,
     tolerance: float | None = None,
 ) -> Benchmark:
-    """Measures files against one of them.
+    """Measures files against one of them: their bytes, their latency, and what they score. Needs no TensorFlow.
 
     Files without a manifest are taken too, weighed and timed, and not played. Nothing proves them whole, so each is first tried
     in a process of its own, and where one is among the files, all are measured in another: within limits of time and memory.
 
     Args:
-      paths: `.tflite` files.
+      files: `.tflite` files.
       baseline: the stem of the one the others are compared with; `float32` if there is one, else the first.
-      env_id: where they are played, in place of what the manifests name.
+      env: where they are played; what the manifests name by default.
       seed: of the reset seeds and of the order of timings.
       latency: how much is timed.
       play: also play, where the environment is installed.
@@ -55,31 +69,32 @@ def bench_files(
       InputError: the files do not belong together, two have the same name, or one without a manifest brought everything down.
       PolicyFileError: a file is missing or damaged.
     """
+    paths = list(map(Path, files))
     names = [path.stem for path in paths]
     baseline = baseline or ("float32" if "float32" in names else names[0])
     if baseline not in names:
         raise InputError(f"No file is the baseline: expected one of {', '.join(names)}. Got {baseline!r}.")
-    foreign = [path for path in paths if is_foreign(path)]
-    arguments: dict[str, Any] = {"baseline": baseline, "env_id": env_id, "seed": seed, "play": play, "tolerance": tolerance}
-    if not foreign:
-        return _measure(paths, latency=latency or LatencyConfig(), **arguments)
-    config = asdict(latency or LatencyConfig())
-    refused = {path.stem: reason for path in foreign if (reason := _wrong_with(path, config))}
-    return _measure_in_child(paths, {**arguments, "latency": config, "refused": refused})
+    request = Request(
+        paths=tuple(map(str, paths)),
+        baseline=baseline,
+        env_id=env,
+        seed=seed,
+        latency=latency or LatencyConfig(),
+        play=play,
+        tolerance=tolerance,
+        refused={},
+    )
+    with quiet():
+        foreign = [path for path in paths if is_foreign(path)]
+        if not foreign:
+            return _measure(request)
+        refused = {path.stem: reason for path in foreign if (reason := _wrong_with(path, request.latency))}
+        return _measure_in_child(replace(request, refused=refused))
 
 
-def _measure(
-    paths: Sequence[Path],
-    *,
-    baseline: str,
-    env_id: str | None,
-    seed: int,
-    latency: LatencyConfig,
-    play: bool,
-    tolerance: float | None,
-    refused: Mapping[str, str] | None = None,
-) -> Benchmark:
-    policies, refused = {}, dict(refused or {})
+def _measure(request: Request) -> Benchmark:
+    paths, baseline, tolerance = tuple(map(Path, request.paths)), request.baseline, request.tolerance
+    policies, refused = {}, dict(request.refused)
     for path in paths:
         if not is_foreign(path):
             try:
@@ -92,35 +107,35 @@ def _measure(
     if len(environments) > 1:
         raise InputError(f"The files are for different environments: expected one. Got {', '.join(sorted(environments))}.")
     views = {str(list(map(str, policy.device.preprocessing))) for policy in policies.values()}
-    if play and len(views) > 1:
+    if request.play and len(views) > 1:
         raise InputError(
             f"The files see the environment differently: expected one preprocessing. Got {' and '.join(sorted(views))}."
         )
-    if tolerance is not None and not play:
+    if tolerance is not None and not request.play:
         raise InputError("A tolerance is of what is played. Expected no --no-play beside it.")
-    streams = SeedStreams(seed)
+    streams = SeedStreams(request.seed)
     observations, plan, unplayed = None, None, None
-    if play and baseline not in policies:
+    if request.play and baseline not in policies:
         unplayed = f"{baseline} has no manifest, so nothing says in which environment."
-    elif play:
-        env_id = env_id or environments.pop()
+    elif request.play:
+        env_id = request.env_id or environments.pop()
         gate = gate_for(env_id, tolerance)
         try:
             observations = states_on_prove_seeds(next(path for path in paths if path.stem == baseline), env_id, streams)
-            plan = play_on_prove_seeds(env_id, streams, gate)
+            plan = play_on_seeds(env_id, streams, gate)
         except InputError as error:
             unplayed = str(error)
-    candidates = Candidates(paths=tuple(paths), baseline=baseline, refused=refused)
-    benchmark = compare(candidates, latency, rng=streams.rng("bench"), observations=observations, play=plan)
+    candidates = Candidates(paths=paths, baseline=baseline, refused=refused)
+    benchmark = compare(candidates, request.latency, rng=streams.rng("bench"), observations=observations, play=plan)
     if unplayed:
         print(f"Not played: {unplayed}", file=sys.stderr)
     return benchmark
 
 
-def _wrong_with(path: Path, latency: Mapping[str, Any]) -> str | None:
+def _wrong_with(path: Path, latency: LatencyConfig) -> str | None:
     """Why a file must not be run beside others: it takes its process down, all memory, or no end. What it does wrong in an
     orderly way is told later, in its row."""
-    command = [sys.executable, "-P", "-c", PROBE, str(path), json.dumps(latency)]
+    command = [sys.executable, "-P", "-c", PROBE, str(path), json.dumps(latency.to_json())]
     try:
         run = subprocess.run(command, capture_output=True, timeout=PROBE_S, check=False)
     except subprocess.TimeoutExpired:
@@ -131,23 +146,22 @@ def _wrong_with(path: Path, latency: Mapping[str, Any]) -> str | None:
 
 
 def probe(path: str, latency: str) -> None:
-    """Runs a file a few times, in the process that `bench_files` starts for it."""
+    """Runs a file a few times, in the process that `bench` starts for it."""
     import numpy as np
 
     limit_memory()
     try:
-        _, policy = load(read_foreign(Path(path)), LatencyConfig(**json.loads(latency)))
+        _, policy = load(read_foreign(Path(path)), LatencyConfig.from_json(json.loads(latency)))
         for seed in range(10):
             policy(np.random.default_rng(seed).standard_normal(policy.input_shape, np.float32))
     except MemoryError:
         sys.exit(OUT_OF_MEMORY)
 
 
-def _measure_in_child(paths: Sequence[Path], arguments: dict[str, Any]) -> Benchmark:
+def _measure_in_child(request: Request) -> Benchmark:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"  # not its stdout, where an environment of the user's own may print
-        given = json.dumps({"paths": list(map(str, paths)), "answer": str(answer), "sys.path": sys.path, **arguments})
-        command = [sys.executable, "-P", "-c", CHILD, given]
+        command = [sys.executable, "-P", "-c", CHILD, json.dumps(request.to_json()), json.dumps(sys.path), str(answer)]
         terminal = _terminal()
         try:
             run = subprocess.run(command, stdout=terminal, stderr=terminal, timeout=CHILD_S, check=False)
@@ -158,9 +172,9 @@ def _measure_in_child(paths: Sequence[Path], arguments: dict[str, Any]) -> Bench
                 "Files, one of them without a manifest, could not be measured: expected files that can be run. "
                 f"Their process ended with {run.returncode}."
             )
-        found: dict[str, Any] = json.loads(answer.read_text())
-    if "refused" in found:
-        raise InputError(found["refused"])
+        found = json.loads(answer.read_text())
+    if isinstance(found, str):
+        raise InputError(found)
     return Benchmark.from_json(found)
 
 
@@ -172,15 +186,18 @@ def _terminal() -> int | None:
         return None
 
 
-def child(given: str) -> None:
-    """Writes the object of `benchmark.json`, or why there is none; runs in the process that `bench_files` starts."""
+def child(request: str, path: str, answer: str) -> None:
+    """Writes the object of `benchmark.json`, or why there is none; runs in the process that `bench` starts.
+
+    Args:
+      request: a `Request` as JSON.
+      path: `sys.path` of the process that started this one, as JSON: modules are looked for where it looks for them.
+      answer: the file to write.
+    """
     limit_memory()
-    arguments = json.loads(given)
-    sys.path[:] = arguments.pop("sys.path")  # modules are looked for where they are in the process that started this one
-    paths, answer = list(map(Path, arguments.pop("paths"))), Path(arguments.pop("answer"))
-    latency = LatencyConfig(**arguments.pop("latency"))
+    sys.path[:] = json.loads(path)
     try:
-        found = _measure(paths, latency=latency, **arguments).to_json()
+        found: Json | str = _measure(Request.from_json(json.loads(request))).to_json()
     except ValueError as error:  # an InputError, or a file's
-        found = {"refused": one_line(error)}
-    answer.write_text(json.dumps(found))
+        found = one_line(error)
+    Path(answer).write_text(json.dumps(found))

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import Json
 from edgedqn.agents.playing.gate import Gate, gate_for
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.agents.training.config import ALGORITHMS, Config, config_from_json
@@ -76,23 +77,23 @@ class RunSettings:
         """With the control, first."""
         return (RECIPES[CONTROL], *(each for each in self.recipes if each.name != CONTROL))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The JSON object `from_json` reads."""
         return {
             "training": {"algorithm": _algorithm(self.training), **asdict(self.training)},
             "recipes": [recipe_to_json(each) for each in self.recipes],
             "gate": asdict(self.gate),
-            "latency": asdict(self.latency),
+            "latency": self.latency.to_json(),
             "export": asdict(self.export),
         }
 
     @classmethod
-    def updated(cls, value: dict[str, Any]) -> dict[str, Any]:
+    def updated(cls, value: Mapping[str, object]) -> Json:
         """What an earlier version wrote, with the defaults of what has been added since."""
         return cls.from_json(value).to_json()
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "RunSettings":
+    def from_json(cls, value: Mapping[str, Any]) -> "RunSettings":
         """Reads what `to_json` wrote.
 
         Raises:
@@ -159,7 +160,7 @@ class Changes:
         )
 
 
-def recipe_to_json(value: Recipe) -> str | dict[str, Any]:
+def recipe_to_json(value: Recipe) -> str | Json:
     """The name of a recipe that comes with EdgeDQN, all of one that does not."""
     return value.name if value.name in RECIPES else value.to_json()
 
@@ -177,7 +178,7 @@ def _algorithm(training: Config | ImportedAgent) -> str:
     return next(name for name, cls in TRAININGS.items() if type(training) is cls)
 
 
-def _training_from_json(value: dict[str, Any]) -> Config | ImportedAgent:
+def _training_from_json(value: Json) -> Config | ImportedAgent:
     if value.get("algorithm", "imported" if "source_sha256" in value else "") == "imported":  # 0.1 wrote no algorithm
         return ImportedAgent(**{name: text for name, text in value.items() if name != "algorithm"})
     return config_from_json(value)

@@ -4,23 +4,23 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
+from functools import partial, reduce
 from pathlib import Path
-from typing import Any
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import Json, write_json
 from edgedqn.agents.playing.gate import gate_for
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import remove_checkpoints
 from edgedqn.agents.training.config import Config, with_settings
+from edgedqn.benchmarks.device_rows import merged
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, best_passing, read_benchmark
-from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32
 from edgedqn.compression.report import CompressionRecord, StageReport
 from edgedqn.pipeline import stages
 from edgedqn.pipeline.bundle import Part, remove_bundle, write_bundle
-from edgedqn.pipeline.config import Changes, ImportedAgent, RunConfig, RunSettings, resolved
+from edgedqn.pipeline.config import Changes, ImportedAgent, RunSettings
 from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.training import check_training, find_training
@@ -43,48 +43,14 @@ class RunResult:
     shipped: BenchmarkRow | None
 
     @property
-    def benchmark(self) -> dict[str, Any]:
+    def benchmark(self) -> Json:
         """`measured` as the object of `benchmark.json`."""
         return self.measured.to_json()
 
     @property
-    def best(self) -> dict[str, Any] | None:
+    def best(self) -> Json | None:
         """`shipped` as it stands there."""
         return None if self.shipped is None else self.shipped.to_json()
-
-
-def run_all(
-    env_id: str,
-    *,
-    out: str | Path | None = None,
-    seed: int = 0,
-    steps: int | None = None,
-    recipes: Sequence[str | Recipe] | None = None,
-    config: RunConfig | None = None,
-    force: bool = False,
-    old: Mapping[str, Any] | None = None,
-) -> RunResult:
-    """Does all stages of a run; see `edgedqn.run`.
-
-    `old` holds, until 0.3, the keywords that `RunConfig` replaces: `training`, `latency`, `tolerance`, names of `ExportConfig`.
-    """
-    asked, export = config or RunConfig(), dict(old or {})
-    tolerance, training, latency = (export.pop(name, None) for name in ("tolerance", "training", "latency"))
-    export |= asdict(asked.export) if asked.export else {}
-    job = Job.create(
-        env_id,
-        out=out,
-        seed=seed,
-        training=asked.training or training,
-        settings={} if steps is None else {"steps": steps},
-        changes=Changes(
-            recipes=resolved(recipes), export=export, gate=asked.gate, tolerance=tolerance, latency=asked.latency or latency
-        ),
-        force=force,
-    )
-    with job.locked():
-        job.do(KINDS, force=force)
-    return job.result()
 
 
 class Job:
@@ -94,7 +60,7 @@ class Job:
         """Takes a folder as it is, and what to change in its settings; see `create` and `open`."""
         self.folder = folder
         self._changes = changes
-        self.settings = changes.apply(RunSettings.from_json(folder.description["config"]))
+        self.settings = changes.apply(RunSettings.from_json(folder.description.config))
 
     @classmethod
     def create(
@@ -104,7 +70,7 @@ class Job:
         out: str | Path | None = None,
         seed: int = 0,
         training: Config | ImportedAgent | None = None,
-        settings: Mapping[str, Any] | None = None,
+        settings: Mapping[str, object] | None = None,
         algorithm: str | None = None,
         changes: Changes | None = None,
         force: bool = False,
@@ -128,7 +94,9 @@ class Job:
         load_tensorflow()
         changes = changes or Changes()
         path = Path(out) if out is not None else Path("runs") / f"{env_id.replace(':', '-').replace('/', '-')}-seed{seed}"
-        base = training or _imported(path) or find_training(env_id, algorithm)
+        there = RunFolder.open(path) if (path / "run.json").exists() else None
+        before = there and RunSettings.from_json(there.description.config).training
+        base = training or (before if isinstance(before, ImportedAgent) else find_training(env_id, algorithm))
         if isinstance(base, ImportedAgent):
             if settings or algorithm:
                 given = ", ".join([*(settings or {}), *(["algorithm"] if algorithm else [])])
@@ -136,10 +104,17 @@ class Job:
         else:
             base = with_settings(base, settings or {}, env_id=env_id)
         config = changes.apply(RunSettings(training=base, gate=gate_for(env_id)))
-        if not isinstance(base, ImportedAgent) and (force or not _is_trained(path)):
+        if not isinstance(base, ImportedAgent) and (force or not (there and there.is_done("train"))):
             check_training(env_id, base, path / "agent")
-        starts_over = force and not isinstance(base, ImportedAgent)
-        return cls(RunFolder.create(path, env_id, seed, config.to_json(), starts_over, RunSettings.updated), changes)
+        folder = RunFolder.create(
+            path,
+            env_id,
+            seed=seed,
+            config=config.to_json(),
+            force=force and not isinstance(base, ImportedAgent),
+            updated=RunSettings.updated,
+        )
+        return cls(folder, changes)
 
     @classmethod
     def open(cls, path: Path, changes: Changes | None = None) -> "Job":
@@ -152,10 +127,10 @@ class Job:
         """Nobody else works in the folder meanwhile. What was read of it before the lock is read again."""
         with self.folder.locked():
             self.folder.refresh()
-            here = RunSettings.from_json(self.folder.description["config"])
+            here = RunSettings.from_json(self.folder.description.config)
             self.settings = self._changes.apply(here)
             ungated = {recipe.name for recipe in self.settings.all_recipes if not recipe.asks_gate}
-            self.folder.change(here.to_json(), self.settings.to_json(), ungated, self._outdated())
+            self.folder.change(here.to_json(), self.settings.to_json(), ungated=ungated, outdated=self._outdated())
             yield
 
     def do(self, kinds: Sequence[str], *, force: bool = False) -> None:
@@ -194,7 +169,7 @@ class Job:
         Raises:
           InputError: a file is damaged or of another policy; nothing was written.
         """
-        stages.merge(self.folder, measured)
+        write_json(self.folder.benchmark, reduce(merged, measured, read_benchmark(self.folder.benchmark)).to_json())
         if self.folder.is_done("report"):
             self.do(("report",), force=True)
 
@@ -215,7 +190,7 @@ class Job:
     def command(self) -> str | None:
         """What makes this run again on the command line, if that can. The stage `train` must be done."""
         spec = TrainedAgent.load(self.folder.agent).spec  # the environment itself may be gone
-        return self.settings.command(spec, seed=self.folder.description["seed"])
+        return self.settings.command(spec, seed=self.folder.description.seed)
 
     def _plan(self) -> dict[str, stages.PlannedStage]:
         """All stages by name, in order."""
@@ -282,15 +257,3 @@ class Job:
         """Once the training is recorded as done: a kill before that goes on from them."""
         if self.folder.is_done("train"):
             remove_checkpoints(self.folder.checkpoints)
-
-
-def _is_trained(path: Path) -> bool:
-    return (path / "run.json").exists() and RunFolder.open(path).is_done("train")
-
-
-def _imported(path: Path) -> ImportedAgent | None:
-    """The agent that was imported into a run, if there is one."""
-    if not (path / "run.json").exists():
-        return None
-    training = RunSettings.from_json(RunFolder.open(path).description["config"]).training
-    return training if isinstance(training, ImportedAgent) else None

@@ -5,17 +5,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.gate import Gate, Verdict, run_gate
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.agreement import agreement, preferences_of
-from edgedqn.benchmarks.machine import usable_cores
-from edgedqn.benchmarks.playing import Play, Players
+from edgedqn.benchmarks.playing import Players
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.judge import UNPLAYABLE, Judge, Judgement
 from edgedqn.compression.policy import CompressedPolicy
@@ -24,6 +22,7 @@ from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, RuntimeRefusedError
 from edgedqn.export.tflite import exported as export_policy
 from edgedqn.export.tflite_file.manifest import PolicyManifest, write_policy
+from edgedqn.pipeline.proving import play_on_seeds
 from edgedqn.pipeline.seeds import SeedStreams
 
 # A search takes the best of many: what just passes by luck here would not pass again. So it asks for a smaller loss.
@@ -46,14 +45,9 @@ def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, 
       gate: as it will be applied in the end. Here 90 % of its tolerance is allowed, and it looks once more, early.
       export: how the files will be written.
     """
-    stricter = replace(gate, tolerance=STRICTNESS * gate.tolerance, looks=_looks(gate))
-    play = Play(
-        make_environment=partial(make_environment, env_id),
-        seeds=streams.first_reset_seeds("select", stricter.looks[-1]),
-        gate=stricter,
-        random_seed=int(streams.rng("select", "random policy").integers(2**31)),
-        workers=usable_cores(),
-    )
+    looks = (max(2, gate.looks[0] // EARLY), *(look for look in gate.looks if look <= MOST_EPISODES))
+    stricter = replace(gate, tolerance=STRICTNESS * gate.tolerance, looks=looks)
+    play = play_on_seeds(env_id, streams, stricter, stream="select")
     with tempfile.TemporaryDirectory() as folder, Players(play, progress=True) as players:
         yield _FileJudge(agent, players, gate=gate, stricter=stricter, export=export, folder=Path(folder))
 
@@ -143,7 +137,3 @@ def _unplayable(path: Path, *, mean_return: float, reason: str) -> Judgement:
         tie_rate=1.0,
         reason=reason,
     )
-
-
-def _looks(gate: Gate) -> tuple[int, ...]:
-    return (max(2, gate.looks[0] // EARLY), *(look for look in gate.looks if look <= MOST_EPISODES))

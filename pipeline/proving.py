@@ -36,13 +36,13 @@ def states_on_prove_seeds(baseline: Path, env_id: str, streams: SeedStreams) -> 
         return gather_observations(policy, env, reset_seeds=streams.reset_seeds("prove"), count=STATES)
 
 
-def play_on_prove_seeds(env_id: str, streams: SeedStreams, gate: Gate) -> Play:
-    """How files are played for the verdict: on the `prove` seeds, with a process for each usable core."""
+def play_on_seeds(env_id: str, streams: SeedStreams, gate: Gate, *, stream: str = "prove") -> Play:
+    """How files are played for the verdict: on the seeds of a stream, with a process for each usable core."""
     return Play(
         make_environment=partial(make_environment, env_id),
-        seeds=streams.first_reset_seeds("prove", gate.looks[-1]),
+        seeds=streams.first_reset_seeds(stream, gate.looks[-1]),
         gate=gate,
-        random_seed=int(streams.rng("prove", "random policy").integers(2**31)),
+        random_seed=int(streams.rng(stream, "random policy").integers(2**31)),
         workers=usable_cores(),
     )
 

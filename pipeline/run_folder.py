@@ -4,14 +4,14 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.files import read_json, write_json
+from edgedqn.agents.files import Json, JsonValue, read_json, write_json
 from edgedqn.agents.training.checkpoints import has_checkpoints
 
 SCHEMA = 1
@@ -22,6 +22,36 @@ INCIDENTAL = ("training.keep_checkpoints",)
 VERSIONED = ("edgedqn", "numpy", "gymnasium", "ai-edge-litert", "tensorflow", "tf_keras", "tensorflow-model-optimization")
 
 
+@dataclass(frozen=True)
+class StageRecord(JsonValue):
+    """A stage that was begun: "running", "done" or "failed", and the seconds it took."""
+
+    name: str
+    status: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDescription(JsonValue):
+    """The object of `run.json`.
+
+    Attributes:
+      schema: of this object.
+      env_id: the environment.
+      seed: of all randomness.
+      config: the other settings; see `config.RunSettings`.
+      versions: of what is installed, when the newest stage ran.
+      stages: in the order they were last begun in.
+    """
+
+    schema: int = SCHEMA
+    env_id: str
+    seed: int
+    config: Mapping[str, object]
+    versions: Mapping[str, str]
+    stages: tuple[StageRecord, ...]
+
+
 class RunFolder:
     """A folder that holds one run and nothing else.
 
@@ -29,28 +59,35 @@ class RunFolder:
     all, so a run that was interrupted goes on where it stopped.
     """
 
-    def __init__(self, path: Path, description: dict[str, Any]):
+    def __init__(self, path: Path, description: RunDescription):
         self.path = path
         self.description = description
+        self.agent = path / "agent"  # the float agent
+        self.checkpoints = self.agent / "checkpoints"  # what an interrupted training goes on from
+        self.best_checkpoint = self.checkpoints / "best"  # the best float agent seen so far
+        self.benchmark = path / "benchmark.json"
+        self.report = path / "report.html"
+        self.device = path / "device"  # the bundle
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
         """Opens an existing run.
 
         Raises:
-          InputError: there is none, or one of a newer schema.
+          InputError: there is none, or one that is damaged or of a newer schema.
         """
-        return cls(path, read_json(path / "run.json", SCHEMA))
+        return cls(path, _read(path))
 
     @classmethod
     def create(
         cls,
         path: Path,
         env_id: str,
+        *,
         seed: int,
-        config: dict[str, Any],
+        config: Json,
         force: bool = False,
-        updated: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config,
+        updated: Callable[[Mapping[str, object]], Json] = dict,
     ) -> "RunFolder":
         """Makes a new run, or opens the one that is there if it is the same.
 
@@ -67,11 +104,11 @@ class RunFolder:
         """
         if (path / "run.json").exists():
             run = cls.open(path)
-            asked = json.loads(json.dumps(config))
-            if run._differences(env_id, seed, asked, updated, force):
+            asked = replace(run.description, env_id=env_id, seed=seed, config=json.loads(json.dumps(config)))
+            if run._differences(asked, updated, force):
                 with run.locked():
                     run.refresh()
-                    run._take(asked, run._differences(env_id, seed, asked, updated, force))
+                    run._take(asked.config, run._differences(asked, updated, force))
             return run
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -80,22 +117,7 @@ class RunFolder:
             raise InputError(f"Cannot make a run in {path}: expected a folder that can be written. Got: {error}.") from error
         if strangers:
             raise InputError(f"{path} is no run folder: expected an empty one. Got {', '.join(sorted(strangers)[:3])}.")
-        return cls(path, {"schema": SCHEMA, "env_id": env_id, "seed": seed, "config": config, "versions": {}, "stages": []})
-
-    @property
-    def agent(self) -> Path:
-        """The float agent."""
-        return self.path / "agent"
-
-    @property
-    def checkpoints(self) -> Path:
-        """What an interrupted training goes on from."""
-        return self.agent / "checkpoints"
-
-    @property
-    def best_checkpoint(self) -> Path:
-        """The best float agent seen so far, while training still runs or after it stopped."""
-        return self.checkpoints / "best"
+        return cls(path, RunDescription(env_id=env_id, seed=seed, config=config, versions={}, stages=()))
 
     def compressed(self, recipe: str) -> Path:
         """A compressed policy, as the exporter takes it."""
@@ -104,21 +126,6 @@ class RunFolder:
     def model(self, name: str) -> Path:
         """A policy file."""
         return self.path / "models" / f"{name}.tflite"
-
-    @property
-    def benchmark(self) -> Path:
-        """The rows."""
-        return self.path / "benchmark.json"
-
-    @property
-    def report(self) -> Path:
-        """The page."""
-        return self.path / "report.html"
-
-    @property
-    def device(self) -> Path:
-        """The bundle."""
-        return self.path / "device"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -141,20 +148,19 @@ class RunFolder:
     @property
     def is_begun(self) -> bool:
         """Whether there is something to lose: a stage that is done, a checkpoint to go on from, or the best network so far."""
-        is_done = any(stage["status"] == "done" for stage in self.description["stages"])
+        is_done = any(stage.status == "done" for stage in self.description.stages)
         return is_done or has_checkpoints(self.checkpoints) or (self.best_checkpoint / "agent.json").exists()
 
     def is_done(self, stage: str) -> bool:
         """Whether the stage was finished, with all that came before it as it is now."""
-        return any(s["name"] == stage and s["status"] == "done" for s in self.description["stages"])
+        return any((each.name, each.status) == (stage, "done") for each in self.description.stages)
 
-    def forget(self, stages: set[str]) -> None:
+    def forget(self, stages: Collection[str]) -> None:
         """Marks stages as to be done again."""
-        self.description["stages"] = [s for s in self.description["stages"] if s["name"] not in stages]
+        left = tuple(each for each in self.description.stages if each.name not in stages)
+        self.description = replace(self.description, stages=left)
 
-    def change(
-        self, here: dict[str, Any], asked: dict[str, Any], ungated: Collection[str], outdated: Collection[str] = ()
-    ) -> None:
+    def change(self, here: Json, asked: Json, *, ungated: Collection[str], outdated: Collection[str] = ()) -> None:
         """Takes other recipes for the same agent, another gate, or another way to write files.
 
         What does not depend on them stays done.
@@ -171,57 +177,51 @@ class RunFolder:
             return
         undone = {"bench", "report"}
         if old["export"] != new["export"]:
-            undone |= {stage["name"] for stage in self.description["stages"] if stage["name"].startswith("export/")}
+            undone |= {stage.name for stage in self.description.stages if stage.name.startswith("export/")}
         redone = set(outdated)
         if old["gate"] != new["gate"]:
-            done = (stage["name"].partition("/") for stage in self.description["stages"])
+            done = (stage.name.partition("/") for stage in self.description.stages)
             redone |= {name for what, _, name in done if what == "compress" and name not in ungated}
         for name in redone:
             undone |= {f"compress/{name}", f"export/{name}"}
-        self.description["config"] = new
+        self.description = replace(self.description, config=new)
         self.forget(undone)
         self.save()
 
     def refresh(self) -> None:
         """Reads `run.json` again, where there is one: somebody else may have gone on since."""
         if (self.path / "run.json").exists():
-            self.description = read_json(self.path / "run.json", SCHEMA)
+            self.description = _read(self.path)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Records that a stage runs, and that it is done or has failed, with the seconds it took."""
-        self.forget({name})
-        entry = {"name": name, "status": "running", "seconds": 0.0}
-        self.description["stages"].append(entry)
-        self.description["versions"] = versions()
-        self.save()
-        started = time.monotonic()
+        started, status = time.monotonic(), "failed"
+        self._record(StageRecord(name, "running", 0.0))
         try:
             yield
-        except BaseException:
-            entry["status"] = "failed"
-            raise
-        else:
-            entry["status"] = "done"
+            status = "done"
         finally:
-            entry["seconds"] = round(time.monotonic() - started, 2)
-            self.save()
+            self._record(StageRecord(name, status, round(time.monotonic() - started, 2)))
+
+    def _record(self, stage: StageRecord) -> None:
+        self.forget({stage.name})
+        self.description = replace(self.description, versions=versions(), stages=(*self.description.stages, stage))
+        self.save()
 
     def save(self) -> None:
         """Writes `run.json`."""
-        write_json(self.path / "run.json", self.description)
+        write_json(self.path / "run.json", self.description.to_json())
 
-    def _differences(
-        self, env_id: str, seed: int, asked: dict[str, Any], updated: Callable[[dict[str, Any]], dict[str, Any]], force: bool
-    ) -> set[str]:
+    def _differences(self, asked: RunDescription, updated: Callable[[Mapping[str, object]], Json], force: bool) -> set[str]:
         """Which settings are otherwise here than asked for, aside from recipes and the way files are written.
 
         Raises:
           InputError: something would be lost if they were changed, or it is a run of another environment or seed.
         """
-        config = json.loads(json.dumps(updated(self.description["config"])))
-        here = {"env_id": self.description["env_id"], "seed": self.description["seed"], **_flat(config)}
-        there = {"env_id": env_id, "seed": seed, **_flat(asked)}
+        config = json.loads(json.dumps(updated(self.description.config)))
+        here = {"env_id": self.description.env_id, "seed": self.description.seed, **_flat(config)}
+        there = {"env_id": asked.env_id, "seed": asked.seed, **_flat(asked.config)}
         differences = [
             key
             for key in [*here, *(there.keys() - here.keys())]  # the environment and the seed first
@@ -238,16 +238,12 @@ class RunFolder:
             )
         return set(differences)
 
-    def _take(self, asked: dict[str, Any], differences: set[str]) -> None:
+    def _take(self, asked: Mapping[str, object], differences: set[str]) -> None:
         """Puts the settings asked for in the place of those here. The caller holds the lock."""
         changed = differences.difference(INCIDENTAL)
-        here = self.description["config"]
-        self.description["config"] = {
-            **asked,
-            **{key: here[key] for key in ("recipes", "export", "gate", "latency") if key in here},
-        }
-        if changed:
-            self.description["stages"] = []
+        kept = {key: value for key, value in self.description.config.items() if key in ("recipes", "export", "gate", "latency")}
+        stages = () if changed else self.description.stages
+        self.description = replace(self.description, config={**asked, **kept}, stages=stages)
         self.save()
         if changed and self.agent.exists():
             shutil.rmtree(self.agent)
@@ -257,15 +253,21 @@ def versions() -> dict[str, str]:
     """What is installed, of what a result may depend on."""
     found = {}
     for name in VERSIONED:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
-def _flat(config: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _read(path: Path) -> RunDescription:
+    value = read_json(path / "run.json", SCHEMA)
+    try:
+        return RunDescription.from_json(value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path / 'run.json'} is damaged: expected the description of a run. Got: {error!r}.") from error
+
+
+def _flat(config: Mapping[str, object]) -> dict[str, object]:
+    flat: dict[str, object] = {}
     for key, value in config.items():
-        flat.update({f"{key}.{k}": v for k, v in _flat(value).items()} if isinstance(value, dict) else {key: value})
+        flat |= {f"{key}.{name}": each for name, each in _flat(value).items()} if isinstance(value, Mapping) else {key: value}
     return flat

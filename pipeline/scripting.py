@@ -3,15 +3,14 @@
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from edgedqn.agents.playing.gate import Gate, gate_for
 from edgedqn.agents.training.config import Config, with_settings
-from edgedqn.benchmarks.latency.interleaved import LatencyConfig
-from edgedqn.benchmarks.rows import Benchmark
-from edgedqn.pipeline.bench_files import bench_files
 from edgedqn.pipeline.native import load_tensorflow, quiet
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -34,11 +33,11 @@ OLD_ORDER = (
 OLD_KEYWORDS = frozenset(OLD_ORDER[5:])
 
 
-def _accepts_old_form(run: Callable[P, R]) -> Callable[P, R]:
-    """Until 0.3: `run` also takes what it took in 0.1, with a DeprecationWarning."""
+def _accepts_old_form(run: Callable[Concatenate[dict[str, Any], P], R]) -> Callable[P, R]:
+    """Until 0.3: `run` also takes what it took in 0.1, with a DeprecationWarning. What `RunConfig` replaces comes first."""
 
     @wraps(run)
-    def either(*arguments: Any, **keywords: Any) -> Any:
+    def either(*arguments: Any, **keywords: Any) -> R:
         given = dict(zip(("env", *OLD_ORDER), arguments, strict=False)) | keywords
         if "env_id" in given:
             given["env"] = given.pop("env_id")
@@ -50,13 +49,16 @@ def _accepts_old_form(run: Callable[P, R]) -> Callable[P, R]:
                 DeprecationWarning,
                 stacklevel=2,
             )
-        return _run(old=old, **given)
+        return run(old, **given)  # type: ignore[call-arg]
 
+    shown = signature(run)
+    either.__signature__ = shown.replace(parameters=list(shown.parameters.values())[1:])  # type: ignore[attr-defined]
     return either
 
 
 @_accepts_old_form
 def run(
+    _old: dict[str, Any],
     env: str,
     *,
     out: str | Path | None = None,
@@ -80,15 +82,31 @@ def run(
     Raises:
       InputError: something of this cannot be used; nothing was written.
     """
-    return _run(env=env, out=out, seed=seed, steps=steps, recipes=recipes, config=config, force=force)
-
-
-def _run(*, env: str, **settings: Any) -> "RunResult":
     with quiet():
         load_tensorflow()
-        from edgedqn.pipeline.job import run_all
+        from edgedqn.pipeline.config import Changes, RunConfig, resolved
+        from edgedqn.pipeline.job import KINDS, Job
 
-        return run_all(env, **settings)
+        asked = config or RunConfig()
+        tolerance, training, latency = (_old.pop(name, None) for name in ("tolerance", "training", "latency"))
+        job = Job.create(
+            env,
+            out=out,
+            seed=seed,
+            training=asked.training or training,
+            settings={} if steps is None else {"steps": steps},
+            changes=Changes(
+                recipes=resolved(recipes),
+                export=_old | (asdict(asked.export) if asked.export else {}),
+                gate=asked.gate,
+                tolerance=tolerance,
+                latency=asked.latency or latency,
+            ),
+            force=force,
+        )
+        with job.locked():
+            job.do(KINDS, force=force)
+        return job.result()
 
 
 def train(env: str, *, steps: int | None = None, seed: int = 0, config: Config | None = None) -> "TrainedAgent":
@@ -165,32 +183,3 @@ def export_tflite(policy: "CompressedPolicy", path: str | Path, *, config: "Expo
 
         write_verified(policy, Path(path), config=config or ExportConfig(), origin={})
     return Path(path)
-
-
-def bench(
-    files: Sequence[str | Path],
-    *,
-    baseline: str | None = None,
-    env: str | None = None,
-    seed: int = 0,
-    latency: LatencyConfig | None = None,
-    play: bool = True,
-    tolerance: float | None = None,
-) -> Benchmark:
-    """Measures files against one of them: their bytes, their latency, and what they score. Needs no TensorFlow.
-
-    Args:
-      files: `.tflite` files.
-      baseline: the stem of the one the others are compared with; `float32` if there is one, else the first.
-      env: where they are played; what the manifests name by default.
-      seed: of the reset seeds and of the order of timings.
-      latency: how much is timed.
-      play: also play, where the environment is installed.
-      tolerance: of the gate; the environment's by default.
-    Raises:
-      InputError: the files do not belong together, or the baseline cannot be measured.
-      PolicyFileError: a file is missing or damaged.
-    """
-    with quiet():
-        paths = list(map(Path, files))
-        return bench_files(paths, baseline=baseline, env_id=env, seed=seed, latency=latency, play=play, tolerance=tolerance)

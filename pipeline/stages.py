@@ -1,9 +1,8 @@
 """The stages of a run, each from files to files."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.gate import Gate, GateResult
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.comparison import Candidates, compare
-from edgedqn.benchmarks.device_rows import merged, still_true
+from edgedqn.benchmarks.device_rows import still_true
 from edgedqn.benchmarks.report.charts import KernelZeros
 from edgedqn.benchmarks.report.learning_curve import learning_chart
 from edgedqn.benchmarks.report.page import Film, render_report, render_report_markdown
@@ -34,7 +33,7 @@ from edgedqn.export.tflite_file.tflm import MicroUnavailableError
 from edgedqn.export.verify import verify, verify_micro
 from edgedqn.pipeline.config import ImportedAgent, RunSettings
 from edgedqn.pipeline.judge import judging
-from edgedqn.pipeline.proving import play_on_prove_seeds, states_on_prove_seeds
+from edgedqn.pipeline.proving import play_on_seeds, states_on_prove_seeds
 from edgedqn.pipeline.run_folder import RunFolder, versions
 from edgedqn.pipeline.seeds import SeedStreams
 from edgedqn.pipeline.training import train_agent
@@ -121,7 +120,7 @@ def export(run: RunFolder, recipe: Recipe) -> None:
     _, config, streams = _of(run)
     policy = CompressedPolicy.load(run.compressed(recipe.name))
     run.model(recipe.name).parent.mkdir(exist_ok=True)
-    seeds = {"seed": run.description["seed"], "prove_seed": streams.first_reset_seed("prove")}
+    seeds = {"seed": run.description.seed, "prove_seed": streams.first_reset_seed("prove")}
     origin = {**seeds, "training": asdict(config.training)}
     write_verified(policy, run.model(recipe.name), config=config.export, origin=origin)
 
@@ -181,7 +180,7 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
         config.latency,
         rng=streams.rng("bench"),
         observations=states_on_prove_seeds(files[0], env_id, streams),
-        play=play_on_prove_seeds(env_id, streams, config.gate),
+        play=play_on_seeds(env_id, streams, config.gate),
         on_gate=gates.__setitem__,
     )
     for path, row in zip(files, benchmark.rows, strict=True):
@@ -191,15 +190,6 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
     benchmark = replace(benchmark, devices=still_true(_devices(run), benchmark.rows))
     write_json(run.benchmark, benchmark.to_json())
     return benchmark
-
-
-def merge(run: RunFolder, measured: Sequence[Path]) -> None:
-    """Puts what was measured on devices into `benchmark.json`: all of it or nothing.
-
-    Raises:
-      InputError: a file is damaged or of another policy.
-    """
-    write_json(run.benchmark, reduce(merged, measured, read_benchmark(run.benchmark)).to_json())
 
 
 def _devices(run: RunFolder) -> tuple[Device, ...]:
@@ -219,13 +209,13 @@ def _record(path: Path, **findings: Any) -> None:
 def report(run: RunFolder, command: str | None) -> None:
     """Writes `report.html` and `report.md` from `benchmark.json`; `command` is what makes the run again, if a command can."""
     benchmark = read_benchmark(run.benchmark)
-    curve, description = learning_chart(run.agent), run.description
+    description = run.description.to_json()
     page = render_report(
         benchmark,
         description,
         command=command,
         margin=_margin(run, benchmark),
-        learning=curve,
+        learning=learning_chart(run.agent),
         kernels=_kernels(run, benchmark),
         film=_film(run, benchmark),
     )
@@ -281,5 +271,4 @@ def _margin(run: RunFolder, benchmark: Benchmark) -> float | None:
 
 
 def _of(run: RunFolder) -> tuple[str, RunSettings, SeedStreams]:
-    description = run.description
-    return description["env_id"], RunSettings.from_json(description["config"]), SeedStreams(description["seed"])
+    return run.description.env_id, RunSettings.from_json(run.description.config), SeedStreams(run.description.seed)

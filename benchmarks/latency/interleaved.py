@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import one_line, require
+from edgedqn.agents.files import JsonValue
 from edgedqn.agents.playing.statistics import percentile_bootstrap
 from edgedqn.benchmarks.filling import FILE_FAULTS
 from edgedqn.benchmarks.latency.full_speed import FullSpeed
@@ -30,7 +31,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatencyConfig:
+class LatencyConfig(JsonValue):
     """How much is timed.
 
     Attributes:

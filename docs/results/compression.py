@@ -27,7 +27,7 @@ from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.pipeline.config import RunConfig
 from edgedqn.pipeline.job import RunResult
-from edgedqn.pipeline.proving import play_on_prove_seeds
+from edgedqn.pipeline.proving import play_on_seeds
 from edgedqn.pipeline.seeds import SeedStreams
 
 RESULTS = Path(__file__).with_suffix(".json")
@@ -71,7 +71,7 @@ def _verdicts(result: RunResult, seed: int, tolerance: float) -> dict[str, str]:
     if not undecided or gate == gate_for(env_id):
         return {row.name: row.gate for row in measured}
     rows = Rows({name: str(paths[name]) for name in ("float32", *undecided)}, "float32")
-    score(rows, paths, play=play_on_prove_seeds(env_id, SeedStreams(seed), gate), on_gate=lambda *_: None, progress=True)
+    score(rows, paths, play=play_on_seeds(env_id, SeedStreams(seed), gate), on_gate=lambda *_: None, progress=True)
     return verdicts | {name: rows.by_name[name].gate for name in undecided}
 
 

@@ -30,7 +30,7 @@ def seconds_of(env_id: str, folder: Path) -> dict[str, float]:
     with job.locked():
         job.do(("train",))
         job.do(("compress",), force=True)
-    stages = {stage["name"]: stage["seconds"] for stage in job.folder.description["stages"]}
+    stages = {stage.name: stage.seconds for stage in job.folder.description.stages}
     return {name.removeprefix("compress/"): seconds for name, seconds in stages.items() if name.startswith("compress/")}
 
 

@@ -10,17 +10,17 @@ from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.regression import compare_with
 from edgedqn.benchmarks.report.table import render_devices, render_table
 from edgedqn.benchmarks.rows import Benchmark, read_benchmark
-from edgedqn.pipeline.bench_files import bench_files
+from edgedqn.pipeline.bench_files import bench as measure
 from edgedqn.pipeline.exit_codes import DONE, REGRESSED
 
 
 def bench(arguments: Namespace) -> int:
     """Measures files that are in no run."""
     earlier = read_references(arguments)
-    benchmark = bench_files(
+    benchmark = measure(
         arguments.paths,
         baseline=arguments.baseline,
-        env_id=arguments.env,
+        env=arguments.env,
         seed=arguments.seed or 0,
         latency=LatencyConfig(threads=arguments.threads or 1, xnnpack=not arguments.no_xnnpack, mlperf=arguments.mlperf),
         play=not arguments.no_play,

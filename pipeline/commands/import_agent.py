@@ -21,7 +21,7 @@ def import_agent(arguments: Namespace) -> int:
     job = import_model(arguments.model, arguments.env_id, out=arguments.out, seed=arguments.seed)
     if arguments.json:
         origin = asdict(job.settings.training)
-        stages = [stage for stage in job.folder.description["stages"] if stage["name"] == "train"]
+        stages = [stage.to_json() for stage in job.folder.description.stages if stage.name == "train"]
         print(json.dumps({"schema": SCHEMA, "run": str(job.folder.path), "stages": stages, **origin}))
     else:
         print(f"import done: {job.folder.path}")

@@ -42,7 +42,8 @@ def _do(job: Job, arguments: Namespace) -> int:
         job.do((arguments.command,), force=arguments.force)
     reports = job.reports() if arguments.command == "compress" else {}
     if arguments.json:
-        stages = [s for s in job.folder.description["stages"] if s["name"].partition("/")[0] == arguments.command]
+        done = job.folder.description.stages
+        stages = [stage.to_json() for stage in done if stage.name.partition("/")[0] == arguments.command]
         found = {"schema": SCHEMA, "run": str(job.folder.path), "stages": stages}
         of_recipes = {name: [each.to_json() for each in of_recipe] for name, of_recipe in reports.items()}
         print(json.dumps({**found, "reports": of_recipes} if reports else found))

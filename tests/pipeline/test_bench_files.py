@@ -26,7 +26,7 @@ from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.job import RunResult
 
 SHORT = LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0)
-bench_files = partial(module.bench_files, latency=SHORT)
+bench_files = partial(module.bench, latency=SHORT)
 
 
 def test_plays_the_environment_that_the_manifests_name(tiny_run: RunResult) -> None:

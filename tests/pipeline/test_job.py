@@ -39,7 +39,7 @@ def test_the_run_folder_is_as_the_contract_has_it(tiny_run: RunResult) -> None:
     assert json.loads((folder / "benchmark.json").read_text()) == tiny_run.benchmark
     assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
     assert (folder / "agent" / "training.csv").read_text().startswith("env_steps,episode_return,episode_length,")
-    assert all(s["status"] == "done" for s in RunFolder.open(folder).description["stages"])
+    assert all(stage.status == "done" for stage in RunFolder.open(folder).description.stages)
     assert not list(folder.rglob(".*.*")), "a temporary file was left behind"
 
 

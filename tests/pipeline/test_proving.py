@@ -33,7 +33,7 @@ from edgedqn.pipeline import judge, proving
 from edgedqn.pipeline.config import Changes
 from edgedqn.pipeline.job import Job, RunResult
 from edgedqn.pipeline.native import quiet
-from edgedqn.pipeline.proving import STATES, play_on_prove_seeds, states_on_prove_seeds
+from edgedqn.pipeline.proving import STATES, play_on_seeds, states_on_prove_seeds
 from edgedqn.pipeline.seeds import BLOCK, STREAMS, SeedStreams
 
 LESSON = Distillation(steps=100)
@@ -112,7 +112,7 @@ def test_agreement_and_gate_are_measured_on_prove_seeds_alone(reset_seeds: list[
     observations = states_on_prove_seeds(tiny_run.folder / "models" / "float32.tflite", "CartPole-v1", streams)
     assert observations.shape == (STATES, 4) and observations.dtype == np.float32
     assert streams_of(reset_seeds) == {"prove"}
-    play = play_on_prove_seeds("CartPole-v1", streams, Gate(looks=(300, 600)))
+    play = play_on_seeds("CartPole-v1", streams, Gate(looks=(300, 600)))
     assert streams_of(list(play.seeds)) == {"prove"} and len(play.seeds) == 600
 
 

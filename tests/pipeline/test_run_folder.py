@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,19 @@ CONFIG = {"training": {"steps": 10, "hidden": [8]}, "recipes": ["qat-int8"]}
 
 
 def create(path: Path, env_id: str = "CartPole-v1", seed: int = 0, **changes: object) -> RunFolder:
-    return RunFolder.create(path, env_id, seed, json.loads(json.dumps({**CONFIG, **changes})))
+    return RunFolder.create(path, env_id, seed=seed, config=json.loads(json.dumps({**CONFIG, **changes})))
 
 
 def test_a_stage_is_done_only_once_it_ended_well(tmp_path: Path) -> None:
     run = create(tmp_path / "new" / "run")
     with run.stage("train"):
-        assert RunFolder.open(run.path).description["stages"][0]["status"] == "running"
+        assert RunFolder.open(run.path).description.stages[0].status == "running"
         assert not run.is_done("train")
     assert RunFolder.open(run.path).is_done("train")
     with pytest.raises(KeyboardInterrupt), run.stage("bench"):
         raise KeyboardInterrupt
     again = RunFolder.open(run.path)
-    assert [(s["name"], s["status"]) for s in again.description["stages"]] == [("train", "done"), ("bench", "failed")]
+    assert [(stage.name, stage.status) for stage in again.description.stages] == [("train", "done"), ("bench", "failed")]
     assert not again.is_done("bench")
     again.forget({"train"})
     assert not again.is_done("train")
@@ -59,8 +60,8 @@ def test_other_recipes_undo_what_is_measured_and_nothing_else(tmp_path: Path) ->
     for name in ("train", "bench", "report"):
         with run.stage(name):
             pass
-    here = {**run.description["config"], "export": {}, "gate": {"tolerance": 0.02}}
-    run.change(here, {**here, "recipes": ["prune-qat-int8"]}, {"prune-qat-int8"})
+    here = {**run.description.config, "export": {}, "gate": {"tolerance": 0.02}}
+    run.change(here, {**here, "recipes": ["prune-qat-int8"]}, ungated={"prune-qat-int8"})
     assert [run.is_done(name) for name in ("train", "bench", "report")] == [True, False, False]
 
 
@@ -80,7 +81,7 @@ def test_what_a_change_undoes_is_what_depends_on_it(tmp_path: Path) -> None:
         for name in ("train", *stages, "bench", "report"):
             with run.stage(name):
                 pass
-        run.change(here, {**here, **changed}, {"qat-int8"}, outdated)
+        run.change(here, {**here, **changed}, ungated={"qat-int8"}, outdated=outdated)
         left = {name for name in ("train", *stages) if run.is_done(name)}
         assert left == {"train", *stages} - undone
         assert run.is_done("bench") == (not changed and not outdated)
@@ -99,7 +100,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         create(tmp_path / "file" / "run")
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"schema": 2}', "[]"])
+@pytest.mark.parametrize("content", ["", "{", '{"schema": 1}', '{"schema": 2}', "[]"])
 def test_a_damaged_or_newer_run_json_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(InputError, match="expected"):
@@ -110,7 +111,8 @@ def test_two_processes_cannot_write_at_once_and_the_lock_dies_with_its_holder(tm
     run = create(tmp_path)
     code = (
         "import sys, time; from pathlib import Path; from edgedqn.pipeline.run_folder import RunFolder\n"
-        "with RunFolder(Path(sys.argv[1]), {}).locked():\n    print('locked', flush=True); time.sleep(60)"
+        "run = RunFolder.create(Path(sys.argv[1]), 'CartPole-v1', seed=0, config={})\n"
+        "with run.locked():\n    print('locked', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
@@ -128,8 +130,8 @@ def test_where_nothing_was_done_yet_other_settings_take_the_place_of_a_mistake(t
     with pytest.raises(KeyboardInterrupt), create(tmp_path).stage("train"):
         raise KeyboardInterrupt
     run = create(tmp_path, **OTHER)  # type: ignore[arg-type]
-    assert run.description["config"]["training"] == OTHER["training"]
-    assert RunFolder.open(tmp_path).description == run.description and run.description["stages"] == []
+    assert run.description.config["training"] == OTHER["training"]
+    assert RunFolder.open(tmp_path).description == run.description and run.description.stages == ()
     run.checkpoints.mkdir(parents=True)
     (run.checkpoints / "step-000000000005.npz").touch()
     with pytest.raises(InputError, match=r"holds another run: expected training\..* Choose another --out, or --force"):
@@ -140,13 +142,13 @@ def test_by_force_a_run_takes_other_settings_but_no_other_environment(tmp_path: 
     run = create(tmp_path)
     with run.stage("train"):
         pass
-    config = {**run.description["config"], **OTHER}
+    config = {**run.description.config, **OTHER}
     for env_id, seed in (("Acrobot-v1", 0), ("CartPole-v1", 1)):
         with pytest.raises(InputError, match=r"holds another run: .* Choose another --out\.$"):
-            RunFolder.create(tmp_path, env_id, seed, config, force=True)
+            RunFolder.create(tmp_path, env_id, seed=seed, config=config, force=True)
     assert RunFolder.open(tmp_path).is_done("train")
-    forced = RunFolder.create(tmp_path, "CartPole-v1", 0, config, force=True)
-    assert forced.description["config"]["training"] == OTHER["training"] and not forced.is_done("train")
+    forced = RunFolder.create(tmp_path, "CartPole-v1", seed=0, config=config, force=True)
+    assert forced.description.config["training"] == OTHER["training"] and not forced.is_done("train")
 
 
 def test_how_many_checkpoints_are_kept_may_change_in_the_midst_of_a_run(tmp_path: Path) -> None:
@@ -156,22 +158,22 @@ def test_how_many_checkpoints_are_kept_may_change_in_the_midst_of_a_run(tmp_path
         pass
     again = create(tmp_path, training={**training, "keep_checkpoints": 1})
     assert again.is_done("train")
-    assert RunFolder.open(tmp_path).description["config"]["training"]["keep_checkpoints"] == 1
+    assert RunFolder.open(tmp_path).description.config["training"] == {**training, "keep_checkpoints": 1}
 
 
 def test_settings_that_are_new_since_a_run_was_made_have_their_defaults_there(tmp_path: Path) -> None:
     with create(tmp_path).stage("train"):
         pass
-    config = RunFolder.open(tmp_path).description["config"]
+    config: dict[str, Any] = dict(RunFolder.open(tmp_path).description.config)
     newer = {**config, "training": {**config["training"], "dueling": False}}
 
-    def updated(value: dict[str, Any]) -> dict[str, Any]:
+    def updated(value: Mapping[str, Any]) -> dict[str, Any]:
         return {**value, "training": {"dueling": False, **value["training"]}}
 
-    assert RunFolder.create(tmp_path, "CartPole-v1", 0, newer, updated=updated).is_done("train")
+    assert RunFolder.create(tmp_path, "CartPole-v1", seed=0, config=newer, updated=updated).is_done("train")
     with pytest.raises(InputError, match=r"expected training\.dueling=True\. Got training\.dueling=False"):
         other = {**config, "training": {**config["training"], "dueling": True}}
-        RunFolder.create(tmp_path, "CartPole-v1", 0, other, updated=updated)
+        RunFolder.create(tmp_path, "CartPole-v1", seed=0, config=other, updated=updated)
 
 
 def test_the_best_network_so_far_is_something_to_lose(tmp_path: Path) -> None:
@@ -182,5 +184,6 @@ def test_the_best_network_so_far_is_something_to_lose(tmp_path: Path) -> None:
     (best / "agent.json").touch()
     with pytest.raises(InputError, match="holds another run"):
         create(tmp_path, **OTHER)  # type: ignore[arg-type]
-    RunFolder.create(tmp_path, "CartPole-v1", 0, {**RunFolder.open(tmp_path).description["config"], **OTHER}, force=True)
+    config = {**RunFolder.open(tmp_path).description.config, **OTHER}
+    RunFolder.create(tmp_path, "CartPole-v1", seed=0, config=config, force=True)
     assert not best.exists()  # and nothing of the old settings is taken for the new ones'

@@ -18,7 +18,7 @@ from edgedqn.pipeline.scripting import run
 
 
 def settings_of(folder: Path) -> RunSettings:
-    return RunSettings.from_json(RunFolder.open(folder).description["config"])
+    return RunSettings.from_json(RunFolder.open(folder).description.config)
 
 
 @pytest.fixture

@@ -52,10 +52,10 @@ def imported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_folder_is_made_whose_training_is_done(imported: Path, model: Path) -> None:
     folder = RunFolder.open(imported)
-    assert folder.is_done("train") and [stage["name"] for stage in folder.description["stages"]] == ["train"]
-    assert (folder.description["env_id"], folder.description["seed"]) == ("CartPole-v1", 3)
+    assert folder.is_done("train") and [stage.name for stage in folder.description.stages] == ["train"]
+    assert (folder.description.env_id, folder.description.seed) == ("CartPole-v1", 3)
     origin = {"source": model.name, "source_sha256": hashlib.sha256(model.read_bytes()).hexdigest(), "kind": "keras"}
-    assert folder.description["config"]["training"] == {"algorithm": "imported", **origin}
+    assert folder.description.config["training"] == {"algorithm": "imported", **origin}
     agent = TrainedAgent.load(folder.agent)
     assert agent.statistics == origin
     assert agent.observations.shape == (10_000, 4)

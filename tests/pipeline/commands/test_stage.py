@@ -32,9 +32,8 @@ def test_a_nan_stops_the_training_with_the_step_and_keeps_the_best_checkpoint(
     assert answer.returncode == 2
     what = "observation" if name == "BadObservation" else "reward"
     assert re.match(rf"edgedqn: .*{name}-v0.* gave a bad {what} at step \d+: expected", answer.stderr.splitlines()[-1])
-    assert RunFolder.open(tmp_path / "run").description["stages"] == [
-        {"name": "train", "status": "failed", "seconds": pytest.approx(0, abs=300)}
-    ]
+    (stage,) = RunFolder.open(tmp_path / "run").description.stages
+    assert (stage.name, stage.status, stage.seconds) == ("train", "failed", pytest.approx(0, abs=300))
     # What was kept is what was scored: the same episodes give the same return.
     kept = json.loads((tmp_path / "run" / "agent" / "checkpoints" / "best" / "agent.json").read_text())["statistics"]
     first = str(SeedStreams(0).first_reset_seed("select"))
@@ -98,7 +97,7 @@ def test_interrupted_and_called_again_it_goes_on(tmp_path: Path) -> None:
         stderr.startswith("Interrupted. What was finished is kept, and a training's last checkpoint;")
         and stderr.count("\n") == 1
     )
-    assert RunFolder.open(tmp_path / "run").description["stages"][0]["status"] == "failed"
+    assert RunFolder.open(tmp_path / "run").description.stages[0].status == "failed"
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
     assert finished.stdout == "train done: run\n"
     assert not list((tmp_path / "run").rglob(".*.npz*"))
