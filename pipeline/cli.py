@@ -18,29 +18,8 @@ from edgedqn.pipeline.commands.parser import build_parser
 from edgedqn.pipeline.exit_codes import BAD_INPUT, INTERRUPTED
 from edgedqn.pipeline.native import load_tensorflow, quiet
 
-# Command -> its module in `commands` and its function there; with TensorFlow ...
-WITH_TENSORFLOW = {
-    "run": ("run", "run"),
-    "train": ("stage", "train"),
-    "compress": ("stage", "compress"),
-    "export": ("stage", "export"),
-    "report": ("stage", "report"),
-    "import": ("import_agent", "import_agent"),
-    # of a run or an agent:
-    "bench": ("run", "bench"),
-    "bundle": ("run", "bundle"),
-    "evaluate": ("agent", "evaluate"),
-    "play": ("agent", "play"),
-}
-# ... and without it: of a .tflite, or of the machine.
-WITHOUT_TENSORFLOW = {
-    "bench": ("bench", "bench"),
-    "bundle": ("bundle", "bundle"),
-    "evaluate": ("evaluate", "evaluate"),
-    "play": ("play", "play"),
-    "inspect": ("inspect", "inspect"),
-    "doctor": ("doctor", "doctor"),
-}
+OF_FILES = ("bench", "bundle", "evaluate", "play")  # where their arguments are .tflite files; else of runs and agents
+ALONE = {"import": "import_agent", "inspect": "inspect", "doctor": "doctor"}  # command -> its module and the function in it
 GOES_ON = ("run", "train", "compress", "export", "bench", "report")  # where it was interrupted
 FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
@@ -84,11 +63,12 @@ def main(argv: Sequence[str] | None = None, *, imports_from_here: bool = False) 
 
 def _work(arguments: Namespace) -> int:
     """Imports the command's module, TensorFlow first where it needs that, and runs it."""
-    of_files = arguments.command not in WITH_TENSORFLOW or _is_of_files(arguments)
-    if not of_files:
+    name = ALONE.get(arguments.command, arguments.command)
+    of_files = arguments.command in OF_FILES and _is_of_files(arguments)
+    if not of_files and name not in ("inspect", "doctor"):
         load_tensorflow()
-    module, function = (WITHOUT_TENSORFLOW if of_files else WITH_TENSORFLOW)[arguments.command]
-    code: int = getattr(import_module(f"edgedqn.pipeline.commands.{module}"), function)(arguments)
+    module = name if arguments.command in ALONE else "files" if of_files else "runs"
+    code: int = getattr(import_module(f"edgedqn.pipeline.commands.{module}"), name)(arguments)
     return code
 
 

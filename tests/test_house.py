@@ -33,10 +33,7 @@ WITHOUT_TENSORFLOW = (
     *("export.edge_policy", "export.tflite_file", "export.devices"),
     "benchmarks",
     *(f"pipeline.{module}" for module in ("cli", "scripting", "run", "bench_files", "bundle", "run_folder", "seeds")),
-    *(
-        f"pipeline.commands.{module}"
-        for module in ("parser", "options", "bench", "bundle", "evaluate", "play", "inspect", "doctor")
-    ),
+    *(f"pipeline.commands.{module}" for module in ("parser", "options", "files", "inspect", "doctor")),
     *(f"pipeline.viewing.{module}" for module in ("film", "play", "serving")),
 )
 NOT_IMPORTED = ("benchmarks.peers", "export.devices.board.scripts")  # they train; they run beside a device's edge_policy.py

@@ -88,7 +88,7 @@ def test_a_file_that_does_something_else_is_not_written(
 
 
 def test_a_damaged_benchmark_is_refused(tiny_run: RunResult, tmp_path: Path) -> None:
-    run = RunFolder(tmp_path, tiny_run.benchmark)
+    run = RunFolder.create(tmp_path, "CartPole-v1", seed=0, config={})
     for content in ("", "[]", json.dumps({**tiny_run.benchmark, "schema": 2})):
         run.benchmark.write_text(content)
         with pytest.raises(InputError, match="expected"):

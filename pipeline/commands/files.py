@@ -1,0 +1,195 @@
+"""`bench`, `bundle`, `evaluate` and `play` of .tflite files, and how all of these are printed. Needs no TensorFlow."""
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+from functools import partial, reduce
+from pathlib import Path
+
+from tqdm import tqdm
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.evaluation import Evaluation
+from edgedqn.agents.playing.evaluation import evaluate as play_all
+from edgedqn.benchmarks.device_rows import merged, read_device
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
+from edgedqn.benchmarks.regression import compare_with
+from edgedqn.benchmarks.report.table import render_devices, render_table
+from edgedqn.benchmarks.rows import Benchmark, read_benchmark
+from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.pipeline.bench_files import bench as measure
+from edgedqn.pipeline.bundle import Part, write_bundle
+from edgedqn.pipeline.commands import SCHEMA
+from edgedqn.pipeline.exit_codes import DONE, REGRESSED
+from edgedqn.pipeline.proving import spec_for
+from edgedqn.pipeline.viewing.play import Load, Player, film_path
+from edgedqn.pipeline.viewing.play import play as play_policy
+from edgedqn.pipeline.viewing.serving import address, page_folder, serve, server
+
+
+def bench(arguments: Namespace) -> int:
+    """Measures files that are in no run."""
+    earlier = read_references(arguments)
+    benchmark = measure(
+        arguments.paths,
+        baseline=arguments.baseline,
+        env=arguments.env,
+        seed=arguments.seed or 0,
+        latency=LatencyConfig(threads=arguments.threads or 1, xnnpack=not arguments.no_xnnpack, mlperf=arguments.mlperf),
+        play=not arguments.no_play,
+        tolerance=arguments.tolerance,
+    )
+    regressed = print_benchmark(reduce(merged, arguments.merge, benchmark), arguments, earlier)
+    return REGRESSED if regressed else DONE
+
+
+def bundle(arguments: Namespace) -> int:
+    """Makes what devices need of one file."""
+    folder = arguments.out or Path("device")
+    print_bundle(folder, write_bundle(arguments.path, folder, fetch=True), as_json=arguments.json)
+    return DONE
+
+
+def evaluate(arguments: Namespace) -> int:
+    """Prints the return of the file."""
+    return print_evaluation(load_file(arguments), arguments)
+
+
+def play(arguments: Namespace) -> int:
+    """Plays the file."""
+    if arguments.browser:
+        return _play_in_browser(arguments)
+    return show(partial(load_file, arguments), arguments)
+
+
+def load_file(arguments: Namespace, render_mode: str | None = None) -> Player:
+    """The policy in a file, in the environment that the command line names, or else the manifest.
+
+    Raises:
+      InputError: the environment cannot be made, or is another one than the file was made for.
+    """
+    policy = EdgePolicy.load(arguments.path)
+    env_id = arguments.env or policy.device.env_id
+    try:
+        env = make_environment(env_id, render_mode)
+    except InputError as error:
+        if arguments.env or ":" not in env_id:
+            raise
+        raise InputError(f"{error} A file alone imports nothing from the current folder; --env {env_id} does.") from error
+    if arguments.env:
+        try:
+            spec_for(policy, env, env_id=env_id)
+        except InputError:
+            env.close()
+            raise
+    return Player(policy, env, env_id)
+
+
+def read_references(arguments: Namespace) -> Benchmark | None:
+    """The earlier benchmark, read before it may be written anew; what is damaged is refused before minutes are measured.
+
+    Raises:
+      InputError: a file is damaged, or a regression is asked for against nothing.
+    """
+    if arguments.fail_on_regression and arguments.against is None:
+        raise InputError("A regression is against something. Expected --against beside --fail-on-regression. Got none.")
+    earlier = None if arguments.against is None else read_benchmark(arguments.against)
+    for path in arguments.merge:
+        read_device(path)
+    return earlier
+
+
+def print_benchmark(benchmark: Benchmark, arguments: Namespace, earlier: Benchmark | None) -> bool:
+    """Prints it; returns whether the command is to end as one that found a regression."""
+    against = None if earlier is None else compare_with(earlier, benchmark)
+    if arguments.json:
+        print(json.dumps(benchmark.to_json() | ({"against": against.to_json()} if against else {})))
+    else:
+        print(render_table(benchmark.rows))
+        if devices := render_devices(benchmark):
+            print(f"\n{devices}")
+        if against:
+            print(f"\n{against.render(arguments.against)}")
+    return bool(arguments.fail_on_regression and against and against.regressions)
+
+
+def print_bundle(folder: Path, parts: Sequence[Part], *, as_json: bool) -> None:
+    """Prints where it is and what it has."""
+    if as_json:
+        print(json.dumps({"schema": SCHEMA, "bundle": str(folder), "parts": [asdict(part) for part in parts]}))
+        return
+    print(f"Bundle: {folder}")
+    for part in parts:
+        print(f"  {part.device:<15}  {part.remark}")
+
+
+def print_evaluation(player: Player, arguments: Namespace) -> int:
+    """Plays and prints the return; closes the environment."""
+    seeds = range(arguments.seed, arguments.seed + arguments.episodes)
+    with closing(player.env):
+        bar = tqdm(seeds, desc="play", unit=" episodes", disable=None, leave=False)
+        evaluation = play_all(player.policy, player.env, seeds=bar)
+    interval = evaluation.interval
+    if arguments.json:
+        found = {
+            "schema": SCHEMA,
+            "policy": str(arguments.path),
+            "env_id": player.env_id,
+            **interval.to_json(),
+            "episodes": arguments.episodes,
+            "seed": arguments.seed,
+            "returns": list(evaluation.returns),
+        }
+        print(json.dumps(found))
+    else:
+        print(
+            f"{player.env_id}: return {interval.mean:.2f}, 95 % interval [{interval.low:.2f}, {interval.high:.2f}], "
+            f"{arguments.episodes} episodes from reset seed {arguments.seed}"
+        )
+    return DONE
+
+
+def show(load: Load, arguments: Namespace) -> int:
+    """Plays what `load` gives, in a window or into a film."""
+    if arguments.port is not None:
+        raise InputError("Only a page is served. Expected --browser beside --port. Got none.")
+
+    def print_episode(env_id: str, seed: int, evaluation: Evaluation) -> None:
+        if not arguments.json:
+            tqdm.write(f"{env_id}, reset seed {seed}: return {evaluation.returns[0]:.2f}, {evaluation.env_steps} steps")
+
+    film = film_path(arguments.gif, arguments.video)
+    seeds = range(arguments.seed, arguments.seed + arguments.episodes)
+    performance = play_policy(load, seeds, path=film, frames_per_second=arguments.fps, on_episode=print_episode)
+    if arguments.json:
+        found = {
+            "schema": SCHEMA,
+            "policy": str(arguments.path),
+            "env_id": performance.env_id,
+            "episodes": arguments.episodes,
+            "seed": arguments.seed,
+            "returns": list(performance.returns),
+            "env_steps": performance.env_steps,
+            "film": str(film) if film else None,
+            "frames": performance.frames,
+            "fps": performance.frames_per_second,
+        }
+        print(json.dumps(found))
+    elif film is not None:
+        print(f"Film: {film} ({performance.frames} frames, {performance.frames_per_second:g} per second)")
+    return DONE
+
+
+def _play_in_browser(arguments: Namespace) -> int:
+    given = [f"--{name}" for name in ("gif", "video", "fps") if getattr(arguments, name) is not None]
+    if given:
+        raise InputError(f"A page plays by itself. Expected no {', '.join(given)} beside --browser.")
+    with page_folder(arguments.path) as folder, server(folder, arguments.port or 0) as listening:
+        url = address(listening)
+        found = json.dumps({"schema": SCHEMA, "policy": str(arguments.path), "url": url})
+        print(found if arguments.json else f"Open {url} in a browser; Ctrl-C ends it.", flush=True)
+        serve(listening)
+    return DONE

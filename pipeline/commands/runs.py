@@ -1,0 +1,226 @@
+"""What is done to a run: all of it, one kind of stage, or to what it made; and an agent is played."""
+
+import json
+import shlex
+import sys
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.agents.training.checkpoints import has_checkpoints
+from edgedqn.benchmarks.report.table import render_table
+from edgedqn.compression.recipes import RECIPES
+from edgedqn.compression.report import StageReport
+from edgedqn.pipeline.commands import SCHEMA
+from edgedqn.pipeline.commands.files import print_benchmark, print_bundle, print_evaluation, read_references, show
+from edgedqn.pipeline.commands.options import SETTING
+from edgedqn.pipeline.config import Changes, resolved
+from edgedqn.pipeline.exit_codes import DONE, NOT_PASSED, REGRESSED
+from edgedqn.pipeline.job import KINDS, Job, RunResult
+from edgedqn.pipeline.run_folder import RunFolder
+from edgedqn.pipeline.viewing.play import Player
+
+EXPORT_OPTIONS = ("strip", "manifest", "float_io", "output", "sparse")
+
+
+def run(arguments: Namespace) -> int:
+    """The main job."""
+    job = create_job(arguments)
+    with job.locked():
+        job.do(KINDS, force=arguments.force)
+    result = job.result()
+    best = result.shipped.name if result.shipped else None
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, "run": str(result.folder), "best": best, "benchmark": result.benchmark}))
+    else:
+        print(render_table(result.measured.rows))
+        print(f"\nReport: {job.folder.report}")
+    return _verdict(result, arguments.json)
+
+
+def train(arguments: Namespace) -> int:
+    """Trains the float agent."""
+    return _do(create_job(arguments), arguments)
+
+
+def compress(arguments: Namespace) -> int:
+    """Runs recipes on the agent, or lists those that there are."""
+    if arguments.list:
+        return _list_recipes(arguments)
+    if arguments.path is None:
+        raise InputError("Expected a run folder, or --list. Got neither.")
+    return _do(Job.open(arguments.path, asked_changes(arguments)), arguments)
+
+
+def export(arguments: Namespace) -> int:
+    """Writes the files."""
+    return _do(Job.open(arguments.path, asked_changes(arguments)), arguments)
+
+
+def bench(arguments: Namespace) -> int:
+    """Measures the files of a run."""
+    earlier = read_references(arguments)
+    if len(arguments.paths) > 1:
+        raise InputError(f"Expected one run folder, or .tflite files. Got {', '.join(map(str, arguments.paths))}.")
+    given = [f"--{name}" for name in ("baseline", "seed", "threads", "env") if getattr(arguments, name) is not None]
+    given += [f"--{name.replace('_', '-')}" for name in ("no_play", "no_xnnpack", "mlperf") if getattr(arguments, name)]
+    if given:
+        raise InputError(f"A run knows how it is measured: expected no {', '.join(given)} beside it.")
+    job = Job.open(arguments.paths[0], asked_changes(arguments))
+    with job.locked():
+        job.do(("bench",), force=arguments.force)
+        if arguments.merge:
+            job.merge(arguments.merge)
+    result = job.result()
+    regressed = print_benchmark(result.measured, arguments, earlier)
+    verdict = _verdict(result, arguments.json)
+    return REGRESSED if regressed else verdict
+
+
+def report(arguments: Namespace) -> int:
+    """Writes the page."""
+    return _do(Job.open(arguments.path), arguments)
+
+
+def bundle(arguments: Namespace) -> int:
+    """Makes what devices need of a run's best file."""
+    if arguments.out is not None:
+        raise InputError(f"A run's bundle is {arguments.path / 'device'}: expected no --out, or a .tflite. Got both.")
+    job = Job.open(arguments.path)
+    with job.locked():
+        parts = job.bundle()
+    print_bundle(job.folder.device, parts, as_json=arguments.json)
+    return DONE
+
+
+def evaluate(arguments: Namespace) -> int:
+    """Prints the return of the agent."""
+    return print_evaluation(_load(arguments), arguments)
+
+
+def play(arguments: Namespace) -> int:
+    """Plays the agent."""
+    return show(partial(_load, arguments), arguments)
+
+
+def load_agent(path: Path, render_mode: str | None = None) -> Player:
+    """The agent in a folder, or in a run: its best checkpoint so far where the training is not done.
+
+    Raises:
+      InputError: there is none, or its environment cannot be made.
+    """
+    if (path / "run.json").exists():
+        folder = RunFolder.open(path)
+        path = folder.agent
+        if not folder.is_done("train"):
+            path = folder.best_checkpoint
+            print(f"The training is not done: this is its best checkpoint so far, {path}.", file=sys.stderr)
+    if not (path / "agent.json").exists():
+        raise InputError(f"No policy in {path}: expected a .tflite, an agent folder, or a run folder with a trained agent.")
+    agent = TrainedAgent.load(path)
+    return Player(agent.policy, agent_view(make_environment(agent.spec.id, render_mode), agent.spec), agent.spec.id)
+
+
+def create_job(arguments: Namespace) -> Job:
+    """The job of `run` and `train`: of a new run, or of the one that is there.
+
+    Raises:
+      InputError: the arguments contradict each other, or the run that is there.
+    """
+    if arguments.resume and arguments.force:
+        raise InputError("Expected --resume, which goes on, or --force, which starts over. Got both.")
+    settings = {
+        name.removeprefix(SETTING): tuple(value) if isinstance(value, list) else value
+        for name, value in vars(arguments).items()
+        if name.startswith(SETTING) and value is not None
+    }
+    job = Job.create(
+        arguments.env_id,
+        out=arguments.out,
+        seed=arguments.seed,
+        settings=settings,
+        algorithm=arguments.algorithm,
+        changes=asked_changes(arguments),
+        force=arguments.force,
+    )
+    folder = job.folder
+    if arguments.resume and not folder.is_done("train") and not has_checkpoints(folder.checkpoints):
+        print(f"Nothing to resume in {folder.path}: training starts at step 0.", file=sys.stderr)
+    return job
+
+
+def asked_changes(arguments: Namespace) -> Changes:
+    """What the command's options change in a run; an option that it does not have changes nothing."""
+    return Changes(
+        recipes=resolved(getattr(arguments, "recipes", None)),
+        export={name: getattr(arguments, name, None) for name in EXPORT_OPTIONS},
+        tolerance=getattr(arguments, "tolerance", None),
+    )
+
+
+def _do(job: Job, arguments: Namespace) -> int:
+    with job.locked():
+        job.do((arguments.command,), force=arguments.force)
+    reports = job.reports() if arguments.command == "compress" else {}
+    if arguments.json:
+        done = job.folder.description.stages
+        stages = [stage.to_json() for stage in done if stage.name.partition("/")[0] == arguments.command]
+        found = {"schema": SCHEMA, "run": str(job.folder.path), "stages": stages}
+        of_recipes = {name: [each.to_json() for each in of_recipe] for name, of_recipe in reports.items()}
+        print(json.dumps({**found, "reports": of_recipes} if reports else found))
+    else:
+        for name, of_recipe in reports.items():
+            print(name)
+            print(*map(_line, of_recipe), sep="\n")
+        print(f"{arguments.command} done: {job.folder.path}")
+    return DONE
+
+
+def _line(report: StageReport) -> str:
+    """One stage of a recipe in a line."""
+    findings = report.findings
+    shown = [f"return {report.mean_return:.4g}", f"agreement {report.agreement:.1%}"]
+    if findings.sparsity_reached:
+        shown.append(", ".join(f"zeros {share:.0%}" for share in findings.sparsity_reached))
+    if findings.clusters_reached:
+        shown.append(", ".join(f"values {count}" for count in findings.clusters_reached))
+    if findings.attempts is not None:
+        shown.append(f"{len(findings.attempts)} tried" + (f", hidden {list(findings.size.hidden)}" if findings.size else ""))
+        shown += ["none passed"] if findings.passed is False else []
+    shown += [f"{findings.clipped_fraction:.2%} clipped"] if findings.clipped_fraction is not None else []
+    shown += [f"skipped: {'; '.join(findings.skipped)}"] if findings.skipped else []
+    return f"  {report.stage:<15} {report.seconds:6.1f} s  {', '.join(shown)}"
+
+
+def _list_recipes(arguments: Namespace) -> int:
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, "recipes": [recipe.to_json() for recipe in RECIPES.values()]}))
+        return DONE
+    width = max(map(len, RECIPES))
+    for recipe in RECIPES.values():
+        print(f"{recipe.name:<{width}}  {recipe.summary}")
+    return DONE
+
+
+def _verdict(result: RunResult, as_json: bool) -> int:
+    if result.shipped is None:
+        if not as_json:
+            print("No requested recipe, controls aside, passed its gate, so there is no device bundle. All files are kept.")
+        return NOT_PASSED
+    if not as_json:
+        device = result.folder / "device"
+        print(f"Deploy: {device} ({result.shipped.name}, {(result.shipped.size_bytes or 0) / 1000:.1f} KB)")
+        missing = [name for name in ("microcontroller", "browser") if not (device / name).exists()]
+        if missing:
+            adds = f"`edgedqn bundle {shlex.quote(str(result.folder))}`"
+            print(f"Not in it: {', '.join(missing)}. {adds} adds what it can, and says why it cannot.")
+    return DONE
+
+
+def _load(arguments: Namespace, render_mode: str | None = None) -> Player:
+    if arguments.env is not None:
+        raise InputError(f"An agent plays where it was trained. Expected no --env, or a .tflite. Got {arguments.env}.")
+    return load_agent(arguments.path, render_mode)

@@ -1,0 +1,196 @@
+"""`bench`, `bundle`, `evaluate` and `play` of files, and what runs share; films and windows are tested in `viewing`."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgedqn.benchmarks.rows import ROW_KEYS
+from edgedqn.export.devices.browser import bundle as browser
+from edgedqn.pipeline.cli import main
+from edgedqn.pipeline.job import RunResult
+
+CommandLine = Callable[..., subprocess.CompletedProcess[str]]
+Refused = Callable[..., None]
+
+
+def test_bench_of_a_finished_run_prints_its_benchmark(edgedqn: CommandLine, tiny_run: RunResult) -> None:
+    answer = edgedqn("bench", tiny_run.folder, "--json")
+    assert answer.returncode == (0 if tiny_run.best else 3) and answer.stderr == ""
+    assert json.loads(answer.stdout) == tiny_run.benchmark
+
+
+def test_bench_of_files_compares_them(edgedqn: CommandLine, tiny_run: RunResult) -> None:
+    models = tiny_run.folder / "models"
+    answer = edgedqn("bench", models / "float32.tflite", models / "qat-int8.tflite", "--no-play", "--json")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    benchmark = json.loads(answer.stdout)
+    assert [row["name"] for row in benchmark["rows"]] == ["float32", "qat-int8"]
+    assert all(set(row) == set(ROW_KEYS) and row["return"] is None and row["speedup"] for row in benchmark["rows"])
+
+
+def test_what_became_worse_since_an_earlier_benchmark_is_named_and_may_fail(
+    tiny_run: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, earlier = str(tiny_run.folder), tmp_path / "earlier.json"
+    ends = 0 if tiny_run.best else 3
+    earlier.write_text(json.dumps(tiny_run.benchmark))
+    assert main(["bench", run, "--against", str(earlier), "--fail-on-regression"]) == ends
+    assert "beyond noise" in capsys.readouterr().out
+    better = json.loads(json.dumps(tiny_run.benchmark))
+    better["rows"][2]["size_bytes"] -= 1
+    earlier.write_text(json.dumps(better))
+    assert main(["bench", run, "--against", str(earlier)]) == ends
+    assert "worse    qat-int8, size: " in capsys.readouterr().out
+    assert main(["bench", run, "--against", str(earlier), "--fail-on-regression", "--json"]) == 3
+    (found,) = json.loads(capsys.readouterr().out)["against"]["regressions"]
+    assert (found["name"], found["what"]) == ("qat-int8", "size")
+    for arguments in (["--fail-on-regression"], ["--against", str(tmp_path / "absent.json")]):
+        assert main(["bench", run, *arguments]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_a_board_measured_is_shown_beside_the_hosts_rows(
+    tiny_run: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.folder, folder)
+    bundle = [sys.executable, "bench_on_device.py", str(tmp_path / "board.json"), "--calls", "20"]
+    subprocess.run(bundle, cwd=folder / "device", capture_output=True, check=True)
+    assert main(["bench", str(folder), "--merge", str(tmp_path / "board.json")]) == 0
+    assert "\nOn " in capsys.readouterr().out and "<h2>On " in (folder / "report.html").read_text()
+    benchmark = json.loads((folder / "benchmark.json").read_text())
+    assert benchmark["rows"] == tiny_run.benchmark["rows"]
+    ((policy, twin),) = (device["rows"] for device in benchmark["devices"])
+    best = tiny_run.best or pytest.fail("the tiny run has a best file")
+    assert policy["sha256"] == best["sha256"] and policy["name"] == twin["name"] == best["name"]
+    model = str(folder / best["file"])
+    assert main(["bench", model, "--no-play", "--merge", str(tmp_path / "board.json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["devices"] == benchmark["devices"]
+    before = (folder / "benchmark.json").read_bytes()
+    (tmp_path / "board.json").write_text("{")
+    assert main(["bench", str(folder), "--merge", str(tmp_path / "board.json")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1 and (folder / "benchmark.json").read_bytes() == before
+
+
+def test_a_file_alone_imports_nothing_from_the_current_folder(edgedqn: CommandLine, own_file: Path, tmp_path: Path) -> None:
+    answer = edgedqn("bench", own_file, "--json")
+    assert answer.returncode == 0 and "Not played: The module of 'own:Base-v0' cannot be imported" in answer.stderr
+    assert json.loads(answer.stdout)["rows"][0]["return"] is None and not (tmp_path / "imported").exists()
+    answer = edgedqn("bench", own_file, "--env", "own:Base-v0", "--json")
+    assert json.loads(answer.stdout)["rows"][0]["return"]["mean"] > 0, answer.stderr
+
+
+def test_a_bundle_is_completed_when_somebody_asks_for_it(
+    tiny_run: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def remember(fetch: object) -> dict[str, bytes]:
+        asked.append(fetch)
+        return {"litert.js": b""}
+
+    monkeypatch.setattr(browser, "runtime_files", remember)
+    monkeypatch.chdir(tmp_path)
+    best = tiny_run.best or pytest.fail("the tiny run has a best file")
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "device")
+    assert main(["bundle", "run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["bundle"] == "run/device" and [part["there"] for part in told["parts"]] == [True, True, True]
+    proven = (tmp_path / "run" / best["file"]).read_bytes()
+    assert (tmp_path / "run" / "device" / "policy.tflite").read_bytes() == proven
+    assert main(["bundle", f"run/{best['file']}"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head == "Bundle: device" and [line.split()[0] for line in lines] == ["Linux", "microcontroller", "browser"]
+    assert (tmp_path / "device" / "browser" / "index.html").exists() and asked == [True, True]
+
+
+def test_a_run_has_its_own_place_for_a_bundle_and_nothing_to_ship_unless_it_passed(
+    tiny_run: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bundle", str(tiny_run.folder), "--out", str(tmp_path / "x")]) == 2
+    assert "expected no --out, or a .tflite" in capsys.readouterr().err
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.folder, folder)
+    benchmark = json.loads((folder / "benchmark.json").read_text())
+    for row in benchmark["rows"]:
+        row["gate"] = row["gate"] and "fail"
+    (folder / "benchmark.json").write_text(json.dumps(benchmark))
+    before = sorted(folder.rglob("*"))
+    assert main(["bundle", str(folder)]) == 2
+    told = capsys.readouterr().err
+    assert "nothing to ship" in told and told.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_damaged_policy_files_are_refused(
+    assert_refused: Refused, edgedqn: CommandLine, tiny_run: RunResult, tmp_path: Path
+) -> None:
+    good = (tiny_run.folder / "models" / "qat-int8.tflite").read_bytes()
+    changed = bytearray(good)
+    changed[len(good) // 2] ^= 1
+    for name, content in (
+        ("empty", b""),
+        ("truncated", good[: len(good) // 2]),
+        ("changed", bytes(changed)),
+        ("foreign", b"x"),
+    ):
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(content)
+        assert_refused(edgedqn("evaluate", path), f"{name}.tflite")
+        assert_refused(edgedqn("bench", path), f"{name}.tflite")
+    assert_refused(edgedqn("evaluate", tmp_path / "missing.tflite"), "missing.tflite")
+
+
+def test_a_manifest_of_a_newer_schema_is_refused(
+    assert_refused: Refused, edgedqn: CommandLine, tiny_run: RunResult, tmp_path: Path
+) -> None:
+    for suffix in (".tflite", ".json"):
+        shutil.copy(tiny_run.folder / "models" / f"qat-int8{suffix}", tmp_path)
+    sidecar = json.loads((tmp_path / "qat-int8.json").read_text())
+    (tmp_path / "qat-int8.json").write_text(json.dumps({**sidecar, "schema": 2}))
+    assert_refused(edgedqn("evaluate", tmp_path / "qat-int8.tflite"), "schema", "2")
+
+
+def test_evaluate_prints_the_contract_and_the_same_return_as_the_row(edgedqn: CommandLine, tiny_run: RunResult) -> None:
+    row = tiny_run.benchmark["rows"][2]
+    path = tiny_run.folder / row["file"]
+    prove_seed = json.loads(path.with_suffix(".json").read_text())["evidence"]["prove_seed"]
+    episodes = str(row["return"]["episodes"])
+    answer = edgedqn("evaluate", path, "--episodes", episodes, "--seed", str(prove_seed), "--json")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    result = json.loads(answer.stdout)
+    assert set(result) == {"schema", "policy", "env_id", "mean", "ci95", "episodes", "seed", "returns"}
+    assert (result["mean"], result["ci95"]) == (row["return"]["mean"], row["return"]["ci95"])
+    assert len(result["returns"]) == row["return"]["episodes"]
+
+
+def test_a_file_that_is_scored_imports_nothing_from_the_current_folder(
+    assert_refused: Refused, edgedqn: CommandLine, own_file: Path, tmp_path: Path
+) -> None:
+    answer = edgedqn("evaluate", own_file)
+    assert_refused(answer, "No module named 'own'", "--env own:Base-v0 does")
+    assert not (tmp_path / "imported").exists()
+    answer = edgedqn("evaluate", own_file, "--env", "own:Base-v0", "--episodes", "2", "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["env_id"] == "own:Base-v0" and (tmp_path / "imported").exists()
+    assert_refused(edgedqn("evaluate", own_file, "--env", "CartPole-v1"), "for another environment than CartPole-v1")
+
+
+def test_a_file_that_is_watched_imports_nothing_from_the_current_folder(
+    assert_refused: Refused, edgedqn: CommandLine, own_file: Path, tmp_path: Path
+) -> None:
+    assert_refused(edgedqn("play", own_file, "--gif", "film.gif"), "No module named 'own'", "--env own:Base-v0 does")
+    assert not (tmp_path / "imported").exists()
+    assert_refused(edgedqn("play", own_file, "--gif", "film.gif", "--env", "own:Base-v0"), "cannot be rendered as 'rgb_array'")
+    assert (tmp_path / "imported").exists()
+
+
+def test_what_belongs_to_a_page_and_what_to_a_film_is_told_apart(assert_refused: Refused, edgedqn: CommandLine) -> None:
+    assert_refused(edgedqn("play", "x.tflite", "--port", "80"), "Expected --browser beside --port")
+    assert_refused(edgedqn("play", "x.tflite", "--browser", "--gif", "a.gif"), "Expected no --gif beside --browser")
