@@ -172,7 +172,5 @@ def test_every_other_stage_goes_on_from_it(imported: Path, model: Path, tmp_path
         evidence = read_manifest(folder / row["file"]).evidence
         assert evidence["training"]["source_sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     page = (folder / "report.html").read_text()
-    assert (
-        "edgedqn import &#x27;it is mine.keras&#x27; CartPole-v1 --seed 3\nedgedqn run CartPole-v1 --seed 3 --recipes " in page
-    )
+    assert "edgedqn import &#39;it is mine.keras&#39; CartPole-v1 --seed 3\nedgedqn run CartPole-v1 --seed 3 --recipes " in page
     assert (folder / "agent" / "agent.json").read_bytes() == (imported / "agent" / "agent.json").read_bytes()
