@@ -42,8 +42,7 @@ class ChainReader:
             at += len(layer.weights)
         self._quantiles = network.output_shape[2] if len(network.output_shape) == 3 else 0
         self.n_actions: int = network.output_shape[1]
-        last = network.layers[-1] if len(network.layers) > 1 else None
-        if len(network.inputs) != 1 or len(network.outputs) != 1 or last is None:
+        if len(network.inputs) != 1 or len(network.outputs) != 1 or len(network.layers) < 2:
             raise NotAChainError("A policy network has one input and one output. Got several, or no layers.")
         last = network.outputs[0]._keras_history.layer
         self._dueling: list[list[tf_keras.layers.Layer]] = []

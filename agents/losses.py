@@ -82,13 +82,9 @@ def half_square(error: tf.Tensor) -> tf.Tensor:
 
 
 def quantile_huber(quantiles: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """The quantile Huber loss of each sample, summed over the N predicted quantiles, averaged over the N' targets.
+    """The quantile Huber loss of each sample, summed over the N predicted quantiles, which lie at the midpoints (i + 1/2) / N,
+    averaged over the N' targets: [B, N], [B, N'] -> [B].
 
-    Args:
-      quantiles: [B, N], predicted, at the midpoints (i + 1/2) / N.
-      target: [B, N'].
-    Returns:
-      [B].
     Source: Dabney et al. (2018), equations 9 and 10, kappa = 1.
     """
     count = quantiles.shape[1]

@@ -91,12 +91,15 @@ def table_network(n_states: int, n_actions: int) -> tf_keras.Model:
     return tf_keras.Model(state, tf_keras.layers.Dense(n_actions, use_bias=False, name="q_values")(state), name="q_network")
 
 
+NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # filters, size and stride of each convolution
+
+
 def minatar_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
     """[B, 10, 10, C] -> [B, 1024]: one convolution of 16 filters, 3x3.
 
     Source: Young and Tian (2019), "MinAtar"; theirs has a hidden layer of 128 behind it.
     """
-    return _flatten(_conv("conv_0", rng, filters=16, size=3, stride=1)(x))
+    return _convolutions(x, rng, ((16, 3, 1),))
 
 
 def nature_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
@@ -104,9 +107,7 @@ def nature_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
 
     Source: Mnih et al. (2015), "Human-level control through deep reinforcement learning"; theirs has a hidden layer of 512.
     """
-    for i, (filters, size, stride) in enumerate(((32, 8, 4), (64, 4, 2), (64, 3, 1))):
-        x = _conv(f"conv_{i}", rng, filters=filters, size=size, stride=stride)(x)
-    return _flatten(x)
+    return _convolutions(x, rng, NATURE)
 
 
 TORSOS: dict[str, Torso | None] = {"mlp": None, "minatar": minatar_torso, "nature": nature_torso}
@@ -160,11 +161,10 @@ def _linear(width: int, name: str, rng: np.random.Generator) -> tf_keras.layers.
     return tf_keras.layers.Dense(width, kernel_initializer=initializer, name=name)
 
 
-def _conv(name: str, rng: np.random.Generator, *, filters: int, size: int, stride: int) -> tf_keras.layers.Layer:
-    return tf_keras.layers.Conv2D(filters, size, stride, activation="relu", kernel_initializer=_he(rng), name=name)
-
-
-def _flatten(x: tf.Tensor) -> tf.Tensor:
+def _convolutions(x: tf.Tensor, rng: np.random.Generator, layers: Sequence[tuple[int, int, int]]) -> tf.Tensor:
+    for i, (filters, size, stride) in enumerate(layers):
+        layer = tf_keras.layers.Conv2D(filters, size, stride, activation="relu", kernel_initializer=_he(rng), name=f"conv_{i}")
+        x = layer(x)  # [B, H, W, filters]
     return tf_keras.layers.Flatten(name="flatten")(x)  # [B, F]
 
 

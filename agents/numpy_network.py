@@ -66,19 +66,17 @@ class NumpyNetwork:
         batch = x.shape[: x.ndim - self._rank]
         x = x.reshape(-1, *x.shape[x.ndim - self._rank :])  # [B, *observation_shape]
         for operator, patches in zip(self._operators, self._patches, strict=True):
-            match operator:
-                case Flatten():
-                    x = x.reshape(len(x), -1)  # [B, F]
-                case Conv():
-                    assert patches is not None
-                    x = patches(x).dot(operator.kernel.reshape(-1, patches.output_shape[-1]))  # [B, H' W', out]
-                    x += operator.bias
-                    x = x.reshape(-1, *patches.output_shape)  # [B, H', W', out]
-                case Dense():
-                    x = x.dot(operator.kernel)  # [B, out]
-                    x += operator.bias
-            if not isinstance(operator, Flatten) and operator.relu:
+            if isinstance(operator, Flatten):
+                x = x.reshape(len(x), -1)  # [B, F]
+                continue
+            if patches is not None:
+                x = patches(x)  # [B, H' W', h w in]
+            x = x.dot(operator.kernel.reshape(-1, operator.kernel.shape[-1]))  # [B, H' W', out] or [B, out]
+            x += operator.bias
+            if operator.relu:
                 np.maximum(x, 0, out=x)
+            if patches is not None:
+                x = x.reshape(-1, *patches.output_shape)  # [B, H', W', out]
         return x.reshape(*batch, self._n_actions)
 
     def __call__(self, observation: NDArray[np.generic], /) -> int:

@@ -78,15 +78,7 @@ class Prioritized(Sampler):
     """
 
     def __init__(self, capacity: int, rng: np.random.Generator, *, alpha: float, beta: float, anneal_minibatches: int):
-        """Takes the capacity of the ring, and what draws from it.
-
-        Args:
-          capacity: in transitions.
-          rng: for the draws.
-          alpha: how much priorities matter, in [0, 1]; 0 draws uniformly.
-          beta: how much of the bias is corrected at the start, in [0, 1].
-          anneal_minibatches: after so many minibatches beta is 1.
-        """
+        """Takes the ring's capacity, both exponents, in [0, 1], and the number of minibatches after which beta is 1."""
         if not 0 <= alpha <= 1 or not 0 <= beta <= 1:
             raise InputError(f"Expected priority_exponent and importance_exponent in [0, 1]. Got {alpha} and {beta}.")
         require_memory(f"A sum tree over {capacity:,} priorities", 32 * capacity)

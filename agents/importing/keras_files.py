@@ -19,7 +19,8 @@ def read_keras_archive(content: bytes) -> Network:
     archive = open_archive(content)
     layers = translate(read_json_member(archive, CONFIG))
     file = read_hdf5(read_member(archive, WEIGHTS), groups=_LAYERS, attributes=("name",))
-    return _network(layers, {layer.description["name"]: _numbered(file, layer) for layer in layers if layer.stored_as})
+    weights = {layer.description["name"]: _numbered(file, layer) for layer in layers if layer.stored_as}
+    return [layer.description for layer in layers], weights
 
 
 def read_keras_hdf5(content: bytes) -> Network:
@@ -32,10 +33,7 @@ def read_keras_hdf5(content: bytes) -> Network:
     if "@model_config" not in file.texts:
         raise InputError("expected a whole model, as model.save writes it. Got HDF5 data without the text model_config.")
     layers = translate(parse_json(file.text("", "model_config"), "model_config"))
-    return _network(layers, {layer.description["name"]: _named(file, layer) for layer in layers if layer.stored_as})
-
-
-def _network(layers: list[KerasLayer], weights: dict[str, list[Array]]) -> Network:
+    weights = {layer.description["name"]: _named(file, layer) for layer in layers if layer.stored_as}
     return [layer.description for layer in layers], weights
 
 

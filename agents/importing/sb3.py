@@ -14,6 +14,7 @@ import numpy as np
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.agents.importing.foreign_files import Array, Network, open_archive, read_json_member, read_member
+from edgedqn.agents.networks import NATURE
 
 DATA, WEIGHTS = "data", "policy.pth"
 LEAST_TORCH = (2, 10)  # before, a crafted file got past weights_only: CVE-2025-32434 and CVE-2026-24747
@@ -22,7 +23,6 @@ LEAST_TORCH = (2, 10)  # before, a crafted file got past weights_only: CVE-2025-
 _PASSED_OVER = ("net_arch", "optimizer_class", "optimizer_kwargs", ":type:", ":serialized:")
 _RELU = "<class 'torch.nn.modules.activation.ReLU'>"
 _EXTRACTORS = tuple(f"<class 'stable_baselines3.common.torch_layers.{name}'>" for name in ("FlattenExtractor", "NatureCNN"))
-_NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # filters, size, stride
 
 
 def read_sb3_archive(content: bytes) -> tuple[list[Json], dict[str, list[Array]], str]:
@@ -144,7 +144,7 @@ def _network(tensors: dict[str, Array], space: _Space, normalize: bool) -> Netwo
     if "features_extractor.cnn.0.weight" in own:
         if not space.image:
             raise InputError(f"expected a CnnPolicy to see images of bytes. Got observations {shape} of {space.dtype}.")
-        for i, (filters, size, stride) in enumerate(_NATURE):
+        for i, (filters, size, stride) in enumerate(NATURE):
             builder.convolution(f"features_extractor.cnn.{2 * i}", f"conv_{i}", filters=filters, size=size, stride=stride)
             shape = (*((side - size) // stride + 1 for side in shape[:2]), filters)
         builder.add("Flatten", "flatten")

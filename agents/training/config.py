@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from math import inf
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from edgedqn.agents.errors import InputError
@@ -10,9 +11,7 @@ NETWORKS = ("auto", "mlp", "minatar", "nature")
 LEAST_IMAGE = {"minatar": 3, "nature": 36}  # pixels: less would leave nothing behind the convolutions
 
 
-def _value(
-    default: object, meaning: str, *, least: float | None = None, most: float | None = None, above: float | None = None
-) -> Any:
+def _value(default: object, meaning: str, *, least: float = -inf, most: float = inf, above: float = -inf) -> Any:
     """A setting: its default, what it means (the help of the command line), and the range it must lie in."""
     return field(default=default, metadata={"help": meaning, "least": least, "most": most, "above": above})
 
@@ -178,10 +177,10 @@ def _check(config: "Config") -> None:
         if isinstance(value, tuple) != several or not all(map(_KINDS[kind][1], numbers)):
             expected = "a tuple of whole numbers" if several else _KINDS[kind][0]
             raise InputError(f"Expected {name} to be {expected}. Got {name}={value!r}.")
-        if kind in (int, float) and not all(_is_inside(number, **setting.metadata) for number in numbers):
-            least, most, above = (setting.metadata[limit] for limit in ("least", "most", "above"))
-            expected = f"above {above}" if above is not None else f"of {least} or more" if least is not None else "to be finite"
-            expected += f", up to {most}" if most is not None else ""
+        least, most, above = (setting.metadata[limit] for limit in ("least", "most", "above"))
+        if kind in (int, float) and not all(least <= n <= most and n > above and abs(n) < inf for n in numbers):
+            expected = f"above {above}" if above > -inf else f"of {least} or more" if least > -inf else "to be finite"
+            expected += f", up to {most}" if most < inf else ""
             raise InputError(f"Expected {name} {expected}. Got {name}={value}.")
 
 
@@ -191,8 +190,3 @@ _KINDS: dict[type, tuple[str, Callable[[object], bool]]] = {
     bool: ("True or False", lambda value: isinstance(value, bool)),
     str: ("text", lambda value: isinstance(value, str)),
 }
-
-
-def _is_inside(number: float, least: float | None, most: float | None, above: float | None, **_: str) -> bool:
-    inside = (least is None or number >= least) and (most is None or number <= most) and (above is None or number > above)
-    return inside and abs(number) < float("inf")
