@@ -94,7 +94,7 @@ class Recipe:
         }
 
     @classmethod
-    def from_json(cls, value: Any) -> "Recipe":
+    def from_json(cls, value: object) -> "Recipe":
         """Reads what `to_json` wrote, or a user did; settings that are not there keep their defaults.
 
         Raises:
@@ -159,7 +159,7 @@ def _stage_to_json(stage: Stage) -> Json:
     return {"stage": stage.name, **_settings(stage)}
 
 
-def _stage(value: Any) -> Stage:
+def _stage(value: object) -> Stage:
     """From its table, or from its name alone."""
     table = value if isinstance(value, Mapping) else {"stage": value}
     kind = table.get("stage")
@@ -181,7 +181,7 @@ def _built(kind: type[Any], default: Any, table: Mapping[str, Any]) -> Any:
     return kind(**settings) if default is None else replace(default, **settings)
 
 
-def _setting(item: Any, hint: Any, default: Any, *, what: str) -> Any:
+def _setting(item: object, hint: object, default: object, *, what: str) -> Any:
     options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     kinds = [option for option in options if is_dataclass(option)]
     if kinds:
@@ -203,13 +203,13 @@ def _setting(item: Any, hint: Any, default: Any, *, what: str) -> Any:
     raise InputError(f"Expected {names} for {what}. Got {item!r}.")
 
 
-def _plain_value(item: Any, kind: Any) -> Any:
+def _plain_value(item: object, kind: object) -> Any:
     """The item as a value of this kind, or None where it is none."""
-    number = isinstance(item, int | float) and not isinstance(item, bool) and math.isfinite(item)
+    number = item if isinstance(item, int | float) and not isinstance(item, bool) and math.isfinite(item) else None
     if kind is int:
-        return int(item) if number and item == int(item) else None
+        return int(number) if number is not None and number == int(number) else None
     if kind is float:
-        return float(item) if number else None
+        return None if number is None else float(number)
     if get_origin(kind) is Literal:
         return item if isinstance(item, str) and item in get_args(kind) else None
     if get_origin(kind) is tuple and isinstance(item, list | tuple):
@@ -229,7 +229,7 @@ def _named(kind: Any) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
 
 
-def _checked(value: Any, needed: tuple[str, ...], known: tuple[str, ...], *, what: str) -> Mapping[str, Any]:
+def _checked(value: object, needed: tuple[str, ...], known: tuple[str, ...], *, what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise InputError(f"{what} is a table of settings. Got {value!r}.")
     missing = [key for key in needed if key not in value]
