@@ -5,7 +5,6 @@ import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from subprocess import TimeoutExpired
-from typing import Any
 
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.cortex_m4 import DeviceFootprint, measure_plain_c, missing_tools
@@ -147,7 +146,7 @@ def _add_microcontroller(file: VerifiedFile, folder: Path) -> Part:
     except InputError as error:
         return Part("microcontroller", False, f"Nothing for microcontrollers. {error}")
     arena = arena_bytes(file.content)
-    found: dict[str, Any] = {"arena_bytes": arena, "cortex_m4": None}
+    found: dict[str, object] = {"arena_bytes": arena, "cortex_m4": None}
     remark = f"TensorFlow Lite Micro: an arena of {arena:,} bytes, measured where pointers have 64 bits."
     if "policy.c" in names:
         remark += " `policy.c` needs none"

@@ -1,7 +1,7 @@
 """Until 0.3: where `run` was. It is `edgedqn.run` now."""
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedqn.pipeline import scripting
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from edgedqn.pipeline.scripting import run as run
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name != "run":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     warnings.warn("edgedqn.pipeline.run.run ends with EdgeDQN 0.3: expected edgedqn.run.", DeprecationWarning, stacklevel=2)

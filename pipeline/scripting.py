@@ -9,6 +9,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from edgedqn.agents.files import Json
 from edgedqn.agents.playing.gate import Gate, gate_for
 from edgedqn.agents.training.config import Config, with_settings
 from edgedqn.pipeline.native import load_tensorflow, quiet
@@ -33,7 +34,7 @@ OLD_ORDER = (
 OLD_KEYWORDS = frozenset(OLD_ORDER[5:])
 
 
-def _accepts_old_form(run: Callable[Concatenate[dict[str, Any], P], R]) -> Callable[P, R]:
+def _accepts_old_form(run: Callable[Concatenate[Json, P], R]) -> Callable[P, R]:
     """Until 0.3: `run` also takes what it took in 0.1, with a DeprecationWarning. What `RunConfig` replaces comes first."""
 
     @wraps(run)
@@ -58,7 +59,7 @@ def _accepts_old_form(run: Callable[Concatenate[dict[str, Any], P], R]) -> Calla
 
 @_accepts_old_form
 def run(
-    _old: dict[str, Any],
+    _old: Json,
     env: str,
     *,
     out: str | Path | None = None,

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from edgedqn.agents.errors import InputError, one_line
 from edgedqn.agents.files import write_json, write_text
@@ -125,7 +124,7 @@ def export(run: RunFolder, recipe: Recipe) -> None:
     write_verified(policy, run.model(recipe.name), config=config.export, origin=origin)
 
 
-def write_verified(policy: CompressedPolicy, path: Path, *, config: ExportConfig, origin: Mapping[str, Any]) -> None:
+def write_verified(policy: CompressedPolicy, path: Path, *, config: ExportConfig, origin: Mapping[str, object]) -> None:
     """Converts a policy, compares the file with its network, and writes it with its manifest.
 
     Args:
@@ -153,8 +152,8 @@ def write_verified(policy: CompressedPolicy, path: Path, *, config: ExportConfig
     write_policy(path, exported.content, manifest=PolicyManifest(exported.device, evidence))
 
 
-def _verification(policy: CompressedPolicy, exported: Exported) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _verification(policy: CompressedPolicy, exported: Exported) -> dict[str, object]:
+    found: dict[str, object] = {}
     try:
         found["xnnpack"] = asdict(verify(policy, exported))
     except RuntimeError as error:  # XNNPACK refuses int8 layers that never fire: the measurement says so in its row
@@ -200,7 +199,7 @@ def _devices(run: RunFolder) -> tuple[Device, ...]:
         return ()
 
 
-def _record(path: Path, **findings: Any) -> None:
+def _record(path: Path, **findings: object) -> None:
     file = read_verified(path)
     evidence = {key: value for key, value in file.evidence.items() if key not in ("benchmark", "gate")}
     write_evidence(replace(file, evidence={**evidence, **findings}))

@@ -13,6 +13,7 @@ import tf_keras
 
 from edgedqn.agents.architecture import describe, rebuild
 from edgedqn.agents.errors import DivergedError
+from edgedqn.agents.files import Json
 from edgedqn.agents.networks import table_network
 from edgedqn.agents.playing.environments import agent_view, make_environment, make_vector
 from edgedqn.agents.playing.evaluation import gather_observations
@@ -161,7 +162,7 @@ def _advice_on_divergence(best: Path) -> Iterator[None]:
         ) from error
 
 
-def _statistics(config: Config, report: TrainingReport) -> dict[str, Any]:
+def _statistics(config: Config, report: TrainingReport) -> Json:
     return {
         "env_steps": config.steps,
         "gradient_steps": report.gradient_steps,
@@ -177,7 +178,7 @@ def _checkpoint_bytes(agent: Agent, network: tf_keras.Model, config: Config) -> 
     return agent.state_bytes + config.finalists * candidate
 
 
-def _without_names(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _without_names(layers: list[Json]) -> list[Json]:
     """The layers by their place: Keras counts the names it gives over the life of a process."""
     place = {layer["name"]: i for i, layer in enumerate(layers)}
     return [

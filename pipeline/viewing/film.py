@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from edgedqn.agents.files import atomic_write
 FASTEST_GIF = 50  # frames per second; browsers take a delay below 2/100 s for a mistake and show the film at 10
 SMALLEST_SIDE = 160  # pixels of the longer side; what is smaller is enlarged by a whole number (MinAtar draws 10 x 10)
 
-Add = Callable[[Any], None]  # takes what `env.render()` gives
+Add = Callable[[object], None]  # takes what `env.render()` gives
+Append = Callable[[NDArray[np.uint8]], None]  # takes a picture [H, W, 3]
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def film(path: Path, frames_per_second: float) -> Iterator[Add]:
         add = stack.enter_context(writers[path.suffix.lower()](file, frames_per_second))
         size: tuple[int, ...] = ()
 
-        def add_frame(frame: Any) -> None:
+        def add_frame(frame: object) -> None:
             nonlocal size
             picture = _picture(frame)
             size = size or picture.shape
@@ -59,16 +60,16 @@ def film(path: Path, frames_per_second: float) -> Iterator[Add]:
 
 
 @contextmanager
-def _gif(file: BinaryIO, frames_per_second: float) -> Iterator[Add]:
+def _gif(file: BinaryIO, frames_per_second: float) -> Iterator[Append]:
     try:
         from PIL import GifImagePlugin, Image
     except ImportError as error:
         raise InputError(_missing("GIF", error)) from error
-    before: NDArray[Any] | None = None
+    before: NDArray[np.uint8] | None = None
     count = 0
 
     # Frame by frame, because Image.save() keeps all of them in memory, and makes one of two that are alike.
-    def add(frame: NDArray[Any]) -> None:
+    def add(frame: NDArray[np.uint8]) -> None:
         nonlocal before, count
         # In hundredths of a second; the rounding is carried over, so that the film as a whole keeps its pace.
         shown = round(100 * (count + 1) / frames_per_second) - round(100 * count / frames_per_second)
@@ -87,7 +88,7 @@ def _gif(file: BinaryIO, frames_per_second: float) -> Iterator[Add]:
 
 
 @contextmanager
-def _mp4(file: BinaryIO, frames_per_second: float) -> Iterator[Add]:
+def _mp4(file: BinaryIO, frames_per_second: float) -> Iterator[Append]:
     try:
         import imageio_ffmpeg
 
@@ -98,7 +99,7 @@ def _mp4(file: BinaryIO, frames_per_second: float) -> Iterator[Add]:
     with tempfile.TemporaryDirectory() as folder:
         encoded = Path(folder) / "film.mp4"  # ffmpeg goes back to the beginning of its file, and wants a name
 
-        def add(frame: NDArray[Any]) -> None:
+        def add(frame: NDArray[np.uint8]) -> None:
             nonlocal encoder
             height, width = frame.shape[:2]
             even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), "edge")  # H.264 halves the colours' resolution
@@ -123,7 +124,7 @@ def _mp4(file: BinaryIO, frames_per_second: float) -> Iterator[Add]:
             shutil.copyfileobj(source, file)
 
 
-def _picture(frame: Any) -> NDArray[np.uint8]:
+def _picture(frame: object) -> NDArray[np.uint8]:
     """[H, W, 3] bytes, large enough to be seen."""
     array = np.asarray(frame)
     if array.ndim != 3 or array.shape[2] not in (3, 4) or 0 in array.shape:
@@ -137,7 +138,7 @@ def _picture(frame: Any) -> NDArray[np.uint8]:
     return picture
 
 
-def _changed(before: NDArray[Any], frame: NDArray[Any]) -> tuple[int, int, int, int]:
+def _changed(before: NDArray[np.uint8], frame: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """Top, left, height and width of what differs; one pixel where nothing does, since a frame cannot be empty."""
     differs = (before != frame).any(axis=2)  # [H, W]
     rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))

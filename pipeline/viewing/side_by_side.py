@@ -66,7 +66,7 @@ def _episode(path: Path, env_id: str, seed: int) -> tuple[list[NDArray[Any]], fl
     return pictures, total
 
 
-def _small(frame: Any) -> NDArray[Any]:
+def _small(frame: object) -> NDArray[Any]:
     """Every n-th pixel of a picture [H, W, 3], so that it is at most 200 high."""
     picture = np.asarray(frame)
     if picture.ndim != 3:
