@@ -102,8 +102,7 @@ def shape_after(shape: tuple[int, ...], steps: Sequence[Step], *, states: int) -
             shape = (*shape[:2], step.frames) if len(shape) == 2 else (*shape[:-1], shape[-1] * step.frames)
         elif step != ATARI:
             raise PolicyFileError(f"Unknown preprocessing: expected steps for the shape {list(shape)}. Got {str(step)!r}.")
-    if not shape:
-        raise PolicyFileError("Unknown preprocessing: expected one_hot for the number of a state. Got none.")
+    _require(shape != (), "Unknown preprocessing: expected one_hot for the number of a state. Got none.")
     return shape
 
 
@@ -149,8 +148,7 @@ class DeviceManifest:
                 raise PolicyFileError(f"Wrong number of input {name}s: expected 1 or {channels}. Got {len(values)}.")
             if not all(type(v) in (int, float) and abs(v) <= LARGEST_SCALE for v in values):
                 raise PolicyFileError(f"Impossible input {name}: expected numbers up to {LARGEST_SCALE:g}. Got {list(values)}.")
-        if self.meaning not in MEANINGS:
-            raise PolicyFileError(f"Unknown output meaning: expected one of {MEANINGS}. Got {self.meaning!r}.")
+        _require(self.meaning in MEANINGS, f"Unknown output meaning: expected one of {MEANINGS}. Got {self.meaning!r}.")
 
     @property
     def frame_stack(self) -> int:
@@ -403,8 +401,7 @@ def read_verified(path: str | Path) -> VerifiedFile:
             device = device or DeviceManifest.from_json(named)
             inside = device.to_json()
             other = sorted(key for key in inside.keys() | named.keys() if inside.get(key) != named.get(key))
-            if other:
-                raise PolicyFileError(f"{beside.name} and the file disagree: expected one device part. Got two of {other}.")
+            _require(not other, f"{beside.name} and the file disagree: expected one device part. Got two of {other}.")
         if device is None:
             raise PolicyFileError(f"No manifest: expected one inside the file, or {beside.name} beside it. Got neither.")
         model = TfliteModel(content)
@@ -422,8 +419,7 @@ def read_file(path: Path) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise PolicyFileError(f"Cannot be read: expected a file. Got {type(error).__name__} ({error.strerror}).") from error
-    if not content:
-        raise PolicyFileError(f"{path.name} is empty: expected a file of some kilobytes. Got 0 bytes.")
+    _require(len(content) > 0, f"{path.name} is empty: expected a file of some kilobytes. Got 0 bytes.")
     return content
 
 
@@ -440,13 +436,12 @@ def read_device_manifest(content: bytes) -> DeviceManifest | None:
     at = find_block(content)
     if at is None:
         return None
-    stored = content[at + len(MAGIC) : at + len(MAGIC) + DIGEST_SIZE]
+    header, most = len(MAGIC) + DIGEST_SIZE, len(content) - at
+    stored = content[at + len(MAGIC) : at + header]
     _expect(stored.hex(), file_digest(content).hex(), "The file was changed after its export: SHA-256")
-    # A flatbuffer writes a vector's length in front of it.
-    (size,) = unpack(content, "I", at - 4)
-    if size < len(MAGIC) + DIGEST_SIZE or at + size > len(content):
-        raise PolicyFileError(f"Bad manifest length: expected {len(MAGIC) + DIGEST_SIZE} .. {len(content) - at}. Got {size}.")
-    return DeviceManifest.from_json(_parse(content[at + len(MAGIC) + DIGEST_SIZE : at + size], "manifest"))
+    (size,) = unpack(content, "I", at - 4)  # a flatbuffer writes a vector's length in front of it
+    _require(header <= size <= most, f"Bad manifest length: expected {header} .. {most}. Got {size}.")
+    return DeviceManifest.from_json(_parse(content[at + header : at + size], "manifest"))
 
 
 def find_block(content: bytes) -> int | None:
@@ -458,13 +453,10 @@ def find_block(content: bytes) -> int | None:
     found = content.count(MAGIC)
     if found == 0:
         return None
+    _require(found == 1, f"Ambiguous manifest: expected one {MAGIC.decode()} in the file. Got {found}.")
     at = content.find(MAGIC)
-    if found > 1:
-        raise PolicyFileError(f"Ambiguous manifest: expected one {MAGIC.decode()} in the file. Got {found}.")
-    if at + len(MAGIC) + DIGEST_SIZE > len(content):
-        raise PolicyFileError(
-            f"The file is cut off: expected {DIGEST_SIZE} bytes of digest. Got {len(content) - at - len(MAGIC)}."
-        )
+    rest = len(content) - at - len(MAGIC)
+    _require(rest >= DIGEST_SIZE, f"The file is cut off: expected {DIGEST_SIZE} bytes of digest. Got {rest}.")
     return at
 
 
@@ -544,8 +536,7 @@ class TfliteModel:
     """
 
     def __init__(self, content: bytes) -> None:
-        if content[4:8] != b"TFL3":
-            raise PolicyFileError(f"Not a TFLite file: expected the identifier TFL3. Got {content[4:8]!r}.")
+        _require(content[4:8] == b"TFL3", f"Not a TFLite file: expected the identifier TFL3. Got {content[4:8]!r}.")
         self.content = content
         self.root = Table(content, unpack(content, "I", 0)[0])
         graphs = self.root.tables(2)
@@ -638,9 +629,7 @@ def _parse(text: bytes, what: str) -> dict[str, Any]:
 
 
 def _check_schema(value: Any, what: str) -> None:
-    schema = _member(value, "schema", int)
-    if schema != SCHEMA:
-        raise PolicyFileError(f"The {what} is of another schema: expected {SCHEMA}. Got {schema}.")
+    _expect(_member(value, "schema", int), SCHEMA, f"The {what} is of another schema")
 
 
 def _member(value: Any, key: str, kind: type[T]) -> T:
@@ -651,8 +640,12 @@ def _member(value: Any, key: str, kind: type[T]) -> T:
 
 
 def _expect(got: Any, expected: Any, what: str) -> None:
-    if got != expected:
-        raise PolicyFileError(f"{what}: expected {expected}. Got {got}.")
+    _require(got == expected, f"{what}: expected {expected}. Got {got}.")
+
+
+def _require(holds: bool, text: str) -> None:
+    if not holds:
+        raise PolicyFileError(text)
 
 
 def _refuse_nan(observation: NDArray[Any]) -> None:

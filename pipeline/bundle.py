@@ -14,7 +14,7 @@ from edgedqn.export.devices.browser.bundle import write_browser
 from edgedqn.export.devices.microcontroller import bundle as microcontroller
 from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
 from edgedqn.export.edge_policy import VerifiedFile, read_verified
-from edgedqn.export.tflite_file.manifest import PolicyManifest, write_evidence, write_policy
+from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
 from edgedqn.export.tflite_file.rewriting import float_twin
 from edgedqn.export.tflite_file.tflm import arena_bytes
 
@@ -125,7 +125,7 @@ def _write_parts(file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, .
         twin = None
         if file.model.input.dtype == "int8":
             content, device = float_twin(file.model, file.device)
-            twin = write_policy(Path(name) / "twin.tflite", content, manifest=PolicyManifest(device, {}))
+            twin = write_policy(Path(name) / "twin.tflite", content, device=device, evidence={})
         write_board(file, folder, twin=twin)
         board = Part("Linux board", True, f"{POLICY}{', and its twin with float ends' if twin else ''}.")
         small = _add_microcontroller(file, folder)

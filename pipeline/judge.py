@@ -21,7 +21,7 @@ from edgedqn.compression.student import Student
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, RuntimeRefusedError
 from edgedqn.export.tflite import exported as export_policy
-from edgedqn.export.tflite_file.manifest import PolicyManifest, write_policy
+from edgedqn.export.tflite_file.manifest import write_policy
 from edgedqn.pipeline.proving import play_on_seeds
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -119,7 +119,7 @@ class _FileJudge:
     def _write(self, policy: CompressedPolicy, name: str, config: ExportConfig) -> Path:
         path = self._folder / f"{name}.tflite"
         exported = export_policy(policy, config)
-        write_policy(path, exported.content, manifest=PolicyManifest(exported.device, {}))
+        write_policy(path, exported.content, device=exported.device, evidence={})
         return path
 
 

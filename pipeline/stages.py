@@ -26,7 +26,7 @@ from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import PolicyFileError, read_verified
 from edgedqn.export.tflite import Exported
 from edgedqn.export.tflite import exported as export_policy
-from edgedqn.export.tflite_file.manifest import PolicyManifest, read_manifest, write_evidence, write_policy
+from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
 from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.export.tflite_file.tflm import MicroUnavailableError
 from edgedqn.export.verify import verify, verify_micro
@@ -149,7 +149,7 @@ def write_verified(policy: CompressedPolicy, path: Path, *, config: ExportConfig
         "verification": _verification(policy, exported),
         "versions": versions(),
     }
-    write_policy(path, exported.content, manifest=PolicyManifest(exported.device, evidence))
+    write_policy(path, exported.content, device=exported.device, evidence=evidence)
 
 
 def _verification(policy: CompressedPolicy, exported: Exported) -> dict[str, object]:
@@ -263,7 +263,7 @@ def _margin(run: RunFolder, benchmark: Benchmark) -> float | None:
     """The gate's margin in reward units, from the evidence of a file it was applied to."""
     for row in benchmark.rows:
         if row.status == "ok":
-            gate = read_manifest(run.path / row.file).evidence.get("gate")
+            gate = read_verified(run.path / row.file).evidence.get("gate")
             if gate:
                 return float(gate["margin"])
     return None

@@ -23,7 +23,6 @@ from edgedqn.benchmarks.scoring import score
 from edgedqn.compression.report import Findings, StageReport
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import read_verified
-from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.pipeline.config import RunConfig
 from edgedqn.pipeline.job import RunResult
@@ -40,7 +39,7 @@ def summarize(result: RunResult, seed: int) -> list[dict[str, Any]]:
     found = []
     for row in rows:
         path = result.folder / row["file"]
-        stages = [StageReport.from_json(stage) for stage in read_manifest(path).evidence["recipe"]["stages"]]
+        stages = [StageReport.from_json(stage) for stage in read_verified(path).evidence["recipe"]["stages"]]
         findings = {stage.stage: stage.findings for stage in stages}
         pruned, clustered, shrunk = (findings.get(name, Findings()) for name in ("prune", "cluster", "shrink"))
         stored = kernels(read_verified(path).model)

@@ -10,7 +10,6 @@ from pathlib import Path
 from edgedqn.agents.files import write_json
 from edgedqn.compression.report import StageReport
 from edgedqn.export.edge_policy import read_verified
-from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.pipeline.job import RunResult
 from edgedqn.pipeline.scripting import run
@@ -23,7 +22,7 @@ def summarize(result: RunResult) -> list[dict[str, object]]:
     rows = []
     for row in result.benchmark["rows"]:
         path = result.folder / row["file"]
-        stages = [StageReport.from_json(stage) for stage in read_manifest(path).evidence["recipe"]["stages"]]
+        stages = [StageReport.from_json(stage) for stage in read_verified(path).evidence["recipe"]["stages"]]
         asked = [stage.findings.sparsity_asked for stage in stages if stage.stage == "prune"]
         reached = [round(1 - kernel.nonzero_weights / kernel.weights, 4) for kernel in kernels(read_verified(path).model)]
         rows.append({**row, "kernel_sparsity": reached, "kernel_sparsity_asked": asked[0] if asked else None})

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +26,8 @@ from edgedqn.export.edge_policy import (
     parse_step,
     read_device_manifest,
     read_file,
-    read_verified,
 )
 from edgedqn.export.tflite_file.reader import with_metadata
-
-
-@dataclass(frozen=True)
-class PolicyManifest:
-    """Both parts.
-
-    Attributes:
-      device: the part inside the file, fixed before anything is measured.
-      evidence: a JSON object beside the file: full spec and recipe, seeds, versions, return, gate, verification, footprint.
-    """
-
-    device: DeviceManifest
-    evidence: dict[str, Any]
 
 
 def device_part(
@@ -95,28 +81,25 @@ def embed(content: bytes, device: DeviceManifest) -> bytes:
     return whole[: at + len(MAGIC)] + file_digest(whole) + whole[at + len(MAGIC) + DIGEST_SIZE :]
 
 
-def write_policy(path: Path, content: bytes, *, manifest: PolicyManifest) -> VerifiedFile:
+def write_policy(path: Path, content: bytes, *, device: DeviceManifest, evidence: dict[str, Any]) -> VerifiedFile:
     """Writes a policy file and its sidecar, in place of earlier ones; each is complete or absent at any moment.
 
-    Args:
-      path: the `.tflite` to make.
-      content: of the file.
-      manifest: of that content; see `write_sidecar`, which says what is raised.
-    Returns:
-      The file as it was read again.
+    Arguments, result and errors as `write_sidecar`; `content` is the file's.
     """
     # Two files cannot be renamed at once: without the old sidecar, a reader finds either no evidence or the right one.
     path.with_suffix(".json").unlink(missing_ok=True)
     write_bytes(path, content)
-    return write_sidecar(path, manifest)
+    return write_sidecar(path, device=device, evidence=evidence)
 
 
-def write_sidecar(path: Path, manifest: PolicyManifest) -> VerifiedFile:
+def write_sidecar(path: Path, *, device: DeviceManifest, evidence: dict[str, Any]) -> VerifiedFile:
     """Writes `<stem>.json` beside a policy file, in place of an earlier one. The file itself is only read.
 
     Args:
       path: the `.tflite`.
-      manifest: its device part must be the one inside the file. A file that carries none takes it from the sidecar alone.
+      device: the manifest's part inside the file, fixed before anything is measured. A file that carries none takes it from
+        the sidecar alone.
+      evidence: a JSON object: full spec and recipe, seeds, versions, return, gate, verification, footprint.
     Returns:
       The file, proven.
     Raises:
@@ -125,17 +108,17 @@ def write_sidecar(path: Path, manifest: PolicyManifest) -> VerifiedFile:
     """
     content = read_file(path)
     embedded, model = read_device_manifest(content), TfliteModel(content)
-    check_structure(model, manifest.device)
-    if embedded is not None and embedded.to_json() != manifest.device.to_json():
-        raise PolicyFileError(f"{path.name} is of another manifest: expected the device part inside it. Got {manifest.device}.")
+    check_structure(model, device)
+    if embedded is not None and embedded.to_json() != device.to_json():
+        raise PolicyFileError(f"{path.name} is of another manifest: expected the device part inside it. Got {device}.")
     file = VerifiedFile(
         path=path,
         content=content,
         model=model,
-        device=manifest.device,
+        device=device,
         digest=None if embedded is None else file_digest(content).hex(),
         file_sha256=hashlib.sha256(content).hexdigest(),
-        evidence=manifest.evidence,
+        evidence=evidence,
     )
     write_evidence(file)
     return file
@@ -159,16 +142,6 @@ def write_evidence(file: VerifiedFile) -> None:
     device = file.device.to_json() if file.digest is None else {**file.device.to_json(), "digest": file.digest}
     sidecar = {"schema": SCHEMA, "device": device, "file_sha256": file.file_sha256, "evidence": file.evidence}
     write_json(file.path.with_suffix(".json"), sidecar)
-
-
-def read_manifest(path: Path) -> PolicyManifest:
-    """The manifest of a policy file, verified exactly as `EdgePolicy.load` does. Without a sidecar the evidence is empty.
-
-    Raises:
-      PolicyFileError: the file or its sidecar is missing, empty, damaged, of a newer schema, or they disagree.
-    """
-    file = read_verified(path)
-    return PolicyManifest(file.device, file.evidence)
 
 
 def _exact(values: NDArray[np.float32]) -> tuple[float, ...]:

@@ -30,13 +30,7 @@ def float_twin(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, Devic
 
 
 def with_float_ends(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, DeviceManifest]:
-    """The same before it is stripped and gets a manifest: what an exporter goes on with. Arguments and errors as above."""
-    scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
-    return with_float_io(model, scale=scale, offset=offset), replace(device, scale=(1.0,), offset=(0.0,))
-
-
-def with_float_io(model: TfliteModel, *, scale: NDArray[np.float32], offset: NDArray[np.float32]) -> bytes:
-    """A file with integer ends, given float ones: it takes an observation and gives real numbers.
+    """The same before it is stripped and gets a manifest: what an exporter goes on with.
 
     The scaling and the rounding of the device become operators, in its order: MUL, ADD, QUANTIZE; behind the network stands
     DEQUANTIZE. So that the QUANTIZE rounds just what a device rounds, its step is 1: the first layer is told so, and its own
@@ -45,11 +39,11 @@ def with_float_io(model: TfliteModel, *, scale: NDArray[np.float32], offset: NDA
 
     Args:
       model: with an int8 input, its output int8 or float32; without a manifest.
-      scale: [F], [C] or [1], as in the manifest's device part: observation * scale + offset, rounded and clamped, is the input.
-      offset: as many.
+      device: its manifest's device part; observation * scale + offset, rounded and clamped, is the input.
     Raises:
       PolicyFileError: the input is no int8, or what reads it cannot be told of another scale.
     """
+    scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
     ends = io_quantization(model)
     if ends.input.dtype != "int8":
         raise PolicyFileError(f"Nothing to scale inside the file: expected an int8 input. Got {ends.input.dtype}.")
@@ -78,7 +72,7 @@ def with_float_io(model: TfliteModel, *, scale: NDArray[np.float32], offset: NDA
             graph.graph.operators.append(graph.operator("DEQUANTIZE", [output], real, schema.DequantizeOptionsT()))
             graph.set_end("outputs", real)
 
-    return rewrite(model.content, change)
+    return rewrite(model.content, change), replace(device, scale=(1.0,), offset=(0.0,))
 
 
 def with_action_output(model: TfliteModel) -> bytes:

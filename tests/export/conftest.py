@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.export.edge_policy import DIGEST_SIZE, MAGIC, DeviceManifest, EdgePolicy, TfliteModel, file_digest
-from edgedqn.export.tflite_file.manifest import PolicyManifest, device_part, embed, write_sidecar
+from edgedqn.export.tflite_file.manifest import device_part, embed, write_sidecar
 from edgedqn.export.tflite_file.reader import fix_names, io_quantization, with_metadata
 
 DeviceFor = Callable[[bytes], DeviceManifest]
@@ -123,7 +123,7 @@ def int8_file(tmp_path: Path, int8_policy: bytes, device_for: DeviceFor) -> Path
     """policy.tflite with its sidecar."""
     path = tmp_path / "policy.tflite"
     path.write_bytes(int8_policy)
-    write_sidecar(path, PolicyManifest(device_for(int8_policy), {"return": 1.0}))
+    write_sidecar(path, device=device_for(int8_policy), evidence={"return": 1.0})
     return path
 
 
@@ -159,7 +159,7 @@ def cartpole_files(tmp_path: Path, network: Network) -> tuple[Path, Path]:
         scale, offset = np.full(4, 1 / given.scale, np.float32), np.full(4, given.zero_point, np.float32)
         device = device_part(spec, scale=scale, offset=offset, meaning="preferences", recipe="test")
         path.write_bytes(embed(content, device))
-        write_sidecar(path, PolicyManifest(device, {}))
+        write_sidecar(path, device=device, evidence={})
     return paths
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
 from edgedqn.export.tflite_file.inspection import inspect
-from edgedqn.export.tflite_file.manifest import PolicyManifest, embed, write_sidecar
+from edgedqn.export.tflite_file.manifest import embed, write_sidecar
 from edgedqn.export.tflite_file.reader import fix_names
 
 MUTANTS = 2_000
@@ -94,7 +94,7 @@ def test_a_walk_through_damage_that_the_digest_does_not_see_ends(
         path.write_bytes(changed)
         try:
             if forged:
-                write_sidecar(path, PolicyManifest(device, {}))
+                write_sidecar(path, device=device, evidence={})
             inspect(path)
         except PolicyFileError:
             refused += 1
@@ -108,11 +108,11 @@ KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
 from edgedqn.export.edge_policy import read_device_manifest, read_verified
-from edgedqn.export.tflite_file.manifest import PolicyManifest, write_policy
+from edgedqn.export.tflite_file.manifest import write_policy
 
 path, kills = Path(sys.argv[1]) / "policy.tflite", int(sys.argv[2])
 contents = [Path(name).read_bytes() for name in sys.argv[3:]]
-manifests = [PolicyManifest(read_device_manifest(content), {"number": i}) for i, content in enumerate(contents)]
+manifests = [{"device": read_device_manifest(content), "evidence": {"number": i}} for i, content in enumerate(contents)]
 rng = random.Random(22)
 seen = set()
 for _ in range(kills):
@@ -121,7 +121,7 @@ for _ in range(kills):
     if writer == 0:
         while True:
             for content, manifest in zip(contents, manifests):
-                write_policy(path, content, manifest=manifest)
+                write_policy(path, content, **manifest)
     while time.monotonic() < end:
         if path.exists():
             assert path.read_bytes() in contents, "half a file"

@@ -27,7 +27,7 @@ from edgedqn.export.edge_policy import (
     read_device_manifest,
     read_verified,
 )
-from edgedqn.export.tflite_file.manifest import PolicyManifest, write_sidecar
+from edgedqn.export.tflite_file.manifest import write_sidecar
 from edgedqn.export.tflite_file.reader import rewrite
 
 
@@ -400,7 +400,7 @@ def test_what_a_newer_version_wrote_beside_is_kept(
     path.write_bytes(embed_unchecked(network.int8, device))
     file = read_verified(path)
     assert file.device == device_for(network.int8) and file.device.to_json() == device
-    write_sidecar(path, PolicyManifest(file.device, {}))
+    write_sidecar(path, device=file.device, evidence={})
     assert read_verified(path).device.to_json() == device
 
 

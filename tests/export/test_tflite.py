@@ -30,7 +30,7 @@ from edgedqn.compression.preferences import clipped_action_gaps, median_action_g
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel, read_device_manifest
 from edgedqn.export.tflite import CALIBRATION_STATES, exported, to_tflite
-from edgedqn.export.tflite_file.manifest import PolicyManifest, write_sidecar
+from edgedqn.export.tflite_file.manifest import write_sidecar
 from edgedqn.export.tflite_file.reader import io_quantization, kernels
 from edgedqn.export.tflite_file.rewriting import float_twin
 
@@ -329,7 +329,7 @@ def test_a_bare_file_plays_by_its_sidecar_alone(
     path.write_bytes(bare.content)
     with pytest.raises(PolicyFileError):
         EdgePolicy.load(path)
-    write_sidecar(path, PolicyManifest(bare.device, {}))
+    write_sidecar(path, device=bare.device, evidence={})
     whole, alone = load(tmp_path, files[kind]), EdgePolicy.load(path)
     for observation in cartpole_like(100, 7):
         np.testing.assert_array_equal(alone.preferences(observation), whole.preferences(observation))

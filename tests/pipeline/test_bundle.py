@@ -16,7 +16,6 @@ from edgedqn.export.devices.browser import bundle as browser
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel, read_verified
 from edgedqn.export.tflite_file import tflm
 from edgedqn.export.tflite_file.inspection import inspect
-from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.pipeline import bundle
 from edgedqn.pipeline.bundle import remove_bundle, write_bundle
 from edgedqn.pipeline.job import RunResult
@@ -79,9 +78,9 @@ def test_plays_from_a_folder_of_its_own_with_nothing_of_ours(models: Path, tmp_p
 def test_the_evidence_gains_what_a_microcontroller_is_asked_for(models: Path, tmp_path: Path) -> None:
     source = models / "qat-int8.tflite"
     write_bundle(source, tmp_path / "device")
-    before, after = read_manifest(source), read_manifest(tmp_path / "device" / "policy.tflite")
+    before, after = read_verified(source), read_verified(tmp_path / "device" / "policy.tflite")
     found = after.evidence.pop("microcontroller")
-    assert after == before
+    assert (after.device, after.evidence) == (before.device, before.evidence)
     assert found["arena_bytes"] == tflm.arena_bytes(source.read_bytes())
     if not missing_tools():
         cost = measure_plain_c(tmp_path / "device" / "microcontroller")
@@ -100,7 +99,7 @@ def test_tools_that_fail_cost_the_figures_and_not_the_bundle(
     monkeypatch.setattr(bundle, "measure_plain_c", broken)
     small = write_bundle(models / "qat-int8.tflite", tmp_path / "device")[1]
     assert small.there and "is not known: arm-none-eabi-gcc exited with 1" in small.remark
-    assert read_manifest(tmp_path / "device" / "policy.tflite").evidence["microcontroller"]["cortex_m4"] is None
+    assert read_verified(tmp_path / "device" / "policy.tflite").evidence["microcontroller"]["cortex_m4"] is None
 
 
 def test_a_file_with_float_ends_is_its_own_page_and_nothing_for_a_microcontroller(models: Path, tmp_path: Path) -> None:
@@ -131,7 +130,7 @@ def test_without_tools_and_without_tflite_micro_there_is_a_bundle(
     monkeypatch.setattr(bundle, "missing_tools", lambda: ["qemu-system-arm"])
     small = write_bundle(models / "qat-int8.tflite", tmp_path / "device")[1]
     assert small.there and small.remark.endswith("`policy.c` needs none.")
-    assert read_manifest(tmp_path / "device" / "policy.tflite").evidence["microcontroller"]["cortex_m4"] is None
+    assert read_verified(tmp_path / "device" / "policy.tflite").evidence["microcontroller"]["cortex_m4"] is None
     monkeypatch.setattr(sys, "executable", "/bin/false")
     small = write_bundle(models / "qat-int8.tflite", tmp_path / "device")[1]
     assert not small.there and not (tmp_path / "device" / "microcontroller").exists()

@@ -17,8 +17,7 @@ from edgedqn.agents.files import load_arrays
 from edgedqn.agents.training.checkpoints import has_checkpoints
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.rows import ROW_KEYS
-from edgedqn.export.edge_policy import TfliteModel
-from edgedqn.export.tflite_file.manifest import read_manifest
+from edgedqn.export.edge_policy import TfliteModel, read_verified
 from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.pipeline import stages
 from edgedqn.pipeline.config import Changes, resolved
@@ -33,7 +32,7 @@ NAMES = ["float32", "ptq-int8", "qat-int8", "prune-qat-int8"]
 def test_the_run_folder_is_as_the_contract_has_it(tiny_run: RunResult) -> None:
     folder = tiny_run.folder
     for name in NAMES:
-        manifest = read_manifest(folder / "models" / f"{name}.tflite")
+        manifest = read_verified(folder / "models" / f"{name}.tflite")
         assert manifest.device.recipe == name
         assert manifest.evidence["benchmark"]["name"] == name
     assert json.loads((folder / "benchmark.json").read_text()) == tiny_run.benchmark
@@ -57,7 +56,7 @@ def test_rows_are_as_the_contract_has_them(tiny_run: RunResult) -> None:
 def test_pruned_kernels_are_sparse_in_the_file(tiny_run: RunResult) -> None:
     path = tiny_run.folder / "models" / "prune-qat-int8.tflite"
     found = kernels(TfliteModel(path.read_bytes()))
-    (prune,) = [s for s in read_manifest(path).evidence["recipe"]["stages"] if s["stage"] == "prune"]
+    (prune,) = [s for s in read_verified(path).evidence["recipe"]["stages"] if s["stage"] == "prune"]
     for kernel, asked in zip(found, prune["sparsity_asked"], strict=True):
         assert 1 - kernel.nonzero_weights / kernel.weights >= asked - 0.005
     assert sum(k.nonzero_weights for k in found) <= 0.205 * sum(k.weights for k in found)

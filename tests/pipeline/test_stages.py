@@ -17,9 +17,9 @@ from edgedqn.benchmarks.rows import read_benchmark
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.export.config import ExportConfig
+from edgedqn.export.edge_policy import read_verified
 from edgedqn.export.tflite import Exported, exported
 from edgedqn.export.tflite_file import manifest
-from edgedqn.export.tflite_file.manifest import read_manifest
 from edgedqn.pipeline import stages
 from edgedqn.pipeline.job import RunResult
 from edgedqn.pipeline.run_folder import RunFolder
@@ -35,7 +35,7 @@ def test_training_csv_has_every_finished_episode(tiny_run: RunResult, tiny_train
 
 
 def test_evidence_says_how_a_file_was_made_and_proven(tiny_run: RunResult, tiny_training: TrainingConfig) -> None:
-    evidence = read_manifest(tiny_run.folder / "models" / "prune-qat-int8.tflite").evidence
+    evidence = read_verified(tiny_run.folder / "models" / "prune-qat-int8.tflite").evidence
     assert [stage["stage"] for stage in evidence["recipe"]["stages"]] == ["scale_input", "distil", "prune", "quantize_aware"]
     assert all(0 <= stage["agreement"] <= 1 and stage["seconds"] >= 0 for stage in evidence["recipe"]["stages"])
     assert evidence["training"]["steps"] == tiny_training.steps
@@ -61,7 +61,7 @@ def test_a_file_is_never_beside_the_evidence_of_another(
     shutil.copytree(tiny_run.folder, tmp_path / "run")
     run = RunFolder.open(tmp_path / "run")
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(manifest, "write_sidecar", interrupted)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from edgedqn.agents.files import write_text
 from edgedqn.export import edge_policy
@@ -78,13 +77,14 @@ def readme(file: VerifiedFile, has_twin: bool) -> str:
     return text + (texts / "README-twin.md").read_text(encoding="utf-8") if has_twin else text
 
 
-def _proof(evidence: Mapping[str, Any]) -> str:
-    row = evidence.get("benchmark")
-    if not isinstance(row, dict) or not isinstance(row.get("return"), dict):
-        return "Its return was not measured."
-    mean, (low, high), episodes = row["return"]["mean"], row["return"]["ci95"], row["return"]["episodes"]
-    text = f"Its return was {mean:.2f}, 95 % interval [{low:.2f}, {high:.2f}], over {episodes:,} episodes"
-    return f"{text}; gate against the float policy: {row['gate']}." if row.get("gate") else f"{text}."
+def _proof(evidence: Mapping[str, object]) -> str:
+    match evidence.get("benchmark"):
+        case {"return": {"mean": mean, "ci95": [low, high], "episodes": episodes}, **row}:
+            text = f"Its return was {mean:.2f}, 95 % interval [{low:.2f}, {high:.2f}], over {episodes:,} episodes"
+            gate = row.get("gate")
+            return f"{text}; gate against the float policy: {gate}." if gate else f"{text}."
+        case _:
+            return "Its return was not measured."
 
 
 def _environment(device: DeviceManifest) -> DeviceManifest:

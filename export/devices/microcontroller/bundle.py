@@ -21,23 +21,6 @@ from edgedqn.export.tflite_file.integer_network import read_integer_network
 from edgedqn.export.tflite_file.reader import IOQuantization, io_quantization, read_operators
 from edgedqn.export.tflite_file.tflm import arena_bytes, arena_with_margin
 
-# Of each of `OPERATORS`, the line of MicroMutableOpResolver that brings its kernel. Whatever else a file has is refused before.
-RESOLVER_LINES = {
-    "ADD": "AddAdd",
-    "CONV_2D": "AddConv2D",
-    "DEPTHWISE_CONV_2D": "AddDepthwiseConv2D",
-    "DEQUANTIZE": "AddDequantize",
-    "FULLY_CONNECTED": "AddFullyConnected",
-    "MAX_POOL_2D": "AddMaxPool2D",
-    "MUL": "AddMul",
-    "RELU": "AddRelu",
-    "RESHAPE": "AddReshape",
-    "MEAN": "AddMean",
-    "SUB": "AddSub",
-    "ARG_MAX": "AddArgMax",
-    "QUANTIZE": "AddQuantize",
-}
-
 
 def write_microcontroller(file: VerifiedFile, folder: Path) -> tuple[str, ...]:
     """Writes the sources into `folder`, which is made where it is missing.
@@ -92,19 +75,22 @@ def readme() -> str:
 
 
 def resolver_lines(model: TfliteModel) -> list[str]:
-    """The resolver's methods for exactly the operators that run, each once, in the order of their codes.
+    """The methods of MicroMutableOpResolver that bring the kernels of the operators that run, each once, by their codes.
 
     Args:
       model: of a file that was proven, so of `OPERATORS` alone.
     """
-    return [RESOLVER_LINES[OPERATORS[code]] for code in sorted({operator.code for operator in read_operators(model)})]
+    return [_resolver_line(OPERATORS[code]) for code in sorted({operator.code for operator in read_operators(model)})]
+
+
+def _resolver_line(operator: str) -> str:
+    return f"Add{operator.title().replace('_', '')}"  # CONV_2D: AddConv2D
 
 
 def _settings(file: VerifiedFile, ends: IOQuantization) -> str:
     device, measured = file.device, arena_bytes(file.content)
-    shape = device.input_shape(
-        math.prod(file.model.input.shape)
-    )  # where observations number states, only the file says how many
+    # Where observations number states, only the file says how many there are.
+    shape = device.input_shape(math.prod(file.model.input.shape))
     scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
     pairs = max(scale.size, offset.size)
     values = {

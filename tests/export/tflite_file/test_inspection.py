@@ -11,9 +11,9 @@ import pytest
 
 from edgedqn.export.edge_policy import DeviceManifest, PolicyFileError, TfliteModel
 from edgedqn.export.tflite_file.inspection import inspect
-from edgedqn.export.tflite_file.manifest import PolicyManifest, embed, write_sidecar
+from edgedqn.export.tflite_file.manifest import embed, write_sidecar
 from edgedqn.export.tflite_file.reader import fix_names, rewrite
-from edgedqn.export.tflite_file.rewriting import with_action_output, with_float_io
+from edgedqn.export.tflite_file.rewriting import with_action_output, with_float_ends
 
 
 def test_all_of_a_file(int8_file: Path, int8_policy: bytes, device_for: Any, network: Any) -> None:
@@ -66,9 +66,8 @@ def test_where_a_file_runs_and_why_not(tmp_path: Path, network: Any, device_for:
     found = devices(network.int8, device)
     assert (found["linux_board"], found["microcontroller"]) == ("yes", "yes")
     assert "It takes int8 and gives int8" in found["browser"] and "--float-io" in found["browser"]
-    one = np.ones(1, np.float32)
     plain = replace(device, scale=(1.0,), offset=(0.0,))
-    found = devices(with_float_io(TfliteModel(network.int8), scale=one, offset=0 * one), plain)
+    found = devices(with_float_ends(TfliteModel(network.int8), plain)[0], plain)
     assert (found["linux_board"], found["browser"]) == ("yes", "yes")
     assert found["microcontroller"] == "It takes float32 and gives float32: policy_step() wants int8 for both."
     assert "widens none" in devices(network.float16, device_for(network.float16))["microcontroller"]
@@ -94,7 +93,7 @@ def test_a_changed_file_is_refused_and_a_foreign_one_says_that_nothing_proves_it
 def test_a_sidecar_alone_is_believed_and_compared(tmp_path: Path, network: Any, device_for: Any) -> None:
     path, content = tmp_path / "bare.tflite", fix_names(network.int8, "preferences")
     path.write_bytes(content)
-    write_sidecar(path, PolicyManifest(device_for(content), {}))
+    write_sidecar(path, device=device_for(content), evidence={})
     assert inspect(path)["manifest"] == device_for(content).to_json()
     path.write_bytes(content + b"\0")
     with pytest.raises(PolicyFileError, match="of another file"):

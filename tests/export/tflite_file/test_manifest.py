@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.export.edge_policy import MAGIC, EdgePolicy, PolicyFileError, file_digest, read_device_manifest
-from edgedqn.export.tflite_file.manifest import PolicyManifest, device_part, embed, read_manifest, write_sidecar
+from edgedqn.export.edge_policy import MAGIC, EdgePolicy, PolicyFileError, file_digest, read_device_manifest, read_verified
+from edgedqn.export.tflite_file.manifest import device_part, embed, write_sidecar
 from edgedqn.export.tflite_file.reader import fix_names
 
 
@@ -88,37 +88,39 @@ def test_sidecar_as_the_contract_has_it(int8_file: Path, int8_policy: bytes, dev
 
 
 def test_manifest_round_trips(int8_file: Path, int8_policy: bytes, device_for: Any) -> None:
-    assert read_manifest(int8_file) == PolicyManifest(device_for(int8_policy), {"return": 1.0})
+    file = read_verified(int8_file)
+    assert (file.device, file.evidence) == (device_for(int8_policy), {"return": 1.0})
     int8_file.with_suffix(".json").unlink()
-    assert read_manifest(int8_file) == PolicyManifest(device_for(int8_policy), {})
+    file = read_verified(int8_file)
+    assert (file.device, file.evidence) == (device_for(int8_policy), {})
 
 
 def test_a_new_sidecar_replaces_the_old_one(int8_file: Path, int8_policy: bytes, float_policy: bytes, device_for: Any) -> None:
     int8_file.write_bytes(float_policy)  # a new export under the same name: the old sidecar is of another file now
-    write_sidecar(int8_file, PolicyManifest(device_for(float_policy), {"return": 2.0}))
-    assert read_manifest(int8_file).evidence == {"return": 2.0}
+    write_sidecar(int8_file, device=device_for(float_policy), evidence={"return": 2.0})
+    assert read_verified(int8_file).evidence == {"return": 2.0}
 
 
 def test_a_file_without_a_device_part_takes_it_from_the_sidecar(tmp_path: Path, network: Any, device_for: Any) -> None:
     path = tmp_path / "foreign.tflite"
     path.write_bytes(network.float32)
-    manifest = PolicyManifest(device_for(network.float32), {})
-    write_sidecar(path, manifest)
-    assert read_manifest(path) == manifest
+    write_sidecar(path, device=device_for(network.float32), evidence={})
+    file = read_verified(path)
+    assert (file.device, file.evidence) == (device_for(network.float32), {})
     assert EdgePolicy.load(path).preferences(np.zeros(4)).shape == (2,)
     path.write_bytes(network.float32 + b"\0")
     with pytest.raises(PolicyFileError, match="of another file"):
-        read_manifest(path)
+        read_verified(path)
 
 
 def test_write_sidecar_refuses_the_manifest_of_another_policy(int8_file: Path, int8_policy: bytes, device_for: Any) -> None:
     before = int8_file.with_suffix(".json").read_bytes()
     other = dataclasses.replace(device_for(int8_policy), recipe="another")
     with pytest.raises(PolicyFileError, match="of another manifest"):
-        write_sidecar(int8_file, PolicyManifest(other, {}))
+        write_sidecar(int8_file, device=other, evidence={})
     int8_file.write_bytes(int8_policy[:-1])
     with pytest.raises(PolicyFileError):
-        write_sidecar(int8_file, PolicyManifest(device_for(int8_policy), {}))
+        write_sidecar(int8_file, device=device_for(int8_policy), evidence={})
     assert int8_file.with_suffix(".json").read_bytes() == before
 
 
@@ -126,5 +128,5 @@ def test_write_sidecar_refuses_the_manifest_of_another_policy(int8_file: Path, i
 def test_evidence_holds_no_nan(int8_file: Path, int8_policy: bytes, device_for: Any, value: float) -> None:
     before = int8_file.with_suffix(".json").read_bytes()
     with pytest.raises(ValueError, match="JSON"):
-        write_sidecar(int8_file, PolicyManifest(device_for(int8_policy), {"return": value}))
+        write_sidecar(int8_file, device=device_for(int8_policy), evidence={"return": value})
     assert int8_file.with_suffix(".json").read_bytes() == before

@@ -12,10 +12,10 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel, read_verified
-from edgedqn.export.tflite_file.manifest import PolicyManifest, write_policy
+from edgedqn.export.edge_policy import DeviceManifest, EdgePolicy, PolicyFileError, TfliteModel, read_verified
+from edgedqn.export.tflite_file.manifest import write_policy
 from edgedqn.export.tflite_file.reader import io_quantization, kernels, rewrite
-from edgedqn.export.tflite_file.rewriting import float_twin, with_action_output, with_float_io
+from edgedqn.export.tflite_file.rewriting import float_twin, with_action_output, with_float_ends
 
 SCALE, OFFSET = np.array([30, 41.7, 500, 3], np.float32), np.array([-1, 0.3, 12, 0], np.float32)
 
@@ -36,6 +36,21 @@ def run(content: bytes, rows: NDArray[Any]) -> NDArray[Any]:
 def real(content: bytes, integers: NDArray[np.int8]) -> NDArray[np.float32]:
     output = io_quantization(TfliteModel(content)).output
     return (integers.astype(np.float32) - output.zero_point) * np.float32(output.scale)
+
+
+def with_float_io(content: bytes, *, scale: NDArray[np.float32], offset: NDArray[np.float32]) -> bytes:
+    device = DeviceManifest(
+        env_id="Any-v0",
+        observation_shape=(4,),
+        observation_dtype="float32",
+        n_actions=2,
+        preprocessing=(),
+        scale=tuple(map(float, scale)),
+        offset=tuple(map(float, offset)),
+        meaning="preferences",
+        recipe="any",
+    )
+    return with_float_ends(TfliteModel(content), device)[0]
 
 
 def as_a_device(observations: NDArray[np.float32]) -> NDArray[np.int8]:
@@ -62,7 +77,7 @@ def test_the_twin_computes_the_very_integers_of_the_file_it_is_made_of(network: 
     observations = np.concatenate([observations, halves, 1e9 * observations[:50]])
     integers = run(content, as_a_device(observations))
     assert len(np.unique(integers)) > 50
-    twin = with_float_io(TfliteModel(content), scale=SCALE, offset=OFFSET)
+    twin = with_float_io(content, scale=SCALE, offset=OFFSET)
     np.testing.assert_array_equal(run(twin, observations), real(content, integers))
     ends = io_quantization(TfliteModel(twin))
     assert (ends.input.dtype, ends.output.dtype) == ("float32", "float32")
@@ -73,8 +88,8 @@ def test_the_twin_computes_the_very_integers_of_the_file_it_is_made_of(network: 
 def test_what_scales_nothing_is_left_out(network: Any) -> None:
     one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
     whole, bare = (
-        with_float_io(TfliteModel(network.int8), scale=SCALE, offset=OFFSET),
-        with_float_io(TfliteModel(network.int8), scale=one, offset=zero),
+        with_float_io(network.int8, scale=SCALE, offset=OFFSET),
+        with_float_io(network.int8, scale=one, offset=zero),
     )
     assert len(bare) < len(whole) - 200
     observations = np.random.default_rng(4).integers(-128, 128, (300, 4)).astype(np.float32)
@@ -112,13 +127,11 @@ def without_kernels(content: bytes) -> bytes:
 
 def test_float_ends_need_integer_ones(network: Any) -> None:
     with pytest.raises(PolicyFileError, match=r"expected an int8 input\. Got float32"):
-        with_float_io(TfliteModel(network.float32), scale=SCALE, offset=OFFSET)
+        with_float_io(network.float32, scale=SCALE, offset=OFFSET)
 
 
 def test_the_same_file_becomes_the_same_file(network: Any) -> None:
-    assert with_float_io(TfliteModel(network.int8), scale=SCALE, offset=OFFSET) == with_float_io(
-        TfliteModel(network.int8), scale=SCALE, offset=OFFSET
-    )
+    assert with_float_io(network.int8, scale=SCALE, offset=OFFSET) == with_float_io(network.int8, scale=SCALE, offset=OFFSET)
 
 
 @pytest.mark.parametrize("manifest", ["embedded", "beside"])
@@ -127,7 +140,7 @@ def test_a_twin_is_whole_and_acts_alike(tmp_path: Path, network: Any, int8_file:
     content = int8_file.read_bytes() if manifest == "embedded" else network.int8
     twin, told = float_twin(TfliteModel(content), device)
     assert told == replace(device, scale=(1.0,), offset=(0.0,))
-    write_policy(tmp_path / "twin.tflite", twin, manifest=PolicyManifest(told, {}))
+    write_policy(tmp_path / "twin.tflite", twin, device=told, evidence={})
     (tmp_path / "twin.json").unlink()  # its manifest is inside
     integers, floats = EdgePolicy.load(int8_file), EdgePolicy.load(tmp_path / "twin.tflite")
     observations = np.random.default_rng(3).normal(size=(200, 4)).astype(np.float32)

@@ -15,7 +15,7 @@ import tf_keras
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import TrainingConfig
-from edgedqn.export.tflite_file.manifest import read_manifest
+from edgedqn.export.edge_policy import read_verified
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.commands.import_agent import import_model
 from edgedqn.pipeline.config import ImportedAgent, RunSettings
@@ -169,7 +169,7 @@ def test_every_other_stage_goes_on_from_it(imported: Path, model: Path, tmp_path
     assert all(row["status"] == "ok" and row["return"]["mean"] > 450 for row in rows)
     assert result.best is not None and (folder / "device" / "policy.tflite").exists()
     for row in rows:
-        evidence = read_manifest(folder / row["file"]).evidence
+        evidence = read_verified(folder / row["file"]).evidence
         assert evidence["training"]["source_sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     page = (folder / "report.html").read_text()
     assert "edgedqn import &#39;it is mine.keras&#39; CartPole-v1 --seed 3\nedgedqn run CartPole-v1 --seed 3 --recipes " in page
