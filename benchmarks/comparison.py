@@ -90,12 +90,12 @@ def compare(
     """
     rows, paths = candidates.rows(), {path.stem: path for path in candidates.paths}
     verified = _weigh(rows, paths)
-    ours = {name: path for name, path in paths.items() if not is_foreign(path)}
+    ours = {name: file for name, file in verified.items() if not is_foreign(file.path)}
     if observations is not None:
-        _agree(rows, {name: verified[name] for name in ours if name in verified}, observations)
+        _agree(rows, ours, observations)
     with pinned(latency.threads) as cores:
         time_files(rows, verified, observations=observations, config=latency, rng=rng, progress=progress, cores=cores)
-    rows.each(lambda row: replace(row, resident_bytes=resident_bytes(ours[row.name]) if row.name in ours else None))
+    rows.each(lambda row: replace(row, resident_bytes=resident_bytes(ours[row.name].path) if row.name in ours else None))
     if play is not None:
         score(rows, ours, play=play, on_gate=on_gate, progress=progress)
     machine = describe_machine(latency.threads, latency.xnnpack, pinned_cores=tuple(cores.used) if cores else None)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,12 @@ from edgedqn.agents.playing.statistics import bootstrap_interval
 from edgedqn.benchmarks.filling import FILE_FAULTS, BaselineError, Rows
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.benchmarks.rows import BenchmarkRow, Return
-from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
+from edgedqn.export.edge_policy import PolicyFileError, VerifiedFile
 
 OnGate = Callable[[str, GateResult], object]  # a file's name, and its verdict with the margin and the interval behind it
 
 
-def score(rows: Rows, paths: Mapping[str, Path], *, play: Play, on_gate: OnGate, progress: bool) -> None:
+def score(rows: Rows, files: Mapping[str, VerifiedFile], *, play: Play, on_gate: OnGate, progress: bool) -> None:
     """Plays every living row's file and fills in `episode_return`, `return_delta` and `gate`.
 
     All files play the gate's first look; the margin comes from the baseline's and a random policy's return on it. More is
@@ -27,7 +26,7 @@ def score(rows: Rows, paths: Mapping[str, Path], *, play: Play, on_gate: OnGate,
 
     Args:
       rows: to be filled.
-      paths: of the rows' files, by name; one that is not there is not played.
+      files: of the rows, by name; one that is not there is not played.
       play: how files are played.
       on_gate: called for each file but the baseline.
       progress: show bars.
@@ -36,7 +35,7 @@ def score(rows: Rows, paths: Mapping[str, Path], *, play: Play, on_gate: OnGate,
       BadTransitionError: the random policy met a NaN or an infinity.
     """
     with Players(play, progress) as players:
-        contest = _Contest(rows.baseline, paths, play=play, players=players, on_gate=on_gate)
+        contest = _Contest(rows.baseline, files, play=play, players=players, on_gate=on_gate)
         rows.each(contest.play_first_look)
         contest.set_margin()
         rows.each(contest.judge)
@@ -44,8 +43,8 @@ def score(rows: Rows, paths: Mapping[str, Path], *, play: Play, on_gate: OnGate,
 
 
 class _Contest:
-    def __init__(self, baseline: str, paths: Mapping[str, Path], *, play: Play, players: Players, on_gate: OnGate):
-        self._baseline, self._paths, self._players, self._gate, self._on_gate = baseline, paths, players, play.gate, on_gate
+    def __init__(self, baseline: str, files: Mapping[str, VerifiedFile], *, play: Play, players: Players, on_gate: OnGate):
+        self._baseline, self._files, self._players, self._gate, self._on_gate = baseline, files, players, play.gate, on_gate
         with closing(play.make_environment()) as env:
             self._shape = tuple(env.observation_space.shape or ())
             self._n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
@@ -53,16 +52,16 @@ class _Contest:
         self._no_margin = ""
 
     def play_first_look(self, row: BenchmarkRow) -> BenchmarkRow:
-        path = self._paths.get(row.name)
-        if path is None:
+        file = self._files.get(row.name)
+        if file is None:
             return row
-        made_for = EdgePolicy.load(path).device
+        made_for = file.device
         if (made_for.observation_shape, made_for.n_actions) != (self._shape, self._n_actions):
             raise PolicyFileError(
                 f"The file is for another environment: expected observations {list(self._shape)} and {self._n_actions} "
                 f"actions. Got {list(made_for.observation_shape)} and {made_for.n_actions}."
             )
-        self._players.returns(path, self._gate.looks[0])
+        self._players.returns(file.path, self._gate.looks[0])
         return row
 
     def set_margin(self) -> None:
@@ -74,15 +73,15 @@ class _Contest:
             self._no_margin = one_line(error)
 
     def judge(self, row: BenchmarkRow) -> BenchmarkRow:
-        path = self._paths.get(row.name)
-        if path is None or row.name == self._baseline:
+        file = self._files.get(row.name)
+        if file is None or row.name == self._baseline:
             return row
         if self._margin is None:
             return replace(row, gate="undecided", reason=self._no_margin)
         result = run_gate(
             self._gate,
             self._margin,
-            paired_differences=lambda n: (self._players.returns(path, n) - self._of_baseline(n)).tolist(),
+            paired_differences=lambda n: (self._players.returns(file.path, n) - self._of_baseline(n)).tolist(),
         )
         self._on_gate(row.name, result)
         loss = f"[{-result.interval.high:.4g}, {-result.interval.low:.4g}]"
@@ -90,9 +89,9 @@ class _Contest:
         return replace(row, gate=result.verdict, reason=why if result.verdict == "undecided" else None)
 
     def score(self, row: BenchmarkRow) -> BenchmarkRow:
-        if row.name not in self._paths:
+        if row.name not in self._files:
             return row
-        returns = self._players.returns(self._paths[row.name])
+        returns = self._players.returns(self._files[row.name].path)
         mean = bootstrap_interval(returns)
         delta = bootstrap_interval(returns - self._of_baseline(len(returns)))
         return replace(row, episode_return=Return(mean.mean, mean.low, mean.high, len(returns)), return_delta=delta)
@@ -100,6 +99,6 @@ class _Contest:
     def _of_baseline(self, episodes: int) -> NDArray[np.float64]:
         # It may break on a later look, in the middle of judging another file, whose fault it is not.
         try:
-            return self._players.returns(self._paths[self._baseline], episodes)
+            return self._players.returns(self._files[self._baseline].path, episodes)
         except FILE_FAULTS as error:
             raise BaselineError(f"The baseline {self._baseline} cannot be played: {one_line(error)}") from error

@@ -13,6 +13,7 @@ from edgedqn.agents.playing.statistics import Interval
 from edgedqn.benchmarks import scoring
 from edgedqn.benchmarks.filling import BaselineError, Rows
 from edgedqn.benchmarks.playing import Play
+from edgedqn.export.edge_policy import read_verified
 
 FLOAT = np.tile([9.0, 11.0], 30)  # mean 10 against a random policy's 0: the margin is 1
 
@@ -55,8 +56,8 @@ def run(models: Path, steer: str, monkeypatch: pytest.MonkeyPatch) -> Any:
             random_seed=0,
         )
         told: dict[str, Any] = {}
-        paths = {name: models / f"{name}.tflite" for name in script}
-        scoring.score(rows, paths, play=play, on_gate=told.__setitem__, progress=False)
+        files = {name: read_verified(models / f"{name}.tflite") for name in script}
+        scoring.score(rows, files, play=play, on_gate=told.__setitem__, progress=False)
         return rows.by_name, told, players.asked
 
     return run

@@ -5,24 +5,47 @@ The figures are named as those of `benchmark.json` on the host. Needs numpy and 
 
 import argparse
 import gc
-import hashlib
 import json
 import os
 import platform
 import sys
 import time
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from edge_policy import EdgePolicy, PolicyFileError, read_verified
+from edge_policy import EdgePolicy, PolicyFileError, VerifiedFile, read_verified
 from numpy.typing import NDArray
 from run_policy import FILES, HERE, count, step_us
 
 SCHEMA = 1
 ROUNDS = 10  # the files take turns, so that a drift of the clock rate touches all of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """What `n` calls took, in µs, net of the clock's own cost, `timer_us`."""
+
+    p50: float
+    p90: float
+    p99: float
+    mean: float
+    n: int
+    timer_us: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A file of the bundle; `latency_us` is of one invoke(), `step_latency_us` of observation to action."""
+
+    file: str
+    sha256: str
+    recipe: str
+    size_bytes: int
+    latency_us: Latency
+    step_latency_us: Latency
 
 
 def main() -> int:
@@ -32,55 +55,42 @@ def main() -> int:
     parser.add_argument("--calls", type=count, default=1_000, metavar="N", help="of each file in each round (default: 1000)")
     arguments = parser.parse_args()
     try:
-        measured = measure([path for path in FILES if path.exists()], arguments.calls)
+        rows = measure([read_verified(path) for path in FILES if path.exists()], arguments.calls)
     except PolicyFileError as error:
         sys.exit(f"bench_on_device.py: {error}")
+    measured = {"schema": SCHEMA, "machine": _machine(), "rows": list(map(asdict, rows))}
     temporary = arguments.file.with_name(f".{arguments.file.name}.part")
     temporary.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
     temporary.replace(arguments.file)
-    for row in measured["rows"]:
-        print(f"{row['file']}: invoke {row['latency_us']['p50']:.2f} µs, step {row['step_latency_us']['p50']:.2f} µs (medians)")
+    for row in rows:
+        print(f"{row.file}: invoke {row.latency_us.p50:.2f} µs, step {row.step_latency_us.p50:.2f} µs (medians)")
     print(f"Written: {arguments.file}")
     return 0
 
 
-def measure(paths: list[Path], calls: int) -> dict[str, Any]:
-    """Latencies in the shape of `benchmark.json`.
-
-    Args:
-      paths: of one policy.
-      calls: timed in each round, of each file.
-    Returns:
-      `{"schema", "machine", "rows"}`; a row has `file`, `sha256`, `recipe`, `size_bytes`, and the percentiles of
-      `latency_us`, one invoke(), and of `step_latency_us`, observation to action, net of the clock's own cost.
-    Raises:
-      PolicyFileError: one is damaged.
-    """
-    invokes: dict[Path, list[NDArray[np.float64]]] = {path: [] for path in paths}
-    steps: dict[Path, list[NDArray[np.float64]]] = {path: [] for path in paths}
+def measure(files: list[VerifiedFile], calls: int) -> list[Row]:
+    """Times files of one policy in turns, `calls` calls of each in each round."""
+    invokes: dict[Path, list[NDArray[np.float64]]] = {file.path: [] for file in files}
+    steps: dict[Path, list[NDArray[np.float64]]] = {file.path: [] for file in files}
     clock = []
     gc.disable()  # a collection in the middle of a call would be timed as the call's
     for _ in range(ROUNDS):
-        for path in paths:
-            content = read_verified(path).content
-            invokes[path].append(_invoke_us(content, calls))
-            steps[path].append(step_us(EdgePolicy.load(path), calls))
+        for file in files:
+            invokes[file.path].append(_invoke_us(file.content, calls))
+            steps[file.path].append(step_us(EdgePolicy.from_file(file), calls))
         clock.append(_clock_us(calls))
     timer_us = float(np.median(np.concatenate(clock)))
-    rows = []
-    for path in paths:
-        file = read_verified(path)
-        rows.append(
-            {
-                "file": path.relative_to(HERE).as_posix(),
-                "sha256": hashlib.sha256(file.content).hexdigest(),
-                "recipe": file.device.recipe,
-                "size_bytes": len(file.content),
-                "latency_us": _summary(invokes[path], timer_us),
-                "step_latency_us": _summary(steps[path], timer_us),
-            }
+    return [
+        Row(
+            file=file.path.relative_to(HERE).as_posix(),
+            sha256=file.file_sha256,
+            recipe=file.device.recipe,
+            size_bytes=len(file.content),
+            latency_us=_summary(invokes[file.path], timer_us),
+            step_latency_us=_summary(steps[file.path], timer_us),
         )
-    return {"schema": SCHEMA, "machine": _machine(), "rows": rows}
+        for file in files
+    ]
 
 
 def _invoke_us(content: bytes, calls: int) -> NDArray[np.float64]:
@@ -104,20 +114,13 @@ def _clock_us(calls: int) -> NDArray[np.float64]:
     return durations / 1_000
 
 
-def _summary(rounds: list[NDArray[np.float64]], timer_us: float) -> dict[str, Any]:
+def _summary(rounds: list[NDArray[np.float64]], timer_us: float) -> Latency:
     durations = np.concatenate(rounds) - timer_us
-    p50, p90, p99 = np.percentile(durations, [50, 90, 99])
-    return {
-        "p50": float(p50),
-        "p90": float(p90),
-        "p99": float(p99),
-        "mean": float(durations.mean()),
-        "n": int(durations.size),
-        "timer_us": timer_us,
-    }
+    p50, p90, p99 = map(float, np.percentile(durations, [50, 90, 99]))
+    return Latency(p50=p50, p90=p90, p99=p99, mean=float(durations.mean()), n=durations.size, timer_us=timer_us)
 
 
-def _machine() -> dict[str, Any]:
+def _machine() -> dict[str, object]:
     # x86 writes "model name" once per core; a Raspberry Pi writes the board as "Model" at the end.
     lines = [line.partition(":") for line in (_read("/proc/cpuinfo") or "").splitlines()]
     known = {key.strip().lower(): value.strip() for key, _, value in reversed(lines)}
