@@ -44,7 +44,7 @@ def read_device(path: Path) -> Device:
     found = read_json(path, SCHEMA)
     try:
         machine = {_text(key): None if value is None else _text(value) for key, value in found["machine"].items()}
-        rows = tuple(map(_row, found["rows"]))
+        rows = tuple(map(_row_from_json, found["rows"]))
         if not rows:
             raise ValueError("no rows")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -54,19 +54,19 @@ def read_device(path: Path) -> Device:
     return Device(machine, rows)
 
 
-def _row(value: Json) -> DeviceRow:
+def _row_from_json(value: Json) -> DeviceRow:
     return DeviceRow(
         name="",
         file=_text(value["file"]),
         sha256=_text(value["sha256"]),
         recipe=_text(value["recipe"]),
         size_bytes=int(_positive(value["size_bytes"])),
-        latency_us=_latency(value["latency_us"]),
-        step_latency_us=_latency(value["step_latency_us"]),
+        latency_us=_latency_from_json(value["latency_us"]),
+        step_latency_us=_latency_from_json(value["step_latency_us"]),
     )
 
 
-def _latency(value: Json) -> Latency:
+def _latency_from_json(value: Json) -> Latency:
     p50, p90, p99, mean, timer_us = (_positive(value[key]) for key in ("p50", "p90", "p99", "mean", "timer_us"))
     return Latency(p50=p50, p90=p90, p99=p99, mean=mean, n=int(_positive(value["n"])), timer_us=timer_us)
 

@@ -168,7 +168,7 @@ def _stage(value: object) -> Stage:
     return cast(Stage, _built(STAGES[kind], None, {key: item for key, item in table.items() if key != "stage"}))
 
 
-def _built(kind: type[Any], default: Any, table: Mapping[str, Any]) -> Any:
+def _built(kind: type[Any], default: Any, table: Json) -> Any:
     """A frozen dataclass: `default`, where there is one, or what its fields begin with, with the settings of the table."""
     known = {field.name: field for field in fields(kind)}
     title = getattr(kind, "name", kind.__name__)
@@ -229,7 +229,7 @@ def _named(kind: Any) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
 
 
-def _checked(value: object, needed: tuple[str, ...], known: tuple[str, ...], *, what: str) -> Mapping[str, Any]:
+def _checked(value: object, needed: tuple[str, ...], known: tuple[str, ...], *, what: str) -> Json:
     if not isinstance(value, Mapping):
         raise InputError(f"{what} is a table of settings. Got {value!r}.")
     missing = [key for key in needed if key not in value]
@@ -238,7 +238,7 @@ def _checked(value: object, needed: tuple[str, ...], known: tuple[str, ...], *, 
         said = f"no {missing[0]!r}" if missing else f"{unknown[0]!r}"
         choices = ", ".join(dict.fromkeys((*needed, *known))) or "nothing"
         raise InputError(f"{what} has settings that make no sense: expected {choices}. Got {said}.")
-    return value
+    return dict(value)
 
 
 def _settings(value: Stage | Distillation | TdLearning | Targets) -> Json:

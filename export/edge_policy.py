@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 try:  # CPython's own, where it has one: hashlib loads OpenSSL, 4 MB of the 45 that a policy would take in all
     from _sha2 import sha256  # 3.12 and newer
@@ -266,7 +266,7 @@ class EdgePolicy:
             raise RuntimeRefusedError(f"{file.path} is whole, but this runtime cannot run it: {reason}") from error
         return cls(interpreter, file.device)
 
-    def __call__(self, observation: Any) -> int:
+    def __call__(self, observation: ArrayLike) -> int:
         """The action for one observation: the index of the largest output, the lowest among equals.
 
         Args:
@@ -285,7 +285,7 @@ class EdgePolicy:
             raise ValueError(f"The policy computed a NaN: expected numbers as {self.output_meaning}. Got {row[0].tolist()}.")
         return action
 
-    def preferences(self, observation: Any) -> NDArray[Any]:
+    def preferences(self, observation: ArrayLike) -> NDArray[Any]:
         """The output row [A] as the file computes it: int8 steps or float32, NaN included. Arguments as in a call.
 
         Of a file whose output is the action: int8, 1 there and 0 elsewhere.
@@ -299,7 +299,7 @@ class EdgePolicy:
         """Starts a new episode: forgets the observations of the last one. To be called before each first observation."""
         self._frames.clear()
 
-    def _run(self, x: Any) -> NDArray[Any]:
+    def _run(self, x: ArrayLike) -> NDArray[Any]:
         if type(x) is not np.ndarray or x.dtype is not FLOAT32 or x.shape != self.input_shape:
             x = self._preprocess(x)
         # One dot product is several times cheaper than isfinite().all(). It can overflow on huge but finite numbers, so a
@@ -329,7 +329,7 @@ class EdgePolicy:
             np.rint(real, real)
             self._feed_view[...] = real
 
-    def _preprocess(self, observation: Any) -> NDArray[np.float32]:
+    def _preprocess(self, observation: ArrayLike) -> NDArray[np.float32]:
         """The manifest's steps, as gymnasium's wrappers do them where an agent is trained, and float32 at last."""
         x = np.asarray(observation)
         if x.dtype.kind not in "biuf":
@@ -378,7 +378,7 @@ class VerifiedFile:
     device: DeviceManifest
     digest: str | None
     file_sha256: str
-    evidence: dict[str, Any]
+    evidence: Json
 
 
 def read_verified(path: str | Path) -> VerifiedFile:
@@ -390,7 +390,7 @@ def read_verified(path: str | Path) -> VerifiedFile:
         device = read_device_manifest(content)
         digest = None if device is None else file_digest(content).hex()
         file_sha256 = sha256(content).hexdigest()
-        evidence: dict[str, Any] = {}
+        evidence: Json = {}
         if beside.exists():
             sidecar = _parse(read_file(beside), beside.name)
             _check_schema(sidecar, beside.name)
@@ -620,26 +620,26 @@ def unpack(content: bytes, form: str, at: int) -> tuple[Any, ...]:
     raise PolicyFileError(f"The file is damaged: expected <{form} at {at}. Got a file of {len(content)} bytes.")
 
 
-def _parse(text: bytes, what: str) -> dict[str, Any]:
+def _parse(text: bytes, what: str) -> Json:
     try:
-        value: dict[str, Any] = json.loads(text)
+        value: Json = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise PolicyFileError(f"Bad {what}: expected JSON. Got {error}.") from error
     return value
 
 
-def _check_schema(value: Any, what: str) -> None:
+def _check_schema(value: object, what: str) -> None:
     _expect(_member(value, "schema", int), SCHEMA, f"The {what} is of another schema")
 
 
-def _member(value: Any, key: str, kind: type[T]) -> T:
+def _member(value: object, key: str, kind: type[T]) -> T:
     member = value.get(key) if isinstance(value, dict) else None
     if type(member) is not kind:
         raise PolicyFileError(f"Bad JSON: expected a field {key!r} of type {kind.__name__}. Got {member!r}.")
     return member
 
 
-def _expect(got: Any, expected: Any, what: str) -> None:
+def _expect(got: object, expected: object, what: str) -> None:
     _require(got == expected, f"{what}: expected {expected}. Got {got}.")
 
 

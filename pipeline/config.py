@@ -139,7 +139,7 @@ class Changes:
     """
 
     recipes: tuple[Recipe, ...] = ()
-    export: Mapping[str, Any] = field(default_factory=dict)
+    export: Json = field(default_factory=dict)
     gate: Gate | None = None
     tolerance: float | None = None
     latency: LatencyConfig | None = None

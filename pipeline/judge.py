@@ -33,7 +33,7 @@ STATES = 2_000  # on-policy, for the agreement
 
 
 @contextmanager
-def judging(agent: TrainedAgent, env_id: str, streams: SeedStreams, gate: Gate, export: ExportConfig) -> Iterator[Judge]:
+def judging(agent: TrainedAgent, env_id: str, *, streams: SeedStreams, gate: Gate, export: ExportConfig) -> Iterator[Judge]:
     """A judge of candidates against this agent, on the `select` seeds; its processes end with the context.
 
     It starts nothing before it is asked. The float agent is played as a file, too, once.

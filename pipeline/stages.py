@@ -99,7 +99,7 @@ def compress_judged(
       export: how they are written.
     """
     env = agent_view(make_environment(agent.spec.id), agent.spec)
-    with closing(env), judging(agent, agent.spec.id, streams, gate, export) as judge:
+    with closing(env), judging(agent, agent.spec.id, streams=streams, gate=gate, export=export) as judge:
         return compress_agent(
             agent,
             recipe,

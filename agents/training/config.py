@@ -137,10 +137,11 @@ class QLearningConfig:
 
 
 Config = TrainingConfig | QLearningConfig
+Settings = Mapping[str, Any]  # values of a configuration, by name
 ALGORITHMS: dict[str, type[Config]] = {"dqn": TrainingConfig, "q-learning": QLearningConfig}
 
 
-def with_settings(config: Config, settings: Mapping[str, Any], *, env_id: str) -> Config:
+def with_settings(config: Config, settings: Settings, *, env_id: str) -> Config:
     """`config` with other values, by name.
 
     Raises:
@@ -154,7 +155,7 @@ def with_settings(config: Config, settings: Mapping[str, Any], *, env_id: str) -
     return replace(config, **settings)
 
 
-def config_from_json(value: Mapping[str, Any]) -> Config:
+def config_from_json(value: Settings) -> Config:
     """Reads the values that `dataclasses.asdict` wrote of either configuration, and "algorithm", one of `ALGORITHMS`."""
     settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in value.items()}
     # 0.1 wrote no algorithm: there, a setting that only one of them has tells which it was.

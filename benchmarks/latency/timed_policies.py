@@ -1,13 +1,13 @@
 """What is timed of a policy file: one `invoke()`, a whole step, a cold start; and what XNNPACK takes over of it."""
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
+from edgedqn.agents.files import Json
 from edgedqn.benchmarks.latency.interleaved import Block, BlockFactory, LatencyConfig, clock, time_calls
 from edgedqn.benchmarks.rows import Delegation
 from edgedqn.export.edge_policy import ONE_HOT, EdgePolicy, VerifiedFile, shape_after
@@ -103,7 +103,7 @@ def delegation(file: VerifiedFile, config: LatencyConfig) -> Delegation:
     return Delegation(len(graph), len(taken))
 
 
-def _behind(graph: Sequence[Mapping[str, Any]], delegate: Mapping[str, Any]) -> set[int]:
+def _behind(graph: Sequence[Json], delegate: Json) -> set[int]:
     makers = {int(tensor): at for at, each in enumerate(graph) for tensor in each["outputs"]}
     border, found = set(map(int, delegate["inputs"])), set()
     wanted = [int(tensor) for tensor in delegate["outputs"]]

@@ -5,7 +5,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from edgedqn.export.edge_policy import (
     DTYPES,
     OPERATORS,
     DeviceManifest,
+    Json,
     PolicyFileError,
     Tensor,
     TfliteModel,
@@ -40,7 +40,7 @@ ALIGNMENT = 16  # of each tensor in an arena
 SCALES_SHOWN = 8
 
 
-def inspect(path: Path) -> dict[str, Any]:
+def inspect(path: Path) -> Json:
     """Looks into a file, ours or not.
 
     Args:

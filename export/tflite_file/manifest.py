@@ -4,7 +4,6 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from edgedqn.export.edge_policy import (
     MAGIC,
     SCHEMA,
     DeviceManifest,
+    Json,
     PolicyFileError,
     TfliteModel,
     VerifiedFile,
@@ -81,7 +81,7 @@ def embed(content: bytes, device: DeviceManifest) -> bytes:
     return whole[: at + len(MAGIC)] + file_digest(whole) + whole[at + len(MAGIC) + DIGEST_SIZE :]
 
 
-def write_policy(path: Path, content: bytes, *, device: DeviceManifest, evidence: dict[str, Any]) -> VerifiedFile:
+def write_policy(path: Path, content: bytes, *, device: DeviceManifest, evidence: Json) -> VerifiedFile:
     """Writes a policy file and its sidecar, in place of earlier ones; each is complete or absent at any moment.
 
     Arguments, result and errors as `write_sidecar`; `content` is the file's.
@@ -92,7 +92,7 @@ def write_policy(path: Path, content: bytes, *, device: DeviceManifest, evidence
     return write_sidecar(path, device=device, evidence=evidence)
 
 
-def write_sidecar(path: Path, *, device: DeviceManifest, evidence: dict[str, Any]) -> VerifiedFile:
+def write_sidecar(path: Path, *, device: DeviceManifest, evidence: Json) -> VerifiedFile:
     """Writes `<stem>.json` beside a policy file, in place of an earlier one. The file itself is only read.
 
     Args:

@@ -16,6 +16,9 @@ CONV_2D, DEPTHWISE_CONV_2D, DEQUANTIZE, FULLY_CONNECTED = 3, 4, 6, 9
 BUFFER_ALIGNMENT = 16
 
 
+ModelT = Any  # of ai_edge_litert.schema_py_generated, which has no types
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operator:
     """A step of the network. Tensors are named by their index.
@@ -145,7 +148,7 @@ def fix_names(content: bytes, output_name: str) -> bytes:
       The file with tensors named `t0`, `t1`, ... Signatures keep their keys and name the same tensors by the new names.
     """
 
-    def rename(model: Any) -> None:
+    def rename(model: ModelT) -> None:
         graph = model.subgraphs[0]
         for index, tensor in enumerate(graph.tensors):
             tensor.name = f"t{index}"
@@ -169,7 +172,7 @@ def stripped(content: bytes) -> bytes:
       A file that computes the same.
     """
 
-    def strip(model: Any) -> None:
+    def strip(model: ModelT) -> None:
         graph = model.subgraphs[0]
         graph.name = model.description = model.signatureDefs = model.metadata = model.metadataBuffer = None
         kept, moved = [model.buffers[0]], {0: 0}
@@ -201,7 +204,7 @@ def with_metadata(model: TfliteModel, name: str, *, payload: bytes) -> bytes:
       payload: at least one byte. In the result it starts at a multiple of 16, its uint32 length right in front of it.
     """
 
-    def add(parts: Any) -> None:
+    def add(parts: ModelT) -> None:
         from ai_edge_litert import schema_py_generated as schema
 
         parts.buffers.append(schema.BufferT(data=np.frombuffer(payload, np.uint8)))
@@ -210,7 +213,7 @@ def with_metadata(model: TfliteModel, name: str, *, payload: bytes) -> bytes:
     return rewrite(model.content, add)
 
 
-def rewrite(content: bytes, change: Callable[[Any], None]) -> bytes:
+def rewrite(content: bytes, change: Callable[[ModelT], None]) -> bytes:
     """The file after `change` was made to its `schema_py_generated.ModelT`. The same arguments give the same bytes.
 
     Args:

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
+from edgedqn.agents.files import Json
 from edgedqn.export.edge_policy import PolicyFileError
 from edgedqn.export.tflite_file import inspection
 from edgedqn.pipeline.exit_codes import BAD_INPUT, DONE
@@ -24,7 +24,7 @@ def inspect(arguments: Namespace) -> int:
     return DONE
 
 
-def inspect_safely(path: Path, seconds: float = SECONDS) -> dict[str, Any]:
+def inspect_safely(path: Path, seconds: float = SECONDS) -> Json:
     """What `export.inspection.inspect` says of a file, found in another process.
 
     Args:
@@ -43,7 +43,7 @@ def inspect_safely(path: Path, seconds: float = SECONDS) -> dict[str, Any]:
     if answer.returncode != 0:
         said = answer.stderr.strip().splitlines()[-1:] or ["nothing"]
         raise PolicyFileError(f"{path}: expected a file that can be read. Reading it ended with {answer.returncode}: {said[0]}")
-    report: dict[str, Any] = json.loads(answer.stdout)
+    report: Json = json.loads(answer.stdout)
     return report
 
 
@@ -58,7 +58,7 @@ def child(path: str) -> int:
     return DONE
 
 
-def render(report: dict[str, Any]) -> str:
+def render(report: Json) -> str:
     """The report as lines for a person."""
     lines = [
         f"{report['file']}: {report['size_bytes']:,} bytes, SHA-256 {report['sha256']}",
@@ -92,13 +92,13 @@ def render(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _arena(report: dict[str, Any]) -> str:
+def _arena(report: Json) -> str:
     if report["arena_bytes"] is None:
         return f"not measured. {report['arena_unmeasured']}"
     return f"{report['arena_bytes']:,} bytes, where pointers have 64 bits."
 
 
-def _quantized(quantization: dict[str, Any] | None) -> str:
+def _quantized(quantization: Json | None) -> str:
     if quantization is None:
         return ""
     if quantization["scales"] > 1:

@@ -29,7 +29,7 @@ class Player(NamedTuple):
 Load = Callable[[str], Player]  # render mode -> who plays
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Performance:
     """What was played.
 
@@ -108,7 +108,7 @@ def play(
             returns += evaluation.returns
             env_steps += evaluation.env_steps
             frames += evaluation.env_steps + 1
-    return Performance(env_id, tuple(returns), env_steps, frames, pace)
+    return Performance(env_id=env_id, returns=tuple(returns), env_steps=env_steps, frames=frames, frames_per_second=pace)
 
 
 class Watched(gymnasium.Wrapper[Any, Any, Any, Any]):

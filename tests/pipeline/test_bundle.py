@@ -79,8 +79,9 @@ def test_the_evidence_gains_what_a_microcontroller_is_asked_for(models: Path, tm
     source = models / "qat-int8.tflite"
     write_bundle(source, tmp_path / "device")
     before, after = read_verified(source), read_verified(tmp_path / "device" / "policy.tflite")
-    found = after.evidence.pop("microcontroller")
-    assert (after.device, after.evidence) == (before.device, before.evidence)
+    evidence = dict(after.evidence)
+    found = evidence.pop("microcontroller")
+    assert (after.device, evidence) == (before.device, before.evidence)
     assert found["arena_bytes"] == tflm.arena_bytes(source.read_bytes())
     if not missing_tools():
         cost = measure_plain_c(tmp_path / "device" / "microcontroller")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from edge_policy import ATARI, DeviceManifest, EdgePolicy, PolicyFileError
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 HERE = Path(__file__).resolve().parent
 FILES = (HERE / "policy.tflite", HERE / "board" / "policy-float-io.tflite")  # the second, if made, has float ends
@@ -25,7 +25,7 @@ class Sensors:
     def __init__(self, policy: EdgePolicy) -> None:
         self._observations = itertools.cycle(stand_ins(policy, 1_000))
 
-    def read_sensors(self) -> Any:
+    def read_sensors(self) -> ArrayLike:
         """One observation, in the units of the environment. REPLACE THIS with a reading of your sensors."""
         return next(self._observations)
 
@@ -167,7 +167,7 @@ def step_us(policy: EdgePolicy, calls: int) -> NDArray[np.float64]:
     return durations / 1_000
 
 
-def stand_ins(policy: EdgePolicy, count: int) -> list[Any]:
+def stand_ins(policy: EdgePolicy, count: int) -> list[ArrayLike]:
     """Random observations of the environment's shape and dtype, always the same ones, [count] of [*observation_shape]."""
     shape, dtype = policy.device.observation_shape, np.dtype(policy.device.observation_dtype)
     rng = np.random.default_rng(0)
