@@ -241,7 +241,7 @@ def available_bytes() -> int | None:
         found.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
     with suppress(OSError, ValueError):  # a container's own limit
         limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
-        # Files that are kept in memory while nobody wants it count as used.
+        # The file cache, which the kernel frees on demand, counts as used.
         kept = re.search(r"^inactive_file (\d+)$", Path("/sys/fs/cgroup/memory.stat").read_text(), re.MULTILINE)
         found.append(limit - used + (int(kept[1]) if kept else 0))
     with suppress(ValueError, OSError, AttributeError):

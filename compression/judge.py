@@ -40,7 +40,7 @@ class Judgement(JsonValue):
     reason: str = ""
 
     @property
-    def nothing_to_lose(self) -> bool:
+    def agent_is_no_better_than_random(self) -> bool:
         """Whether judging more candidates is pointless, because the agent is no better than chance."""
         return self.verdict == "undecided" and bool(self.reason)
 

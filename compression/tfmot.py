@@ -1,4 +1,4 @@
-"""The one place that touches the TensorFlow Model Optimization Toolkit."""
+"""Our functions around the TensorFlow Model Optimization Toolkit: prune, cluster, quantize. Nothing else imports it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class Schedule:
 def wrap_for_pruning(
     model: tf_keras.Model, sparsities: Sequence[float], *, schedule: Schedule, structure: Structure = "unstructured"
 ) -> tf_keras.Model:
-    """A copy of a plain network whose kernels are pruned by magnitude while it trains; see `start_pruning`.
+    """A copy of a plain network whose kernels are pruned by magnitude while it trains; see `reset_pruning`.
 
     The sparsities are the final share of zeros of each kernel, in order, in [0, 1). Kernels asked for 0 are left alone; blocks
     are for Dense kernels alone.
@@ -82,21 +82,22 @@ def wrap_for_pruning(
     return wrapped
 
 
-def start_pruning(wrapped: tf_keras.Model) -> Callable[[], None]:
-    """Sets the step counters to 0 and returns what ends the pruning: it applies the masks to the kernels one last time.
+def reset_pruning(wrapped: tf_keras.Model) -> Callable[[], None]:
+    """Sets TF-MOT's step counters to 0 and returns a function that multiplies the kernels by their masks.
 
     Both are what TF-MOT's `UpdatePruningStep` callback does under `fit`. The wrappers count on from here by themselves, one
-    per call with training=True; after the last gradient step the kernels are no longer zero where their masks are.
+    per call with training=True. After a gradient step the kernels are no longer zero where their masks are: the function is
+    to be called before weights are copied, and at the end.
     """
     wrappers = [layer for layer in wrapped.layers if isinstance(layer, PruneLowMagnitude)]
     for wrapper in wrappers:
         wrapper.pruning_step.assign(0)
 
-    def finish() -> None:
+    def apply_masks() -> None:
         for wrapper in wrappers:
             wrapper.pruning_obj.weight_mask_op()
 
-    return finish
+    return apply_masks
 
 
 def strip_pruning(wrapped: tf_keras.Model, model: tf_keras.Model) -> tf_keras.Model:

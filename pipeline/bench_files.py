@@ -134,7 +134,7 @@ def _measure(request: Request) -> Benchmark:
 
 def _wrong_with(path: Path, latency: LatencyConfig) -> str | None:
     """Why a file must not be run beside others: it takes its process down, all memory, or no end. What it does wrong in an
-    orderly way is told later, in its row."""
+    orderly way is reported later, in its row."""
     command = [sys.executable, "-P", "-c", PROBE, str(path), json.dumps(latency.to_json())]
     try:
         run = subprocess.run(command, capture_output=True, timeout=PROBE_S, check=False)

@@ -124,7 +124,7 @@ class Job:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else works in the folder meanwhile. What was read of it before the lock is read again."""
+        """Holds the lock of the folder; what was read of it before is read again."""
         with self.folder.locked():
             self.folder.refresh()
             here = RunSettings.from_json(self.folder.description.config)
@@ -228,7 +228,7 @@ class Job:
         best = self._best(stages.bench(self.folder, self.settings.all_recipes))
         if best is None:
             remove_bundle(self.folder.device)
-        else:  # nothing is fetched that nobody asked for: `bundle` adds the page
+        else:  # a run fetches nothing from the network: `bundle` adds the page
             write_bundle(self.folder.model(best.name), self.folder.device)
 
     def _best(self, benchmark: Benchmark) -> BenchmarkRow | None:

@@ -129,7 +129,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else may write here meanwhile; the lock goes with the process, however it ends.
+        """No other process may write here meanwhile; the lock goes with the process, however it ends.
 
         Raises:
           InputError: another process is at work here, or the folder cannot be written.

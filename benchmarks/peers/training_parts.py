@@ -112,6 +112,6 @@ def _factors(layers: list[tuple[int, int, int]], rng: np.random.Generator) -> li
         x, kernel, gradient = draw(rows, inputs), draw(inputs, outputs), draw(rows, outputs)
         factors += [(x, kernel), (draw(rows, inputs), draw(inputs, outputs))]  # online on s_tm1, target on s_t: [rows, out]
         factors.append((x.T, gradient))  # the kernel's gradient: [in, out]
-        if i > 0:  # nobody asks for the gradient of the observations
+        if i > 0:  # the gradient of the observations is not needed
             factors.append((gradient, kernel.T))  # [rows, in]
     return factors

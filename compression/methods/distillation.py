@@ -95,7 +95,10 @@ class Distillation(Training):
         label: str,
         before_copy: Callable[[], None] = lambda: None,
     ) -> NDArray[np.float32]:
-        """Trains a wrapped copy of the student's network on the student's states, as `TdLearning.fine_tune` does in play."""
+        """Trains a wrapped copy of the student's network on the student's states, with the arguments of `TdLearning.fine_tune`.
+
+        `before_copy` is not called: distillation copies no weights.
+        """
         distiller = Distiller(wrapped, student.scaling, config=self)
         return distiller.train(student.states, student.preferences, rng=context.rng, label=label)
 

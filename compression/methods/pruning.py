@@ -116,9 +116,9 @@ class Prune(Stage):
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         asked, skipped = self._allocated([kernel.shape for kernel in kernels_of(student.network)])
         wrapped = tfmot.wrap_for_pruning(student.network, asked, schedule=self._schedule(), structure=self.structure)
-        finish = tfmot.start_pruning(wrapped)
-        losses = self.learning.fine_tune(wrapped, student, context=context, label="prune", before_copy=finish)
-        finish()
+        apply_masks = tfmot.reset_pruning(wrapped)
+        losses = self.learning.fine_tune(wrapped, student, context=context, label="prune", before_copy=apply_masks)
+        apply_masks()
         network = tfmot.strip_pruning(wrapped, student.network)
         return replace(student, network=network, meaning=self.learning.meaning, pruned=True), Findings(
             allocation=self.allocation,

@@ -78,12 +78,12 @@ class QuantizeJudged(Stage):
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         if context.judge is None:
             rounded, findings = QuantizeAware(self.learning).apply(student, context)
-            return rounded, replace(findings, skipped=("the gate: nobody is there to play files, so the first was taken",))
+            return rounded, replace(findings, skipped=("the gate: there is no judge to play files, so the first was taken",))
         tried: list[tuple[Judgement, Student, Findings]] = []
         for _ in range(self.attempts):
             rounded, findings, judgement = _round_and_judge(student, context, self.learning)
             tried.append((judgement, rounded, findings))
-            if judgement.verdict == "pass" or judgement.nothing_to_lose:
+            if judgement.verdict == "pass" or judgement.agent_is_no_better_than_random:
                 break
         judgements = [judgement for judgement, _, _ in tried]
         passed = judgements[-1].verdict == "pass"

@@ -78,7 +78,7 @@ class Search(Stage):
             if judgement.verdict == "pass":
                 smallest = rounded
             seconds = time.monotonic() - started
-            stopped = judgement.reason if judgement.nothing_to_lose else self._spent(attempts, seconds)
+            stopped = judgement.reason if judgement.agent_is_no_better_than_random else self._spent(attempts, seconds)
         assert closest is not None
         found = smallest or closest[1]
         return found, Findings(

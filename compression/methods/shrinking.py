@@ -64,7 +64,7 @@ class Shrink(Stage):
         require(self.precision > 1, f"Expected a precision above 1: a factor. Got {self.precision}.")
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
-        expected = "Candidates are taught the teacher's preferences. Expected a distil stage before shrink."
+        expected = "Candidates are distilled on the teacher's preferences. Expected a distil stage before shrink."
         require(student.meaning == "preferences", f"{expected} Got none.")
         relu = all(layer.activation.__name__ == "relu" for layer in _hidden(student.network))
         require(relu, "shrink understands hidden layers with ReLU alone. Got one without.")
@@ -135,7 +135,7 @@ class _Trials:
     @property
     def may_go_on(self) -> bool:
         """Whether attempts are left, and judging more can change anything."""
-        pointless = bool(self.attempts) and self.attempts[-1].judgement.nothing_to_lose
+        pointless = bool(self.attempts) and self.attempts[-1].judgement.agent_is_no_better_than_random
         return not pointless and len(self.attempts) < self._stage.attempts
 
     def judge(self, network: tf_keras.Model) -> Judgement:

@@ -146,8 +146,8 @@ def precisions_table(runs: Runs) -> str:
 
 
 def ablation_table(runs: Runs) -> str:
-    """What a student may be taught: of the seeds, the mean return, how many pass, agreement by gap and ties."""
-    lines = [f"| taught | {' | '.join(runs)} |", f"|---|{'---|' * len(runs)}"]
+    """The distillation targets: of the seeds, the mean return, how many pass, agreement by gap and ties."""
+    lines = [f"| target | {' | '.join(runs)} |", f"|---|{'---|' * len(runs)}"]
     for name, what in VARIANTS.items():
         found = [[of_seed[name] for of_seed in seeds.values() if name in of_seed] for seeds in runs.values()]
         if not all(found):  # not run yet

@@ -1,4 +1,4 @@
-"""What a student should be taught, and by which loss: return, ties and agreement of the int8 file for each.
+"""Which distillation target, and which loss: return, ties and agreement of the int8 file for each.
 
 python docs/results/distillation_ablation.py                      # hours; goes on where it stopped
 python docs/results/distillation_ablation.py LunarLander-v3 --seeds 0

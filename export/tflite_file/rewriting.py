@@ -33,15 +33,15 @@ def with_float_ends(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, 
     """The same before it is stripped and gets a manifest: what an exporter goes on with.
 
     The scaling and the rounding of the device become operators, in its order: MUL, ADD, QUANTIZE; behind the network stands
-    DEQUANTIZE. So that the QUANTIZE rounds just what a device rounds, its step is 1: the first layer is told so, and its own
-    scales take up the factor. That product is the first thing that XNNPACK computes of them, in float32, too, hence every
-    later integer is that of the integer file.
+    DEQUANTIZE. So that the QUANTIZE rounds just what a device rounds, its step is 1: the first layer gets that as its
+    input's scale, and its own scales take up the factor. That product is the first thing that XNNPACK computes of them, in
+    float32, too, hence every later integer is that of the integer file.
 
     Args:
       model: with an int8 input, its output int8 or float32; without a manifest.
       device: its manifest's device part; observation * scale + offset, rounded and clamped, is the input.
     Raises:
-      PolicyFileError: the input is no int8, or what reads it cannot be told of another scale.
+      PolicyFileError: the input is no int8, or the operator that reads it has no scale to change.
     """
     scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
     ends = io_quantization(model)

@@ -178,7 +178,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, where argparse prints the usage first; an unknown option is told the known ones."""
+    """Errors in one line, without the usage that argparse prints first; for an unknown option the line lists the known ones."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"edgedqn: {message}\n")

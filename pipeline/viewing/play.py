@@ -77,7 +77,7 @@ def play(
       seeds: of the episodes, at least one.
       path: of the film, `.gif` or `.mp4`; None opens a window.
       frames_per_second: what the environment names by default, of a GIF at most 50.
-      on_episode: is told the environment's id, the reset seed and the result of each episode when it ends.
+      on_episode: called after each episode with the environment's id, the reset seed and the result.
     Raises:
       InputError: there is no display, the environment cannot be rendered this way, or the film cannot be made.
     """
@@ -150,7 +150,7 @@ def _load(load: Load, render_mode: str) -> Player:
 
 
 def _check_display() -> None:
-    """Where SDL finds no display it draws, without a word, what nobody sees; so it is asked beforehand.
+    """Without a display SDL draws into memory and reports no error, so this looks for a display beforehand.
 
     Raises:
       InputError: there is none, and SDL_VIDEODRIVER does not say that this is meant.

@@ -12,7 +12,7 @@ from edgedqn.agents.networks import mlp
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distillation, Distiller
 from edgedqn.compression.preferences import clipped_action_gaps, median_action_gap
-from edgedqn.compression.tfmot import Schedule, quantization_aware, start_pruning, start_ranges, strip_pruning, wrap_for_pruning
+from edgedqn.compression.tfmot import Schedule, quantization_aware, reset_pruning, start_ranges, strip_pruning, wrap_for_pruning
 
 UNIT = (-1.0, 1.0)
 SHORT = Distillation(steps=50, learning_rate=1e-2)
@@ -96,11 +96,11 @@ def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() 
     before = network.get_weights()
     wrapped = wrap_for_pruning(network, asked, schedule=Schedule(0, 30, 10))
     np.testing.assert_array_equal(wrapped(training_set()[0]), network(training_set()[0]))
-    finish = start_pruning(wrapped)
+    apply_masks = reset_pruning(wrapped)
     taught(wrapped)
-    # The last gradient step moved what the masks hold at zero; that is what finish() is for.
+    # The last gradient step moved what the masks hold at zero; that is what apply_masks() is for.
     assert (strip_pruning(wrapped, network).get_weights()[2] == 0).mean() < 0.9
-    finish()
+    apply_masks()
     network_after = strip_pruning(wrapped, network)
     assert [type(layer) for layer in network_after.layers] == [type(layer) for layer in network.layers]
     for kernel, start, sparsity in zip(kernels(network_after), before[::2], asked, strict=True):
@@ -115,10 +115,10 @@ def test_masks_follow_the_schedule_step_by_step() -> None:
     schedule = Schedule(5, 25, 10)
     network = mlp((4,), 2, hidden=(64, 64), rng=np.random.default_rng(4))
     wrapped = wrap_for_pruning(network, (0.5, 0.9, 0.0), schedule=schedule)
-    finish = start_pruning(wrapped)
+    apply_masks = reset_pruning(wrapped)
     for step in range(1, 41):
         wrapped(np.zeros((1, 4), np.float32), training=True)
-        finish()
+        apply_masks()
         last_update = 5 + 10 * ((min(step, 25) - 5) // 10)
         shares = [(kernel == 0).mean() for kernel in kernels(strip_pruning(wrapped, network))]
         for share, kernel_sparsity in zip(shares, (0.5, 0.9, 0.0), strict=True):
@@ -130,9 +130,9 @@ def test_the_smallest_weights_go() -> None:
     network = mlp((4,), 2, hidden=(32,), rng=np.random.default_rng(5))
     before = kernels(network)[0]
     wrapped = wrap_for_pruning(network, (0.75, 0.0), schedule=Schedule(0, 1, 1))
-    finish = start_pruning(wrapped)
+    apply_masks = reset_pruning(wrapped)
     wrapped(np.zeros((1, 4), np.float32), training=True)
-    finish()
+    apply_masks()
     after = kernels(strip_pruning(wrapped, network))[0]
     assert (after == 0).sum() == 96
     np.testing.assert_array_equal(after, np.where(np.abs(before) >= np.sort(np.abs(before).ravel())[96], before, 0))
@@ -141,10 +141,10 @@ def test_the_smallest_weights_go() -> None:
 def test_calls_without_training_prune_nothing() -> None:
     network = mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(6))
     wrapped = wrap_for_pruning(network, (0.5, 0.5), schedule=Schedule(0, 1, 1))
-    finish = start_pruning(wrapped)
+    apply_masks = reset_pruning(wrapped)
     for _ in range(3):
         wrapped(np.zeros((1, 4), np.float32), training=False)
-    finish()
+    apply_masks()
     for array, kept in zip(strip_pruning(wrapped, network).get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(array, kept)
 

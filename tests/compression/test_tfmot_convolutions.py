@@ -13,8 +13,8 @@ from edgedqn.compression.methods.distillation import Distillation, Distiller
 from edgedqn.compression.tfmot import (
     Schedule,
     quantization_aware,
+    reset_pruning,
     settle,
-    start_pruning,
     start_ranges,
     strip_clustering,
     strip_pruning,
@@ -66,9 +66,9 @@ def test_convolutions_are_pruned_to_what_was_asked() -> None:
     network = image_network()
     wrapped = wrap_for_pruning(network, asked, schedule=Schedule(0, 30, 10))
     np.testing.assert_array_equal(wrapped(images()), network(images()))
-    finish = start_pruning(wrapped)
+    apply_masks = reset_pruning(wrapped)
     train_on_images(wrapped)
-    finish()
+    apply_masks()
     stripped = strip_pruning(wrapped, network)
     assert [type(layer) for layer in stripped.layers] == [type(layer) for layer in network.layers]
     for kernel, start, sparsity in zip(kernels(stripped), kernels(network), asked, strict=True):

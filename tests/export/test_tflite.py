@@ -77,9 +77,9 @@ def make_policy(kind: str, hidden: tuple[int, ...] = (32, 32)) -> CompressedPoli
     network.set_weights(fit_output_layer(network, [inputs], preferences=preferences, ridge=0.1))
     if kind == "pruned":
         wrapped = tfmot.wrap_for_pruning(network, (0.3, 0.8, 0.3), schedule=tfmot.Schedule(0, 1, 1))
-        finish = tfmot.start_pruning(wrapped)
+        apply_masks = tfmot.reset_pruning(wrapped)
         wrapped(inputs[:1], training=True)
-        finish()
+        apply_masks()
         network = tfmot.strip_pruning(wrapped, network)
     quantized = tfmot.quantization_aware(network, scaling.limits, keep_zeros=kind == "pruned")
     tfmot.start_ranges(quantized, network, inputs=[inputs])

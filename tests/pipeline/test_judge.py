@@ -73,7 +73,7 @@ def test_says_what_a_candidate_scores_on_the_select_seeds(agent: TrainedAgent, c
         other = judge(as_file(agent, lambda weights: [*weights[:-2], -weights[-2], -weights[-1]]))
     assert (same.verdict, same.loss, same.episodes) == ("pass", 0.0, 10)  # a third of the gate's first look is enough
     assert (other.verdict, other.episodes) == ("fail", 10)
-    assert same.reason == other.reason == "" and not other.nothing_to_lose
+    assert same.reason == other.reason == "" and not other.agent_is_no_better_than_random
     with closing(make_environment("CartPole-v1")) as env:
         expected = evaluate(agent.policy, env, seeds=itertools.islice(STREAMS.reset_seeds("select"), 10))
     assert (same.mean_return, same.env_steps) == (float(np.mean(expected.returns)), expected.env_steps)
@@ -89,7 +89,7 @@ def test_of_an_agent_no_better_than_chance_nothing_can_be_said(agent: TrainedAge
     with judging(replace(agent, network=poor), "CartPole-v1", streams=STREAMS, gate=GATE, export=ExportConfig()) as judge:
         said = judge(as_file(agent))
     assert (said.verdict, said.loss, said.episodes, said.mean_return) == ("undecided", 0.0, 10, 500.0)
-    assert said.nothing_to_lose and said.reason == "the agent is no better than chance"
+    assert said.agent_is_no_better_than_random and said.reason == "the agent is no better than chance"
 
 
 def test_starts_nothing_where_nobody_asks(agent: TrainedAgent, monkeypatch: pytest.MonkeyPatch) -> None:

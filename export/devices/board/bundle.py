@@ -43,7 +43,7 @@ def write_board(file: VerifiedFile, folder: Path, *, twin: VerifiedFile | None =
 
 
 def shipped_loop() -> bytes:
-    """`run_policy.py` as nobody changed it."""
+    """`run_policy.py` as it ships."""
     return (resources.files("edgedqn.export.devices.board.scripts") / "run_policy.py").read_text(encoding="utf-8").encode()
 
 

@@ -11,7 +11,7 @@ from edgedqn.export.edge_policy import VerifiedFile
 
 SCHEMA = 1
 PAGE = ("index.html", "page.css", "page.js", "policy.js", "dynamics.js", "drawing.js")
-# What the page is allowed to do, and what a server of it should say: it compiles WebAssembly, and talks to nobody else.
+# The page's content security policy, which its server should send too: WebAssembly, and requests to its own server alone.
 CONTENT_POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:"
 
 

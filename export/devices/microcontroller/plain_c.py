@@ -22,7 +22,7 @@ def plain_c_source(layers: Sequence[IntegerLayer], sha256: str) -> str:
 
     Args:
       layers: at least one, as `read_integer_network` gives them.
-      sha256: of the `.tflite`, in hexadecimal, so that the two can be told to belong together.
+      sha256: of the `.tflite`, in hexadecimal, which stands in the C file, too, and shows that the two belong together.
     """
     values = {
         "sha256": sha256,

@@ -87,7 +87,7 @@ def test_rounds_again_until_the_gate_passes(
 def test_without_a_judge_the_first_is_taken(beginning: tuple[Student, CompressionContext]) -> None:
     student, context = beginning
     judged_once, said = QuantizeJudged(3, Distillation(steps=50)).apply(student, context)
-    assert said.skipped == ("the gate: nobody is there to play files, so the first was taken",)
+    assert said.skipped == ("the gate: there is no judge to play files, so the first was taken",)
     assert judged_once.quantized is not None
 
 

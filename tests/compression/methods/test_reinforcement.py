@@ -102,9 +102,9 @@ def test_a_schedule_counts_gradient_steps(start: tuple[Student, CompressionConte
     schedule = tfmot.Schedule(200, 400, 50)
     for steps, expected in ((150, 0.0), (300, 0.8 * (1 - 0.5**3)), (450, 0.8)):
         wrapped = tfmot.wrap_for_pruning(student.network, (0.8, 0.8), schedule=schedule)
-        finish = tfmot.start_pruning(wrapped)
-        replace(LEARNING, steps=steps).fine_tune(wrapped, student, context=context, label="test", before_copy=finish)
-        finish()
+        apply_masks = tfmot.reset_pruning(wrapped)
+        replace(LEARNING, steps=steps).fine_tune(wrapped, student, context=context, label="test", before_copy=apply_masks)
+        apply_masks()
         sparsities = [(kernel == 0).mean() for kernel in kernels_of(tfmot.strip_pruning(wrapped, student.network))]
         assert sparsities == pytest.approx([expected] * 2, abs=0.02)
 
@@ -133,13 +133,13 @@ def test_the_target_is_a_copy_of_what_the_masks_leave(
         return targets[-1]
 
     wrapped = tfmot.wrap_for_pruning(student.network, (0.8, 0.8), schedule=tfmot.Schedule(0, None, 50))
-    finish = tfmot.start_pruning(wrapped)
+    apply_masks = tfmot.reset_pruning(wrapped)
     monkeypatch.setattr("edgedqn.compression.methods.reinforcement.tf_keras.models.clone_model", watched)
     copied: list[list[float]] = []
 
     def before_copy() -> None:
         copied.append([float((kernel == 0).mean()) for kernel in kernels_of(targets[0])])
-        finish()
+        apply_masks()
 
     learning = TdLearning(steps=400, target_update_interval=120)
     losses = learning.fine_tune(wrapped, student, context=context, label="test", before_copy=before_copy)
