@@ -40,7 +40,7 @@ class Part:
     remark: str
 
 
-def write_bundle(policy_file: Path, folder: Path, fetch: bool = False) -> tuple[Part, ...]:
+def write_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = False) -> tuple[Part, ...]:
     """Makes `folder`, in place of an old bundle: `policy.tflite`, the board's scripts, `microcontroller/`, `browser/`.
 
     What somebody put into an old bundle stays: files that are not ours, and a `run_policy.py` that was changed, by the name of
@@ -53,13 +53,14 @@ def write_bundle(policy_file: Path, folder: Path, fetch: bool = False) -> tuple[
     Args:
       policy_file: a `.tflite` with its manifest, inside or beside it.
       folder: complete or absent at any moment.
-      fetch: let npm fetch LiteRT.js, where no earlier bundle has. Without, and without npm, there is no page.
+      fetch: fetch LiteRT.js with npm if the cache does not hold it. The page is left out if it is in neither.
     Returns:
       What the bundle has for each kind of device.
     Raises:
       PolicyFileError: the file is damaged.
       InputError: `folder` holds something else than a bundle.
     """
+    folder = Path(folder)
     check_replaceable(folder)
     file = read_verified(policy_file)
     folder.parent.mkdir(parents=True, exist_ok=True)

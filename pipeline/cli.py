@@ -5,6 +5,7 @@ What needs NumPy or TensorFlow is imported when a command runs, so that `--help`
 """
 
 import errno
+import os
 import sys
 import warnings
 from argparse import Namespace
@@ -27,6 +28,7 @@ FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 def console() -> NoReturn:
     """The entry point `edgedqn`. The module of a user's own environment may lie in the current folder."""
     warnings.formatwarning = lambda message, *_: f"edgedqn: {message}\n"
+    os.environ["PYTHONSAFEPATH"] = "1"  # the processes it starts do not look into the current folder first, either
     with quiet():
         code = main(imports_from_here=True)
     sys.exit(code)

@@ -116,6 +116,8 @@ class RunSettings:
         env_id, kind = spec.id, observation_kind(spec.observation_shape, spec.preprocessing)
         if self.latency != LatencyConfig() or any(recipe.name not in RECIPES for recipe in self.recipes):
             return None
+        if self.gate != gate_for(env_id, self.gate.tolerance):
+            return None
         options = self.export.options()
         if self.gate != gate_for(env_id):
             options.append(f"--tolerance {self.gate.tolerance:g}")

@@ -39,9 +39,11 @@ def _accepts_old_form(run: Callable[Concatenate[Json, P], R]) -> Callable[P, R]:
 
     @wraps(run)
     def either(*arguments: Any, **keywords: Any) -> R:
-        given = dict(zip(("env", *OLD_ORDER), arguments, strict=False)) | keywords
-        if "env_id" in given:
-            given["env"] = given.pop("env_id")
+        named = {"env" if name == "env_id" else name: value for name, value in keywords.items()}
+        by_position = dict(zip(("env", *OLD_ORDER), arguments, strict=False))
+        if len(by_position) < len(arguments) or len(named) < len(keywords) or by_position.keys() & named.keys():
+            raise TypeError(f"run() takes each argument once. Got {[*map(repr, arguments), *keywords]}.")
+        given = by_position | named
         old = {name: given.pop(name) for name in OLD_KEYWORDS & set(given)}
         if len(arguments) > 1 or old or "env_id" in keywords:
             warnings.warn(

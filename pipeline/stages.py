@@ -234,8 +234,10 @@ def _kernels(run: RunFolder, benchmark: Benchmark) -> dict[str, list[KernelZeros
             if file.file_sha256 != row.sha256:
                 continue  # another one by now
             stored = kernels(file.model)
-            stages = file.evidence.get("recipe", {}).get("stages", [])
-            figures = [Findings.from_json(stage) for stage in stages]
+            try:
+                figures = [Findings.from_json(stage) for stage in file.evidence.get("recipe", {}).get("stages", [])]
+            except (AttributeError, KeyError, TypeError, ValueError):  # the evidence is of another version
+                figures = []
             asked = next((each.sparsity_asked for each in figures if each.sparsity_asked), ())
             found[row.name] = [
                 KernelZeros(

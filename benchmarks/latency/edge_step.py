@@ -8,6 +8,7 @@ nothing of ours. They keep to one core: a process that the system moves to and f
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -111,7 +112,10 @@ def _in_a_process(policy_file: Path, calls: int) -> EdgeFootprint:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copyfile(edge_policy.__file__, Path(folder) / "edge_policy.py")
         command = [sys.executable, "-c", _CHILD, str(policy_file.resolve()), str(calls)]
-        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        environment = {**os.environ, "PYTHONSAFEPATH": ""}  # edge_policy.py lies in that folder
+        run = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
     if run.returncode:
         said = " ".join(run.stderr.split())[-300:]
         raise InputError(f"{policy_file} cannot be measured: expected a policy that runs, on Linux. Got: {said}")

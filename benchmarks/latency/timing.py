@@ -100,7 +100,8 @@ class _Clocks:
         if not twins:
             return []
         timings, failures = self._time(steps, {baseline: self.files[baseline], **twins}, "step of the twin")
-        return [] if baseline in failures else [each for each in self._compared(timings) if each[0].name in twins]
+        compared = [] if baseline in failures else self._compared(timings)
+        return [each for each in compared if each[0].name in twins and each[0].name != baseline]
 
     def time_windows(self) -> None:
         """Likewise by MLPerf Tiny's rules."""

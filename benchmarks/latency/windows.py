@@ -24,7 +24,7 @@ def time_windows(
     """Runs each candidate without a break for a window, in random order, five times.
 
     Args:
-      candidates: by name, as for `latency.time_interleaved`.
+      candidates: by name, as for `interleaved.time_interleaved`.
       rng: draws the order.
       window_s: of each candidate, in seconds.
       on_window: called after each.

@@ -17,14 +17,7 @@ AXIS = TEXT | {"gridColor": LINE, "gridOpacity": 0.35, "domainColor": LINE, "tic
 CONFIG = {
     "background": None,
     "font": "sans-serif",
-    "axis": {
-        **TEXT,
-        "gridColor": LINE,
-        "gridOpacity": 0.35,
-        "domainColor": LINE,
-        "tickColor": LINE,
-        "titleFontWeight": "normal",
-    },
+    "axis": AXIS,
     "legend": TEXT,
     "view": {"stroke": None},
 }

@@ -70,7 +70,8 @@ def _verdicts(result: RunResult, seed: int, tolerance: float) -> dict[str, str]:
     if not undecided or gate == gate_for(env_id):
         return {row.name: row.gate for row in measured}
     rows = Rows({name: str(paths[name]) for name in ("float32", *undecided)}, "float32")
-    score(rows, paths, play=play_on_seeds(env_id, SeedStreams(seed), gate), on_gate=lambda *_: None, progress=True)
+    files = {name: read_verified(paths[name]) for name in rows.by_name}
+    score(rows, files, play=play_on_seeds(env_id, SeedStreams(seed), gate), on_gate=lambda *_: None, progress=True)
     return verdicts | {name: rows.by_name[name].gate for name in undecided}
 
 

@@ -63,7 +63,7 @@ def score(env_id: str, seed: int, runs: Path, again: bool) -> dict[str, Any]:
         "env_steps": training["env_steps"],
         "training_seconds": training["seconds"],
         "proving_seconds": round(time.monotonic() - started, 1),
-        "training": asdict(job.config.training),
+        "training": asdict(job.settings.training),
         "machine": describe_machine(1).to_json(),
         "versions": versions(),
     }

@@ -137,7 +137,7 @@ def arena_bytes(content: bytes) -> int:
     Raises:
       MicroUnavailableError: as `tflm_rows`.
     """
-    command = [sys.executable, "-c", _PRINT_ALLOCATIONS, str(_generous(content))]
+    command = [sys.executable, "-P", "-c", _PRINT_ALLOCATIONS, str(_generous(content))]
     try:
         run = subprocess.run(command, input=content, capture_output=True, timeout=60, check=False)
     except subprocess.TimeoutExpired as error:

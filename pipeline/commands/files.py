@@ -184,7 +184,7 @@ def show(load: Load, arguments: Namespace) -> int:
 
 
 def _play_in_browser(arguments: Namespace) -> int:
-    given = [f"--{name}" for name in ("gif", "video", "fps") if getattr(arguments, name) is not None]
+    given = [f"--{name}" for name in ("gif", "video", "fps", "env") if getattr(arguments, name) is not None]
     if given:
         raise InputError(f"A page plays by itself. Expected no {', '.join(given)} beside --browser.")
     with page_folder(arguments.path) as folder, server(folder, arguments.port or 0) as listening:

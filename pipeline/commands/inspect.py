@@ -25,7 +25,7 @@ def inspect(arguments: Namespace) -> int:
 
 
 def inspect_safely(path: Path, seconds: float = SECONDS) -> Json:
-    """What `export.inspection.inspect` says of a file, found in another process.
+    """What `export.tflite_file.inspection.inspect` says of a file, found in another process.
 
     Args:
       path: a `.tflite`.

@@ -78,10 +78,14 @@ def test_what_a_board_measured_is_shown_beside_the_hosts_rows(
 
 
 def test_a_file_alone_imports_nothing_from_the_current_folder(edgedqn: CommandLine, own_file: Path, tmp_path: Path) -> None:
+    for module in ("tflite_micro", "multiprocessing"):  # what the processes that it starts import
+        (tmp_path / f"{module}.py").write_text("open('imported', 'w').close()\n")
     answer = edgedqn("bench", own_file, "--json")
     assert answer.returncode == 0 and "Not played: The module of 'own:Base-v0' cannot be imported" in answer.stderr
     assert json.loads(answer.stdout)["rows"][0]["return"] is None and not (tmp_path / "imported").exists()
+    (tmp_path / "own.py").write_text((tmp_path / "own.py").read_text().replace("open('imported', 'w').close()", ""))
     answer = edgedqn("bench", own_file, "--env", "own:Base-v0", "--json")
+    assert not (tmp_path / "imported").exists()
     assert json.loads(answer.stdout)["rows"][0]["return"]["mean"] > 0, answer.stderr
 
 
