@@ -68,6 +68,7 @@ def _work(arguments: Namespace) -> int:
     name = ALONE.get(arguments.command, arguments.command)
     of_files = arguments.command in OF_FILES and _is_of_files(arguments)
     if not of_files and name not in ("inspect", "doctor"):
+        _require_folder(arguments)
         load_tensorflow()
     module = name if arguments.command in ALONE else "files" if of_files else "runs"
     code: int = getattr(import_module(f"edgedqn.pipeline.commands.{module}"), name)(arguments)
@@ -78,6 +79,16 @@ def _is_of_files(arguments: Namespace) -> bool:
     """Whether the command is given .tflite files alone, or a page, which plays one."""
     paths = getattr(arguments, "paths", None) or [path for path in [getattr(arguments, "path", None)] if path is not None]
     return (bool(paths) and all(path.suffix == ".tflite" for path in paths)) or getattr(arguments, "browser", False)
+
+
+def _require_folder(arguments: Namespace) -> None:
+    """Refuses what is neither files nor a folder before TensorFlow is loaded, which takes seconds and which a board has not."""
+    if arguments.command == "bench" and len(arguments.paths) > 1:
+        raise InputError(f"Expected one run folder, or .tflite files. Got {', '.join(map(str, arguments.paths))}.")
+    if arguments.command in ("evaluate", "play") and not arguments.path.exists():
+        raise InputError(
+            f"No policy in {arguments.path}: expected a .tflite, an agent folder, or a run folder with a trained agent."
+        )
 
 
 def _is_bad_input(error: Exception) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from edgedqn.agents.errors import require
+
 STREAMS = ("train", "select", "calibrate", "prove", "bench")
 BLOCK = 2**27  # reset seeds of a stream; five of them fit into the 31 bits that every environment takes
 
@@ -21,7 +23,8 @@ class SeedStreams:
     """
 
     def __init__(self, seed: int):
-        """Takes the run's seed, >= 0."""
+        """Takes the run's seed; InputError for one below 0."""
+        require(seed >= 0, f"Expected a seed of 0 or more. Got {seed}.")
         self._seed = seed
 
     def rng(self, stream: str, purpose: str = "") -> np.random.Generator:

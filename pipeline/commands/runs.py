@@ -63,8 +63,6 @@ def export(arguments: Namespace) -> int:
 def bench(arguments: Namespace) -> int:
     """Measures the files of a run."""
     earlier = read_references(arguments)
-    if len(arguments.paths) > 1:
-        raise InputError(f"Expected one run folder, or .tflite files. Got {', '.join(map(str, arguments.paths))}.")
     given = [f"--{name}" for name in ("baseline", "seed", "threads", "env") if getattr(arguments, name) is not None]
     given += [f"--{name.replace('_', '-')}" for name in ("no_play", "no_xnnpack", "mlperf") if getattr(arguments, name)]
     if given:
