@@ -12,15 +12,12 @@ import numpy as np
 
 from edgedqn.agents.playing.evaluation import Policy, RandomPolicy, evaluate
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression.context import CompressionContext, q_values_of
 from edgedqn.compression.folding import InputScaling, plain_network
-from edgedqn.compression.judge import Judge
-from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.policy import CompressedPolicy, Judge
 from edgedqn.compression.preferences import median_action_gap
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.report import StageReport
-from edgedqn.compression.stage import Stage
-from edgedqn.compression.student import Student
+from edgedqn.compression.stage import CompressionContext, Stage, Student, q_values_of
 
 AGREEMENT_STATES = 2_000
 EPISODES = 20  # whose mean return a stage's report shows: to see where it broke, not to prove anything

@@ -17,8 +17,7 @@ from edgedqn.agents.playing.spec import EnvironmentSpec
 
 Weights = list[NDArray[np.float32]]  # kernel [in, out] or [height, width, in, out] and bias [out] of each layer in turn
 
-# States that go through a network at once where all of them must: 256 stacked Atari images are 29 MB as float32.
-BATCH = 256
+BATCH = 256  # states that go through a network at once: stacked Atari images are 29 MB as float32
 
 
 @dataclass(frozen=True)
@@ -95,11 +94,6 @@ class InputScaling(JsonValue):
         scaled = tf.cast(observations, tf.float32) * tf.constant(self.scale) + tf.constant(self.offset)
         return scaled if self.limits is None else tf.clip_by_value(scaled, *self.limits)
 
-    def batches(self, observations: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
-        """Scales [N, ...] in batches: as float32, all images at once would not fit into memory."""
-        for start in range(0, len(observations), BATCH):
-            yield self(observations[start : start + BATCH])
-
     def clipped_fraction(self, observations: NDArray[Any]) -> float:
         """The share of all numbers in [N, ...] that lie beyond the limits."""
         if self.limits is None:
@@ -109,13 +103,18 @@ class InputScaling(JsonValue):
         if extremes.min() >= low and extremes.max() <= high:
             return 0.0
         beyond = 0
-        for start in range(0, len(observations), BATCH):
-            scaled = self._unclamped(observations[start : start + BATCH])
+        for batch in in_batches(observations):
+            scaled = self._unclamped(batch)
             beyond += int(((scaled < low) | (scaled > high)).sum())
         return beyond / observations.size
 
     def _unclamped(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         return (observations * np.asarray(self.scale) + np.asarray(self.offset)).astype(np.float32)
+
+
+def in_batches(states: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """States [N, ...] in parts of up to 256: as float32, all images at once would not fit into memory."""
+    return (states[start : start + BATCH] for start in range(0, len(states), BATCH))
 
 
 def plain_network(network: tf_keras.Model) -> tf_keras.Model:

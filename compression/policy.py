@@ -1,5 +1,6 @@
 """What compression hands to the exporter."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from edgedqn.agents.files import Json, load_arrays, read_json, save_arrays, writ
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
-from edgedqn.compression.report import SCHEMA, CompressionRecord, StageReport
+from edgedqn.compression.report import SCHEMA, CompressionRecord, Judgement, StageReport
 
 Conversion = Literal["float32", "float16", "dynamic", "ptq-int8", "qat-int8", "qat-int8-float-output", "int16x8"]
 QUANTIZATION_AWARE = ("qat-int8", "qat-int8-float-output")  # they read the ranges that training learned
@@ -93,3 +94,8 @@ class CompressedPolicy:
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} and the arrays beside it make no policy: {error!r}") from error
+
+
+Judge = Callable[[CompressedPolicy], Judgement]
+"""How a candidate plays as the file it would become. Handed to a recipe like a generator: `pipeline`, which can export and play
+integers, gives one."""

@@ -13,14 +13,12 @@ from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
-from edgedqn.compression.methods.initialization import NewStudent, Restart
-from edgedqn.compression.methods.input_scaling import ScaleInput
-from edgedqn.compression.methods.pruning import Prune
+from edgedqn.compression.methods.initialization import NewStudent, Restart, ScaleInput
+from edgedqn.compression.methods.pruning import Prune, Threshold
 from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.search import Search
 from edgedqn.compression.methods.shrinking import Shrink
-from edgedqn.compression.methods.threshold import Threshold
 from edgedqn.compression.policy import QUANTIZATION_AWARE, Conversion
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.stage import Stage

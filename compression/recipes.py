@@ -5,14 +5,12 @@ from pathlib import Path
 from edgedqn.agents.errors import InputError
 from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
-from edgedqn.compression.methods.initialization import NewStudent
-from edgedqn.compression.methods.input_scaling import ScaleInput
-from edgedqn.compression.methods.pruning import Prune
+from edgedqn.compression.methods.initialization import NewStudent, ScaleInput
+from edgedqn.compression.methods.pruning import Prune, Threshold
 from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.search import STUDENT, Search
 from edgedqn.compression.methods.shrinking import Shrink
-from edgedqn.compression.methods.threshold import Threshold
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.recipe import Recipe
 

@@ -1,12 +1,149 @@
-"""What a method of compression implements: one step of a recipe."""
+"""A stage of a recipe: what it is given, the student that it changes, and how that student plays."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-from edgedqn.compression.context import CompressionContext
-from edgedqn.compression.policy import Meaning
+import gymnasium
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from numpy.typing import NDArray
+
+from edgedqn.agents.architecture import describe
+from edgedqn.agents.chain import ChainReader
+from edgedqn.agents.numpy_network import NumpyNetwork
+from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, gather_observations
+from edgedqn.agents.playing.preprocessing import OneHot
+from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression.folding import InputScaling, Weights, in_batches
+from edgedqn.compression.policy import CompressedPolicy, Conversion, Judge, Meaning
+from edgedqn.compression.preferences import Targets
 from edgedqn.compression.report import Findings
-from edgedqn.compression.student import Student
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressionContext:
+    """The teacher, its environment and where randomness comes from, as `compress` was given them. States are as the teacher's
+    network sees them.
+
+    Attributes:
+      gap: the teacher's median action gap on-policy: the unit of the targets.
+      conversion: what the exporter will do in the end.
+    """
+
+    teacher: TrainedAgent
+    env: gymnasium.Env[Any, Any]
+    reset_seeds: Iterator[int]
+    rng: np.random.Generator
+    gap: float
+    judge: Judge | None = None
+    conversion: Conversion = "qat-int8"
+
+    def preferences(self, states: NDArray[Any], targets: Targets = Targets()) -> NDArray[np.float32]:
+        """What the student is to output for states [N, ...]: float32 [N, A]."""
+        return targets(q_values_of(self.teacher, states), self.gap)
+
+    def gather_states(self, policy: Policy, count: int, *, epsilon: float) -> NDArray[Any]:
+        """[count, ...] in the environment's dtype: the states that an epsilon-greedy `policy` visits."""
+        if count == 0:
+            return np.empty((0, *self.teacher.spec.input_shape), self.teacher.observations.dtype)
+        explorer = EpsilonGreedy(policy, epsilon, n_actions=self.teacher.spec.n_actions, rng=self.rng)
+        return gather_observations(explorer, self.env, reset_seeds=self.reset_seeds, count=count)
+
+    def table_states(self) -> NDArray[Any]:
+        """All states [S, S], one-hot, where states have numbers, none, [0, ...], elsewhere.
+
+        In a table nothing follows from one state for another, so the student learns each, also those the teacher rarely visits.
+        """
+        shape, dtype = self.teacher.spec.input_shape, self.teacher.observations.dtype
+        is_table = OneHot() in self.teacher.spec.preprocessing
+        return np.eye(*shape, dtype=dtype) if is_table else np.empty((0, *shape), dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Student:
+    """A network between two stages, and the states it is trained on.
+
+    Attributes:
+      network: plain, [B, ...] -> [B, A]; `quantized` is the same with fake quantization, once it is there.
+      scaling: from what the teacher's network sees to this network's input.
+      states: [N, ...] in the environment's dtype; `targets` made `preferences` [N, A] for them.
+      meaning: of the output. Before any training it is the teacher's Q-values.
+      pruned: its zeros must stay.
+      clustered: weights that are equal must stay equal.
+    """
+
+    network: tf_keras.Model
+    scaling: InputScaling
+    states: NDArray[Any]
+    preferences: NDArray[np.float32]
+    targets: Targets = Targets()
+    meaning: Meaning = "q_values"
+    quantized: tf_keras.Model | None = None
+    pruned: bool = False
+    clustered: bool = False
+
+    def inputs(self) -> Iterator[NDArray[np.float32]]:
+        """The states as the network takes them, in batches [B, ...]."""
+        return map(self.scaling, in_batches(self.states))
+
+    def with_states(self, states: NDArray[Any], context: CompressionContext) -> "Student":
+        """Adds states [N, ...], and their targets, to those it is trained on."""
+        return replace(
+            self,
+            states=np.concatenate([self.states, states]),
+            preferences=np.concatenate([self.preferences, context.preferences(states, self.targets)]),
+        )
+
+    def with_weights(self, weights: Weights) -> "Student":
+        """Another network of these weights."""
+        network = tf_keras.models.clone_model(self.network)
+        network.set_weights(weights)
+        return replace(self, network=network)
+
+    def as_policy(self, spec: EnvironmentSpec) -> "StudentPolicy":
+        """Plays with its network as it is now: in float or, within rounding as its file will, fake-quantized."""
+        scaling, quantized = self.scaling, self.quantized
+        if quantized is None:
+            network = NumpyNetwork(ChainReader(self.network)(self.network.get_weights()), spec.input_shape)
+            return StudentPolicy(lambda x: network(scaling(x)), lambda x: network.actions(scaling(x)))
+        chosen = tf.function(lambda x: tf.argmax(quantized(scaling.tensor(x), training=False), axis=-1))  # [B, ...] -> [B]
+        return StudentPolicy(lambda x: int(chosen(x[np.newaxis])[0]), chosen)
+
+    def as_compressed(
+        self, spec: EnvironmentSpec, observations: NDArray[Any], *, conversion: Conversion, recipe: str
+    ) -> CompressedPolicy:
+        """The policy for the exporter, without reports and settings."""
+        return CompressedPolicy(
+            network=self.quantized or self.network,
+            conversion=conversion,
+            scaling=self.scaling,
+            meaning=self.meaning,
+            spec=spec,
+            observations=observations,
+            recipe=recipe,
+            reports=(),
+            layers=describe(self.network),
+        )
+
+
+@dataclass(frozen=True)
+class StudentPolicy:
+    """Chooses actions for observations as the teacher's network sees them, one [...] or a batch [B, ...] at a time."""
+
+    act: Callable[[NDArray[Any]], int]
+    act_in_batch: Callable[[NDArray[Any]], NDArray[np.int64]]
+
+    def __call__(self, observation: NDArray[Any], /) -> int:
+        """[...] -> an action."""
+        return self.act(observation)
+
+    def actions(self, observations: NDArray[Any]) -> NDArray[np.int64]:
+        """[N, ...] -> [N]."""
+        return np.concatenate([self.act_in_batch(batch) for batch in in_batches(observations)])
 
 
 class Stage(ABC):
@@ -32,3 +169,9 @@ class Stage(ABC):
     @abstractmethod
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         """Returns the next student and what it did; the student it was given is left as it is."""
+
+
+def q_values_of(agent: TrainedAgent, states: NDArray[Any]) -> NDArray[np.float32]:
+    """The agent's Q-values [N, A] of states [N, ...] as its network sees them, in batches."""
+    policy = agent.policy
+    return np.concatenate([policy.q_values(batch) for batch in in_batches(states)])

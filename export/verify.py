@@ -8,6 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
+from edgedqn.compression.folding import in_batches
 from edgedqn.compression.policy import CompressedPolicy, Conversion
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.export.tflite import Exported
@@ -117,5 +118,5 @@ def verify_micro(policy: CompressedPolicy, file: Exported) -> RuntimeAgreement:
 
 
 def _keras(policy: CompressedPolicy, observations: NDArray[np.generic]) -> NDArray[np.float64]:
-    outputs = [policy.network(inputs, training=False).numpy() for inputs in policy.scaling.batches(observations)]
+    outputs = [policy.network(inputs, training=False).numpy() for inputs in map(policy.scaling, in_batches(observations))]
     return np.concatenate(outputs).astype(np.float64)

@@ -15,9 +15,9 @@ from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.agreement import agreement, preferences_of
 from edgedqn.benchmarks.playing import Players
 from edgedqn.compression.folding import InputScaling, plain_network
-from edgedqn.compression.judge import UNPLAYABLE, Judge, Judgement
-from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.student import Student
+from edgedqn.compression.policy import CompressedPolicy, Judge
+from edgedqn.compression.report import UNPLAYABLE, Judgement
+from edgedqn.compression.stage import Student
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, RuntimeRefusedError
 from edgedqn.export.tflite import exported as export_policy

@@ -27,7 +27,7 @@ MAY_IMPORT = {  # folders, of ours, with all that is in them; or single modules
 # What a board can import, or a machine that only looks at files. Each entry is a module, or a folder with all that is in it.
 WITHOUT_TENSORFLOW = (
     "agents.playing",
-    *("compression.judge", "compression.report"),
+    "compression.report",
     *(f"agents.{module}" for module in ("errors", "files", "numpy_network", "q_learning", "replay", "prioritized")),
     *(f"agents.training.{module}" for module in ("config", "presets", "interaction", "loop")),
     *("export.edge_policy", "export.tflite_file", "export.devices"),

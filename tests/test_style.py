@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgedqn.benchmarks.rows import BenchmarkRow, Latency, Ratio
-from edgedqn.compression.judge import Judgement
-from edgedqn.compression.report import Findings
+from edgedqn.compression.report import Findings, Judgement
 from edgedqn.export.edge_policy import DeviceManifest
 
 ROOT = Path(__file__).parent.parent

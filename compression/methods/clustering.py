@@ -8,14 +8,12 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
 from edgedqn.compression import tfmot
-from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import kernels_of
 from edgedqn.compression.methods.distillation import Distillation, final_loss
 from edgedqn.compression.methods.pruning import sparsity_of
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.report import Findings
-from edgedqn.compression.stage import Stage
-from edgedqn.compression.student import Student
+from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 
 @dataclass(frozen=True)

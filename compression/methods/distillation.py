@@ -16,13 +16,11 @@ from tqdm import tqdm
 from edgedqn.agents.errors import require
 from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.compression import tfmot
-from edgedqn.compression.context import CompressionContext, q_values_of
 from edgedqn.compression.folding import InputScaling, Weights
 from edgedqn.compression.policy import Meaning
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.report import Findings
-from edgedqn.compression.stage import Stage
-from edgedqn.compression.student import Student
+from edgedqn.compression.stage import CompressionContext, Stage, Student, q_values_of
 
 STEPS_PER_CALL = 50
 

@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
 from edgedqn.compression import tfmot
-from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import kernels_of
 from edgedqn.compression.methods.distillation import STEPS_PER_CALL, Distillation, final_loss
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.report import Findings
-from edgedqn.compression.stage import Stage
-from edgedqn.compression.student import Student
+from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 Allocation = Literal["erk", "uniform"]
 
@@ -153,6 +151,31 @@ class Prune(Stage):
                 skipped.append(f"kernel {i}, {' x '.join(map(str, shape))}: {reason}")
                 asked = (*asked[:i], 0.0, *asked[i + 1 :])
         return asked, skipped
+
+
+@dataclass(frozen=True)
+class Threshold(Stage):
+    """Sets all weights of a small magnitude to zero, once, and trains nothing.
+
+    Attributes:
+      value: weights of a magnitude below it become zero, >= 0.
+    """
+
+    value: float = 0.05
+    name: ClassVar[str] = "threshold"
+    fixes_weights: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        expected = "A threshold is a magnitude. Expected a finite number of 0 or more."
+        require(0 <= self.value < np.inf, f"{expected} Got {self.value}.")
+
+    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
+        weights = [
+            np.where(np.abs(array) < self.value, 0, array).astype(np.float32) if array.ndim > 1 else array
+            for array in student.network.get_weights()
+        ]
+        thinned = replace(student.with_weights(weights), pruned=True)
+        return thinned, Findings(sparsity_reached=sparsity_of(kernels_of(thinned.network)))
 
 
 def sparsity_of(kernels: list[NDArray[np.float32]]) -> tuple[float, ...]:

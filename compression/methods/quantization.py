@@ -7,16 +7,13 @@ import numpy as np
 
 from edgedqn.agents.errors import InputError, require
 from edgedqn.compression import tfmot
-from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import kernels_of
-from edgedqn.compression.judge import Judgement
 from edgedqn.compression.methods.clustering import clusters_of
 from edgedqn.compression.methods.distillation import Distillation, final_loss
 from edgedqn.compression.methods.pruning import sparsity_of
 from edgedqn.compression.methods.reinforcement import TdLearning
-from edgedqn.compression.report import Attempt, Findings
-from edgedqn.compression.stage import Stage
-from edgedqn.compression.student import Student
+from edgedqn.compression.report import Attempt, Findings, Judgement
+from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 # Longer than in float: a rounded weight moves by whole steps, after its gradients have added up to one.
 QUANTIZING = Distillation(steps=8_000, learning_rate=5e-4)

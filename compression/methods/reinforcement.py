@@ -16,11 +16,10 @@ from edgedqn.agents.losses import huber, q_target, select
 from edgedqn.agents.n_step import Transition
 from edgedqn.agents.playing.environments import check_transition
 from edgedqn.agents.replay import Handle, Replay, Sampler
-from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import STEPS_PER_CALL, Training, whole_calls
 from edgedqn.compression.policy import Meaning
-from edgedqn.compression.student import Student
+from edgedqn.compression.stage import CompressionContext, Student
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,11 @@ from typing import ClassVar
 import tf_keras
 
 from edgedqn.agents.errors import require
-from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.quantization import round_and_judge
 from edgedqn.compression.networks import fresh, resized, size_of, widths
 from edgedqn.compression.report import Attempt, Findings
-from edgedqn.compression.stage import Stage
-from edgedqn.compression.student import Student
+from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 LAYER_BYTES = 330  # of tensors, quantization and an operator: the difference between files with a layer more and less
 Widths = tuple[tuple[int, ...], tuple[int, ...]]  # filters, hidden

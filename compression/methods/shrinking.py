@@ -10,15 +10,12 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
-from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import Weights
-from edgedqn.compression.judge import Judgement
 from edgedqn.compression.methods.distillation import Distil, Distillation, solve_ridge
 from edgedqn.compression.methods.quantization import QuantizeAware, round_and_judge
 from edgedqn.compression.networks import resized, size_of, widths
-from edgedqn.compression.report import Attempt, Findings
-from edgedqn.compression.stage import Stage
-from edgedqn.compression.student import Student
+from edgedqn.compression.report import Attempt, Findings, Judgement
+from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 MEASURED_STATES, MEASURED_NUMBERS = 4_096, 2**24  # at most; images fill the memory
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from edgedqn.compression.methods.input_scaling import ScaleInput
+from edgedqn.compression.methods.initialization import ScaleInput
 from edgedqn.compression.methods.quantization import QuantizeAware
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.recipe import Recipe

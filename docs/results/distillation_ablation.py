@@ -15,7 +15,7 @@ from typing import Any
 from each_run import each_run
 
 from edgedqn.compression.methods.distillation import Distil, Distillation, Loss
-from edgedqn.compression.methods.input_scaling import ScaleInput
+from edgedqn.compression.methods.initialization import ScaleInput
 from edgedqn.compression.methods.quantization import QuantizeAware
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.recipe import Recipe

@@ -25,17 +25,16 @@ from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
-from edgedqn.compression.context import CompressionContext, q_values_of
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.methods.distillation import Distil, Distillation
-from edgedqn.compression.methods.input_scaling import ScaleInput
+from edgedqn.compression.methods.initialization import ScaleInput
 from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.preferences import median_action_gap
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
-from edgedqn.compression.student import Student
+from edgedqn.compression.stage import CompressionContext, Student, q_values_of
 
 SHORT = Distillation(steps=100)
 QAT = Recipe("tiny-qat", "", (ScaleInput(), QuantizeAware(SHORT)), "qat-int8")

@@ -14,8 +14,8 @@ from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.methods.distillation import Distil, Distillation
+from edgedqn.compression.methods.pruning import Threshold
 from edgedqn.compression.methods.search import Search
-from edgedqn.compression.methods.threshold import Threshold
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES

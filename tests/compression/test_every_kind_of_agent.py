@@ -11,7 +11,7 @@ import pytest
 from edgedqn.agents.playing.preprocessing import format_steps
 from edgedqn.compression.compress import compress
 from edgedqn.compression.methods.distillation import Distil, Distillation
-from edgedqn.compression.methods.input_scaling import ScaleInput
+from edgedqn.compression.methods.initialization import ScaleInput
 from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware
 from edgedqn.compression.policy import CompressedPolicy

@@ -12,7 +12,7 @@ from edgedqn.agents.networks import mlp
 from edgedqn.agents.numpy_network import Dense, NumpyNetwork
 from edgedqn.agents.playing.preprocessing import Flatten, FrameStack, OneHot, Step
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.compression.folding import BATCH, InputScaling, Weights, fold_input_scaling
+from edgedqn.compression.folding import BATCH, InputScaling, Weights, fold_input_scaling, in_batches
 
 CARTPOLE_RANGE = np.array([2.4, 3.0, 0.21, 3.5])
 
@@ -228,7 +228,7 @@ def test_scales_the_same_in_tensorflow_and_in_batches(dtype: str) -> None:
     expected = scaling(values)
     assert expected.dtype == np.float32
     np.testing.assert_allclose(scaling.tensor(values), expected, atol=1e-6)
-    batches = list(scaling.batches(values))
+    batches = list(map(scaling, in_batches(values)))
     assert [len(batch) for batch in batches] == [BATCH, 7]
     np.testing.assert_array_equal(np.concatenate(batches), expected)
 

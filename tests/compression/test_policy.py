@@ -8,7 +8,7 @@ import pytest
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.folding import InputScaling, plain_network
+from edgedqn.compression.folding import InputScaling, in_batches, plain_network
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.tfmot import quantization_aware, start_ranges
 from edgedqn.export.tflite import to_tflite
@@ -104,7 +104,7 @@ def test_a_saved_policy_of_convolutions_becomes_the_same_file(tmp_path: Path, fr
     network.set_weights([np.where(np.abs(a) < 0.05, 0, a) if a.ndim > 1 else a for a in network.get_weights()])
     quantized = quantization_aware(network, (0.0, 1.0), keep_zeros=keep_zeros)
     scaling = InputScaling((1 / 255,), (0.0,), (0.0, 1.0))
-    start_ranges(quantized, network, inputs=scaling.batches(frames.agent.observations))
+    start_ranges(quantized, network, inputs=map(scaling, in_batches(frames.agent.observations)))
     quantized(scaling(frames.agent.observations[:64]), training=True)  # takes the kernels' ranges
     policy = CompressedPolicy(
         network=quantized,

@@ -10,14 +10,12 @@ from hypothesis import strategies as st
 from edgedqn.agents.errors import InputError
 from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
-from edgedqn.compression.methods.initialization import NewStudent, Restart
-from edgedqn.compression.methods.input_scaling import ScaleInput
-from edgedqn.compression.methods.pruning import Prune
+from edgedqn.compression.methods.initialization import NewStudent, Restart, ScaleInput
+from edgedqn.compression.methods.pruning import Prune, Threshold
 from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware, QuantizeJudged
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.search import Search
 from edgedqn.compression.methods.shrinking import Shrink
-from edgedqn.compression.methods.threshold import Threshold
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.recipe import STAGES, Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES

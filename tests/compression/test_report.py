@@ -2,9 +2,8 @@ import json
 
 import pytest
 
-from edgedqn.compression.judge import Judgement
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.report import Attempt, Findings, NetworkSize, StageReport
+from edgedqn.compression.report import Attempt, Findings, Judgement, NetworkSize, StageReport
 
 JUDGEMENT = Judgement(
     verdict="pass",
@@ -68,3 +67,30 @@ def test_reads_what_it_wrote(findings: Findings) -> None:
 def test_reads_what_real_stages_report(policies: dict[str, CompressedPolicy]) -> None:
     for each in policies["tiny-pruned"].reports:
         assert StageReport.from_json(json.loads(json.dumps(each.to_json(), allow_nan=False))) == each
+
+
+def test_a_judgement_is_plain_json() -> None:
+    judgement = Judgement(
+        verdict="pass",
+        mean_return=-98.5,
+        loss=0.2,
+        episodes=100,
+        env_steps=9_850,
+        size_bytes=1_136,
+        action_agreement=0.9,
+        gap_weighted_agreement=0.99,
+        tie_rate=0.01,
+    )
+    told = json.loads(json.dumps(judgement.to_json(), allow_nan=False))
+    assert told == {
+        "verdict": "pass",
+        "mean_return": -98.5,
+        "loss": 0.2,
+        "episodes": 100,
+        "env_steps": 9_850,
+        "size_bytes": 1_136,
+        "action_agreement": 0.9,
+        "gap_weighted_agreement": 0.99,
+        "tie_rate": 0.01,
+        "reason": "",
+    }

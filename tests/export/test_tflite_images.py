@@ -15,7 +15,7 @@ from edgedqn.agents.networks import q_network, table_network
 from edgedqn.agents.playing.preprocessing import FrameStack, OneHot, format_steps
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.benchmarks.footprint import footprint
-from edgedqn.compression.folding import InputScaling, fold_input_scaling, pads_input, plain_network
+from edgedqn.compression.folding import InputScaling, fold_input_scaling, in_batches, pads_input, plain_network
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.tfmot import quantization_aware, start_ranges
 from edgedqn.export.config import ExportConfig
@@ -78,7 +78,7 @@ def make_policy(kind: str, conversion: Any, padding: str = "valid") -> Compresse
         scaling = InputScaling.fitting(spec, observations, pads=pads_input(network))
         network.set_weights(fold_input_scaling(network.get_weights(), scaling))
         network = quantization_aware(network, scaling.limits)
-        start_ranges(network, plain, inputs=scaling.batches(observations))
+        start_ranges(network, plain, inputs=map(scaling, in_batches(observations)))
         network(scaling(observations), training=True)  # a training step takes the kernels' ranges
     return CompressedPolicy(
         network=network,

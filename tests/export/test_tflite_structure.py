@@ -18,7 +18,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
     from edgedqn.compression.methods.clustering import Cluster
     from edgedqn.compression.methods.distillation import Distil
-    from edgedqn.compression.methods.input_scaling import ScaleInput
+    from edgedqn.compression.methods.initialization import ScaleInput
     from edgedqn.compression.methods.pruning import Prune
     from edgedqn.compression.methods.quantization import QuantizeAware
 
@@ -27,12 +27,12 @@ from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
-from edgedqn.compression.judge import Judgement
 from edgedqn.compression.methods.distillation import Distillation
 from edgedqn.compression.methods.initialization import NewStudent
 from edgedqn.compression.methods.shrinking import Shrink
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
+from edgedqn.compression.report import Judgement
 from edgedqn.compression.stage import Stage
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.tflite import exported

@@ -8,7 +8,7 @@ import pytest
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
 from edgedqn.agents.training.presets import find_preset
-from edgedqn.compression.methods.threshold import Threshold
+from edgedqn.compression.methods.pruning import Threshold
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.export.config import ExportConfig

@@ -15,9 +15,9 @@ from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.folding import InputScaling, plain_network
-from edgedqn.compression.judge import UNPLAYABLE
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.student import Student
+from edgedqn.compression.report import UNPLAYABLE
+from edgedqn.compression.stage import Student
 from edgedqn.export.config import ExportConfig
 from edgedqn.pipeline.judge import judging
 from edgedqn.pipeline.seeds import SeedStreams

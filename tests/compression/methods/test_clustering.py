@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.methods.clustering import Cluster, clusters_of
 from edgedqn.compression.methods.distillation import Distillation
 from edgedqn.compression.methods.pruning import Prune, sparsity_of
-from edgedqn.compression.student import Student
+from edgedqn.compression.stage import CompressionContext, Student
 
 
 def kernels(network: tf_keras.Model) -> list[NDArray[np.float32]]:

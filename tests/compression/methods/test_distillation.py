@@ -12,7 +12,6 @@ from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.learner import FusedLearner, Learned
 from edgedqn.agents.networks import mlp
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods import distillation
 from edgedqn.compression.methods.distillation import (
@@ -24,9 +23,9 @@ from edgedqn.compression.methods.distillation import (
     final_loss,
     fit_output_layer,
 )
-from edgedqn.compression.methods.input_scaling import ScaleInput
+from edgedqn.compression.methods.initialization import ScaleInput
 from edgedqn.compression.preferences import clipped_action_gaps, median_action_gap
-from edgedqn.compression.student import Student
+from edgedqn.compression.stage import CompressionContext, Student
 
 PLAIN = InputScaling.identity()
 

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.methods.distillation import Distillation
-from edgedqn.compression.methods.input_scaling import ScaleInput
-from edgedqn.compression.methods.pruning import Prune, allocate
+from edgedqn.compression.methods.initialization import ScaleInput
+from edgedqn.compression.methods.pruning import Prune, Threshold, allocate
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.report import Findings
-from edgedqn.compression.student import Student
+from edgedqn.compression.stage import CompressionContext, Student
 
 CARTPOLE = [(4, 256), (256, 256), (256, 2)]
 
@@ -208,3 +207,18 @@ def test_any_schedule_ends_within_the_learning(student: Student, context: Compre
             student, context
         )
         assert said.sparsity_reached == pytest.approx([0.5] * 3, abs=0.02)
+
+
+def test_a_threshold_takes_the_small_weights_and_no_bias(student: Student, context: CompressionContext) -> None:
+    thinned, said = Threshold(0.1).apply(student, context)
+    for before, after in zip(student.network.get_weights(), thinned.network.get_weights(), strict=True):
+        expected = np.where(np.abs(before) < 0.1, 0, before) if before.ndim > 1 else before
+        np.testing.assert_array_equal(after, expected)
+    assert said.sparsity_reached == tuple((kernel == 0).mean() for kernel in kernels(thinned.network))
+    assert (thinned.meaning, thinned.pruned) == ("q_values", True)
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
+def test_refuses_thresholds_that_are_no_magnitude(value: float) -> None:
+    with pytest.raises(InputError, match="A threshold is a magnitude"):
+        Threshold(value)

@@ -9,15 +9,14 @@ import pytest
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.gate import Verdict
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import InputScaling, kernels_of, plain_network
-from edgedqn.compression.judge import UNPLAYABLE, Judge, Judgement
 from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distillation
 from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged, round_and_judge
-from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.student import Student
+from edgedqn.compression.policy import CompressedPolicy, Judge
+from edgedqn.compression.report import UNPLAYABLE, Judgement
+from edgedqn.compression.stage import CompressionContext, Student
 
 
 @pytest.mark.parametrize("pruned", [False, True])

@@ -15,7 +15,6 @@ from edgedqn.agents.playing.environments import BadTransitionError
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression import tfmot
-from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import InputScaling, kernels_of, plain_network
 from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distillation
@@ -24,7 +23,7 @@ from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.networks import fresh
-from edgedqn.compression.student import Student
+from edgedqn.compression.stage import CompressionContext, Student
 
 CELLS, DISCOUNT = 5, 0.8
 LEARNING = TdLearning(

@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import InputScaling
-from edgedqn.compression.judge import Judgement
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.search import HIDDEN, LAYER_BYTES, Search, _sizes
 from edgedqn.compression.networks import widths
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.report import Findings
-from edgedqn.compression.student import Student
+from edgedqn.compression.report import Findings, Judgement
+from edgedqn.compression.stage import CompressionContext, Student
 
 QUICK = Search(
     teaching=Distil(learning=Distillation(steps=50), greedy_states=400, explored_states=100, rounds=0),

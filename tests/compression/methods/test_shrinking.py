@@ -7,15 +7,13 @@ import tf_keras
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import minatar_torso, mlp, q_network
-from edgedqn.compression.context import CompressionContext
 from edgedqn.compression.folding import plain_network
-from edgedqn.compression.judge import Judgement
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.shrinking import Shrink, _keeping, _saliency, _useless, _without_a_layer
 from edgedqn.compression.networks import widths
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.compression.report import Findings
-from edgedqn.compression.student import Student
+from edgedqn.compression.report import Findings, Judgement
+from edgedqn.compression.stage import CompressionContext, Student
 
 QUICK = Shrink(teaching=Distil(learning=Distillation(steps=50), rounds=0), quantizing=Distillation(steps=50))
 
