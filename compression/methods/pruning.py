@@ -86,28 +86,18 @@ class Prune(Stage):
     fixes_weights: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        structure, allocation, schedule = self.structure, self.allocation, self.schedule
+        structure, allocation = self.structure, self.allocation
         require(0 < self.sparsity < 1, f"A sparsity is the share of zeros. Expected it in (0, 1). Got {self.sparsity}.")
-        given = (self.sparsity, allocation, schedule, self.begin)
+        given = (self.sparsity, allocation, self.schedule, self.begin)
         require(
             structure != "2:4" or given == (0.5, "uniform", "constant", 0.0),
             "2:4 keeps two of any four weights, and TF-MOT chooses them once. Expected sparsity=0.5, "
             f"allocation='uniform', schedule='constant' and begin=0. Got {given}.",
         )
-        if isinstance(structure, tuple):
-            block = len(structure) == 2 and min(structure) >= 1
-            require(block, f"A block is (outputs, inputs), each 1 or more. Got {structure}.")
-        else:
-            expected = "Expected a structure of 'unstructured', '2:4', or a block (outputs, inputs)."
-            require(structure in ("unstructured", "2:4"), f"{expected} Got {structure!r}.")
-        if isinstance(allocation, tuple):
-            shares = all(0 <= share < 1 for share in allocation)
-            require(shares, f"Expected an allocation of shares in [0, 1). Got {allocation}.")
-        else:
-            known = allocation in ("erk", "uniform")
-            require(known, f"Expected an allocation of 'erk', 'uniform' or shares. Got {allocation!r}.")
-        known = schedule in ("polynomial", "constant")
-        require(known, f"Expected a schedule of 'polynomial' or 'constant'. Got {schedule!r}.")
+        block = structure if isinstance(structure, tuple) else (1, 1)
+        require(min(block) >= 1, f"A block is (outputs, inputs), each 1 or more. Got {structure}.")
+        shares = allocation if isinstance(allocation, tuple) else ()
+        require(all(0 <= each < 1 for each in shares), f"Expected an allocation of shares in [0, 1). Got {allocation}.")
         expected = "Pruning must begin before it ends. Expected 0 <= begin < end <= 1."
         require(0 <= self.begin < self.end <= 1, f"{expected} Got begin={self.begin} and end={self.end}.")
 

@@ -78,7 +78,7 @@ class QuantizeJudged(Stage):
             return rounded, replace(findings, skipped=("the gate: there is no judge to play files, so the first was taken",))
         tried: list[tuple[Judgement, Student, Findings]] = []
         for _ in range(self.attempts):
-            rounded, findings, judgement = _round_and_judge(student, context, self.learning)
+            rounded, findings, judgement = round_and_judge(student, context, quantizing=self.learning)
             tried.append((judgement, rounded, findings))
             if judgement.verdict == "pass" or judgement.agent_is_no_better_than_random:
                 break
@@ -90,20 +90,15 @@ class QuantizeJudged(Stage):
         return best, replace(findings, passed=passed, chosen=chosen, attempts=attempts)
 
 
-def round_and_judge(candidate: Student, context: CompressionContext, *, quantizing: Distillation) -> tuple[Student, Judgement]:
+def round_and_judge(
+    candidate: Student, context: CompressionContext, *, quantizing: Distillation
+) -> tuple[Student, Findings, Judgement]:
     """Rounds a candidate by quantization-aware training and has its file played.
 
     Raises:
       InputError: there is no judge.
     """
-    rounded, _, judgement = _round_and_judge(candidate, context, quantizing)
-    return rounded, judgement
-
-
-def _round_and_judge(
-    student: Student, context: CompressionContext, quantizing: Distillation
-) -> tuple[Student, Findings, Judgement]:
-    rounded, findings = QuantizeAware(quantizing).apply(student, context)
+    rounded, findings = QuantizeAware(quantizing).apply(candidate, context)
     if context.judge is None:
         raise InputError("A search plays its candidates as files. Expected a judge. Got none.")
     teacher = context.teacher

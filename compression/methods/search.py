@@ -67,7 +67,7 @@ class Search(Stage):
             network = fresh(resized(student.network, filters=filters, hidden=hidden), context.rng)
             label = f"try {' x '.join(map(str, (*filters, *hidden)))}"
             candidate, _ = self.teaching.train(replace(student, network=network), context, label=label)
-            rounded, judgement = round_and_judge(candidate, context, quantizing=self.quantizing)
+            rounded, _, judgement = round_and_judge(candidate, context, quantizing=self.quantizing)
             attempts.append(Attempt(judgement=judgement, size=size_of(network)))
             rounded = replace(rounded, states=student.states[:0], preferences=student.preferences[:0])  # they fill the memory
             if closest is None or judgement.loss < closest[0]:

@@ -1,5 +1,6 @@
 """Fewer neurons, filters and layers: what is left is a smaller dense network, which every runtime makes faster."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
-from edgedqn.compression.folding import Weights
+from edgedqn.compression.folding import Weights, kernels_of
 from edgedqn.compression.methods.distillation import Distil, Distillation, solve_ridge
 from edgedqn.compression.methods.quantization import QuantizeAware, round_and_judge
 from edgedqn.compression.networks import resized, size_of, widths
@@ -112,10 +113,10 @@ class Shrink(Stage):
 
     def _thinned(self, student: Student, neurons: int) -> tf_keras.Model:
         """With so many of its neurons, the most useful ones; with fewer where others are of no use at all."""
-        layers = _hidden(student.network)
         x = student.scaling(_sample(student.states))
         saliency = _saliency(student.network, x)
-        costs = [_weights_of_a_neuron(student.network, i) for i in range(len(layers))]
+        kernels = itertools.pairwise(kernels_of(student.network))
+        costs = [(own.size + following.size) // own.shape[-1] for own, following in kernels]  # weights of a neuron
         gone = _useless(saliency, costs, neurons=neurons, least=self.least)
         return _keeping(student.network, [sorted(set(range(len(s))) - g) for s, g in zip(saliency, gone, strict=True)], x)
 
@@ -139,7 +140,7 @@ class _Trials:
         """Trains a candidate of this network, rounds it, has it played, and keeps it if it passed."""
         label = f"shrink to {' x '.join(map(str, sum(widths(network), ())))}"
         candidate, _ = self._stage.teaching.train(replace(self.kept, network=network), self._context, label=label)
-        rounded, judgement = round_and_judge(candidate, self._context, quantizing=self._stage.quantizing)
+        rounded, _, judgement = round_and_judge(candidate, self._context, quantizing=self._stage.quantizing)
         self.attempts.append(Attempt(judgement=judgement, size=size_of(candidate.network)))
         if judgement.verdict == "pass":
             self.kept, self.rounded = candidate, rounded
@@ -173,7 +174,7 @@ def _saliency(network: tf_keras.Model, x: NDArray[np.float32]) -> list[NDArray[n
 
     What is constant costs nothing to remove: it goes into the next layer's bias.
     """
-    kernels = network.get_weights()[::2]
+    kernels = kernels_of(network)
     result = []
     for i, activation in enumerate(_activations(network, x)):
         width = activation.shape[-1]
@@ -196,12 +197,6 @@ def _useless(saliency: list[NDArray[np.float64]], costs: list[int], *, neurons: 
         if len(saliency[i]) - len(gone[i]) > least:
             gone[i].add(j)
     return gone
-
-
-def _weights_of_a_neuron(network: tf_keras.Model, index: int) -> int:
-    kernels = network.get_weights()[::2]
-    own, following = kernels[index], kernels[index + 1]
-    return own.size // own.shape[-1] + following.size // own.shape[-1]
 
 
 def _keeping(network: tf_keras.Model, kept: list[list[int]], x: NDArray[np.float32]) -> tf_keras.Model:

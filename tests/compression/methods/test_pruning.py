@@ -14,6 +14,7 @@ from edgedqn.compression.methods.distillation import Distillation
 from edgedqn.compression.methods.initialization import ScaleInput
 from edgedqn.compression.methods.pruning import Prune, Threshold, allocate
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.report import Findings
 from edgedqn.compression.stage import CompressionContext, Student
 
@@ -187,17 +188,30 @@ def test_an_allocation_can_be_given(student: Student, context: CompressionContex
         ({"structure": "2:4", "sparsity": 0.6, "allocation": "uniform"}, "2:4 keeps two of any four"),
         ({"structure": "2:4"}, r"Expected sparsity=0\.5, allocation='uniform'.*Got \(0\.5, 'erk'"),
         ({"structure": (0, 4)}, r"A block is \(outputs, inputs\), each 1 or more"),
-        ({"structure": (1, 2, 3)}, r"A block is \(outputs, inputs\)"),
-        ({"structure": "4:8"}, r"or a block \(outputs, inputs\)\. Got '4:8'"),
-        ({"allocation": "guess"}, "Expected an allocation of 'erk', 'uniform' or shares"),
         ({"allocation": (0.5, 1.0)}, r"shares in \[0, 1\)"),
-        ({"schedule": "linear"}, "Expected a schedule of 'polynomial' or 'constant'"),
         ({"begin": 0.7, "end": 0.6}, r"Pruning must begin before it ends.*Got begin=0\.7 and end=0\.6"),
     ],
 )
 def test_refuses_pruning_that_makes_no_sense(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         Prune(**{"sparsity": 0.5, **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"structure": (1, 2, 3)}, r"or a list of 2 whole numbers for structure of prune\. Got \[1, 2, 3\]"),
+        (
+            {"structure": "4:8"},
+            r"Expected 'unstructured', '2:4' or a list of 2 whole numbers for structure of prune\. Got '4:8'",
+        ),
+        ({"allocation": "guess"}, r"Expected 'erk', 'uniform' or a list of numbers for allocation of prune\. Got 'guess'"),
+        ({"schedule": "linear"}, r"Expected 'polynomial', 'constant' for schedule of prune\. Got 'linear'"),
+    ],
+)
+def test_a_recipe_refuses_pruning_of_an_unknown_kind(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Recipe("mine", "", (Prune(0.5, **settings),), "float32")
 
 
 @pytest.mark.parametrize(("begin", "end"), [(0.0, 0.6), (0.8, 1.0), (0.98, 1.0), (0.0, 0.001)])

@@ -158,7 +158,7 @@ def test_a_candidate_is_judged_as_what_would_ship(teacher: TrainedAgent, env: gy
         preferences=context.preferences(states),
     )
     before = student.network.get_weights()
-    rounded, said = round_and_judge(student, context, quantizing=Distillation(steps=50))
+    rounded, _, said = round_and_judge(student, context, quantizing=Distillation(steps=50))
     assert said == Judgement(
         verdict="fail",
         mean_return=1.0,
