@@ -204,7 +204,7 @@ class DQN:
         self._target_is_due = False
         self._first_error = self._first_error or float(learned.errors[0].max())
         self._check_size(float(learned.errors.max()))
-        self._replay.learned(draw, learned.errors)
+        self._replay.sampler.learned(draw.slots, learned.errors)
         self.last_loss = float(learned.losses.mean())
         self.gradient_steps += learned.losses.size
         self._actor.refresh(self._chain(learned.weights))

@@ -28,7 +28,8 @@ class TemporalDifference:
         q_t = target_network(s_t)  # [B, A] or [B, A, N]
         selector = network(s_t) if self.double else q_t
         if len(network.output_shape) == 3:
-            targets = quantile_target(r_t, discount_t, quantiles_t=q_t, q_t_selector=tf.reduce_mean(selector, axis=2))
+            selector = tf.reduce_mean(selector, axis=2)  # [B, A]
+            targets = q_target(r_t[:, tf.newaxis], discount_t[:, tf.newaxis], q_t=q_t, q_t_selector=selector)
             targets = tf.stop_gradient(targets)  # [B, N]
             quantiles = select(network(s_tm1), a_tm1)  # [B, N]
             error = tf.reduce_mean(quantiles, axis=1) - tf.reduce_mean(targets, axis=1)  # [B]
@@ -39,23 +40,17 @@ class TemporalDifference:
 
 
 def q_target(r_t: tf.Tensor, discount_t: tf.Tensor, *, q_t: tf.Tensor, q_t_selector: tf.Tensor) -> tf.Tensor:
-    """r_t + discount_t q_t[argmax_a q_t_selector]: [B], [B], [B, A], [B, A] -> [B].
+    """r_t + discount_t q_t[argmax_a q_t_selector]: [B], [B], [B, A], [B, A] -> [B]. With the quantiles of each action's return:
+    [B, 1], [B, 1], [B, A, N], [B, A] -> [B, N].
 
     The target network values the action. It also chooses it in DQN (`q_t_selector` is `q_t`); in Double DQN, the online network
     does.
 
     Source: Mnih et al. (2015), "Human-level control through deep reinforcement learning"; van Hasselt et al. (2016), "Deep
-      reinforcement learning with double Q-learning".
+      reinforcement learning with double Q-learning"; Dabney et al. (2018), "Distributional reinforcement learning with
+      quantile regression", algorithm 1.
     """
-    return r_t + discount_t * select(q_t, tf.argmax(q_t_selector, axis=-1, output_type=tf.int32))  # [B]
-
-
-def quantile_target(r_t: tf.Tensor, discount_t: tf.Tensor, *, quantiles_t: tf.Tensor, q_t_selector: tf.Tensor) -> tf.Tensor:
-    """The same with the quantiles [B, A, N] of each action's return; the selector [B, A] is their mean: -> [B, N].
-
-    Source: Dabney et al. (2018), "Distributional reinforcement learning with quantile regression", algorithm 1.
-    """
-    return q_target(r_t[:, tf.newaxis], discount_t[:, tf.newaxis], q_t=quantiles_t, q_t_selector=q_t_selector)  # [B, N]
+    return r_t + discount_t * select(q_t, tf.argmax(q_t_selector, axis=-1, output_type=tf.int32))  # [B] or [B, N]
 
 
 def select(q: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:

@@ -78,13 +78,6 @@ def q_network(
     return tf_keras.Model(observation, q_values, name="q_network")
 
 
-def mlp(
-    observation_shape: tuple[int, ...], n_actions: int, *, hidden: Sequence[int], rng: np.random.Generator
-) -> tf_keras.Model:
-    """A multi-layer perceptron from observations [B, F] to Q-values [B, A], ReLU between its layers; see `q_network`."""
-    return q_network(observation_shape, n_actions, hidden=hidden, rng=rng)
-
-
 def table_network(n_states: int, n_actions: int) -> tf_keras.Model:
     """A Q-table [S, A] as a network from one-hot states [B, S] to Q-values [B, A]: its kernel is the table, it has no bias."""
     state = tf_keras.Input((n_states,), name="observation")  # [B, S]

@@ -175,10 +175,6 @@ class Replay:
         a_tm1, r_t, discount_t = self._a_tm1.take(slots), self._r_t.take(slots), self._discount_t.take(slots)
         return Transitions(s_tm1=s_tm1, a_tm1=a_tm1, r_t=r_t, discount_t=discount_t, s_t=s_t), draw
 
-    def learned(self, draw: Draw, errors: NDArray[np.float32]) -> None:
-        """Tells the sampler how wrong the network was on what it drew: absolute temporal-difference errors [K, B]."""
-        self.sampler.learned(draw.slots, errors)
-
     def state(self) -> State:
         """Arrays, of what is filled only, and JSON that `restore` reads; the arrays are views."""
         sampler_arrays, sampler = self.sampler.state()

@@ -60,7 +60,7 @@ def compress(
         for stage in recipe.stages:
             student, report = _run(stage, student, context=context)
             reports.append(report)
-    policy = student.as_compressed(agent.spec, agent.observations, conversion=recipe.conversion, recipe=recipe.name)
+    policy = student.as_compressed(agent, conversion=recipe.conversion, recipe=recipe.name)
     return replace(policy, reports=tuple(reports), settings=recipe.to_json())
 
 

@@ -16,8 +16,9 @@ class Targets:
     """The targets of distillation.
 
     Attributes:
-      kind: `clipped_gaps`, see `clipped_action_gaps`; `advantages`, the same without clipping; `q_values`, the teacher's own in
-        the same unit; `one_hot`, 1 for the teacher's action and -1 for all others.
+      kind: `clipped_gaps`, 1 for the best action, falling with the gap to it, -1 from `width` median gaps on: an int8 output's
+        256 levels are spent where actions compete, and how bad a bad action is, is clipped away; `advantages`, the same without
+        clipping; `q_values`, the teacher's own in the same unit; `one_hot`, 1 for the teacher's action and -1 for all others.
       width: what falls from 1 to -1, in units of the teacher's median action gap, > 0.
     """
 
@@ -31,11 +32,12 @@ class Targets:
 
     def __call__(self, q_values: NDArray[np.float32], gap: float) -> NDArray[np.float32]:
         """Q-values [N, A] and the unit, > 0 -> float32 [N, A]."""
+        below = q_values - q_values.max(axis=1, keepdims=True)  # [N, A]
         match self.kind:
             case "clipped_gaps":
-                return clipped_action_gaps(q_values, gap, width=self.width)
+                targets = 1 + 2 * np.clip(below / (self.width * gap), -1, 0)
             case "advantages":
-                targets = 1 + 2 * (q_values - q_values.max(axis=1, keepdims=True)) / (self.width * gap)
+                targets = 1 + 2 * below / (self.width * gap)
             case "q_values":
                 targets = 2 * q_values / (self.width * gap)
             case "one_hot":
@@ -54,13 +56,3 @@ def median_action_gap(q_values: NDArray[np.float32]) -> float:
     positive = gaps[gaps > 0]
     require(len(positive) > 0, "The teacher has no preference: all actions are equal in every state it was shown.")
     return float(np.median(positive))
-
-
-def clipped_action_gaps(q_values: NDArray[np.float32], gap: float, *, width: float = 2.0) -> NDArray[np.float32]:
-    """Preferences in [-1, 1]: 1 for the best action, falling with the gap to it, -1 from `width * gap` on.
-
-    The 256 levels of an int8 output are spent where actions compete. How bad a bad action is, is clipped away: of Q-values
-    [N, A], 1 + 2 clip((q - max q) / (width * gap), -1, 0), with `median_action_gap` as the unit and a width > 0.
-    """
-    below = q_values - q_values.max(axis=1, keepdims=True)  # [N, A]
-    return (1 + 2 * np.clip(below / (width * gap), -1, 0)).astype(np.float32)

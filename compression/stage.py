@@ -113,17 +113,15 @@ class Student:
         chosen = tf.function(lambda x: tf.argmax(quantized(scaling.tensor(x), training=False), axis=-1))  # [B, ...] -> [B]
         return StudentPolicy(lambda x: int(chosen(x[np.newaxis])[0]), chosen)
 
-    def as_compressed(
-        self, spec: EnvironmentSpec, observations: NDArray[Any], *, conversion: Conversion, recipe: str
-    ) -> CompressedPolicy:
+    def as_compressed(self, agent: TrainedAgent, *, conversion: Conversion, recipe: str) -> CompressedPolicy:
         """The policy for the exporter, without reports and settings."""
         return CompressedPolicy(
             network=self.quantized or self.network,
             conversion=conversion,
             scaling=self.scaling,
             meaning=self.meaning,
-            spec=spec,
-            observations=observations,
+            spec=agent.spec,
+            observations=agent.observations,
             recipe=recipe,
             reports=(),
             layers=describe(self.network),

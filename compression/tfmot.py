@@ -100,15 +100,6 @@ def reset_pruning(wrapped: tf_keras.Model) -> Callable[[], None]:
     return apply_masks
 
 
-def strip_pruning(wrapped: tf_keras.Model, model: tf_keras.Model) -> tf_keras.Model:
-    """A copy of `model`, which was wrapped, with the weights that it has been trained to; the zeros stay."""
-    stripped = tf_keras.models.clone_model(model)
-    for source, target in zip(wrapped.layers, stripped.layers, strict=True):
-        inside = _inside(source)
-        target.set_weights([np.asarray(inside.kernel), np.asarray(inside.bias)] if target.weights else [])
-    return stripped
-
-
 def wrap_for_clustering(model: tf_keras.Model, layers: Sequence[bool], *, clusters: int, keep_zeros: bool) -> tf_keras.Model:
     """A copy of a plain network whose kernels have no more than `clusters` distinct values, >= 2, while it trains.
 
@@ -142,16 +133,15 @@ def is_clustered(model: tf_keras.Model) -> bool:
     return any("cluster_centroids" in variable.name for variable in model.trainable_variables)
 
 
-def strip_clustering(wrapped: tf_keras.Model, model: tf_keras.Model) -> tf_keras.Model:
-    """A copy of `model`, which was wrapped, with the weights that it has been trained to."""
+def strip(wrapped: tf_keras.Model, model: tf_keras.Model) -> tf_keras.Model:
+    """A copy of `model`, which was wrapped for pruning or clustering, with the weights that it has been trained to."""
     stripped = tf_keras.models.clone_model(model)
     for source, target in zip(wrapped.layers, stripped.layers, strict=True):
         if isinstance(source, ClusterWeights):
             source.update_clustered_weights_associations()
-            bias = next(weight for weight in source.layer.weights if weight.name.split("/")[-1].startswith("bias"))
-            target.set_weights([np.asarray(source.layer.kernel), np.asarray(bias)])
-        else:
-            target.set_weights(source.get_weights())
+        if target.weights:
+            inside = _inside(source)
+            target.set_weights([np.asarray(inside.kernel), np.asarray(inside.bias)])
     return stripped
 
 
@@ -230,4 +220,4 @@ def _own_name(variable: tf.Variable, layer: tf_keras.layers.Layer) -> str:
 
 
 def _inside(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-    return layer.layer if isinstance(layer, PruneLowMagnitude) else layer
+    return layer.layer if isinstance(layer, PruneLowMagnitude | ClusterWeights) else layer

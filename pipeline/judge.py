@@ -113,7 +113,7 @@ class _FileJudge:
             states=agent.observations,
             preferences=np.empty((0, agent.spec.n_actions), np.float32),
         )
-        policy = student.as_compressed(agent.spec, agent.observations, conversion="float32", recipe="float")
+        policy = student.as_compressed(agent, conversion="float32", recipe="float")
         return self._write(policy, "float", self._export.of_baseline())
 
     def _write(self, policy: CompressedPolicy, name: str, config: ExportConfig) -> Path:

@@ -66,17 +66,9 @@ def bootstrap_interval(values: Sequence[float] | NDArray[np.float64], confidence
     return Interval(mean, *percentile_bootstrap(array, lambda rows: rows.mean(axis=1), quantiles=(tail, 1 - tail)))
 
 
-@dataclass(frozen=True)
-class AcrossSeeds:
-    """The scores of several trainings that differ in their seed alone, in reward units."""
-
-    means: tuple[float, ...]  # of each seed
-    mean: float  # of those
-    iqm: Interval  # their interquartile mean and its 95 % bootstrap interval
-
-
-def across_seeds(means: Sequence[float]) -> AcrossSeeds:
-    """Summarizes the mean returns [N] of N >= 1 training seeds: a seed is a sample, an episode is not.
+def across_seeds(means: Sequence[float]) -> Interval:
+    """The interquartile mean of the mean returns [N] of N >= 1 training seeds, and its 95 % bootstrap interval: a seed is a
+    sample, an episode is not.
 
     The interval is over seeds; of one environment there is one stratum. With five seeds it is rough: it cannot reach beyond the
     best and the worst of them.
@@ -88,8 +80,7 @@ def across_seeds(means: Sequence[float]) -> AcrossSeeds:
     scores = np.asarray(means, np.float64)  # [N]
     if scores.size == 0 or not np.isfinite(scores).all():
         raise ValueError(f"Expected the mean return of at least one seed, all finite. Got {list(means)}.")
-    iqm = Interval(float(interquartile_mean(scores)), *percentile_bootstrap(scores, interquartile_mean))
-    return AcrossSeeds(tuple(scores.tolist()), float(scores.mean()), iqm)
+    return Interval(float(interquartile_mean(scores)), *percentile_bootstrap(scores, interquartile_mean))
 
 
 def interquartile_mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -52,9 +52,9 @@ def sides(inputs: int, hidden: Sequence[int], *, actions: int, samples: NDArray[
     import tensorflow as tf
     import torch
 
-    from edgedqn.agents.networks import mlp
+    from edgedqn.agents.networks import q_network
 
-    network = mlp((inputs,), actions, hidden=hidden, rng=np.random.default_rng(0))
+    network = q_network((inputs,), actions, hidden=hidden, rng=np.random.default_rng(0))
     function = tf.function(lambda x: network(x, training=False))
     concrete = function.get_concrete_function(tf.TensorSpec((1, inputs), tf.float32))
     weights = network.get_weights()

@@ -41,7 +41,7 @@ class Cluster(Stage):
         if any(chosen):
             wrapped = tfmot.wrap_for_clustering(student.network, chosen, clusters=self.clusters, keep_zeros=student.pruned)
             last_loss = final_loss(self.learning.fine_tune(wrapped, student, context=context, label="cluster"))
-            network = tfmot.strip_clustering(wrapped, student.network)
+            network = tfmot.strip(wrapped, student.network)
             clustered = replace(clustered, network=network, meaning=self.learning.meaning)
         kernels = kernels_of(clustered.network)
         few = [(i, count) for i, count in enumerate(distinct) if count <= self.clusters]

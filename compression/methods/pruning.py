@@ -107,7 +107,7 @@ class Prune(Stage):
         apply_masks = tfmot.reset_pruning(wrapped)
         losses = self.learning.fine_tune(wrapped, student, context=context, label="prune", before_copy=apply_masks)
         apply_masks()
-        network = tfmot.strip_pruning(wrapped, student.network)
+        network = tfmot.strip(wrapped, student.network)
         return replace(student, network=network, meaning=self.learning.meaning, pruned=True), Findings(
             allocation=self.allocation,
             structure=self.structure,

@@ -101,6 +101,5 @@ def round_and_judge(
     rounded, findings = QuantizeAware(quantizing).apply(candidate, context)
     if context.judge is None:
         raise InputError("A search plays its candidates as files. Expected a judge. Got none.")
-    teacher = context.teacher
-    policy = rounded.as_compressed(teacher.spec, teacher.observations, conversion=context.conversion, recipe="candidate")
+    policy = rounded.as_compressed(context.teacher, conversion=context.conversion, recipe="candidate")
     return rounded, findings, context.judge(policy)

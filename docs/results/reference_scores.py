@@ -10,6 +10,7 @@ Writes docs/results/reference_scores.json.
 import argparse
 import fcntl
 import os
+import statistics
 import time
 from contextlib import closing
 from dataclasses import asdict
@@ -101,13 +102,14 @@ def table(results: dict[str, Any]) -> str:
     ]
     for env_id, (seeds, _, asked) in ASKED.items():
         if rows := rows_of(results, env_id):
-            summary = across_seeds([row["mean"] for row in rows])
-            digits = 2 if abs(summary.mean) < 20 else 1
-            iqm = f"{summary.iqm.mean:.{digits}f} [{summary.iqm.low:.{digits}f}, {summary.iqm.high:.{digits}f}]"
-            means = ", ".join(f"{mean:.{digits}f}" for mean in summary.means)
+            means = [row["mean"] for row in rows]
+            mean, iqm = statistics.fmean(means), across_seeds(means)
+            digits = 2 if abs(mean) < 20 else 1
+            interval = f"{iqm.mean:.{digits}f} [{iqm.low:.{digits}f}, {iqm.high:.{digits}f}]"
+            each = ", ".join(f"{value:.{digits}f}" for value in means)
             steps = f"{rows[0]['env_steps'] // 1000}k"
             missing = "" if len(rows) == seeds else f" ({len(rows)} of {seeds} seeds)"
-            lines.append(f"| {env_id}{missing} | {steps} | {means} | **{summary.mean:.{digits}f}** | {iqm} | >= {asked} |")
+            lines.append(f"| {env_id}{missing} | {steps} | {each} | **{mean:.{digits}f}** | {interval} | >= {asked} |")
     return "\n".join(lines)
 
 

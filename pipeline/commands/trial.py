@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from edgedqn.agents.architecture import describe
-from edgedqn.agents.networks import mlp
+from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
@@ -26,7 +26,7 @@ def export_tiny_policy() -> None:
         n_actions=2,
     )
     observations = np.random.default_rng(0).uniform(-1, 1, (100, 4)).astype(np.float32)
-    network = mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(0))
+    network = q_network((4,), 2, hidden=(8,), rng=np.random.default_rng(0))
     quantized = tfmot.quantization_aware(network, (-1.0, 1.0))
     tfmot.start_ranges(quantized, network, inputs=[observations])
     scaling = InputScaling((1.0,), (0.0,), (-1.0, 1.0))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgedqn.agents.architecture import SETTINGS, DuelingMerge, describe, rebuild
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import minatar_torso, mlp, nature_torso, q_network, table_network
+from edgedqn.agents.networks import minatar_torso, nature_torso, q_network, table_network
 
 layers = tf_keras.layers
 
@@ -27,8 +27,8 @@ def stacked(shape: tuple[int, ...], *of_layers: Any) -> tf_keras.Model:
 
 RNG = np.random.default_rng(0)
 NETWORKS = {
-    "linear": lambda: mlp((5,), 2, hidden=(), rng=RNG),
-    "mlp": lambda: mlp((5,), 2, hidden=(8, 4), rng=RNG),
+    "linear": lambda: q_network((5,), 2, hidden=(), rng=RNG),
+    "mlp": lambda: q_network((5,), 2, hidden=(8, 4), rng=RNG),
     "table": lambda: table_network(16, 4),
     "minatar": lambda: q_network((10, 10, 4), 3, hidden=(16,), rng=RNG, torso=minatar_torso),
     "nature, dueling": lambda: q_network(

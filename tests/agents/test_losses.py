@@ -15,7 +15,6 @@ from edgedqn.agents.losses import (
     huber,
     q_target,
     quantile_huber,
-    quantile_target,
     select,
 )
 
@@ -119,15 +118,14 @@ def distributions(draw: st.DrawFn) -> Batch:
 
 @settings(max_examples=50, deadline=None)
 @given(distributions())
-def test_quantile_target_is_every_quantile_of_the_action_the_selector_ranks_first(batch: Batch) -> None:
+def test_the_target_of_quantiles_is_every_quantile_of_the_action_the_selector_ranks_first(batch: Batch) -> None:
     r_t, discount_t, quantiles_t, q_t_selector, quantiles, actions = batch
     expected = [
         [r + d * q for q in of_actions[list(s).index(max(s))]]
         for r, d, of_actions, s in zip(r_t, discount_t, quantiles_t, q_t_selector, strict=True)
     ]
-    np.testing.assert_allclose(
-        quantile_target(r_t, discount_t, quantiles_t=quantiles_t, q_t_selector=q_t_selector), expected, rtol=1e-6, atol=1e-4
-    )
+    got = q_target(r_t[:, np.newaxis], discount_t[:, np.newaxis], q_t=quantiles_t, q_t_selector=q_t_selector)
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-4)
     np.testing.assert_array_equal(select(quantiles, actions), quantiles[np.arange(len(actions)), actions])
 
 

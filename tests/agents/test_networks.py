@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import TORSOS, find_torso, minatar_torso, mlp, nature_torso, q_network, table_network
+from edgedqn.agents.networks import TORSOS, find_torso, minatar_torso, nature_torso, q_network, table_network
 
 
 def by_name(network: Any) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def by_name(network: Any) -> dict[str, Any]:
 @settings(max_examples=15, deadline=None)
 @given(features=st.integers(1, 9), n_actions=st.integers(1, 6), hidden=st.lists(st.integers(1, 20), max_size=3))
 def test_the_network_has_the_shape_asked_for(features: int, n_actions: int, hidden: Any) -> None:
-    network = mlp((features,), n_actions, hidden=hidden, rng=np.random.default_rng(0))
+    network = q_network((features,), n_actions, hidden=hidden, rng=np.random.default_rng(0))
     widths = [features, *hidden, n_actions]
     expected = [shape for n_in, n_out in itertools.pairwise(widths) for shape in ((n_in, n_out), (n_out,))]
     assert [w.shape for w in network.get_weights()] == expected
@@ -69,7 +69,7 @@ def test_the_nature_network_is_that_of_the_paper() -> None:
 def test_bytes_are_scaled_inside() -> None:
     rng = np.random.default_rng(0)
     scaled = q_network((4,), 2, hidden=(8,), rng=rng, image_scale=1 / 255)
-    plain = mlp((4,), 2, hidden=(8,), rng=rng)
+    plain = q_network((4,), 2, hidden=(8,), rng=rng)
     plain.set_weights(scaled.get_weights())
     observations = rng.integers(256, size=(20, 4)).astype(np.float32)
     np.testing.assert_allclose(scaled(observations), plain(observations / 255), rtol=1e-5, atol=1e-6)
@@ -94,13 +94,16 @@ def test_the_rng_decides_the_weights_and_nothing_else_does() -> None:
 
 def test_two_networks_of_one_rng_and_two_layers_of_one_network_differ() -> None:
     rng = np.random.default_rng(0)
-    first, second = mlp((8,), 8, hidden=[8, 8], rng=rng).get_weights(), mlp((8,), 8, hidden=[8, 8], rng=rng).get_weights()
+    first, second = (
+        q_network((8,), 8, hidden=[8, 8], rng=rng).get_weights(),
+        q_network((8,), 8, hidden=[8, 8], rng=rng).get_weights(),
+    )
     assert not np.array_equal(first[0], second[0])
     assert not np.array_equal(first[0], first[2])
 
 
 def test_first_weights_fill_their_papers_ranges_and_biases_are_zero() -> None:
-    w1, b1, w2, b2, w3, b3 = mlp((50,), 40, hidden=[300, 200], rng=np.random.default_rng(0)).get_weights()
+    w1, b1, w2, b2, w3, b3 = q_network((50,), 40, hidden=[300, 200], rng=np.random.default_rng(0)).get_weights()
     conv, b4, *_ = q_network((9, 9, 20), 2, hidden=[4], rng=np.random.default_rng(0), torso=minatar_torso).get_weights()
     limits = (w1, sqrt(6 / 50)), (w2, sqrt(6 / 300)), (w3, sqrt(6 / (200 + 40))), (conv, sqrt(6 / (3 * 3 * 20)))
     for kernel, limit in limits:
@@ -111,9 +114,9 @@ def test_first_weights_fill_their_papers_ranges_and_biases_are_zero() -> None:
 
 def test_an_image_without_a_torso_and_an_empty_layer_are_refused() -> None:
     with pytest.raises(InputError, match=r"takes vectors\. Expected an observation shape \(F,\)\. Got \(84, 84, 4\)\."):
-        mlp((84, 84, 4), 2, hidden=[8], rng=np.random.default_rng(0))
+        q_network((84, 84, 4), 2, hidden=[8], rng=np.random.default_rng(0))
     with pytest.raises(InputError, match=r"Expected widths of 1 or more\. Got hidden=\(8, 0\)\."):
-        mlp((4,), 2, hidden=[8, 0], rng=np.random.default_rng(0))
+        q_network((4,), 2, hidden=[8, 0], rng=np.random.default_rng(0))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgedqn.agents.chain import ChainReader
-from edgedqn.agents.networks import minatar_torso, mlp, nature_torso, q_network
+from edgedqn.agents.networks import minatar_torso, nature_torso, q_network
 from edgedqn.agents.numpy_network import Dense, NumpyNetwork
 
 layers = tf_keras.layers
@@ -51,7 +51,7 @@ def assert_equal_to_keras(network: Any, scale: float = 1.0) -> None:
     seed=st.integers(0, 2**16),
 )
 def test_q_values_are_kerass_for_batches_and_single_observations(features: int, n_actions: int, hidden: Any, seed: int) -> None:
-    assert_equal_to_keras(randomized(mlp((features,), n_actions, hidden=hidden, rng=np.random.default_rng(0)), seed))
+    assert_equal_to_keras(randomized(q_network((features,), n_actions, hidden=hidden, rng=np.random.default_rng(0)), seed))
 
 
 @pytest.mark.parametrize("head", [{}, {"dueling": True}, {"quantiles": 4}, {"dueling": True, "quantiles": 4}], ids=str)

@@ -10,7 +10,7 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import save_arrays
-from edgedqn.agents.networks import minatar_torso, mlp, q_network
+from edgedqn.agents.networks import minatar_torso, q_network
 from edgedqn.agents.playing.preprocessing import FrameStack
 from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
@@ -19,7 +19,7 @@ from edgedqn.agents.trained_agent import TrainedAgent
 @pytest.fixture
 def agent(corridor: gymnasium.Env[Any, Any]) -> TrainedAgent:
     rng = np.random.default_rng(0)
-    network = mlp((5,), 2, hidden=[8, 4], rng=rng)
+    network = q_network((5,), 2, hidden=[8, 4], rng=rng)
     network.set_weights([rng.normal(size=w.shape) for w in network.get_weights()[:-1]] + [np.zeros(2)])
     return TrainedAgent(network, spec_of(corridor, "Corridor"), rng.random((20, 5), np.float32), {"steps": 3})
 

@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
     import edgedqn.compression.tfmot  # noqa: F401
 
-from edgedqn.agents.networks import minatar_torso, mlp, q_network, table_network
+from edgedqn.agents.networks import minatar_torso, q_network, table_network
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
@@ -110,6 +110,7 @@ def make_network(kind: str, spec: EnvironmentSpec, rng: np.random.Generator) -> 
     """Random weights, and biases so small that the observation decides."""
     if kind == "table":
         network = table_network(spec.input_shape[0], spec.n_actions)
+        network.set_weights([rng.uniform(-0.5, 0.5, array.shape) for array in network.get_weights()])  # Keras drew the first
     elif kind == "image":
         network = q_network(spec.input_shape, spec.n_actions, hidden=(32,), rng=rng, torso=minatar_torso)
     elif kind == "quantiles":
@@ -126,7 +127,7 @@ def make_network(kind: str, spec: EnvironmentSpec, rng: np.random.Generator) -> 
 
 def balancing_agent(env: gymnasium.Env[Any, Any]) -> TrainedAgent:
     """A 4-16-16-2 network that balances CartPole by design: it pushes to where the pole leans and falls."""
-    network = mlp((4,), 2, hidden=(16, 16), rng=np.random.default_rng(3))
+    network = q_network((4,), 2, hidden=(16, 16), rng=np.random.default_rng(3))
     w0, b0, w1, b1, w2, b2 = (0.2 * array for array in network.get_weights())
     lean = np.array([0.1, 0.5, 6.0, 2.0])
     w0[:, 0], w0[:, 1] = lean, -lean

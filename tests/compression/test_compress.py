@@ -9,7 +9,7 @@ import pytest
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import mlp
+from edgedqn.agents.networks import q_network
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
 from edgedqn.compression.folding import InputScaling, plain_network
@@ -80,7 +80,7 @@ def test_the_reported_agreement_is_with_the_teacher(teacher: TrainedAgent, polic
 
 
 def test_refuses_a_teacher_that_has_nothing_to_teach(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> None:
-    network = mlp((4,), 2, hidden=(16, 16), rng=np.random.default_rng(0))
+    network = q_network((4,), 2, hidden=(16, 16), rng=np.random.default_rng(0))
     network.set_weights([*network.get_weights()[:-2], np.zeros((16, 2)), np.ones(2)])
     indifferent = replace(teacher, network=network)
     with pytest.raises(InputError, match="all actions are equal"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgedqn.agents.networks import mlp
+from edgedqn.agents.networks import q_network
 from edgedqn.agents.numpy_network import Dense, NumpyNetwork
 from edgedqn.agents.playing.preprocessing import Flatten, FrameStack, OneHot, Step
 from edgedqn.agents.playing.spec import EnvironmentSpec
@@ -55,7 +55,7 @@ def test_folding_changes_nothing_on_10_000_states(hidden: tuple[int, ...]) -> No
 
 def test_folding_changes_nothing_in_keras() -> None:
     rng = np.random.default_rng(1)
-    network = mlp((4,), 2, hidden=(256, 256), rng=rng)
+    network = q_network((4,), 2, hidden=(256, 256), rng=rng)
     observations = rng.uniform(-CARTPOLE_RANGE, CARTPOLE_RANGE, (10_000, 4)).astype(np.float32)
     expected = network(observations).numpy()
     scaling = InputScaling.measured(observations, tail=0)

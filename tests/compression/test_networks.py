@@ -3,7 +3,7 @@ import pytest
 import tf_keras
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import minatar_torso, mlp, q_network
+from edgedqn.agents.networks import minatar_torso, q_network
 from edgedqn.compression.folding import plain_network
 from edgedqn.compression.networks import fresh, resized, size_of, widths
 from edgedqn.compression.report import Findings, NetworkSize
@@ -15,15 +15,15 @@ def image_network() -> tf_keras.Model:
 
 
 def test_widths_are_those_of_the_hidden_layers() -> None:
-    assert widths(plain_network(mlp((4,), 2, hidden=(16, 8), rng=np.random.default_rng(0)))) == ((), (16, 8))
-    assert widths(plain_network(mlp((4,), 2, hidden=(), rng=np.random.default_rng(0)))) == ((), ())
+    assert widths(plain_network(q_network((4,), 2, hidden=(16, 8), rng=np.random.default_rng(0)))) == ((), (16, 8))
+    assert widths(plain_network(q_network((4,), 2, hidden=(), rng=np.random.default_rng(0)))) == ((), ())
     assert widths(image_network()) == ((16,), (32,))
 
 
 @pytest.mark.parametrize("hidden", [(), (5,), (7, 3, 2)])
 def test_a_resized_network_has_the_widths_asked_for_and_the_same_ends(hidden: tuple[int, ...]) -> None:
     for like, filters in (
-        (plain_network(mlp((4,), 2, hidden=(16, 8), rng=np.random.default_rng(0))), ()),
+        (plain_network(q_network((4,), 2, hidden=(16, 8), rng=np.random.default_rng(0))), ()),
         (image_network(), (6,)),
     ):
         network = resized(like, filters=filters, hidden=hidden)
@@ -50,7 +50,7 @@ def test_refuses_widths_that_fit_nothing(filters: tuple[int, ...], hidden: tuple
 
 
 def test_fresh_weights_have_the_spread_that_their_layer_needs() -> None:
-    like = plain_network(mlp((100,), 2, hidden=(400, 300), rng=np.random.default_rng(0)))
+    like = plain_network(q_network((100,), 2, hidden=(400, 300), rng=np.random.default_rng(0)))
     network = fresh(like, np.random.default_rng(3))
     assert network is not like
     first, _, second, bias, last, _ = network.get_weights()

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.preferences import Targets, clipped_action_gaps, median_action_gap
+from edgedqn.compression.preferences import Targets, median_action_gap
 
 tables = hnp.arrays(np.float32, st.tuples(st.integers(1, 8), st.integers(2, 5)), elements=st.integers(-100, 100).map(float))
 
@@ -20,7 +20,7 @@ def test_clipped_action_gaps_as_the_formula_says(q_values: NDArray[np.float32], 
     for n, row in enumerate(q_values.tolist()):
         for a, q in enumerate(row):
             expected[n, a] = 1 + 2 * min(max((q - max(row)) / (width * gap), -1), 0)
-    got = clipped_action_gaps(q_values, gap, width=width)
+    got = Targets(width=width)(q_values, gap)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
@@ -28,11 +28,11 @@ def test_clipped_action_gaps_as_the_formula_says(q_values: NDArray[np.float32], 
 @settings(max_examples=100, deadline=None)
 @given(tables, st.floats(0.5, 50), st.integers(-1_000, 1_000))
 def test_clipped_action_gaps_keep_what_matters(q_values: NDArray[np.float32], gap: float, shift: int) -> None:
-    got = clipped_action_gaps(q_values, gap)
+    got = Targets()(q_values, gap)
     best = q_values == q_values.max(axis=1, keepdims=True)
     np.testing.assert_array_equal(got == 1, best)  # the best are exactly 1, and only they
     assert got.min() >= -1
-    np.testing.assert_array_equal(clipped_action_gaps(q_values + np.float32(shift), gap), got)  # the state's value is nothing
+    np.testing.assert_array_equal(Targets()(q_values + np.float32(shift), gap), got)  # the state's value is nothing
     for row, preferences in zip(q_values, got, strict=True):
         kept = preferences > -1
         np.testing.assert_array_equal(  # where nothing is clipped the order stays
@@ -44,9 +44,9 @@ def test_clipped_action_gaps_keep_what_matters(q_values: NDArray[np.float32], ga
 
 def test_the_gap_and_the_width_are_where_they_should_be() -> None:
     q_values = np.array([[10, 9, 8, 6, -1_000]], np.float32)  # gaps of 0, 1, 2, 4 and a lot, in units of 1
-    np.testing.assert_array_equal(clipped_action_gaps(q_values, 1.0), [[1, 0, -1, -1, -1]])
-    np.testing.assert_array_equal(clipped_action_gaps(q_values, 1.0, width=4.0), [[1, 0.5, 0, -1, -1]])
-    np.testing.assert_array_equal(clipped_action_gaps(q_values, 4.0), [[1, 0.75, 0.5, 0, -1]])
+    np.testing.assert_array_equal(Targets()(q_values, 1.0), [[1, 0, -1, -1, -1]])
+    np.testing.assert_array_equal(Targets(width=4.0)(q_values, 1.0), [[1, 0.5, 0, -1, -1]])
+    np.testing.assert_array_equal(Targets()(q_values, 4.0), [[1, 0.75, 0.5, 0, -1]])
 
 
 def test_median_action_gap_is_over_the_positive_gaps() -> None:

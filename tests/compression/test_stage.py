@@ -143,7 +143,7 @@ def test_more_states_are_remembered_with_targets_of_the_same_kind(scaled: Studen
 
 
 def test_hands_on_the_rounded_network_where_there_is_one(scaled: Student, teacher: TrainedAgent) -> None:
-    plain = scaled.as_compressed(teacher.spec, teacher.observations, conversion="float32", recipe="mine")
+    plain = scaled.as_compressed(teacher, conversion="float32", recipe="mine")
     assert (plain.network, plain.recipe, plain.meaning, plain.reports) == (scaled.network, "mine", "q_values", ())
     rounded = Student(
         network=scaled.network,
@@ -153,6 +153,6 @@ def test_hands_on_the_rounded_network_where_there_is_one(scaled: Student, teache
         meaning="preferences",
         quantized=quantization_aware(scaled.network, (-1.0, 1.0)),
     )
-    handed = rounded.as_compressed(teacher.spec, teacher.observations, conversion="qat-int8", recipe="mine")
+    handed = rounded.as_compressed(teacher, conversion="qat-int8", recipe="mine")
     assert handed.network is rounded.quantized
     assert (handed.meaning, handed.layers) == ("preferences", describe(scaled.network))

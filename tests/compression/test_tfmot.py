@@ -8,11 +8,11 @@ import tf_keras
 from numpy.typing import NDArray
 from tensorflow_model_optimization.sparsity.keras import PolynomialDecay
 
-from edgedqn.agents.networks import mlp
+from edgedqn.agents.networks import q_network
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distillation, Distiller
-from edgedqn.compression.preferences import clipped_action_gaps, median_action_gap
-from edgedqn.compression.tfmot import Schedule, quantization_aware, reset_pruning, start_ranges, strip_pruning, wrap_for_pruning
+from edgedqn.compression.preferences import Targets, median_action_gap
+from edgedqn.compression.tfmot import Schedule, quantization_aware, reset_pruning, start_ranges, strip, wrap_for_pruning
 
 UNIT = (-1.0, 1.0)
 SHORT = Distillation(steps=50, learning_rate=1e-2)
@@ -26,8 +26,8 @@ def training_set(features: int = 4, count: int = 500) -> tuple[NDArray[np.float3
     """Inputs in [-1, 1] and what some other network prefers there."""
     rng = np.random.default_rng(0)
     inputs = rng.uniform(-1, 1, (count, features)).astype(np.float32)
-    q_values = mlp((features,), 2, hidden=(8,), rng=rng)(inputs).numpy()
-    return inputs, clipped_action_gaps(q_values, median_action_gap(q_values))
+    q_values = q_network((features,), 2, hidden=(8,), rng=rng)(inputs).numpy()
+    return inputs, Targets()(q_values, median_action_gap(q_values))
 
 
 def taught(network: tf_keras.Model) -> tf_keras.Model:
@@ -73,7 +73,7 @@ def test_refuses_a_schedule_that_never_ends(schedule: tuple[int, int, int]) -> N
 
 def sparse_network(share: float = 0.6) -> tf_keras.Model:
     """4-16-16-2 whose smallest weights are zero."""
-    network = mlp((4,), 2, hidden=(16, 16), rng=np.random.default_rng(2))
+    network = q_network((4,), 2, hidden=(16, 16), rng=np.random.default_rng(2))
     network.set_weights([np.where(np.abs(a) < np.quantile(np.abs(a), share), 0, a) for a in network.get_weights()])
     return network
 
@@ -92,16 +92,16 @@ def ranges(quantized: tf_keras.Model, of: str) -> list[tuple[float, float]]:
 
 def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() -> None:
     asked = (0.5, 0.9, 0.0)
-    network = mlp((4,), 2, hidden=(16, 16), rng=np.random.default_rng(3))
+    network = q_network((4,), 2, hidden=(16, 16), rng=np.random.default_rng(3))
     before = network.get_weights()
     wrapped = wrap_for_pruning(network, asked, schedule=Schedule(0, 30, 10))
     np.testing.assert_array_equal(wrapped(training_set()[0]), network(training_set()[0]))
     apply_masks = reset_pruning(wrapped)
     taught(wrapped)
     # The last gradient step moved what the masks hold at zero; that is what apply_masks() is for.
-    assert (strip_pruning(wrapped, network).get_weights()[2] == 0).mean() < 0.9
+    assert (strip(wrapped, network).get_weights()[2] == 0).mean() < 0.9
     apply_masks()
-    network_after = strip_pruning(wrapped, network)
+    network_after = strip(wrapped, network)
     assert [type(layer) for layer in network_after.layers] == [type(layer) for layer in network.layers]
     for kernel, start, sparsity in zip(kernels(network_after), before[::2], asked, strict=True):
         assert abs((kernel == 0).mean() - sparsity) <= 0.005 + 0.5 / kernel.size
@@ -113,46 +113,46 @@ def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() 
 
 def test_masks_follow_the_schedule_step_by_step() -> None:
     schedule = Schedule(5, 25, 10)
-    network = mlp((4,), 2, hidden=(64, 64), rng=np.random.default_rng(4))
+    network = q_network((4,), 2, hidden=(64, 64), rng=np.random.default_rng(4))
     wrapped = wrap_for_pruning(network, (0.5, 0.9, 0.0), schedule=schedule)
     apply_masks = reset_pruning(wrapped)
     for step in range(1, 41):
         wrapped(np.zeros((1, 4), np.float32), training=True)
         apply_masks()
         last_update = 5 + 10 * ((min(step, 25) - 5) // 10)
-        shares = [(kernel == 0).mean() for kernel in kernels(strip_pruning(wrapped, network))]
+        shares = [(kernel == 0).mean() for kernel in kernels(strip(wrapped, network))]
         for share, kernel_sparsity in zip(shares, (0.5, 0.9, 0.0), strict=True):
             expected = cubic(schedule, last_update) * kernel_sparsity if step >= 5 else 0.0
             assert share == pytest.approx(expected, abs=0.003)
 
 
 def test_the_smallest_weights_go() -> None:
-    network = mlp((4,), 2, hidden=(32,), rng=np.random.default_rng(5))
+    network = q_network((4,), 2, hidden=(32,), rng=np.random.default_rng(5))
     before = kernels(network)[0]
     wrapped = wrap_for_pruning(network, (0.75, 0.0), schedule=Schedule(0, 1, 1))
     apply_masks = reset_pruning(wrapped)
     wrapped(np.zeros((1, 4), np.float32), training=True)
     apply_masks()
-    after = kernels(strip_pruning(wrapped, network))[0]
+    after = kernels(strip(wrapped, network))[0]
     assert (after == 0).sum() == 96
     np.testing.assert_array_equal(after, np.where(np.abs(before) >= np.sort(np.abs(before).ravel())[96], before, 0))
 
 
 def test_calls_without_training_prune_nothing() -> None:
-    network = mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(6))
+    network = q_network((4,), 2, hidden=(8,), rng=np.random.default_rng(6))
     wrapped = wrap_for_pruning(network, (0.5, 0.5), schedule=Schedule(0, 1, 1))
     apply_masks = reset_pruning(wrapped)
     for _ in range(3):
         wrapped(np.zeros((1, 4), np.float32), training=False)
     apply_masks()
-    for array, kept in zip(strip_pruning(wrapped, network).get_weights(), network.get_weights(), strict=True):
+    for array, kept in zip(strip(wrapped, network).get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(array, kept)
 
 
 @pytest.mark.parametrize("sparsities", [(0.5,), (0.5, 0.5, 0.5)])
 def test_asks_for_one_sparsity_per_kernel(sparsities: Sequence[float]) -> None:
     with pytest.raises(ValueError, match=r"zip\(\) argument"):
-        wrap_for_pruning(mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(7)), sparsities, schedule=Schedule(0, 1, 1))
+        wrap_for_pruning(q_network((4,), 2, hidden=(8,), rng=np.random.default_rng(7)), sparsities, schedule=Schedule(0, 1, 1))
 
 
 # --- quantization-aware training -------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_a_known_input_range_holds_from_the_first_step_and_a_new_one_moves(
 
 def test_rounds_the_input_and_the_weights_to_the_grids_of_int8() -> None:
     """One linear layer, written out."""
-    network = mlp((3,), 2, hidden=(), rng=np.random.default_rng(8))
+    network = q_network((3,), 2, hidden=(), rng=np.random.default_rng(8))
     inputs = np.random.default_rng(9).uniform(-1, 1, (200, 3)).astype(np.float32)
     quantized = quantization_aware(network, UNIT)
     start_ranges(quantized, network, inputs=[inputs])
@@ -228,7 +228,7 @@ def test_takes_the_weights_along(keep_zeros: bool) -> None:
 
 
 def test_start_ranges_are_those_of_the_activations_seen() -> None:
-    network = mlp((4,), 3, hidden=(16, 8), rng=np.random.default_rng(10))
+    network = q_network((4,), 3, hidden=(16, 8), rng=np.random.default_rng(10))
     network.set_weights([array + np.float32(0.1) for array in network.get_weights()])
     inputs = training_set()[0]
     quantized = quantization_aware(network, UNIT)
@@ -245,7 +245,7 @@ def test_start_ranges_are_those_of_the_activations_seen() -> None:
 
 
 def test_ranges_include_zero_where_no_activation_does() -> None:
-    network = mlp((2,), 1, hidden=(), rng=np.random.default_rng(11))
+    network = q_network((2,), 1, hidden=(), rng=np.random.default_rng(11))
     network.set_weights([np.zeros((2, 1), np.float32), np.array([3.0], np.float32)])
     quantized = quantization_aware(network, UNIT)
     start_ranges(quantized, network, inputs=[np.zeros((5, 2), np.float32)])

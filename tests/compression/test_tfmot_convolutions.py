@@ -7,7 +7,7 @@ import pytest
 import tf_keras
 from numpy.typing import NDArray
 
-from edgedqn.agents.networks import mlp
+from edgedqn.agents.networks import q_network
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distillation, Distiller
 from edgedqn.compression.tfmot import (
@@ -16,8 +16,7 @@ from edgedqn.compression.tfmot import (
     reset_pruning,
     settle,
     start_ranges,
-    strip_clustering,
-    strip_pruning,
+    strip,
     wrap_for_clustering,
     wrap_for_pruning,
 )
@@ -41,7 +40,7 @@ def image_network(zeros: float = 0.0) -> tf_keras.Model:
 
 def dense_network(zeros: float) -> tf_keras.Model:
     """4-16-2."""
-    network = mlp((4,), 2, hidden=(16,), rng=np.random.default_rng(16))
+    network = q_network((4,), 2, hidden=(16,), rng=np.random.default_rng(16))
     network.set_weights([np.where(np.abs(a) < np.quantile(np.abs(a), zeros), 0, a) for a in network.get_weights()])
     return network
 
@@ -69,7 +68,7 @@ def test_convolutions_are_pruned_to_what_was_asked() -> None:
     apply_masks = reset_pruning(wrapped)
     train_on_images(wrapped)
     apply_masks()
-    stripped = strip_pruning(wrapped, network)
+    stripped = strip(wrapped, network)
     assert [type(layer) for layer in stripped.layers] == [type(layer) for layer in network.layers]
     for kernel, start, sparsity in zip(kernels(stripped), kernels(network), asked, strict=True):
         assert abs((kernel == 0).mean() - sparsity) <= 0.005 + 0.5 / kernel.size
@@ -114,7 +113,7 @@ def test_what_settles_computes_the_same_without_what_kept_it(
 ) -> None:
     network = make(0.5)
     if keep_clusters:
-        network = strip_clustering(
+        network = strip(
             wrap_for_clustering(network, [True] * len(kernels(network)), clusters=4, keep_zeros=keep_zeros), network
         )
     quantized = quantization_aware(network, (0.0, 1.0), keep_zeros=keep_zeros, keep_clusters=keep_clusters)

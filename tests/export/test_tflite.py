@@ -21,12 +21,12 @@ with warnings.catch_warnings():
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import mlp
+from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression.folding import InputScaling, fold_input_scaling
 from edgedqn.compression.methods.distillation import fit_output_layer
 from edgedqn.compression.policy import CompressedPolicy, Conversion
-from edgedqn.compression.preferences import clipped_action_gaps, median_action_gap
+from edgedqn.compression.preferences import Targets, median_action_gap
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel, read_device_manifest
 from edgedqn.export.tflite import CALIBRATION_STATES, exported, to_tflite
@@ -53,7 +53,7 @@ def cartpole_like(count: int, seed: int) -> NDArray[np.float32]:
 def make_policy(kind: str, hidden: tuple[int, ...] = (32, 32)) -> CompressedPolicy:
     """A policy as its recipe would leave it, without the training: weights, masks and ranges are all there."""
     observations = cartpole_like(3_000, 1)
-    network = mlp((4,), 2, hidden=hidden, rng=np.random.default_rng(2))
+    network = q_network((4,), 2, hidden=hidden, rng=np.random.default_rng(2))
     network.set_weights([array + np.float32(0.05) * (array.ndim == 1) for array in network.get_weights()])
     if kind in ("float32", "ptq"):
         conversion: Conversion = "float32" if kind == "float32" else "ptq-int8"
@@ -73,14 +73,14 @@ def make_policy(kind: str, hidden: tuple[int, ...] = (32, 32)) -> CompressedPoli
     scaling = InputScaling.measured(observations)
     inputs = scaling(observations)
     network.set_weights(fold_input_scaling(network.get_weights(), scaling))
-    preferences = clipped_action_gaps(q_values, median_action_gap(q_values))
+    preferences = Targets()(q_values, median_action_gap(q_values))
     network.set_weights(fit_output_layer(network, [inputs], preferences=preferences, ridge=0.1))
     if kind == "pruned":
         wrapped = tfmot.wrap_for_pruning(network, (0.3, 0.8, 0.3), schedule=tfmot.Schedule(0, 1, 1))
         apply_masks = tfmot.reset_pruning(wrapped)
         wrapped(inputs[:1], training=True)
         apply_masks()
-        network = tfmot.strip_pruning(wrapped, network)
+        network = tfmot.strip(wrapped, network)
     quantized = tfmot.quantization_aware(network, scaling.limits, keep_zeros=kind == "pruned")
     tfmot.start_ranges(quantized, network, inputs=[inputs])
     quantized(inputs, training=True)  # a training step takes the kernels' ranges
@@ -281,7 +281,7 @@ def test_the_manifest_is_minified_json_inside_the_file(files: dict[str, bytes]) 
 def test_conversions_that_train_nothing_compute_nearly_the_same(
     tmp_path: Path, files: dict[str, bytes], conversion: Any, share_of_bytes: float, tolerance: float
 ) -> None:
-    network = mlp((4,), 2, hidden=(128, 128), rng=np.random.default_rng(2))
+    network = q_network((4,), 2, hidden=(128, 128), rng=np.random.default_rng(2))
     observations = cartpole_like(1_000, 1)
     identity = InputScaling.identity()
     policy = CompressedPolicy(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import mlp
+from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling
@@ -45,7 +45,7 @@ def policy_for() -> Make:
     observations = np.random.default_rng(1).normal(size=(1_500, 4)).astype(np.float32)
 
     def make(conversion: Any) -> CompressedPolicy:
-        plain = network = mlp((4,), 2, hidden=(16,), rng=np.random.default_rng(2))
+        plain = network = q_network((4,), 2, hidden=(16,), rng=np.random.default_rng(2))
         scaling = InputScaling.identity()
         if conversion == "qat-int8":
             scaling = InputScaling((0.25,), (0.0,), (-1.0, 1.0))

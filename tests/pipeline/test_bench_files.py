@@ -12,7 +12,7 @@ import pytest
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import mlp
+from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.preprocessing import FrameStack
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
@@ -64,7 +64,7 @@ def test_files_that_see_the_environment_differently_are_timed_but_not_played(tin
         n_actions=2,
         preprocessing=(FrameStack(2),),
     )
-    network = mlp((8,), 2, hidden=(8,), rng=np.random.default_rng(0))
+    network = q_network((8,), 2, hidden=(8,), rng=np.random.default_rng(0))
     identity = InputScaling.identity()
     policy = CompressedPolicy(
         network=network,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedqn.agents.networks import mlp
+from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import evaluate, gather_observations
 from edgedqn.agents.playing.gate import Gate
@@ -29,7 +29,7 @@ STREAMS = SeedStreams(3)
 @pytest.fixture(scope="module")
 def agent() -> TrainedAgent:
     """Pushes the cart to where the pole leans and falls: 500 without learning."""
-    network = mlp((4,), 2, hidden=(8,), rng=np.random.default_rng(0))
+    network = q_network((4,), 2, hidden=(8,), rng=np.random.default_rng(0))
     weights = [0.01 * array for array in network.get_weights()]
     lean = np.array([0.1, 0.5, 6.0, 2.0])
     weights[0][:, 0], weights[0][:, 1] = lean, -lean
@@ -50,7 +50,7 @@ def as_file(agent: TrainedAgent, change: Any = lambda weights: weights) -> Compr
     student = Student(
         network=network, scaling=InputScaling.identity(), states=agent.observations, preferences=np.empty((0, 2), np.float32)
     )
-    return student.as_compressed(agent.spec, agent.observations, conversion="float32", recipe="candidate")
+    return student.as_compressed(agent, conversion="float32", recipe="candidate")
 
 
 def test_a_candidate_that_no_runtime_takes_has_failed(agent: TrainedAgent) -> None:

@@ -13,7 +13,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import mlp
+from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.gate import Gate
@@ -120,7 +120,7 @@ def float_file(path: Path, env_id: str, frame_stack: int = 1) -> TrainedAgent:
     """Writes the file of an untrained agent."""
     with closing(make_environment(env_id)) as env:
         spec = spec_of(env, env_id, frame_stack=frame_stack)
-    network = mlp(spec.input_shape, spec.n_actions, hidden=(8,), rng=np.random.default_rng(0))
+    network = q_network(spec.input_shape, spec.n_actions, hidden=(8,), rng=np.random.default_rng(0))
     policy = CompressedPolicy(
         network=network,
         conversion="float32",

@@ -10,7 +10,7 @@ import pytest
 import tf_keras
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import mlp
+from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.environments import BadTransitionError
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
@@ -54,7 +54,7 @@ class Corridor(gymnasium.Env[Any, Any]):
 @pytest.fixture
 def start() -> tuple[Student, CompressionContext]:
     env = Corridor()
-    network = plain_network(mlp((CELLS,), 2, hidden=(32,), rng=np.random.default_rng(0)))
+    network = plain_network(q_network((CELLS,), 2, hidden=(32,), rng=np.random.default_rng(0)))
     agent = TrainedAgent(network, spec_of(env, "Corridor-v0"), np.eye(CELLS, dtype=np.float32), {})
     context = CompressionContext(teacher=agent, env=env, reset_seeds=itertools.count(), rng=np.random.default_rng(1), gap=1.0)
     states = agent.observations
@@ -104,7 +104,7 @@ def test_a_schedule_counts_gradient_steps(start: tuple[Student, CompressionConte
         apply_masks = tfmot.reset_pruning(wrapped)
         replace(LEARNING, steps=steps).fine_tune(wrapped, student, context=context, label="test", before_copy=apply_masks)
         apply_masks()
-        sparsities = [(kernel == 0).mean() for kernel in kernels_of(tfmot.strip_pruning(wrapped, student.network))]
+        sparsities = [(kernel == 0).mean() for kernel in kernels_of(tfmot.strip(wrapped, student.network))]
         assert sparsities == pytest.approx([expected] * 2, abs=0.02)
 
 

@@ -6,7 +6,7 @@ import pytest
 import tf_keras
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import minatar_torso, mlp, q_network
+from edgedqn.agents.networks import minatar_torso, q_network
 from edgedqn.compression.folding import plain_network
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.shrinking import Shrink, _keeping, _saliency, _useless, _without_a_layer
@@ -120,7 +120,7 @@ def test_is_content_with_the_precision_it_was_asked_for(student: tuple[Student, 
 def test_a_layer_goes_where_a_linear_map_replaces_it(student: tuple[Student, CompressionContext]) -> None:
     """The second hidden layer of a network whose first never goes below zero is linear on all states."""
     start, _ = student
-    network = mlp((4,), 2, hidden=(8, 8), rng=np.random.default_rng(0))
+    network = q_network((4,), 2, hidden=(8, 8), rng=np.random.default_rng(0))
     weights = network.get_weights()
     weights[3] = weights[3] + np.float32(100)
     network.set_weights(weights)
@@ -134,7 +134,7 @@ def test_a_layer_goes_where_a_linear_map_replaces_it(student: tuple[Student, Com
 
 def test_what_never_moves_costs_nothing() -> None:
     """Dead neurons have no saliency, and without them the network computes what it did."""
-    network = plain_network(mlp((4,), 2, hidden=(8, 6), rng=np.random.default_rng(1)))
+    network = plain_network(q_network((4,), 2, hidden=(8, 6), rng=np.random.default_rng(1)))
     weights = network.get_weights()
     weights[1][[2, 5]] = -100  # dead
     weights[3][1] = -100
@@ -156,7 +156,7 @@ def test_what_never_moves_costs_nothing() -> None:
 
 def test_those_that_stay_make_up_for_those_that_go() -> None:
     """Two neurons that say the same: without one, the other takes its part."""
-    network = plain_network(mlp((4,), 2, hidden=(6,), rng=np.random.default_rng(3)))
+    network = plain_network(q_network((4,), 2, hidden=(6,), rng=np.random.default_rng(3)))
     weights = network.get_weights()
     weights[0][:, 1] = weights[0][:, 0]
     network.set_weights(weights)

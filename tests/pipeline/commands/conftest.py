@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.architecture import describe
-from edgedqn.agents.networks import mlp
+from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
@@ -94,7 +94,7 @@ def own_file(own: str, tmp_path: Path) -> Path:
         observation_high=(1.0, 1.0),
         n_actions=2,
     )
-    network = mlp((2,), 2, hidden=(8,), rng=np.random.default_rng(0))
+    network = q_network((2,), 2, hidden=(8,), rng=np.random.default_rng(0))
     layers, scaling = describe(network), InputScaling.identity()
     policy = CompressedPolicy(
         network=network,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import mlp
+from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import evaluate
 from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
@@ -80,7 +80,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def steering(inputs: int, angle: int) -> tf_keras.Model:
     """A network that pushes the cart to where the pole leans; the angle is the input number `angle`."""
-    network = mlp((inputs,), 2, hidden=[2], rng=np.random.default_rng(0))
+    network = q_network((inputs,), 2, hidden=[2], rng=np.random.default_rng(0))
     hidden = np.zeros((inputs, 2), np.float32)
     hidden[angle] = [1, -1]
     network.set_weights([hidden, np.zeros(2), np.array([[0, 1], [1, 0]], np.float32), np.zeros(2)])
