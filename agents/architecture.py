@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 
 _ACTIVATIONS = ("linear", "relu")
@@ -49,8 +49,7 @@ def describe(network: tf_keras.Model) -> list[Json]:
     layers = []
     for layer in network.layers:
         kind = type(layer).__name__
-        if kind not in SETTINGS:
-            raise InputError(f"Layer {layer.name!r} is a {kind}: expected one of {', '.join(SETTINGS)}.")
+        require(kind in SETTINGS, f"Layer {layer.name!r} is a {kind}: expected one of {', '.join(SETTINGS)}.")
         values = {"layer": kind, "name": layer.name}
         if kind == "InputLayer":
             values["shape"] = list(layer.output_shape[0][1:])

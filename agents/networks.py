@@ -46,8 +46,8 @@ def q_network(
     Source: He et al. (2015), "Delving deep into rectifiers"; Glorot and Bengio (2010); Wang et al. (2016), "Dueling network
       architectures"; Dabney et al. (2018), "Distributional reinforcement learning with quantile regression".
     """
-    if torso is None and len(observation_shape) != 1:
-        raise InputError(f"An MLP takes vectors. Expected an observation shape (F,). Got {observation_shape}.")
+    fits = torso is not None or len(observation_shape) == 1
+    require(fits, f"An MLP takes vectors. Expected an observation shape (F,). Got {observation_shape}.")
     require(all(width >= 1 for width in hidden), f"Expected widths of 1 or more. Got hidden={tuple(hidden)}.")
     if any(a * b > MOST_WEIGHTS for a, b in itertools.pairwise(hidden)):
         raise InputError(f"A layer has up to {MOST_WEIGHTS:,} weights. Expected smaller widths. Got {tuple(hidden)}.")
@@ -57,8 +57,7 @@ def q_network(
     if torso is not None:
         unseeded = np.random.default_rng(int(rng.integers(2**31)))
         x = torso(x, rng)  # [B, F]
-        if len(x.shape) != 2:
-            raise InputError(f"A torso gives a vector of features. Expected the shape [B, F]. Got {tuple(x.shape)}.")
+        require(len(x.shape) == 2, f"A torso gives a vector of features. Expected the shape [B, F]. Got {tuple(x.shape)}.")
         _draw_anew(tf_keras.Model(observation, x).layers, unseeded)
     shared, streams = (hidden[:-1], hidden[-1:]) if dueling else (hidden, ())
     for i, width in enumerate(shared):

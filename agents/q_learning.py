@@ -64,9 +64,10 @@ class QLearning:
         """A copy of the table [S, A], all there is. Nothing is averaged: its learning rate falls instead."""
         return [np.array(self._table, np.float32)]
 
-    def policy(self, weights: Weights) -> "TablePolicy":
-        """The greedy policy of such a table."""
-        return TablePolicy(weights[0])
+    def policy(self, weights: Weights) -> Callable[[StateNumber], int]:
+        """The greedy policy of such a table as it is now: the number of a state -> an action, the lowest index among equals."""
+        actions: list[int] = weights[0].argmax(axis=1).tolist()  # [S]
+        return lambda observation: actions[int(observation)]
 
     def act(self, observation: StateNumber, /) -> int:
         """Epsilon-greedy: the number of a state -> an action; the greedy one is the lowest index among equals.
@@ -141,14 +142,3 @@ class QLearning:
 
 
 _COUNTERS = ("env_steps", "gradient_steps", "last_loss")
-
-
-class TablePolicy:
-    """The greedy policy of a table: the number of a state -> an action, the lowest index among equals."""
-
-    def __init__(self, table: NDArray[np.float32]):
-        """Takes Q-values [S, A]; later changes to them change nothing here."""
-        self._actions: list[int] = table.argmax(axis=1).tolist()  # [S]
-
-    def __call__(self, observation: StateNumber, /) -> int:
-        return self._actions[int(observation)]

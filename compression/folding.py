@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.files import JsonValue
 from edgedqn.agents.numpy_network import Conv, Dense, Flatten
-from edgedqn.agents.playing.preprocessing import OneHot
-from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec, OneHot
 
 Weights = list[NDArray[np.float32]]  # kernel [in, out] or [height, width, in, out] and bias [out] of each layer in turn
 
@@ -99,9 +98,6 @@ class InputScaling(JsonValue):
         if self.limits is None:
             return 0.0
         low, high = self.limits
-        extremes = self._unclamped(np.stack([observations.min(axis=0), observations.max(axis=0)]))
-        if extremes.min() >= low and extremes.max() <= high:
-            return 0.0
         beyond = 0
         for batch in in_batches(observations):
             scaled = self._unclamped(batch)

@@ -15,8 +15,7 @@ from edgedqn.agents.architecture import describe
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.numpy_network import NumpyNetwork
 from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, gather_observations
-from edgedqn.agents.playing.preprocessing import OneHot
-from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec, OneHot
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.folding import InputScaling, Weights, in_batches
 from edgedqn.compression.policy import CompressedPolicy, Conversion, Judge, Meaning

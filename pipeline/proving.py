@@ -12,8 +12,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.gate import Gate
-from edgedqn.agents.playing.preprocessing import format_steps
-from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
+from edgedqn.agents.playing.spec import EnvironmentSpec, format_steps, spec_of
 from edgedqn.benchmarks.machine import usable_cores
 from edgedqn.benchmarks.playing import Play
 from edgedqn.export.edge_policy import FLATTEN, EdgePolicy

@@ -140,8 +140,8 @@ def _build(layers: list[Json], weights: dict[str, list[Array]]) -> tf_keras.Mode
         own = weights.get(name, [])
         if (got := [array.shape for array in own]) != expected:
             raise InputError(f"layer {name!r} has weights {got}: expected {expected}.")
-        if not all(np.isfinite(array).all() for array in own):
-            raise InputError(f"layer {name!r} has a weight that is no finite number.")
+        finite = all(np.isfinite(array).all() for array in own)
+        require(finite, f"layer {name!r} has a weight that is no finite number.")
         ordered += own
     require(len(shape) == 1, f"it gives {shape}: expected one Q-value per action.")
     network = rebuild(layers)
@@ -160,12 +160,10 @@ def _after(layer: Json, shape: tuple[int, ...]) -> tuple[tuple[int, ...], list[t
         return tuple(layer["target_shape"]), []
     if kind == "Dense":
         units = layer["units"]
-        if len(shape) != 1:
-            raise InputError(f"layer {name!r} (Dense) takes {shape}: expected a vector. A Flatten before it is missing.")
+        require(len(shape) == 1, f"layer {name!r} (Dense) takes {shape}: expected a vector. A Flatten before it is missing.")
         return (units,), [(shape[0], units)] + ([(units,)] if layer["use_bias"] else [])
     if kind == "Conv2D":
-        if len(shape) != 3:
-            raise InputError(f"layer {name!r} (Conv2D) takes {shape}: expected an image of height, width and channels.")
+        require(len(shape) == 3, f"layer {name!r} (Conv2D) takes {shape}: expected an image of height, width and channels.")
         filters, size = layer["filters"], layer["kernel_size"]
         if any(window > 2 * side for side, window in zip(shape, size, strict=False)):
             raise InputError(f"layer {name!r} (Conv2D) looks at {size} of {shape[:2]}: expected at most twice the image.")

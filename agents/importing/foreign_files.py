@@ -91,3 +91,8 @@ def parse_json(content: bytes | str, name: str) -> Json:
         raise InputError(f"{name} in it is no JSON: {error}.") from error
     require(isinstance(value, dict), f"{name} in it is no JSON object.")
     return value
+
+
+def short(value: object) -> str:
+    """A value of such a file as a message shows it."""
+    return repr(value)[:80]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from edgedqn.agents.architecture import SETTINGS, check
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
+from edgedqn.agents.importing.foreign_files import short
 
 LAYERS = ("InputLayer", "Rescaling", "Dense", "Conv2D", "ReLU", "Activation", "Flatten", "Reshape", "Dropout")
 LARGEST_DEPTH = 200  # layers
@@ -68,7 +69,7 @@ def translate(model: Any) -> list[KerasLayer]:
 def _translate(model: Json) -> list[KerasLayer]:
     kind = model["class_name"]
     if kind not in _MODELS or not _is_from_keras(model, _MODELS):
-        raise InputError(f"expected a Sequential or Functional model of plain layers. Got a {_short(kind)}.")
+        raise InputError(f"expected a Sequential or Functional model of plain layers. Got a {short(kind)}.")
     config = model["config"]
     entries = config["layers"]
     require(len(entries) <= LARGEST_DEPTH, f"expected at most {LARGEST_DEPTH} layers. Got {len(entries)}.")
@@ -97,11 +98,11 @@ def _translate(model: Json) -> list[KerasLayer]:
 def _layer(entry: Json) -> Json:
     kind, name = entry["class_name"], entry["config"]["name"]
     if not isinstance(name, str) or entry.get("name", name) != name:
-        raise InputError(f"a layer has no name, or two: {_short(name)}.")
-    where = f"layer {_short(name)} ({kind})" if kind in LAYERS else f"layer {_short(name)}"
+        raise InputError(f"a layer has no name, or two: {short(name)}.")
+    where = f"layer {short(name)} ({kind})" if kind in LAYERS else f"layer {short(name)}"
     if kind not in LAYERS or not _is_from_keras(entry, (kind,)):
         origin = entry.get("registered_name") or entry.get("module")
-        raise InputError(f"{where} is a {_short(kind)} of {_short(origin)}: expected Keras' own {', '.join(LAYERS)}.")
+        raise InputError(f"{where} is a {short(kind)} of {short(origin)}: expected Keras' own {', '.join(LAYERS)}.")
     layer: Json = {"layer": kind, "name": name}
     for key, value in entry["config"].items():
         if key == "name" or key in _TRAINING_ONLY:
@@ -112,16 +113,16 @@ def _layer(entry: Json) -> Json:
             if kind == "InputLayer":
                 layer["shape"] = _shape(value)
         elif key == "activation" and value not in ("linear", "relu"):
-            raise InputError(f"{where}: expected the activation linear or relu. Got {_short(value)}.")
+            raise InputError(f"{where}: expected the activation linear or relu. Got {short(value)}.")
         elif key in SETTINGS[kind]:
             layer[key] = value
         elif key in _FIXED.get(kind, ()):
-            if value != _FIXED[kind][key]:
-                raise InputError(f"{where}: expected {key}={_FIXED[kind][key]}. Got {key}={_short(value)}.")
+            only = _FIXED[kind][key]
+            require(value == only, f"{where}: expected {key}={only}. Got {key}={short(value)}.")
         elif value is not None:
-            raise InputError(f"{where} has a setting that is not understood: {_short(key)}={_short(value)}.")
+            raise InputError(f"{where} has a setting that is not understood: {short(key)}={short(value)}.")
     missing = [setting for setting in SETTINGS[kind] if setting not in layer]
-    require(not missing, f"{where}: expected {', '.join(missing)}. Got {', '.join(map(_short, entry['config']))}.")
+    require(not missing, f"{where}: expected {', '.join(missing)}. Got {', '.join(map(short, entry['config']))}.")
     if kind == "Reshape" and isinstance(layer["target_shape"], list) and len(layer["target_shape"]) == 1:
         return {"layer": "Flatten", "name": name}  # what a reshape to one axis is, whether it is written as -1 or not
     return layer
@@ -137,19 +138,19 @@ def _check_dtype(value: Any, kind: str, where: str) -> None:
     if isinstance(value, dict) and value["class_name"] in _POLICIES:
         value = value["config"]["name"]
     allowed = _INPUT_TYPES if kind == "InputLayer" else ("float32",)
-    require(value in allowed, f"{where} computes in {_short(value)}: expected {' or '.join(allowed)}.")
+    require(value in allowed, f"{where} computes in {short(value)}: expected {' or '.join(allowed)}.")
 
 
 def _shape(batch_shape: Any) -> list[Any]:
     """Without the batch; the values are checked with all others."""
     if not isinstance(batch_shape, list) or len(batch_shape) < 2:
-        raise InputError(f"expected an input of a known shape. Got {_short(batch_shape)}.")
+        raise InputError(f"expected an input of a known shape. Got {short(batch_shape)}.")
     return batch_shape[1:]
 
 
 def _source(entry: Json, layer: Json) -> str | None:
     """The layer whose output this one of a Functional model takes."""
-    nodes, where = entry["inbound_nodes"], f"layer {_short(layer['name'])}"
+    nodes, where = entry["inbound_nodes"], f"layer {short(layer['name'])}"
     if layer["layer"] == "InputLayer" and nodes == []:
         return None
     require(len(nodes) == 1, f"{where} is used {len(nodes)} times: expected once.")
@@ -162,7 +163,7 @@ def _source(entry: Json, layer: Json) -> str | None:
         *history, options = nodes[0][0]
     # training=True would have a Dropout drop, and so on.
     if not isinstance(options, dict) or any(value not in (None, False) for value in options.values()):
-        raise InputError(f"{where} is called with {_short(options)}: expected no options.")
+        raise InputError(f"{where} is called with {short(options)}: expected no options.")
     return _plain_output(history, where)
 
 
@@ -171,14 +172,14 @@ def _only(tensors: Any, what: str) -> str:
     if isinstance(tensors, list) and len(tensors) == 1:
         tensors = tensors[0]
     if not isinstance(tensors, list) or len(tensors) != 3 or not isinstance(tensors[0], str):
-        raise InputError(f"expected one {what}. Got {_short(tensors)}.")
+        raise InputError(f"expected one {what}. Got {short(tensors)}.")
     return _plain_output(tensors, f"the {what}")
 
 
 def _plain_output(history: Any, where: str) -> str:
     name, node, tensor = history
     if not isinstance(name, str) or node != 0 or tensor != 0:
-        raise InputError(f"{where} takes {_short(history)}: expected the one output of a layer.")
+        raise InputError(f"{where} takes {short(history)}: expected the one output of a layer.")
     return name
 
 
@@ -204,7 +205,3 @@ def _stored_as(layers: list[Json]) -> list[str]:
         count = counts[name] = counts.get(name, -1) + 1
         names.append(f"{name}_{count}" if name and count else name)
     return names
-
-
-def _short(value: Any) -> str:
-    return repr(value)[:80]

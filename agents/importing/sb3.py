@@ -13,7 +13,7 @@ import numpy as np
 
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
-from edgedqn.agents.importing.foreign_files import Array, Network, open_archive, read_json_member, read_member
+from edgedqn.agents.importing.foreign_files import Array, Network, open_archive, read_json_member, read_member, short
 from edgedqn.agents.networks import NATURE
 
 DATA, WEIGHTS = "data", "policy.pth"
@@ -44,24 +44,24 @@ def read_sb3_archive(content: bytes) -> tuple[list[Json], dict[str, list[Array]]
 
 def _check_policy(data: Json) -> bool:
     """Refuses what the weights would not show; returns whether images are divided by 255."""
-    policy, arguments = data.get("policy_class"), data.get("policy_kwargs")
+    policy: Any = data.get("policy_class")
+    arguments: Any = data.get("policy_kwargs")
     module = policy.get("__module__") if isinstance(policy, dict) else None
     if module != "stable_baselines3.dqn.policies":
-        raise InputError(f"expected a policy of stable_baselines3.dqn.policies. Got one of {_short(module)}.")
-    if not isinstance(arguments, dict):
-        raise InputError(f"expected policy_kwargs. Got {_short(arguments)}.")
+        raise InputError(f"expected a policy of stable_baselines3.dqn.policies. Got one of {short(module)}.")
+    require(isinstance(arguments, dict), f"expected policy_kwargs. Got {short(arguments)}.")
     normalize = True
     for key, value in arguments.items():
         if key == "normalize_images" and isinstance(value, bool):
             normalize = value
         elif key == "activation_fn" and value != _RELU:
-            raise InputError(f"expected the activation ReLU, which is SB3's default for DQN. Got {_short(value)}.")
+            raise InputError(f"expected the activation ReLU, which is SB3's default for DQN. Got {short(value)}.")
         elif key == "features_extractor_class" and value not in _EXTRACTORS:
-            raise InputError(f"expected the features extractor NatureCNN, or none. Got {_short(value)}.")
+            raise InputError(f"expected the features extractor NatureCNN, or none. Got {short(value)}.")
         elif key == "features_extractor_kwargs" and not (isinstance(value, dict) and set(value) <= {"features_dim"}):
-            raise InputError(f"expected no features_extractor_kwargs but features_dim. Got {_short(value)}.")
+            raise InputError(f"expected no features_extractor_kwargs but features_dim. Got {short(value)}.")
         elif key not in (*_PASSED_OVER, "activation_fn", "features_extractor_class", "features_extractor_kwargs"):
-            raise InputError(f"a setting in policy_kwargs is not understood: {_short(key)}={_short(value)}.")
+            raise InputError(f"a setting in policy_kwargs is not understood: {short(key)}={short(value)}.")
     return normalize
 
 
@@ -74,9 +74,8 @@ class _Space(NamedTuple):
 
 
 def _observations(data: Json) -> _Space:
-    space = data.get("observation_space")
-    if not isinstance(space, dict):
-        raise InputError(f"expected an observation space. Got {_short(space)}.")
+    space: Any = data.get("observation_space")
+    require(isinstance(space, dict), f"expected an observation space. Got {short(space)}.")
     kind = re.fullmatch(r"<class 'gym(?:nasium)?\.spaces\.\w+\.(\w+)'>", str(space.get(":type:")))
     try:
         if kind and kind[1] == "Discrete":
@@ -88,7 +87,7 @@ def _observations(data: Json) -> _Space:
             return _Space(shape, dtype, len(shape) == 3 and dtype == "uint8" and bounds == [{"0"}, {"255"}])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"its observation space is not understood: {error!r}.") from error
-    raise InputError(f"expected observations of a Box of rank 1 to 3, or Discrete. Got {_short(space.get(':type:'))}.")
+    raise InputError(f"expected observations of a Box of rank 1 to 3, or Discrete. Got {short(space.get(':type:'))}.")
 
 
 def _tensors(content: bytes) -> dict[str, Array]:
@@ -110,7 +109,7 @@ def _tensors(content: bytes) -> dict[str, Array]:
     arrays = {}
     for name, tensor in state.items():
         if not isinstance(name, str) or type(tensor) is not torch.Tensor:
-            raise InputError(f"expected tensors by name. Got {_short(name)}: {type(tensor).__name__}.")
+            raise InputError(f"expected tensors by name. Got {short(name)}: {type(tensor).__name__}.")
         # A view may claim to be larger than what it lies on.
         if tensor.dtype != torch.float32 or tensor.layout != torch.strided or not tensor.is_contiguous():
             raise InputError(f"expected {name[:80]!r} to be a plain float32 tensor. Got {tensor.dtype}, {tensor.layout}.")
@@ -142,8 +141,7 @@ def _network(tensors: dict[str, Array], space: _Space, normalize: bool) -> Netwo
         builder.add("Rescaling", "image_scale", scale=1 / 255, offset=0.0)
     flattened = None
     if "features_extractor.cnn.0.weight" in own:
-        if not space.image:
-            raise InputError(f"expected a CnnPolicy to see images of bytes. Got observations {shape} of {space.dtype}.")
+        require(space.image, f"expected a CnnPolicy to see images of bytes. Got observations {shape} of {space.dtype}.")
         for i, (filters, size, stride) in enumerate(NATURE):
             builder.convolution(f"features_extractor.cnn.{2 * i}", f"conv_{i}", filters=filters, size=size, stride=stride)
             shape = (*((side - size) // stride + 1 for side in shape[:2]), filters)
@@ -159,7 +157,7 @@ def _network(tensors: dict[str, Array], space: _Space, normalize: bool) -> Netwo
         flattened = None
     strange = [name for name in tensors if not name.startswith(("q_net.", "q_net_target."))] + list(own)
     if strange or not depth:
-        raise InputError(f"expected the q_net of a DQN with MlpPolicy or CnnPolicy. Got {_short(strange or list(tensors))}.")
+        raise InputError(f"expected the q_net of a DQN with MlpPolicy or CnnPolicy. Got {short(strange or list(tensors))}.")
     return builder.layers, builder.weights
 
 
@@ -207,13 +205,9 @@ class _Builder:
         try:
             weight, bias = self._tensors.pop(f"{source}.weight"), self._tensors.pop(f"{source}.bias")
         except KeyError as error:
-            raise InputError(f"expected {error} in {WEIGHTS!r}. Got {_short(list(self._tensors))}.") from error
+            raise InputError(f"expected {error} in {WEIGHTS!r}. Got {short(list(self._tensors))}.") from error
         if weight.ndim != rank or bias.shape != weight.shape[:1]:
             raise InputError(
                 f"{source!r} in it is {weight.shape} and {bias.shape}: expected a kernel of rank {rank} and its bias."
             )
         return weight, bias
-
-
-def _short(value: Any) -> str:
-    return repr(value)[:80]

@@ -1,5 +1,5 @@
 """How a policy is played and judged; without TensorFlow.
 
-Read `preprocessing` and `spec` (how an environment is written down), `environments` (how it is made), then `evaluation`
+Read `spec` (how an environment is written down), `environments` (how it is made), then `evaluation`
 (returns on given reset seeds), `statistics` (means and their bootstrap intervals) and `gate` (has too much been lost?).
 """

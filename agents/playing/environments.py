@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.playing.preprocessing import Atari, Flatten, FrameStack, OneHot, Step
-from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
+from edgedqn.agents.playing.spec import Atari, EnvironmentSpec, Flatten, FrameStack, OneHot, Step, spec_of
 
 # Where an environment sets no limit of its own, a policy that never ends an episode would be played for ever. Half an hour of
 # play at 15 decisions a second, as for Atari games (Mnih et al. 2015).

@@ -49,14 +49,12 @@ def evaluate(policy: Policy, env: gymnasium.Env[Any, Any], *, seeds: Iterable[in
       ValueError: no seeds.
     """
     name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
-    reset_policy = getattr(policy, "reset", None)
     returns, played, env_steps = [], [], 0
     for seed in seeds:
         episode = f"{name}, in the episode of reset seed {seed},"
         observation, _ = env.reset(seed=seed)
         check_transition(episode, 0, observation=observation, reward=0.0)
-        if reset_policy is not None:
-            reset_policy()
+        getattr(policy, "reset", lambda: None)()
         total, length, over = 0.0, 0, False
         while not over:
             observation, reward, terminated, truncated, _ = env.step(policy(observation))
@@ -89,11 +87,9 @@ def gather_observations(
 
 def _visited(policy: Policy, env: gymnasium.Env[Any, Any], name: str, reset_seeds: Iterator[int]) -> Iterator[NDArray[Any]]:
     step = 0
-    reset_policy = getattr(policy, "reset", None)
     for seed in reset_seeds:
         observation, _ = env.reset(seed=seed)
-        if reset_policy is not None:
-            reset_policy()
+        getattr(policy, "reset", lambda: None)()
         over = False
         while not over:
             observation = np.asarray(observation)

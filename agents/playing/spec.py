@@ -1,10 +1,13 @@
 """How an environment is written down, and which cannot be learned.
 
 An environment is seen from two sides. A *device* gets what the environment gives: one frame, the number of a state. The
-network takes a float array: frames stacked, a state one-hot. The steps between the two are the spec's `preprocessing`.
+network takes a float array: frames stacked, a state one-hot. The steps between the two are the spec's `preprocessing`:
+`EdgePolicy` does them on a device, `environments.agent_view` with gymnasium's own wrappers where an agent is trained.
 """
 
 import math
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +17,33 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
-from edgedqn.agents.playing.preprocessing import Atari, Flatten, FrameStack, OneHot, Step, format_steps, parse_steps
+
+
+@dataclass(frozen=True)
+class Atari:
+    """The caller's part, gymnasium's AtariPreprocessing: every 4th frame, the brighter of two, 84x84 gray bytes."""
+
+
+@dataclass(frozen=True)
+class FrameStack:
+    """The last `count` observations along the last axis, oldest first; the first of an episode is there `count` times."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class OneHot:
+    """The number of a state as a vector."""
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """An array as a vector, in C order."""
+
+
+Step = Atari | FrameStack | OneHot | Flatten
+
+_PLAIN: dict[str, Step] = {"atari": Atari(), "one_hot": OneHot(), "flatten": Flatten()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +88,27 @@ class EnvironmentSpec:
         """Reads what `to_json` wrote."""
         fields: Json = {key: tuple(field) if isinstance(field, list) else field for key, field in value.items()}
         return cls(**fields | {"preprocessing": parse_steps(value["preprocessing"])})
+
+
+def parse_steps(texts: Iterable[str]) -> tuple[Step, ...]:
+    """The steps that JSON names, in order: each `atari`, `frame_stack:K`, `one_hot` or `flatten`.
+
+    Raises:
+      InputError: a text is none of these.
+    """
+    steps: list[Step] = []
+    for text in texts:
+        stack = re.fullmatch(r"frame_stack:([1-9][0-9]{0,3})", text)
+        if text not in _PLAIN and not stack:
+            raise InputError(f"Unknown preprocessing: expected {', '.join(_PLAIN)} or frame_stack:K. Got {text!r}.")
+        steps.append(FrameStack(int(stack[1])) if stack else _PLAIN[text])
+    return tuple(steps)
+
+
+def format_steps(steps: Iterable[Step]) -> list[str]:
+    """The texts that `parse_steps` reads."""
+    texts = {step: text for text, step in _PLAIN.items()}
+    return [f"frame_stack:{step.count}" if isinstance(step, FrameStack) else texts[step] for step in steps]
 
 
 def is_beyond_images(env: gymnasium.Env[Any, Any]) -> bool:
@@ -113,8 +163,7 @@ def _count_actions(actions: gymnasium.Space[Any], env_id: str) -> int:
     if not isinstance(actions, gymnasium.spaces.Discrete):
         raise InputError(f"{env_id} has an action space DQN cannot rank: expected Discrete(n). Got {_short(actions)}.")
     require(actions.n >= 2, f"{env_id} leaves nothing to decide: expected two actions or more. Got {actions.n}.")
-    if actions.start != 0:
-        raise InputError(f"{env_id} numbers its actions from {actions.start}: expected from 0. Wrap the environment.")
+    require(actions.start == 0, f"{env_id} numbers its actions from {actions.start}: expected from 0. Wrap the environment.")
     return int(actions.n)
 
 

@@ -10,8 +10,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.learner import adam
 from edgedqn.agents.losses import TemporalDifference
 from edgedqn.agents.networks import find_torso, q_network
-from edgedqn.agents.playing.preprocessing import OneHot
-from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec, OneHot
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.q_learning import QLearning
 from edgedqn.agents.replay import Replay, Sampler

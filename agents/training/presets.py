@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.playing.preprocessing import Atari, Step
+from edgedqn.agents.playing.spec import Atari, Step
 from edgedqn.agents.training.config import ALGORITHMS, LEAST_IMAGE, Config, QLearningConfig, TrainingConfig
 
 # RL Baselines3 Zoo's values, with Double DQN, 3-step returns and averaged weights: without the last two, some CartPole seeds

@@ -55,34 +55,27 @@ class Search(Stage):
         started = time.monotonic()
         student = self.teaching.gather(student, context)
         sizes = _sizes(student)
-        bisection, attempts = _Bisection(passing=len(sizes)), list[Attempt]()
-        smallest: Student | None = None  # that passed
-        closest: tuple[float, Student] | None = None  # the least loss
+        bisection, attempts, rounded = _Bisection(passing=len(sizes)), list[Attempt](), list[Student]()
         stopped = ""
-        while not stopped:
-            if (index := bisection.next()) is None:
-                stopped = "all sizes are settled"
-                break
+        while not stopped and (index := bisection.next()) is not None:
             filters, hidden = sizes[index]
             network = fresh(resized(student.network, filters=filters, hidden=hidden), context.rng)
             label = f"try {' x '.join(map(str, (*filters, *hidden)))}"
             candidate, _ = self.teaching.train(replace(student, network=network), context, label=label)
-            rounded, _, judgement = round_and_judge(candidate, context, quantizing=self.quantizing)
+            judged, _, judgement = round_and_judge(candidate, context, quantizing=self.quantizing)
             attempts.append(Attempt(judgement=judgement, size=size_of(network)))
-            rounded = replace(rounded, states=student.states[:0], preferences=student.preferences[:0])  # they fill the memory
-            if closest is None or judgement.loss < closest[0]:
-                closest = judgement.loss, rounded
+            rounded.append(
+                replace(judged, states=student.states[:0], preferences=student.preferences[:0])
+            )  # they fill the memory
             bisection.record(index, passed=judgement.verdict == "pass")
-            if judgement.verdict == "pass":
-                smallest = rounded
             seconds = time.monotonic() - started
             stopped = judgement.reason if judgement.agent_is_no_better_than_random else self._spent(attempts, seconds)
-        assert closest is not None
-        found = smallest or closest[1]
+        passing = [i for i, attempt in enumerate(attempts) if attempt.judgement.verdict == "pass"]  # each smaller than before
+        found = rounded[passing[-1] if passing else min(range(len(attempts)), key=lambda i: attempts[i].judgement.loss)]
         return found, Findings(
-            passed=smallest is not None,
+            passed=bool(passing),
             size=size_of(found.network),
-            stopped=stopped,
+            stopped=stopped or "all sizes are settled",
             env_steps=_played(attempts),
             attempts=tuple(attempts),
         )

@@ -233,17 +233,15 @@ def _without_a_layer(student: Student) -> tf_keras.Model:
     x = student.scaling(_sample(student.states))
     filters, hidden = widths(network)
     dense = [layer for layer in network.layers if isinstance(layer, tf_keras.layers.Dense)]
-    best: tuple[float, int, Weights] | None = None
+    bridges: list[tuple[float, int, Weights]] = []
     for i in range(len(hidden)):
         entering = tf_keras.Model(network.input, dense[i].input)(x).numpy()  # [N, in]
         kernel, bias = dense[i + 1].get_weights()
         wanted = tf_keras.Model(network.input, dense[i].output)(x).numpy() @ kernel + bias  # [N, out]
         bridge = _least_squares(entering, wanted)
         error = float(np.square(entering @ bridge[0] + bridge[1] - wanted).mean() / max(wanted.var(), 1e-30))
-        if best is None or error < best[0]:
-            best = (error, i, bridge)
-    assert best is not None
-    _, index, bridge = best
+        bridges.append((error, i, bridge))
+    _, index, bridge = min(bridges, key=lambda each: each[0])
     smaller = resized(network, filters=filters, hidden=[*hidden[:index], *hidden[index + 1 :]])
     first = 2 * (len(filters) + index)
     weights = network.get_weights()

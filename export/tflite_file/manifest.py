@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.files import write_bytes, write_json
-from edgedqn.agents.playing.preprocessing import format_steps
-from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec, format_steps
 from edgedqn.export.edge_policy import (
     DIGEST_SIZE,
     MAGIC,

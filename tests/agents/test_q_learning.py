@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.networks import table_network
 from edgedqn.agents.playing.spec import spec_of
-from edgedqn.agents.q_learning import QLearning, TablePolicy
+from edgedqn.agents.q_learning import QLearning
 from edgedqn.agents.training.build import build_q_learning
 from edgedqn.agents.training.checkpoints import Checkpoints
 from edgedqn.agents.training.config import QLearningConfig
@@ -165,7 +165,7 @@ def test_great_expectations_make_it_try_everything(make_cells: Any) -> None:
     for step in itertools.islice(interact(env=env, env_id="Cells", agent=agent, reset_seeds=itertools.count()), 2_000):
         agent.observe(step)
     assert (table_of(agent) < 2.0).all()
-    assert TablePolicy(*agent.averaged_weights())(np.array(0)) == 1
+    assert agent.policy(agent.averaged_weights())(np.array(0)) == 1
 
 
 def test_epsilon_and_the_learning_rate_fall_as_configured(make_cells: Any) -> None:
@@ -189,7 +189,7 @@ def test_as_many_actions_are_random_as_epsilon_says(epsilon: float) -> None:
 
 def test_the_lowest_index_wins_among_equals() -> None:
     table = np.array([[1, 1, 1], [0, 2, 2], [3, 0, 3], [-1, -2, -1]], np.float32)
-    policy, agent = TablePolicy(table), with_table(agent_of(), table)
+    policy, agent = agent_of().policy([table]), with_table(agent_of(), table)
     assert [policy(state) for state in range(STATES)] == [0, 1, 0, 0]
     assert agent.act_in_all(np.arange(STATES)).tolist() == [0, 1, 0, 0]
 

@@ -11,8 +11,7 @@ import pytest
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import save_arrays
 from edgedqn.agents.networks import minatar_torso, q_network
-from edgedqn.agents.playing.preprocessing import FrameStack
-from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
+from edgedqn.agents.playing.spec import EnvironmentSpec, FrameStack, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 
 

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from edgedqn.agents.playing.preprocessing import format_steps
+from edgedqn.agents.playing.spec import format_steps
 from edgedqn.compression.compress import compress
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.initialization import ScaleInput

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.networks import q_network
 from edgedqn.agents.numpy_network import Dense, NumpyNetwork
-from edgedqn.agents.playing.preprocessing import Flatten, FrameStack, OneHot, Step
-from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec, Flatten, FrameStack, OneHot, Step
 from edgedqn.compression.folding import BATCH, InputScaling, Weights, fold_input_scaling, in_batches
 
 CARTPOLE_RANGE = np.array([2.4, 3.0, 0.21, 3.5])

@@ -10,8 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgedqn.agents.playing.environments import agent_view
-from edgedqn.agents.playing.preprocessing import format_steps
-from edgedqn.agents.playing.spec import spec_of
+from edgedqn.agents.playing.spec import format_steps, spec_of
 from edgedqn.export.edge_policy import DeviceManifest, EdgePolicy, PolicyFileError, TfliteModel, check_structure
 
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.networks import q_network, table_network
-from edgedqn.agents.playing.preprocessing import FrameStack, OneHot, format_steps
-from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec, FrameStack, OneHot, format_steps
 from edgedqn.benchmarks.footprint import footprint
 from edgedqn.compression.folding import InputScaling, fold_input_scaling, in_batches, pads_input, plain_network
 from edgedqn.compression.policy import CompressedPolicy

@@ -13,8 +13,7 @@ import pytest
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import q_network
-from edgedqn.agents.playing.preprocessing import FrameStack
-from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec, FrameStack
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy

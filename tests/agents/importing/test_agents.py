@@ -14,7 +14,7 @@ import tf_keras
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.agents import ForeignModel, as_agent, fit, read_model
 from edgedqn.agents.playing.environments import make_environment
-from edgedqn.agents.playing.preprocessing import Flatten, FrameStack, OneHot
+from edgedqn.agents.playing.spec import Flatten, FrameStack, OneHot
 from edgedqn.agents.trained_agent import TrainedAgent
 
 layers = tf_keras.layers

@@ -19,7 +19,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.agents import as_agent, fit, read_model
 from edgedqn.agents.importing.sb3 import read_sb3_archive
 from edgedqn.agents.playing.environments import agent_view, make_environment
-from edgedqn.agents.playing.preprocessing import FrameStack
+from edgedqn.agents.playing.spec import FrameStack
 from edgedqn.agents.trained_agent import TrainedAgent
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra sb3")

@@ -7,11 +7,22 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import make_environment
-from edgedqn.agents.playing.preprocessing import Flatten, FrameStack, OneHot
-from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
+from edgedqn.agents.playing.spec import (
+    Atari,
+    EnvironmentSpec,
+    Flatten,
+    FrameStack,
+    OneHot,
+    Step,
+    format_steps,
+    parse_steps,
+    spec_of,
+)
 from edgedqn.agents.training.presets import observation_kind
 
 VECTOR = spaces.Box(-1, 1, (3,), np.float32)
@@ -119,3 +130,21 @@ def test_the_steps_to_the_network_are_written_down(
     assert spec.input_shape == input_shape
     assert observation_kind(spec.observation_shape, spec.preprocessing) == kind
     assert EnvironmentSpec.from_json(json.loads(json.dumps(spec.to_json(), allow_nan=False))) == spec
+
+
+def test_each_step_has_one_text() -> None:
+    steps = (Atari(), FrameStack(4), OneHot(), Flatten())
+    assert format_steps(steps) == ["atari", "frame_stack:4", "one_hot", "flatten"]
+
+
+@given(st.lists(st.sampled_from([Atari(), OneHot(), Flatten()]) | st.integers(1, 9_999).map(FrameStack)))
+def test_what_is_written_is_read(steps: list[Step]) -> None:
+    assert parse_steps(format_steps(steps)) == tuple(steps)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Atari", "frame_stack", "frame_stack:0", "frame_stack:04", "frame_stack:²", "frame_stack:4\n", "sharpen"]
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"^Unknown preprocessing: expected atari, one_hot, flatten or frame_stack:K\. Got"):
+        parse_steps(["flatten", text])

@@ -10,8 +10,7 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.losses import TemporalDifference
-from edgedqn.agents.playing.preprocessing import OneHot
-from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
+from edgedqn.agents.playing.spec import EnvironmentSpec, OneHot, spec_of
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Sampler
 from edgedqn.agents.schedules import LearningSchedule, LinearDecay

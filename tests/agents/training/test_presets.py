@@ -10,8 +10,7 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import agent_view, make_environment
-from edgedqn.agents.playing.preprocessing import Atari, FrameStack, OneHot
-from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
+from edgedqn.agents.playing.spec import Atari, EnvironmentSpec, FrameStack, OneHot, spec_of
 from edgedqn.agents.training.build import build_dqn
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
 from edgedqn.agents.training.presets import DEFAULTS, PRESETS, find_preset, observation_kind

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedqn.agents.playing.preprocessing import parse_steps
-from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec, parse_steps
 from edgedqn.export.devices.board.bundle import TWIN, readme, write_board
 from edgedqn.export.edge_policy import PolicyFileError, read_verified
 from edgedqn.export.tflite_file.manifest import device_part, write_sidecar
