@@ -106,11 +106,7 @@ def rebuild(layers: list[Json]) -> tf_keras.Model:
 
 
 def check(layers: object) -> None:
-    """Looks at every value before any of them is used.
-
-    Raises:
-      InputError: with the layer and the setting.
-    """
+    """Looks at every value before any of them is used. Raises InputError with the layer and the setting."""
     if not isinstance(layers, list) or not layers:
         raise InputError(f"Expected a list of layers. Got {str(layers)[:80]}.")
     for layer in layers:

@@ -1,6 +1,7 @@
 """Deep Q-learning: acting, remembering, learning."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,28 @@ from edgedqn.agents.losses import TemporalDifference
 from edgedqn.agents.n_step import NStepTransitions
 from edgedqn.agents.numpy_network import NumpyNetwork
 from edgedqn.agents.replay import Handle, Replay
-from edgedqn.agents.schedules import LearningSchedule, LinearDecay
 from edgedqn.agents.training.checkpoints import State, Weights, prefixed, under
 from edgedqn.agents.training.interaction import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningSchedule:
+    """When the agent learns, counted in environment steps."""
+
+    learning_starts: int  # no learning before this many steps
+    train_freq: int  # an update follows after each so many steps ...
+    gradient_steps: int  # ... and takes this many gradient steps, in one compiled call
+    batch_size: int  # transitions in a minibatch
+    # The online network is copied to the target network after this many steps; it takes effect at the next update, so every
+    # interval up to `train_freq` means the same.
+    target_update_interval: int
+    target_update_rate: float = 1.0  # below 1, the target network instead moves this share of the way at each gradient step
+    averaging: float = 0.0  # the share of the running average of the weights that each update keeps, in [0, 1)
+
+    def __post_init__(self) -> None:
+        for name in ("train_freq", "gradient_steps", "batch_size", "target_update_interval"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Expected {name} of 1 or more. Got {name}={getattr(self, name)}.")
 
 
 class DQN:
@@ -36,7 +56,7 @@ class DQN:
         *,
         optimizer: tf_keras.optimizers.Optimizer,
         replay: Replay,
-        exploration: LinearDecay,
+        exploration: Callable[[int], float],
         schedule: LearningSchedule,
         loss: TemporalDifference,
         rng: np.random.Generator,
@@ -172,11 +192,7 @@ class DQN:
         return arrays, {**values, "rng": self._rng.bit_generator.state, "replay": replay}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
-        """Goes on exactly where `state` was taken, in an agent built alike.
-
-        Raises:
-          KeyError, ValueError: it was built otherwise.
-        """
+        """Goes on exactly where `state` was taken. Raises KeyError or ValueError where the agent was built otherwise."""
         for name, group in self._variables().items():
             for i, variable in enumerate(group):
                 variable.assign(np.array(arrays[f"{name}_{i}"]))

@@ -126,11 +126,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path, schema: int) -> Json:
-    """Reads a JSON object of ours.
-
-    Raises:
-      InputError: it is missing, damaged, or of another schema.
-    """
+    """Reads a JSON object of ours. Raises InputError where it is missing, damaged, or of another schema."""
     try:
         value = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -170,11 +166,9 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 raise ValueError(f"{damaged} is damaged")
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             return {member.filename.removesuffix(".npy"): _array(mapped, archive, member) for member in archive.infolist()}
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
     except Exception as error:  # zipfile, zlib, struct and NumPy each have their own
         # zipfile follows a damaged directory to places before the file; after other system errors the file may be whole.
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+        if isinstance(error, OSError) and error.errno not in (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EINVAL):
             raise
         raise InputError(f"{path} cannot be read: {error}") from error
 

@@ -121,11 +121,10 @@ class FusedLearner:
 
 
 class FusedAdam(tf_keras.optimizers.Adam):  # type: ignore[misc] # it ships no types
-    """Keras' Adam with each variable's update in one kernel.
+    """Keras' Adam with each variable's update in one kernel, where XLA does not fuse the dozen operators that Keras writes.
 
-    For networks that XLA does not compile. Keras writes the update as a dozen operators. XLA fuses them; without XLA, as
-    around convolutions, each of them reads and writes all weights: 0.17 of the 1.14 ms of a gradient step of the MinAtar
-    network (docs/decisions.md).
+    Each of them reads and writes all weights: 0.17 of the 1.14 ms of a gradient step of the MinAtar network
+    (docs/decisions.md).
 
     Source: Kingma and Ba (2015), "Adam: a method for stochastic optimization"; TensorFlow's kernel `ResourceApplyAdam`.
     """

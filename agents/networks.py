@@ -106,11 +106,7 @@ TORSOS: dict[str, Torso | None] = {"mlp": None, "minatar": minatar_torso, "natur
 
 
 def find_torso(name: str) -> Torso | None:
-    """One of `TORSOS`, or a user's own from `module:function`.
-
-    Raises:
-      InputError: there is none of this name.
-    """
+    """One of `TORSOS`, or a user's own from `module:function`. Raises InputError where there is none of this name."""
     if name in TORSOS:
         return TORSOS[name]
     module, _, function = name.partition(":")

@@ -120,11 +120,7 @@ class QLearning:
         return {"table": np.array(self._table)}, {**values, "rng": self._rng.bit_generator.state}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
-        """Goes on exactly where `state` was taken, in an agent built alike.
-
-        Raises:
-          KeyError, ValueError: it was built otherwise.
-        """
+        """Goes on exactly where `state` was taken. Raises KeyError or ValueError where the agent was built otherwise."""
         table, shape = arrays["table"], (len(self._table), self._n_actions)
         if table.shape != shape:
             raise ValueError(f"The table is of another environment: expected the shape {shape}. Got {table.shape}.")

@@ -183,11 +183,7 @@ class Replay:
         return filled | prefixed("sampler", sampler_arrays), {**counters, "sampler": sampler}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
-        """Goes on exactly where `state` was taken, in a replay of the same sizes.
-
-        Raises:
-          ValueError: the sizes are others.
-        """
+        """Goes on exactly where `state` was taken. Raises ValueError where the replay has other sizes."""
         for name in _COUNTERS:
             setattr(self, f"_{name}", values[name])
         for name, array in self._arrays().items():
@@ -216,11 +212,7 @@ _COUNTERS = ("stored", "added", "oldest", "newest_start", "disorder")
 
 
 def require_memory(what: str, needed: int) -> None:
-    """Refuses `needed` bytes for `what` where they are not available.
-
-    Raises:
-      InputError: with both in gigabytes.
-    """
+    """Raises InputError, with both in gigabytes, where the `needed` bytes for `what` are not available."""
     available = available_bytes()
     if available is not None and needed > available:
         raise InputError(

@@ -49,11 +49,7 @@ class TrainedAgent:
 
     @classmethod
     def load(cls, folder: Path) -> "TrainedAgent":
-        """Reads what `save` wrote.
-
-        Raises:
-          InputError: the folder holds no complete agent, or one of a newer schema.
-        """
+        """Reads what `save` wrote. Raises InputError where the folder holds no complete agent, or one of another schema."""
         path = folder / "agent.json"
         description = read_json(path, SCHEMA)
         try:

@@ -65,11 +65,7 @@ class CompressedPolicy:
 
     @classmethod
     def load(cls, folder: Path) -> "CompressedPolicy":
-        """Reads what `save` wrote.
-
-        Raises:
-          InputError: the folder holds no complete policy, or one of another schema.
-        """
+        """Reads what `save` wrote. Raises InputError where the folder holds no complete policy, or one of another schema."""
         path = folder / "policy.json"
         description = read_json(path, SCHEMA)
         weights, arrays = load_arrays(folder / "weights.npz"), load_arrays(folder / "observations.npz")

@@ -131,11 +131,7 @@ def recipe(name: str) -> Recipe:
 
 
 def checked(own: Recipe) -> Recipe:
-    """A recipe of the user's own, which must not pass for one of these.
-
-    Raises:
-      InputError: it has the name of another one.
-    """
+    """A recipe of the user's own. Raises InputError where it has the name of one of these."""
     if own.name == FLOAT32.name or RECIPES.get(own.name, own) != own:
         raise InputError(f"A recipe of this name comes with EdgeDQN. Expected another name. Got {own.name!r}.")
     return own

@@ -166,11 +166,7 @@ class CompressionRecord:
 
     @classmethod
     def read(cls, folder: Path) -> "CompressionRecord":
-        """Reads it from where `CompressedPolicy.save` wrote it.
-
-        Raises:
-          InputError: it is missing, damaged, or of another schema.
-        """
+        """Reads what `CompressedPolicy.save` wrote. Raises InputError where it is missing, damaged, or of another schema."""
         path = folder / "policy.json"
         try:
             return cls.from_json(read_json(path, SCHEMA))

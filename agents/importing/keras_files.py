@@ -11,11 +11,7 @@ _NAMED = "model_weights"
 
 
 def read_keras_archive(content: bytes) -> Network:
-    """Reads a `.keras` file.
-
-    Raises:
-      InputError: it is damaged, or has a layer that is not understood.
-    """
+    """Reads a `.keras` file. Raises InputError where it is damaged, or has a layer that is not understood."""
     archive = open_archive(content)
     layers = translate(read_json_member(archive, CONFIG))
     file = read_hdf5(read_member(archive, WEIGHTS), groups=_LAYERS, attributes=("name",))

@@ -25,11 +25,7 @@ class BadTransitionError(InputError):
 
 
 def check_transition(env_id: str, step: int, *, observation: NDArray[Any], reward: float) -> None:
-    """Stops at the first NaN or infinite observation or reward; a NaN is never repaired.
-
-    Raises:
-      BadTransitionError: with `step`, the environment steps taken so far, in the message.
-    """
+    """Raises BadTransitionError where the observation or the reward is NaN or infinite, with `step`, the steps taken so far."""
     # One dot product is several times cheaper than isfinite().all(), and this runs on every step. It can overflow on huge but
     # finite numbers (vdot does so without a warning), so a second look decides. Integers are always finite.
     dtype = getattr(observation, "dtype", None)  # the number of a state has none
@@ -122,11 +118,7 @@ def make_vector(env_id: str, spec: EnvironmentSpec, *, num_envs: int) -> gymnasi
 
 
 class ForgetLastAction(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Makes a MinAtar episode depend on its reset seed alone.
-
-    MinAtar repeats the last action now and then, and keeps it over a reset: the first steps of an episode would depend on
-    the end of the one before.
-    """
+    """Makes a MinAtar episode depend on its reset seed alone: MinAtar repeats the last action now and then, across resets."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self.env.unwrapped.game.last_action = 0  # type: ignore[attr-defined]

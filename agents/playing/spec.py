@@ -91,11 +91,7 @@ class EnvironmentSpec:
 
 
 def parse_steps(texts: Iterable[str]) -> tuple[Step, ...]:
-    """The steps that JSON names, in order: each `atari`, `frame_stack:K`, `one_hot` or `flatten`.
-
-    Raises:
-      InputError: a text is none of these.
-    """
+    """The steps that JSON names, in order. Raises InputError where one is no `atari`, `frame_stack:K`, `one_hot`, `flatten`."""
     steps: list[Step] = []
     for text in texts:
         stack = re.fullmatch(r"frame_stack:([1-9][0-9]{0,3})", text)

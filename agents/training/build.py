@@ -1,11 +1,11 @@
 """The agent that a configuration describes."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 import tf_keras
 
-from edgedqn.agents.dqn import DQN
+from edgedqn.agents.dqn import DQN, LearningSchedule
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.learner import adam
 from edgedqn.agents.losses import TemporalDifference
@@ -14,10 +14,26 @@ from edgedqn.agents.playing.spec import EnvironmentSpec, OneHot
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.q_learning import QLearning
 from edgedqn.agents.replay import Replay, Sampler
-from edgedqn.agents.schedules import LearningSchedule, LinearDecay
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
 
 LARGEST_TABLE = 10_000_000  # values; some 400 MB as Python floats, and as a device's file far too large
+
+
+@dataclass(frozen=True)
+class LinearDecay:
+    """Falls from `start` to `end` over the first `steps` steps, then stays."""
+
+    start: float
+    end: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"A decay takes at least one step. Got steps={self.steps}.")
+
+    def __call__(self, step: int) -> float:
+        """The value at `step`, counted from 0."""
+        return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
 
 
 def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, *, rng: np.random.Generator) -> DQN:

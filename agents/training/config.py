@@ -91,11 +91,7 @@ class TrainingConfig:
         return self.network == "mlp" or (self.network == "auto" and (len(shape) > 3 or too_small))
 
     def network_for(self, input_shape: tuple[int, ...]) -> str:
-        """What `network` comes to for observations of this shape, `auto` resolved.
-
-        Raises:
-          InputError: the network cannot look at them.
-        """
+        """What `network` comes to, `auto` resolved. Raises InputError where it cannot look at observations of this shape."""
         network = self.network
         if network == "auto":
             is_large = min(input_shape[:2]) >= LEAST_IMAGE["nature"]
@@ -142,11 +138,7 @@ ALGORITHMS: dict[str, type[Config]] = {"dqn": TrainingConfig, "q-learning": QLea
 
 
 def with_settings(config: Config, settings: Settings, *, env_id: str) -> Config:
-    """`config` with other values, by name.
-
-    Raises:
-      InputError: it has no setting of such a name, or a value is out of its range.
-    """
+    """`config` with other values, by name. Raises InputError where it has no such setting, or a value is out of its range."""
     known = {setting.name for setting in fields(config)}
     for name in settings:
         if name not in known:

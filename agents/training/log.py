@@ -19,16 +19,13 @@ MEAN_OVER = 100  # episodes, as there
 
 
 class FileLog(TrainingLog):
-    """Writes both into one folder.
+    """Writes both into one folder, with Stable-Baselines3's event names, so that curves of both lie over each other.
 
-    The event names are Stable-Baselines3's, so that curves of both lie over each other; the step is the environment step.
-    As there, every 4th episode is recorded, but only once the environment steps have grown by 0.1 % since the last record:
-    a training of millions of short episodes then makes some thousand records instead of a gigabyte, TensorBoard shows 1,000
-    points of a curve anyway, and what is recorded depends on no clock and not on how often the training was interrupted.
+    As there, every 4th episode is recorded, but only once the environment steps have grown by 0.1 % since the last record: a
+    training of millions of short episodes makes some thousand records, the same ones however often it is interrupted.
 
-    An event is on the disk before the training goes on. `training.csv` is written at each checkpoint and when the training
-    ends or stops, for whatever reason, complete or not at all; what it has beyond the newest checkpoint is written over on
-    resuming.
+    An event is on the disk before the training goes on. `training.csv` is written, complete or not at all, at each checkpoint
+    and when the training ends or stops; what it has beyond the newest checkpoint is written over on resuming.
     """
 
     def __init__(self, folder: Path):

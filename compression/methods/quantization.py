@@ -93,11 +93,7 @@ class QuantizeJudged(Stage):
 def round_and_judge(
     candidate: Student, context: CompressionContext, *, quantizing: Distillation
 ) -> tuple[Student, Findings, Judgement]:
-    """Rounds a candidate by quantization-aware training and has its file played.
-
-    Raises:
-      InputError: there is no judge.
-    """
+    """Rounds a candidate by quantization-aware training and has its file played. Raises InputError without a judge."""
     rounded, findings = QuantizeAware(quantizing).apply(candidate, context)
     if context.judge is None:
         raise InputError("A search plays its candidates as files. Expected a judge. Got none.")

@@ -16,7 +16,7 @@ import pytest
 import tf_keras
 from numpy.typing import NDArray
 
-from edgedqn.agents.dqn import DQN
+from edgedqn.agents.dqn import DQN, LearningSchedule
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.losses import TemporalDifference
 from edgedqn.agents.networks import q_network
@@ -24,8 +24,7 @@ from edgedqn.agents.playing.environments import agent_view, make_vector
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Replay, Sampler
-from edgedqn.agents.schedules import LearningSchedule, LinearDecay
-from edgedqn.agents.training.build import build_dqn
+from edgedqn.agents.training.build import LinearDecay, build_dqn
 from edgedqn.agents.training.checkpoints import Checkpoints
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.interaction import Step, interact, interact_with_all
@@ -704,3 +703,10 @@ def test_the_same_seed_gives_the_same_weights_in_any_process() -> None:
     two, one_elsewhere = second.communicate(timeout=300)[0].split()
     assert one == again == one_elsewhere  # also after another training in the same process
     assert two != one
+
+
+@pytest.mark.parametrize("name", ["train_freq", "gradient_steps", "batch_size", "target_update_interval"])
+def test_a_schedule_counts_from_one(name: str) -> None:
+    counts = {"train_freq": 1, "gradient_steps": 1, "batch_size": 1, "target_update_interval": 1, name: 0}
+    with pytest.raises(ValueError, match=rf"^Expected {name} of 1 or more\. Got {name}=0\.$"):
+        LearningSchedule(learning_starts=0, **counts)

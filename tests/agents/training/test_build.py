@@ -8,13 +8,13 @@ import gymnasium
 import numpy as np
 import pytest
 
+from edgedqn.agents.dqn import LearningSchedule
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.losses import TemporalDifference
 from edgedqn.agents.playing.spec import EnvironmentSpec, OneHot, spec_of
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.replay import Sampler
-from edgedqn.agents.schedules import LearningSchedule, LinearDecay
-from edgedqn.agents.training.build import build_dqn, build_q_learning
+from edgedqn.agents.training.build import LinearDecay, build_dqn, build_q_learning
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
 
 CONFIG = TrainingConfig(
@@ -137,3 +137,10 @@ def test_a_table_that_would_not_fit_is_refused() -> None:
     )
     with pytest.raises(InputError, match=r"^The Q-table would not fit: .* Got Go-v0 with 1,000,000,001 states and 361"):
         build_q_learning(spec, QLearningConfig(), rng=np.random.default_rng(0))
+
+
+def test_a_decay_falls_and_then_stays() -> None:
+    decay = LinearDecay(1.0, 0.1, 10)
+    assert [decay(step) for step in (0, 5, 10, 11, 10_000)] == pytest.approx([1.0, 0.55, 0.1, 0.1, 0.1])
+    with pytest.raises(ValueError, match=r"at least one step\. Got steps=0"):
+        LinearDecay(1.0, 0.1, 0)
