@@ -60,7 +60,7 @@ class Recipe:
         require(bool(NAME.fullmatch(self.name)), f"A recipe's name becomes a file's. {expected} Got {self.name!r}.")
         for stage in self.stages:
             if STAGES.get(stage.name) is type(stage):
-                _stage(_settings(stage))  # what no file can say, such as half a step, a script cannot either
+                _stage(_stage_to_json(stage))  # what no file can say, such as half a step, a script cannot either
         known = get_args(Conversion)
         require(self.conversion in known, f"Expected a conversion of {', '.join(known)}. Got {self.conversion!r}.")
         names = [stage.name for stage in self.stages]
@@ -88,7 +88,7 @@ class Recipe:
             "summary": self.summary,
             "conversion": self.conversion,
             "control": self.control,
-            "stages": [_settings(stage) for stage in self.stages],
+            "stages": [_stage_to_json(stage) for stage in self.stages],
         }
 
     @classmethod
@@ -151,6 +151,10 @@ def _why_not_here(stage: Stage, before: Sequence[Stage], after: Sequence[Stage])
         (clusters < 3 and fixing, f"Where zeros stay, they are one cluster of three or more. Got clusters={clusters}."),
     )
     return next((reason for applies, reason in rules if applies), "")
+
+
+def _stage_to_json(stage: Stage) -> Json:
+    return {"stage": stage.name, **_settings(stage)}
 
 
 def _stage(value: object) -> Stage:
@@ -236,10 +240,8 @@ def _checked(value: object, needed: tuple[str, ...], known: tuple[str, ...], *, 
 
 
 def _settings(value: Stage | Distillation | TdLearning | Targets) -> Json:
-    """JSON of settings, and of those within them; of a stage with its name."""
+    """JSON of settings, and of those within them."""
     marked: Json = {"fine_tune": "td"} if isinstance(value, TdLearning) else {}
-    if isinstance(value, Stage):
-        marked = {"stage": value.name}
     for key, item in vars(value).items():
         marked[key] = _settings(item) if is_dataclass(item) else list(item) if isinstance(item, tuple) else item  # type: ignore[arg-type]
     return marked

@@ -64,9 +64,8 @@ class Search(Stage):
             candidate, _ = self.teaching.train(replace(student, network=network), context, label=label)
             judged, _, judgement = round_and_judge(candidate, context, quantizing=self.quantizing)
             attempts.append(Attempt(judgement=judgement, size=size_of(network)))
-            rounded.append(
-                replace(judged, states=student.states[:0], preferences=student.preferences[:0])
-            )  # they fill the memory
+            judged = replace(judged, states=student.states[:0], preferences=student.preferences[:0])  # they fill the memory
+            rounded.append(judged)
             bisection.record(index, passed=judgement.verdict == "pass")
             seconds = time.monotonic() - started
             stopped = judgement.reason if judgement.agent_is_no_better_than_random else self._spent(attempts, seconds)
