@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.errors import require
 from edgedqn.benchmarks.agreement import agreement, output_range, preferences_of
 from edgedqn.benchmarks.filling import Rows
-from edgedqn.benchmarks.footprint import footprint
+from edgedqn.benchmarks.footprint import weigh
 from edgedqn.benchmarks.foreign import is_foreign, read_foreign
 from edgedqn.benchmarks.latency.edge_step import resident_bytes
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
@@ -113,14 +113,8 @@ def _weigh(rows: Rows, paths: Mapping[str, Path]) -> dict[str, VerifiedFile]:
             file = read_verified(path)
             EdgePolicy.from_file(file)  # whether this runtime takes it
         verified[row.name] = file
-        return replace(
-            row,
-            reason=NO_MANIFEST if foreign else None,
-            sha256=file.file_sha256,
-            recipe=None if foreign else file.device.recipe,
-            target=file.evidence.get("target"),
-            **asdict(footprint(file.model)),
-        )
+        row = replace(row, reason=NO_MANIFEST if foreign else None, sha256=file.file_sha256, target=file.evidence.get("target"))
+        return weigh(replace(row, recipe=None if foreign else file.device.recipe), file.model)
 
     rows.each(measure)
     return verified

@@ -33,11 +33,7 @@ class Rows:
         return sorted(names, key=lambda name: name != self.baseline)
 
     def each(self, measure: Callable[[BenchmarkRow], BenchmarkRow]) -> None:
-        """Replaces each living row by what `measure` makes of it.
-
-        Raises:
-          BaselineError: the baseline could not be measured.
-        """
+        """Replaces each living row by what `measure` makes of it; BaselineError: it could not measure the baseline."""
         for name in self.alive():
             try:
                 self.by_name[name] = measure(self.by_name[name])
@@ -47,11 +43,7 @@ class Rows:
                 self.fail(name, one_line(error))
 
     def fail(self, name: str, reason: str) -> None:
-        """Ends a row.
-
-        Raises:
-          BaselineError: it is the baseline's.
-        """
+        """Ends a row; BaselineError: it is the baseline's."""
         if name == self.baseline:
             raise BaselineError(f"The baseline {name} cannot be measured: {reason}")
         self.by_name[name] = replace(self.by_name[name], status="failed", reason=reason, gate=None)

@@ -1,13 +1,18 @@
 """Files without a manifest: nothing says what they are for, so they are weighed and timed, and not played."""
 
-import hashlib
 import math
 from pathlib import Path
 
-from edgedqn.export.edge_policy import DeviceManifest, PolicyFileError, TfliteModel, VerifiedFile, find_block, read_file
-from edgedqn.export.tflite_file.reader import io_quantization
-
-TYPES = ("int8", "float32")
+from edgedqn.export.edge_policy import (
+    DeviceManifest,
+    PolicyFileError,
+    TfliteModel,
+    VerifiedFile,
+    check_tensors,
+    find_block,
+    read_file,
+)
+from edgedqn.export.tflite_file.reader import quantization
 
 
 def is_foreign(path: Path) -> bool:
@@ -28,36 +33,21 @@ def read_foreign(path: Path) -> VerifiedFile:
     content = read_file(path)
     try:
         model = TfliteModel(content)
-        given, ends = model.input, io_quantization(model)
-        if any(tensor.is_sparse for tensor in model.tensors):
-            raise PolicyFileError("A kernel is sparsely encoded: expected dense ones, because XNNPACK reads past others.")
-        for side, tensor, end in (("input", given, ends.input), ("output", model.output, ends.output)):
-            shape = list(tensor.shape)
-            if shape[:1] != [1] or min(shape) < 1 or end.dtype not in TYPES:
-                raise PolicyFileError(
-                    f"Bad {side}: expected a static batch of 1, int8 or float32. Got shape {shape}, {end.dtype}."
-                )
-        if not 0 < ends.input.scale < math.inf:
-            raise PolicyFileError(f"Impossible input scale: expected a positive number. Got {ends.input.scale}.")
+        given = quantization(model.input)
+        if not 0 < given.scale < math.inf:
+            raise PolicyFileError(f"Impossible input scale: expected a positive number. Got {given.scale}.")
         device = DeviceManifest(
             env_id="",
-            observation_shape=given.shape[1:] or (1,),
+            observation_shape=model.input.shape[1:] or (1,),
             observation_dtype="float32",
             n_actions=math.prod(model.output.shape),
             preprocessing=(),
-            scale=(1 / ends.input.scale,),
-            offset=(float(ends.input.zero_point),),
+            scale=(1 / given.scale,),
+            offset=(float(given.zero_point),),
             meaning="q_values",
             recipe="",
         )
+        check_tensors(model, device)
     except PolicyFileError as error:
         raise PolicyFileError(f"{path}: {error}") from error
-    return VerifiedFile(
-        path=path,
-        content=content,
-        model=model,
-        device=device,
-        digest=None,
-        file_sha256=hashlib.sha256(content).hexdigest(),
-        evidence={},
-    )
+    return VerifiedFile(path=path, model=model, device=device, evidence={})

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from edgedqn.agents.errors import require
 from edgedqn.agents.files import JsonValue
-from edgedqn.agents.playing.statistics import Interval
 from edgedqn.benchmarks.report.table import RELIABLE, TIMED, full_speed
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow
 
@@ -119,13 +118,11 @@ def _worse(before: BenchmarkRow, now: BenchmarkRow | None, speeds: Collection[st
         if old and new and new.high < old.low and new.median < (1 - SPEED_NOISE) * old.median:
             yield what, f"{old.median:.2f}x -> {new.median:.2f}x the baseline's speed"
     earned, earns = before.episode_return, now.episode_return
-    if earned and earns and earns.mean - earned.mean < -Z_99 * math.hypot(_standard_error(earned), _standard_error(earns)):
-        yield "return", f"{earned.mean:.2f} -> {earns.mean:.2f}"
+    if earned and earns:
+        standard_error = math.hypot(earned.high - earned.low, earns.high - earns.low) / (2 * 1.96)
+        if earns.mean - earned.mean < -Z_99 * standard_error:
+            yield "return", f"{earned.mean:.2f} -> {earns.mean:.2f}"
     if before.gate == "pass" and now.gate not in ("pass", None):
         yield "gate", f"pass -> {now.gate}"
     if before.size_bytes and now.size_bytes and now.size_bytes > before.size_bytes:
         yield "size", f"{before.size_bytes:,} -> {now.size_bytes:,} bytes"
-
-
-def _standard_error(found: Interval) -> float:
-    return (found.high - found.low) / (2 * 1.96)

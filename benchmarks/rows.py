@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json, JsonValue, read_json
-from edgedqn.agents.playing.statistics import Interval
+from edgedqn.agents.playing.statistics import Bounded, Interval
 from edgedqn.benchmarks.machine import Machine
 
 SCHEMA = 1
@@ -53,21 +53,12 @@ class WindowedLatency(JsonValue):
 
 
 @dataclass(frozen=True)
-class Ratio:
+class Ratio(Bounded):
     """How many times as fast as the baseline, and the 95 % interval; above 1 is faster."""
 
     median: float
     low: float
     high: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in `benchmark.json`."""
-        return {"median": self.median, "ci95": [self.low, self.high]}
-
-    @classmethod
-    def from_json(cls, value: Json) -> "Ratio":
-        """The reverse of `to_json`."""
-        return cls(value["median"], *value["ci95"])
 
 
 @dataclass(frozen=True)
@@ -75,16 +66,6 @@ class Return(Interval):
     """The mean return of so many episodes and its 95 % interval, in reward units."""
 
     episodes: int
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in `benchmark.json`."""
-        return {**super().to_json(), "episodes": self.episodes}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Return":
-        """The reverse of `to_json`."""
-        low, high = value["ci95"]
-        return cls(value["mean"], low, high, value["episodes"])
 
 
 @dataclass(frozen=True)
@@ -119,6 +100,13 @@ class BenchmarkRow(JsonValue):
       name: the file's stem.
       file: its path, relative to the run folder.
       status: "ok" or "failed", with a `reason`.
+      gzip_bytes: the file at gzip's level 9, what zeros save on the way to a device.
+      stripped_bytes: the file without names and whatever else no runtime reads, its manifest beside it.
+      weights: entries of all kernels, each stored one counted once; no biases.
+      nonzero_weights: of those, the ones that are not 0; int8 kernels are symmetric, so 0 is their zero point.
+      distinct_values: of all kernels, the most values that one of them is made of.
+      multiply_accumulates: of one step.
+      arena_bytes: TFLite Micro's working memory; None where TFLite Micro is missing, or does not run the file.
       gate: "pass", "fail" or "undecided"; None of the baseline.
     """
 
@@ -165,9 +153,6 @@ class BenchmarkRow(JsonValue):
             "step": Timed(self.step_latency_us, self.step_speedup),
             "step of the twin": Timed(self.twin_step_latency_us, self.twin_step_speedup),
         }
-
-
-ROW_KEYS = tuple(BenchmarkRow.keys().values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +208,7 @@ class Benchmark(JsonValue):
         """The row of this name, if there is one."""
         return next((row for row in self.rows if row.name == name), None)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """With its schema."""
         return {"schema": SCHEMA, **super().to_json()}
 

@@ -24,12 +24,8 @@ def score(rows: Rows, files: Mapping[str, VerifiedFile], *, play: Play, on_gate:
     All files play the gate's first look; the margin comes from the baseline's and a random policy's return on it. More is
     played only while a verdict is open. `episode_return` and `return_delta` are over all episodes a file has played.
 
-    Args:
-      rows: to be filled.
-      files: of the rows, by name; one that is not there is not played.
-      play: how files are played.
-      on_gate: called for each file but the baseline.
-      progress: show bars.
+    A row without a file in `files`, by name, is not played. `on_gate` is called for each file but the baseline.
+
     Raises:
       BaselineError: the baseline could not be played.
       BadTransitionError: the random policy met a NaN or an infinity.

@@ -60,13 +60,7 @@ class ExportConfig:
         return words
 
     def check(self, meaning: Meaning) -> None:
-        """Refuses what cannot be written of a policy.
-
-        Args:
-          meaning: of its network's output.
-        Raises:
-          InputError: with the reason.
-        """
+        """Refuses, by an InputError with the reason, what cannot be written of a network whose output has this meaning."""
         if self.output == "q_values" and meaning != "q_values":
             raise InputError(
                 "The recipe trained preferences, which rank actions and are no values: expected the output 'preferences' or "

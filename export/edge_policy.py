@@ -14,6 +14,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -364,21 +365,30 @@ class VerifiedFile:
 
     Attributes:
       path: where it was read.
-      content: the whole file.
       model: what it holds.
       device: the manifest's device part, without the digest.
-      digest: as `file_digest`, in hexadecimal; None where the manifest is in the sidecar alone.
-      file_sha256: SHA-256 of the whole file, in hexadecimal.
       evidence: the sidecar's evidence; empty without a sidecar.
     """
 
     path: Path
-    content: bytes
-    model: "TfliteModel" = field(compare=False, repr=False)
+    model: "TfliteModel"
     device: DeviceManifest
-    digest: str | None
-    file_sha256: str
     evidence: Json
+
+    @property
+    def content(self) -> bytes:
+        """The whole file."""
+        return self.model.content
+
+    @cached_property
+    def digest(self) -> str | None:
+        """`file_digest` in hexadecimal; None where the manifest is in the sidecar alone."""
+        return None if find_block(self.content) is None else file_digest(self.content).hex()
+
+    @cached_property
+    def file_sha256(self) -> str:
+        """SHA-256 of the whole file, in hexadecimal."""
+        return sha256(self.content).hexdigest()
 
 
 def read_verified(path: str | Path) -> VerifiedFile:
@@ -389,11 +399,11 @@ def read_verified(path: str | Path) -> VerifiedFile:
         content = read_file(path)
         device = read_device_manifest(content)
         digest = None if device is None else file_digest(content).hex()
-        file_sha256 = sha256(content).hexdigest()
         evidence: Json = {}
         if beside.exists():
             sidecar = _parse(read_file(beside), beside.name)
             _check_schema(sidecar, beside.name)
+            file_sha256 = sha256(content).hexdigest()
             _expect(sidecar.get("file_sha256"), file_sha256, f"{beside.name} is of another file: file_sha256")
             evidence = _member(sidecar, "evidence", dict)
             named = dict(_member(sidecar, "device", dict))
@@ -408,9 +418,7 @@ def read_verified(path: str | Path) -> VerifiedFile:
         check_structure(model, device)
     except PolicyFileError as error:
         raise PolicyFileError(f"{path}: {error}") from error
-    return VerifiedFile(
-        path=path, content=content, model=model, device=device, digest=digest, file_sha256=file_sha256, evidence=evidence
-    )
+    return VerifiedFile(path=path, model=model, device=device, evidence=evidence)
 
 
 def read_file(path: Path) -> bytes:
@@ -424,12 +432,8 @@ def read_file(path: Path) -> bytes:
 
 
 def read_device_manifest(content: bytes) -> DeviceManifest | None:
-    """Finds the manifest's device part inside a file and proves the file whole.
+    """The manifest's device part inside a whole file, which it proves unchanged; None where the file carries none.
 
-    Args:
-      content: a whole `.tflite`.
-    Returns:
-      The device part, or None where the file carries none.
     Raises:
       PolicyFileError: the file was changed, carries several, or one of a newer schema.
     """
@@ -445,11 +449,7 @@ def read_device_manifest(content: bytes) -> DeviceManifest | None:
 
 
 def find_block(content: bytes) -> int | None:
-    """The position of the magic; None where there is none.
-
-    Raises:
-      PolicyFileError: it occurs more than once, or too near the end to be followed by a digest.
-    """
+    """The position of the magic, None where there is none; PolicyFileError: there are several, or no digest fits behind it."""
     found = content.count(MAGIC)
     if found == 0:
         return None
@@ -461,11 +461,7 @@ def find_block(content: bytes) -> int | None:
 
 
 def file_digest(content: bytes) -> bytes:
-    """SHA-256 of the file with the digest's own 32 bytes zero. It detects damage, not forgery.
-
-    Raises:
-      PolicyFileError: `content` carries no block, or several.
-    """
+    """SHA-256 of the file with the digest's own bytes zero: it shows damage, no forgery. PolicyFileError: not one block."""
     at = find_block(content)
     if at is None:
         raise PolicyFileError(f"No manifest in the file: expected one {MAGIC.decode()}. Got 0.")
@@ -480,25 +476,33 @@ def check_structure(model: "TfliteModel", device: DeviceManifest) -> None:
     """Stops at a network that does not fit its manifest.
 
     Raises:
-      PolicyFileError: several inputs or outputs, a batch other than a static 1, wrong sizes or types, an operator that is not
-        among `OPERATORS`, or a sparse kernel.
+      PolicyFileError: as `check_tensors`, or an operator that is not among `OPERATORS`.
     """
     for code in model.operator_codes:
         if code not in OPERATORS:
             raise PolicyFileError(f"Unknown operator: expected one of {', '.join(OPERATORS.values())}. Got builtin {code}.")
-    if any(tensor.is_sparse for tensor in model.tensors):
-        raise PolicyFileError("A kernel is sparsely encoded: expected dense ones, because XNNPACK reads past others.")
+    check_tensors(model, device)
+
+
+def check_tensors(model: "TfliteModel", device: DeviceManifest) -> None:
+    """Stops at tensors that do not fit a manifest.
+
+    Raises:
+      PolicyFileError: several inputs or outputs, a batch other than a static 1, wrong sizes or types, or a sparse kernel.
+    """
+    dense = not any(tensor.is_sparse for tensor in model.tensors)
+    _require(dense, "A kernel is sparsely encoded: expected dense ones, because XNNPACK reads past others.")
     for side, tensor in (("input", model.input), ("output", model.output)):
-        if tensor.shape[:1] != (1,) or min(tensor.shape) < 1:
-            raise PolicyFileError(f"Bad {side} batch: expected a static batch of 1. Got shape {list(tensor.shape)}.")
+        static = tensor.shape[:1] == (1,) and min(tensor.shape) > 0
+        _require(static, f"Bad {side} batch: expected a static batch of 1. Got shape {list(tensor.shape)}.")
         if side == "output" and device.meaning == "action":
             _expect((tensor.dtype, tensor.shape), ("int32", (1,)), "Wrong output, an action")
             continue
         size = math.prod(tensor.shape)
         expected = math.prod(device.input_shape(size)) if side == "input" else device.n_actions
         _expect(size, expected, f"Wrong {side} size")
-        if tensor.dtype not in ("int8", "float32"):
-            raise PolicyFileError(f"Wrong {side} type: expected int8 or float32. Got {tensor.dtype}.")
+        known = tensor.dtype in ("int8", "float32")
+        _require(known, f"Wrong {side} type: expected int8 or float32. Got {tensor.dtype}.")
 
 
 class Tensor:
@@ -563,8 +567,7 @@ class TfliteModel:
 
 def element(items: Sequence[T], index: int) -> T:
     """`items[index]`, or PolicyFileError where the file's index leads outside."""
-    if not 0 <= index < len(items):
-        raise PolicyFileError(f"The file is damaged: expected an index below {len(items)}. Got {index}.")
+    _require(0 <= index < len(items), f"The file is damaged: expected an index below {len(items)}. Got {index}.")
     return items[index]
 
 

@@ -10,13 +10,12 @@ from functools import cached_property
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from numpy.typing import NDArray
 
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.export.config import INTEGER_ENDS, ExportConfig
 from edgedqn.export.edge_policy import DeviceManifest, TfliteModel
 from edgedqn.export.tflite_file.manifest import device_part, embed
-from edgedqn.export.tflite_file.reader import fix_names, io_quantization, stripped
+from edgedqn.export.tflite_file.reader import fix_names, quantization, stripped
 from edgedqn.export.tflite_file.rewriting import with_action_output, with_float_ends
 
 CALIBRATION_STATES = 1_000
@@ -71,12 +70,20 @@ def exported(policy: CompressedPolicy, config: ExportConfig) -> Exported:
         converter.target_spec.supported_types = [tf.float16]
     if kind in CALIBRATED:
         # Quantization-aware networks bring their ranges along; with these two lines the converter would discard them.
-        converter.representative_dataset = lambda: _calibration(policy)
+        observations = policy.observations[:CALIBRATION_STATES]
+        converter.representative_dataset = lambda: ([policy.scaling(each)[np.newaxis]] for each in observations)
         converter.target_spec.supported_ops = [CALIBRATED[kind]]
     with _silence():
         content = converter.convert()
-    source = io_quantization(TfliteModel(content)).input
-    device = _device_part(policy, source.scale, source.zero_point, config)
+    given = quantization(TfliteModel(content).input)
+    # The policy's own input scaling joined with the input tensor's: q = (x * s + o) / scale + zero_point.
+    device = device_part(
+        policy.spec,
+        scale=(np.asarray(policy.scaling.scale, np.float64) / given.scale).astype(np.float32),
+        offset=(np.asarray(policy.scaling.offset, np.float64) / given.scale + given.zero_point).astype(np.float32),
+        meaning="action" if config.output == "action" else policy.meaning,
+        recipe=policy.recipe,
+    )
     if config.output == "action":
         content = with_action_output(TfliteModel(content))
     if config.float_io and kind in INTEGER_ENDS:
@@ -88,24 +95,6 @@ def exported(policy: CompressedPolicy, config: ExportConfig) -> Exported:
 def _static_batch(network: tf_keras.Model) -> tf.types.experimental.ConcreteFunction:
     specification = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32, name="observation")
     return tf.function(lambda observation: network(observation, training=False)).get_concrete_function(specification)
-
-
-def _calibration(policy: CompressedPolicy) -> Iterator[list[NDArray[np.float32]]]:
-    for observation in policy.observations[:CALIBRATION_STATES]:
-        yield [policy.scaling(observation)[np.newaxis]]
-
-
-def _device_part(policy: CompressedPolicy, scale: float, zero_point: int, config: ExportConfig) -> DeviceManifest:
-    """Joins the policy's own input scaling with the input tensor's: q = (x * s + o) / scale + zero_point."""
-    own_scale = np.asarray(policy.scaling.scale, np.float64)  # [F], or [1]
-    own_offset = np.asarray(policy.scaling.offset, np.float64)  # [F], or [1]
-    return device_part(
-        policy.spec,
-        scale=(own_scale / scale).astype(np.float32),
-        offset=(own_offset / scale + zero_point).astype(np.float32),
-        meaning="action" if config.output == "action" else policy.meaning,
-        recipe=policy.recipe,
-    )
 
 
 @contextlib.contextmanager

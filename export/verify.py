@@ -5,14 +5,13 @@ from importlib import metadata
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.compression.folding import in_batches
 from edgedqn.compression.policy import CompressedPolicy, Conversion
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.export.tflite import Exported
-from edgedqn.export.tflite_file.reader import io_quantization
+from edgedqn.export.tflite_file.reader import quantization
 from edgedqn.export.tflite_file.tflm import MicroUnavailableError, RuntimeAgreement, compare_runtimes, int8_inputs
 
 STATES = 1_000
@@ -51,17 +50,16 @@ class Verification:
 
 
 def verify(policy: CompressedPolicy, file: Exported) -> Verification:
-    """Plays the policy's first 1,000 on-policy states through its network and through its file.
+    """Plays the policy's first 1,000 on-policy states, at least one, through its network and through a file made of it.
 
-    Args:
-      policy: has at least one observation.
-      file: made of it, in whatever way.
     Raises:
       InputError: in more than 1 % of the states the actions differ beyond the stated tolerance, or an output is not finite.
       RuntimeError: XNNPACK does not take the file.
     """
     observations = policy.observations[:STATES]
-    expected = _keras(policy, observations)  # [N, A]
+    batches = map(policy.scaling, in_batches(observations))
+    outputs = [policy.network(inputs, training=False).numpy() for inputs in batches]
+    expected = np.concatenate(outputs).astype(np.float64)  # [N, A]
     interpreter = Interpreter(model_content=file.content, num_threads=1)
     interpreter.allocate_tensors()
     edge = EdgePolicy(interpreter, file.device)
@@ -69,8 +67,8 @@ def verify(policy: CompressedPolicy, file: Exported) -> Verification:
     chosen, best = rows.argmax(axis=1), expected.argmax(axis=1)  # [N]
     if not np.isfinite(rows).all():
         raise InputError(f"The file of {policy.recipe!r} computes numbers that are not finite: expected others on all states.")
-    output = io_quantization(file.model).output
-    step = output.scale if output.dtype == "int8" else float(np.ptp(expected)) / 255 or 1.0
+    output = quantization(file.model.output)
+    step = output.scale if file.model.output.dtype == "int8" else float(np.ptp(expected)) / 255 or 1.0
     tolerance = TOLERANCE_STEPS.get(policy.conversion)
     each = np.arange(len(rows))
     lost_steps = (expected[each, best] - expected[each, chosen]) / step  # [N], by Keras
@@ -87,36 +85,29 @@ def verify(policy: CompressedPolicy, file: Exported) -> Verification:
         else None,
         tolerance_steps=tolerance,
     )
-    if tolerance is not None and (found.decided_disagreement or 0) > MOST_DECIDED:
-        raise InputError(
-            f"The file of {policy.recipe!r} does not do what its network does: expected other actions, worse by more than "
-            f"{2 * tolerance:g} steps, in at most {MOST_DECIDED:.0%} of the states. Got {found.decided_disagreement:.1%}."
-        )
+    _check(found, f"The file of {policy.recipe!r} does not do what its network does")
     return found
 
 
 def verify_micro(policy: CompressedPolicy, file: Exported) -> RuntimeAgreement:
-    """Plays the same states through the file in XNNPACK and in TFLite Micro. Arguments as `verify`.
+    """Plays the same states through the file in XNNPACK and in TFLite Micro.
 
     Raises:
       InputError: in more than 1 % of the states the actions differ beyond the stated tolerance.
       MicroUnavailableError: the file has no integer ends, TFLite Micro lacks an operator of it, or is not installed.
     """
-    ends = io_quantization(file.model)
-    if (ends.input.dtype, ends.output.dtype) != ("int8", "int8"):
-        raise MicroUnavailableError(
-            f"Expected int8 input and output for TFLite Micro. Got {ends.input.dtype} and {ends.output.dtype}."
-        )
+    ends = (file.model.input.dtype, file.model.output.dtype)
+    if ends != ("int8", "int8"):
+        raise MicroUnavailableError(f"Expected int8 input and output for TFLite Micro. Got {' and '.join(ends)}.")
     tolerance = TOLERANCE_STEPS.get(policy.conversion)
     found = compare_runtimes(file.content, int8_inputs(file.device, policy.observations[:STATES]), tolerance_steps=tolerance)
-    if tolerance is not None and (found.decided_disagreement or 0) > MOST_DECIDED:
-        raise InputError(
-            f"TFLite Micro does not do with the file of {policy.recipe!r} what XNNPACK does: expected other actions, worse by "
-            f"more than {2 * tolerance:g} steps, in at most {MOST_DECIDED:.0%} of states. Got {found.decided_disagreement:.1%}."
-        )
+    _check(found, f"TFLite Micro does not do with the file of {policy.recipe!r} what XNNPACK does")
     return found
 
 
-def _keras(policy: CompressedPolicy, observations: NDArray[np.generic]) -> NDArray[np.float64]:
-    outputs = [policy.network(inputs, training=False).numpy() for inputs in map(policy.scaling, in_batches(observations))]
-    return np.concatenate(outputs).astype(np.float64)
+def _check(found: Verification | RuntimeAgreement, fault: str) -> None:
+    if found.tolerance_steps is not None and (found.decided_disagreement or 0) > MOST_DECIDED:
+        raise InputError(
+            f"{fault}: expected other actions, worse by more than {2 * found.tolerance_steps:g} steps, in at most "
+            f"{MOST_DECIDED:.0%} of the states. Got {found.decided_disagreement:.1%}."
+        )

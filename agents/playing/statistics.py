@@ -5,31 +5,41 @@ Source: Efron (1979), "Bootstrap methods: another look at the jackknife". In per
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgedqn.agents.files import Json, JsonValue
 
 RESAMPLES = 10_000
 AT_ONCE = 500  # resamples, which bounds the memory
 
 
+class Bounded(JsonValue):
+    """Base of a value with fields `low` and `high`, an interval's ends, which in JSON are the pair `ci95`."""
+
+    KEYS: ClassVar[Mapping[str, str]] = {"low": "ci95"}
+
+    def to_json(self) -> Json:
+        """As it stands in `benchmark.json`."""
+        found = super().to_json()
+        return found | {"ci95": [found["ci95"], found.pop("high")]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The reverse of `to_json`."""
+        low, high = value["ci95"]
+        return super().from_json({**value, "ci95": low, "high": high})
+
+
 @dataclass(frozen=True)
-class Interval:
+class Interval(Bounded):
     """A mean and the interval around it."""
 
     mean: float
     low: float
     high: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in `benchmark.json`."""
-        return {"mean": self.mean, "ci95": [self.low, self.high]}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Interval":
-        """The reverse of `to_json`."""
-        return cls(value["mean"], *value["ci95"])
 
 
 def percentile_bootstrap(

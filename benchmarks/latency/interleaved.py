@@ -159,14 +159,10 @@ def time_calls(call: Callable[[_T], object], inputs: Iterator[_T]) -> Block:
 
 
 def speedup(baseline: Timing, candidate: Timing, *, seed: int = 0) -> Ratio:
-    """How many times faster the candidate is: the median over rounds of (baseline's median / candidate's median).
+    """How many times faster the candidate is, of the same run: the median over rounds of (baseline's median / its median).
 
-    Args:
-      baseline: timed in the same run.
-      candidate: timed in the same run.
-      seed: of the resampling, so the same timings give the same interval.
     Returns:
-      Dimensionless: above 1 the candidate is faster. The interval is the percentile bootstrap over rounds.
+      Dimensionless: above 1 the candidate is faster. The interval is the percentile bootstrap over rounds, drawn from `seed`.
     Raises:
       ValueError: they have different numbers of rounds, so nothing is paired.
     """

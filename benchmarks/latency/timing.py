@@ -1,9 +1,8 @@
 """All that is timed of the files of one comparison."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +23,7 @@ TIMED_INPUTS = 256
 COLD_STARTS = 40  # of each file
 
 Files = Mapping[str, VerifiedFile]
-
-
-class Kind(Protocol):
-    """What is timed of a file: `invokes`, `steps` or `cold_starts`."""
-
-    def __call__(self, file: VerifiedFile, observations: NDArray[np.generic], *, config: LatencyConfig) -> BlockFactory:
-        """Blocks of it."""
+Kind = Callable[..., BlockFactory]  # what is timed of a file: `invokes`, `steps` or `cold_starts`
 
 
 def time_files(
@@ -45,14 +38,9 @@ def time_files(
 ) -> None:
     """Times every living row's file and fills in its latencies, its speed-ups, and what XNNPACK takes over of it.
 
-    Args:
-      rows: to be filled.
-      files: by name, one for each living row.
-      observations: [N, *input_shape], as the network sees them, of which 256 are drawn; None: standard normal numbers.
-      config: how much is timed.
-      rng: draws the observations and the order.
-      progress: show bars on stderr, where that is a terminal.
-      cores: as `pinned` gives them.
+    `files` has one for each of these, by name. Their inputs are 256 of the `observations` [N, *input_shape], as the network
+    sees them, drawn by `rng` as the order is; of None, standard normal numbers. `cores` are those that `pinned` gives.
+
     Raises:
       BaselineError: the baseline cannot be timed.
     """
@@ -138,5 +126,5 @@ def _twins(files: Files) -> dict[str, VerifiedFile]:
     for name, file in files.items():
         with suppress(PolicyFileError):  # no integer ends
             content, device = float_twin(file.model, file.device)
-            found[name] = replace(file, content=content, model=TfliteModel(content), device=device)
+            found[name] = replace(file, model=TfliteModel(content), device=device)
     return found

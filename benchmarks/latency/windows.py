@@ -21,13 +21,8 @@ def time_windows(
     window_s: float = WINDOW_S,
     on_window: Callable[[], object] = lambda: None,
 ) -> tuple[dict[str, WindowedLatency], dict[str, str]]:
-    """Runs each candidate without a break for a window, in random order, five times.
+    """Runs each candidate, by name, without a break for a window of `window_s` seconds, in random order, five times.
 
-    Args:
-      candidates: by name, as for `interleaved.time_interleaved`.
-      rng: draws the order.
-      window_s: of each candidate, in seconds.
-      on_window: called after each.
     Returns:
       Of those that ran, the times, setting the input and reading the clock included, as the rules have it; and for those that
       did not run, the reason.

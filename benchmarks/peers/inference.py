@@ -41,14 +41,7 @@ Call = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def sides(inputs: int, hidden: Sequence[int], *, actions: int, samples: NDArray[np.float32]) -> dict[str, Call]:
-    """The same network in each runtime, by name.
-
-    Args:
-      inputs: F, features of an observation.
-      hidden: the width of each hidden layer.
-      actions: A.
-      samples: [N, F], to calibrate integers with.
-    """
+    """The same network in each runtime, by name; integers are calibrated with `samples` [N, F] of F `inputs`."""
     import tensorflow as tf
     import torch
 
@@ -135,12 +128,10 @@ def _in_onnx_runtime(weights: Sequence[NDArray[np.float32]], samples: NDArray[np
 
 
 def compare(inputs: int, hidden: Sequence[int], *, actions: int, config: LatencyConfig = CONFIG) -> dict[str, Any]:
-    """Times all sides.
+    """Times all sides. InputError: a runtime is not installed.
 
     Returns:
       A JSON object; `rows` by side: the percentiles of a call in µs, and how many times as fast as LiteRT's float32 it is.
-    Raises:
-      InputError: a runtime is not installed.
     """
     missing = sorted({extra for name, extra in NEEDED.items() if importlib.util.find_spec(name) is None})
     require(not missing, f"Something to compare is missing: expected the extras {', '.join(missing)}.")

@@ -141,12 +141,7 @@ class SteadyState:
 
 
 def steady_state(marks: Sequence[Mark], settings: Settings) -> SteadyState:
-    """The rates over the whole windows that begin after `settled_at` and after a first time of learning.
-
-    Args:
-      marks: one per window, in order, from the first window on.
-      settings: as the training had them.
-    """
+    """The rates over the whole windows, one mark each, that begin after `settled_at` and after a first time of learning."""
     first = next(i for i, mark in enumerate(marks) if mark.env_steps >= settings.settled_at)
     begin, steady, end = marks[first], marks[first + 1 :], marks[-1]
     learning_s = statistics.median(mark.learned_s - mark.collected_s for mark in steady)

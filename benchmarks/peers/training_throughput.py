@@ -36,12 +36,8 @@ Runner = Callable[[str, Settings], dict[str, Any]]
 
 
 def compare(settings: Settings, repeats: int, *, run: Runner) -> dict[str, Any]:
-    """Races the two sides `repeats` times, turn by turn, each time from another seed.
+    """Races the two sides `repeats` >= 1 times, turn by turn, each time from another seed; `run` measures a job.
 
-    Args:
-      settings: for both.
-      repeats: rounds, >= 1; each is EdgeDQN, Stable-Baselines3, the matrix products.
-      run: measures one of `JOBS`, or `profile`.
     Returns:
       A JSON object. `runs` has each measurement; `median` the medians over rounds; `ratio` EdgeDQN / Stable-Baselines3 in
       steps/s, per round, their median and range; `gradient_step_ratio` Stable-Baselines3 / EdgeDQN in time;

@@ -42,17 +42,10 @@ def draw_charts(
 
 
 def size_chart(rows: Sequence[BenchmarkRow], baseline: str, *, margin: float | None) -> VegaLite | None:
-    """Return against the file's size, where files were played.
-
-    Args:
-      rows: of the benchmark.
-      baseline: the name of the float row.
-      margin: the gate's, in reward units; None draws no gate.
-    """
+    """Return against the file's size, where files were played; `margin` is the gate's, in reward units."""
     points = _points(rows, baseline, lambda row: [(None, (row.size_bytes or 0) / 1_000)])
-    spoken = [f"{point.called} {point.x:.1f} KB, return {point.score.mean:.4g}" for point in points]
-    x_title = "KB (1,000 bytes), logarithmic"
-    return _return_chart(f"Return against size: {'; '.join(spoken)}", points, unit="KB", x_title=x_title, margin=margin)
+    spoken = [f"{point.x:.1f} KB" for point in points]
+    return _return_chart("size", points, spoken=spoken, unit="KB", x_title="KB (1,000 bytes), logarithmic", margin=margin)
 
 
 def latency_chart(rows: Sequence[BenchmarkRow], baseline: str, *, margin: float | None) -> VegaLite | None:
@@ -60,9 +53,8 @@ def latency_chart(rows: Sequence[BenchmarkRow], baseline: str, *, margin: float 
     points = _points(
         rows, baseline, lambda row: [(KINDS[what], timed.latency.p50) for what, timed in row.timed.items() if timed.latency]
     )
-    spoken = [f"{point.called} {point.what} {point.x:.2f} µs, return {point.score.mean:.4g}" for point in points]
-    description, x_title = f"Return against latency: {'; '.join(spoken)}", "µs, median, logarithmic"
-    return _return_chart(description, points, unit="µs", x_title=x_title, margin=margin)
+    spoken = [f"{point.what} {point.x:.2f} µs" for point in points]
+    return _return_chart("latency", points, spoken=spoken, unit="µs", x_title="µs, median, logarithmic", margin=margin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +66,6 @@ class _Point:
     score: Interval
     what: str | None
     x: float
-
-    @property
-    def called(self) -> str:
-        return f"{self.name} ({self.verdict})"
 
     def to_json(self, unit: str) -> VegaLite:
         score = {"return": self.score.mean, "low": self.score.low, "high": self.score.high}
@@ -104,7 +92,7 @@ def _points(
 
 
 def _return_chart(
-    description: str, points: Sequence[_Point], *, unit: str, x_title: str, margin: float | None
+    what: str, points: Sequence[_Point], *, spoken: Sequence[str], unit: str, x_title: str, margin: float | None
 ) -> VegaLite | None:
     if not points:
         return None
@@ -113,7 +101,9 @@ def _return_chart(
         lines.append({"return": base.score.mean, "line": f"{base.name}, mean", "dash": "line"})
         if margin is not None:
             lines.append({"return": base.score.mean - margin, "line": "the gate allows a mean down to here", "dash": "gate"})
-    allowed = "" if margin is None else f"; the gate allows a loss of {margin:.4g}"
+    values = zip(points, spoken, strict=True)
+    described = [f"{each.name} ({each.verdict}) {value}, return {each.score.mean:.4g}" for each, value in values]
+    described += [] if margin is None else [f"the gate allows a loss of {margin:.4g}"]
     # Room for the names, which rise from the points: on a perfect score all of them stand at the top.
     scale = {"zero": False, "nice": False, "padding": 36}
     y = {"field": "return", "type": "quantitative", "scale": scale, "title": "return: paired difference, 95 %"}
@@ -123,7 +113,7 @@ def _return_chart(
     several = points[0].what is not None
     return fill_template(
         "return",
-        description=f"{description}{allowed}.",
+        description=f"Return against {what}: {'; '.join(described)}.",
         points=[point.to_json(unit) for point in points],
         lines=lines,
         x={"field": unit, "type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 24}, "title": x_title},

@@ -24,10 +24,7 @@ TRAINING, GREEDY, CHOSEN = "#2f7ed8", "#c9761a", "#7d8794"
 def learning_chart(agent: Path) -> VegaLite | None:
     """The curve as a Vega-Lite specification, or None where nothing is known of the training, as of an imported agent.
 
-    Args:
-      agent: the agent folder, with `training.csv` and `agent.json` or without.
-    Raises:
-      InputError: one of them cannot be read.
+    InputError: `training.csv` or `agent.json` in the agent's folder cannot be read.
     """
     steps, returns = _episodes(agent / "training.csv")  # [N], [N]
     evaluations, chosen = _scores(agent / "agent.json")

@@ -15,18 +15,15 @@ TIMED = ("invoke", "step", "step of the twin")
 def render_table(rows: Sequence[BenchmarkRow]) -> str:
     """An aligned table, one line per row, and under it the reason of each row that has one, and `slow_note`.
 
-    Args:
-      rows: as in `benchmark.json`.
-    Returns:
-      Text without a newline at its end. KB is 1,000 bytes.
+    The text has no newline at its end. KB is 1,000 bytes.
     """
     notes = [f"{row.name}: {row.reason}" for row in rows if row.reason]
-    return "\n".join([*_aligned(_lines(rows)), *notes, *_slow(rows)])
+    return "\n".join([*_aligned(_lines(rows)), *notes, *filter(None, [slow_note(rows)])])
 
 
 def render_markdown(rows: Sequence[BenchmarkRow]) -> str:
-    """The terminal's table as Markdown, for a pull request; arguments and units as for `render_table`."""
-    notes = [*(f"- `{row.name}`: {row.reason}" for row in rows if row.reason), *_slow(rows)]
+    """The terminal's table as Markdown, for a pull request."""
+    notes = [*(f"- `{row.name}`: {row.reason}" for row in rows if row.reason), *filter(None, [slow_note(rows)])]
     return "\n".join([markdown_table(_lines(rows)), *([""] if notes else []), *notes])
 
 
@@ -69,10 +66,6 @@ def device_lines(device: Device, rows: Sequence[BenchmarkRow]) -> list[list[str]
 
 def _lines(rows: Sequence[BenchmarkRow]) -> list[list[str]]:
     return [[title for title, _ in COLUMNS], *([cell(row) for _, cell in COLUMNS] for row in rows)]
-
-
-def _slow(rows: Sequence[BenchmarkRow]) -> list[str]:
-    return [note] if (note := slow_note(rows)) else []
 
 
 def in_digits(value: float) -> str:

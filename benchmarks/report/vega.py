@@ -14,13 +14,7 @@ VegaLite = dict[str, object]  # a specification, see https://vega.github.io/vega
 INK, LINE = "#010203", "#8a94a1"
 TEXT = {"labelColor": INK, "titleColor": INK}
 AXIS = TEXT | {"gridColor": LINE, "gridOpacity": 0.35, "domainColor": LINE, "tickColor": LINE, "titleFontWeight": "normal"}
-CONFIG = {
-    "background": None,
-    "font": "sans-serif",
-    "axis": AXIS,
-    "legend": TEXT,
-    "view": {"stroke": None},
-}
+CONFIG = {"background": None, "font": "sans-serif", "axis": AXIS, "legend": TEXT, "view": {"stroke": None}}
 SIZE = {"width": 560, "height": 280}
 STYLE = (
     "<style>svg{color:#1d2530;background:#fff}@media(prefers-color-scheme:dark){svg{color:#e4e8ee;background:#14181e}}</style>"
@@ -30,18 +24,16 @@ STYLE = (
 def fill_template(template: str, **values: object) -> VegaLite:
     """The specification in `files/TEMPLATE.json`: a value for each text "$NAME", which is left out where the value is None."""
 
-    def is_none(part: object) -> bool:
-        return isinstance(part, str) and part.startswith("$") and values[part[1:]] is None
-
     def filled(part: object) -> object:
         if isinstance(part, dict):
-            return {key: filled(each) for key, each in part.items() if not is_none(each)}
+            return {key: value for key, each in part.items() if (value := filled(each)) is not None or each is None}
         if isinstance(part, list):
-            return [filled(each) for each in part if not is_none(each)]
+            return [value for each in part if (value := filled(each)) is not None or each is None]
         return values[part[1:]] if isinstance(part, str) and part.startswith("$") else part
 
-    chart: VegaLite = json.loads((FILES / f"{template}.json").read_text(encoding="utf-8"))
-    return {key: filled(part) for key, part in chart.items() if not is_none(part)}
+    chart = filled(json.loads((FILES / f"{template}.json").read_text(encoding="utf-8")))
+    assert isinstance(chart, dict)
+    return chart
 
 
 def page_script() -> str:

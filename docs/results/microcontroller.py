@@ -19,7 +19,6 @@ from edgedqn.agents.files import read_json, write_json
 from edgedqn.benchmarks.cortex_m4 import measure_plain_c
 from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
 from edgedqn.export.edge_policy import read_verified
-from edgedqn.export.tflite_file.reader import io_quantization
 from edgedqn.export.tflite_file.tflm import arena_bytes, compare_runtimes, int8_inputs
 from edgedqn.pipeline.proving import states_on_prove_seeds
 from edgedqn.pipeline.seeds import SeedStreams
@@ -36,8 +35,7 @@ def measure(run: Path, env_id: str, names: list[str]) -> list[dict[str, Any]]:
     for name in names:
         path = run / "models" / f"{name}.tflite"
         file = read_verified(path)
-        ends = io_quantization(file.model)
-        if (ends.input.dtype, ends.output.dtype) != ("int8", "int8"):
+        if (file.model.input.dtype, file.model.output.dtype) != ("int8", "int8"):
             continue
         with tempfile.TemporaryDirectory() as folder:
             has_c = "policy.c" in write_microcontroller(file, Path(folder))

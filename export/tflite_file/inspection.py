@@ -66,7 +66,15 @@ def inspect(path: Path) -> Json:
             "size_bytes": len(model.content),
             "inputs": list(model.inputs),
             "outputs": list(model.outputs),
-            "operators": [_describe_operator(model, operator) for operator in operators],
+            "operators": [
+                {
+                    "operator": _name(operator),
+                    "inputs": list(operator.inputs),
+                    "outputs": list(operator.outputs),
+                    "multiply_accumulates": _work(model, operator),
+                }
+                for operator in operators
+            ],
             "operator_counts": dict(sorted(Counter(map(_name, operators)).items())),
             "tensors": [_describe_tensor(model, tensor) for tensor in model.tensors],
             **_describe_kernels(model),
@@ -97,15 +105,6 @@ def _work(model: TfliteModel, operator: Operator) -> int:
     kernel = element(model.tensors, element(operator.inputs, 1)).shape  # outputs first, or 1 where each channel is alone
     result = element(model.tensors, element(operator.outputs, 0)).shape
     return math.prod(result) * math.prod(kernel[1:-1] if operator.code == DEPTHWISE_CONV_2D else kernel[1:])
-
-
-def _describe_operator(model: TfliteModel, operator: Operator) -> dict[str, object]:
-    return {
-        "operator": _name(operator),
-        "inputs": list(operator.inputs),
-        "outputs": list(operator.outputs),
-        "multiply_accumulates": _work(model, operator),
-    }
 
 
 def _describe_tensor(model: TfliteModel, tensor: Tensor) -> dict[str, object]:

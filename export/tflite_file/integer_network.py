@@ -1,7 +1,7 @@
-"""An int8 MLP read out of a `.tflite`, and TFLite Micro's integer arithmetic written out in NumPy, bit for bit.
+"""An int8 MLP read out of a `.tflite`, as TFLite Micro computes it.
 
 The constants are those that TFLM's kernels prepare at start: one multiplier and one shift for each scale of the weights,
-computed in double. N is the number of inputs.
+computed in double.
 
 Source: tensorflow/lite/kernels/internal/{common.h, quantization_util.cc}, gemmlowp/fixedpoint/fixedpoint.h.
 """
@@ -65,16 +65,6 @@ def read_integer_network(model: TfliteModel) -> tuple[IntegerLayer, ...]:
     return tuple(layers)
 
 
-def run_integer_network(layers: tuple[IntegerLayer, ...], inputs: NDArray[np.int8]) -> NDArray[np.int8]:
-    """The output rows, int8 [N, A], for inputs int8 [N, F]; equal to TFLM's in every entry."""
-    x = inputs
-    for layer in layers:
-        sums = x.astype(np.int64) @ layer.weights.T.astype(np.int64) + layer.bias  # [N, out]
-        scaled = scale_by_quantized_multiplier(sums, layer.multipliers, layer.shifts) + layer.zero_point  # [N, out]
-        x = np.clip(scaled, layer.lowest, 127).astype(np.int8)
-    return x
-
-
 def quantized_multiplier(real: float) -> tuple[int, int]:
     """A positive real number as (multiplier, shift): real = multiplier / 2**31 * 2**shift, as TFLM's QuantizeMultiplier."""
     fraction, shift = math.frexp(real)
@@ -82,19 +72,6 @@ def quantized_multiplier(real: float) -> tuple[int, int]:
     if multiplier == 2**31:
         multiplier, shift = 2**30, shift + 1
     return (multiplier, shift) if shift >= -31 else (0, 0)
-
-
-def scale_by_quantized_multiplier(
-    values: NDArray[np.int64], multipliers: NDArray[np.int32], shifts: NDArray[np.int8]
-) -> NDArray[np.int64]:
-    """TFLM's MultiplyByQuantizedMultiplier with its two roundings, on int32 values [N, out] held in int64.
-
-    First halves go up (SaturatingRoundingDoublingHighMul), then away from zero (RoundingDivideByPOT).
-    """
-    left, right = np.maximum(shifts, 0).astype(np.int64), np.maximum(-shifts.astype(np.int64), 0)
-    high = ((values << left) * multipliers.astype(np.int64) + (1 << 30)) >> 31
-    mask = (np.int64(1) << right) - 1
-    return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0))
 
 
 def _layer(model: TfliteModel, tensors: list[Tensor], activation: int) -> IntegerLayer:

@@ -1,6 +1,5 @@
 """The manifest: what a device must know of a policy, inside the file; what was measured of it, beside the file."""
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,6 @@ from edgedqn.export.edge_policy import (
     find_block,
     parse_step,
     read_device_manifest,
-    read_file,
 )
 from edgedqn.export.tflite_file.reader import with_metadata
 
@@ -36,12 +34,10 @@ def device_part(
 
     Args:
       spec: of the environment the policy acts in.
-      scale: float32, one for each feature or channel of the network's input, [F], or one for all, [1]. The device feeds
-        observation * scale + offset, both steps in float32; for an int8 input then clamped and rounded half to even, so scale
-        and offset include the input tensor's own quantization.
-      offset: as many entries as `scale`.
-      meaning: of the output, one of `edge_policy.MEANINGS`.
-      recipe: the name of the recipe that made the policy.
+      scale: float32 [F], one for each feature or channel of the network's input, or [1], one for all.
+      offset: likewise; these and the others as in `DeviceManifest`.
+      meaning: of the output.
+      recipe: that made the policy.
     Returns:
       Its numbers are the float32 values exactly.
     Raises:
@@ -81,50 +77,30 @@ def embed(content: bytes, device: DeviceManifest) -> bytes:
 
 
 def write_policy(path: Path, content: bytes, *, device: DeviceManifest, evidence: Json) -> VerifiedFile:
-    """Writes a policy file and its sidecar, in place of earlier ones; each is complete or absent at any moment.
-
-    Arguments, result and errors as `write_sidecar`; `content` is the file's.
-    """
-    # Two files cannot be renamed at once: without the old sidecar, a reader finds either no evidence or the right one.
-    path.with_suffix(".json").unlink(missing_ok=True)
-    write_bytes(path, content)
-    return write_sidecar(path, device=device, evidence=evidence)
-
-
-def write_sidecar(path: Path, *, device: DeviceManifest, evidence: Json) -> VerifiedFile:
-    """Writes `<stem>.json` beside a policy file, in place of an earlier one. The file itself is only read.
+    """Writes a policy file and its sidecar `<stem>.json`, in place of earlier ones; each is complete or absent at any moment.
 
     Args:
       path: the `.tflite`.
+      content: of it.
       device: the manifest's part inside the file, fixed before anything is measured. A file that carries none takes it from
         the sidecar alone.
       evidence: a JSON object: full spec and recipe, seeds, versions, return, gate, verification, footprint.
     Returns:
       The file, proven.
     Raises:
-      PolicyFileError: the file is missing or damaged, or the two do not belong together.
+      PolicyFileError: the content is damaged, or the two do not belong together. Nothing is written then.
       ValueError: the evidence is no JSON, or holds a NaN or an infinity.
     """
-    content = read_file(path)
     embedded, model = read_device_manifest(content), TfliteModel(content)
     check_structure(model, device)
     if embedded is not None and embedded.to_json() != device.to_json():
         raise PolicyFileError(f"{path.name} is of another manifest: expected the device part inside it. Got {device}.")
-    file = VerifiedFile(
-        path=path,
-        content=content,
-        model=model,
-        device=device,
-        digest=None if embedded is None else file_digest(content).hex(),
-        file_sha256=hashlib.sha256(content).hexdigest(),
-        evidence=evidence,
-    )
-    write_evidence(file)
-    return file
+    return write_copy(VerifiedFile(path=path, model=model, device=device, evidence=evidence), path)
 
 
 def write_copy(file: VerifiedFile, path: Path) -> VerifiedFile:
-    """Writes a proven file and its sidecar once more, byte for byte, as `write_policy` does; returns the copy."""
+    """Writes a proven file and its sidecar to `path`, byte for byte, as `write_policy` does; returns the copy."""
+    # Two files cannot be renamed at once: without the old sidecar, a reader finds either no evidence or the right one.
     path.with_suffix(".json").unlink(missing_ok=True)
     write_bytes(path, file.content)
     copy = replace(file, path=path)

@@ -64,17 +64,8 @@ class Kernel:
 class Quantization:
     """How a whole tensor stores real numbers: real = scale * (value - zero_point). A float tensor has 1 and 0."""
 
-    dtype: str
     scale: float
     zero_point: int
-
-
-@dataclass(frozen=True)
-class IOQuantization:
-    """The two ends of a network."""
-
-    input: Quantization
-    output: Quantization
 
 
 def read_operators(model: TfliteModel) -> tuple[Operator, ...]:
@@ -127,13 +118,10 @@ def kernels(model: TfliteModel) -> tuple[Kernel, ...]:
     return tuple(found.values())
 
 
-def io_quantization(model: TfliteModel) -> IOQuantization:
-    """How the model's only input and only output store real numbers.
-
-    Raises:
-      PolicyFileError: the file is damaged, or there is not exactly one of each.
-    """
-    return IOQuantization(_quantization(model.input), _quantization(model.output))
+def quantization(tensor: Tensor) -> Quantization:
+    """How a tensor of one scale, or of none, stores real numbers. PolicyFileError: the file is damaged."""
+    scales, zero_points = read_quantization(tensor)
+    return Quantization(scales[0], element(zero_points, 0)) if scales else Quantization(1.0, 0)
 
 
 def fix_names(content: bytes, output_name: str) -> bytes:
@@ -159,8 +147,7 @@ def fix_names(content: bytes, output_name: str) -> bytes:
             for end in [*signature.inputs, *signature.outputs]:
                 end.name = ends[end.tensorIndex]
 
-    io_quantization(TfliteModel(content))  # refuses what has more than one input or output
-    return rewrite(content, rename)
+    return rewrite(TfliteModel(content), rename)
 
 
 def stripped(content: bytes) -> bytes:
@@ -191,8 +178,7 @@ def stripped(content: bytes) -> bytes:
             tensor.buffer = moved[tensor.buffer]
         model.buffers = kept
 
-    io_quantization(TfliteModel(content))  # refuses what has more than one input or output
-    return rewrite(content, strip)
+    return rewrite(TfliteModel(content), strip)
 
 
 def with_metadata(model: TfliteModel, name: str, *, payload: bytes) -> bytes:
@@ -210,16 +196,19 @@ def with_metadata(model: TfliteModel, name: str, *, payload: bytes) -> bytes:
         parts.buffers.append(schema.BufferT(data=np.frombuffer(payload, np.uint8)))
         parts.metadata = [*(parts.metadata or []), schema.MetadataT(name=name, buffer=len(parts.buffers) - 1)]
 
-    return rewrite(model.content, add)
+    return rewrite(model, add)
 
 
-def rewrite(content: bytes, change: Callable[[ModelT], None]) -> bytes:
+def rewrite(model: TfliteModel, change: Callable[[ModelT], None]) -> bytes:
     """The file after `change` was made to its `schema_py_generated.ModelT`. The same arguments give the same bytes.
 
     Args:
-      content: a `.tflite` that `TfliteModel` has looked at: the generated reader checks no bounds.
+      model: of the file, whose bounds the generated reader does not check.
       change: works in place.
+    Raises:
+      PolicyFileError: it has more than one input or output.
     """
+    _ = model.input, model.output  # refuse what there is more than one of
     # Here and not above: together they cost 4.5 MB and a slow first import, and a board only reads.
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -238,11 +227,11 @@ def rewrite(content: bytes, change: Callable[[ModelT], None]) -> bytes:
             schema.BufferAddData(builder, data)
             return int(schema.BufferEnd(builder))
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
-    change(model)
-    model.buffers = [AlignedBuffer(buffer.data, buffer.offset, buffer.size) for buffer in model.buffers]
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    parts = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model.content))
+    change(parts)
+    parts.buffers = [AlignedBuffer(buffer.data, buffer.offset, buffer.size) for buffer in parts.buffers]
+    builder = flatbuffers.Builder(len(model.content))
+    builder.Finish(parts.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
 
 
@@ -257,11 +246,6 @@ def _kernel(model: TfliteModel, tensor: Tensor) -> Kernel:
     if min(shape, default=0) < 1 or math.prod(shape) * stored.itemsize != len(data):
         raise PolicyFileError(f"The kernel {name!r} has the wrong size: expected {dtype} {list(shape)}. Got {len(data)} bytes.")
     return Kernel(name, np.frombuffer(data, stored).reshape(shape))
-
-
-def _quantization(tensor: Tensor) -> Quantization:
-    scales, zero_points = read_quantization(tensor)
-    return Quantization(tensor.dtype, scales[0], element(zero_points, 0)) if scales else Quantization(tensor.dtype, 1.0, 0)
 
 
 def _blob(table: Table, field: int) -> bytes:

@@ -11,17 +11,14 @@ from numpy.typing import NDArray
 
 from edgedqn.export.edge_policy import DeviceManifest, PolicyFileError, TfliteModel
 from edgedqn.export.tflite_file.manifest import embed
-from edgedqn.export.tflite_file.reader import io_quantization, rewrite, stripped
+from edgedqn.export.tflite_file.reader import rewrite, stripped
 
 
 def float_twin(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, DeviceManifest]:
     """The same policy with float ends: the file that browsers take, and the faster one through Python on many boards.
 
-    Args:
-      model: of a finished file with an integer input, its manifest inside or beside it.
-      device: its manifest's device part.
     Returns:
-      The twin, stripped, and its own device part, which is inside it, too.
+      The twin of a finished file, stripped, and its own device part, which is inside it, too.
     Raises:
       PolicyFileError: the file is damaged, or has no integer input.
     """
@@ -44,9 +41,8 @@ def with_float_ends(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, 
       PolicyFileError: the input is no int8, or the operator that reads it has no scale to change.
     """
     scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
-    ends = io_quantization(model)
-    if ends.input.dtype != "int8":
-        raise PolicyFileError(f"Nothing to scale inside the file: expected an int8 input. Got {ends.input.dtype}.")
+    if model.input.dtype != "int8":
+        raise PolicyFileError(f"Nothing to scale inside the file: expected an int8 input. Got {model.input.dtype}.")
 
     def change(parts: Any) -> None:
         graph = _Graph(parts)
@@ -67,21 +63,16 @@ def with_float_ends(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, 
         before.append(graph.operator("QUANTIZE", [at], given, schema.QuantizeOptionsT()))
         graph.graph.operators = before + graph.graph.operators
         graph.set_end("inputs", observation)
-        if ends.output.dtype == "int8":
+        if model.output.dtype == "int8":
             real = graph.tensor("FLOAT32", tensors[output].shape)
             graph.graph.operators.append(graph.operator("DEQUANTIZE", [output], real, schema.DequantizeOptionsT()))
             graph.set_end("outputs", real)
 
-    return rewrite(model.content, change), replace(device, scale=(1.0,), offset=(0.0,))
+    return rewrite(model, change), replace(device, scale=(1.0,), offset=(0.0,))
 
 
 def with_action_output(model: TfliteModel) -> bytes:
-    """A file whose output [1, A] becomes the index of the largest, int32 [1]; the lowest among equals.
-
-    Args:
-      model: of one input and one output; without a manifest.
-    """
-    io_quantization(model)  # refuses what has more than one input or output
+    """A file whose output [1, A] becomes the index of the largest, int32 [1], the lowest among equals; without a manifest."""
 
     def change(parts: Any) -> None:
         graph = _Graph(parts)
@@ -92,7 +83,7 @@ def with_action_output(model: TfliteModel) -> bytes:
         graph.graph.operators.append(graph.operator("ARG_MAX", [int(graph.graph.outputs[0]), axis], action, options))
         graph.set_end("outputs", action)
 
-    return rewrite(model.content, change)
+    return rewrite(model, change)
 
 
 class _Graph:

@@ -56,12 +56,7 @@ class RuntimeAgreement:
 
 
 def int8_inputs(device: DeviceManifest, observations: NDArray[Any]) -> NDArray[np.int8]:
-    """What a device feeds to a network with int8 input, [N, ...].
-
-    Args:
-      device: the manifest's device part.
-      observations: [N, ...], finite, through all of the preprocessing.
-    """
+    """What a device feeds to a network with int8 input, [N, ...], of finite observations [N, ...] after all preprocessing."""
     scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
     with np.errstate(over="ignore"):  # an infinity is what the clamp is for
         real = observations.astype(np.float32) * scale + offset
@@ -81,20 +76,17 @@ def tflm_rows(content: bytes, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
         from tflite_micro import runtime
     except ImportError as error:
         raise MicroUnavailableError("TFLite Micro is not installed: pip install --pre 'edgedqn[micro]'.") from error
+    rows = []
     try:
         interpreter = runtime.Interpreter.from_bytes(content, arena_size=_generous(content))
-    except RuntimeError as error:
-        raise MicroUnavailableError(f"TFLite Micro cannot run this network: expected operators it has. Got {error}.") from error
-    shape = interpreter.get_input_details(0)["shape"]
-    rows = []
-    # Its kernels are plain loops: an image takes it up to a tenth of a second.
-    for row in tqdm(inputs, desc="TFLite Micro", unit=" states", disable=None, leave=False, delay=1):
-        try:
+        shape = interpreter.get_input_details(0)["shape"]
+        # Its kernels are plain loops: an image takes it up to a tenth of a second.
+        for row in tqdm(inputs, desc="TFLite Micro", unit=" states", disable=None, leave=False, delay=1):
             interpreter.set_input(row.reshape(shape), 0)
             interpreter.invoke()
-        except RuntimeError as error:
-            raise MicroUnavailableError(f"TFLite Micro cannot run this network: expected a row. Got {error}.") from error
-        rows.append(interpreter.get_output(0)[0])
+            rows.append(interpreter.get_output(0)[0])
+    except RuntimeError as error:
+        raise MicroUnavailableError(f"TFLite Micro cannot run this network: expected operators it has. Got {error}.") from error
     return np.array(rows, np.int8)  # [N, A]
 
 

@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.export.edge_policy import MAGIC, ONE_HOT, Step, TfliteModel, read_device_manifest
 from edgedqn.export.tflite_file.manifest import device_part, embed
-from edgedqn.export.tflite_file.reader import io_quantization
+from edgedqn.export.tflite_file.reader import quantization
 
 STEER = """
 import os
@@ -153,6 +153,6 @@ def _with_manifest(content: bytes, recipe: str) -> bytes:
         observation_high=(10.0,) * 4,
         n_actions=2,
     )
-    quantization = io_quantization(TfliteModel(content)).input
-    scale, offset = np.array([1 / quantization.scale], np.float32), np.array([quantization.zero_point], np.float32)
+    given = quantization(TfliteModel(content).input)
+    scale, offset = np.array([1 / given.scale], np.float32), np.array([given.zero_point], np.float32)
     return embed(content, device_part(spec, scale=scale, offset=offset, meaning="q_values", recipe=recipe))

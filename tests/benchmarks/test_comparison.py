@@ -16,7 +16,7 @@ from edgedqn.agents.playing.gate import Gate
 from edgedqn.benchmarks.comparison import Candidates, compare
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.playing import Play
-from edgedqn.benchmarks.rows import ROW_KEYS, BenchmarkRow, best_passing
+from edgedqn.benchmarks.rows import BenchmarkRow, best_passing
 
 QUICK = LatencyConfig(blocks=4, invokes_per_block=5, patience_s=0)
 GATE = Gate(looks=(30, 60))
@@ -66,7 +66,7 @@ def test_the_object_of_the_contract(models: Path, steer: str) -> None:
     assert (result["schema"], result["baseline"]) == (1, "float32")
     assert [row["name"] for row in result["rows"]] == ["int8", "float32", "reversed"]
     for row in result["rows"]:
-        assert list(row) == CONTRACT == list(ROW_KEYS)
+        assert list(row) == CONTRACT == list(BenchmarkRow.keys().values())
         assert row["status"] == "ok"
         assert list(row["latency_us"]) == list(row["step_latency_us"]) == LATENCY
         assert list(row["cold_start_us"]) == LATENCY

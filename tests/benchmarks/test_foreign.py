@@ -56,10 +56,14 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_other_types_are_refused(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edgedqn.benchmarks import foreign
-    from edgedqn.export.tflite_file.reader import IOQuantization, Quantization
+    from edgedqn.export import edge_policy
+    from edgedqn.export.tflite_file.reader import Quantization
 
     shutil.copy(models / "float32.tflite", tmp_path / "a.tflite")
-    for given, said in ((Quantization("uint8", 1.0, 0), "uint8"), (Quantization("int8", 0.0, 0), "Impossible input scale")):
-        monkeypatch.setattr(foreign, "io_quantization", lambda content, given=given: IOQuantization(given, given))
-        with pytest.raises(PolicyFileError, match=said):
+    with monkeypatch.context() as patch:
+        patch.setattr(foreign, "quantization", lambda tensor: Quantization(0.0, 0))
+        with pytest.raises(PolicyFileError, match="Impossible input scale"):
             read_foreign(tmp_path / "a.tflite")
+    monkeypatch.setitem(edge_policy.DTYPES, 0, "uint8")
+    with pytest.raises(PolicyFileError, match="uint8"):
+        read_foreign(tmp_path / "a.tflite")

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.export.edge_policy import DIGEST_SIZE, MAGIC, DeviceManifest, EdgePolicy, TfliteModel, file_digest
-from edgedqn.export.tflite_file.manifest import device_part, embed, write_sidecar
-from edgedqn.export.tflite_file.reader import fix_names, io_quantization, with_metadata
+from edgedqn.export.tflite_file.integer_network import IntegerLayer
+from edgedqn.export.tflite_file.manifest import device_part, embed, write_policy
+from edgedqn.export.tflite_file.reader import fix_names, quantization, with_metadata
 
 DeviceFor = Callable[[bytes], DeviceManifest]
 
@@ -33,6 +34,40 @@ class Network:
     int8: bytes
     float16: bytes
     int8_float_io: bytes
+
+
+def scale_by_quantized_multiplier(
+    values: NDArray[np.int64], multipliers: NDArray[np.int32], shifts: NDArray[np.int8]
+) -> NDArray[np.int64]:
+    """TFLM's MultiplyByQuantizedMultiplier with its two roundings, on int32 values [N, out] held in int64.
+
+    First halves go up (SaturatingRoundingDoublingHighMul), then away from zero (RoundingDivideByPOT).
+    """
+    left, right = np.maximum(shifts, 0).astype(np.int64), np.maximum(-shifts.astype(np.int64), 0)
+    high = ((values << left) * multipliers.astype(np.int64) + (1 << 30)) >> 31
+    mask = (np.int64(1) << right) - 1
+    return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0))
+
+
+def run_integer_network(layers: tuple[IntegerLayer, ...], inputs: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The output rows, int8 [N, A], for inputs int8 [N, F]; equal to TFLM's in every entry."""
+    x = inputs
+    for layer in layers:
+        sums = x.astype(np.int64) @ layer.weights.T.astype(np.int64) + layer.bias  # [N, out]
+        scaled = scale_by_quantized_multiplier(sums, layer.multipliers, layer.shifts) + layer.zero_point  # [N, out]
+        x = np.clip(scaled, layer.lowest, 127).astype(np.int8)
+    return x
+
+
+@pytest.fixture(scope="session", name="scale_by_quantized_multiplier")
+def tflm_rounding() -> Callable[..., NDArray[np.int64]]:
+    return scale_by_quantized_multiplier
+
+
+@pytest.fixture(scope="session", name="run_integer_network")
+def tflm_arithmetic() -> Callable[..., NDArray[np.int8]]:
+    """TFLite Micro's integer arithmetic written out in NumPy, bit for bit."""
+    return run_integer_network
 
 
 def build_network() -> Any:
@@ -97,7 +132,7 @@ def device_for(spec: EnvironmentSpec) -> DeviceFor:
     """The device part of a network that takes plain observations: only the input tensor's own quantization is applied."""
 
     def build(content: bytes) -> DeviceManifest:
-        given = io_quantization(TfliteModel(content)).input
+        given = quantization(TfliteModel(content).input)
         scale = np.full(4, 1 / given.scale, np.float32)
         return device_part(
             spec, scale=scale, offset=np.full(4, given.zero_point, np.float32), meaning="preferences", recipe="test"
@@ -122,8 +157,7 @@ def float_policy(network: Network, device_for: DeviceFor) -> bytes:
 def int8_file(tmp_path: Path, int8_policy: bytes, device_for: DeviceFor) -> Path:
     """policy.tflite with its sidecar."""
     path = tmp_path / "policy.tflite"
-    path.write_bytes(int8_policy)
-    write_sidecar(path, device=device_for(int8_policy), evidence={"return": 1.0})
+    write_policy(path, int8_policy, device=device_for(int8_policy), evidence={"return": 1.0})
     return path
 
 
@@ -155,11 +189,10 @@ def cartpole_files(tmp_path: Path, network: Network) -> tuple[Path, Path]:
     paths = folder / "int8.tflite", folder / "int8-float-io.tflite"
     for path, converted in zip(paths, (network.int8, network.int8_float_io), strict=True):
         content = fix_names(converted, "preferences")
-        given = io_quantization(TfliteModel(content)).input
+        given = quantization(TfliteModel(content).input)
         scale, offset = np.full(4, 1 / given.scale, np.float32), np.full(4, given.zero_point, np.float32)
         device = device_part(spec, scale=scale, offset=offset, meaning="preferences", recipe="test")
-        path.write_bytes(embed(content, device))
-        write_sidecar(path, device=device, evidence={})
+        write_policy(path, embed(content, device), device=device, evidence={})
     return paths
 
 

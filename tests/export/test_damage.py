@@ -11,7 +11,7 @@ import pytest
 
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
 from edgedqn.export.tflite_file.inspection import inspect
-from edgedqn.export.tflite_file.manifest import embed, write_sidecar
+from edgedqn.export.tflite_file.manifest import embed, write_policy
 from edgedqn.export.tflite_file.reader import fix_names
 
 MUTANTS = 2_000
@@ -94,7 +94,7 @@ def test_a_walk_through_damage_that_the_digest_does_not_see_ends(
         path.write_bytes(changed)
         try:
             if forged:
-                write_sidecar(path, device=device, evidence={})
+                write_policy(path, path.read_bytes(), device=device, evidence={})
             inspect(path)
         except PolicyFileError:
             refused += 1

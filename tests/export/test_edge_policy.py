@@ -27,7 +27,7 @@ from edgedqn.export.edge_policy import (
     read_device_manifest,
     read_verified,
 )
-from edgedqn.export.tflite_file.manifest import write_sidecar
+from edgedqn.export.tflite_file.manifest import write_policy
 from edgedqn.export.tflite_file.reader import rewrite
 
 
@@ -400,7 +400,7 @@ def test_what_a_newer_version_wrote_beside_is_kept(
     path.write_bytes(embed_unchecked(network.int8, device))
     file = read_verified(path)
     assert file.device == device_for(network.int8) and file.device.to_json() == device
-    write_sidecar(path, device=file.device, evidence={})
+    write_policy(path, path.read_bytes(), device=file.device, evidence={})
     assert read_verified(path).device.to_json() == device
 
 
@@ -495,7 +495,7 @@ def test_an_operator_that_no_policy_has_is_refused(
     def change(model: Any) -> None:
         model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = operator
 
-    content = embed_unchecked(rewrite(network.int8, change), device_for(network.int8).to_json())
+    content = embed_unchecked(rewrite(TfliteModel(network.int8), change), device_for(network.int8).to_json())
     with pytest.raises(PolicyFileError, match=f"expected one of ADD, CONV_2D, .*Got builtin {operator}"):
         load(tmp_path, content)
 
@@ -509,7 +509,7 @@ def test_a_sparse_kernel_is_refused(
         model.subgraphs[0].tensors[1].sparsity = schema.SparsityParametersT(traversalOrder=np.array([0, 1], np.int32))
 
     with pytest.raises(PolicyFileError, match="sparsely encoded: expected dense ones"):
-        load(tmp_path, embed_unchecked(rewrite(network.int8, change), device_for(network.int8).to_json()))
+        load(tmp_path, embed_unchecked(rewrite(TfliteModel(network.int8), change), device_for(network.int8).to_json()))
 
 
 @pytest.mark.parametrize("without", [(), ("_sha2", "_sha256")], ids=["CPython's own", "hashlib"])

@@ -30,8 +30,8 @@ from edgedqn.compression.preferences import Targets, median_action_gap
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel, read_device_manifest
 from edgedqn.export.tflite import CALIBRATION_STATES, exported, to_tflite
-from edgedqn.export.tflite_file.manifest import write_sidecar
-from edgedqn.export.tflite_file.reader import io_quantization, kernels
+from edgedqn.export.tflite_file.manifest import write_policy
+from edgedqn.export.tflite_file.reader import kernels, quantization
 from edgedqn.export.tflite_file.rewriting import float_twin
 
 SPEC = EnvironmentSpec(
@@ -173,7 +173,7 @@ def test_the_int8_file_rounds_as_the_fake_quantized_network_does(
     observations[:20] *= 10  # beyond the range the input was given
     inside = (np.abs(policy.scaling(observations)) < 0.995).all(axis=1)
     assert inside.sum() > 450
-    output = io_quantization(TfliteModel(files[kind])).output
+    output = quantization(TfliteModel(files[kind]).output)
     expected = policy.network(policy.scaling(observations), training=False).numpy() / output.scale + output.zero_point
     np.testing.assert_allclose(expected, np.rint(expected), atol=1e-2)  # whole steps of the file's own output
     edge = load(tmp_path, files[kind])
@@ -195,15 +195,16 @@ def test_the_naive_file_follows_the_float_network_by_its_own_steps(
 ) -> None:
     policy = policies["ptq"]
     observations = policy.observations[:CALIBRATION_STATES]
-    quantization = io_quantization(TfliteModel(files["ptq"]))
+    source = quantization(TfliteModel(files["ptq"]).input)
     # Calibrated on the first 1,000 observations: the input's range is theirs.
-    low, high = ((q - quantization.input.zero_point) * quantization.input.scale for q in (-128, 127))
-    np.testing.assert_allclose([low, high], [observations.min(), observations.max()], atol=2 * quantization.input.scale)
+    low, high = ((q - source.zero_point) * source.scale for q in (-128, 127))
+    np.testing.assert_allclose([low, high], [observations.min(), observations.max()], atol=2 * source.scale)
     expected = policy.network(observations).numpy()
     edge = load(tmp_path, files["ptq"])
     steps = np.array([edge.preferences(observation) for observation in observations]).astype(float)
-    got = (steps - quantization.output.zero_point) * quantization.output.scale
-    assert np.abs(got - expected).mean() < 3 * quantization.output.scale
+    output = quantization(TfliteModel(files["ptq"]).output)
+    got = (steps - output.zero_point) * output.scale
+    assert np.abs(got - expected).mean() < 3 * output.scale
     assert np.abs(got - expected).max() < 0.1 * np.ptp(expected)
 
 
@@ -250,7 +251,7 @@ def test_the_device_part_joins_both_scalings(policies: dict[str, CompressedPolic
         assert (scale.tolist(), offset.tolist()) == ([1.0], [0.0])
         return
     q = np.rint(np.clip(observations * scale + offset, -128, 127))
-    source = io_quantization(TfliteModel(files[kind])).input
+    source = quantization(TfliteModel(files[kind]).input)
     two_steps = np.rint(policy.scaling(observations).astype(np.float64) / source.scale + source.zero_point).clip(-128, 127)
     assert np.abs(q - two_steps).max() <= 1
     assert (q == two_steps).mean() > 0.999
@@ -260,7 +261,7 @@ def test_the_device_part_joins_both_scalings(policies: dict[str, CompressedPolic
 
 def test_the_input_of_a_trained_file_is_the_clamped_range(files: dict[str, bytes]) -> None:
     for kind in ("qat", "pruned"):
-        source = io_quantization(TfliteModel(files[kind])).input
+        source = quantization(TfliteModel(files[kind]).input)
         assert source.scale == pytest.approx(2 / 255, rel=1e-6)
         assert source.zero_point in (-1, 0)
 
@@ -301,17 +302,17 @@ def test_conversions_that_train_nothing_compute_nearly_the_same(
     expected = network(observations[:200]).numpy()
     got = np.array([edge.preferences(observation) for observation in observations[:200]])
     np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * np.ptp(expected))
-    io = io_quantization(TfliteModel(content))
-    assert (io.input.dtype, io.output.dtype) == ("float32", "float32")
+    model = TfliteModel(content)
+    assert (model.input.dtype, model.output.dtype) == ("float32", "float32")
 
 
 def test_a_float_output_speaks_of_the_same_preferences(
     tmp_path: Path, policies: dict[str, CompressedPolicy], files: dict[str, bytes]
 ) -> None:
     content = to_tflite(replace(policies["qat"], conversion="qat-int8-float-output"))
-    io = io_quantization(TfliteModel(content))
-    assert (io.input.dtype, io.output.dtype) == ("int8", "float32")
-    output = io_quantization(TfliteModel(files["qat"])).output
+    model = TfliteModel(content)
+    assert (model.input.dtype, model.output.dtype) == ("int8", "float32")
+    output = quantization(TfliteModel(files["qat"]).output)
     whole, real = load(tmp_path, files["qat"]), load(tmp_path, content)
     for observation in cartpole_like(200, 6):
         expected = (whole.preferences(observation) - output.zero_point) * output.scale
@@ -329,7 +330,7 @@ def test_a_bare_file_plays_by_its_sidecar_alone(
     path.write_bytes(bare.content)
     with pytest.raises(PolicyFileError):
         EdgePolicy.load(path)
-    write_sidecar(path, device=bare.device, evidence={})
+    write_policy(path, path.read_bytes(), device=bare.device, evidence={})
     whole, alone = load(tmp_path, files[kind]), EdgePolicy.load(path)
     for observation in cartpole_like(100, 7):
         np.testing.assert_array_equal(alone.preferences(observation), whole.preferences(observation))
@@ -355,7 +356,7 @@ def test_float_ends_give_the_same_rows_in_real_numbers(
     file = exported(policies[kind], ExportConfig(strip, float_io=True))
     assert (file.device.scale, file.device.offset) == ((1.0,), (0.0,))
     integers, floats = load(tmp_path, files[kind]), load(tmp_path, file.content)
-    output = io_quantization(TfliteModel(files[kind])).output
+    output = quantization(TfliteModel(files[kind]).output)
     for observation in cartpole_like(500, 8):
         steps = integers.preferences(observation).astype(np.float32)
         expected = (steps - output.zero_point) * np.float32(output.scale)

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.networks import q_network, table_network
 from edgedqn.agents.playing.spec import EnvironmentSpec, FrameStack, OneHot, format_steps
-from edgedqn.benchmarks.footprint import footprint
+from edgedqn.benchmarks.footprint import weigh
+from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.compression.folding import InputScaling, fold_input_scaling, in_batches, pads_input, plain_network
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.tfmot import quantization_aware, start_ranges
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel, check_structure, read_device_manifest
 from edgedqn.export.tflite import exported, to_tflite
-from edgedqn.export.tflite_file.reader import io_quantization, kernels
+from edgedqn.export.tflite_file.reader import kernels, quantization
 
 BYTES = EnvironmentSpec(
     id="Bytes-v0",
@@ -103,7 +104,7 @@ def load(tmp_path: Path) -> Iterator[Any]:
 
 
 def real(rows: NDArray[Any], content: bytes) -> NDArray[np.float64]:
-    output = io_quantization(TfliteModel(content)).output
+    output = quantization(TfliteModel(content).output)
     return (rows.astype(np.float64) - output.zero_point) * output.scale
 
 
@@ -120,7 +121,7 @@ def test_the_file_computes_what_the_network_does(load: Any, kind: str, conversio
     if conversion == "float32":
         np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
         return
-    step = io_quantization(TfliteModel(content)).output.scale
+    step = quantization(TfliteModel(content).output).scale
     largest = {"ptq-int8": 0.1 * np.ptp(expected), "qat-int8": 2.01 * step}[conversion]
     assert np.abs(rows - expected).max() <= largest
     assert np.abs(rows - expected).mean() < 3 * step
@@ -131,7 +132,7 @@ def test_the_file_computes_what_the_network_does(load: Any, kind: str, conversio
 @pytest.mark.parametrize("kind", SPECS)
 def test_the_input_of_a_trained_file_holds_each_value_exactly(load: Any, kind: str) -> None:
     content, edge = load(make_policy(kind, "qat-int8"))
-    source = io_quantization(TfliteModel(content)).input
+    source = quantization(TfliteModel(content).input)
     assert (source.zero_point, source.scale) == pytest.approx((-128, 1 / 255))
     largest = 255 if kind == "bytes" else 1
     device = read_device_manifest(content)
@@ -167,7 +168,7 @@ def test_kernels_and_weights_of_convolutions_are_found(load: Any, conversion: st
     content, _ = load(make_policy("bytes", conversion))
     shapes = [(5, 3, 3, 4), (4, 2, 2, 5), (18, 16), (3, 18)]
     assert [kernel.values.shape for kernel in kernels(TfliteModel(content))] == shapes
-    found = footprint(TfliteModel(content))
+    found = weigh(BenchmarkRow(name="policy", file="policy.tflite"), TfliteModel(content))
     assert found.weights == sum(int(np.prod(shape)) for shape in shapes)
     assert found.size_bytes == len(content)
 
@@ -205,6 +206,6 @@ def test_float_ends_give_the_same_rows_in_real_numbers(load: Any, kind: str, con
     sample = policy.observations[:100]
     rows = np.array([edge.preferences(observation) for observation in sample])
     _, twin = load(policy, ExportConfig(float_io=True))
-    output = io_quantization(TfliteModel(content)).output
+    output = quantization(TfliteModel(content).output)
     expected = (rows.astype(np.float32) - output.zero_point) * np.float32(output.scale)
     np.testing.assert_array_equal([twin.preferences(observation) for observation in sample], expected)

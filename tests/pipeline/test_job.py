@@ -16,7 +16,7 @@ from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.files import load_arrays
 from edgedqn.agents.training.checkpoints import has_checkpoints
 from edgedqn.agents.training.config import TrainingConfig
-from edgedqn.benchmarks.rows import ROW_KEYS
+from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.export.edge_policy import TfliteModel, read_verified
 from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.pipeline import stages
@@ -46,7 +46,7 @@ def test_rows_are_as_the_contract_has_them(tiny_run: RunResult) -> None:
     rows = tiny_run.benchmark["rows"]
     assert [row["name"] for row in rows] == NAMES
     for row in rows:
-        assert set(row) == set(ROW_KEYS) and row["status"] == "ok"
+        assert set(row) == set(BenchmarkRow.keys().values()) and row["status"] == "ok"
         content = (tiny_run.folder / row["file"]).read_bytes()
         assert row["size_bytes"] == len(content) and row["sha256"] == hashlib.sha256(content).hexdigest()
         assert row["return"]["episodes"] >= 300

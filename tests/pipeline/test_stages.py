@@ -64,7 +64,7 @@ def test_a_file_is_never_beside_the_evidence_of_another(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(manifest, "write_sidecar", interrupted)
+    monkeypatch.setattr(manifest, "write_evidence", interrupted)
     with pytest.raises(KeyboardInterrupt):
         stages.export(run, RECIPES["qat-int8"])
     assert run.model("qat-int8").exists() and not run.model("qat-int8").with_suffix(".json").exists()

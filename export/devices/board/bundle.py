@@ -7,11 +7,12 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from edgedqn.agents.files import write_text
+from edgedqn.agents.files import write_bytes, write_text
 from edgedqn.export import edge_policy
 from edgedqn.export.edge_policy import ATARI, DeviceManifest, PolicyFileError, VerifiedFile
 from edgedqn.export.tflite_file.manifest import write_copy
 
+FILES = resources.files("edgedqn.export.devices.board.scripts")
 SCRIPTS = ("run_policy.py", "bench_on_device.py")
 TWIN = "policy-float-io.tflite"
 
@@ -36,45 +37,35 @@ def write_board(file: VerifiedFile, folder: Path, *, twin: VerifiedFile | None =
         (folder / "board").mkdir(exist_ok=True)
         write_copy(twin, folder / "board" / TWIN)
     shutil.copyfile(edge_policy.__file__, folder / "edge_policy.py")
-    scripts = resources.files("edgedqn.export.devices.board.scripts")
     for name in SCRIPTS:
-        write_text(folder / name, (scripts / name).read_text(encoding="utf-8"))
+        write_bytes(folder / name, (FILES / name).read_bytes())
     write_text(folder / "README.md", readme(file, twin is not None))
 
 
 def shipped_loop() -> bytes:
     """`run_policy.py` as it ships."""
-    return (resources.files("edgedqn.export.devices.board.scripts") / "run_policy.py").read_text(encoding="utf-8").encode()
+    return (FILES / "run_policy.py").read_bytes()
 
 
 def readme(file: VerifiedFile, has_twin: bool) -> str:
-    """What there is to know of this very policy, as Markdown.
-
-    Args:
-      file: the policy.
-      has_twin: whether there is a second file in `board/`.
-    """
-    device = file.device
-    own = [str(step) for step in device.preprocessing if step != ATARI]
-    shape = list(device.observation_shape)
-    seen = f"an array {shape} of {device.observation_dtype}" if shape else "the number of a state, an integer"
+    """What there is to know of this very policy, as Markdown; with a twin, of the second file in `board/`, too."""
+    device, shape = file.device, list(file.device.observation_shape)
     values = {
         "env_id": device.env_id,
         "recipe": device.recipe,
         "proof": _proof(file.evidence),
         "size": f"{len(file.content):,}",
         "sha256": file.file_sha256,
-        "seen": seen,
-        "does": ", ".join([*own, "scaling"]),
+        "seen": f"an array {shape} of {device.observation_dtype}" if shape else "the number of a state, an integer",
+        "does": ", ".join([*(str(step) for step in device.preprocessing if step != ATARI), "scaling"]),
         "left": _left_to_you(device),
         "last_action": device.n_actions - 1,
         "choice": _choice(device),
         "scale": _numbers(device.scale),
         "offset": _numbers(device.offset),
     }
-    texts = resources.files("edgedqn.export.devices.board.scripts")
-    text = Template((texts / "README.md").read_text(encoding="utf-8")).substitute(values)
-    return text + (texts / "README-twin.md").read_text(encoding="utf-8") if has_twin else text
+    text = Template((FILES / "README.md").read_text(encoding="utf-8")).substitute(values)
+    return text + (FILES / "README-twin.md").read_text(encoding="utf-8") if has_twin else text
 
 
 def _proof(evidence: Mapping[str, object]) -> str:

@@ -16,13 +16,7 @@ from edgedqn.agents.files import write_bytes
 
 
 class Package(NamedTuple):
-    """An npm package, pinned as a lock file does.
-
-    Attributes:
-      name: on the registry.
-      version: exactly.
-      integrity: `sha512-` and the digest of its archive in base64.
-    """
+    """An npm package, pinned as a lock file does: `integrity` is `sha512-` and the digest of its archive in base64."""
 
     name: str
     version: str

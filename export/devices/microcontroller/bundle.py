@@ -7,6 +7,7 @@ network itself, `policy.c`: a device needs one of the two.
 import math
 import re
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import write_text
-from edgedqn.export.devices.microcontroller.plain_c import c_array, plain_c_header, plain_c_source
+from edgedqn.export.devices.microcontroller.plain_c import c_array, plain_c
 from edgedqn.export.devices.microcontroller.sources import fill
-from edgedqn.export.edge_policy import OPERATORS, PolicyFileError, TfliteModel, VerifiedFile
+from edgedqn.export.edge_policy import OPERATORS, PolicyFileError, VerifiedFile
 from edgedqn.export.tflite_file.integer_network import read_integer_network
-from edgedqn.export.tflite_file.reader import IOQuantization, io_quantization, read_operators
+from edgedqn.export.tflite_file.reader import quantization, read_operators
 from edgedqn.export.tflite_file.tflm import arena_bytes, arena_with_margin
 
 
@@ -35,15 +36,15 @@ def write_microcontroller(file: VerifiedFile, folder: Path) -> tuple[str, ...]:
       InputError: an end of the network is float, TFLM lacks an operator, or the extra `micro` is missing, which measures
         the arena.
     """
-    ends = io_quantization(file.model)
-    if (ends.input.dtype, ends.output.dtype) != ("int8", "int8"):
+    ends = (file.model.input.dtype, file.model.output.dtype)
+    if ends != ("int8", "int8"):
         raise InputError(
             "policy_step() wants integers: expected int8 input and output, as the recipes qat-int8 and ptq-int8 write. "
-            f"Got {ends.input.dtype} and {ends.output.dtype}."
+            f"Got {' and '.join(ends)}."
         )
-    lines = resolver_lines(file.model)
+    lines = resolver_lines(operator.code for operator in read_operators(file.model))
     sources = {
-        "policy_settings.h": _settings(file, ends),
+        "policy_settings.h": _settings(file),
         **{name: fill(name) for name in ("policy_io.h", "policy_io.c", "policy_model.h", "policy_step.h")},
         "policy_model.cc": fill(
             "policy_model.cc", {"sha256": file.file_sha256, "bytes": c_array(np.frombuffer(file.content, np.uint8))}
@@ -61,8 +62,7 @@ def write_microcontroller(file: VerifiedFile, folder: Path) -> tuple[str, ...]:
     except PolicyFileError:  # a convolution, for one: TFLite Micro is its only way
         pass
     else:
-        sources["policy.h"] = plain_c_header(layers, file.file_sha256)
-        sources["policy.c"] = plain_c_source(layers, file.file_sha256)
+        sources |= plain_c(layers, file.file_sha256)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in sources.items():
         write_text(folder / name, text)
@@ -74,21 +74,14 @@ def readme() -> str:
     return fill("README.md")
 
 
-def resolver_lines(model: TfliteModel) -> list[str]:
-    """The methods of MicroMutableOpResolver that bring the kernels of the operators that run, each once, by their codes.
-
-    Args:
-      model: of a file that was proven, so of `OPERATORS` alone.
-    """
-    return [_resolver_line(OPERATORS[code]) for code in sorted({operator.code for operator in read_operators(model)})]
+def resolver_lines(codes: Iterable[int]) -> list[str]:
+    """The methods of MicroMutableOpResolver that bring the kernels of `OPERATORS`, each once, in the order of the codes."""
+    names = [OPERATORS[code] for code in sorted(set(codes))]
+    return [f"Add{name.title().replace('_', '')}" for name in names]  # CONV_2D: AddConv2D
 
 
-def _resolver_line(operator: str) -> str:
-    return f"Add{operator.title().replace('_', '')}"  # CONV_2D: AddConv2D
-
-
-def _settings(file: VerifiedFile, ends: IOQuantization) -> str:
-    device, measured = file.device, arena_bytes(file.content)
+def _settings(file: VerifiedFile) -> str:
+    device, measured, output = file.device, arena_bytes(file.content), quantization(file.model.output)
     # Where observations number states, only the file says how many there are.
     shape = device.input_shape(math.prod(file.model.input.shape))
     scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
@@ -104,8 +97,8 @@ def _settings(file: VerifiedFile, ends: IOQuantization) -> str:
         "scale": _floats(np.broadcast_to(scale, pairs)),
         "offset": _floats(np.broadcast_to(offset, pairs)),
         "meaning": device.meaning,
-        "output_scale": _float(ends.output.scale),
-        "output_zero_point": ends.output.zero_point,
+        "output_scale": _float(output.scale),
+        "output_zero_point": output.zero_point,
         "arena_measured": measured,
         "arena": arena_with_margin(measured),
         "model_bytes": len(file.content),

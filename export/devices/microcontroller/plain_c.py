@@ -1,6 +1,7 @@
 """An int8 MLP as one C99 file that needs nothing: `policy.c` and `policy.h`, with TFLite Micro's rounding, bit for bit."""
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 from numpy.typing import NDArray
@@ -11,14 +12,8 @@ from edgedqn.export.tflite_file.integer_network import IntegerLayer
 LINE_WIDTH = 100
 
 
-def plain_c_header(layers: Sequence[IntegerLayer], sha256: str) -> str:
-    """`policy.h`. Arguments as `plain_c_source`."""
-    values = {"sha256": sha256, "inputs": layers[0].weights.shape[1], "outputs": layers[-1].weights.shape[0]}
-    return fill("policy.h", values)
-
-
-def plain_c_source(layers: Sequence[IntegerLayer], sha256: str) -> str:
-    """`policy.c`: the network of `layers` as C99, warning-free, without a library, the heap, or floating point.
+def plain_c(layers: Sequence[IntegerLayer], sha256: str) -> dict[str, str]:
+    """`policy.h` and `policy.c`: the network as C99, warning-free, without a library, the heap, or floating point.
 
     Args:
       layers: at least one, as `read_integer_network` gives them.
@@ -26,25 +21,21 @@ def plain_c_source(layers: Sequence[IntegerLayer], sha256: str) -> str:
     """
     values = {
         "sha256": sha256,
+        "inputs": layers[0].weights.shape[1],
+        "outputs": layers[-1].weights.shape[0],
         "count": len(layers),
         "constants": "\n".join(_constants(index, layer) for index, layer in enumerate(layers)),
         "layers": "\n".join(_entry(index, layer) for index, layer in enumerate(layers)),
         "calls": _calls(layers),
     }
-    return fill("policy.c", values)
+    return {name: fill(name, values) for name in ("policy.h", "policy.c")}
 
 
 def c_array(values: NDArray[Any]) -> str:
     """The numbers between the braces of a C array, wrapped. The least int32 is written as C must read it: without overflow."""
-    lines: list[str] = []
-    line = " "
-    for value in values.ravel():
-        text = "-2147483647 - 1" if value == -(2**31) else str(value)
-        if len(line) + len(text) + 2 > LINE_WIDTH:
-            lines.append(line)
-            line = " "
-        line += f" {text},"
-    return "\n".join([*lines, line])
+    numbers = " ".join(f"{value}," for value in values.ravel())
+    lines = wrap(numbers, LINE_WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join(lines).replace("-2147483648,", "-2147483647 - 1,")
 
 
 def _constants(index: int, layer: IntegerLayer) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from edgedqn.export.edge_policy import DeviceManifest, PolicyFileError, TfliteModel
 from edgedqn.export.tflite_file.inspection import inspect
-from edgedqn.export.tflite_file.manifest import embed, write_sidecar
+from edgedqn.export.tflite_file.manifest import embed, write_policy
 from edgedqn.export.tflite_file.reader import fix_names, rewrite
 from edgedqn.export.tflite_file.rewriting import with_action_output, with_float_ends
 
@@ -40,7 +40,7 @@ def test_zeros_and_clusters_are_counted(tmp_path: Path, network: Any) -> None:
             if list(tensor.shape) == [16, 4]:
                 model.buffers[tensor.buffer].data = np.array([0, 0, 0, 5] * 16, np.int8).view(np.uint8)
 
-    (tmp_path / "x.tflite").write_bytes(rewrite(network.int8, change))
+    (tmp_path / "x.tflite").write_bytes(rewrite(TfliteModel(network.int8), change))
     (kernel,) = [each for each in inspect(tmp_path / "x.tflite")["kernels"] if each["shape"] == [16, 4]]
     assert (kernel["zero_fraction"], kernel["distinct_values"]) == (0.75, 2)
 
@@ -93,7 +93,7 @@ def test_a_changed_file_is_refused_and_a_foreign_one_says_that_nothing_proves_it
 def test_a_sidecar_alone_is_believed_and_compared(tmp_path: Path, network: Any, device_for: Any) -> None:
     path, content = tmp_path / "bare.tflite", fix_names(network.int8, "preferences")
     path.write_bytes(content)
-    write_sidecar(path, device=device_for(content), evidence={})
+    write_policy(path, path.read_bytes(), device=device_for(content), evidence={})
     assert inspect(path)["manifest"] == device_for(content).to_json()
     path.write_bytes(content + b"\0")
     with pytest.raises(PolicyFileError, match="of another file"):

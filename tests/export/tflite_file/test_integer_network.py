@@ -5,15 +5,10 @@ import numpy as np
 import pytest
 
 from edgedqn.export.edge_policy import PolicyFileError, TfliteModel
-from edgedqn.export.tflite_file.integer_network import (
-    quantized_multiplier,
-    read_integer_network,
-    run_integer_network,
-    scale_by_quantized_multiplier,
-)
+from edgedqn.export.tflite_file.integer_network import quantized_multiplier, read_integer_network
 
 
-def test_rows_equal_those_of_tflite_micro(trained: Any) -> None:
+def test_rows_equal_those_of_tflite_micro(trained: Any, run_integer_network: Any) -> None:
     pytest.importorskip("tflite_micro", reason="the extra `micro` is not installed")
     from edgedqn.export.tflite_file.tflm import tflm_rows
 
@@ -25,7 +20,7 @@ def test_rows_equal_those_of_tflite_micro(trained: Any) -> None:
     assert [layer.multipliers.size for layer in layers] == ([16, 16, 2] if per_output else [1, 1, 1])
 
 
-def test_rows_of_random_weights_equal_those_of_tflite_micro(network: Any) -> None:
+def test_rows_of_random_weights_equal_those_of_tflite_micro(network: Any, run_integer_network: Any) -> None:
     """Two layers, and inputs of all sizes: rarely met roundings, too."""
     pytest.importorskip("tflite_micro", reason="the extra `micro` is not installed")
     from edgedqn.export.tflite_file.tflm import tflm_rows
@@ -76,7 +71,7 @@ def test_multipliers_are_rounded_as_in_c(real: float, expected: tuple[int, int])
     assert quantized_multiplier(real) == expected
 
 
-def test_halves_are_rounded_twice() -> None:
+def test_halves_are_rounded_twice(scale_by_quantized_multiplier: Any) -> None:
     """0.5 is rounded away from zero, and what the first rounding made a half counts as one."""
     values = np.array([[1], [-1], [3], [-3]], np.int64) * 2
     half = scale_by_quantized_multiplier(values, np.array([2**30], np.int32), np.array([-1], np.int8))

@@ -9,7 +9,7 @@ import pytest
 
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.export.edge_policy import MAGIC, EdgePolicy, PolicyFileError, file_digest, read_device_manifest, read_verified
-from edgedqn.export.tflite_file.manifest import device_part, embed, write_sidecar
+from edgedqn.export.tflite_file.manifest import device_part, embed, write_evidence, write_policy
 from edgedqn.export.tflite_file.reader import fix_names
 
 
@@ -96,15 +96,13 @@ def test_manifest_round_trips(int8_file: Path, int8_policy: bytes, device_for: A
 
 
 def test_a_new_sidecar_replaces_the_old_one(int8_file: Path, int8_policy: bytes, float_policy: bytes, device_for: Any) -> None:
-    int8_file.write_bytes(float_policy)  # a new export under the same name: the old sidecar is of another file now
-    write_sidecar(int8_file, device=device_for(float_policy), evidence={"return": 2.0})
+    write_policy(int8_file, float_policy, device=device_for(float_policy), evidence={"return": 2.0})
     assert read_verified(int8_file).evidence == {"return": 2.0}
 
 
 def test_a_file_without_a_device_part_takes_it_from_the_sidecar(tmp_path: Path, network: Any, device_for: Any) -> None:
     path = tmp_path / "foreign.tflite"
-    path.write_bytes(network.float32)
-    write_sidecar(path, device=device_for(network.float32), evidence={})
+    write_policy(path, network.float32, device=device_for(network.float32), evidence={})
     file = read_verified(path)
     assert (file.device, file.evidence) == (device_for(network.float32), {})
     assert EdgePolicy.load(path).preferences(np.zeros(4)).shape == (2,)
@@ -113,20 +111,20 @@ def test_a_file_without_a_device_part_takes_it_from_the_sidecar(tmp_path: Path, 
         read_verified(path)
 
 
-def test_write_sidecar_refuses_the_manifest_of_another_policy(int8_file: Path, int8_policy: bytes, device_for: Any) -> None:
+def test_the_manifest_of_another_policy_is_refused(int8_file: Path, int8_policy: bytes, device_for: Any) -> None:
     before = int8_file.with_suffix(".json").read_bytes()
     other = dataclasses.replace(device_for(int8_policy), recipe="another")
     with pytest.raises(PolicyFileError, match="of another manifest"):
-        write_sidecar(int8_file, device=other, evidence={})
-    int8_file.write_bytes(int8_policy[:-1])
+        write_policy(int8_file, int8_policy, device=other, evidence={})
     with pytest.raises(PolicyFileError):
-        write_sidecar(int8_file, device=device_for(int8_policy), evidence={})
+        write_policy(int8_file, int8_policy[:-1], device=device_for(int8_policy), evidence={})
     assert int8_file.with_suffix(".json").read_bytes() == before
+    assert int8_file.read_bytes() == int8_policy
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_evidence_holds_no_nan(int8_file: Path, int8_policy: bytes, device_for: Any, value: float) -> None:
+def test_evidence_holds_no_nan(int8_file: Path, value: float) -> None:
     before = int8_file.with_suffix(".json").read_bytes()
     with pytest.raises(ValueError, match="JSON"):
-        write_sidecar(int8_file, device=device_for(int8_policy), evidence={"return": value})
+        write_evidence(dataclasses.replace(read_verified(int8_file), evidence={"return": value}))
     assert int8_file.with_suffix(".json").read_bytes() == before

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from edgedqn.export.edge_policy import PolicyFileError, TfliteModel
 from edgedqn.export.tflite_file.reader import (
-    IOQuantization,
     Quantization,
     fix_names,
-    io_quantization,
     kernels,
+    quantization,
     stripped,
     with_metadata,
 )
@@ -91,15 +90,19 @@ def test_a_sparse_encoding_is_refused_by_name() -> None:
         kernels(TfliteModel(convolutions(sparse=True)))
 
 
-def test_io_quantization(network: Any) -> None:
+def ends(content: bytes) -> list[tuple[str, Quantization]]:
+    model = TfliteModel(content)
+    return [(tensor.dtype, quantization(tensor)) for tensor in (model.input, model.output)]
+
+
+def test_quantization_of_both_ends(network: Any) -> None:
     interpreter = Interpreter(model_content=network.int8)
     expected = []
     for detail in (interpreter.get_input_details()[0], interpreter.get_output_details()[0]):
         scale, zero_point = detail["quantization"]
-        expected.append(Quantization("int8", float(np.float32(scale)), zero_point))
-    assert io_quantization(TfliteModel(network.int8)) == IOQuantization(*expected)
-    plain = Quantization("float32", 1.0, 0)
-    assert io_quantization(TfliteModel(network.float32)) == IOQuantization(plain, plain)
+        expected.append(("int8", Quantization(float(np.float32(scale)), zero_point)))
+    assert ends(network.int8) == expected
+    assert ends(network.float32) == [("float32", Quantization(1.0, 0))] * 2
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8", "float16"])
@@ -117,7 +120,7 @@ def test_rewrites_change_no_answer_and_no_kernel(network: Any, kind: str) -> Non
     np.testing.assert_array_equal(run(rewritten, rows), run(content, rows))
     for before, after in zip(kernels(TfliteModel(content)), kernels(TfliteModel(rewritten)), strict=True):
         np.testing.assert_array_equal(before.values, after.values)
-    assert io_quantization(TfliteModel(content)) == io_quantization(TfliteModel(rewritten))
+    assert ends(content) == ends(rewritten)
 
 
 def test_rewrites_keep_convolution_options() -> None:
@@ -173,9 +176,9 @@ def test_damaged_bytes_end_in_one_exception_only(network: Any) -> None:
         damaged = bytearray(network.float16)
         for place in rng.integers(0, len(damaged), int(rng.integers(1, 6))):
             damaged[place] = int(rng.choice([0, 1, 127, 128, 255, int(rng.integers(256))]))
-        for read in (kernels, io_quantization):
+        for read in (lambda content: kernels(TfliteModel(content)), ends):
             try:
-                read(TfliteModel(bytes(damaged)))
+                read(bytes(damaged))
             except PolicyFileError:
                 refused += 1
     assert refused > 200
@@ -190,7 +193,7 @@ def test_a_stripped_file_computes_the_same_and_holds_no_text(network: Any, kind:
     for before, after in zip(kernels(TfliteModel(content)), kernels(TfliteModel(bare)), strict=True):
         np.testing.assert_array_equal(before.values, after.values)
         assert after.name == ""
-    assert io_quantization(TfliteModel(bare)) == io_quantization(TfliteModel(content))
+    assert ends(bare) == ends(content)
     assert not any(len(text) > 4 for text in re.findall(rb"[a-zA-Z_ ]{5,}", bare) if text in content and text != b"TFL3")
     assert len(bare) < len(content) - 400
     assert stripped(bare) == bare

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgedqn.export.edge_policy import DeviceManifest, EdgePolicy, PolicyFileError, TfliteModel, read_verified
 from edgedqn.export.tflite_file.manifest import write_policy
-from edgedqn.export.tflite_file.reader import io_quantization, kernels, rewrite
+from edgedqn.export.tflite_file.reader import kernels, quantization, rewrite
 from edgedqn.export.tflite_file.rewriting import float_twin, with_action_output, with_float_ends
 
 SCALE, OFFSET = np.array([30, 41.7, 500, 3], np.float32), np.array([-1, 0.3, 12, 0], np.float32)
@@ -34,7 +34,7 @@ def run(content: bytes, rows: NDArray[Any]) -> NDArray[Any]:
 
 
 def real(content: bytes, integers: NDArray[np.int8]) -> NDArray[np.float32]:
-    output = io_quantization(TfliteModel(content)).output
+    output = quantization(TfliteModel(content).output)
     return (integers.astype(np.float32) - output.zero_point) * np.float32(output.scale)
 
 
@@ -64,7 +64,7 @@ def with_zero_point(content: bytes, zero_point: int) -> bytes:
         graph = model.subgraphs[0]
         graph.tensors[int(graph.inputs[0])].quantization.zeroPoint = np.array([zero_point], np.int64)
 
-    return rewrite(content, change)
+    return rewrite(TfliteModel(content), change)
 
 
 @pytest.mark.parametrize("zero_point", [-128, -1, 0, 7])
@@ -79,8 +79,8 @@ def test_the_twin_computes_the_very_integers_of_the_file_it_is_made_of(network: 
     assert len(np.unique(integers)) > 50
     twin = with_float_io(content, scale=SCALE, offset=OFFSET)
     np.testing.assert_array_equal(run(twin, observations), real(content, integers))
-    ends = io_quantization(TfliteModel(twin))
-    assert (ends.input.dtype, ends.output.dtype) == ("float32", "float32")
+    model = TfliteModel(twin)
+    assert (model.input.dtype, model.output.dtype) == ("float32", "float32")
     for kept, given in zip(kernels(TfliteModel(twin)), kernels(TfliteModel(content)), strict=True):
         np.testing.assert_array_equal(kept.values, given.values)
 
@@ -93,7 +93,7 @@ def test_what_scales_nothing_is_left_out(network: Any) -> None:
     )
     assert len(bare) < len(whole) - 200
     observations = np.random.default_rng(4).integers(-128, 128, (300, 4)).astype(np.float32)
-    output = io_quantization(TfliteModel(network.int8)).output
+    output = quantization(TfliteModel(network.int8).output)
     expected = (run(network.int8, observations.astype(np.int8)).astype(np.float32) - output.zero_point) * np.float32(
         output.scale
     )
@@ -107,7 +107,7 @@ def test_the_action_is_the_lowest_index_of_the_largest(network: Any) -> None:
     ):
         preferences = run(content, rows)
         chosen = with_action_output(TfliteModel(content))
-        assert io_quantization(TfliteModel(chosen)).output.dtype == "int32"
+        assert TfliteModel(chosen).output.dtype == "int32"
         actions = run(chosen, rows)
         assert actions.dtype == np.int32
         np.testing.assert_array_equal(actions, preferences.argmax(axis=1))
@@ -122,7 +122,7 @@ def without_kernels(content: bytes) -> bytes:
             if buffer.data is not None:
                 buffer.data = np.zeros(len(buffer.data), np.uint8)
 
-    return rewrite(content, change)
+    return rewrite(TfliteModel(content), change)
 
 
 def test_float_ends_need_integer_ones(network: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedqn.benchmarks.rows import ROW_KEYS
+from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.export.devices.browser import bundle as browser
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.job import RunResult
@@ -30,7 +30,9 @@ def test_bench_of_files_compares_them(edgedqn: CommandLine, tiny_run: RunResult)
     assert (answer.returncode, answer.stderr) == (0, "")
     benchmark = json.loads(answer.stdout)
     assert [row["name"] for row in benchmark["rows"]] == ["float32", "qat-int8"]
-    assert all(set(row) == set(ROW_KEYS) and row["return"] is None and row["speedup"] for row in benchmark["rows"])
+    assert all(
+        set(row) == set(BenchmarkRow.keys().values()) and row["return"] is None and row["speedup"] for row in benchmark["rows"]
+    )
 
 
 def test_what_became_worse_since_an_earlier_benchmark_is_named_and_may_fail(

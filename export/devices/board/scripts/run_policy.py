@@ -74,10 +74,7 @@ def pace(text: str) -> float:
 def loop(policy: EdgePolicy, steps: int, hertz: float) -> None:
     """Sensors to actions at a steady pace. A step that comes late delays the next ones; it is not made up for.
 
-    Args:
-      policy: to run.
-      steps: how many; 0 for no end.
-      hertz: steps per second, as the environment's own steps were when the policy learned.
+    0 `steps` never end. `hertz` is steps per second, as the environment's own steps were when the policy learned.
     """
     sensors = Sensors(policy)
     policy.reset()
@@ -128,13 +125,7 @@ def make_environment(device: DeviceManifest) -> Any:
 
 
 def fastest(paths: list[Path]) -> EdgePolicy:
-    """Measures the files of this policy on this machine and loads the faster one.
-
-    Args:
-      paths: one or more; the first is the one that was proven.
-    Raises:
-      PolicyFileError: one is damaged, or there is none.
-    """
+    """Measures the files of this policy on this machine and loads the faster one; PolicyFileError without a whole one."""
     if not paths:
         raise PolicyFileError(f"No policy: expected {FILES[0]}. Got no file.")
     policies = {path.relative_to(HERE).as_posix(): EdgePolicy.load(path) for path in paths}
@@ -146,14 +137,7 @@ def fastest(paths: list[Path]) -> EdgePolicy:
 
 
 def step_us(policy: EdgePolicy, calls: int) -> NDArray[np.float64]:
-    """Times whole steps, observation to action.
-
-    Args:
-      policy: to time.
-      calls: how many, after a tenth as many to warm up.
-    Returns:
-      [calls] durations in µs, the cost of reading the clock included.
-    """
+    """Durations [calls] of whole steps, observation to action, in µs with the clock's cost; a tenth as many warm up before."""
     observations = stand_ins(policy, min(calls, 1_000))
     policy.reset()
     for _, observation in zip(range(calls // 10), itertools.cycle(observations), strict=False):

@@ -10,7 +10,7 @@ import pytest
 from edgedqn.agents.playing.spec import EnvironmentSpec, parse_steps
 from edgedqn.export.devices.board.bundle import TWIN, readme, write_board
 from edgedqn.export.edge_policy import PolicyFileError, read_verified
-from edgedqn.export.tflite_file.manifest import device_part, write_sidecar
+from edgedqn.export.tflite_file.manifest import device_part, write_policy
 
 Files = tuple[Path, Path]
 
@@ -48,7 +48,7 @@ def test_the_readme_is_of_this_very_policy(bundle: Path, cartpole_files: Files) 
 def test_the_readme_tells_the_return_where_it_was_measured(cartpole_files: Files) -> None:
     row = {"return": {"mean": 499.25, "ci95": [498.5, 500.0], "episodes": 300}, "gate": "pass"}
     path = cartpole_files[0]
-    write_sidecar(path, device=read_verified(path).device, evidence={"benchmark": row})
+    write_policy(path, path.read_bytes(), device=read_verified(path).device, evidence={"benchmark": row})
     assert "499.25, 95 % interval [498.50, 500.00], over 300 episodes; gate against the float policy: pass." in readme(
         read_verified(path), has_twin=False
     )

@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
-from edgedqn.export.devices.microcontroller.plain_c import c_array, plain_c_header, plain_c_source
+from edgedqn.export.devices.microcontroller.plain_c import c_array, plain_c
 from edgedqn.export.edge_policy import TfliteModel
-from edgedqn.export.tflite_file.integer_network import IntegerLayer, read_integer_network, run_integer_network
+from edgedqn.export.tflite_file.integer_network import IntegerLayer, read_integer_network
 
 EMULATED = pytest.mark.skipif(bool(missing_tools()), reason=f"not installed: {missing_tools()}")
 
@@ -34,8 +34,8 @@ int main(void) {{
 def emulated_rows(
     layers: tuple[IntegerLayer, ...], inputs: NDArray[np.int8], folder: Path, optimization: str = "-O2"
 ) -> NDArray[np.int8]:
-    (folder / "policy.h").write_text(plain_c_header(layers, "0"))
-    (folder / "policy.c").write_text(plain_c_source(layers, "0"))
+    for name, text in plain_c(layers, "0").items():
+        (folder / name).write_text(text)
     rows = ",\n".join("{" + c_array(row) + "}" for row in inputs)
     printed = run_on_cortex_m4(MAIN.format(inputs=rows), [folder / "policy.c"], [folder], optimization)
     return np.array(printed.split(), np.int8).reshape(len(inputs), -1)
@@ -73,7 +73,9 @@ def random_layer(rng: np.random.Generator, inputs: int, outputs: int, shift: int
     [((3, 2), (-9,)), ((4, 16, 2), (-7, -8)), ((5, 9, 7, 6, 3), (-7, -6, -6, -5)), ((4, 5, 2), (0, 1)), ((1, 1), (-31,))],
 )
 @pytest.mark.parametrize("per_output", [False, True])
-def test_any_depth_width_and_shift(widths: tuple[int, ...], shifts: tuple[int, ...], per_output: bool, tmp_path: Path) -> None:
+def test_any_depth_width_and_shift(
+    widths: tuple[int, ...], shifts: tuple[int, ...], per_output: bool, tmp_path: Path, run_integer_network: Any
+) -> None:
     """Widths that are no multiple of four, one layer and four, and scales that TFLM shifts to the left."""
     rng = np.random.default_rng(len(widths))
     layers = tuple(
@@ -87,7 +89,7 @@ def test_any_depth_width_and_shift(widths: tuple[int, ...], shifts: tuple[int, .
 def test_the_printed_constants_are_the_network(trained: Any) -> None:
     """1,000 rows can miss a bias that is off by one."""
     layers = read_integer_network(TfliteModel(trained.path.read_bytes()))
-    source = plain_c_source(layers, "0")
+    source = plain_c(layers, "0")["policy.c"]
     for index, layer in enumerate(layers):
         constants: list[tuple[str, NDArray[Any]]] = [
             ("weights", layer.weights),
@@ -110,13 +112,8 @@ def test_the_least_int32_is_no_overflow() -> None:
 def test_no_sum_of_products_needs_an_int_of_more_than_16_bits() -> None:
     # C99 multiplies int8 as int; where that has 16 bits, one product fits, and the sum of four does not.
     kernel, ones = np.ones((1, 8), np.int8), np.ones(1, np.int32)
-    source = plain_c_source(
-        [
-            IntegerLayer(
-                weights=kernel, bias=0 * ones, multipliers=2**30 * ones, shifts=np.zeros(1, np.int8), zero_point=0, lowest=-128
-            )
-        ],
-        "0",
+    layer = IntegerLayer(
+        weights=kernel, bias=0 * ones, multipliers=2**30 * ones, shifts=np.zeros(1, np.int8), zero_point=0, lowest=-128
     )
-    added = re.findall(r"sum \+= ([^;]*);", source)
+    added = re.findall(r"sum \+= ([^;]*);", plain_c([layer], "0")["policy.c"])
     assert len(added) == 5 and not any(" + " in product for product in added)
