@@ -26,11 +26,8 @@ class Agreement:
 
 
 def preferences_of(policy: EdgePolicy, observations: NDArray[np.generic]) -> NDArray[np.float64]:
-    """The output rows [N, A] of a file on N states, each for itself.
+    """The output rows [N, A] of a file on N states [N, *input_shape], as the network sees them, frames already stacked.
 
-    Args:
-      policy: the file.
-      observations: [N, *input_shape], as the network sees them, frames already stacked.
     Raises:
       ValueError: the states are of another shape, or an output is NaN or infinite.
     """

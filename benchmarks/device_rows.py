@@ -13,14 +13,11 @@ SCHEMA = 1
 
 
 def merged(benchmark: Benchmark, path: Path) -> Benchmark:
-    """A benchmark with one device more, or with new figures of one that it has.
+    """The host's benchmark with one device more, or with new figures of one that it has: those that `bench_on_device.py` wrote.
 
-    Args:
-      benchmark: the host's.
-      path: what `bench_on_device.py` wrote, beside a bundle of a file in `benchmark`.
-    Returns:
-      The same, with the device last. Its rows go by the name of the row of the same SHA-256; the bundle's twin with float
-      ends, which is no file of the benchmark, goes by that of the policy it is a twin of.
+    The device comes last. Its rows go by the name of the row of the same SHA-256; the bundle's twin with float ends, which is
+    no file of the benchmark, goes by that of the policy it is a twin of.
+
     Raises:
       InputError: the file is damaged, or of another policy.
     """

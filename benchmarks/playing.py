@@ -55,12 +55,7 @@ class Play:
 
 
 class Players:
-    """Plays each episode once, no earlier than it is asked for. A context manager: its processes end with it.
-
-    Args:
-      play: how.
-      progress: show a bar on stderr, where that is a terminal.
-    """
+    """Plays each episode once, no earlier than it is asked for. A context manager: its processes end with it."""
 
     def __init__(self, play: Play, progress: bool):
         self._play = play
@@ -76,11 +71,10 @@ class Players:
         self._end_processes()
 
     def returns(self, path: Path | None, episodes: int = 0) -> NDArray[np.float64]:
-        """Undiscounted returns [N] on the first N seeds, in reward units.
+        """Undiscounted returns [N] of a policy file, or of the random policy, on the first N seeds, in reward units.
 
-        Args:
-          path: the policy file, or None for the random policy.
-          episodes: N; 0 is as many as were played so far.
+        `episodes` is N; 0 is as many as were played so far.
+
         Raises:
           PolicyFileError: the file cannot be loaded.
           BadTransitionError: the environment gave a NaN or an infinity.

@@ -81,12 +81,10 @@ class EdgeFootprint:
 
 
 def measure_edge(policy_file: Path, *, calls: int = CALLS, processes: int = PROCESSES) -> EdgeFootprint:
-    """Runs a policy on made-up inputs, shaped as its network takes them; how long a step takes does not depend on them.
+    """The medians over several processes, each of which times so many calls.
 
-    Args:
-      policy_file: a `.tflite` with its manifest.
-      calls: timed in each process.
-      processes: whose medians count.
+    The inputs are made up, shaped as the policy's network takes them; how long a step takes does not depend on them.
+
     Raises:
       PolicyFileError: the file is damaged.
       InputError: this is no Linux, or the policy failed.

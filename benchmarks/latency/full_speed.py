@@ -68,10 +68,7 @@ class FullSpeed:
     def run(self, work: Callable[[], _T]) -> tuple[_T, int]:
         """Does the work, again where the core was slower before or after it.
 
-        Args:
-          work: changes nothing that matters when it is repeated.
-        Returns:
-          What the last attempt gave, and the slower of the readings on both sides of it, in ns.
+        Returns what the last attempt gave, and the slower of the readings on both sides of it, in ns.
         """
         before, here = self._read(), 0  # so much was thrown away on this core
         while True:

@@ -11,11 +11,7 @@ WATCHED_S = 0.2
 
 
 class Cores:
-    """Where what is timed runs.
-
-    Args:
-      allowed: all that this thread may use.
-      threads: that will run.
+    """As many of the `allowed` cores as `threads` need, to which this thread keeps.
 
     Attributes:
       used: the cores kept to so far, in ascending order.

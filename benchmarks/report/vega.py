@@ -47,12 +47,9 @@ def page_script() -> str:
 
 
 def picture(chart: VegaLite) -> str:
-    """The chart as an SVG file for light and dark, 560 by 280 pixels without its axes; the same chart gives the same text.
+    """A chart of one view as an SVG file for light and dark, 560 by 280 pixels without its axes, its `description` the label.
 
-    Args:
-      chart: a Vega-Lite specification of one view, with a `description`, which becomes the picture's label.
-    Raises:
-      InputError: vl-convert-python is not installed.
+    The same chart gives the same text. InputError: vl-convert-python is not installed.
     """
     svg: str = _library().vegalite_to_svg(json.dumps({**chart, **SIZE}), config=CONFIG)
     head, body = svg.replace(INK, "currentColor").split(">", 1)

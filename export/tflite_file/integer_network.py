@@ -41,10 +41,8 @@ class IntegerLayer:
 
 
 def read_integer_network(model: TfliteModel) -> tuple[IntegerLayer, ...]:
-    """The layers of an int8 MLP, in the order they run.
+    """The layers, in the order they run, of an int8 MLP with one input [1, F] and one output [1, A].
 
-    Args:
-      model: of one input [1, F] and one output [1, A], both int8.
     Raises:
       PolicyFileError: the file is damaged, or is no chain of int8 FULLY_CONNECTED with no activation or ReLU, or its sums
         could leave 32 bits, where TFLM's result is undefined.

@@ -32,14 +32,8 @@ def device_part(
 ) -> DeviceManifest:
     """The manifest's device part.
 
-    Args:
-      spec: of the environment the policy acts in.
-      scale: float32 [F], one for each feature or channel of the network's input, or [1], one for all.
-      offset: likewise; these and the others as in `DeviceManifest`.
-      meaning: of the output.
-      recipe: that made the policy.
-    Returns:
-      Its numbers are the float32 values exactly.
+    All but `spec` are as in `DeviceManifest`; its numbers are exactly those of `scale` and `offset`, float32 [F] or [1].
+
     Raises:
       PolicyFileError: a value no device could use, with what was expected.
     """
@@ -57,11 +51,8 @@ def device_part(
 
 
 def embed(content: bytes, device: DeviceManifest) -> bytes:
-    """Writes the device part and the digest into a `.tflite`. This is the last change the file ever sees.
+    """Writes the device part and the digest into a `.tflite` without a manifest. This is the last change the file ever sees.
 
-    Args:
-      content: a `.tflite` without a manifest.
-      device: of the policy.
     Raises:
       PolicyFileError: there is a manifest already, or the network does not fit the new one.
     """

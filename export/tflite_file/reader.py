@@ -125,15 +125,10 @@ def quantization(tensor: Tensor) -> Quantization:
 
 
 def fix_names(content: bytes, output_name: str) -> bytes:
-    """Renames everything by its position, so that one policy always becomes the same bytes.
+    """The file with its tensors renamed by their position, so that one policy always becomes the same bytes.
 
-    Keras numbers its layers over the life of a process, and the converter writes those names into the file.
-
-    Args:
-      content: a `.tflite` of one subgraph, one input, one output.
-      output_name: the output's meaning, for example "preferences"; the input becomes "observation".
-    Returns:
-      The file with tensors named `t0`, `t1`, ... Signatures keep their keys and name the same tensors by the new names.
+    Keras numbers its layers over the life of a process, and the converter writes those names into the file. The input becomes
+    `observation`, the others `t0`, `t1`, ...; signatures keep their keys and name the same tensors by the new names.
     """
 
     def rename(model: ModelT) -> None:
@@ -153,10 +148,7 @@ def fix_names(content: bytes, output_name: str) -> bytes:
 def stripped(content: bytes) -> bytes:
     """Without what no runtime reads: names, descriptions, signatures, metadata, calibration ranges, and buffers of nothing.
 
-    Args:
-      content: a `.tflite` of one subgraph, one input, one output; a manifest inside it goes, too.
-    Returns:
-      A file that computes the same.
+    The file computes the same. A manifest inside it is metadata, and goes, too.
     """
 
     def strip(model: ModelT) -> None:
@@ -182,12 +174,9 @@ def stripped(content: bytes) -> bytes:
 
 
 def with_metadata(model: TfliteModel, name: str, *, payload: bytes) -> bytes:
-    """Adds a metadata buffer. The same arguments give the same bytes, and the network computes what it did.
+    """Adds a metadata buffer of at least one byte; `name` is what TFLite's tools list it under.
 
-    Args:
-      model: of the file.
-      name: under which TFLite's tools list it.
-      payload: at least one byte. In the result it starts at a multiple of 16, its uint32 length right in front of it.
+    In the result the payload starts at a multiple of 16, its uint32 length right in front of it.
     """
 
     def add(parts: ModelT) -> None:
@@ -200,13 +189,9 @@ def with_metadata(model: TfliteModel, name: str, *, payload: bytes) -> bytes:
 
 
 def rewrite(model: TfliteModel, change: Callable[[ModelT], None]) -> bytes:
-    """The file after `change` was made to its `schema_py_generated.ModelT`. The same arguments give the same bytes.
+    """The file after `change` was made, in place, to its `schema_py_generated.ModelT`; the same arguments give the same bytes.
 
-    Args:
-      model: of the file, whose bounds the generated reader does not check.
-      change: works in place.
-    Raises:
-      PolicyFileError: it has more than one input or output.
+    Only of a parsed file: the generated reader checks no bounds. PolicyFileError: it has more than one input or output.
     """
     _ = model.input, model.output  # refuse what there is more than one of
     # Here and not above: together they cost 4.5 MB and a slow first import, and a board only reads.
