@@ -15,73 +15,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgedqn.agents.errors import InputError
-    from edgedqn.agents.playing.gate import Gate
-    from edgedqn.agents.trained_agent import TrainedAgent
-    from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
-    from edgedqn.benchmarks.latency.interleaved import LatencyConfig
-    from edgedqn.benchmarks.rows import Benchmark
-    from edgedqn.compression.policy import CompressedPolicy
-    from edgedqn.compression.recipe import Recipe
-    from edgedqn.compression.recipes import RECIPES
-    from edgedqn.export.config import ExportConfig
-    from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
-    from edgedqn.pipeline.bench_files import bench
-    from edgedqn.pipeline.bundle import write_bundle as make_bundle
-    from edgedqn.pipeline.config import RunConfig
-    from edgedqn.pipeline.job import RunResult
-    from edgedqn.pipeline.scripting import compress, export_tflite, run, train
+    from edgedqn.agents.errors import InputError as InputError
+    from edgedqn.agents.playing.gate import Gate as Gate
+    from edgedqn.agents.trained_agent import TrainedAgent as TrainedAgent
+    from edgedqn.agents.training.config import QLearningConfig as QLearningConfig
+    from edgedqn.agents.training.config import TrainingConfig as TrainingConfig
+    from edgedqn.benchmarks.latency.interleaved import LatencyConfig as LatencyConfig
+    from edgedqn.benchmarks.rows import Benchmark as Benchmark
+    from edgedqn.compression.policy import CompressedPolicy as CompressedPolicy
+    from edgedqn.compression.recipe import Recipe as Recipe
+    from edgedqn.compression.recipes import RECIPES as RECIPES
+    from edgedqn.export.config import ExportConfig as ExportConfig
+    from edgedqn.export.edge_policy import EdgePolicy as EdgePolicy
+    from edgedqn.export.edge_policy import PolicyFileError as PolicyFileError
+    from edgedqn.pipeline.bench_files import bench as bench
+    from edgedqn.pipeline.bundle import make_bundle as make_bundle
+    from edgedqn.pipeline.config import RunConfig as RunConfig
+    from edgedqn.pipeline.job import RunResult as RunResult
+    from edgedqn.pipeline.scripting import compress as compress
+    from edgedqn.pipeline.scripting import export_tflite as export_tflite
+    from edgedqn.pipeline.scripting import run as run
+    from edgedqn.pipeline.scripting import train as train
 
     __version__: str
 
-__all__ = [
-    "RECIPES",
-    "Benchmark",
-    "CompressedPolicy",
-    "EdgePolicy",
-    "ExportConfig",
-    "Gate",
-    "InputError",
-    "LatencyConfig",
-    "PolicyFileError",
-    "QLearningConfig",
-    "Recipe",
-    "RunConfig",
-    "RunResult",
-    "TrainedAgent",
-    "TrainingConfig",
-    "__version__",
-    "bench",
-    "compress",
-    "export_tflite",
-    "make_bundle",
-    "run",
-    "train",
-]
-
-_PLACES = {
-    "Benchmark": "benchmarks.rows",
-    "CompressedPolicy": "compression.policy",
-    "EdgePolicy": "export.edge_policy",
-    "ExportConfig": "export.config",
-    "Gate": "agents.playing.gate",
-    "InputError": "agents.errors",
-    "LatencyConfig": "benchmarks.latency.interleaved",
-    "PolicyFileError": "export.edge_policy",
-    "QLearningConfig": "agents.training.config",
-    "RECIPES": "compression.recipes",
-    "Recipe": "compression.recipe",
-    "RunConfig": "pipeline.config",
-    "RunResult": "pipeline.job",
-    "TrainedAgent": "agents.trained_agent",
-    "TrainingConfig": "agents.training.config",
-    "bench": "pipeline.bench_files",
-    "compress": "pipeline.scripting",
-    "export_tflite": "pipeline.scripting",
-    "make_bundle": "pipeline.bundle:write_bundle",
-    "run": "pipeline.scripting",
-    "train": "pipeline.scripting",
+_NAMES = {
+    "agents.errors": ("InputError",),
+    "agents.playing.gate": ("Gate",),
+    "agents.trained_agent": ("TrainedAgent",),
+    "agents.training.config": ("QLearningConfig", "TrainingConfig"),
+    "benchmarks.latency.interleaved": ("LatencyConfig",),
+    "benchmarks.rows": ("Benchmark",),
+    "compression.policy": ("CompressedPolicy",),
+    "compression.recipe": ("Recipe",),
+    "compression.recipes": ("RECIPES",),
+    "export.config": ("ExportConfig",),
+    "export.edge_policy": ("EdgePolicy", "PolicyFileError"),
+    "pipeline.bench_files": ("bench",),
+    "pipeline.bundle": ("make_bundle",),
+    "pipeline.config": ("RunConfig",),
+    "pipeline.job": ("RunResult",),
+    "pipeline.scripting": ("compress", "export_tflite", "run", "train"),
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+__all__ = sorted(["__version__", *_MODULES], key=lambda name: (not name.isupper(), name))  # constants first
 
 _checkout = Path(__file__).parent.parent
 if (_checkout / "pyproject.toml").is_file():  # an editable install: the sub-packages lie beside this folder
@@ -93,11 +70,10 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("edgedqn")
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'edgedqn' has no attribute {name!r}: expected one of {', '.join(__all__)}.")
-    module, _, attribute = _PLACES[name].partition(":")
     try:
-        value = getattr(import_module(f"edgedqn.{module}"), attribute or name)
+        value = getattr(import_module(f"edgedqn.{_MODULES[name]}"), name)
     except ModuleNotFoundError as error:
         raise ImportError(f"edgedqn.{name} needs the extra `train`: pip install 'edgedqn[train]'. Got: {error}.") from error
     globals()[name] = value

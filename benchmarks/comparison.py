@@ -34,12 +34,14 @@ class Candidates:
       baseline: the name of the float file among them.
       relative_to: the folder that `file` is written relative to. A file outside it goes by its name.
       refused: names of files that must not be run, with the reason; their rows have failed.
+      verified: files that are read and proven already, by name.
     """
 
     paths: tuple[Path, ...]
     baseline: str
     relative_to: Path = field(default_factory=Path.cwd)
     refused: Mapping[str, str] = field(default_factory=dict)
+    verified: Mapping[str, VerifiedFile] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [path.stem for path in self.paths]
@@ -88,8 +90,8 @@ def compare(
     Raises:
       BaselineError: the baseline failed, so there is nothing to compare with.
     """
-    rows, paths = candidates.rows(), {path.stem: path for path in candidates.paths}
-    verified = _weigh(rows, paths)
+    rows = candidates.rows()
+    verified = _weigh(rows, candidates)
     ours = {name: file for name, file in verified.items() if not is_foreign(file.path)}
     if observations is not None:
         _agree(rows, ours, observations)
@@ -102,15 +104,15 @@ def compare(
     return Benchmark(machine, candidates.baseline, tuple(rows.by_name.values()))
 
 
-def _weigh(rows: Rows, paths: Mapping[str, Path]) -> dict[str, VerifiedFile]:
-    verified: dict[str, VerifiedFile] = {}
+def _weigh(rows: Rows, candidates: Candidates) -> dict[str, VerifiedFile]:
+    paths, verified = {path.stem: path for path in candidates.paths}, dict[str, VerifiedFile]()
 
     def measure(row: BenchmarkRow) -> BenchmarkRow:
         path = paths[row.name]
         if foreign := is_foreign(path):
             file = read_foreign(path)
         else:
-            file = read_verified(path)
+            file = candidates.verified.get(row.name) or read_verified(path)
             EdgePolicy.from_file(file)  # whether this runtime takes it
         verified[row.name] = file
         row = replace(row, reason=NO_MANIFEST if foreign else None, sha256=file.file_sha256, target=file.evidence.get("target"))

@@ -5,10 +5,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from edgedqn.agents.errors import InputError, one_line
+import numpy as np
+
+from edgedqn.agents.errors import InputError, one_line, require
 from edgedqn.agents.files import Json, JsonValue
 from edgedqn.agents.playing.gate import gate_for
 from edgedqn.benchmarks.comparison import Candidates, compare
@@ -16,8 +18,8 @@ from edgedqn.benchmarks.foreign import is_foreign, read_foreign
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.latency.timed_policies import load
 from edgedqn.benchmarks.rows import Benchmark
-from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
-from edgedqn.pipeline.native import limit_memory, quiet
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
+from edgedqn.pipeline.native import descriptor, limit_memory, quiet
 from edgedqn.pipeline.proving import play_on_seeds, states_on_prove_seeds
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -72,60 +74,53 @@ def bench(
     paths = list(map(Path, files))
     names = [path.stem for path in paths]
     baseline = baseline or ("float32" if "float32" in names else names[0])
-    if baseline not in names:
-        raise InputError(f"No file is the baseline: expected one of {', '.join(names)}. Got {baseline!r}.")
-    request = Request(
-        paths=tuple(map(str, paths)),
-        baseline=baseline,
-        env_id=env,
-        seed=seed,
-        latency=latency or LatencyConfig(),
-        play=play,
-        tolerance=tolerance,
-        refused={},
-    )
+    require(baseline in names, f"No file is the baseline: expected one of {', '.join(names)}. Got {baseline!r}.")
+    latency = latency or LatencyConfig()
     with quiet():
         foreign = [path for path in paths if is_foreign(path)]
-        if not foreign:
-            return _measure(request)
-        refused = {path.stem: reason for path in foreign if (reason := _wrong_with(path, request.latency))}
-        return _measure_in_child(replace(request, refused=refused))
+        request = Request(
+            paths=tuple(map(str, paths)),
+            baseline=baseline,
+            env_id=env,
+            seed=seed,
+            latency=latency,
+            play=play,
+            tolerance=tolerance,
+            refused={path.stem: reason for path in foreign if (reason := _wrong_with(path, latency))},
+        )
+        return _measure_in_child(request) if foreign else _measure(request)
 
 
 def _measure(request: Request) -> Benchmark:
     paths, baseline, tolerance = tuple(map(Path, request.paths)), request.baseline, request.tolerance
-    policies, refused = {}, dict(request.refused)
+    files, refused = {}, dict(request.refused)
     for path in paths:
         if not is_foreign(path):
             try:
-                policies[path.stem] = EdgePolicy.load(path)
+                files[path.stem] = read_verified(path)
             except PolicyFileError as error:
                 if path.stem == baseline:
                     raise
                 refused[path.stem] = one_line(error)
-    environments = {policy.device.env_id for policy in policies.values()}
-    if len(environments) > 1:
-        raise InputError(f"The files are for different environments: expected one. Got {', '.join(sorted(environments))}.")
-    views = {str(list(map(str, policy.device.preprocessing))) for policy in policies.values()}
+    environments = sorted({file.device.env_id for file in files.values()})
+    require(len(environments) < 2, f"The files are for different environments: expected one. Got {', '.join(environments)}.")
+    views = sorted({str(list(map(str, file.device.preprocessing))) for file in files.values()})
     if request.play and len(views) > 1:
-        raise InputError(
-            f"The files see the environment differently: expected one preprocessing. Got {' and '.join(sorted(views))}."
-        )
-    if tolerance is not None and not request.play:
-        raise InputError("A tolerance is of what is played. Expected no --no-play beside it.")
+        raise InputError(f"The files see the environment differently: expected one preprocessing. Got {' and '.join(views)}.")
+    require(tolerance is None or request.play, "A tolerance is of what is played. Expected no --no-play beside it.")
     streams = SeedStreams(request.seed)
     observations, plan, unplayed = None, None, None
-    if request.play and baseline not in policies:
+    if request.play and baseline not in files:
         unplayed = f"{baseline} has no manifest, so nothing says in which environment."
     elif request.play:
         env_id = request.env_id or environments.pop()
         gate = gate_for(env_id, tolerance)
         try:
-            observations = states_on_prove_seeds(next(path for path in paths if path.stem == baseline), env_id, streams)
+            observations = states_on_prove_seeds(EdgePolicy.from_file(files[baseline]), env_id, streams)
             plan = play_on_seeds(env_id, streams, gate)
         except InputError as error:
             unplayed = str(error)
-    candidates = Candidates(paths=paths, baseline=baseline, refused=refused)
+    candidates = Candidates(paths=paths, baseline=baseline, refused=refused, verified=files)
     benchmark = compare(candidates, request.latency, rng=streams.rng("bench"), observations=observations, play=plan)
     if unplayed:
         print(f"Not played: {unplayed}", file=sys.stderr)
@@ -147,8 +142,6 @@ def _wrong_with(path: Path, latency: LatencyConfig) -> str | None:
 
 def probe(path: str, latency: str) -> None:
     """Runs a file a few times, in the process that `bench` starts for it."""
-    import numpy as np
-
     limit_memory()
     try:
         _, policy = load(read_foreign(Path(path)), LatencyConfig.from_json(json.loads(latency)))
@@ -162,7 +155,7 @@ def _measure_in_child(request: Request) -> Benchmark:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"  # not its stdout, where an environment of the user's own may print
         command = [sys.executable, "-P", "-c", CHILD, json.dumps(request.to_json()), json.dumps(sys.path), str(answer)]
-        terminal = _terminal()
+        terminal = descriptor(sys.stderr)  # where bars and remarks are seen; native chatter may have been sent elsewhere
         try:
             run = subprocess.run(command, stdout=terminal, stderr=terminal, timeout=CHILD_S, check=False)
         except subprocess.TimeoutExpired as error:
@@ -178,21 +171,10 @@ def _measure_in_child(request: Request) -> Benchmark:
     return Benchmark.from_json(found)
 
 
-def _terminal() -> int | None:
-    """Where bars and remarks are seen: native chatter may have been sent elsewhere, see `native.quiet`."""
-    try:
-        return sys.stderr.fileno()
-    except (AttributeError, OSError):  # a notebook has none
-        return None
-
-
 def child(request: str, path: str, answer: str) -> None:
-    """Writes the object of `benchmark.json`, or why there is none; runs in the process that `bench` starts.
+    """Writes the object of `benchmark.json`, or why there is none, to the file `answer`; `bench` starts it as a process.
 
-    Args:
-      request: a `Request` as JSON.
-      path: `sys.path` of the process that started this one, as JSON: modules are looked for where it looks for them.
-      answer: the file to write.
+    `request` is a `Request` and `path` the `sys.path` of `bench`, whose modules are to be found, both as JSON.
     """
     limit_memory()
     sys.path[:] = json.loads(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 
 from edgedqn.agents.errors import InputError
-from edgedqn.benchmarks.cortex_m4 import DeviceFootprint, measure_plain_c, missing_tools
+from edgedqn.benchmarks.cortex_m4 import measure_plain_c, missing_tools
 from edgedqn.export.devices.board.bundle import shipped_loop, write_board
 from edgedqn.export.devices.browser import bundle as browser
 from edgedqn.export.devices.browser.bundle import write_browser
@@ -27,20 +27,14 @@ OURS = SIGNATURE | {"bench_on_device.py", "README.md", "board", "microcontroller
 
 @dataclass(frozen=True)
 class Part:
-    """A kind of device.
+    """A kind of device."""
 
-    Attributes:
-      device: "Linux board", "microcontroller" or "browser".
-      there: whether the bundle has files for it.
-      remark: what they are, or why they are not there; a sentence.
-    """
-
-    device: str
-    there: bool
-    remark: str
+    device: str  # "Linux board", "microcontroller" or "browser"
+    there: bool  # whether the bundle has files for it
+    remark: str  # what they are, or why they are not there; a sentence
 
 
-def write_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = False) -> tuple[Part, ...]:
+def make_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = False) -> tuple[Part, ...]:
     """Makes `folder`, in place of an old bundle: `policy.tflite`, the board's scripts, `microcontroller/`, `browser/`.
 
     What somebody put into an old bundle stays: files that are not ours, and a `run_policy.py` that was changed, by the name of
@@ -61,7 +55,9 @@ def write_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = F
       InputError: `folder` holds something else than a bundle.
     """
     folder = Path(folder)
-    check_replaceable(folder)
+    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if folder.exists() and not (folder.is_dir() and (not there or there >= SIGNATURE)):  # what is in it would be lost
+        raise InputError(f"{folder} is in the way: expected a new or an empty folder, or an earlier bundle. Got neither.")
     file = read_verified(policy_file)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -69,22 +65,15 @@ def write_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = F
         parts = _write_parts(file, temporary, fetch)
         temporary.chmod(0o755)
         _carry_over(folder, temporary)
-        _replace(folder, temporary)
+        old = temporary.with_name(f"{temporary.name}.old")
+        if folder.exists():  # a reader finds the one or the other whole, or for a moment neither
+            folder.rename(old)
+        temporary.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return parts
-
-
-def check_replaceable(folder: Path) -> None:
-    """Refuses a folder that is no bundle of ours and not empty: what is in it would be lost.
-
-    Raises:
-      InputError: in one line.
-    """
-    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-    if folder.exists() and not (folder.is_dir() and (not there or there >= SIGNATURE)):
-        raise InputError(f"{folder} is in the way: expected a new or an empty folder, or an earlier bundle. Got neither.")
 
 
 def remove_bundle(folder: Path) -> None:
@@ -110,15 +99,6 @@ def _carry_over(old: Path, new: Path) -> None:
     loop = old / LOOP
     if loop.exists() and loop.read_bytes() != shipped_loop():
         shutil.copy2(loop, new / f"{loop.stem}.old.py")
-
-
-def _replace(folder: Path, new: Path) -> None:
-    """Puts `new` in the place of `folder`, of which a reader finds the one or the other whole, or for a moment neither."""
-    old = new.with_name(f"{new.name}.old")
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_parts(file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, ...]:
@@ -160,17 +140,13 @@ def _add_microcontroller(file: VerifiedFile, folder: Path) -> Part:
                 remark += f"; what it costs is not known: {' '.join(str(error).split())[:200]}"
             else:
                 found["cortex_m4"] = asdict(cost)
-                remark += f": {_cost(cost)}"
+                remark += (
+                    f": {cost.instructions:,} instructions a step on an emulated Cortex-M4, {cost.code_bytes:,} bytes of code, "
+                    f"{cost.constants_bytes:,} of constants, {cost.stack_bytes:,} of stack."
+                )
     evidence = {**file.evidence, "microcontroller": found}
     write_evidence(replace(file, path=folder / POLICY, evidence=evidence))
     return Part("microcontroller", True, remark)
-
-
-def _cost(cost: DeviceFootprint) -> str:
-    return (
-        f"{cost.instructions:,} instructions a step on an emulated Cortex-M4, {cost.code_bytes:,} bytes of code, "
-        f"{cost.constants_bytes:,} of constants, {cost.stack_bytes:,} of stack."
-    )
 
 
 def _add_page(file: VerifiedFile, folder: Path, fetch: bool) -> Part:

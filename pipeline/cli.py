@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from edgedqn.agents.errors import InputError
+from edgedqn.pipeline.commands import BAD_INPUT, INTERRUPTED
 from edgedqn.pipeline.commands.parser import build_parser
-from edgedqn.pipeline.exit_codes import BAD_INPUT, INTERRUPTED
 from edgedqn.pipeline.native import load_tensorflow, quiet
 
 OF_FILES = ("bench", "bundle", "evaluate", "play")  # where their arguments are .tflite files; else of runs and agents
@@ -57,7 +57,10 @@ def main(argv: Sequence[str] | None = None, *, imports_from_here: bool = False) 
         print(f"Interrupted.{kept if goes_on else ''}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
-        if not _is_bad_input(error):
+        from edgedqn.export.edge_policy import PolicyFileError  # with NumPy, which `--help` does without
+
+        full_or_forbidden = isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN
+        if not (isinstance(error, InputError | PolicyFileError) or full_or_forbidden):
             raise
         print(f"edgedqn: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT
@@ -89,10 +92,3 @@ def _require_folder(arguments: Namespace) -> None:
         raise InputError(
             f"No policy in {arguments.path}: expected a .tflite, an agent folder, or a run folder with a trained agent."
         )
-
-
-def _is_bad_input(error: Exception) -> bool:
-    from edgedqn.export.edge_policy import PolicyFileError  # with NumPy, which `--help` does without
-
-    full_or_forbidden = isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN
-    return isinstance(error, InputError | PolicyFileError) or full_or_forbidden

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.gate import Gate, gate_for
 from edgedqn.agents.playing.spec import EnvironmentSpec
@@ -50,16 +50,7 @@ TRAININGS: dict[str, type[Config | ImportedAgent]] = {**ALGORITHMS, "imported": 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """All that decides a run besides its environment and its seed; `config` in `run.json`.
-
-    Attributes:
-      training: of the float agent, or where it came from.
-      recipes: in the order of the rows; `ptq-int8` is added where it is missing, so that everybody sees what the naive
-        conversion costs.
-      gate: the test each file is put to.
-      latency: how much is timed.
-      export: how files are written.
-    """
+    """All that decides a run besides its environment and its seed, as in `RunConfig`; `config` in `run.json`."""
 
     training: Config | ImportedAgent
     recipes: tuple[Recipe, ...] = tuple(RECIPES[name] for name in DEFAULT_RECIPES)
@@ -69,19 +60,18 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         names = [each.name for each in self.recipes]
-        if len(set(names)) < len(names):
-            raise InputError(f"Expected each recipe once. Got {', '.join(names)}.")
+        require(len(set(names)) == len(names), f"Expected each recipe once. Got {', '.join(names)}.")
 
     @property
     def all_recipes(self) -> tuple[Recipe, ...]:
-        """With the control, first."""
+        """In the order of the rows: the control first, there or not, so that everybody sees what the naive conversion costs."""
         return (RECIPES[CONTROL], *(each for each in self.recipes if each.name != CONTROL))
 
     def to_json(self) -> Json:
-        """The JSON object `from_json` reads."""
+        """The JSON object `from_json` reads: recipes that come with EdgeDQN by name, others in full."""
         return {
             "training": {"algorithm": _algorithm(self.training), **asdict(self.training)},
-            "recipes": [recipe_to_json(each) for each in self.recipes],
+            "recipes": [each.name if each.name in RECIPES else each.to_json() for each in self.recipes],
             "gate": asdict(self.gate),
             "latency": self.latency.to_json(),
             "export": asdict(self.export),
@@ -94,11 +84,7 @@ class RunSettings:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "RunSettings":
-        """Reads what `to_json` wrote.
-
-        Raises:
-          InputError: another version wrote it.
-        """
+        """Reads what `to_json` wrote. InputError: another version wrote it."""
         try:
             gate = value["gate"]
             return cls(
@@ -130,28 +116,16 @@ class RunSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """What a run is to take in place of its own settings. What is None, empty or not named stays.
+    """What a run is to take in place of its own settings. What is None, empty or not named stays."""
 
-    Attributes:
-      recipes: all of them.
-      export: values of `ExportConfig` by name; those that are None stay, too.
-      gate: the whole test.
-      tolerance: of the gate alone.
-      latency: how much is timed.
-    """
-
-    recipes: tuple[Recipe, ...] = ()
-    export: Json = field(default_factory=dict)
-    gate: Gate | None = None
-    tolerance: float | None = None
+    recipes: tuple[Recipe, ...] = ()  # all of them
+    export: Json = field(default_factory=dict)  # values of `ExportConfig` by name; those that are None stay, too
+    gate: Gate | None = None  # the whole test
+    tolerance: float | None = None  # of the gate alone
     latency: LatencyConfig | None = None
 
     def apply(self, settings: RunSettings) -> RunSettings:
-        """`settings` with these changes.
-
-        Raises:
-          InputError: a value cannot be used.
-        """
+        """`settings` with these changes. InputError: a value cannot be used."""
         gate = self.gate or settings.gate
         return replace(
             settings,
@@ -162,17 +136,8 @@ class Changes:
         )
 
 
-def recipe_to_json(value: Recipe) -> str | Json:
-    """The name of a recipe that comes with EdgeDQN, all of one that does not."""
-    return value.name if value.name in RECIPES else value.to_json()
-
-
 def resolved(recipes: Sequence[str | Recipe] | None) -> tuple[Recipe, ...]:
-    """Recipes by name, by TOML file, or as they are; none where None is given.
-
-    Raises:
-      InputError: one of them is none.
-    """
+    """Recipes by name, by TOML file, or as they are; none where None is given. InputError: one of them is none."""
     return tuple(recipe(each) if isinstance(each, str) else checked(each) for each in recipes or ())
 
 

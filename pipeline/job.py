@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from pathlib import Path
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json, write_json
 from edgedqn.agents.playing.gate import gate_for
 from edgedqn.agents.trained_agent import TrainedAgent
@@ -19,7 +19,7 @@ from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, best_passing, read_
 from edgedqn.compression.recipes import FLOAT32
 from edgedqn.compression.report import CompressionRecord, StageReport
 from edgedqn.pipeline import stages
-from edgedqn.pipeline.bundle import Part, remove_bundle, write_bundle
+from edgedqn.pipeline.bundle import Part, make_bundle, remove_bundle
 from edgedqn.pipeline.config import Changes, ImportedAgent, RunSettings
 from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.run_folder import RunFolder
@@ -77,20 +77,14 @@ class Job:
     ) -> "Job":
         """A new run, or the same one continued. All input is checked before anything is written.
 
-        Args:
-          env_id: a gymnasium id, or `module:Id`.
-          out: the run folder; `runs/<environment>-seed<seed>` by default.
-          seed: of all randomness, >= 0.
-          training: in place of the preset. An imported agent that is there already is gone on with.
-          settings: values to change in the preset, or in `training`, by name.
-          algorithm: "dqn" or "q-learning"; by default what the preset has.
-          changes: to the other settings of the run, or to the defaults of a new one.
-          force: a run that is there may take another training.
+        `env_id`, `out`, `seed` and `force` are those of `scripting.run`. `training` stands in place of the preset; an imported
+        agent that is there already is gone on with. `settings` are values to change in it, by name. `algorithm` is "dqn" or
+        "q-learning", by default the preset's. `changes` are to the other settings.
+
         Raises:
           InputError: something of this cannot be used; nothing was written.
         """
-        if seed < 0:
-            raise InputError(f"Expected a seed of 0 or more. Got {seed}.")
+        require(seed >= 0, f"Expected a seed of 0 or more. Got {seed}.")
         load_tensorflow()
         changes = changes or Changes()
         path = Path(out) if out is not None else Path("runs") / f"{env_id.replace(':', '-').replace('/', '-')}-seed{seed}"
@@ -137,7 +131,7 @@ class Job:
         """Does the stages of these kinds that are not done yet, or all of them by force. The caller holds the lock.
 
         Raises:
-          InputError: a stage they need is missing.
+          InputError: a stage they need is missing, or the agent was imported and is to be trained.
         """
         plan = self._plan()
         self._remove_checkpoints()
@@ -164,28 +158,21 @@ class Job:
 
     def merge(self, measured: Sequence[Path]) -> None:
         """Puts what `bench_on_device.py` wrote on devices beside the run's own rows; the report is made again where there is
-        one. The stage `bench` must be done, and the caller holds the lock.
-
-        Raises:
-          InputError: a file is damaged or of another policy; nothing was written.
+        one. The stage `bench` must be done, and the caller holds the lock. An InputError leaves all as it was.
         """
         write_json(self.folder.benchmark, reduce(merged, measured, read_benchmark(self.folder.benchmark)).to_json())
         if self.folder.is_done("report"):
             self.do(("report",), force=True)
 
     def bundle(self) -> tuple[Part, ...]:
-        """Makes `device/` again, and whatever was missing for it when the run made it. The caller holds the lock.
-
-        Raises:
-          InputError: the run is not that far, or no file may be shipped.
-        """
+        """Makes `device/` again, and whatever was missing for it when the run made it. The caller holds the lock."""
         best = self.result().shipped
         if best is None:
             raise InputError(
                 f"{self.folder.path} has nothing to ship: expected a requested recipe, controls aside, to have passed. "
                 "A .tflite given by its name is bundled whatever it scored."
             )
-        return write_bundle(self.folder.model(best.name), self.folder.device, fetch=True)
+        return make_bundle(self.folder.model(best.name), self.folder.device, fetch=True)
 
     def command(self) -> str | None:
         """What makes this run again on the command line, if that can. The stage `train` must be done."""
@@ -206,11 +193,6 @@ class Job:
         return plan
 
     def _check(self, name: str, plan: Mapping[str, stages.PlannedStage]) -> None:
-        """Refuses a stage that cannot be done.
-
-        Raises:
-          InputError: the agent was imported and is to be trained, or a stage that this one needs is missing.
-        """
         stage, training = plan[name], self.settings.training
         if stage.kind == "train" and isinstance(training, ImportedAgent):
             raise InputError(
@@ -229,7 +211,7 @@ class Job:
         if best is None:
             remove_bundle(self.folder.device)
         else:  # a run fetches nothing from the network: `bundle` adds the page
-            write_bundle(self.folder.model(best.name), self.folder.device)
+            make_bundle(self.folder.model(best.name), self.folder.device)
 
     def _best(self, benchmark: Benchmark) -> BenchmarkRow | None:
         """The row to ship: the smallest that passed, be it a control's, if a requested recipe that is no control passed too."""

@@ -1,11 +1,11 @@
 """The judge of stages with `asks_gate`: exports a candidate and plays the file on the `select` seeds, which prove nothing."""
 
-import itertools
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -33,64 +33,68 @@ STATES = 2_000  # on-policy, for the agreement
 
 
 @contextmanager
-def judging(agent: TrainedAgent, env_id: str, *, streams: SeedStreams, gate: Gate, export: ExportConfig) -> Iterator[Judge]:
+def judging(agent: TrainedAgent, *, streams: SeedStreams, gate: Gate, export: ExportConfig) -> Iterator[Judge]:
     """A judge of candidates against this agent, on the `select` seeds; its processes end with the context.
 
-    It starts nothing before it is asked. The float agent is played as a file, too, once.
-
-    Args:
-      agent: the float agent.
-      env_id: where it plays.
-      streams: of the run.
-      gate: as it will be applied in the end. Here 90 % of its tolerance is allowed, and it looks once more, early.
-      export: how the files will be written.
+    It starts nothing before it is asked. The float agent is played as a file, too, once. Of the tolerance of the gate, which is
+    as it will be applied in the end, 90 % is allowed here, and it looks once more, early.
     """
     looks = (max(2, gate.looks[0] // EARLY), *(look for look in gate.looks if look <= MOST_EPISODES))
     stricter = replace(gate, tolerance=STRICTNESS * gate.tolerance, looks=looks)
-    play = play_on_seeds(env_id, streams, stricter, stream="select")
+    play = play_on_seeds(agent.spec.id, streams, stricter, stream="select")
     with tempfile.TemporaryDirectory() as folder, Players(play, progress=True) as players:
-        yield _FileJudge(agent, players, gate=gate, stricter=stricter, export=export, folder=Path(folder))
+        yield _FileJudge(
+            agent=agent, players=players, gate=gate, stricter=stricter, export=export, folder=Path(folder), numbers=count()
+        )
 
 
+@dataclass(frozen=True, kw_only=True)
 class _FileJudge:
     """Writes each candidate as a file, plays it, and compares it with the float agent's file."""
 
-    def __init__(
-        self, agent: TrainedAgent, players: Players, *, gate: Gate, stricter: Gate, export: ExportConfig, folder: Path
-    ):
-        """Takes the agent, who plays files, the gate as it will be applied and as it is applied here, and where files go."""
-        self._agent = agent
-        self._players = players
-        self._gate = gate
-        self._stricter = stricter
-        self._export = export
-        self._folder = folder
-        self._number = itertools.count()
+    agent: TrainedAgent
+    players: Players
+    gate: Gate  # as it will be applied
+    stricter: Gate  # as it is applied here
+    export: ExportConfig
+    folder: Path
+    numbers: Iterator[int]  # of the candidates' files
 
     def __call__(self, policy: CompressedPolicy) -> Judgement:
         """Says how a candidate plays."""
-        float_file, players = self._float_file, self._players
-        path = self._write(policy, f"candidate-{next(self._number)}", self._export)
-        float_returns, random_returns = (players.returns(each, self._gate.looks[0]) for each in (float_file, None))
+        float_file, players = self._float_file, self.players
+        path = self._write(policy, f"candidate-{next(self.numbers)}", self.export)
+        float_returns, random_returns = (players.returns(each, self.gate.looks[0]) for each in (float_file, None))
         try:
             candidate = EdgePolicy.load(path)
         except RuntimeRefusedError as error:  # XNNPACK does not take int8 layers that never fire
-            return _unplayable(path, mean_return=float(random_returns.mean()), reason=str(error))
+            return Judgement(
+                verdict="fail",
+                mean_return=float(random_returns.mean()),
+                loss=UNPLAYABLE,
+                episodes=0,
+                env_steps=0,
+                size_bytes=path.stat().st_size,
+                action_agreement=0.0,
+                gap_weighted_agreement=0.0,
+                tie_rate=1.0,
+                reason=str(error),
+            )
         verdict: Verdict = "undecided"
         reason = ""
         try:
-            margin = self._gate.margin(float(float_returns.mean()), float(random_returns.mean()))
+            margin = self.gate.margin(float(float_returns.mean()), float(random_returns.mean()))
         except ValueError:  # nothing can be lost, nor proven
             reason = "the agent is no better than chance"
-            returns, loss = players.returns(path, self._stricter.looks[0]), 0.0
+            returns, loss = players.returns(path, self.stricter.looks[0]), 0.0
         else:
             result = run_gate(
-                self._stricter,
+                self.stricter,
                 STRICTNESS * margin,
                 paired_differences=lambda n: (players.returns(path, n) - players.returns(float_file, n)).tolist(),
             )
             returns, verdict, loss = players.returns(path), result.verdict, -result.interval.mean / margin
-        states = self._agent.observations[:STATES]
+        states = self.agent.observations[:STATES]
         like = agreement(*(preferences_of(each, states) for each in (EdgePolicy.load(float_file), candidate)))
         return Judgement(
             verdict=verdict,
@@ -106,7 +110,7 @@ class _FileJudge:
     @cached_property
     def _float_file(self) -> Path:
         """The float agent as a file, written when it is first needed."""
-        agent = self._agent
+        agent = self.agent
         student = Student(
             network=plain_network(agent.network),
             scaling=InputScaling.identity(),
@@ -114,26 +118,10 @@ class _FileJudge:
             preferences=np.empty((0, agent.spec.n_actions), np.float32),
         )
         policy = student.as_compressed(agent, conversion="float32", recipe="float")
-        return self._write(policy, "float", self._export.of_baseline())
+        return self._write(policy, "float", self.export.of_baseline())
 
     def _write(self, policy: CompressedPolicy, name: str, config: ExportConfig) -> Path:
-        path = self._folder / f"{name}.tflite"
+        path = self.folder / f"{name}.tflite"
         exported = export_policy(policy, config)
         write_policy(path, exported.content, device=exported.device, evidence={})
         return path
-
-
-def _unplayable(path: Path, *, mean_return: float, reason: str) -> Judgement:
-    """Of a file that no runtime takes."""
-    return Judgement(
-        verdict="fail",
-        mean_return=mean_return,
-        loss=UNPLAYABLE,
-        episodes=0,
-        env_steps=0,
-        size_bytes=path.stat().st_size,
-        action_agreement=0.0,
-        gap_weighted_agreement=0.0,
-        tie_rate=1.0,
-        reason=reason,
-    )

@@ -24,11 +24,11 @@ def quiet() -> Iterator[None]:
         return
     with ExitStack() as stack:
         for number, name in ((1, "stdout"), (2, "stderr")):
-            stream = getattr(sys, name)
-            stream.flush()
+            if stream := getattr(sys, name):  # a service has none
+                stream.flush()
             real = os.dup(number)
             stack.callback(os.close, real)
-            if _descriptor(stream) == number:
+            if descriptor(stream) == number:
                 # Python's own stream moves to the copy, before the original is closed to the others.
                 copy = os.fdopen(real, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
                 stack.callback(setattr, sys, name, stream)
@@ -78,8 +78,9 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (within, most))
 
 
-def _descriptor(stream: TextIO) -> int | None:
+def descriptor(stream: TextIO) -> int | None:
+    """The file descriptor behind a stream; None where there is none, as in a notebook."""
     try:
         return stream.fileno()
-    except (OSError, ValueError):
+    except (AttributeError, OSError, ValueError):
         return None

@@ -2,7 +2,6 @@
 
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -21,15 +20,14 @@ from edgedqn.pipeline.seeds import SeedStreams
 STATES = 10_000
 
 
-def states_on_prove_seeds(baseline: Path, env_id: str, streams: SeedStreams) -> NDArray[Any]:
-    """The states the float file visits on the `prove` seeds, for agreement, ties and timing.
+def states_on_prove_seeds(policy: EdgePolicy, env_id: str, streams: SeedStreams) -> NDArray[Any]:
+    """The states that a policy, the float file's, visits on the `prove` seeds, for agreement, ties and timing.
 
     Returns:
       [10,000, *input_shape] in the environment's dtype, as the network sees them: each complete in itself, frames stacked.
     Raises:
       InputError: the environment is not installed, or not the one the file was made for.
     """
-    policy = EdgePolicy.load(baseline)
     with closing(make_environment(env_id)) as device_env:
         env = agent_view(device_env, spec_for(policy, device_env, env_id=env_id))
         return gather_observations(policy, env, reset_seeds=streams.reset_seeds("prove"), count=STATES)
@@ -47,11 +45,7 @@ def play_on_seeds(env_id: str, streams: SeedStreams, gate: Gate, *, stream: str 
 
 
 def spec_for(policy: EdgePolicy, env: gymnasium.Env[Any, Any], *, env_id: str) -> EnvironmentSpec:
-    """The spec of an environment, with the preprocessing that a file was made for.
-
-    Raises:
-      InputError: it is not the environment that the file was made for.
-    """
+    """The spec of an environment, with a file's preprocessing. InputError: the file was made for another environment."""
     made_for = policy.device
     spec = spec_of(env, env_id, frame_stack=made_for.frame_stack, flatten=FLATTEN in made_for.preprocessing)
     expected, got = format_steps(spec.preprocessing), list(map(str, made_for.preprocessing))

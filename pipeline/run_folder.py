@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json, JsonValue, read_json, write_json
 from edgedqn.agents.training.checkpoints import has_checkpoints
 
@@ -33,23 +33,14 @@ class StageRecord(JsonValue):
 
 @dataclass(frozen=True, kw_only=True)
 class RunDescription(JsonValue):
-    """The object of `run.json`.
-
-    Attributes:
-      schema: of this object.
-      env_id: the environment.
-      seed: of all randomness.
-      config: the other settings; see `config.RunSettings`.
-      versions: of what is installed, when the newest stage ran.
-      stages: in the order they were last begun in.
-    """
+    """The object of `run.json`."""
 
     schema: int = SCHEMA
     env_id: str
-    seed: int
-    config: Mapping[str, object]
-    versions: Mapping[str, str]
-    stages: tuple[StageRecord, ...]
+    seed: int  # of all randomness
+    config: Mapping[str, object]  # the other settings; see `config.RunSettings`
+    versions: Mapping[str, str]  # of what is installed, when the newest stage ran
+    stages: tuple[StageRecord, ...]  # in the order they were last begun in
 
 
 class RunFolder:
@@ -71,11 +62,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
-        """Opens an existing run.
-
-        Raises:
-          InputError: there is none, or one that is damaged or of a newer schema.
-        """
+        """Opens an existing run. InputError: there is none, or one that is damaged or of a newer schema."""
         return cls(path, _read(path))
 
     @classmethod
@@ -115,8 +102,7 @@ class RunFolder:
             strangers = [entry.name for entry in path.iterdir() if entry.name != ".lock"]
         except OSError as error:
             raise InputError(f"Cannot make a run in {path}: expected a folder that can be written. Got: {error}.") from error
-        if strangers:
-            raise InputError(f"{path} is no run folder: expected an empty one. Got {', '.join(sorted(strangers)[:3])}.")
+        require(not strangers, f"{path} is no run folder: expected an empty one. Got {', '.join(sorted(strangers)[:3])}.")
         return cls(path, RunDescription(env_id=env_id, seed=seed, config=config, versions={}, stages=()))
 
     def compressed(self, recipe: str) -> Path:
@@ -129,7 +115,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """No other process may write here meanwhile; the lock goes with the process, however it ends.
+        """Keeps other processes from writing here; the lock goes with the process, however it ends.
 
         Raises:
           InputError: another process is at work here, or the folder cannot be written.

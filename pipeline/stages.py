@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError, one_line
@@ -23,7 +24,7 @@ from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32
 from edgedqn.compression.report import Findings
 from edgedqn.export.config import ExportConfig
-from edgedqn.export.edge_policy import PolicyFileError, read_verified
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
 from edgedqn.export.tflite import Exported
 from edgedqn.export.tflite import exported as export_policy
 from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
@@ -41,17 +42,11 @@ from edgedqn.pipeline.viewing.side_by_side import side_by_side
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """One piece of work.
+    """One piece of work."""
 
-    Attributes:
-      kind: the command that does it.
-      needs: the names of the stages it builds on.
-      work: does it, from files to files.
-    """
-
-    kind: str
-    needs: tuple[str, ...]
-    work: Callable[[], object]
+    kind: str  # the command that does it
+    needs: tuple[str, ...]  # the names of the stages it builds on
+    work: Callable[[], object]  # does it, from files to files
 
 
 def dependents(plan: Mapping[str, PlannedStage], name: str) -> set[str]:
@@ -64,12 +59,7 @@ def dependents(plan: Mapping[str, PlannedStage], name: str) -> set[str]:
 
 
 def train(run: RunFolder) -> None:
-    """Trains the float agent: `agent/`, with `learning_curve.svg`. Goes on from the newest checkpoint after an interruption.
-
-    Raises:
-      InputError: the environment gave a NaN, or learning diverged. The best candidate so far stays in
-        `agent/checkpoints/best/`.
-    """
+    """Trains the float agent, or goes on where that was interrupted: `agent/`, with `learning_curve.svg`."""
     env_id, config, streams = _of(run)
     assert not isinstance(config.training, ImportedAgent)
     train_agent(env_id, config.training, streams=streams, folder=run.agent)
@@ -89,17 +79,12 @@ def compress(run: RunFolder, recipe: Recipe) -> None:
 def compress_judged(
     agent: TrainedAgent, recipe: Recipe, *, streams: SeedStreams, gate: Gate, export: ExportConfig
 ) -> CompressedPolicy:
-    """Runs one recipe on an agent, in its environment. Stages with `asks_gate` are handed a judge.
+    """Runs one recipe on an agent, in its environment: `scripting.compress`, with all that has a default there.
 
-    Args:
-      agent: the float agent.
-      recipe: what to do.
-      streams: the randomness: `calibrate` for states and minibatches, `select` for candidates.
-      gate: what candidates are put to.
-      export: how they are written.
+    Of the streams, `calibrate` is for states and minibatches, `select` for the judge that stages with `asks_gate` are given.
     """
     env = agent_view(make_environment(agent.spec.id), agent.spec)
-    with closing(env), judging(agent, agent.spec.id, streams=streams, gate=gate, export=export) as judge:
+    with closing(env), judging(agent, streams=streams, gate=gate, export=export) as judge:
         return compress_agent(
             agent,
             recipe,
@@ -111,11 +96,7 @@ def compress_judged(
 
 
 def export(run: RunFolder, recipe: Recipe) -> None:
-    """Converts a compressed policy and verifies the file: `models/<recipe>.tflite` and `.json`.
-
-    Raises:
-      InputError: the file does not do what its network does, or cannot be written as asked. An earlier file stays.
-    """
+    """Converts a compressed policy and verifies the file: `models/<recipe>.tflite` and `.json`."""
     _, config, streams = _of(run)
     policy = CompressedPolicy.load(run.compressed(recipe.name))
     run.model(recipe.name).parent.mkdir(exist_ok=True)
@@ -125,15 +106,9 @@ def export(run: RunFolder, recipe: Recipe) -> None:
 
 
 def write_verified(policy: CompressedPolicy, path: Path, *, config: ExportConfig, origin: Mapping[str, object]) -> None:
-    """Converts a policy, compares the file with its network, and writes it with its manifest.
+    """Converts a policy, compares the file with its network, and writes it with its manifest: `scripting.export_tflite`.
 
-    Args:
-      policy: what to write.
-      path: of the `.tflite`.
-      config: how. The float network that others are compared with keeps its outputs.
-      origin: what is known of where the policy comes from; JSON, it goes into the evidence beside the file.
-    Raises:
-      InputError: the file does not do what its network does, or cannot be written as asked. An earlier file stays.
+    `origin`, JSON for the evidence, is what is known of where the policy comes from. An earlier file outlives an InputError.
     """
     way = config.of_baseline() if policy.recipe == FLOAT32.name else config
     exported = export_policy(policy, way)
@@ -178,7 +153,7 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
         Candidates(paths=tuple(files), baseline=FLOAT32.name, relative_to=run.path),
         config.latency,
         rng=streams.rng("bench"),
-        observations=states_on_prove_seeds(files[0], env_id, streams),
+        observations=states_on_prove_seeds(EdgePolicy.load(files[0]), env_id, streams),
         play=play_on_seeds(env_id, streams, config.gate),
         on_gate=gates.__setitem__,
     )
@@ -186,17 +161,12 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
         if row.status == "ok":
             gate = gates.get(path.stem)
             _record(path, benchmark=row.to_json(), gate=asdict(gate) if gate else None)
-    benchmark = replace(benchmark, devices=still_true(_devices(run), benchmark.rows))
+    devices: tuple[Device, ...] = ()
+    with suppress(InputError):  # where nothing was measured before
+        devices = read_benchmark(run.benchmark).devices
+    benchmark = replace(benchmark, devices=still_true(devices, benchmark.rows))
     write_json(run.benchmark, benchmark.to_json())
     return benchmark
-
-
-def _devices(run: RunFolder) -> tuple[Device, ...]:
-    """Those of an earlier measurement."""
-    try:
-        return read_benchmark(run.benchmark).devices
-    except InputError:
-        return ()
 
 
 def _record(path: Path, **findings: object) -> None:
@@ -240,12 +210,8 @@ def _kernels(run: RunFolder, benchmark: Benchmark) -> dict[str, list[KernelZeros
                 figures = []
             asked = next((each.sparsity_asked for each in figures if each.sparsity_asked), ())
             found[row.name] = [
-                KernelZeros(
-                    kernel.values.shape,
-                    zeros=1 - kernel.nonzero_weights / kernel.weights,
-                    asked=asked[at] if at < len(asked) else None,
-                )
-                for at, kernel in enumerate(stored)
+                KernelZeros(kernel.values.shape, zeros=1 - kernel.nonzero_weights / kernel.weights, asked=share)
+                for kernel, share in zip_longest(stored, asked[: len(stored)])
             ]
     return found
 

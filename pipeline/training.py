@@ -50,18 +50,15 @@ def train_agent(env_id: str, config: Config, *, streams: SeedStreams, folder: Pa
     with ExitStack() as stack:
         env = stack.enter_context(closing(make_environment(env_id)))
         agent, spec, network = _build(env, env_id, config, streams.rng("train"))
-        view = spec
-        if isinstance(config, QLearningConfig):  # it takes the number of a state as it is
-            view = replace(spec, preprocessing=())
+        view = spec if isinstance(config, TrainingConfig) else replace(spec, preprocessing=())  # a table takes a state's number
         selection_env = stack.enter_context(closing(agent_view(make_environment(env_id), view)))
         if isinstance(config, TrainingConfig) and config.num_envs > 1:
             envs = stack.enter_context(closing(make_vector(env_id, spec, num_envs=config.num_envs)))
             play: Play = partial(interact_with_all, envs=envs, env_id=env_id)
         else:
             play = partial(interact, env=agent_view(env, view), env_id=env_id)
-        checkpoints = _checkpoints(env_id, config, first_seed=streams.first_reset_seed("train"), network=network, folder=folder)
-        if config.checkpoint_interval:
-            checkpoints.require_space(_checkpoint_bytes(agent, network, config))
+        first_seed = streams.first_reset_seed("train")
+        checkpoints = _checkpoints(env_id, config, first_seed=first_seed, agent=agent, network=network, folder=folder)
         selection = CheckpointSelection(
             env=selection_env,
             seeds=partial(streams.first_reset_seeds, "select"),
@@ -100,22 +97,15 @@ def find_training(env_id: str, algorithm: str | None) -> Config:
 
 
 def check_training(env_id: str, config: Config, folder: Path) -> None:
-    """Finds out what `train_agent` would refuse, without writing anything.
+    """Refuses what `train_agent` would refuse, without writing anything; `folder`, the agent's, need not be there.
 
-    Args:
-      env_id: a gymnasium id, or `module:Id`.
-      config: of the training.
-      folder: of the agent, which need not be there.
     Raises:
       InputError: the environment or the settings cannot be used, the network cannot be built, the replay does not fit in
         memory, or the checkpoints do not fit on the disk.
     """
     with closing(make_environment(env_id)) as env:
         agent, _, network = _build(env, env_id, config, np.random.default_rng(0))
-    if config.checkpoint_interval:
-        Checkpoints(folder / "checkpoints", {}, config.keep_checkpoints).require_space(
-            _checkpoint_bytes(agent, network, config)
-        )
+    _checkpoints(env_id, config, first_seed=0, agent=agent, network=network, folder=folder)
 
 
 def _build(
@@ -132,15 +122,26 @@ def _build(
     return agent, spec, rebuild(describe(agent.network))
 
 
-def _checkpoints(env_id: str, config: Config, *, first_seed: int, network: tf_keras.Model, folder: Path) -> Checkpoints:
-    """Where they are kept, of this training and no other."""
+def _checkpoints(
+    env_id: str, config: Config, *, first_seed: int, agent: Agent, network: tf_keras.Model, folder: Path
+) -> Checkpoints:
+    """Where they are kept, of this training and no other. InputError: they do not fit on the disk."""
+    layers = describe(network)  # in the identity, because the code of a network of one's own may have changed
+    place = {layer["name"]: i for i, layer in enumerate(layers)}  # Keras counts the names it gives over the life of a process
     identity = {
         "env_id": env_id,
         "config": {name: value for name, value in asdict(config).items() if name != "keep_checkpoints"},
         "first_seed": first_seed,
-        "network": _without_names(describe(network)),  # the code of a network of one's own may have changed
+        "network": [
+            {**layer, "name": place[layer["name"]], "inputs": [place[name] for name in layer.get("inputs", [])]}
+            for layer in layers
+        ],
     }
-    return Checkpoints(folder / "checkpoints", identity, config.keep_checkpoints)
+    checkpoints = Checkpoints(folder / "checkpoints", identity, config.keep_checkpoints)
+    if config.checkpoint_interval:
+        candidate_bytes = sum(array.nbytes for array in network.get_weights())
+        checkpoints.require_space(agent.state_bytes + config.finalists * candidate_bytes)
+    return checkpoints
 
 
 def _unfinished(candidate: Candidate, network: tf_keras.Model, spec: EnvironmentSpec) -> TrainedAgent:
@@ -170,17 +171,3 @@ def _statistics(config: Config, report: TrainingReport) -> Json:
         "evaluations": [list(evaluation) for evaluation in report.evaluations],
         "seconds": round(report.seconds, 2),
     }
-
-
-def _checkpoint_bytes(agent: Agent, network: tf_keras.Model, config: Config) -> int:
-    """About how large a checkpoint becomes."""
-    candidate = sum(array.nbytes for array in network.get_weights())
-    return agent.state_bytes + config.finalists * candidate
-
-
-def _without_names(layers: list[Json]) -> list[Json]:
-    """The layers by their place: Keras counts the names it gives over the life of a process."""
-    place = {layer["name"]: i for i, layer in enumerate(layers)}
-    return [
-        {**layer, "name": place[layer["name"]], "inputs": [place[name] for name in layer.get("inputs", [])]} for layer in layers
-    ]

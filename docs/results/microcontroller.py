@@ -18,7 +18,7 @@ from typing import Any
 from edgedqn.agents.files import read_json, write_json
 from edgedqn.benchmarks.cortex_m4 import measure_plain_c
 from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
-from edgedqn.export.edge_policy import read_verified
+from edgedqn.export.edge_policy import EdgePolicy, read_verified
 from edgedqn.export.tflite_file.tflm import arena_bytes, compare_runtimes, int8_inputs
 from edgedqn.pipeline.proving import states_on_prove_seeds
 from edgedqn.pipeline.seeds import SeedStreams
@@ -30,7 +30,7 @@ SEED = 0
 
 def measure(run: Path, env_id: str, names: list[str]) -> list[dict[str, Any]]:
     """The rows of a run's files."""
-    observations = states_on_prove_seeds(run / "models" / "float32.tflite", env_id, SeedStreams(SEED))
+    observations = states_on_prove_seeds(EdgePolicy.load(run / "models" / "float32.tflite"), env_id, SeedStreams(SEED))
     rows = []
     for name in names:
         path = run / "models" / f"{name}.tflite"

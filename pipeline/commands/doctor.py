@@ -9,7 +9,7 @@ from importlib import import_module
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import make_environment
-from edgedqn.pipeline.exit_codes import DONE, FAULT
+from edgedqn.pipeline.commands import DONE, FAULT, SCHEMA
 from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.run_folder import versions
 
@@ -25,7 +25,7 @@ def doctor(arguments: Namespace) -> int:
         "checks": checks,
     }
     if arguments.json:
-        print(json.dumps({"schema": 1, **findings}))
+        print(json.dumps({"schema": SCHEMA, **findings}))
     else:
         print(f"Python {findings['python']} on {findings['machine']}")
         for name, version in versions().items():

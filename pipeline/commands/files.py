@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.evaluation import Evaluation
 from edgedqn.agents.playing.evaluation import evaluate as play_all
@@ -21,9 +21,8 @@ from edgedqn.benchmarks.report.table import render_devices, render_table
 from edgedqn.benchmarks.rows import Benchmark, read_benchmark
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.pipeline.bench_files import bench as measure
-from edgedqn.pipeline.bundle import Part, write_bundle
-from edgedqn.pipeline.commands import SCHEMA
-from edgedqn.pipeline.exit_codes import DONE, REGRESSED
+from edgedqn.pipeline.bundle import Part, make_bundle
+from edgedqn.pipeline.commands import DONE, REGRESSED, SCHEMA
 from edgedqn.pipeline.proving import spec_for
 from edgedqn.pipeline.viewing.play import Load, Player, film_path
 from edgedqn.pipeline.viewing.play import play as play_policy
@@ -49,7 +48,7 @@ def bench(arguments: Namespace) -> int:
 def bundle(arguments: Namespace) -> int:
     """Makes what devices need of one file."""
     folder = arguments.out or Path("device")
-    print_bundle(folder, write_bundle(arguments.path, folder, fetch=True), as_json=arguments.json)
+    print_bundle(folder, make_bundle(arguments.path, folder, fetch=True), as_json=arguments.json)
     return DONE
 
 
@@ -66,11 +65,7 @@ def play(arguments: Namespace) -> int:
 
 
 def load_file(arguments: Namespace, render_mode: str | None = None) -> Player:
-    """The policy in a file, in the environment that the command line names, or else the manifest.
-
-    Raises:
-      InputError: the environment cannot be made, or is another one than the file was made for.
-    """
+    """The policy in a file, in the environment that the command line names, or else the manifest."""
     policy = EdgePolicy.load(arguments.path)
     env_id = arguments.env or policy.device.env_id
     try:
@@ -89,11 +84,7 @@ def load_file(arguments: Namespace, render_mode: str | None = None) -> Player:
 
 
 def read_references(arguments: Namespace) -> Benchmark | None:
-    """The earlier benchmark, read before it may be written anew; what is damaged is refused before minutes are measured.
-
-    Raises:
-      InputError: a file is damaged, or a regression is asked for against nothing.
-    """
+    """The earlier benchmark, read before it may be written anew; what is damaged is refused before minutes are measured."""
     if arguments.fail_on_regression and arguments.against is None:
         raise InputError("A regression is against something. Expected --against beside --fail-on-regression. Got none.")
     earlier = None if arguments.against is None else read_benchmark(arguments.against)
@@ -154,8 +145,7 @@ def print_evaluation(player: Player, arguments: Namespace) -> int:
 
 def show(load: Load, arguments: Namespace) -> int:
     """Plays what `load` gives, in a window or into a film."""
-    if arguments.port is not None:
-        raise InputError("Only a page is served. Expected --browser beside --port. Got none.")
+    require(arguments.port is None, "Only a page is served. Expected --browser beside --port. Got none.")
 
     def print_episode(env_id: str, seed: int, evaluation: Evaluation) -> None:
         if not arguments.json:
@@ -185,8 +175,7 @@ def show(load: Load, arguments: Namespace) -> int:
 
 def _play_in_browser(arguments: Namespace) -> int:
     given = [f"--{name}" for name in ("gif", "video", "fps", "env") if getattr(arguments, name) is not None]
-    if given:
-        raise InputError(f"A page plays by itself. Expected no {', '.join(given)} beside --browser.")
+    require(not given, f"A page plays by itself. Expected no {', '.join(given)} beside --browser.")
     with page_folder(arguments.path) as folder, server(folder, arguments.port or 0) as listening:
         url = address(listening)
         found = json.dumps({"schema": SCHEMA, "policy": str(arguments.path), "url": url})

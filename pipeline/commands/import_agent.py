@@ -8,9 +8,8 @@ from pathlib import Path
 
 from edgedqn.agents.importing.agents import as_agent, fit, read_model
 from edgedqn.agents.playing.environments import make_environment
-from edgedqn.pipeline.commands import SCHEMA
+from edgedqn.pipeline.commands import DONE, SCHEMA
 from edgedqn.pipeline.config import ImportedAgent
-from edgedqn.pipeline.exit_codes import DONE
 from edgedqn.pipeline.job import Job
 from edgedqn.pipeline.seeds import SeedStreams
 from edgedqn.pipeline.training import ON_POLICY_STATES
@@ -29,17 +28,15 @@ def import_agent(arguments: Namespace) -> int:
 
 
 def import_model(path: Path, env_id: str, *, out: str | Path | None = None, seed: int = 0) -> Job:
-    """Makes a run of a Keras model or a Stable-Baselines3 DQN; `run` with the same environment, seed and folder goes on.
+    """Makes a run, its stage `train` done; `run` with the same environment, seed and folder goes on.
 
     Nothing in the file is run: its description is compared with a list of plain layers, and its weights are copied.
 
     Args:
-      path: a `.keras`, an `.h5` as `model.save` writes it, or the `.zip` of an SB3 DQN.
-      env_id: the environment it was trained for: a gymnasium id, or `module:Id`.
-      out: the run folder; `runs/<environment>-seed<seed>` by default.
-      seed: of all randomness, >= 0.
-    Returns:
-      The run, its stage `train` done.
+      path: a `.keras`, an `.h5` as `model.save` writes it, or the `.zip` of a Stable-Baselines3 DQN.
+      env_id: the environment it was trained for.
+      out: as of `scripting.run`.
+      seed: as of `scripting.run`.
     Raises:
       InputError: the file or a part of it cannot be used, or does not fit the environment, and nothing was written; or the
         environment failed while the model played it, and the run folder is there without an agent.

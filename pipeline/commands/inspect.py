@@ -9,7 +9,7 @@ from pathlib import Path
 from edgedqn.agents.files import Json
 from edgedqn.export.edge_policy import PolicyFileError
 from edgedqn.export.tflite_file import inspection
-from edgedqn.pipeline.exit_codes import BAD_INPUT, DONE
+from edgedqn.pipeline.commands import BAD_INPUT, DONE
 from edgedqn.pipeline.native import limit_memory
 
 SECONDS = 20
@@ -60,12 +60,15 @@ def child(path: str) -> int:
 
 def render(report: Json) -> str:
     """The report as lines for a person."""
+    arena = f"not measured. {report['arena_unmeasured']}"
+    if report["arena_bytes"] is not None:
+        arena = f"{report['arena_bytes']:,} bytes, where pointers have 64 bits."
     lines = [
         f"{report['file']}: {report['size_bytes']:,} bytes, SHA-256 {report['sha256']}",
         "",
         "Operators: " + ", ".join(f"{count} {name}" for name, count in report["operator_counts"].items()),
         f"Multiply-accumulates: {report['multiply_accumulates']:,} a step. Live at once: {report['live_bytes']:,} bytes.",
-        f"Arena of TensorFlow Lite Micro: {_arena(report)}",
+        f"Arena of TensorFlow Lite Micro: {arena}",
         "",
         "Tensors:",
     ]
@@ -90,12 +93,6 @@ def render(report: Json) -> str:
     lines += ["", f"Manifest: {'none, so nothing proves this file whole' if manifest is None else ''}".rstrip()]
     lines += [] if manifest is None else [f"  {line}" for line in json.dumps(manifest, indent=2).splitlines()]
     return "\n".join(lines)
-
-
-def _arena(report: Json) -> str:
-    if report["arena_bytes"] is None:
-        return f"not measured. {report['arena_unmeasured']}"
-    return f"{report['arena_bytes']:,} bytes, where pointers have 64 bits."
 
 
 def _quantized(quantization: Json | None) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 
@@ -63,13 +64,11 @@ def _shown(value: object) -> str:
 
 
 def _read(kind: type[int] | type[float], expected: str, least: float, text: str) -> float:
-    try:
+    with suppress(ValueError):
         value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or value < least:
-        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
-    return value
+        if not value < least:  # NaN is refused by what takes it
+            return value
+    raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
 
 
 number = partial(_read, float, "a number", -math.inf)

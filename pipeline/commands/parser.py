@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
+from edgedqn.pipeline.commands import BAD_INPUT
 from edgedqn.pipeline.commands.options import add_training, natural, number, positive
-from edgedqn.pipeline.exit_codes import BAD_INPUT
 
 How: TypeAlias = dict[str, object]  # what `add_argument` takes besides a name
 Arguments: TypeAlias = dict[str, How]
@@ -13,17 +13,18 @@ Arguments: TypeAlias = dict[str, How]
 SWITCH: How = {"action": "store_true"}
 EITHER: How = {"action": argparse.BooleanOptionalAction}
 FILE: How = {"type": Path, "metavar": "FILE"}
+DIR: How = {"type": Path, "metavar": "DIR"}
+PATH: How = {"type": Path, "metavar": "PATH"}
 COUNT: How = {"type": positive, "metavar": "N"}
+NATURAL: How = {"type": natural, "metavar": "N"}
 
-RUN: Arguments = {"path": {"metavar": "RUN", "type": Path, "help": "a run folder"}}
-POLICY: Arguments = {
-    "path": {"metavar": "PATH", "type": Path, "help": "a .tflite, an agent folder, or a run folder (its float agent)"}
-}
+RUN: Arguments = {"path": PATH | {"metavar": "RUN", "help": "a run folder"}}
+POLICY: Arguments = {"path": PATH | {"help": "a .tflite, an agent folder, or a run folder (its float agent)"}}
 FORCE: Arguments = {"--force": SWITCH | {"help": "do it again, even what is done"}}
 LEARNING_ENVIRONMENT: Arguments = {
     "env_id": {"metavar": "ENV_ID", "help": "a gymnasium id such as CartPole-v1, or module:Id for your own"},
-    "--seed": {"type": natural, "default": 0, "metavar": "N", "help": "of all randomness (default: 0)"},
-    "--out": {"type": Path, "metavar": "DIR", "help": "the run folder (default: runs/ENV_ID-seedN)"},
+    "--seed": NATURAL | {"default": 0, "help": "of all randomness (default: 0)"},
+    "--out": DIR | {"help": "the run folder (default: runs/ENV_ID-seedN)"},
 }
 ENVIRONMENT_OF_A_FILE: Arguments = {
     "--env": {
@@ -32,9 +33,7 @@ ENVIRONMENT_OF_A_FILE: Arguments = {
         "in the current folder must be named here)",
     }
 }
-RESET_SEED: Arguments = {
-    "--seed": {"type": natural, "default": 0, "metavar": "S", "help": "reset seeds count up from S (default: 0)"}
-}
+RESET_SEED: Arguments = {"--seed": NATURAL | {"default": 0, "metavar": "S", "help": "reset seeds count up from S (default: 0)"}}
 RECIPES: Arguments = {
     "--recipes": {
         "nargs": "+",
@@ -67,14 +66,9 @@ EXPORTING: Arguments = {
     | {"help": "store kernels without their blocks of zeros; refused so far, because no runtime computes such safely"},
 }
 BENCH: Arguments = {
-    "paths": {
-        "metavar": "PATH",
-        "nargs": "+",
-        "type": Path,
-        "help": "a run folder, or .tflite files; one without a manifest is not played",
-    },
+    "paths": PATH | {"nargs": "+", "help": "a run folder, or .tflite files; one without a manifest is not played"},
     "--baseline": {"metavar": "NAME", "help": "file stem the others are compared with (default: float32, else the first)"},
-    "--seed": {"type": natural, "metavar": "N", "help": "of reset seeds and timing order, for files (default: 0)"},
+    "--seed": NATURAL | {"help": "of reset seeds and timing order, for files (default: 0)"},
     "--threads": COUNT | {"help": "of the interpreter, for files (default: 1)"},
     "--no-xnnpack": SWITCH | {"help": "time files with TensorFlow Lite's own kernels"},
     "--mlperf": SWITCH | {"help": "time files by MLPerf Tiny's rules as well: five windows of ten seconds each"},
@@ -88,12 +82,8 @@ BENCH: Arguments = {
     **FORCE,
 }
 BUNDLE: Arguments = {
-    "path": {"metavar": "PATH", "type": Path, "help": "a run folder, or a .tflite with a manifest"},
-    "--out": {
-        "type": Path,
-        "metavar": "DIR",
-        "help": "the bundle to make of a .tflite, in place of an earlier one (default: device)",
-    },
+    "path": PATH | {"help": "a run folder, or a .tflite with a manifest"},
+    "--out": DIR | {"help": "the bundle to make of a .tflite, in place of an earlier one (default: device)"},
 }
 PLAY: Arguments = {
     **POLICY,
@@ -108,10 +98,10 @@ PLAY: Arguments = {
         "help": "serve a page that runs the policy in a browser, until Ctrl-C; PATH is a .tflite with float input and output, "
         "or a bundle with browser/",
     },
-    "--port": {"type": natural, "metavar": "N", "help": "of --browser (default: any free one)"},
+    "--port": NATURAL | {"help": "of --browser (default: any free one)"},
 }
 MODEL: Arguments = {
-    "model": {"metavar": "MODEL", "type": Path, "help": "a .keras, an .h5 of a whole model, or an SB3 DQN .zip"},
+    "model": PATH | {"metavar": "MODEL", "help": "a .keras, an .h5 of a whole model, or an SB3 DQN .zip"},
     **LEARNING_ENVIRONMENT,
 }
 

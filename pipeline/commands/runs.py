@@ -7,18 +7,17 @@ from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import has_checkpoints
 from edgedqn.benchmarks.report.table import render_table
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.compression.report import StageReport
-from edgedqn.pipeline.commands import SCHEMA
+from edgedqn.pipeline.commands import DONE, NOT_PASSED, REGRESSED, SCHEMA
 from edgedqn.pipeline.commands.files import print_benchmark, print_bundle, print_evaluation, read_references, show
 from edgedqn.pipeline.commands.options import SETTING
 from edgedqn.pipeline.config import Changes, resolved
-from edgedqn.pipeline.exit_codes import DONE, NOT_PASSED, REGRESSED
 from edgedqn.pipeline.job import KINDS, Job, RunResult
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.viewing.play import Player
@@ -48,16 +47,24 @@ def train(arguments: Namespace) -> int:
 
 def compress(arguments: Namespace) -> int:
     """Runs recipes on the agent, or lists those that there are."""
-    if arguments.list:
-        return _list_recipes(arguments)
-    if arguments.path is None:
-        raise InputError("Expected a run folder, or --list. Got neither.")
-    return _do(Job.open(arguments.path, asked_changes(arguments)), arguments)
+    if not arguments.list:
+        require(arguments.path is not None, "Expected a run folder, or --list. Got neither.")
+        return export(arguments)
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, "recipes": [recipe.to_json() for recipe in RECIPES.values()]}))
+        return DONE
+    width = max(map(len, RECIPES))
+    for recipe in RECIPES.values():
+        print(f"{recipe.name:<{width}}  {recipe.summary}")
+    return DONE
 
 
 def export(arguments: Namespace) -> int:
-    """Writes the files."""
+    """Does the stages that are named like the command."""
     return _do(Job.open(arguments.path, asked_changes(arguments)), arguments)
+
+
+report = export
 
 
 def bench(arguments: Namespace) -> int:
@@ -65,8 +72,7 @@ def bench(arguments: Namespace) -> int:
     earlier = read_references(arguments)
     given = [f"--{name}" for name in ("baseline", "seed", "threads", "env") if getattr(arguments, name) is not None]
     given += [f"--{name.replace('_', '-')}" for name in ("no_play", "no_xnnpack", "mlperf") if getattr(arguments, name)]
-    if given:
-        raise InputError(f"A run knows how it is measured: expected no {', '.join(given)} beside it.")
+    require(not given, f"A run knows how it is measured: expected no {', '.join(given)} beside it.")
     job = Job.open(arguments.paths[0], asked_changes(arguments))
     with job.locked():
         job.do(("bench",), force=arguments.force)
@@ -76,11 +82,6 @@ def bench(arguments: Namespace) -> int:
     regressed = print_benchmark(result.measured, arguments, earlier)
     verdict = _verdict(result, arguments.json)
     return REGRESSED if regressed else verdict
-
-
-def report(arguments: Namespace) -> int:
-    """Writes the page."""
-    return _do(Job.open(arguments.path), arguments)
 
 
 def bundle(arguments: Namespace) -> int:
@@ -105,11 +106,7 @@ def play(arguments: Namespace) -> int:
 
 
 def load_agent(path: Path, render_mode: str | None = None) -> Player:
-    """The agent in a folder, or in a run: its best checkpoint so far where the training is not done.
-
-    Raises:
-      InputError: there is none, or its environment cannot be made.
-    """
+    """The agent in a folder, or in a run: its best checkpoint so far where the training is not done."""
     if (path / "run.json").exists():
         folder = RunFolder.open(path)
         path = folder.agent
@@ -123,11 +120,7 @@ def load_agent(path: Path, render_mode: str | None = None) -> Player:
 
 
 def create_job(arguments: Namespace) -> Job:
-    """The job of `run` and `train`: of a new run, or of the one that is there.
-
-    Raises:
-      InputError: the arguments contradict each other, or the run that is there.
-    """
+    """The job of `run` and `train`: of a new run, or of the one that is there."""
     if arguments.resume and arguments.force:
         raise InputError("Expected --resume, which goes on, or --force, which starts over. Got both.")
     settings = {
@@ -193,28 +186,17 @@ def _line(report: StageReport) -> str:
     return f"  {report.stage:<15} {report.seconds:6.1f} s  {', '.join(shown)}"
 
 
-def _list_recipes(arguments: Namespace) -> int:
-    if arguments.json:
-        print(json.dumps({"schema": SCHEMA, "recipes": [recipe.to_json() for recipe in RECIPES.values()]}))
-        return DONE
-    width = max(map(len, RECIPES))
-    for recipe in RECIPES.values():
-        print(f"{recipe.name:<{width}}  {recipe.summary}")
-    return DONE
-
-
 def _verdict(result: RunResult, as_json: bool) -> int:
+    if as_json:
+        return DONE if result.shipped else NOT_PASSED
     if result.shipped is None:
-        if not as_json:
-            print("No requested recipe, controls aside, passed its gate, so there is no device bundle. All files are kept.")
+        print("No requested recipe, controls aside, passed its gate, so there is no device bundle. All files are kept.")
         return NOT_PASSED
-    if not as_json:
-        device = result.folder / "device"
-        print(f"Deploy: {device} ({result.shipped.name}, {(result.shipped.size_bytes or 0) / 1000:.1f} KB)")
-        missing = [name for name in ("microcontroller", "browser") if not (device / name).exists()]
-        if missing:
-            adds = f"`edgedqn bundle {shlex.quote(str(result.folder))}`"
-            print(f"Not in it: {', '.join(missing)}. {adds} adds what it can, and says why it cannot.")
+    device = result.folder / "device"
+    print(f"Deploy: {device} ({result.shipped.name}, {(result.shipped.size_bytes or 0) / 1000:.1f} KB)")
+    if missing := [name for name in ("microcontroller", "browser") if not (device / name).exists()]:
+        adds = f"`edgedqn bundle {shlex.quote(str(result.folder))}`"
+        print(f"Not in it: {', '.join(missing)}. {adds} adds what it can, and says why it cannot.")
     return DONE
 
 

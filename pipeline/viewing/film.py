@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import atomic_write
 
 FASTEST_GIF = 50  # frames per second; browsers take a delay below 2/100 s for a mistake and show the film at 10
@@ -33,11 +33,10 @@ def film(path: Path, frames_per_second: float) -> Iterator[Add]:
       InputError: one of these is not so, the file cannot be written, a package is missing, or a frame is no picture of the
         size of the first.
     """
-    writers = {".gif": _gif, ".mp4": _mp4}
-    if path.suffix.lower() not in writers:
-        raise InputError(f"Cannot make a film {path}: expected a name that ends in {' or '.join(writers)}.")
-    if path.suffix.lower() == ".gif" and frames_per_second > FASTEST_GIF:
-        raise InputError(f"A GIF shows at most {FASTEST_GIF} frames per second. Got {frames_per_second:g}.")
+    writers, suffix = {".gif": _gif, ".mp4": _mp4}, path.suffix.lower()
+    require(suffix in writers, f"Cannot make a film {path}: expected a name that ends in {' or '.join(writers)}.")
+    too_fast = suffix == ".gif" and frames_per_second > FASTEST_GIF
+    require(not too_fast, f"A GIF shows at most {FASTEST_GIF} frames per second. Got {frames_per_second:g}.")
     with ExitStack() as stack:
         try:
             if path.is_dir():
@@ -45,7 +44,7 @@ def film(path: Path, frames_per_second: float) -> Iterator[Add]:
             file = stack.enter_context(atomic_write(path))
         except OSError as error:
             raise InputError(f"{path} cannot be written: expected a file in a writable folder. Got: {error}.") from error
-        add = stack.enter_context(writers[path.suffix.lower()](file, frames_per_second))
+        add = stack.enter_context(writers[suffix](file, frames_per_second))
         size: tuple[int, ...] = ()
 
         def add_frame(frame: object) -> None:

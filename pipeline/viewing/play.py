@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import gymnasium
 from tqdm import tqdm
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.playing.evaluation import Evaluation, Policy, evaluate
 from edgedqn.pipeline.viewing.film import FASTEST_GIF, Add, film
 
@@ -31,31 +31,18 @@ Load = Callable[[str], Player]  # render mode -> who plays
 
 @dataclass(frozen=True, kw_only=True)
 class Performance:
-    """What was played.
-
-    Attributes:
-      env_id: of the environment.
-      returns: [N], of each episode, in reward units.
-      env_steps: over all episodes.
-      frames: how many were shown: one more than steps in each episode.
-      frames_per_second: as shown.
-    """
+    """What was played."""
 
     env_id: str
-    returns: tuple[float, ...]
-    env_steps: int
-    frames: int
-    frames_per_second: float
+    returns: tuple[float, ...]  # [N], of each episode, in reward units
+    env_steps: int  # over all episodes
+    frames: int  # how many were shown: one more than steps in each episode
+    frames_per_second: float  # as shown
 
 
 def film_path(gif: Path | None, video: Path | None) -> Path | None:
-    """Where the film goes, or None for a window.
-
-    Raises:
-      InputError: both are given, or one does not end as it should.
-    """
-    if gif is not None and video is not None:
-        raise InputError("Expected --gif or --video, or neither for a window. Got both.")
+    """Where the film goes, or None for a window. InputError: both are given, or one does not end as it should."""
+    require(gif is None or video is None, "Expected --gif or --video, or neither for a window. Got both.")
     for option, path, suffix in (("--gif", gif, ".gif"), ("--video", video, ".mp4")):
         if path is not None and path.suffix.lower() != suffix:
             raise InputError(f"Expected {option} to name a file that ends in {suffix}. Got {path}.")
@@ -150,11 +137,7 @@ def _load(load: Load, render_mode: str) -> Player:
 
 
 def _check_display() -> None:
-    """Without a display SDL draws into memory and reports no error, so this looks for a display beforehand.
-
-    Raises:
-      InputError: there is none, and SDL_VIDEODRIVER does not say that this is meant.
-    """
+    """InputError without a display: SDL would draw into memory and report nothing. SDL_VIDEODRIVER says that this is meant."""
     try:
         import pygame
     except ImportError:

@@ -37,9 +37,8 @@ def page_folder(path: Path) -> Iterator[Path]:
     )
 
 
-@contextmanager
-def server(folder: Path, port: int = 0) -> Iterator[http.server.ThreadingHTTPServer]:
-    """A server of `folder` for this machine alone, listening; `serve_forever` answers.
+def server(folder: Path, port: int = 0) -> http.server.ThreadingHTTPServer:
+    """A server of a page's folder for this machine alone, listening; `serve_forever` answers. A context manager.
 
     Args:
       folder: of the page.
@@ -48,11 +47,9 @@ def server(folder: Path, port: int = 0) -> Iterator[http.server.ThreadingHTTPSer
       InputError: the port is taken or not allowed.
     """
     try:
-        listening = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_Handler, directory=str(folder)))
+        return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_Handler, directory=str(folder)))
     except (OSError, OverflowError) as error:
         raise InputError(f"Cannot listen on port {port}: expected a free one. Got: {error}.") from error
-    with listening:
-        yield listening
 
 
 def address(listening: http.server.ThreadingHTTPServer) -> str:

@@ -24,25 +24,22 @@ GAP = 4  # pixels between the two
 
 
 def side_by_side(baseline: Path, candidate: Path, env_id: str, seed: int) -> Film | str:
-    """Plays both and films them, or says why it cannot: a package is missing, or the environment draws nothing.
+    """Plays both on one reset seed and films them, the float file on the left and the other on the right.
 
-    Args:
-      baseline: the float file, on the left.
-      candidate: another file, on the right.
-      env_id: where both play.
-      seed: of the reset.
+    Or says why it cannot: a package is missing, or the environment draws nothing.
     """
     try:
         with closing(make_environment(env_id)) as env:
             if PICTURES not in env.metadata.get("render_modes", ()):
                 return f"{env_id} draws no pictures."
         (left, left_return), (right, right_return) = (_episode(path, env_id, seed) for path in (baseline, candidate))
-        every = max(1, -(-max(len(left), len(right)) // FRAMES))
+        height, longest = left[0].shape[0], max(len(left), len(right))
+        between = np.full((height, GAP if height > GAP * 10 else 1, 3), 128, left[0].dtype)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "film.gif"
             with film(path, FRAMES_PER_SECOND) as add:
-                for at in range(0, max(len(left), len(right)), every):
-                    add(_joined(left[min(at, len(left) - 1)], right[min(at, len(right) - 1)]))
+                for at in range(0, longest, -(-longest // FRAMES)):
+                    add(np.concatenate([left[min(at, len(left) - 1)], between, right[min(at, len(right) - 1)]], axis=1))
             content = path.read_bytes()
     except Exception as error:  # a renderer of the user's own may raise anything, and the report goes without a film
         return one_line(error)
@@ -73,8 +70,3 @@ def _small(frame: object) -> NDArray[Any]:
         raise InputError(f"Expected an environment that draws pictures [height, width, 3]. Got {type(frame).__name__}.")
     step = max(1, -(-picture.shape[0] // HEIGHT))
     return picture[::step, ::step, :3].copy()
-
-
-def _joined(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
-    between = np.full((left.shape[0], GAP if left.shape[0] > GAP * 10 else 1, 3), 128, left.dtype)
-    return np.concatenate([left, between, right], axis=1)

@@ -10,6 +10,7 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.cortex_m4 import measure_plain_c, missing_tools
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.export import edge_policy
 from edgedqn.export.devices.board.bundle import TWIN
 from edgedqn.export.devices.browser import bundle as browser
@@ -17,10 +18,12 @@ from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel,
 from edgedqn.export.tflite_file import tflm
 from edgedqn.export.tflite_file.inspection import inspect
 from edgedqn.pipeline import bundle
-from edgedqn.pipeline.bundle import remove_bundle, write_bundle
+from edgedqn.pipeline.bench_files import bench
+from edgedqn.pipeline.bundle import make_bundle, remove_bundle
 from edgedqn.pipeline.job import RunResult
 
 SCRIPTS = {"edge_policy.py", "run_policy.py", "bench_on_device.py"}
+SHORT = LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0)
 OBSERVATIONS = np.random.default_rng(4).normal(size=(50, 4)).astype(np.float32)
 
 
@@ -43,7 +46,7 @@ def models(tiny_run: RunResult) -> Path:
 
 
 def test_has_something_for_each_kind_of_device(models: Path, tmp_path: Path, litert_js: list[bool]) -> None:
-    parts = write_bundle(models / "qat-int8.tflite", tmp_path / "device")
+    parts = make_bundle(models / "qat-int8.tflite", tmp_path / "device")
     assert [(part.device, part.there) for part in parts] == [
         ("Linux board", True),
         ("microcontroller", True),
@@ -58,13 +61,13 @@ def test_has_something_for_each_kind_of_device(models: Path, tmp_path: Path, lit
     readme = (device / "README.md").read_text()
     assert all(part.remark in readme for part in parts[1:]) and "policy_step(observation)" in readme
     assert litert_js == [False]
-    write_bundle(models / "qat-int8.tflite", tmp_path / "device", fetch=True)
+    make_bundle(models / "qat-int8.tflite", tmp_path / "device", fetch=True)
     assert litert_js == [False, True]
 
 
 def test_plays_from_a_folder_of_its_own_with_nothing_of_ours(models: Path, tmp_path: Path) -> None:
     source = models / "qat-int8.tflite"
-    write_bundle(source, tmp_path / "device")
+    make_bundle(source, tmp_path / "device")
     device = tmp_path / "device"
     assert (device / "policy.tflite").read_bytes() == source.read_bytes()
     code = (
@@ -77,7 +80,7 @@ def test_plays_from_a_folder_of_its_own_with_nothing_of_ours(models: Path, tmp_p
 
 def test_the_evidence_gains_what_a_microcontroller_is_asked_for(models: Path, tmp_path: Path) -> None:
     source = models / "qat-int8.tflite"
-    write_bundle(source, tmp_path / "device")
+    make_bundle(source, tmp_path / "device")
     before, after = read_verified(source), read_verified(tmp_path / "device" / "policy.tflite")
     evidence = dict(after.evidence)
     found = evidence.pop("microcontroller")
@@ -98,13 +101,13 @@ def test_tools_that_fail_cost_the_figures_and_not_the_bundle(
 
     monkeypatch.setattr(bundle, "missing_tools", list)
     monkeypatch.setattr(bundle, "measure_plain_c", broken)
-    small = write_bundle(models / "qat-int8.tflite", tmp_path / "device")[1]
+    small = make_bundle(models / "qat-int8.tflite", tmp_path / "device")[1]
     assert small.there and "is not known: arm-none-eabi-gcc exited with 1" in small.remark
     assert read_verified(tmp_path / "device" / "policy.tflite").evidence["microcontroller"]["cortex_m4"] is None
 
 
 def test_a_file_with_float_ends_is_its_own_page_and_nothing_for_a_microcontroller(models: Path, tmp_path: Path) -> None:
-    _, small, page = write_bundle(models / "float32.tflite", tmp_path / "device")
+    _, small, page = make_bundle(models / "float32.tflite", tmp_path / "device")
     device = tmp_path / "device"
     assert not (device / "board").exists() and not (device / "microcontroller").exists()
     assert page.there and (device / "browser" / "policy.tflite").read_bytes() == (models / "float32.tflite").read_bytes()
@@ -119,7 +122,7 @@ def test_without_litert_js_there_is_a_bundle_and_a_word_about_it(
         raise InputError("Expected npm to be installed. Got none.")
 
     monkeypatch.setattr(browser, "runtime_files", no_npm)
-    page = write_bundle(models / "qat-int8.tflite", tmp_path / "device")[2]
+    page = make_bundle(models / "qat-int8.tflite", tmp_path / "device")[2]
     assert (page.there, page.remark) == (False, "No page for browsers. Expected npm to be installed. Got none.")
     assert not (tmp_path / "device" / "browser").exists()
     assert page.remark in (tmp_path / "device" / "README.md").read_text()
@@ -129,24 +132,24 @@ def test_without_tools_and_without_tflite_micro_there_is_a_bundle(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bundle, "missing_tools", lambda: ["qemu-system-arm"])
-    small = write_bundle(models / "qat-int8.tflite", tmp_path / "device")[1]
+    small = make_bundle(models / "qat-int8.tflite", tmp_path / "device")[1]
     assert small.there and small.remark.endswith("`policy.c` needs none.")
     assert read_verified(tmp_path / "device" / "policy.tflite").evidence["microcontroller"]["cortex_m4"] is None
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    small = write_bundle(models / "qat-int8.tflite", tmp_path / "device")[1]
+    small = make_bundle(models / "qat-int8.tflite", tmp_path / "device")[1]
     assert not small.there and not (tmp_path / "device" / "microcontroller").exists()
 
 
 def test_what_somebody_put_into_a_bundle_outlives_it(models: Path, tmp_path: Path) -> None:
     device = tmp_path / "device"
-    write_bundle(models / "float32.tflite", device)
+    make_bundle(models / "float32.tflite", device)
     (device / "board.json").write_text("measured")
     (device / "notes").mkdir()
     (device / "notes" / "mine.txt").write_text("mine")
     loop = (device / "run_policy.py").read_text()
     (device / "run_policy.py").write_text("my sensors")
     (device / "README.md").write_text("old")
-    write_bundle(models / "qat-int8.tflite", device)
+    make_bundle(models / "qat-int8.tflite", device)
     assert (device / "board.json").read_text() == "measured" and (device / "notes" / "mine.txt").read_text() == "mine"
     assert (device / "run_policy.old.py").read_text() == "my sensors" and (device / "run_policy.py").read_text() == loop
     assert (device / "README.md").read_text() != "old" and EdgePolicy.load(device / "policy.tflite")
@@ -157,7 +160,7 @@ def test_what_somebody_put_into_a_bundle_outlives_it(models: Path, tmp_path: Pat
 
 
 def test_a_bundle_that_nobody_touched_goes_without_a_trace(models: Path, tmp_path: Path) -> None:
-    write_bundle(models / "float32.tflite", tmp_path / "device")
+    make_bundle(models / "float32.tflite", tmp_path / "device")
     for _ in range(2):
         remove_bundle(tmp_path / "device")
         assert list(tmp_path.iterdir()) == []
@@ -169,21 +172,21 @@ def test_replaces_nothing_but_a_bundle(models: Path, tmp_path: Path) -> None:
     (tmp_path / "mine" / "policy.tflite").write_text("")
     for taken in (tmp_path / "mine", tmp_path / "mine" / "thesis.tex"):
         with pytest.raises(InputError, match="in the way: expected a new or an empty folder"):
-            write_bundle(models / "qat-int8.tflite", taken)
+            make_bundle(models / "qat-int8.tflite", taken)
     assert (tmp_path / "mine" / "thesis.tex").exists()
 
 
 def test_a_bundles_own_policy_can_be_bundled_again(models: Path, tmp_path: Path) -> None:
-    write_bundle(models / "qat-int8.tflite", tmp_path / "device")
+    make_bundle(models / "qat-int8.tflite", tmp_path / "device")
     before = read_verified(tmp_path / "device" / "policy.tflite")
-    write_bundle(tmp_path / "device" / "policy.tflite", tmp_path / "device")
+    make_bundle(tmp_path / "device" / "policy.tflite", tmp_path / "device")
     after = read_verified(tmp_path / "device" / "policy.tflite")
     assert (after.content, after.device, after.evidence) == (before.content, before.device, before.evidence)
 
 
 def test_the_same_policy_gives_the_same_bundle(models: Path, tmp_path: Path) -> None:
     def made(name: str) -> dict[str, bytes]:
-        write_bundle(models / "qat-int8.tflite", tmp_path / name)
+        make_bundle(models / "qat-int8.tflite", tmp_path / name)
         files = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
         return {path.relative_to(tmp_path / name).as_posix(): path.read_bytes() for path in files}
 
@@ -195,7 +198,7 @@ def test_a_damaged_file_makes_no_bundle(models: Path, tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1
     (tmp_path / "bad.tflite").write_bytes(content)
     with pytest.raises(PolicyFileError):
-        write_bundle(tmp_path / "bad.tflite", tmp_path / "device")
+        make_bundle(tmp_path / "bad.tflite", tmp_path / "device")
     assert [entry.name for entry in tmp_path.iterdir()] == ["bad.tflite"]
 
 
@@ -209,10 +212,13 @@ def test_a_file_is_parsed_once(models: Path, tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(TfliteModel, "__init__", count)
     source = models / "qat-int8.tflite"
-    write_bundle(source, tmp_path / "device")
+    make_bundle(source, tmp_path / "device")
     twin = tmp_path / "device" / "board" / TWIN
     assert parsed[source.read_bytes()] == parsed[twin.read_bytes()] == 1 and set(parsed.values()) == {1}
     for use in (EdgePolicy.load, inspect):
         parsed.clear()
         use(source)
         assert parsed == {source.read_bytes(): 1}
+    parsed.clear()
+    bench([source], latency=SHORT, play=False)
+    assert parsed[source.read_bytes()] == 2  # once more to be stripped, which is weighed, too

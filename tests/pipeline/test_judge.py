@@ -58,7 +58,7 @@ def test_a_candidate_that_no_runtime_takes_has_failed(agent: TrainedAgent) -> No
         weights[1] -= 100  # no hidden neuron fires, so the layer has no range
         return weights
 
-    with judging(agent, "CartPole-v1", streams=STREAMS, gate=GATE, export=ExportConfig()) as judge:
+    with judging(agent, streams=STREAMS, gate=GATE, export=ExportConfig()) as judge:
         said = judge(replace(as_file(agent, dead), conversion="ptq-int8"))
     assert (said.verdict, said.episodes, said.env_steps) == ("fail", 0, 0)
     assert said.loss == UNPLAYABLE
@@ -68,7 +68,7 @@ def test_a_candidate_that_no_runtime_takes_has_failed(agent: TrainedAgent) -> No
 
 @pytest.mark.parametrize("config", [ExportConfig(), ExportConfig(strip=True, manifest="beside")])
 def test_says_what_a_candidate_scores_on_the_select_seeds(agent: TrainedAgent, config: ExportConfig) -> None:
-    with judging(agent, "CartPole-v1", streams=STREAMS, gate=GATE, export=config) as judge:
+    with judging(agent, streams=STREAMS, gate=GATE, export=config) as judge:
         same = judge(as_file(agent))
         other = judge(as_file(agent, lambda weights: [*weights[:-2], -weights[-2], -weights[-1]]))
     assert (same.verdict, same.loss, same.episodes) == ("pass", 0.0, 10)  # a third of the gate's first look is enough
@@ -86,7 +86,7 @@ def test_says_what_a_candidate_scores_on_the_select_seeds(agent: TrainedAgent, c
 
 def test_of_an_agent_no_better_than_chance_nothing_can_be_said(agent: TrainedAgent) -> None:
     poor = as_file(agent, lambda weights: [*weights[:-2], -weights[-2], -weights[-1]]).network
-    with judging(replace(agent, network=poor), "CartPole-v1", streams=STREAMS, gate=GATE, export=ExportConfig()) as judge:
+    with judging(replace(agent, network=poor), streams=STREAMS, gate=GATE, export=ExportConfig()) as judge:
         said = judge(as_file(agent))
     assert (said.verdict, said.loss, said.episodes, said.mean_return) == ("undecided", 0.0, 10, 500.0)
     assert said.agent_is_no_better_than_random and said.reason == "the agent is no better than chance"
@@ -95,7 +95,7 @@ def test_of_an_agent_no_better_than_chance_nothing_can_be_said(agent: TrainedAge
 def test_starts_nothing_where_nobody_asks(agent: TrainedAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     exports: list[str] = []
     monkeypatch.setattr("edgedqn.pipeline.judge.export_policy", lambda policy, _: exports.append(policy.recipe))
-    with judging(agent, "CartPole-v1", streams=STREAMS, gate=GATE, export=ExportConfig()) as judge:
+    with judging(agent, streams=STREAMS, gate=GATE, export=ExportConfig()) as judge:
         assert exports == []
         with pytest.raises(AttributeError):  # this export has no content
             judge(as_file(agent))

@@ -28,6 +28,7 @@ from edgedqn.compression.methods.search import Search
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.stage import Stage
+from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.export.tflite import to_tflite
 from edgedqn.pipeline import judge, proving
 from edgedqn.pipeline.config import Changes
@@ -109,7 +110,8 @@ def test_what_asks_the_judge_sees_no_prove_seed_either(
 
 def test_agreement_and_gate_are_measured_on_prove_seeds_alone(reset_seeds: list[int], tiny_run: RunResult) -> None:
     streams = SeedStreams(0)
-    observations = states_on_prove_seeds(tiny_run.folder / "models" / "float32.tflite", "CartPole-v1", streams)
+    policy = EdgePolicy.load(tiny_run.folder / "models" / "float32.tflite")
+    observations = states_on_prove_seeds(policy, "CartPole-v1", streams)
     assert observations.shape == (STATES, 4) and observations.dtype == np.float32
     assert streams_of(reset_seeds) == {"prove"}
     play = play_on_seeds("CartPole-v1", streams, Gate(looks=(300, 600)))
@@ -142,7 +144,7 @@ def test_states_are_those_the_agents_network_would_visit(
 ) -> None:
     monkeypatch.setattr(proving, "STATES", 300)
     agent = float_file(tmp_path / "float32.tflite", env_id, frame_stack)
-    found = states_on_prove_seeds(tmp_path / "float32.tflite", env_id, SeedStreams(4))
+    found = states_on_prove_seeds(EdgePolicy.load(tmp_path / "float32.tflite"), env_id, SeedStreams(4))
     with closing(make_environment(env_id)) as env:
         seeds = SeedStreams(4).reset_seeds("prove")
         expected = gather_observations(agent.policy, agent_view(env, agent.spec), reset_seeds=seeds, count=300)
@@ -152,5 +154,6 @@ def test_states_are_those_the_agents_network_would_visit(
 
 def test_a_file_of_another_environment_is_refused(tmp_path: Path) -> None:
     float_file(tmp_path / "float32.tflite", "CartPole-v1")
+    policy = EdgePolicy.load(tmp_path / "float32.tflite")
     with pytest.raises(InputError, match=r"another environment than Acrobot-v1: expected observations \[6\]"):
-        states_on_prove_seeds(tmp_path / "float32.tflite", "Acrobot-v1", SeedStreams(0))
+        states_on_prove_seeds(policy, "Acrobot-v1", SeedStreams(0))

@@ -20,7 +20,7 @@ from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
 from edgedqn.export.devices.board.bundle import TWIN
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.export.tflite_file.tflm import compare_runtimes, int8_inputs, tflm_rows
-from edgedqn.pipeline.bundle import write_bundle
+from edgedqn.pipeline.bundle import make_bundle
 
 POLICIES = Path(__file__).parents[3] / "docs" / "results" / "policies"
 NAMES = ("CartPole-v1", "LunarLander-v3", "MinAtar-Breakout-v1")
@@ -60,7 +60,7 @@ class Bundle:
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, litert_js: dict[str, bytes]) -> Bundle:
     folder = tmp_path_factory.mktemp("bundles") / "device"
     path = POLICIES / f"{request.param}.tflite"
-    parts = write_bundle(path, folder, fetch=True)
+    parts = make_bundle(path, folder, fetch=True)
     assert [part.there for part in parts] == [True, True, True]
     return Bundle(folder, played(EdgePolicy.load(path)))
 

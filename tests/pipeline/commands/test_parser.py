@@ -2,6 +2,7 @@
 
 import pytest
 
+from edgedqn.pipeline import commands
 from edgedqn.pipeline.cli import main
 
 
@@ -31,3 +32,8 @@ def test_bad_arguments_are_refused_with_what_was_expected(
     out, err = capsys.readouterr()
     assert said in err and out == ""
     assert err.startswith("edgedqn: ") and err.count("\n") == 1
+
+
+def test_the_exit_codes_are_what_the_help_says() -> None:
+    names = ("DONE", "FAULT", "BAD_INPUT", "NOT_PASSED", "REGRESSED", "INTERRUPTED")
+    assert [getattr(commands, name) for name in names] == [0, 1, 2, 3, 3, 130]
