@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 CHATTER = """
 import os, sys
 from edgedqn.pipeline.native import quiet
@@ -41,3 +43,13 @@ def test_tensorflow_with_another_number_of_threads_is_refused() -> None:
     )
     heard = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert heard.stdout.startswith("TensorFlow already runs with another number of threads: expected 1.")
+
+
+@pytest.mark.parametrize(
+    "stream", ["None", "type('Tee', (), {'write': lambda self, text: None, 'flush': lambda self: None})()"]
+)
+def test_stdout_may_be_none_or_have_no_file_descriptor(stream: str) -> None:
+    """As in a service, or where a script put a stream of its own."""
+    code = f"import sys\nfrom edgedqn.pipeline.native import quiet\nsys.stdout = mine = {stream}\n"
+    code += "with quiet():\n    print('inside')\nassert sys.stdout is mine"
+    subprocess.run([sys.executable, "-c", code], check=True)
