@@ -29,6 +29,12 @@ def memory_of_full_speed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 @pytest.fixture
+def without_xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For trainings of a hundred steps: XLA computes the same, and takes seconds to compile each network."""
+    monkeypatch.setattr("edgedqn.agents.learner.suits_xla", lambda variables: False)
+
+
+@pytest.fixture
 def serve() -> Iterator[Callable[[Path], str]]:
     """Serves folders while the test runs; folder -> address."""
     with ExitStack() as stack:

@@ -39,14 +39,17 @@ from edgedqn.export.tflite import exported
 from edgedqn.export.tflite_file.reader import Kernel, kernels
 
 SHORT = Distillation(steps=60)
-pytestmark = pytest.mark.filterwarnings("ignore:The agent for:UserWarning")  # it has learned nothing
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The agent for:UserWarning"),  # it has learned nothing
+    pytest.mark.usefixtures("without_xla"),
+]
 ROUND = QuantizeAware(SHORT)
 
 
 @pytest.fixture(scope="module", params=["vectors", "images"])
 def agent(request: pytest.FixtureRequest) -> Iterator[tuple[TrainedAgent, Any]]:
     """Untrained, 32 x 32 neurons, or 16 filters and 32 neurons."""
-    env_id = {"vectors": "Acrobot-v1", "images": "MinAtar/Breakout-v1"}[request.param]
+    env_id = {"vectors": "CartPole-v1", "images": "MinAtar/Breakout-v1"}[request.param]
     if request.param == "images":
         pytest.importorskip("minatar")
     with closing(make_environment(env_id)) as env:

@@ -214,6 +214,7 @@ def test_a_recipe_refuses_pruning_of_an_unknown_kind(settings: dict[str, Any], w
         Recipe("mine", "", (Prune(0.5, **settings),), "float32")
 
 
+@pytest.mark.usefixtures("without_xla")
 @pytest.mark.parametrize(("begin", "end"), [(0.0, 0.6), (0.8, 1.0), (0.98, 1.0), (0.0, 0.001)])
 def test_any_schedule_ends_within_the_learning(student: Student, context: CompressionContext, begin: float, end: float) -> None:
     for steps in (50, 100, 150):

@@ -14,6 +14,7 @@ from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.report import Findings, Judgement
 from edgedqn.compression.stage import CompressionContext, Student
 
+pytestmark = pytest.mark.usefixtures("without_xla")
 QUICK = Search(
     teaching=Distil(learning=Distillation(steps=50), greedy_states=400, explored_states=100, rounds=0),
     quantizing=Distillation(steps=50),

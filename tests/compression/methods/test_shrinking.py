@@ -15,6 +15,7 @@ from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.report import Findings, Judgement
 from edgedqn.compression.stage import CompressionContext, Student
 
+pytestmark = pytest.mark.usefixtures("without_xla")
 QUICK = Shrink(teaching=Distil(learning=Distillation(steps=50), rounds=0), quantizing=Distillation(steps=50))
 
 
