@@ -31,7 +31,7 @@ class Schedule:
     Attributes:
       begin_step: the first.
       end_step: until here sparsity rises from 0 along a cubic, quickly while there is much to lose, slowly at the end. With
-        None it is the final one at once, and again at each update: weights may come back and others go.
+        None it is the final one at once, and again at each update: weights may come back and others go (2:4 is chosen once).
       frequency: steps between two updates; divides end_step - begin_step, because TF-MOT prunes only at
         begin_step + i * frequency and would otherwise miss the end.
     Source: Zhu and Gupta (2017), "To prune, or not to prune".
@@ -86,8 +86,8 @@ def reset_pruning(wrapped: tf_keras.Model) -> Callable[[], None]:
     """Sets TF-MOT's step counters to 0 and returns a function that multiplies the kernels by their masks.
 
     Both are what TF-MOT's `UpdatePruningStep` callback does under `fit`. The wrappers count on from here by themselves, one
-    per call with training=True. After a gradient step the kernels are no longer zero where their masks are: the function is
-    to be called before weights are copied, and at the end.
+    per call with training=True. After a gradient step masked weights are no longer zero: the function is to be called before
+    weights are copied, and at the end.
     """
     wrappers = [layer for layer in wrapped.layers if isinstance(layer, PruneLowMagnitude)]
     for wrapper in wrappers:

@@ -27,7 +27,7 @@ OURS = SIGNATURE | {"bench_on_device.py", "README.md", "board", "microcontroller
 
 @dataclass(frozen=True)
 class Part:
-    """A kind of device."""
+    """What a bundle has for one kind of device."""
 
     device: str  # "Linux board", "microcontroller" or "browser"
     there: bool  # whether the bundle has files for it
@@ -40,9 +40,9 @@ def make_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = Fa
     What somebody put into an old bundle stays: files that are not ours, and a `run_policy.py` that was changed, by the name of
     `run_policy.old.py`.
 
-    The policy file is copied byte for byte: what was proven is what ships. Where it takes integers, its twin with float ends
-    is made of it, for the browser and for Python on a board. The evidence in `policy.json` gains `microcontroller`: the arena
-    that TFLite Micro takes, and what `policy.c` costs on an emulated Cortex-M4, where there is one.
+    The policy file is copied byte for byte, whatever it scored: what a run ships, `Job` decides. Where it takes integers, its
+    twin with float ends is made of it, for the browser and for Python on a board. The evidence in `policy.json` gains
+    `microcontroller`: the arena that TFLite Micro takes, and what `policy.c` costs on an emulated Cortex-M4.
 
     Args:
       policy_file: a `.tflite` with its manifest, inside or beside it.

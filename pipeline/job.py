@@ -35,7 +35,7 @@ class RunResult:
     Attributes:
       folder: the run folder.
       measured: what stands in `benchmark.json`.
-      shipped: the row whose file is in `device/`, or None where no requested recipe passed its gate.
+      shipped: the row whose file is in `device/`, or None where no requested recipe, controls aside, passed.
     """
 
     folder: Path
@@ -154,7 +154,7 @@ class Job:
     def result(self) -> RunResult:
         """What the run came to. The stage `bench` must be done."""
         benchmark = read_benchmark(self.folder.benchmark)
-        return RunResult(self.folder.path, benchmark, self._best(benchmark))
+        return RunResult(self.folder.path, benchmark, self._to_ship(benchmark))
 
     def merge(self, measured: Sequence[Path]) -> None:
         """Puts what `bench_on_device.py` wrote on devices beside the run's own rows; the report is made again where there is
@@ -207,14 +207,14 @@ class Job:
                 )
 
     def _bench(self) -> None:
-        best = self._best(stages.bench(self.folder, self.settings.all_recipes))
+        best = self._to_ship(stages.bench(self.folder, self.settings.all_recipes))
         if best is None:
             remove_bundle(self.folder.device)
         else:  # a run fetches nothing from the network: `bundle` adds the page
             make_bundle(self.folder.model(best.name), self.folder.device)
 
-    def _best(self, benchmark: Benchmark) -> BenchmarkRow | None:
-        """The row to ship: the smallest that passed, be it a control's, if a requested recipe that is no control passed too."""
+    def _to_ship(self, benchmark: Benchmark) -> BenchmarkRow | None:
+        """The row to ship: the smallest that passed, be it a control; none unless a requested recipe, no control, passed."""
         passed = {row.name for row in benchmark.rows if row.gate == "pass"}
         if not any(recipe.name in passed and not recipe.control for recipe in self.settings.recipes):
             return None

@@ -1,4 +1,4 @@
-"""How files are played to prove them: in episodes that nothing earlier has seen. Needs no TensorFlow."""
+"""The seeds and states on which `benchmarks` plays files to prove them, which nothing earlier has seen. Needs no TensorFlow."""
 
 from contextlib import closing
 from functools import partial

@@ -1,4 +1,4 @@
-"""The stages of a run, each from files to files."""
+"""The stages of a run, each from files to files. (Those of a recipe are `compression.stage`.)"""
 
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress

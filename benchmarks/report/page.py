@@ -122,7 +122,7 @@ def _title(run: Json) -> str:
 
 
 def summary(rows: Sequence[BenchmarkRow], baseline: str) -> str:
-    """Which file to ship and what it saves, or that there is none; where it is slower, that too."""
+    """The smallest file that passed and what it saves, or that there is none; where it is slower, that too."""
     best = best_passing(rows)
     if best is None:
         if all(row.episode_return is None for row in rows):

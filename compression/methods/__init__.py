@@ -1,4 +1,4 @@
-"""One file per method: its settings, its schedule and its stage. `distillation` and `reinforcement` train for the others.
+"""One file per method: its settings and its stage. `distillation` and `reinforcement` train for the others.
 
 Read in this order: `initialization`, `distillation`, `reinforcement`, `pruning`, `clustering`, `quantization`, and those that
 look for a smaller network: `shrinking`, `search`. A new method is a file with a `Stage`, and an entry in `STAGES` of

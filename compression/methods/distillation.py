@@ -95,7 +95,7 @@ class Distillation(Training):
     ) -> NDArray[np.float32]:
         """Trains a wrapped copy of the student's network on the student's states, with the arguments of `TdLearning.fine_tune`.
 
-        `before_copy` is not called: distillation copies no weights.
+        `before_copy` is not called: distillation has no target network. The wrappers apply their masks at each call.
         """
         distiller = Distiller(wrapped, student.scaling, config=self)
         return distiller.train(student.states, student.preferences, rng=context.rng, label=label)

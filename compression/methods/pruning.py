@@ -118,7 +118,7 @@ class Prune(Stage):
         )
 
     def _schedule(self) -> tfmot.Schedule:
-        """In gradient steps: masks change every 50, the number fused into one call."""
+        """In gradient steps. Masks change every 50, which one call takes; begin and end are rounded to that."""
         steps, frequency = self.learning.rounded_steps, STEPS_PER_CALL
         begin = min(frequency * round(self.begin * steps / frequency), steps - frequency)
         if self.schedule == "constant":

@@ -24,7 +24,7 @@ from edgedqn.compression.stage import CompressionContext, Student
 
 @dataclass(frozen=True, kw_only=True)
 class TdLearning(Training):
-    """Double DQN with a target network, one gradient step per environment step. Schedules of pruning count these steps.
+    """Double DQN with a target network, one gradient step per environment step. Schedules of pruning count the gradient steps.
 
     Attributes:
       discount: per environment step, in [0, 1].

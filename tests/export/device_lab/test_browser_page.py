@@ -55,7 +55,7 @@ def test_computes_the_actions_that_python_computes(
         ((4, 5), "float32", ["flatten"], (20,)),
     ],
 )
-def test_prepares_observations_as_python_does(
+def test_prepares_observations_as_python_does_and_keeps_no_frame_that_it_refused(
     page: Any, serve: Serve, site: Path, shape: tuple[int, ...], dtype: str, preprocessing: list[str], taken: tuple[int, ...]
 ) -> None:
     rng = np.random.default_rng(6)
@@ -67,7 +67,9 @@ def test_prepares_observations_as_python_does(
     rows = page.evaluate(
         f"import('./policy.js').then(({{BrowserPolicy}}) => {{ const p = Object.create(BrowserPolicy.prototype); p.reset(); "
         f"p.device = {{environment: {json.dumps(environment)}}}; p.size = {int(np.prod(taken))}; "
-        f"return {json.dumps(given)}.map(x => Array.from(p.preprocess(x))); }})"
+        "const refused = x => { try { p.preprocess(x.map(() => NaN)); } catch (error) { return; } throw 'a NaN was taken'; }; "
+        f"const given = {json.dumps(given)}; "
+        "return given.map((x, i) => { if (i === 2 && x.length) refused(x); return Array.from(p.preprocess(x)); }); })"
     )
     np.testing.assert_array_equal(rows, python)
 

@@ -1,4 +1,5 @@
-// A policy in a browser: observation in, action out, with the same float32 arithmetic as edge_policy.py.
+// A policy in a browser: observation in, action out, scaled in float32 as edge_policy.py does. The file has float ends: what it
+// rounds, it rounds inside.
 
 import { Environment, Tensor, loadAndCompile, loadLiteRt } from "./litert/litert.js";
 
@@ -54,9 +55,6 @@ export class BrowserPolicy {
   // The output row, Float32Array [A].
   async preferences(observation) {
     const input = this.preprocess(observation);
-    for (const value of input) {
-      if (!Number.isFinite(value)) throw new Error(`Bad observation: expected finite numbers. Got ${value}.`);
-    }
     if (this.scaled) {
       for (let i = 0; i < input.length; i++) { // each step rounded to float32: multiply, then add
         const product = Math.fround(input[i] * this.scale[i % this.scale.length]);
@@ -73,6 +71,8 @@ export class BrowserPolicy {
 
   preprocess(observation) {
     let x = typeof observation === "number" ? observation : Float32Array.from(observation);
+    const bad = typeof x === "number" ? undefined : x.find((value) => !Number.isFinite(value));
+    if (bad !== undefined) throw new Error(`Bad observation: expected finite numbers. Got ${bad}.`); // before a frame is kept
     for (const step of this.device.environment.preprocessing) {
       const [name, count] = step.split(":");
       if (name === "one_hot") {
@@ -92,6 +92,9 @@ export class BrowserPolicy {
 
   // [F] -> [K F], [H, W] -> [H, W, K], [H, W, C] -> [H, W, K C]; the first frame of an episode fills the stack.
   stack(frame, count) {
+    if (frame.length * count !== this.size) {
+      throw new Error(`Wrong observation size: expected ${this.size / count}. Got ${frame.length}.`);
+    }
     do this.frames.push(frame); while (this.frames.length < count);
     this.frames = this.frames.slice(-count);
     const shape = this.device.environment.observation_shape;
