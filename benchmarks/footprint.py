@@ -26,7 +26,7 @@ def weigh(row: BenchmarkRow, model: TfliteModel) -> BenchmarkRow:
         row,
         size_bytes=len(content),
         gzip_bytes=len(gzip.compress(content, compresslevel=9, mtime=0)),  # no clock time: the same file, the same size
-        stripped_bytes=len(stripped(content)),
+        stripped_bytes=len(stripped(model)),
         weights=sum(kernel.weights for kernel in found),
         nonzero_weights=sum(kernel.nonzero_weights for kernel in found),
         distinct_values=max((len(np.unique(kernel.values)) for kernel in found), default=0),

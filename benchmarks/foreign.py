@@ -36,6 +36,9 @@ def read_foreign(path: Path) -> VerifiedFile:
         given = quantization(model.input)
         if not 0 < given.scale < math.inf:
             raise PolicyFileError(f"Impossible input scale: expected a positive number. Got {given.scale}.")
+        for side, tensor in (("input", model.input), ("output", model.output)):
+            if min(tensor.shape, default=1) < 1:
+                raise PolicyFileError(f"Bad {side} batch: expected a static batch of 1. Got shape {list(tensor.shape)}.")
         device = DeviceManifest(
             env_id="",
             observation_shape=model.input.shape[1:] or (1,),

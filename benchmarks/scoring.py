@@ -24,7 +24,8 @@ def score(rows: Rows, files: Mapping[str, VerifiedFile], *, play: Play, on_gate:
     All files play the gate's first look; the margin comes from the baseline's and a random policy's return on it. More is
     played only while a verdict is open. `episode_return` and `return_delta` are over all episodes a file has played.
 
-    A row without a file in `files`, by name, is not played. `on_gate` is called for each file but the baseline.
+    A row without a file in `files`, by name, is not played. `play` says where and how; `progress` shows a bar on a terminal;
+    `on_gate` is called for each file but the baseline.
 
     Raises:
       BaselineError: the baseline could not be played.

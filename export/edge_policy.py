@@ -359,7 +359,7 @@ class EdgePolicy:
         return np.concatenate(self._frames, axis=-1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class VerifiedFile:
     """A policy file whose bytes are what its manifest says, and whose network fits it.
 
@@ -398,7 +398,6 @@ def read_verified(path: str | Path) -> VerifiedFile:
     try:
         content = read_file(path)
         device = read_device_manifest(content)
-        digest = None if device is None else file_digest(content).hex()
         evidence: Json = {}
         if beside.exists():
             sidecar = _parse(read_file(beside), beside.name)
@@ -407,6 +406,7 @@ def read_verified(path: str | Path) -> VerifiedFile:
             _expect(sidecar.get("file_sha256"), file_sha256, f"{beside.name} is of another file: file_sha256")
             evidence = _member(sidecar, "evidence", dict)
             named = dict(_member(sidecar, "device", dict))
+            digest = None if device is None else file_digest(content).hex()
             _expect(named.pop("digest", None), digest, f"{beside.name} and the file disagree: digest")
             device = device or DeviceManifest.from_json(named)
             inside = device.to_json()
@@ -461,7 +461,7 @@ def find_block(content: bytes) -> int | None:
 
 
 def file_digest(content: bytes) -> bytes:
-    """SHA-256 of the file with the digest's own bytes zero: it shows damage, no forgery. PolicyFileError: not one block."""
+    """SHA-256 of the file, its digest's bytes zero: it detects damage, not forgery. PolicyFileError: no block, or several."""
     at = find_block(content)
     if at is None:
         raise PolicyFileError(f"No manifest in the file: expected one {MAGIC.decode()}. Got 0.")

@@ -88,7 +88,8 @@ def exported(policy: CompressedPolicy, config: ExportConfig) -> Exported:
         content = with_action_output(TfliteModel(content))
     if config.float_io and kind in INTEGER_ENDS:
         content, device = with_float_ends(TfliteModel(content), device)
-    content = stripped(content) if config.strip else fix_names(content, device.meaning)
+    model = TfliteModel(content)
+    content = stripped(model) if config.strip else fix_names(model, device.meaning)
     return Exported(embed(content, device) if config.manifest == "embedded" else content, device)
 
 

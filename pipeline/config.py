@@ -64,7 +64,7 @@ class RunSettings:
 
     @property
     def all_recipes(self) -> tuple[Recipe, ...]:
-        """In the order of the rows: the control first, there or not, so that everybody sees what the naive conversion costs."""
+        """In the order of the rows: the control `ptq-int8` first, asked for or not, to show what the naive conversion costs."""
         return (RECIPES[CONTROL], *(each for each in self.recipes if each.name != CONTROL))
 
     def to_json(self) -> Json:

@@ -165,7 +165,10 @@ class Job:
             self.do(("report",), force=True)
 
     def bundle(self) -> tuple[Part, ...]:
-        """Makes `device/` again, and whatever was missing for it when the run made it. The caller holds the lock."""
+        """Makes `device/` again, and whatever was missing for it when the run made it. The caller holds the lock.
+
+        Raises InputError where the run is not that far, or no file may be shipped.
+        """
         best = self.result().shipped
         if best is None:
             raise InputError(

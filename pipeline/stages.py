@@ -24,7 +24,7 @@ from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32
 from edgedqn.compression.report import Findings
 from edgedqn.export.config import ExportConfig
-from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, VerifiedFile, read_verified
 from edgedqn.export.tflite import Exported
 from edgedqn.export.tflite import exported as export_policy
 from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
@@ -59,7 +59,12 @@ def dependents(plan: Mapping[str, PlannedStage], name: str) -> set[str]:
 
 
 def train(run: RunFolder) -> None:
-    """Trains the float agent, or goes on where that was interrupted: `agent/`, with `learning_curve.svg`."""
+    """Trains the float agent, or goes on where that was interrupted: `agent/`, with `learning_curve.svg`.
+
+    Raises:
+      InputError: the environment gave a NaN, or learning diverged. The best candidate so far stays in
+        `agent/checkpoints/best/`.
+    """
     env_id, config, streams = _of(run)
     assert not isinstance(config.training, ImportedAgent)
     train_agent(env_id, config.training, streams=streams, folder=run.agent)
@@ -79,7 +84,7 @@ def compress(run: RunFolder, recipe: Recipe) -> None:
 def compress_judged(
     agent: TrainedAgent, recipe: Recipe, *, streams: SeedStreams, gate: Gate, export: ExportConfig
 ) -> CompressedPolicy:
-    """Runs one recipe on an agent, in its environment: `scripting.compress`, with all that has a default there.
+    """Runs one recipe on an agent, in its environment, as `scripting.compress` does; nothing has a default.
 
     Of the streams, `calibrate` is for states and minibatches, `select` for the judge that stages with `asks_gate` are given.
     """
@@ -96,7 +101,7 @@ def compress_judged(
 
 
 def export(run: RunFolder, recipe: Recipe) -> None:
-    """Converts a compressed policy and verifies the file: `models/<recipe>.tflite` and `.json`."""
+    """Converts a compressed policy and verifies the file: `models/<recipe>.tflite` and `.json`. Raises as `write_verified`."""
     _, config, streams = _of(run)
     policy = CompressedPolicy.load(run.compressed(recipe.name))
     run.model(recipe.name).parent.mkdir(exist_ok=True)
@@ -108,7 +113,8 @@ def export(run: RunFolder, recipe: Recipe) -> None:
 def write_verified(policy: CompressedPolicy, path: Path, *, config: ExportConfig, origin: Mapping[str, object]) -> None:
     """Converts a policy, compares the file with its network, and writes it with its manifest: `scripting.export_tflite`.
 
-    `origin`, JSON for the evidence, is what is known of where the policy comes from. An earlier file outlives an InputError.
+    `origin`, JSON for the evidence, is what is known of where the policy comes from. Raises InputError where the file does
+    not do what its network does, or cannot be written as asked; an earlier file stays.
     """
     way = config.of_baseline() if policy.recipe == FLOAT32.name else config
     exported = export_policy(policy, way)
@@ -145,12 +151,13 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
     """Measures all files: `benchmark.json`, and the evidence beside each file."""
     env_id, config, streams = _of(run)
     files = [run.model(name) for name in (FLOAT32.name, *(recipe.name for recipe in recipes))]
+    verified = {}
     for path in files:
         with suppress(PolicyFileError):  # a damaged file becomes a failed row
-            _record(path)  # what an earlier measurement found must not outlive it
+            verified[path.stem] = _record(read_verified(path))  # what an earlier measurement found must not outlive it
     gates: dict[str, GateResult] = {}
     benchmark = compare(
-        Candidates(paths=tuple(files), baseline=FLOAT32.name, relative_to=run.path),
+        Candidates(paths=tuple(files), baseline=FLOAT32.name, relative_to=run.path, verified=verified),
         config.latency,
         rng=streams.rng("bench"),
         observations=states_on_prove_seeds(EdgePolicy.load(files[0]), env_id, streams),
@@ -160,7 +167,7 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
     for path, row in zip(files, benchmark.rows, strict=True):
         if row.status == "ok":
             gate = gates.get(path.stem)
-            _record(path, benchmark=row.to_json(), gate=asdict(gate) if gate else None)
+            _record(verified[path.stem], benchmark=row.to_json(), gate=asdict(gate) if gate else None)
     devices: tuple[Device, ...] = ()
     with suppress(InputError):  # where nothing was measured before
         devices = read_benchmark(run.benchmark).devices
@@ -169,10 +176,12 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
     return benchmark
 
 
-def _record(path: Path, **findings: object) -> None:
-    file = read_verified(path)
+def _record(file: VerifiedFile, **findings: object) -> VerifiedFile:
+    """Writes what a measurement found beside a file, in place of what an earlier one did."""
     evidence = {key: value for key, value in file.evidence.items() if key not in ("benchmark", "gate")}
-    write_evidence(replace(file, evidence={**evidence, **findings}))
+    recorded = replace(file, evidence={**evidence, **findings})
+    write_evidence(recorded)
+    return recorded
 
 
 def report(run: RunFolder, command: str | None) -> None:

@@ -20,7 +20,7 @@ LARGEST_TEXT = 2**26  # bytes of JSON
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a file. Raises InputError where it is none, cannot be read, or is larger than `LARGEST_FILE`."""
+    """The content of a file. Raises InputError where it is no plain file, cannot be read, or is larger than `LARGEST_FILE`."""
     try:
         require(path.is_file(), "expected a file. Got a folder, or nothing.")
         with path.open("rb") as file:
@@ -32,7 +32,7 @@ def read_file(path: Path) -> bytes:
 
 
 def open_archive(content: bytes) -> zipfile.ZipFile:
-    """Opens a zip archive in memory. Raises InputError where it is damaged, or a name in it leaves it or comes twice."""
+    """Opens a zip archive in memory. Raises InputError where it is damaged, or a member's path leads outside or comes twice."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
     except Exception as error:  # zipfile, struct and codecs each have their own

@@ -35,7 +35,7 @@ class Bounded(JsonValue):
 
 @dataclass(frozen=True)
 class Interval(Bounded):
-    """A mean and the interval around it."""
+    """A mean, of all or of the middle half, and the interval around it."""
 
     mean: float
     low: float

@@ -1,13 +1,10 @@
 """The settings that work, per environment and per kind of observation."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.training.config import ALGORITHMS, LEAST_IMAGE, Config, QLearningConfig, TrainingConfig
-
-if TYPE_CHECKING:
-    from edgedqn.agents.playing.spec import Step
 
 # RL Baselines3 Zoo's values, with Double DQN, 3-step returns and averaged weights: without the last two, some CartPole seeds
 # never hold 500 (docs/decisions.md).
@@ -106,11 +103,9 @@ def find_preset(env_id: str, *, kind: str = "vector", algorithm: str | None = No
     return DEFAULTS["vector"]
 
 
-def observation_kind(shape: tuple[int, ...], preprocessing: "tuple[Step, ...]") -> str:
+def observation_kind(shape: tuple[int, ...], preprocessing: Sequence[object]) -> str:
     """Which of `DEFAULTS` applies to observations as an `EnvironmentSpec` describes them."""
-    from edgedqn.agents.playing.spec import Atari  # with gymnasium, which `edgedqn --help` does without
-
-    if Atari() in preprocessing:
+    if "atari" in map(str, preprocessing):  # by name: the class comes with gymnasium, which `edgedqn --help` does without
         return "atari"
     if not shape:
         return "state"

@@ -159,7 +159,7 @@ def time_calls(call: Callable[[_T], object], inputs: Iterator[_T]) -> Block:
 
 
 def speedup(baseline: Timing, candidate: Timing, *, seed: int = 0) -> Ratio:
-    """How many times faster the candidate is, of the same run: the median over rounds of (baseline's median / its median).
+    """How many times faster the candidate is, of the same run: over rounds, the median of (baseline's median / candidate's).
 
     Returns:
       Dimensionless: above 1 the candidate is faster. The interval is the percentile bootstrap over rounds, drawn from `seed`.

@@ -38,8 +38,9 @@ def time_files(
 ) -> None:
     """Times every living row's file and fills in its latencies, its speed-ups, and what XNNPACK takes over of it.
 
-    `files` has one for each of these, by name. Their inputs are 256 of the `observations` [N, *input_shape], as the network
-    sees them, drawn by `rng` as the order is; of None, standard normal numbers. `cores` are those that `pinned` gives.
+    `files` has one for each living row, by name. Their inputs are 256 of the `observations` [N, *input_shape], as the network
+    sees them, drawn by `rng` as the order is; of None, standard normal numbers. `cores` are those that `pinned` gives;
+    `progress` shows a bar on a terminal.
 
     Raises:
       BaselineError: the baseline cannot be timed.

@@ -95,7 +95,8 @@ class Prune(Stage):
             f"allocation='uniform', schedule='constant' and begin=0. Got {given}.",
         )
         block = structure if isinstance(structure, tuple) else (1, 1)
-        require(min(block) >= 1, f"A block is (outputs, inputs), each 1 or more. Got {structure}.")
+        require(len(block) == 2 and min(block) >= 1, f"A block is (outputs, inputs), each 1 or more. Got {structure}.")
+        require(isinstance(allocation, str | tuple), f"Expected an allocation by name, or a tuple of shares. Got {allocation}.")
         shares = allocation if isinstance(allocation, tuple) else ()
         require(all(0 <= each < 1 for each in shares), f"Expected an allocation of shares in [0, 1). Got {allocation}.")
         expected = "Pruning must begin before it ends. Expected 0 <= begin < end <= 1."

@@ -124,53 +124,53 @@ def quantization(tensor: Tensor) -> Quantization:
     return Quantization(scales[0], element(zero_points, 0)) if scales else Quantization(1.0, 0)
 
 
-def fix_names(content: bytes, output_name: str) -> bytes:
+def fix_names(model: TfliteModel, output_name: str) -> bytes:
     """The file with its tensors renamed by their position, so that one policy always becomes the same bytes.
 
     Keras numbers its layers over the life of a process, and the converter writes those names into the file. The input becomes
     `observation`, the others `t0`, `t1`, ...; signatures keep their keys and name the same tensors by the new names.
     """
 
-    def rename(model: ModelT) -> None:
-        graph = model.subgraphs[0]
+    def rename(parts: ModelT) -> None:
+        graph = parts.subgraphs[0]
         for index, tensor in enumerate(graph.tensors):
             tensor.name = f"t{index}"
         ends = {int(graph.inputs[0]): "observation", int(graph.outputs[0]): output_name}
         for index, name in ends.items():
             graph.tensors[index].name = name
-        for signature in model.signatureDefs or []:
+        for signature in parts.signatureDefs or []:
             for end in [*signature.inputs, *signature.outputs]:
                 end.name = ends[end.tensorIndex]
 
-    return rewrite(TfliteModel(content), rename)
+    return rewrite(model, rename)
 
 
-def stripped(content: bytes) -> bytes:
+def stripped(model: TfliteModel) -> bytes:
     """Without what no runtime reads: names, descriptions, signatures, metadata, calibration ranges, and buffers of nothing.
 
     The file computes the same. A manifest inside it is metadata, and goes, too.
     """
 
-    def strip(model: ModelT) -> None:
-        graph = model.subgraphs[0]
-        graph.name = model.description = model.signatureDefs = model.metadata = model.metadataBuffer = None
-        kept, moved = [model.buffers[0]], {0: 0}
+    def strip(parts: ModelT) -> None:
+        graph = parts.subgraphs[0]
+        graph.name = parts.description = parts.signatureDefs = parts.metadata = parts.metadataBuffer = None
+        kept, moved = [parts.buffers[0]], {0: 0}
         for tensor in graph.tensors:
             tensor.name = tensor.shapeSignature = None
             if tensor.quantization is not None:
                 tensor.quantization.min = tensor.quantization.max = None
                 if tensor.quantization.scale is None:
                     tensor.quantization = None
-            data = model.buffers[tensor.buffer].data
+            data = parts.buffers[tensor.buffer].data
             if data is None or len(data) == 0:
                 tensor.buffer = 0  # the schema's own empty buffer
             elif tensor.buffer not in moved:
-                kept.append(model.buffers[tensor.buffer])
+                kept.append(parts.buffers[tensor.buffer])
                 moved[tensor.buffer] = len(kept) - 1
             tensor.buffer = moved[tensor.buffer]
-        model.buffers = kept
+        parts.buffers = kept
 
-    return rewrite(TfliteModel(content), strip)
+    return rewrite(model, strip)
 
 
 def with_metadata(model: TfliteModel, name: str, *, payload: bytes) -> bytes:

@@ -23,7 +23,7 @@ def float_twin(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, Devic
       PolicyFileError: the file is damaged, or has no integer input.
     """
     twin, device = with_float_ends(model, device)
-    return embed(stripped(twin), device), device
+    return embed(stripped(TfliteModel(twin)), device), device
 
 
 def with_float_ends(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, DeviceManifest]:

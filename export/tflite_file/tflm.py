@@ -86,7 +86,9 @@ def tflm_rows(content: bytes, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
             interpreter.invoke()
             rows.append(interpreter.get_output(0)[0])
     except RuntimeError as error:
-        raise MicroUnavailableError(f"TFLite Micro cannot run this network: expected operators it has. Got {error}.") from error
+        raise MicroUnavailableError(
+            f"TFLite Micro cannot run this network: expected one it can prepare. Got {error}."
+        ) from error
     return np.array(rows, np.int8)  # [N, A]
 
 

@@ -49,7 +49,7 @@ def compress(arguments: Namespace) -> int:
     """Runs recipes on the agent, or lists those that there are."""
     if not arguments.list:
         require(arguments.path is not None, "Expected a run folder, or --list. Got neither.")
-        return export(arguments)
+        return _do_stages(arguments)
     if arguments.json:
         print(json.dumps({"schema": SCHEMA, "recipes": [recipe.to_json() for recipe in RECIPES.values()]}))
         return DONE
@@ -60,11 +60,13 @@ def compress(arguments: Namespace) -> int:
 
 
 def export(arguments: Namespace) -> int:
-    """Does the stages that are named like the command."""
-    return _do(Job.open(arguments.path, asked_changes(arguments)), arguments)
+    """Exports what a run has compressed."""
+    return _do_stages(arguments)
 
 
-report = export
+def report(arguments: Namespace) -> int:
+    """Writes a run's report anew."""
+    return _do_stages(arguments)
 
 
 def bench(arguments: Namespace) -> int:
@@ -150,6 +152,11 @@ def asked_changes(arguments: Namespace) -> Changes:
         export={name: getattr(arguments, name, None) for name in EXPORT_OPTIONS},
         tolerance=getattr(arguments, "tolerance", None),
     )
+
+
+def _do_stages(arguments: Namespace) -> int:
+    """Those that are named like the command."""
+    return _do(Job.open(arguments.path, asked_changes(arguments)), arguments)
 
 
 def _do(job: Job, arguments: Namespace) -> int:

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import tf_keras
 
 from edgedqn.benchmarks.foreign import is_foreign, read_foreign
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.latency.timed_policies import load
-from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel
 from edgedqn.export.tflite_file.reader import stripped
 
 
@@ -20,7 +22,7 @@ def pair(request: pytest.FixtureRequest, models: Path, tmp_path: Path) -> tuple[
     """The same file with and without its manifest."""
     known = models / f"{request.param}.tflite"
     foreign = tmp_path / "foreign.tflite"
-    foreign.write_bytes(stripped(known.read_bytes()))
+    foreign.write_bytes(stripped(TfliteModel(known.read_bytes())))
     return known, foreign
 
 
@@ -52,6 +54,15 @@ def test_what_is_no_policy_is_refused_by_name(pair: Any, damage: Callable[..., A
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(PolicyFileError, match="Cannot be read"):
         read_foreign(tmp_path / "absent.tflite")
+
+
+def test_a_dynamic_batch_is_refused_by_what_was_expected(tmp_path: Path) -> None:
+    """As Keras networks are converted where nobody says otherwise."""
+    network = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(4,))])
+    path = tmp_path / "dynamic.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(network).convert())
+    with pytest.raises(PolicyFileError, match=r"Bad input batch: expected a static batch of 1\. Got shape \[-1, 4\]"):
+        read_foreign(path)
 
 
 def test_other_types_are_refused(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

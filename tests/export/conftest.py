@@ -143,13 +143,13 @@ def device_for(spec: EnvironmentSpec) -> DeviceFor:
 
 @pytest.fixture(scope="session")
 def int8_policy(network: Network, device_for: DeviceFor) -> bytes:
-    content = fix_names(network.int8, "preferences")
+    content = fix_names(TfliteModel(network.int8), "preferences")
     return embed(content, device_for(content))
 
 
 @pytest.fixture(scope="session")
 def float_policy(network: Network, device_for: DeviceFor) -> bytes:
-    content = fix_names(network.float32, "preferences")
+    content = fix_names(TfliteModel(network.float32), "preferences")
     return embed(content, device_for(content))
 
 
@@ -188,7 +188,7 @@ def cartpole_files(tmp_path: Path, network: Network) -> tuple[Path, Path]:
     )
     paths = folder / "int8.tflite", folder / "int8-float-io.tflite"
     for path, converted in zip(paths, (network.int8, network.int8_float_io), strict=True):
-        content = fix_names(converted, "preferences")
+        content = fix_names(TfliteModel(converted), "preferences")
         given = quantization(TfliteModel(content).input)
         scale, offset = np.full(4, 1 / given.scale, np.float32), np.full(4, given.zero_point, np.float32)
         device = device_part(spec, scale=scale, offset=offset, meaning="preferences", recipe="test")

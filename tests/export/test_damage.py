@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel
 from edgedqn.export.tflite_file.inspection import inspect
 from edgedqn.export.tflite_file.manifest import embed, write_policy
 from edgedqn.export.tflite_file.reader import fix_names
@@ -64,7 +64,7 @@ print(json.dumps(counts))
 
 @pytest.mark.parametrize("kind", ["int8", "float32", "float16"])
 def test_no_mutant_crashes_hangs_or_passes(tmp_path: Path, network: Any, device_for: Any, kind: str) -> None:
-    content = fix_names(getattr(network, kind), "preferences")
+    content = fix_names(TfliteModel(getattr(network, kind)), "preferences")
     path = tmp_path / "policy.tflite"
     path.write_bytes(embed(content, device_for(content)))
     EdgePolicy.load(path)
@@ -83,7 +83,7 @@ def test_a_walk_through_damage_that_the_digest_does_not_see_ends(
     tmp_path: Path, network: Any, device_for: Any, forged: bool
 ) -> None:
     """With a digest that fits, as a forger would make it, or with none, the structure itself is all that is checked."""
-    content = bytearray(fix_names(network.int8, "preferences"))
+    content = bytearray(fix_names(TfliteModel(network.int8), "preferences"))
     device, rng = device_for(bytes(content)), random.Random(21)
     path = tmp_path / "policy.tflite"
     refused = 0

@@ -17,7 +17,7 @@ from edgedqn.agents.playing.spec import EnvironmentSpec, FrameStack
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
-from edgedqn.export.edge_policy import PolicyFileError
+from edgedqn.export.edge_policy import PolicyFileError, TfliteModel
 from edgedqn.export.tflite import to_tflite
 from edgedqn.export.tflite_file.reader import stripped
 from edgedqn.pipeline import bench_files as module
@@ -89,7 +89,7 @@ def test_files_that_see_the_environment_differently_are_timed_but_not_played(tin
 def foreign(tiny_run: RunResult, tmp_path: Path) -> Path:
     """The int8 file as somebody else would have made it: no manifest inside, none beside."""
     path = tmp_path / "foreign.tflite"
-    path.write_bytes(stripped((tiny_run.folder / "models" / "qat-int8.tflite").read_bytes()))
+    path.write_bytes(stripped(TfliteModel((tiny_run.folder / "models" / "qat-int8.tflite").read_bytes())))
     return path
 
 

@@ -188,6 +188,8 @@ def test_an_allocation_can_be_given(student: Student, context: CompressionContex
         ({"structure": "2:4", "sparsity": 0.6, "allocation": "uniform"}, "2:4 keeps two of any four"),
         ({"structure": "2:4"}, r"Expected sparsity=0\.5, allocation='uniform'.*Got \(0\.5, 'erk'"),
         ({"structure": (0, 4)}, r"A block is \(outputs, inputs\), each 1 or more"),
+        ({"structure": (1, 2, 3)}, r"A block is \(outputs, inputs\), each 1 or more"),
+        ({"allocation": [0.5, 0.9]}, r"Expected an allocation by name, or a tuple of shares\. Got \[0\.5, 0\.9\]"),
         ({"allocation": (0.5, 1.0)}, r"shares in \[0, 1\)"),
         ({"begin": 0.7, "end": 0.6}, r"Pruning must begin before it ends.*Got begin=0\.7 and end=0\.6"),
     ],

@@ -91,7 +91,7 @@ def test_a_changed_file_is_refused_and_a_foreign_one_says_that_nothing_proves_it
 
 
 def test_a_sidecar_alone_is_believed_and_compared(tmp_path: Path, network: Any, device_for: Any) -> None:
-    path, content = tmp_path / "bare.tflite", fix_names(network.int8, "preferences")
+    path, content = tmp_path / "bare.tflite", fix_names(TfliteModel(network.int8), "preferences")
     path.write_bytes(content)
     write_policy(path, path.read_bytes(), device=device_for(content), evidence={})
     assert inspect(path)["manifest"] == device_for(content).to_json()

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.export.edge_policy import MAGIC, EdgePolicy, PolicyFileError, file_digest, read_device_manifest, read_verified
+from edgedqn.export.edge_policy import (
+    MAGIC,
+    EdgePolicy,
+    PolicyFileError,
+    TfliteModel,
+    file_digest,
+    read_device_manifest,
+    read_verified,
+)
 from edgedqn.export.tflite_file.manifest import device_part, embed, write_evidence, write_policy
 from edgedqn.export.tflite_file.reader import fix_names
 
@@ -62,7 +70,7 @@ def test_the_file_carries_its_manifest_minified_behind_the_magic(int8_policy: by
 
 
 def test_embed_is_deterministic_and_happens_once(network: Any, device_for: Any, int8_policy: bytes) -> None:
-    content = fix_names(network.int8, "preferences")
+    content = fix_names(TfliteModel(network.int8), "preferences")
     assert embed(content, device_for(content)) == int8_policy
     with pytest.raises(PolicyFileError, match="expected one without"):
         embed(int8_policy, device_for(content))

@@ -109,13 +109,13 @@ def test_quantization_of_both_ends(network: Any) -> None:
 def test_one_policy_converts_to_the_same_bytes_twice(network: Any, convert_again: Callable[[str], bytes], kind: str) -> None:
     first, second = getattr(network, kind), convert_again(kind)
     assert first != second  # the counters; should this fail one day, fix_names has lost its purpose
-    assert fix_names(first, "preferences") == fix_names(second, "preferences")
+    assert fix_names(TfliteModel(first), "preferences") == fix_names(TfliteModel(second), "preferences")
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8", "float16"])
 def test_rewrites_change_no_answer_and_no_kernel(network: Any, kind: str) -> None:
     content = getattr(network, kind)
-    rewritten = with_metadata(TfliteModel(fix_names(content, "preferences")), "note", payload=b"something")
+    rewritten = with_metadata(TfliteModel(fix_names(TfliteModel(content), "preferences")), "note", payload=b"something")
     rows = np.random.default_rng(1).normal(0, 40 if kind == "int8" else 1, (50, 4)).clip(-128, 127)
     np.testing.assert_array_equal(run(rewritten, rows), run(content, rows))
     for before, after in zip(kernels(TfliteModel(content)), kernels(TfliteModel(rewritten)), strict=True):
@@ -126,11 +126,11 @@ def test_rewrites_change_no_answer_and_no_kernel(network: Any, kind: str) -> Non
 def test_rewrites_keep_convolution_options() -> None:
     content = convolutions()
     rows = np.random.default_rng(2).normal(size=(10, 8, 8, 3)).astype(np.float32)
-    np.testing.assert_array_equal(run(fix_names(content, "q_values"), rows), run(content, rows))
+    np.testing.assert_array_equal(run(fix_names(TfliteModel(content), "q_values"), rows), run(content, rows))
 
 
 def test_names_and_signature_agree(network: Any) -> None:
-    interpreter = Interpreter(model_content=fix_names(network.int8, "q_values"))
+    interpreter = Interpreter(model_content=fix_names(TfliteModel(network.int8), "q_values"))
     assert interpreter.get_input_details()[0]["name"] == "observation"
     assert interpreter.get_output_details()[0]["name"] == "q_values"
     assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["observation"], "outputs": ["q_values"]}}
@@ -162,7 +162,7 @@ def test_with_metadata_is_deterministic_and_keeps_what_was_there(network: Any) -
 def test_refuses_what_is_no_model(content: bytes) -> None:
     for read in (
         TfliteModel,
-        lambda c: fix_names(c, "q_values"),
+        lambda c: fix_names(TfliteModel(c), "q_values"),
         lambda c: with_metadata(TfliteModel(c), "note", payload=b"x"),
     ):
         with pytest.raises(PolicyFileError):
@@ -187,7 +187,7 @@ def test_damaged_bytes_end_in_one_exception_only(network: Any) -> None:
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
 def test_a_stripped_file_computes_the_same_and_holds_no_text(network: Any, kind: str) -> None:
     content = with_metadata(TfliteModel(getattr(network, kind)), "note", payload=b"something that is read by nobody")
-    bare = stripped(content)
+    bare = stripped(TfliteModel(content))
     rows = np.random.default_rng(4).normal(size=(50, 4)) * (20 if kind == "int8" else 1)
     np.testing.assert_array_equal(run(bare, rows), run(content, rows))
     for before, after in zip(kernels(TfliteModel(content)), kernels(TfliteModel(bare)), strict=True):
@@ -196,10 +196,10 @@ def test_a_stripped_file_computes_the_same_and_holds_no_text(network: Any, kind:
     assert ends(bare) == ends(content)
     assert not any(len(text) > 4 for text in re.findall(rb"[a-zA-Z_ ]{5,}", bare) if text in content and text != b"TFL3")
     assert len(bare) < len(content) - 400
-    assert stripped(bare) == bare
+    assert stripped(TfliteModel(bare)) == bare
 
 
 def test_stripping_keeps_convolutions() -> None:
     content = convolutions()
     rows = np.random.default_rng(2).normal(size=(10, 8, 8, 3)).astype(np.float32)
-    np.testing.assert_array_equal(run(stripped(content), rows), run(content, rows))
+    np.testing.assert_array_equal(run(stripped(TfliteModel(content)), rows), run(content, rows))

@@ -74,7 +74,7 @@ def pace(text: str) -> float:
 def loop(policy: EdgePolicy, steps: int, hertz: float) -> None:
     """Sensors to actions at a steady pace. A step that comes late delays the next ones; it is not made up for.
 
-    0 `steps` never end. `hertz` is steps per second, as the environment's own steps were when the policy learned.
+    `steps`: how many; 0 runs without end. `hertz`: steps per second, as in the environment where the policy learned.
     """
     sensors = Sensors(policy)
     policy.reset()

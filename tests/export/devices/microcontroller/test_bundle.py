@@ -100,7 +100,7 @@ def test_quantizes_as_python_does(trained: Any, tmp_path: Path) -> None:
 
 @EMULATED
 def test_every_half_goes_to_the_even_integer(network: Any, spec: EnvironmentSpec, tmp_path: Path) -> None:
-    content = fix_names(network.int8, "preferences")
+    content = fix_names(TfliteModel(network.int8), "preferences")
     device = device_part(
         spec, scale=np.ones(1, np.float32), offset=np.zeros(1, np.float32), meaning="preferences", recipe="test"
     )
