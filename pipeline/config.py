@@ -8,9 +8,9 @@ from typing import Any
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.gate import Gate, gate_for
-from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec, observation_kind
 from edgedqn.agents.training.config import ALGORITHMS, Config, config_from_json
-from edgedqn.agents.training.presets import find_preset, observation_kind
+from edgedqn.agents.training.presets import find_preset
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import DEFAULT_RECIPES, RECIPES, checked, recipe

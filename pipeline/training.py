@@ -17,7 +17,7 @@ from edgedqn.agents.files import Json
 from edgedqn.agents.networks import table_network
 from edgedqn.agents.playing.environments import agent_view, make_environment, make_vector
 from edgedqn.agents.playing.evaluation import gather_observations
-from edgedqn.agents.playing.spec import EnvironmentSpec, is_beyond_images, spec_of
+from edgedqn.agents.playing.spec import EnvironmentSpec, is_beyond_images, observation_kind, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.build import build_dqn, build_q_learning
 from edgedqn.agents.training.checkpoints import Checkpoints
@@ -25,7 +25,7 @@ from edgedqn.agents.training.config import Config, QLearningConfig, TrainingConf
 from edgedqn.agents.training.interaction import Agent, Play, interact, interact_with_all
 from edgedqn.agents.training.log import FileLog
 from edgedqn.agents.training.loop import TrainingReport, TrainingSchedule, train
-from edgedqn.agents.training.presets import find_preset, observation_kind
+from edgedqn.agents.training.presets import find_preset
 from edgedqn.agents.training.selection import Candidate, CheckpointSelection
 from edgedqn.pipeline.seeds import SeedStreams
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
+from edgedqn.agents.training.config import LEAST_IMAGE
 
 
 @dataclass(frozen=True)
@@ -197,3 +198,14 @@ def _bounds(values: NDArray[Any]) -> tuple[float | None, ...]:
 def _short(space: gymnasium.Space[Any]) -> str:
     text = " ".join(str(space).split())  # NumPy breaks the lines of long bounds
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def observation_kind(shape: tuple[int, ...], preprocessing: tuple[Step, ...]) -> str:
+    """Which of the defaults of `training.presets` applies to observations as an `EnvironmentSpec` describes them."""
+    if Atari() in preprocessing:
+        return "atari"
+    if not shape:
+        return "state"
+    if len(shape) not in (2, 3) or min(shape[:2]) < LEAST_IMAGE["minatar"]:
+        return "vector"
+    return "image" if min(shape[:2]) >= LEAST_IMAGE["nature"] else "small image"

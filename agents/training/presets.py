@@ -1,10 +1,9 @@
 """The settings that work, per environment and per kind of observation."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.training.config import ALGORITHMS, LEAST_IMAGE, Config, QLearningConfig, TrainingConfig
+from edgedqn.agents.training.config import ALGORITHMS, Config, QLearningConfig, TrainingConfig
 
 # RL Baselines3 Zoo's values, with Double DQN, 3-step returns and averaged weights: without the last two, some CartPole seeds
 # never hold 500 (docs/decisions.md).
@@ -101,14 +100,3 @@ def find_preset(env_id: str, *, kind: str = "vector", algorithm: str | None = No
     if algorithm == "q-learning":
         raise InputError(f"q-learning fills a table of states: expected discrete observations. Those of {env_id} are none.")
     return DEFAULTS["vector"]
-
-
-def observation_kind(shape: tuple[int, ...], preprocessing: Sequence[object]) -> str:
-    """Which of `DEFAULTS` applies to observations as an `EnvironmentSpec` describes them."""
-    if "atari" in map(str, preprocessing):  # by name: the class comes with gymnasium, which `edgedqn --help` does without
-        return "atari"
-    if not shape:
-        return "state"
-    if len(shape) not in (2, 3) or min(shape[:2]) < LEAST_IMAGE["minatar"]:
-        return "vector"
-    return "image" if min(shape[:2]) >= LEAST_IMAGE["nature"] else "small image"

@@ -22,8 +22,7 @@ from edgedqn.agents.playing.environments import (
     make_environment,
     make_vector,
 )
-from edgedqn.agents.playing.spec import Atari, FrameStack, spec_of
-from edgedqn.agents.training.presets import observation_kind
+from edgedqn.agents.playing.spec import Atari, FrameStack, observation_kind, spec_of
 
 
 class Film(gymnasium.Env):

@@ -20,10 +20,10 @@ from edgedqn.agents.playing.spec import (
     OneHot,
     Step,
     format_steps,
+    observation_kind,
     parse_steps,
     spec_of,
 )
-from edgedqn.agents.training.presets import observation_kind
 
 VECTOR = spaces.Box(-1, 1, (3,), np.float32)
 SMALL_IMAGE: spaces.Box[Any] = spaces.Box(0, 1, (10, 10, 4), bool)

@@ -10,10 +10,10 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import agent_view, make_environment
-from edgedqn.agents.playing.spec import Atari, EnvironmentSpec, FrameStack, OneHot, spec_of
+from edgedqn.agents.playing.spec import Atari, EnvironmentSpec, FrameStack, OneHot, observation_kind, spec_of
 from edgedqn.agents.training.build import build_dqn
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
-from edgedqn.agents.training.presets import DEFAULTS, PRESETS, find_preset, observation_kind
+from edgedqn.agents.training.presets import DEFAULTS, PRESETS, find_preset
 
 
 @pytest.mark.parametrize("env_id", PRESETS)
