@@ -95,6 +95,10 @@ class FusedLearner:
 
         self._run = tf.function(run, jit_compile=xla and suits_xla(variables))
 
+    def set_learning_rate(self, rate: float) -> None:
+        """From the next gradient step on, where the optimizer was made with a number and no schedule."""
+        self._optimizer.learning_rate.assign(rate)
+
     def restart(self) -> None:
         """Forgets what the optimizer, an Adam, has gathered, and begins its schedule anew; the variables stay as they are."""
         for variable in (self._optimizer.iterations, *self._optimizer._momentums, *self._optimizer._velocities):

@@ -12,7 +12,7 @@ from edgedqn.agents.architecture import rebuild
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json, load_arrays, read_json, save_arrays, write_json
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.compression import tfmot
+from edgedqn.compression import fake_quantization
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.report import SCHEMA, CompressionRecord, Judgement, StageReport
 
@@ -31,6 +31,7 @@ class CompressedPolicy:
       observations: [N, *input_shape] in the environment's dtype, as the agent's network sees them, on-policy.
       recipe: its name; `settings` is its JSON, empty where it was made by none.
       layers: the architecture without fake quantization, as `agents.architecture.describe` gives it.
+      per_output: whether the fake quantization has one scale per output of a Dense kernel; None where it is TF-MOT's own.
     """
 
     network: tf_keras.Model
@@ -43,6 +44,7 @@ class CompressedPolicy:
     reports: tuple[StageReport, ...]
     layers: list[Json]
     settings: Json = field(default_factory=dict)
+    per_output: bool | None = None
 
     def save(self, folder: Path) -> None:
         """Writes `weights.npz`, `observations.npz` and, last, `policy.json`; each complete or absent."""
@@ -59,6 +61,7 @@ class CompressedPolicy:
             "recipe": self.recipe,
             "settings": self.settings,
             "layers": self.layers,
+            "per_output": self.per_output,
             "reports": [report.to_json() for report in self.reports],
         }
         write_json(folder / "policy.json", description)
@@ -72,7 +75,7 @@ class CompressedPolicy:
         try:
             network = rebuild(description["layers"])
             if description["conversion"] in QUANTIZATION_AWARE:
-                network = tfmot.quantization_aware(network, None)
+                network = fake_quantization.quantization_aware(network, None, per_output=description.get("per_output"))
             network.set_weights(weights)
             (observations,) = arrays
             record = CompressionRecord.from_json(description)
@@ -87,6 +90,7 @@ class CompressedPolicy:
                 reports=record.reports,
                 layers=description["layers"],
                 settings=record.settings,
+                per_output=description.get("per_output"),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} and the arrays beside it make no policy: {error!r}") from error

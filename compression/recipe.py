@@ -14,6 +14,7 @@ from edgedqn.agents.files import Json
 from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
 from edgedqn.compression.methods.initialization import NewStudent, Restart, ScaleInput
+from edgedqn.compression.methods.ladder import Quantize
 from edgedqn.compression.methods.pruning import Prune, Threshold
 from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged
 from edgedqn.compression.methods.reinforcement import TdLearning
@@ -27,7 +28,7 @@ STAGES: dict[str, type[Stage]] = {
     stage.name: stage
     for stage in (
         *(ScaleInput, Restart, NewStudent, Threshold, Distil, Visit, Shrink, Prune, Cluster),
-        *(QuantizeAware, QuantizeJudged, Search),
+        *(QuantizeAware, QuantizeJudged, Quantize, Search),
     )
 }
 DRAWING = ("restart", "new_student")  # of weights
@@ -148,6 +149,8 @@ def _why_not_here(stage: Stage, before: Sequence[Stage], after: Sequence[Stage])
         (name == "shrink" and "distil" not in earlier, "shrink teaches its candidates preferences. Expected distil before it."),
         (prunes and earlier & {*PRUNING}, "A second pruning lets weights of the first come back. Expected one."),
         (prunes and "cluster" in earlier, "Pruning moves weights out of their clusters. Expected it before."),
+        (name == "quantize" and "scale_input" not in earlier, "quantize rounds a scaled input. Expected scale_input before."),
+        (name == "quantize" and "cluster" in earlier, "quantize moves each weight by itself. Expected quantize_aware."),
         (clusters < 3 and fixing, f"Where zeros stay, they are one cluster of three or more. Got clusters={clusters}."),
     )
     return next((reason for applies, reason in rules if applies), "")

@@ -1,7 +1,7 @@
 """What the stages of a recipe report: typed here, JSON in `policy.json` and in the evidence beside a file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -35,11 +35,14 @@ class Judgement(JsonValue):
       loss: the mean return lost to the float agent, paired by reset seed, in units of the gate's margin: up to about 1 is
         allowed. `UNPLAYABLE`, more than any other, where no runtime takes the file; its agreements are 0 and its tie rate 1.
       env_steps: in the episodes that were played, the float agent's not counted.
-      action_agreement: the share of on-policy states in which it acts as the float agent.
+      action_agreement: the share of states of fresh episodes in which it acts as the float agent.
       gap_weighted_agreement: the same, each state weighted by the float agent's action gap.
       tie_rate: the share of them in which its largest output is not unique.
       reason: why the gate could not be asked; empty where it was.
+      returns: of the episodes, in the order of the reset seeds, to compare two candidates; not written.
     """
+
+    LEFT_OUT = ("returns",)
 
     verdict: Verdict
     mean_return: float
@@ -51,6 +54,7 @@ class Judgement(JsonValue):
     gap_weighted_agreement: float
     tie_rate: float
     reason: str = ""
+    returns: tuple[float, ...] | None = None
 
     @property
     def agent_is_no_better_than_random(self) -> bool:
@@ -60,12 +64,24 @@ class Judgement(JsonValue):
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt(JsonValue):
-    """How a candidate played as a file, and its size, where the stage looks for another one. JSON is one flat object."""
+    """How a candidate played as a file. JSON is one flat object.
+
+    Attributes:
+      size: where the stage looks for another one.
+      rung: of the ladder, that made it.
+      lacking: why it was not enough; empty where it was.
+    """
 
     MERGED = ("size", "judgement")
+    LEFT_OUT = ("rung", "lacking")
 
     size: NetworkSize | None = None
     judgement: Judgement
+    rung: str | None = None
+    lacking: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "judgement", replace(self.judgement, returns=None))  # thousands of numbers, in a report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +104,7 @@ class Findings(JsonValue):
       stopped: why a search ended.
       env_steps: played by its candidates.
       skipped: what was not done, and why.
+      rung: of the ladder, that was returned.
     """
 
     MERGED = ("size",)
@@ -118,6 +135,7 @@ class Findings(JsonValue):
     env_steps: int | None = None
     skipped: tuple[str, ...] | None = None
     attempts: tuple[Attempt, ...] | None = None
+    rung: str | None = None
 
 
 Findings.LEFT_OUT = tuple(Findings.keys())

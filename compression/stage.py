@@ -73,6 +73,7 @@ class Student:
       meaning: of the output. Before any training it is the teacher's Q-values.
       pruned: its zeros must stay.
       clustered: weights that are equal must stay equal.
+      per_output: whether `quantized` has one scale per output of a Dense kernel; None where it is TF-MOT's own.
     """
 
     network: tf_keras.Model
@@ -84,6 +85,7 @@ class Student:
     quantized: tf_keras.Model | None = None
     pruned: bool = False
     clustered: bool = False
+    per_output: bool | None = None
 
     def inputs(self) -> Iterator[NDArray[np.float32]]:
         """The states as the network takes them, in batches [B, ...]."""
@@ -124,6 +126,7 @@ class Student:
             recipe=recipe,
             reports=(),
             layers=describe(self.network),
+            per_output=self.per_output,
         )
 
 

@@ -1,22 +1,14 @@
-"""Our functions around the TensorFlow Model Optimization Toolkit: prune, cluster, quantize. Nothing else imports it."""
+"""Our functions around the TensorFlow Model Optimization Toolkit: prune and cluster. `fake_quantization` has the others."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
-from numpy.typing import NDArray
 from tensorflow_model_optimization.python.core.clustering.keras.cluster import _cluster_weights as cluster_weights
 from tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper import ClusterWeights
-from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
-    default_8bit_cluster_preserve_quantize_scheme as cluster_preserve,
-)
-from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.prune_preserve import (
-    default_8bit_prune_preserve_quantize_scheme as prune_preserve,
-)
 from tensorflow_model_optimization.python.core.sparsity.keras.pruning_wrapper import PruneLowMagnitude
 
 # Which weights go together: each by itself; two of four neighbours along the inputs; or blocks of (outputs, inputs), as the
@@ -143,80 +135,6 @@ def strip(wrapped: tf_keras.Model, model: tf_keras.Model) -> tf_keras.Model:
             inside = _inside(source)
             target.set_weights([np.asarray(inside.kernel), np.asarray(inside.bias)])
     return stripped
-
-
-def quantization_aware(
-    model: tf_keras.Model, input_limits: tuple[float, float] | None, *, keep_zeros: bool = False, keep_clusters: bool = False
-) -> tf_keras.Model:
-    """A copy of a plain network that rounds weights and activations to int8 as its `.tflite` will, and learns around it.
-
-    The ranges of its activations are not yet known: see `start_ranges`. TF-MOT gives a Dense kernel one range, a Conv2D one per
-    filter.
-
-    Args:
-      model: the network.
-      input_limits: the input lies in [low, high], which has 0 in it; None leaves its range to be followed.
-      keep_zeros: the kernels' zeros stay zero (PQAT). Plain QAT would fill them in again.
-      keep_clusters: weights that are equal stay equal (CQAT; with `keep_zeros`, PCQAT).
-    """
-    annotated = tfmot.quantization.keras.quantize_annotate_model(model)
-    scheme: tuple[Any, ...] = ()
-    if keep_clusters:
-        scheme = (cluster_preserve.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity=keep_zeros),)
-    elif keep_zeros:
-        scheme = (prune_preserve.Default8BitPrunePreserveQuantizeScheme(),)
-    quantized = tfmot.quantization.keras.quantize_apply(annotated, *scheme)
-    if input_limits is not None:
-        # TF-MOT widens the input's range to what it sees, from nothing. A known range holds from the first step.
-        entrance = quantized.layers[1]
-        entrance.quantizer_vars["min_var"].assign(input_limits[0])
-        entrance.quantizer_vars["max_var"].assign(input_limits[1])
-    return quantized
-
-
-def settle(quantized: tf_keras.Model, model: tf_keras.Model, *, keep_zeros: bool = False) -> tf_keras.Model:
-    """The plain QAT network that computes what `quantized` does, without what kept its zeros and clusters while it learned.
-
-    `quantized` is what `quantization_aware` made of `model`, trained.
-    """
-    settled = quantization_aware(model, None)
-    for layer, trained in zip(settled.layers, quantized.layers, strict=True):
-        values = {_own_name(variable, trained): variable for variable in trained.weights}
-        for variable in layer.weights:
-            variable.assign(values[_own_name(variable, layer)])
-    if keep_zeros:  # PQAT multiplies by its masks, which are no variables, whenever it computes
-        for layer in model.layers:
-            if layer.weights:
-                wrapper = settled.get_layer(f"quant_{layer.name}")
-                kernel = next(variable for variable in wrapper.weights if _own_name(variable, wrapper) == "kernel:0")
-                kernel.assign(tf.where(layer.kernel == 0, 0.0, kernel))
-    return settled
-
-
-def start_ranges(quantized: tf_keras.Model, model: tf_keras.Model, *, inputs: Iterable[NDArray[np.float32]]) -> None:
-    """Sets the activations' ranges to what `model`, which `quantized` was made of, shows on batches [B, ...] of inputs.
-
-    TF-MOT starts them at [-6, 6] and moves them by a thousandth per gradient step, which takes longer than a short
-    fine-tuning has. A range always has 0 in it.
-    """
-    ranges = {layer.name: (0.0, 0.0) for layer in model.layers if layer.weights}
-    for activation in inputs:
-        for layer in model.layers[1:]:
-            activation = layer(activation)
-            if layer.name in ranges:
-                low, high = ranges[layer.name]
-                ranges[layer.name] = min(low, float(np.min(activation))), max(high, float(np.max(activation)))
-    for name, (low, high) in ranges.items():
-        for variable in quantized.get_layer(f"quant_{name}").weights:
-            if variable.name.endswith("post_activation_min:0"):
-                variable.assign(low)
-            elif variable.name.endswith("post_activation_max:0"):
-                variable.assign(high)
-
-
-def _own_name(variable: tf.Variable, layer: tf_keras.layers.Layer) -> str:
-    """Without the layer's name, which Keras numbers over the life of a process."""
-    return str(variable.name).rpartition("/")[2].removeprefix(f"{layer.name}_")
 
 
 def _inside(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:

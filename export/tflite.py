@@ -11,12 +11,14 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from edgedqn.agents.architecture import rebuild
+from edgedqn.compression import fake_quantization
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.export.config import INTEGER_ENDS, ExportConfig
 from edgedqn.export.edge_policy import DeviceManifest, TfliteModel
 from edgedqn.export.tflite_file.manifest import device_part, embed
 from edgedqn.export.tflite_file.reader import fix_names, quantization, stripped
-from edgedqn.export.tflite_file.rewriting import with_action_output, with_float_ends
+from edgedqn.export.tflite_file.rewriting import with_action_output, with_dense_kernels, with_float_ends
 
 CALIBRATION_STATES = 1_000
 CALIBRATED = {
@@ -57,7 +59,9 @@ def exported(policy: CompressedPolicy, config: ExportConfig) -> Exported:
       InputError: `config` asks for what cannot be written of this policy.
     """
     config.check(policy.meaning)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([_static_batch(policy.network)], policy.network)
+    dense = fake_quantization.dense_kernels(policy.network)
+    network = fake_quantization.with_one_scale(policy.network, rebuild(policy.layers)) if dense else policy.network
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([_static_batch(network)], network)
     # Writing a SavedModel first would give the same network, in ten times the time.
     converter.experimental_lower_to_saved_model = False
     kind = policy.conversion
@@ -75,6 +79,8 @@ def exported(policy: CompressedPolicy, config: ExportConfig) -> Exported:
         converter.target_spec.supported_ops = [CALIBRATED[kind]]
     with _silence():
         content = converter.convert()
+    if dense:
+        content = with_dense_kernels(TfliteModel(content), dense)
     given = quantization(TfliteModel(content).input)
     # The policy's own input scaling joined with the input tensor's: q = (x * s + o) / scale + zero_point.
     device = device_part(

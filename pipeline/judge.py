@@ -2,14 +2,19 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
 
+from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.evaluation import gather_from_episodes
 from edgedqn.agents.playing.gate import Gate, Verdict, run_gate
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.agreement import agreement, preferences_of
@@ -29,7 +34,7 @@ from edgedqn.pipeline.seeds import SeedStreams
 STRICTNESS = 0.9
 EARLY = 3  # the first look at a candidate is at a third of the gate's first
 MOST_EPISODES = 4_800  # of one candidate, where the gate itself would play on
-STATES = 2_000  # on-policy, for the agreement
+EPISODES, MOST_STATES = 100, 200  # for the agreement: of the float policy, without random actions; states of one episode
 
 
 @contextmanager
@@ -44,7 +49,14 @@ def judging(agent: TrainedAgent, *, streams: SeedStreams, gate: Gate, export: Ex
     play = play_on_seeds(agent.spec.id, streams, stricter, stream="select")
     with tempfile.TemporaryDirectory() as folder, Players(play, progress=True) as players:
         yield _FileJudge(
-            agent=agent, players=players, gate=gate, stricter=stricter, export=export, folder=Path(folder), numbers=count()
+            agent=agent,
+            streams=streams,
+            players=players,
+            gate=gate,
+            stricter=stricter,
+            export=export,
+            folder=Path(folder),
+            numbers=count(),
         )
 
 
@@ -53,6 +65,7 @@ class _FileJudge:
     """Writes each candidate as a file, plays it, and compares it with the float agent's file."""
 
     agent: TrainedAgent
+    streams: SeedStreams
     players: Players
     gate: Gate  # as it will be applied
     stricter: Gate  # as it is applied here
@@ -94,8 +107,7 @@ class _FileJudge:
                 paired_differences=lambda n: (players.returns(path, n) - players.returns(float_file, n)).tolist(),
             )
             returns, verdict, loss = players.returns(path), result.verdict, -result.interval.mean / margin
-        states = self.agent.observations[:STATES]
-        like = agreement(*(preferences_of(each, states) for each in (EdgePolicy.load(float_file), candidate)))
+        like = agreement(self._float_preferences, preferences_of(candidate, self._states))
         return Judgement(
             verdict=verdict,
             mean_return=float(returns.mean()),
@@ -105,7 +117,22 @@ class _FileJudge:
             size_bytes=path.stat().st_size,
             **asdict(like),
             reason=reason,
+            returns=tuple(returns.tolist()),
         )
+
+    @cached_property
+    def _states(self) -> NDArray[Any]:
+        """[N, *input_shape], of episodes that nothing was taught on."""
+        agent, streams = self.agent, self.streams
+        seeds = streams.first_reset_seeds("agreement", EPISODES)
+        bar = tqdm(seeds, "states to compare", unit="episode", disable=None, leave=False)
+        with closing(agent_view(make_environment(agent.spec.id), agent.spec)) as env:
+            return gather_from_episodes(agent.policy, env, reset_seeds=bar, most=MOST_STATES, rng=streams.rng("agreement"))
+
+    @cached_property
+    def _float_preferences(self) -> NDArray[np.float64]:
+        """The float file's outputs [N, A] in those states."""
+        return preferences_of(EdgePolicy.load(self._float_file), self._states)
 
     @cached_property
     def _float_file(self) -> Path:

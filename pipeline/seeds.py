@@ -8,15 +8,16 @@ import numpy as np
 
 from edgedqn.agents.errors import require
 
-STREAMS = ("train", "select", "calibrate", "prove", "bench")
-BLOCK = 2**27  # reset seeds of a stream; five of them fit into the 31 bits that every environment takes
+STREAMS = ("train", "select", "calibrate", "prove", "bench", "agreement")
+BLOCK = 2**27  # reset seeds of a stream; six of them fit into the 31 bits that every environment takes
 
 
 class SeedStreams:
     """Named streams that share nothing, so that what proves a policy was seen by nothing that made it.
 
     `train` explores and initializes, `select` chooses checkpoints, `calibrate` gathers states for compression, `prove` plays
-    for the gate and every published figure, `bench` orders the timings.
+    for the gate and every published figure, `bench` orders the timings, `agreement` visits the states on which candidates are
+    compared with the float agent: nothing was taught on them.
 
     Reset seeds count up within a block of 2**27 per stream, from a place that depends on the run's seed: the blocks cannot
     overlap, and `edgedqn evaluate --seed S` plays the same episodes again.

@@ -85,6 +85,25 @@ def gather_observations(
     return np.stack(list(tqdm(visited, "gather states", count, unit=" states", disable=None, leave=False)))
 
 
+def gather_from_episodes(
+    policy: Policy, env: gymnasium.Env[Any, Any], *, reset_seeds: Iterable[int], most: int, rng: np.random.Generator
+) -> NDArray[Any]:
+    """Observations that a policy acts on in whole episodes, one per reset seed: of each at most `most` >= 1, drawn at random.
+
+    Returns:
+      [N, *observation_shape] as `gather_observations`.
+    Raises:
+      BadTransitionError: the environment gave a NaN or an infinity.
+    """
+    name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+    gathered = []
+    for seed in reset_seeds:
+        episode = list(_visited(policy, env, name, iter([seed])))
+        chosen = np.sort(rng.permutation(len(episode))[:most])
+        gathered += [episode[i] for i in chosen]
+    return np.stack(gathered)
+
+
 def _visited(policy: Policy, env: gymnasium.Env[Any, Any], name: str, reset_seeds: Iterator[int]) -> Iterator[NDArray[Any]]:
     step = 0
     for seed in reset_seeds:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from edgedqn.agents.errors import InputError, require
-from edgedqn.compression import tfmot
+from edgedqn.compression import fake_quantization
 from edgedqn.compression.folding import kernels_of
 from edgedqn.compression.methods.clustering import clusters_of
 from edgedqn.compression.methods.distillation import Distillation, final_loss
@@ -31,12 +31,12 @@ class QuantizeAware(Stage):
     rounds_to_int8: ClassVar[bool] = True
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
-        quantized = tfmot.quantization_aware(
+        quantized = fake_quantization.quantization_aware(
             student.network, student.scaling.limits, keep_zeros=student.pruned, keep_clusters=student.clustered
         )
-        tfmot.start_ranges(quantized, student.network, inputs=student.inputs())
+        fake_quantization.start_ranges(quantized, student.network, inputs=student.inputs())
         losses = self.learning.fine_tune(quantized, student, context=context, label="quantize")
-        settled = tfmot.settle(quantized, student.network, keep_zeros=student.pruned)
+        settled = fake_quantization.settle(quantized, student.network, keep_zeros=student.pruned)
         batch = next(student.inputs())
         equal = np.allclose(settled(batch, training=False), quantized(batch, training=False), atol=1e-4)
         require(equal, "TF-MOT lost zeros of kernels with clusters. Expected fewer clusters, or more zeros in each.")

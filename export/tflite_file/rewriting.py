@@ -3,6 +3,7 @@
 The integers in between stay, but for convolutions: an input half-way between two integers may round to the other one.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -86,6 +87,29 @@ def with_action_output(model: TfliteModel) -> bytes:
     return rewrite(model, change)
 
 
+def with_dense_kernels(
+    model: TfliteModel, layers: Sequence[tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.float32]]]
+) -> bytes:
+    """A file whose dense layers, in order, have these kernels [in, out], scales [out] and biases [out] in place of their own.
+
+    The biases are real numbers; they become int32 in units of the input's scale times the kernel's.
+    """
+
+    def change(parts: Any) -> None:
+        graph = _Graph(parts)
+        schema, tensors = graph.schema, graph.graph.tensors
+        dense = [each for each in graph.graph.operators if graph.code(each) == schema.BuiltinOperator.FULLY_CONNECTED]
+        for operator, (values, scales, biases) in zip(dense, layers, strict=True):
+            given, kernel, bias = (tensors[index] for index in operator.inputs)
+            graph.store(kernel, values.T)
+            kernel.quantization = schema.QuantizationParametersT(scale=scales, zeroPoint=np.zeros(scales.shape, np.int64))
+            unit = scales * np.float32(given.quantization.scale[0])
+            graph.store(bias, np.rint(biases / unit).astype(np.int32))
+            bias.quantization = schema.QuantizationParametersT(scale=unit, zeroPoint=np.zeros(unit.shape, np.int64))
+
+    return rewrite(model, change)
+
+
 class _Graph:
     """A model in the schema's object form, and what is put into its only subgraph. What is added has no name yet."""
 
@@ -113,6 +137,14 @@ class _Graph:
         self.model.buffers.append(self.schema.BufferT(data=data))
         return len(self.model.buffers) - 1
 
+    def store(self, tensor: Any, values: NDArray[Any]) -> None:
+        """Gives a tensor other values; one that shares its buffer keeps the old ones."""
+        buffer = self.buffer(values)
+        if sum(each.buffer == tensor.buffer for each in self.graph.tensors) == 1:
+            self.model.buffers[tensor.buffer] = self.model.buffers.pop()
+        else:
+            tensor.buffer = buffer
+
     def operator(self, code: str, inputs: list[int], output: int, options: Any) -> Any:
         """Makes an operator, which the caller puts in its place; `options` is an object of the schema, `MulOptionsT()`."""
         builtin = getattr(self.schema.BuiltinOperator, code)
@@ -129,6 +161,10 @@ class _Graph:
             builtinOptionsType=getattr(self.schema.BuiltinOptions, type(options).__name__.removesuffix("T")),
             builtinOptions=options,
         )
+
+    def code(self, operator: Any) -> int:
+        """Its BuiltinOperator."""
+        return int(self.model.operatorCodes[operator.opcodeIndex].builtinCode)
 
     def set_end(self, side: str, tensor: int) -> None:
         """Makes a tensor the only input or output; the signature, where there is one, follows."""
@@ -169,7 +205,7 @@ class _Graph:
             for operator in self.graph.operators:
                 if at not in operator.inputs:
                     continue
-                kind = self.model.operatorCodes[operator.opcodeIndex].builtinCode
+                kind = self.code(operator)
                 if kind not in (*self.layers, *self.movers) or operator.inputs[0] != at:
                     raise PolicyFileError(
                         "The input cannot be scaled inside the file: expected a dense or convolutional layer to read it. "

@@ -187,6 +187,7 @@ def _line(report: StageReport) -> str:
         shown.append(", ".join(f"values {count}" for count in findings.clusters_reached))
     if findings.attempts is not None:
         shown.append(f"{len(findings.attempts)} tried" + (f", hidden {list(findings.size.hidden)}" if findings.size else ""))
+        shown += [f"taken: {findings.rung}"] if findings.rung else []
         shown += ["none passed"] if findings.passed is False else []
     shown += [f"{findings.clipped_fraction:.2%} clipped"] if findings.clipped_fraction is not None else []
     shown += [f"skipped: {'; '.join(findings.skipped)}"] if findings.skipped else []

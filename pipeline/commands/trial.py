@@ -10,7 +10,7 @@ from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression import tfmot
+from edgedqn.compression import fake_quantization
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.stage import Student
 from edgedqn.export.edge_policy import EdgePolicy
@@ -23,8 +23,8 @@ def export_tiny_policy() -> None:
         spec = spec_of(env, "CartPole-v1")
     observations = np.random.default_rng(0).uniform(-1, 1, (100, 4)).astype(np.float32)
     network = q_network((4,), 2, hidden=(8,), rng=np.random.default_rng(0))
-    quantized = tfmot.quantization_aware(network, (-1.0, 1.0))
-    tfmot.start_ranges(quantized, network, inputs=[observations])
+    quantized = fake_quantization.quantization_aware(network, (-1.0, 1.0))
+    fake_quantization.start_ranges(quantized, network, inputs=[observations])
     student = Student(
         network=network,
         quantized=quantized,

@@ -28,6 +28,7 @@ from edgedqn.compression.compress import compress
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.initialization import ScaleInput
+from edgedqn.compression.methods.ladder import Quantize
 from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware
 from edgedqn.compression.policy import CompressedPolicy
@@ -38,6 +39,7 @@ from edgedqn.compression.stage import CompressionContext, Student, q_values_of
 
 SHORT = Distillation(steps=100)
 QAT = Recipe("tiny-qat", "", (ScaleInput(), QuantizeAware(SHORT)), "qat-int8")
+ROUND = Recipe("tiny-round", "", (ScaleInput(), Quantize(("round",), states=500)), "qat-int8")
 PRUNED = Recipe(
     "tiny-pruned",
     "",
@@ -192,14 +194,14 @@ def context(beginning: tuple[Student, CompressionContext]) -> CompressionContext
 @pytest.fixture(scope="session")
 def policies(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> dict[str, CompressedPolicy]:
     """One policy of each kind."""
-    recipes = (FLOAT32, RECIPES["ptq-int8"], QAT, PRUNED)
+    recipes = (FLOAT32, RECIPES["ptq-int8"], QAT, ROUND, PRUNED)
     return {recipe.name: compressed(teacher, recipe, env) for recipe in recipes}
 
 
 @pytest.fixture(scope="session")
 def recipes() -> dict[str, Recipe]:
     """What `policies` were made by."""
-    return {recipe.name: recipe for recipe in (FLOAT32, RECIPES["ptq-int8"], QAT, PRUNED)}
+    return {recipe.name: recipe for recipe in (FLOAT32, RECIPES["ptq-int8"], QAT, ROUND, PRUNED)}
 
 
 @pytest.fixture(scope="session", params=["table", "image", "quantiles", "frames"])

@@ -11,6 +11,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
 from edgedqn.compression.methods.initialization import NewStudent, Restart, ScaleInput
+from edgedqn.compression.methods.ladder import Quantize
 from edgedqn.compression.methods.pruning import Prune, Threshold
 from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware, QuantizeJudged
 from edgedqn.compression.methods.reinforcement import TdLearning
@@ -19,6 +20,7 @@ from edgedqn.compression.methods.shrinking import Shrink
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.recipe import STAGES, Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
+from edgedqn.compression.stage import Stage
 
 
 @pytest.mark.parametrize(
@@ -276,5 +278,17 @@ def test_refuses_files_that_are_no_toml(tmp_path: Path) -> None:
 
 def test_every_stage_has_a_name_of_its_own_and_says_whether_it_rounds() -> None:
     rounding = {name for name, stage in STAGES.items() if stage.rounds_to_int8}
-    assert rounding == {"quantize_aware", "quantize_judged", "shrink", "search"}
+    assert rounding == {"quantize", "quantize_aware", "quantize_judged", "shrink", "search"}
     assert all(stage.name == name for name, stage in STAGES.items())
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ((Quantize(),), "rounds a scaled input. Expected scale_input before"),
+        ((ScaleInput(), Cluster(8), Quantize()), "moves each weight by itself. Expected quantize_aware"),
+    ],
+)
+def test_the_ladder_stands_on_a_scaled_input_and_keeps_no_clusters(stages: tuple[Stage, ...], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Recipe("mine", "", stages, "qat-int8")

@@ -11,6 +11,7 @@ import pytest
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.compression.fake_quantization import quantization_aware, start_ranges
 from edgedqn.compression.folding import BATCH, InputScaling, fold_input_scaling, plain_network
 from edgedqn.compression.methods.distillation import Distil, Visit
 from edgedqn.compression.methods.initialization import Restart
@@ -23,7 +24,6 @@ from edgedqn.compression.preferences import Targets
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.report import Findings
 from edgedqn.compression.stage import CompressionContext, Stage, Student, q_values_of
-from edgedqn.compression.tfmot import quantization_aware, start_ranges
 
 
 @dataclass(frozen=True)

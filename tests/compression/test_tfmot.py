@@ -1,4 +1,3 @@
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +11,7 @@ from edgedqn.agents.networks import q_network
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distillation, Distiller
 from edgedqn.compression.preferences import Targets, median_action_gap
-from edgedqn.compression.tfmot import Schedule, quantization_aware, reset_pruning, start_ranges, strip, wrap_for_pruning
+from edgedqn.compression.tfmot import Schedule, reset_pruning, strip, wrap_for_pruning
 
 UNIT = (-1.0, 1.0)
 SHORT = Distillation(steps=50, learning_rate=1e-2)
@@ -69,25 +68,6 @@ def test_a_frequency_that_does_not_divide_would_miss_the_end() -> None:
 def test_refuses_a_schedule_that_never_ends(schedule: tuple[int, int, int]) -> None:
     with pytest.raises(AssertionError):
         Schedule(*schedule)
-
-
-def sparse_network(share: float = 0.6) -> tf_keras.Model:
-    """4-16-16-2 whose smallest weights are zero."""
-    network = q_network((4,), 2, hidden=(16, 16), rng=np.random.default_rng(2))
-    network.set_weights([np.where(np.abs(a) < np.quantile(np.abs(a), share), 0, a) for a in network.get_weights()])
-    return network
-
-
-def ranges(quantized: tf_keras.Model, of: str) -> list[tuple[float, float]]:
-    """(min, max) of each variable pair `of`: "input", "kernel" or "post_activation"."""
-    name = {"input": r"quantize_layer(_\d+)?"}.get(of, of)  # Keras counts the layers of a process
-    sides = (
-        [float(v.numpy()) for v in quantized.weights if re.search(rf"/{name}_{side}:0$", v.name)] for side in ("min", "max")
-    )
-    return list(zip(*sides, strict=True))
-
-
-# --- pruning ---------------------------------------------------------------------------------------------------------------
 
 
 def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() -> None:
@@ -153,100 +133,3 @@ def test_calls_without_training_prune_nothing() -> None:
 def test_asks_for_one_sparsity_per_kernel(sparsities: Sequence[float]) -> None:
     with pytest.raises(ValueError, match=r"zip\(\) argument"):
         wrap_for_pruning(q_network((4,), 2, hidden=(8,), rng=np.random.default_rng(7)), sparsities, schedule=Schedule(0, 1, 1))
-
-
-# --- quantization-aware training -------------------------------------------------------------------------------------------
-
-
-def test_plain_training_fills_the_zeros_in_and_preserving_keeps_every_one() -> None:
-    network = sparse_network()
-    before = network.get_weights()
-    zeros = [kernel == 0 for kernel in kernels(network)]
-    kept = taught(quantization_aware(network, UNIT, keep_zeros=True))
-    filled = taught(quantization_aware(network, UNIT))
-    for zero, start, with_zeros, without in zip(zeros, kernels(network), kernels(kept), kernels(filled), strict=True):
-        assert 0.5 < zero.mean() < 0.7
-        assert (with_zeros[zero] == 0).all()
-        assert (with_zeros[~zero] != start[~zero]).mean() > 0.5  # the others learned
-        assert (without[zero] != 0).mean() > 0.5
-    # The range of the input is known and stands; those of the activations and kernels are followed.
-    for quantized in (kept, filled):
-        assert ranges(quantized, "input") == [(-1.0, 1.0)]
-        assert (-6.0, 6.0) not in ranges(quantized, "post_activation") + ranges(quantized, "kernel")
-    for array, unchanged in zip(network.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(array, unchanged)
-
-
-@pytest.mark.parametrize("limits", [UNIT, (-2.5, 2.5), (0.0, 1.0)])
-@pytest.mark.parametrize("keep_zeros", [False, True])
-def test_a_known_input_range_holds_from_the_first_step_and_a_new_one_moves(
-    limits: tuple[float, float], keep_zeros: bool
-) -> None:
-    network = sparse_network()
-    inputs = np.clip(0.5 * limits[1] * training_set()[0], *limits)  # an average would follow them inwards
-    known = quantization_aware(network, limits, keep_zeros=keep_zeros)
-    followed = quantization_aware(network, None, keep_zeros=keep_zeros)
-    assert ranges(known, "input") == [limits]
-    (start,) = ranges(followed, "input")
-    for _ in range(3):
-        known(inputs, training=True)
-        followed(inputs, training=True)
-    assert ranges(known, "input") == [limits]
-    assert ranges(followed, "input") != [start]
-
-
-def test_rounds_the_input_and_the_weights_to_the_grids_of_int8() -> None:
-    """One linear layer, written out."""
-    network = q_network((3,), 2, hidden=(), rng=np.random.default_rng(8))
-    inputs = np.random.default_rng(9).uniform(-1, 1, (200, 3)).astype(np.float32)
-    quantized = quantization_aware(network, UNIT)
-    start_ranges(quantized, network, inputs=[inputs])
-    quantized(inputs, training=True)  # takes the kernel's range
-    kernel, bias = network.get_weights()
-    weight_scale = np.abs(kernel).max() / 127
-    rounded_kernel = np.rint(kernel / weight_scale) * weight_scale
-    input_scale = 2 / 255
-    rounded = np.rint(inputs / input_scale).clip(-128, 127) * input_scale
-    ((low, high),) = ranges(quantized, "post_activation")
-    exact = rounded @ rounded_kernel + bias
-    got = quantized(inputs, training=False).numpy()
-    np.testing.assert_allclose(
-        got, exact, atol=0.51 * (high - low) / 255 + 1.01 * input_scale * np.abs(kernel).sum(axis=0).max()
-    )
-    assert len(np.unique(got)) <= 256
-    steps = np.diff(np.unique(got)) / ((high - low) / 255)
-    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-2)  # whole steps apart
-
-
-@pytest.mark.parametrize("keep_zeros", [False, True])
-def test_takes_the_weights_along(keep_zeros: bool) -> None:
-    network = sparse_network()
-    quantized = quantization_aware(network, UNIT, keep_zeros=keep_zeros)
-    arrays = [array for array in quantized.get_weights() if array.ndim]
-    for array, expected in zip(arrays, network.get_weights(), strict=True):
-        np.testing.assert_array_equal(array, expected)
-
-
-def test_start_ranges_are_those_of_the_activations_seen() -> None:
-    network = q_network((4,), 3, hidden=(16, 8), rng=np.random.default_rng(10))
-    network.set_weights([array + np.float32(0.1) for array in network.get_weights()])
-    inputs = training_set()[0]
-    quantized = quantization_aware(network, UNIT)
-    assert ranges(quantized, "post_activation") == [(-6.0, 6.0)] * 3
-    start_ranges(quantized, network, inputs=[inputs])
-    x = inputs
-    weights = network.get_weights()
-    for layer, (low, high) in enumerate(ranges(quantized, "post_activation")):
-        x = x @ weights[2 * layer] + weights[2 * layer + 1]
-        x = np.maximum(x, 0) if layer < 2 else x
-        np.testing.assert_allclose([low, high], [min(0, x.min()), max(0, x.max())], rtol=1e-5)
-    assert ranges(quantized, "input") == [(-1.0, 1.0)]
-    assert ranges(quantized, "kernel") == [(-6.0, 6.0)] * 3  # taken from the kernels in the first training step
-
-
-def test_ranges_include_zero_where_no_activation_does() -> None:
-    network = q_network((2,), 1, hidden=(), rng=np.random.default_rng(11))
-    network.set_weights([np.zeros((2, 1), np.float32), np.array([3.0], np.float32)])
-    quantized = quantization_aware(network, UNIT)
-    start_ranges(quantized, network, inputs=[np.zeros((5, 2), np.float32)])
-    assert ranges(quantized, "post_activation") == [(0.0, 3.0)]

@@ -8,18 +8,10 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.networks import q_network
+from edgedqn.compression.fake_quantization import quantization_aware, settle, start_ranges
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distillation, Distiller
-from edgedqn.compression.tfmot import (
-    Schedule,
-    quantization_aware,
-    reset_pruning,
-    settle,
-    start_ranges,
-    strip,
-    wrap_for_clustering,
-    wrap_for_pruning,
-)
+from edgedqn.compression.tfmot import Schedule, reset_pruning, strip, wrap_for_clustering, wrap_for_pruning
 
 SHORT = Distillation(steps=50, learning_rate=1e-2)
 

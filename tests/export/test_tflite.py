@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 with warnings.catch_warnings():
     # TF-MOT 0.8.1 compares version numbers with distutils, which setuptools provides and calls deprecated.
     warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
-    from edgedqn.compression import tfmot
+    from edgedqn.compression import fake_quantization, tfmot
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
@@ -27,6 +27,7 @@ from edgedqn.compression.folding import InputScaling, fold_input_scaling
 from edgedqn.compression.methods.distillation import fit_output_layer
 from edgedqn.compression.policy import CompressedPolicy, Conversion
 from edgedqn.compression.preferences import Targets, median_action_gap
+from edgedqn.compression.rounding import round_network
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel, read_device_manifest
 from edgedqn.export.tflite import CALIBRATION_STATES, exported, to_tflite
@@ -42,7 +43,7 @@ SPEC = EnvironmentSpec(
     observation_high=(None,) * 4,
     n_actions=2,
 )
-KINDS = ["float32", "ptq", "qat", "pruned"]
+KINDS = ["float32", "ptq", "qat", "pruned", "per-output"]
 
 
 def cartpole_like(count: int, seed: int) -> NDArray[np.float32]:
@@ -81,9 +82,16 @@ def make_policy(kind: str, hidden: tuple[int, ...] = (32, 32)) -> CompressedPoli
         wrapped(inputs[:1], training=True)
         apply_masks()
         network = tfmot.strip(wrapped, network)
-    quantized = tfmot.quantization_aware(network, scaling.limits, keep_zeros=kind == "pruned")
-    tfmot.start_ranges(quantized, network, inputs=[inputs])
-    quantized(inputs, training=True)  # a training step takes the kernels' ranges
+    if kind == "per-output":
+        rounded = round_network(network, lambda: iter([inputs]), limits=(-1.0, 1.0), gap=0.1)
+        quantized = fake_quantization.quantization_aware(network, scaling.limits, per_output=True)
+        fake_quantization.set_rounding(
+            quantized, network, weights=rounded.weights, scales=rounded.scales, ranges=rounded.ranges
+        )
+    else:
+        quantized = fake_quantization.quantization_aware(network, scaling.limits, keep_zeros=kind == "pruned")
+        fake_quantization.start_ranges(quantized, network, inputs=[inputs])
+        quantized(inputs, training=True)  # a training step takes the kernels' ranges
     return CompressedPolicy(
         network=quantized,
         conversion="qat-int8",
@@ -94,6 +102,7 @@ def make_policy(kind: str, hidden: tuple[int, ...] = (32, 32)) -> CompressedPoli
         recipe=kind,
         reports=(),
         layers=describe(network),
+        per_output=True if kind == "per-output" else None,
     )
 
 

@@ -17,7 +17,7 @@ from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.compression import tfmot
+from edgedqn.compression import fake_quantization
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.export import verify as verification
@@ -49,8 +49,8 @@ def policy_for() -> Make:
         scaling = InputScaling.identity()
         if conversion == "qat-int8":
             scaling = InputScaling((0.25,), (0.0,), (-1.0, 1.0))
-            network = tfmot.quantization_aware(plain, scaling.limits)
-            tfmot.start_ranges(network, plain, inputs=[scaling(observations)])
+            network = fake_quantization.quantization_aware(plain, scaling.limits)
+            fake_quantization.start_ranges(network, plain, inputs=[scaling(observations)])
             network(scaling(observations), training=True)
         return CompressedPolicy(
             network=network,

@@ -99,7 +99,7 @@ def test_what_asks_the_judge_sees_no_prove_seed_either(
         job.do(("train",))
         reset_seeds.clear()
         job.do(("compress",))
-    assert streams_of(reset_seeds) == {"calibrate", "select"}
+    assert streams_of(reset_seeds) == {"agreement", "calibrate", "select"}
     assert all(streams_of(list(play.seeds)) == {"select"} for play in plays)
     *_, report = CompressedPolicy.load(job.folder.compressed("tiny")).reports
     assert report.findings.attempts is not None

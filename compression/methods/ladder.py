@@ -1,0 +1,173 @@
+"""The ladder: a policy is rounded to int8 with no more change than it needs.
+
+Each rung starts from the agent itself, or from the rung below, and is played as a file before the next one is tried.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import cache
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.agents.errors import require
+from edgedqn.agents.playing.statistics import bootstrap_interval
+from edgedqn.compression import fake_quantization
+from edgedqn.compression.folding import in_batches
+from edgedqn.compression.methods.decisions import DecisionTuning
+from edgedqn.compression.methods.distillation import Distil, Distillation
+from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware
+from edgedqn.compression.report import Attempt, Findings, Judgement
+from edgedqn.compression.rounding import round_network, with_equal_ranges, without_common_value
+from edgedqn.compression.stage import CompressionContext, Stage, Student
+
+WITHOUT_JUDGE = "the gate: there is no judge to play files, so the first was taken"
+Rung = Literal["round", "fine_tune", "distil"]
+TUNING = DecisionTuning()
+CONFIDENCE = 0.95  # of the paired difference in return by which a candidate must be better than the one below
+
+
+@dataclass(frozen=True)
+class Quantize(Stage):
+    """Rounds to int8: by as little as keeps the policy.
+
+    The rungs, in order, each judged as a file:
+
+    - `round`: nothing is trained. What all outputs have in common is folded out of the last layer, and hidden neurons are
+      brought to the same range; both are exact in float. Then the kernels are rounded so that the errors of their weights
+      cancel on states of the teacher, and the output's range saturates where no decision needs it.
+    - `fine_tune`: quantization-aware training of those very weights, towards the teacher's choices, at a small learning rate
+      that it measures, for as long as states it does not learn from gain by it.
+    - `distil`: the float network is trained anew, to clipped action gaps, unless an earlier stage has done so, and rounded by
+      quantization-aware training.
+
+    The ladder ends at the first candidate that passes the gate, with ties in at most `most_ties` and agreement by gap in at
+    least `least_agreement` of the states of fresh episodes. It does not go on to `distil` from one that passes with
+    `enough_agreement`. Where none is that good, the best is taken: a candidate replaces the one below where it alone passes, is
+    better by the interval of their paired returns, or no worse and smaller.
+
+    Attributes:
+      rungs: to be tried.
+      states: gathered from the teacher at epsilon 0.05, besides its own observations.
+      per_output: one scale per output of a Dense kernel; older runtimes know one for all.
+      tuning: of the rung `fine_tune`.
+      teaching: of the rung `distil`, in float.
+      quantizing: of the rung `distil`, rounded.
+      attempts: rounded students of the rung `distil` that are judged at most, each of other minibatches.
+    """
+
+    rungs: tuple[Rung, ...] = get_args(Rung)
+    _: KW_ONLY
+    states: int = 40_000
+    per_output: bool = True
+    least_agreement: float = 0.99
+    enough_agreement: float = 0.92
+    most_ties: float = 0.025
+    tuning: DecisionTuning = TUNING
+    teaching: Distil = Distil()
+    quantizing: Distillation = QUANTIZING
+    attempts: int = 3
+    name: ClassVar[str] = "quantize"
+    rounds_to_int8: ClassVar[bool] = True
+    asks_gate: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        known = get_args(Rung)
+        expected = f"Expected rungs of {', '.join(known)}, each once and in this order."
+        require(
+            bool(self.rungs) and self.rungs == tuple(rung for rung in known if rung in self.rungs),
+            f"{expected} Got {self.rungs}.",
+        )
+        sizes = (self.states, self.attempts)
+        require(min(sizes) >= 1, f"Expected states and attempts of 1 or more. Got {self.states} and {self.attempts}.")
+        shares = (self.enough_agreement, self.least_agreement, self.most_ties)
+        require(
+            min(shares) >= 0 and max(shares) <= 1 and shares[0] <= shares[1],
+            "Expected enough_agreement of at most least_agreement, and both and most_ties in [0, 1]. "
+            f"Got {shares[0]}, {shares[1]} and {shares[2]}.",
+        )
+
+    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
+        best: tuple[Student, Judgement, int] | None = None
+        attempts: list[Attempt] = []
+        for rung, make in self._climb(student, context):
+            if rung == "distil" and best is not None and not self._lacking(best[1], self.enough_agreement):
+                break
+            if (candidate := make()) is None:
+                continue
+            if context.judge is None:
+                return candidate, Findings(rung=rung, skipped=(WITHOUT_JUDGE,))
+            judgement = context.judge(
+                candidate.as_compressed(context.teacher, conversion=context.conversion, recipe="candidate")
+            )
+            lacking = self._lacking(judgement, self.least_agreement)
+            attempts.append(Attempt(judgement=judgement, rung=rung, lacking=lacking or None))
+            if best is None or not lacking or _is_better(judgement, best[1]):
+                best = candidate, judgement, len(attempts) - 1
+            if not lacking or judgement.agent_is_no_better_than_random:
+                break
+        assert best is not None
+        chosen, judgement, index = best
+        return chosen, Findings(
+            passed=judgement.verdict == "pass",
+            chosen=index,
+            rung=attempts[index].rung,
+            attempts=tuple(attempts),
+        )
+
+    def _climb(self, student: Student, context: CompressionContext) -> Iterator[tuple[Rung, Callable[[], Student | None]]]:
+        """The candidates from rung to rung, each with what makes it; None where a rung brings nothing."""
+        if {"round", "fine_tune"}.intersection(self.rungs):
+            visited = context.gather_states(context.teacher.policy, self.states, epsilon=0.05)
+            states = np.concatenate([context.teacher.observations, visited, context.table_states()])  # [N, ...]
+            rounded = self._round(student, states, context)
+            if "round" in self.rungs:
+                yield "round", lambda: rounded
+            if "fine_tune" in self.rungs:
+                yield "fine_tune", lambda: self.tuning.tune(rounded, states, context=context)
+        if "distil" in self.rungs:
+            knows = student.meaning == "preferences"  # an earlier stage has taught it, and may have set zeros
+            taught = cache(lambda: student if knows else self.teaching.apply(student, context)[0])
+            for _ in range(self.attempts):
+                yield "distil", lambda: QuantizeAware(self.quantizing).apply(taught(), context)[0]
+
+    def _round(self, student: Student, states: NDArray[Any], context: CompressionContext) -> Student:
+        def inputs() -> Iterator[NDArray[np.float32]]:
+            return map(student.scaling, in_batches(states))
+
+        limits = student.scaling.limits
+        assert limits is not None, "a recipe scales the input first"
+        student = student.with_weights(with_equal_ranges(student.network, inputs))
+        if not student.pruned:  # it would fill the zeros of the last layer
+            student = student.with_weights(without_common_value(student.network, inputs))
+        rounded = round_network(
+            student.network, inputs, limits=limits, gap=context.gap, per_output=self.per_output, keep_zeros=student.pruned
+        )
+        quantized = fake_quantization.quantization_aware(student.network, limits, per_output=self.per_output)
+        fake_quantization.set_rounding(
+            quantized, student.network, weights=rounded.weights, scales=rounded.scales, ranges=rounded.ranges
+        )
+        return replace(student, quantized=quantized, meaning="preferences", per_output=self.per_output)
+
+    def _lacking(self, judgement: Judgement, least_agreement: float) -> str:
+        """Why a candidate is not good enough to end at; empty where it is."""
+        if judgement.verdict != "pass":
+            return f"the gate: {judgement.verdict}, a loss of {judgement.loss:.2f} of what is allowed"
+        if judgement.tie_rate > self.most_ties:
+            return f"ties in {judgement.tie_rate:.1%} of the states"
+        if judgement.gap_weighted_agreement < least_agreement:
+            return f"agreement by gap in {judgement.gap_weighted_agreement:.1%} of the states"
+        return ""
+
+
+def _is_better(candidate: Judgement, below: Judgement) -> bool:
+    """Whether a candidate alone passed, or plays better on the same reset seeds, or no worse and is smaller."""
+    if (candidate.verdict == "pass") != (below.verdict == "pass"):
+        return candidate.verdict == "pass"
+    if not candidate.returns or not below.returns:
+        return candidate.loss < below.loss
+    played = min(len(candidate.returns), len(below.returns))
+    difference = np.subtract(candidate.returns[:played], below.returns[:played])
+    interval = bootstrap_interval(difference, CONFIDENCE)
+    return interval.low > 0 or (interval.high >= 0 and candidate.size_bytes < below.size_bytes)

@@ -1,0 +1,172 @@
+"""Which rung is taken: the first that is good enough, else the best."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.gate import Verdict
+from edgedqn.compression.fake_quantization import dense_kernels
+from edgedqn.compression.folding import kernels_of
+from edgedqn.compression.methods.decisions import DecisionTuning
+from edgedqn.compression.methods.distillation import Distil, Distillation
+from edgedqn.compression.methods.initialization import ScaleInput
+from edgedqn.compression.methods.ladder import Quantize, _is_better
+from edgedqn.compression.methods.pruning import Prune
+from edgedqn.compression.policy import CompressedPolicy, Judge
+from edgedqn.compression.recipe import Recipe
+from edgedqn.compression.report import Judgement
+from edgedqn.compression.stage import CompressionContext, Student
+
+pytestmark = pytest.mark.usefixtures("without_xla")
+SHORT = Distillation(steps=50)
+QUICK = Quantize(
+    states=300,
+    tuning=DecisionTuning(rates=(1e-5,), steps=50, patience=1, most_steps=50, batch_size=16),
+    teaching=Distil(learning=SHORT, greedy_states=200, explored_states=100, rounds=0),
+    quantizing=SHORT,
+    attempts=2,
+)
+
+
+def judgement(
+    verdict: Verdict = "pass",
+    *,
+    agreement: float = 1.0,
+    ties: float = 0.0,
+    size: int = 5,
+    returns: tuple[float, ...] = (1.0, 1.0),
+) -> Judgement:
+    return Judgement(
+        verdict=verdict,
+        mean_return=float(np.mean(returns)),
+        loss=-float(np.mean(returns)),
+        episodes=len(returns),
+        env_steps=4,
+        size_bytes=size,
+        action_agreement=agreement,
+        gap_weighted_agreement=agreement,
+        tie_rate=ties,
+        returns=returns,
+    )
+
+
+def judging(*given: Judgement) -> tuple[Judge, list[CompressedPolicy]]:
+    """A judge that gives these judgements in turn, and remembers what it was shown."""
+    shown: list[CompressedPolicy] = []
+
+    def judge(policy: CompressedPolicy) -> Judgement:
+        shown.append(policy)
+        return given[len(shown) - 1]
+
+    return judge, shown
+
+
+@pytest.fixture
+def scaled(beginning: tuple[Student, CompressionContext]) -> Iterator[tuple[Student, CompressionContext]]:
+    student, context = beginning
+    yield ScaleInput().apply(student, context)[0], context
+
+
+BAD = judgement("fail", returns=(0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen", "lacking"),
+    [
+        ([judgement()], "round", [None]),
+        ([judgement(ties=0.03), judgement()], "distil", ["ties in 3.0% of the states", None]),
+        ([judgement(agreement=0.91), judgement()], "distil", ["agreement by gap in 91.0% of the states", None]),
+        ([judgement(agreement=0.92)], "round", ["agreement by gap in 92.0% of the states"]),  # not taught anew
+        ([BAD, BAD, judgement()], "distil", ["the gate: fail, a loss of -0.00 of what is allowed"] * 2 + [None]),
+        (  # no rung is good: the best by return
+            [judgement("undecided", returns=(5.0, 5.1)), BAD, BAD],
+            "round",
+            ["the gate: undecided, a loss of -5.05 of what is allowed"]
+            + ["the gate: fail, a loss of -0.00 of what is allowed"] * 2,
+        ),
+    ],
+)
+def test_ends_at_the_first_that_is_good_enough(
+    scaled: tuple[Student, CompressionContext], given: list[Judgement], chosen: str, lacking: list[str | None]
+) -> None:
+    student, context = scaled
+    judge, shown = judging(*given)
+    ladder = replace(QUICK, rungs=("round", "distil"))
+    found, said = ladder.apply(student, replace(context, judge=judge))
+    assert said.rung == chosen and said.attempts is not None
+    assert [attempt.lacking for attempt in said.attempts] == lacking
+    assert [attempt.rung for attempt in said.attempts] == ["round", "distil", "distil"][: len(given)]
+    assert said.chosen is not None and found.quantized is shown[said.chosen].network
+    assert said.passed == (given[said.chosen].verdict == "pass")
+    assert all(attempt.judgement.returns is None for attempt in said.attempts)  # thousands of numbers, in a report
+
+
+def test_a_rung_replaces_the_one_below_only_where_it_is_better_or_equal_and_smaller() -> None:
+    rng = np.random.default_rng(0)
+    noise = tuple(rng.normal(0, 10, 200).tolist())
+    below = judgement("undecided", returns=noise, size=100)
+    better = judgement("undecided", returns=tuple(x + 1 for x in noise), size=200)
+    assert _is_better(better, below) and not _is_better(below, better)
+    other = judgement("undecided", returns=tuple(rng.normal(0.1, 10, 200).tolist()), size=100)
+    assert not _is_better(other, below)
+    assert _is_better(replace(other, size_bytes=99), below)
+    assert not _is_better(replace(below, size_bytes=99), better)  # smaller, but worse
+    passed = replace(below, verdict="pass")
+    assert _is_better(passed, better) and not _is_better(better, passed)
+
+
+def test_every_rung_can_be_climbed_and_rounds_the_student(scaled: tuple[Student, CompressionContext]) -> None:
+    student, context = scaled
+    weights = student.network.get_weights()
+    climbed = {rung: make() for rung, make in QUICK._climb(student, context)}
+    assert list(climbed) == ["round", "fine_tune", "distil"]
+    for candidate in filter(None, climbed.values()):
+        assert candidate.quantized is not None and candidate.meaning == "preferences"
+    assert climbed["round"] is not None and climbed["round"].quantized is not None
+    assert len(dense_kernels(climbed["round"].quantized)) == len(kernels_of(student.network))
+    for array, kept in zip(student.network.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+def test_nothing_trained_already_acts_as_the_teacher(scaled: tuple[Student, CompressionContext]) -> None:
+    student, context = scaled
+    found, said = replace(QUICK, rungs=("round",)).apply(student, context)
+    states = context.teacher.observations
+    agreement = (found.as_policy(context.teacher.spec).actions(states) == context.teacher.policy.actions(states)).mean()
+    assert agreement > 0.95
+    assert said.skipped == ("the gate: there is no judge to play files, so the first was taken",)
+
+
+def test_zeros_stay_zeros(scaled: tuple[Student, CompressionContext]) -> None:
+    student, context = scaled
+    pruned, _ = Prune(0.6, allocation="uniform", learning=SHORT).apply(student, context)
+    for rung, make in replace(QUICK, rungs=("round", "fine_tune"))._climb(pruned, context):
+        if (candidate := make()) is None:
+            continue
+        assert candidate.quantized is not None
+        for kernel, before in zip(kernels_of(candidate.quantized), kernels_of(pruned.network), strict=True):
+            assert (kernel[before == 0] == 0).all(), rung
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rungs": ()}, "Expected rungs of round, fine_tune, distil, each once and in this order"),
+        ({"rungs": ("distil", "round")}, "in this order"),
+        ({"states": 0}, "states and attempts of 1 or more"),
+        ({"least_agreement": 1.5}, r"both and most_ties in \[0, 1\]"),
+        ({"least_agreement": 0.9}, "enough_agreement of at most least_agreement"),
+    ],
+)
+def test_refuses_a_ladder_that_cannot_be_climbed(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Quantize(**settings)
+
+
+def test_a_recipe_of_it_is_read_as_it_was_written() -> None:
+    recipe = Recipe("mine", "", (ScaleInput(), QUICK), "qat-int8")
+    assert Recipe.from_json(recipe.to_json()) == recipe
