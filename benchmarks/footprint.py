@@ -32,4 +32,5 @@ def weigh(row: BenchmarkRow, model: TfliteModel) -> BenchmarkRow:
         distinct_values=max((len(np.unique(kernel.values)) for kernel in found), default=0),
         multiply_accumulates=multiply_accumulates(model),
         arena_bytes=arena,
+        input_dtype=model.input.dtype,
     )

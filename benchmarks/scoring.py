@@ -37,6 +37,7 @@ def score(rows: Rows, files: Mapping[str, VerifiedFile], *, play: Play, on_gate:
         contest.set_margin()
         rows.each(contest.judge)
         rows.each(contest.score)
+        rows.each(contest.compare_with_equals)
 
 
 class _Contest:
@@ -45,6 +46,7 @@ class _Contest:
         with closing(play.make_environment()) as env:
             self._shape = tuple(env.observation_space.shape or ())
             self._n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
+        self._passed: dict[str, BenchmarkRow] = {}
         self._margin: float | None = None
         self._no_margin = ""
 
@@ -91,7 +93,22 @@ class _Contest:
         returns = self._players.returns(self._files[row.name].path)
         mean = bootstrap_interval(returns)
         delta = bootstrap_interval(returns - self._of_baseline(len(returns)))
-        return replace(row, episode_return=Return(mean.mean, mean.low, mean.high, len(returns)), return_delta=delta)
+        row = replace(row, episode_return=Return(mean.mean, mean.low, mean.high, len(returns)), return_delta=delta)
+        if row.gate == "pass":
+            self._passed[row.name] = row
+        return row
+
+    def compare_with_equals(self, row: BenchmarkRow) -> BenchmarkRow:
+        """Where several that passed are equally large, says which of them it is better than."""
+        if row.name not in self._passed:
+            return row
+        equals = [other.name for other in self._passed.values() if other.size_bytes == row.size_bytes]
+        return replace(row, better_than=tuple(name for name in equals if self._is_better(row.name, name)))
+
+    def _is_better(self, name: str, other: str) -> bool:
+        returns, others = (self._players.returns(self._files[each].path) for each in (name, other))
+        played = min(len(returns), len(others))
+        return bootstrap_interval(returns[:played] - others[:played]).low > 0
 
     def _of_baseline(self, episodes: int) -> NDArray[np.float64]:
         # It may break on a later look, in the middle of judging another file, whose fault it is not.

@@ -37,7 +37,7 @@ def console() -> NoReturn:
 def main(argv: Sequence[str] | None = None, *, imports_from_here: bool = False) -> int:
     """Runs one command and returns its exit code.
 
-    0 done · 1 a fault of ours · 2 bad input, one line on stderr · 3 done, but no requested recipe passed its gate · 130
+    0 done · 1 a fault of ours · 2 bad input, one line on stderr · 3 done, but no int8 file passed its gate · 130
     interrupted; what was finished stays, and the same command goes on from there.
 
     Args:

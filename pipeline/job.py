@@ -35,7 +35,7 @@ class RunResult:
     Attributes:
       folder: the run folder.
       measured: what stands in `benchmark.json`.
-      shipped: the row whose file is in `device/`, or None where no requested recipe, controls aside, passed.
+      shipped: the row whose file is in `device/`, or None where no int8 file passed its gate.
     """
 
     folder: Path
@@ -154,7 +154,7 @@ class Job:
     def result(self) -> RunResult:
         """What the run came to. The stage `bench` must be done."""
         benchmark = read_benchmark(self.folder.benchmark)
-        return RunResult(self.folder.path, benchmark, self._to_ship(benchmark))
+        return RunResult(self.folder.path, benchmark, best_passing(benchmark.rows))
 
     def merge(self, measured: Sequence[Path]) -> None:
         """Puts what `bench_on_device.py` wrote on devices beside the run's own rows; the report is made again where there is
@@ -172,7 +172,7 @@ class Job:
         best = self.result().shipped
         if best is None:
             raise InputError(
-                f"{self.folder.path} has nothing to ship: expected a requested recipe, controls aside, to have passed. "
+                f"{self.folder.path} has nothing to ship: expected an int8 file that passed its gate. "
                 "A .tflite given by its name is bundled whatever it scored."
             )
         return make_bundle(self.folder.model(best.name), self.folder.device, fetch=True)
@@ -210,18 +210,11 @@ class Job:
                 )
 
     def _bench(self) -> None:
-        best = self._to_ship(stages.bench(self.folder, self.settings.all_recipes))
+        best = best_passing(stages.bench(self.folder, self.settings.all_recipes).rows)
         if best is None:
             remove_bundle(self.folder.device)
         else:  # a run fetches nothing from the network: `bundle` adds the page
             make_bundle(self.folder.model(best.name), self.folder.device)
-
-    def _to_ship(self, benchmark: Benchmark) -> BenchmarkRow | None:
-        """The row to ship: the smallest that passed, be it a control; none unless a requested recipe, no control, passed."""
-        passed = {row.name for row in benchmark.rows if row.gate == "pass"}
-        if not any(recipe.name in passed and not recipe.control for recipe in self.settings.recipes):
-            return None
-        return best_passing(benchmark.rows)
 
     def _outdated(self) -> set[str]:
         """The recipes that are done and were something else then: of an earlier version, or under the same name."""

@@ -10,6 +10,6 @@ SCHEMA = 1  # of what `--json` prints
 DONE = 0
 FAULT = 1  # of ours
 BAD_INPUT = 2
-NOT_PASSED = 3  # done, but no requested recipe passed its gate
+NOT_PASSED = 3  # done, but no int8 file passed its gate
 REGRESSED = 3  # done, but `bench --fail-on-regression` found something worse than before
 INTERRUPTED = 130

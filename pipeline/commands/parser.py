@@ -150,7 +150,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="edgedqn",
         description="Train a DQN agent, make it a small int8 .tflite, and prove on that file what it kept and what it gained.",
-        epilog="Exit codes: 0 done, 1 a fault of EdgeDQN, 2 bad input, 3 done but no requested recipe passed its gate "
+        epilog="Exit codes: 0 done, 1 a fault of EdgeDQN, 2 bad input, 3 done but no int8 file passed its gate "
         "(bench --fail-on-regression: or something regressed).",
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")

@@ -17,7 +17,7 @@ from edgedqn.compression.report import StageReport
 from edgedqn.pipeline.commands import DONE, NOT_PASSED, REGRESSED, SCHEMA
 from edgedqn.pipeline.commands.files import print_benchmark, print_bundle, print_evaluation, read_references, show
 from edgedqn.pipeline.commands.options import SETTING
-from edgedqn.pipeline.config import Changes, resolved
+from edgedqn.pipeline.config import CONTROL, Changes, resolved
 from edgedqn.pipeline.job import KINDS, Job, RunResult
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.viewing.play import Player
@@ -195,10 +195,12 @@ def _line(report: StageReport) -> str:
 
 
 def _verdict(result: RunResult, as_json: bool) -> int:
+    if result.shipped is not None and result.shipped.name == CONTROL:
+        print(f"Warning: the naive conversion is the smallest that passed: {CONTROL} ships.", file=sys.stderr)
     if as_json:
         return DONE if result.shipped else NOT_PASSED
     if result.shipped is None:
-        print("No requested recipe, controls aside, passed its gate, so there is no device bundle. All files are kept.")
+        print("No int8 file passed its gate, so there is no device bundle. All files are kept.")
         return NOT_PASSED
     device = result.folder / "device"
     print(f"Deploy: {device} ({result.shipped.name}, {(result.shipped.size_bytes or 0) / 1000:.1f} KB)")

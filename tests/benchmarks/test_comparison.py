@@ -29,7 +29,7 @@ CONTRACT = [
     "latency_us", "step_latency_us", "twin_step_latency_us", "cold_start_us", "mlperf_latency_us",
     "speedup", "step_speedup", "twin_step_speedup",
     "return", "return_delta", "action_agreement", "gap_weighted_agreement", "tie_rate",
-    "output_range", "gate",
+    "output_range", "gate", "input_dtype", "better_than",
 ]
 # fmt: on
 LATENCY = ["p50", "p90", "p99", "mean", "n", "timer_us", "full_speed", "histogram"]

@@ -1,13 +1,15 @@
 """`benchmark.json` as values and back, of this version and of earlier ones; and which row is shipped."""
 
 import json
+from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Latency, best_passing, read_benchmark
+from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, best_passing, read_benchmark
 
 LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "mean": 1.5, "n": 10, "timer_us": 0.04}
 ROW = dict.fromkeys(BenchmarkRow.keys().values()) | {
@@ -29,18 +31,29 @@ DEVICE = {"machine": {"cpu": "Cortex-A72"}, "rows": [DEVICE_ROW | {"latency_us":
 BENCHMARK = {"schema": 1, "machine": MACHINE, "baseline": "int8", "rows": [ROW], "devices": [DEVICE]}
 
 
-def row(name: str, size: int, step: float, gate: str | None = "pass") -> BenchmarkRow:
-    latency = Latency.from_json(LATENCY | {"p50": step})
-    return BenchmarkRow(name=name, file=name, size_bytes=size, step_latency_us=latency, gate=gate)
+def row(name: str, size: int, gate: str | None = "pass", *, gzip: int = 1, **more: Any) -> BenchmarkRow:
+    return BenchmarkRow(name=name, file=name, size_bytes=size, gzip_bytes=gzip, gate=gate, input_dtype="int8", **more)
 
 
-def test_the_smallest_that_passed_ships_and_the_faster_of_two_alike() -> None:
-    rows = [row("float32", 1, 1, None), row("big", 9, 1), row("slow", 5, 8), row("fast", 5, 7), row("lost", 2, 1, "fail")]
+def test_the_smallest_int8_file_that_passed_ships() -> None:
+    floats = replace(row("dynamic", 1), input_dtype="float32")
+    rows = [row("float32", 1, None), floats, row("big", 9), row("ptq-int8", 5), row("lost", 2, "fail")]
     best = best_passing(rows)
-    assert best is not None
-    assert best.name == "fast"
-    assert best_passing([*rows[:1], row("open", 2, 1, "undecided"), rows[-1]]) is None
+    assert best is not None and best.name == "ptq-int8"
+    assert best_passing([*rows[:2], row("open", 2, "undecided"), rows[-1]]) is None
     assert best_passing([]) is None
+
+
+def test_of_equally_large_files_the_better_ships_then_the_one_that_packs_smaller_then_the_first_by_name() -> None:
+    def chosen(*rows: BenchmarkRow) -> str:
+        found = {best.name for order in permutations(rows) if (best := best_passing(order)) is not None}
+        (name,) = found
+        return name
+
+    assert chosen(row("a", 5, gzip=1), row("b", 5, gzip=9, better_than=("a",)), row("c", 5, gzip=2, better_than=("a",))) == "c"
+    assert chosen(row("a", 5, gzip=2), row("b", 5, gzip=1)) == "b"
+    assert chosen(row("b", 5), row("a", 5)) == "a"
+    assert chosen(row("a", 5, better_than=("b",)), row("b", 4)) == "b"  # a smaller one is none of its equals
 
 
 def test_what_is_read_is_written_again_in_the_same_order() -> None:

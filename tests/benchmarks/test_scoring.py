@@ -102,3 +102,11 @@ def test_no_better_than_random_leaves_it_undecided(run: Any) -> None:
     assert rows["int8"].gate == "undecided"
     assert "better than a random one" in rows["int8"].reason
     assert told == {}
+
+
+def test_of_equally_large_files_it_says_which_is_better_by_the_paired_interval(run: Any) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 60)
+    rows, _, _ = run({"float32": FLOAT, "int8": FLOAT + noise, "reversed": FLOAT + 0.5})
+    assert {name: row.better_than for name, row in rows.items()} == {"float32": None, "int8": (), "reversed": ("int8",)}
+    rows, _, _ = run({"float32": FLOAT, "int8": FLOAT + noise, "reversed": FLOAT + noise[::-1]})
+    assert not any(row.better_than for row in rows.values())
