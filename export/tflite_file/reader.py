@@ -212,10 +212,23 @@ def rewrite(model: TfliteModel, change: Callable[[ModelT], None]) -> bytes:
             schema.BufferAddData(builder, data)
             return int(schema.BufferEnd(builder))
 
+    class SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]
+        """Writes equal vectors once: zero points of all outputs, shapes."""
+
+        def __init__(self, size: int) -> None:
+            super().__init__(size)
+            self.written: dict[tuple[str, bytes], int] = {}
+
+        def CreateNumpyVector(self, x: NDArray[Any]) -> int:  # noqa: N802
+            key = x.dtype.str, x.tobytes()
+            if key not in self.written:
+                self.written[key] = int(super().CreateNumpyVector(x))
+            return self.written[key]
+
     parts = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model.content))
     change(parts)
     parts.buffers = [AlignedBuffer(buffer.data, buffer.offset, buffer.size) for buffer in parts.buffers]
-    builder = flatbuffers.Builder(len(model.content))
+    builder = SharingBuilder(len(model.content))
     builder.Finish(parts.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
 

@@ -203,3 +203,15 @@ def test_stripping_keeps_convolutions() -> None:
     content = convolutions()
     rows = np.random.default_rng(2).normal(size=(10, 8, 8, 3)).astype(np.float32)
     np.testing.assert_array_equal(run(stripped(TfliteModel(content)), rows), run(content, rows))
+
+
+def test_equal_vectors_are_written_once(network: Any) -> None:
+    """Of a layer with one scale per output, the zero points of kernel and bias are as many zeros."""
+    places: dict[int, set[int]] = {}
+    content = stripped(TfliteModel(network.int8))
+    for tensor in TfliteModel(content).tensors:
+        table = tensor.table.table(4)
+        if table is not None and (several := table.numbers(3, "q")):
+            places.setdefault(len(several), set()).add(table.target(3))
+    assert 16 in places and all(len(found) == 1 for length, found in places.items() if length > 1)
+    assert len(content) < len(network.int8)
