@@ -74,11 +74,11 @@ class Quantize(Stage):
 
     def __post_init__(self) -> None:
         known = get_args(Rung)
+        in_order = tuple(rung for rung in known if rung in self.rungs)
         expected = f"Expected rungs of {', '.join(known)}, each once and in this order."
-        require(
-            bool(self.rungs) and self.rungs == tuple(rung for rung in known if rung in self.rungs),
-            f"{expected} Got {self.rungs}.",
-        )
+        require(bool(in_order) and self.rungs == in_order, f"{expected} Got {self.rungs}.")
+        expected = "fine_tune goes on from round, and may bring nothing. Expected round before it."
+        require(self.rungs[0] != "fine_tune", f"{expected} Got {self.rungs}.")
         sizes = (self.states, self.attempts)
         require(min(sizes) >= 1, f"Expected states and attempts of 1 or more. Got {self.states} and {self.attempts}.")
         shares = (self.enough_agreement, self.least_agreement, self.most_ties)

@@ -157,6 +157,7 @@ def test_zeros_stay_zeros(scaled: tuple[Student, CompressionContext]) -> None:
     [
         ({"rungs": ()}, "Expected rungs of round, fine_tune, distil, each once and in this order"),
         ({"rungs": ("distil", "round")}, "in this order"),
+        ({"rungs": ("fine_tune",)}, "Expected round before it"),
         ({"states": 0}, "states and attempts of 1 or more"),
         ({"least_agreement": 1.5}, r"both and most_ties in \[0, 1\]"),
         ({"least_agreement": 0.9}, "enough_agreement of at most least_agreement"),
