@@ -72,7 +72,7 @@ def without_common_value(network: tf_keras.Model, batches: Batches) -> Weights:
     return [*rest, kernel - shift[:-1], bias - shift[-1]]
 
 
-def with_equal_ranges(network: tf_keras.Model, batches: Batches, power: float = 1.0) -> Weights:
+def with_equal_ranges(network: tf_keras.Model, batches: Batches) -> Weights:
     """The weights of the same function whose hidden neurons, or filters, all reach equally far on these inputs.
 
     One scale then suits them all. A neuron's weights are divided, and what the next layer makes of it is multiplied, by a
@@ -92,8 +92,7 @@ def with_equal_ranges(network: tf_keras.Model, batches: Batches, power: float = 
         alive = found > 0
         if not alive.any():
             continue
-        factor = np.where(alive, found, 1.0) / np.exp(np.log(found[alive]).mean())  # [out]
-        factor = np.where(alive, factor, 1.0) ** power
+        factor = np.where(alive, found / np.exp(np.log(found[alive]).mean()), 1.0)  # [out]
         weights[2 * i] = (weights[2 * i] / factor).astype(np.float32)
         weights[2 * i + 1] = (weights[2 * i + 1] / factor).astype(np.float32)
         following = weights[2 * i + 2]  # [..., in, out]; a flattened image repeats its channels
