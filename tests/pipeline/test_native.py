@@ -52,4 +52,5 @@ def test_stdout_may_be_none_or_have_no_file_descriptor(stream: str) -> None:
     """As in a service, or where a script put a stream of its own."""
     code = f"import sys\nfrom edgedqn.pipeline.native import quiet\nsys.stdout = mine = {stream}\n"
     code += "with quiet():\n    print('inside')\nassert sys.stdout is mine"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
