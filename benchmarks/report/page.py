@@ -127,7 +127,7 @@ def summary(rows: Sequence[BenchmarkRow], baseline: str) -> str:
     if best is None:
         if all(row.episode_return is None for row in rows):
             return "Nothing was played, so no file was put to the gate: size and speed alone say nothing of the policy."
-        return f"No file passed its gate: none is proven to play like {baseline}."
+        return f"No int8 file passed its gate: none is proven to play like {baseline}."
     base = next(row for row in rows if row.name == baseline)
     assert base.episode_return and best.return_delta and base.size_bytes and best.size_bytes  # or nothing had passed
     assert best.speedup and best.step_speedup

@@ -174,7 +174,7 @@ def test_the_summary_compares_the_same_episodes() -> None:
 
 
 def test_the_summary_says_when_nothing_passed_or_was_played() -> None:
-    assert summary([row(), row("q", 5_000, "undecided")], "float32").startswith("No file passed its gate")
+    assert summary([row(), row("q", 5_000, "undecided")], "float32").startswith("No int8 file passed its gate")
     unplayed = row("float32", **NO_RETURN)
     assert summary([unplayed], "float32").startswith("Nothing was played")
     assert Page(render_report(benchmark(unplayed))).charts == {}
