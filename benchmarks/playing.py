@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edgedqn.agents.errors import require
-from edgedqn.agents.playing.evaluation import RandomPolicy, evaluate
+from edgedqn.agents.playing.disturbances import Disturbance
+from edgedqn.agents.playing.evaluation import Policy, RandomPolicy, evaluate
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.export.edge_policy import EdgePolicy
 
@@ -25,6 +26,8 @@ EnvironmentFactory = Callable[[], gymnasium.Env[Any, Any]]
 
 # Episodes a process plays before it reports: enough to outweigh loading the file, few enough for the progress bar to move.
 CHUNK = 20
+
+_Played = tuple[Path | None, Disturbance | None]  # what plays; None: acts at random, undisturbed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class Play:
         `functools.partial(make_environment, "module:Id")`. Its episodes depend on the reset seed and the actions alone.
       seeds: distinct reset seeds, at least as many as the gate's last look: `prove` for the verdict, `select` to choose.
       gate: the test each file is put to.
-      random_seed: of the random policy.
+      random_seed: of the random policy and of disturbances.
       workers: processes. The results are the same for any number.
     """
 
@@ -60,8 +63,8 @@ class Players:
     def __init__(self, play: Play, progress: bool):
         self._play = play
         self._hide = None if progress else True  # None leaves it to tqdm: off where the output is no terminal
-        self._returns: dict[Path | None, list[float]] = {}
-        self._env_steps: dict[Path | None, int] = {}
+        self._returns: dict[_Played, list[float]] = {}
+        self._env_steps: dict[_Played, int] = {}
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> "Players":
@@ -70,35 +73,43 @@ class Players:
     def __exit__(self, *error: object) -> None:
         self._end_processes()
 
-    def returns(self, path: Path | None, episodes: int = 0) -> NDArray[np.float64]:
+    def returns(self, path: Path | None, episodes: int = 0, *, disturbance: Disturbance | None = None) -> NDArray[np.float64]:
         """Undiscounted returns [N] of a policy file, or of the random policy, on the first N seeds, in reward units.
 
-        `episodes` is N; 0 is as many as were played so far.
+        `episodes` is N; 0 is as many as were played so far. A `disturbance` draws the same for each file; the random policy
+        has none.
 
         Raises:
           PolicyFileError: the file cannot be loaded.
           BadTransitionError: the environment gave a NaN or an infinity.
           RuntimeError: a playing process died.
         """
-        known = self._returns.setdefault(path, [])
+        known = self._returns.setdefault((path, disturbance), [])
         missing = list(self._play.seeds[len(known) : episodes])
         if missing:
             chunks = [missing[i : i + CHUNK] for i in range(0, len(missing), CHUNK)]
-            name = "random" if path is None else path.stem
+            name = ", ".join(filter(None, ["random" if path is None else path.stem, str(disturbance or "")]))
             with tqdm(total=len(missing), desc=f"play {name}", unit="episode", disable=self._hide, leave=False) as bar:
-                for returns, env_steps in self._play_chunks(path, chunks):
+                for returns, env_steps in self._play_chunks(path, disturbance, chunks):
                     known.extend(returns)
-                    self._env_steps[path] = self.env_steps(path) + env_steps
+                    self._env_steps[path, disturbance] = self.env_steps(path, disturbance) + env_steps
                     bar.update(len(returns))
         return np.array(known[:episodes] if episodes else known, np.float64)
 
-    def env_steps(self, path: Path | None) -> int:
+    def env_steps(self, path: Path | None, disturbance: Disturbance | None = None) -> int:
         """Environment steps in all episodes of this file that were played so far."""
-        return self._env_steps.get(path, 0)
+        return self._env_steps.get((path, disturbance), 0)
 
-    def _play_chunks(self, path: Path | None, chunks: list[list[int]]) -> Iterator[tuple[list[float], int]]:
+    @property
+    def env_steps_of_all(self) -> int:
+        """Environment steps in all episodes of all that were played so far."""
+        return sum(self._env_steps.values())
+
+    def _play_chunks(
+        self, path: Path | None, disturbance: Disturbance | None, chunks: list[list[int]]
+    ) -> Iterator[tuple[list[float], int]]:
         play = self._play
-        task = partial(_play_seeds, path, play)
+        task = partial(_play_seeds, path, play, disturbance=disturbance)
         if play.workers == 1:
             yield from map(task, chunks)
             return
@@ -130,14 +141,20 @@ def _end_on_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _play_seeds(path: Path | None, play: Play, seeds: Sequence[int]) -> tuple[list[float], int]:
+def _play_seeds(
+    path: Path | None, play: Play, seeds: Sequence[int], *, disturbance: Disturbance | None = None
+) -> tuple[list[float], int]:
     """The returns, and the environment steps of all together."""
     with closing(play.make_environment()) as env:
-        if path is not None:
-            played = [evaluate(EdgePolicy.load(path), env, seeds=seeds)]
-        else:
+        policy = None if path is None else EdgePolicy.load(path)
+        n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
+
+        def of_episode(seed: int) -> Policy:
             # Seeded by the episode, so that it does not matter which process plays it.
-            n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
-            policies = {seed: RandomPolicy(n_actions, np.random.default_rng([play.random_seed, seed])) for seed in seeds}
-            played = [evaluate(policy, env, seeds=[seed]) for seed, policy in policies.items()]
+            rng = np.random.default_rng([play.random_seed, seed])
+            if policy is None:
+                return RandomPolicy(n_actions, rng)
+            return policy if disturbance is None else disturbance.start(policy, rng)
+
+        played = [evaluate(of_episode(seed), env, seeds=[seed]) for seed in seeds]
     return [value for each in played for value in each.returns], sum(each.env_steps for each in played)

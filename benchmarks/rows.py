@@ -191,6 +191,38 @@ class Device(JsonValue):
         return f"{machine.get('cpu') or 'an unknown machine'} ({machine.get('architecture') or 'unknown architecture'})"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stressed(JsonValue):
+    """How a file plays under a stress, in reward units.
+
+    Attributes:
+      loss: the return lost to itself undisturbed, paired by reset seed, with its 95 % interval.
+      excess: how much more it loses than the baseline does, likewise; None of the baseline.
+    """
+
+    name: str
+    mean_return: float
+    loss: Interval
+    excess: Interval | None
+
+
+@dataclass(frozen=True)
+class Stress(JsonValue):
+    """Something that goes wrong on a device, and how each file takes it."""
+
+    what: str
+    files: tuple[Stressed, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StressTest(JsonValue):
+    """What `bench --stress` found; `note` says in words what goes wrong."""
+
+    episodes: int  # of each file, under each stress
+    note: str
+    stresses: tuple[Stress, ...]
+
+
 @dataclass(frozen=True)
 class Benchmark(JsonValue):
     """The object of `benchmark.json`.
@@ -200,14 +232,16 @@ class Benchmark(JsonValue):
       baseline: the name of the float row, with which the others are compared.
       rows: one for each file.
       devices: what was merged in.
+      stress: what `--stress` asked for.
     """
 
-    LEFT_OUT = ("devices",)
+    LEFT_OUT = ("devices", "stress")
 
     machine: Machine
     baseline: str
     rows: tuple[BenchmarkRow, ...]
     devices: tuple[Device, ...] = ()
+    stress: StressTest | None = None
 
     def row(self, name: str) -> BenchmarkRow | None:
         """The row of this name, if there is one."""

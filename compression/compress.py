@@ -3,7 +3,7 @@
 import itertools
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,7 @@ def compress(
     reset_seeds: Iterator[int],
     rng: np.random.Generator,
     judge: Judge | None = None,
+    tolerates: Callable[[float], bool] = lambda disagreement: False,
 ) -> CompressedPolicy:
     """Runs a recipe's stages on a float agent.
 
@@ -41,6 +42,8 @@ def compress(
       reset_seeds: of those episodes (the `calibrate` stream), endless.
       rng: for exploration and minibatches.
       judge: exports candidates and plays the files. `shrink` and `search` need it, `quantize_judged` does without.
+      tolerates: whether the agent may act otherwise in such a share of the states, by gap, at no cost that matters; see
+        `CompressionContext`.
     Returns:
       The policy to export, with a report per stage.
     Raises:
@@ -53,7 +56,14 @@ def compress(
     if recipe.stages:
         gap, conversion = median_action_gap(q_values), recipe.conversion
         context = CompressionContext(
-            teacher=agent, env=env, reset_seeds=reset_seeds, rng=rng, gap=gap, judge=judge, conversion=conversion
+            teacher=agent,
+            env=env,
+            reset_seeds=reset_seeds,
+            rng=rng,
+            gap=gap,
+            judge=judge,
+            conversion=conversion,
+            tolerates=tolerates,
         )
         student = replace(student, preferences=context.preferences(agent.observations))
         _warn_of_a_poor_teacher(context)

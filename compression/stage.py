@@ -31,6 +31,8 @@ class CompressionContext:
     Attributes:
       gap: the teacher's median action gap on-policy: the unit of the targets.
       conversion: what the exporter will do in the end.
+      tolerates: whether the policy may act otherwise in such a share of the states, each weighted by its action gap, at no cost
+        that matters, see `Fragility.tolerates`. Where nobody measured it, it may not.
     """
 
     teacher: TrainedAgent
@@ -40,6 +42,7 @@ class CompressionContext:
     gap: float
     judge: Judge | None = None
     conversion: Conversion = "qat-int8"
+    tolerates: Callable[[float], bool] = lambda disagreement: False
 
     def preferences(self, states: NDArray[Any], targets: Targets = Targets()) -> NDArray[np.float32]:
         """What the student is to output for states [N, ...]: float32 [N, A]."""

@@ -20,7 +20,7 @@ from edgedqn.benchmarks.latency.timed_policies import load
 from edgedqn.benchmarks.rows import Benchmark
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
 from edgedqn.pipeline.native import descriptor, limit_memory, quiet
-from edgedqn.pipeline.proving import play_on_seeds, states_on_prove_seeds
+from edgedqn.pipeline.proving import play_on_seeds, states_on_prove_seeds, with_stress
 from edgedqn.pipeline.seeds import SeedStreams
 
 PROBE_S = 20
@@ -41,6 +41,7 @@ class Request(JsonValue):
     latency: LatencyConfig
     play: bool
     tolerance: float | None
+    stress: bool
     refused: Mapping[str, str]
 
 
@@ -53,6 +54,7 @@ def bench(
     latency: LatencyConfig | None = None,
     play: bool = True,
     tolerance: float | None = None,
+    stress: bool = False,
 ) -> Benchmark:
     """Measures files against one of them: their bytes, their latency, and what they score. Needs no TensorFlow.
 
@@ -67,6 +69,7 @@ def bench(
       latency: how much is timed.
       play: also play, where the environment is installed.
       tolerance: of the gate; what it is in a run of that environment by default.
+      stress: also play with noisy, late and stuck sensors.
     Raises:
       InputError: the files do not belong together, two have the same name, or one without a manifest brought everything down.
       PolicyFileError: a file is missing or damaged.
@@ -86,6 +89,7 @@ def bench(
             latency=latency,
             play=play,
             tolerance=tolerance,
+            stress=stress,
             refused={path.stem: reason for path in foreign if (reason := _wrong_with(path, latency))},
         )
         return _measure_in_child(request) if foreign else _measure(request)
@@ -108,6 +112,7 @@ def _measure(request: Request) -> Benchmark:
     if request.play and len(views) > 1:
         raise InputError(f"The files see the environment differently: expected one preprocessing. Got {' and '.join(views)}.")
     require(tolerance is None or request.play, "A tolerance is of what is played. Expected no --no-play beside it.")
+    require(request.play or not request.stress, "Stress is for what is played. Expected no --no-play beside it.")
     streams = SeedStreams(request.seed)
     observations, plan, unplayed = None, None, None
     if request.play and baseline not in files:
@@ -124,6 +129,8 @@ def _measure(request: Request) -> Benchmark:
     benchmark = compare(candidates, request.latency, rng=streams.rng("bench"), observations=observations, play=plan)
     if unplayed:
         print(f"Not played: {unplayed}", file=sys.stderr)
+    elif request.stress:
+        return with_stress(benchmark, {path.stem: path for path in paths}, env_id=env_id, streams=streams)
     return benchmark
 
 

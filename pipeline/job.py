@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json, write_json
+from edgedqn.agents.playing.fragility import Fragility
 from edgedqn.agents.playing.gate import gate_for
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import remove_checkpoints
@@ -36,11 +37,13 @@ class RunResult:
       folder: the run folder.
       measured: what stands in `benchmark.json`.
       shipped: the row whose file is in `device/`, or None where no int8 file passed its gate.
+      fragility: what mistakes cost the float agent; None where it was not measured, as in runs of earlier versions.
     """
 
     folder: Path
     measured: Benchmark
     shipped: BenchmarkRow | None
+    fragility: Fragility | None = None
 
     @property
     def benchmark(self) -> Json:
@@ -151,18 +154,29 @@ class Job:
         recipes = [each for each in self.settings.all_recipes if each.stages and self.folder.is_done(f"compress/{each.name}")]
         return {each.name: CompressionRecord.read(self.folder.compressed(each.name)).reports for each in recipes}
 
+    def fragility(self) -> Fragility | None:
+        """What mistakes cost the agent; None where it was not measured, as in runs of earlier versions."""
+        return stages.read_fragility(self.folder)
+
     def result(self) -> RunResult:
         """What the run came to. The stage `bench` must be done."""
         benchmark = read_benchmark(self.folder.benchmark)
-        return RunResult(self.folder.path, benchmark, best_passing(benchmark.rows))
+        return RunResult(self.folder.path, benchmark, best_passing(benchmark.rows), fragility=self.fragility())
+
+    def stress(self, *, force: bool = False) -> None:
+        """Plays the files with noisy, late and stuck sensors, unless that is done; the report is made again where there is one.
+        The stage `bench` must be done, and the caller holds the lock.
+        """
+        if force or read_benchmark(self.folder.benchmark).stress is None:
+            stages.stress(self.folder)
+            self._report_again()
 
     def merge(self, measured: Sequence[Path]) -> None:
         """Puts what `bench_on_device.py` wrote on devices beside the run's own rows; the report is made again where there is
         one. The stage `bench` must be done, and the caller holds the lock. An InputError leaves all as it was.
         """
         write_json(self.folder.benchmark, reduce(merged, measured, read_benchmark(self.folder.benchmark)).to_json())
-        if self.folder.is_done("report"):
-            self.do(("report",), force=True)
+        self._report_again()
 
     def bundle(self) -> tuple[Part, ...]:
         """Makes `device/` again, and whatever was missing for it when the run made it. The caller holds the lock.
@@ -187,6 +201,8 @@ class Job:
         folder = self.folder
         recipes = {recipe.name: recipe for recipe in (FLOAT32, *self.settings.all_recipes)}
         plan = {"train": stages.PlannedStage("train", (), partial(stages.train, folder))}
+        # Nothing needs it, so that runs of earlier versions, which have none, stay as they are.
+        plan["fragility"] = stages.PlannedStage("compress", ("train",), partial(stages.fragility, folder))
         for name, each in recipes.items():
             plan[f"compress/{name}"] = stages.PlannedStage("compress", ("train",), partial(stages.compress, folder, each))
         for name, each in recipes.items():
@@ -215,6 +231,10 @@ class Job:
             remove_bundle(self.folder.device)
         else:  # a run fetches nothing from the network: `bundle` adds the page
             make_bundle(self.folder.model(best.name), self.folder.device)
+
+    def _report_again(self) -> None:
+        if self.folder.is_done("report"):
+            self.do(("report",), force=True)
 
     def _outdated(self) -> set[str]:
         """The recipes that are done and were something else then: of an earlier version, or under the same name."""

@@ -76,7 +76,8 @@ class _FileJudge:
     def __call__(self, policy: CompressedPolicy) -> Judgement:
         """Says how a candidate plays."""
         float_file, players = self._float_file, self.players
-        path = self._write(policy, f"candidate-{next(self.numbers)}", self.export)
+        path = self.folder / f"candidate-{next(self.numbers)}.tflite"
+        _write(policy, path, self.export)
         float_returns, random_returns = (players.returns(each, self.gate.looks[0]) for each in (float_file, None))
         try:
             candidate = EdgePolicy.load(path)
@@ -137,18 +138,22 @@ class _FileJudge:
     @cached_property
     def _float_file(self) -> Path:
         """The float agent as a file, written when it is first needed."""
-        agent = self.agent
-        student = Student(
-            network=plain_network(agent.network),
-            scaling=InputScaling.identity(),
-            states=agent.observations,
-            preferences=np.empty((0, agent.spec.n_actions), np.float32),
-        )
-        policy = student.as_compressed(agent, conversion="float32", recipe="float")
-        return self._write(policy, "float", self.export.of_baseline())
-
-    def _write(self, policy: CompressedPolicy, name: str, config: ExportConfig) -> Path:
-        path = self.folder / f"{name}.tflite"
-        exported = export_policy(policy, config)
-        write_policy(path, exported.content, device=exported.device, evidence={})
+        path = self.folder / "float.tflite"
+        write_float_file(self.agent, path, self.export)
         return path
+
+
+def write_float_file(agent: TrainedAgent, path: Path, config: ExportConfig) -> None:
+    """Writes the float agent as a policy file, to be played."""
+    student = Student(
+        network=plain_network(agent.network),
+        scaling=InputScaling.identity(),
+        states=agent.observations,
+        preferences=np.empty((0, agent.spec.n_actions), np.float32),
+    )
+    _write(student.as_compressed(agent, conversion="float32", recipe="float"), path, config.of_baseline())
+
+
+def _write(policy: CompressedPolicy, path: Path, config: ExportConfig) -> None:
+    exported = export_policy(policy, config)
+    write_policy(path, exported.content, device=exported.device, evidence={})

@@ -55,6 +55,7 @@ class RunFolder:
         self.description = description
         self.agent = path / "agent"  # the float agent
         self.checkpoints = self.agent / "checkpoints"  # what an interrupted training goes on from
+        self.fragility = self.agent / "fragility.json"  # of that agent, with which it goes
         self.best_checkpoint = self.checkpoints / "best"  # the best float agent seen so far
         self.benchmark = path / "benchmark.json"
         self.report = path / "report.html"

@@ -3,17 +3,19 @@
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError, one_line
 from edgedqn.agents.files import write_json, write_text
 from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.fragility import Fragility
 from edgedqn.agents.playing.gate import Gate, GateResult
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.comparison import Candidates, compare
 from edgedqn.benchmarks.device_rows import still_true
-from edgedqn.benchmarks.report.charts import KernelZeros
+from edgedqn.benchmarks.report.charts import KernelZeros, stress_chart
 from edgedqn.benchmarks.report.learning_curve import learning_chart
 from edgedqn.benchmarks.report.page import Film, render_report, render_report_markdown
 from edgedqn.benchmarks.report.vega import picture
@@ -32,8 +34,9 @@ from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.export.tflite_file.tflm import MicroUnavailableError
 from edgedqn.export.verify import verify, verify_micro
 from edgedqn.pipeline.config import ImportedAgent, RunSettings
+from edgedqn.pipeline.fragility import measure_fragility
 from edgedqn.pipeline.judge import judging
-from edgedqn.pipeline.proving import play_on_seeds, states_on_prove_seeds
+from edgedqn.pipeline.proving import play_on_seeds, states_on_prove_seeds, with_stress
 from edgedqn.pipeline.run_folder import RunFolder, versions
 from edgedqn.pipeline.seeds import SeedStreams
 from edgedqn.pipeline.training import train_agent
@@ -73,21 +76,42 @@ def train(run: RunFolder) -> None:
             write_text(run.agent / "learning_curve.svg", picture(curve))
 
 
+def fragility(run: RunFolder) -> None:
+    """Measures what mistakes cost the agent: `agent/fragility.json`."""
+    _, _, streams = _of(run)
+    measure_fragility(TrainedAgent.load(run.agent), streams=streams).save(run.fragility)
+
+
+def read_fragility(run: RunFolder) -> Fragility | None:
+    """What was measured; None in a run of an earlier version."""
+    return Fragility.load(run.fragility) if run.fragility.exists() else None
+
+
 def compress(run: RunFolder, recipe: Recipe) -> None:
     """Runs one recipe on the agent: `compressed/<recipe>/`."""
     _, config, streams = _of(run)
     agent = TrainedAgent.load(run.agent)
-    policy = compress_judged(agent, recipe, streams=streams, gate=config.gate, export=config.export)
+    known = read_fragility(run)
+    policy = compress_judged(agent, recipe, streams=streams, gate=config.gate, export=config.export, fragility=known)
     policy.save(run.compressed(recipe.name))
 
 
 def compress_judged(
-    agent: TrainedAgent, recipe: Recipe, *, streams: SeedStreams, gate: Gate, export: ExportConfig
+    agent: TrainedAgent,
+    recipe: Recipe,
+    *,
+    streams: SeedStreams,
+    gate: Gate,
+    export: ExportConfig,
+    fragility: Fragility | None = None,
 ) -> CompressedPolicy:
-    """Runs one recipe on an agent, in its environment, as `scripting.compress` does; nothing has a default.
+    """Runs one recipe on an agent, in its environment, as `scripting.compress` does.
 
     Of the streams, `calibrate` is for states and minibatches, `select` for the judge that stages with `asks_gate` are given.
+    `fragility` is measured, on `select` as well, where it is None and a stage asks.
     """
+
+    known = cache(lambda: fragility or measure_fragility(agent, streams=streams))
     env = agent_view(make_environment(agent.spec.id), agent.spec)
     with closing(env), judging(agent, streams=streams, gate=gate, export=export) as judge:
         return compress_agent(
@@ -97,6 +121,7 @@ def compress_judged(
             reset_seeds=streams.reset_seeds("calibrate"),
             rng=streams.rng("calibrate", recipe.name),
             judge=judge,
+            tolerates=lambda disagreement: known().tolerates(disagreement, tolerance=gate.tolerance),
         )
 
 
@@ -176,6 +201,18 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
     return benchmark
 
 
+def stress(run: RunFolder) -> None:
+    """Plays what `bench` has played with noisy, late and stuck sensors: adds `stress` to `benchmark.json`, and `stress.svg`."""
+    env_id, _, streams = _of(run)
+    benchmark = read_benchmark(run.benchmark)
+    files = {row.name: run.path / row.file for row in benchmark.rows}
+    benchmark = with_stress(benchmark, files, env_id=env_id, streams=streams)
+    write_json(run.benchmark, benchmark.to_json())
+    if (chart := stress_chart(benchmark.stress)) is not None:
+        with suppress(InputError):  # as for the learning curve
+            write_text(run.path / "stress.svg", picture(chart))
+
+
 def _record(file: VerifiedFile, **findings: object) -> VerifiedFile:
     """Writes what a measurement found beside a file, in place of what an earlier one did."""
     evidence = {key: value for key, value in file.evidence.items() if key not in ("benchmark", "gate")}
@@ -196,6 +233,7 @@ def report(run: RunFolder, command: str | None) -> None:
         learning=learning_chart(run.agent),
         kernels=_kernels(run, benchmark),
         film=_film(run, benchmark),
+        fragility=read_fragility(run),
     )
     write_text(run.report, page)
     write_text(run.report.with_suffix(".md"), render_report_markdown(benchmark, description, command=command))

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgedqn.agents.playing.statistics import Interval
 from edgedqn.benchmarks.report.vega import VegaLite, fill_template
-from edgedqn.benchmarks.rows import BenchmarkRow
+from edgedqn.benchmarks.rows import BenchmarkRow, StressTest
 
 INT8_LEVELS = 255
 LINE = 26  # pixels that a file's name takes
@@ -160,6 +160,25 @@ def sparsity_chart(kernels: Mapping[str, Sequence[KernelZeros]]) -> VegaLite | N
     spoken = [f"{name} {', '.join(format(kernel.zeros, '.0%') for kernel in found)}" for name, found in kernels.items()]
     description = f"Zeros in each kernel: {'; '.join(spoken)}."
     return fill_template("sparsity", description=description, cells=cells, height=LINE * len(kernels)) if cells else None
+
+
+def stress_chart(test: StressTest | None) -> VegaLite | None:
+    """What each file loses to itself undisturbed, under each stress."""
+    if test is None:
+        return None
+    points, spoken = [], []
+    for stress in test.stresses:
+        for each in stress.files:
+            loss = {"loss": each.loss.mean, "low": each.loss.low, "high": each.loss.high}
+            points.append({"stress": stress.what, "name": each.name, "return": each.mean_return, **loss})
+        spoken.append(f"{stress.what}: {', '.join(f'{each.name} {each.loss.mean:.4g}' for each in stress.files)}")
+    files = len(test.stresses[0].files)
+    return fill_template(
+        "stress",
+        description=f"Return lost under stress. {'; '.join(spoken)}.",
+        points=points,
+        height=len(test.stresses) * max(LINE, 10 * files),
+    )
 
 
 def range_chart(rows: Sequence[BenchmarkRow]) -> VegaLite | None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json
+from edgedqn.agents.playing.fragility import Fragility
 from edgedqn.agents.playing.statistics import Interval
-from edgedqn.benchmarks.report.charts import KernelZeros, draw_charts
+from edgedqn.benchmarks.report.charts import KernelZeros, draw_charts, stress_chart
 from edgedqn.benchmarks.report.table import (
     ABSENT,
     MORE_COLUMNS,
@@ -19,6 +20,9 @@ from edgedqn.benchmarks.report.table import (
     markdown_table,
     render_markdown,
     slow_note,
+    stress_heading,
+    stress_lines,
+    stress_summary,
 )
 from edgedqn.benchmarks.report.vega import FILES, VegaLite, page_script
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Ratio, best_passing
@@ -57,6 +61,7 @@ def render_report(
     learning: VegaLite | None = None,
     kernels: Mapping[str, Sequence[KernelZeros]] | None = None,
     film: Film | str | None = None,
+    fragility: Fragility | None = None,
 ) -> str:
     """The page.
 
@@ -68,13 +73,15 @@ def render_report(
       learning: the agent's learning curve, as `learning_chart` makes it.
       kernels: of each file, as `sparsity_chart` takes them.
       film: of the float network and the best file, or why there is none.
+      fragility: what mistakes cost the float agent.
     Returns:
       HTML that asks for nothing outside itself. The same arguments give the same text.
     Raises:
       InputError: Jinja2, or vl-convert-python, which brings Vega-Lite along, is not installed.
     """
     rows, baseline = benchmark.rows, benchmark.baseline
-    charts = draw_charts(rows, baseline, margin=margin, kernels=kernels or {}) | {"learning": learning}
+    charts = draw_charts(rows, baseline, margin=margin, kernels=kernels or {})
+    charts |= {"learning": learning, "stress": stress_chart(benchmark.stress)}
     drawn = {
         name: json.dumps(chart, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
         for name, chart in charts.items()
@@ -95,7 +102,9 @@ def render_report(
         note=slow_note(rows),
         devices=[(device, device_lines(device, rows)) for device in benchmark.devices],
         charts=drawn,
+        stress=benchmark.stress and (benchmark.stress, stress_summary(benchmark.stress), stress_lines(benchmark.stress)),
         film=film,
+        fragility=fragility,
         machine=benchmark.machine.to_json(),
         run=run or {},
         command=command,
@@ -113,6 +122,8 @@ def render_report_markdown(benchmark: Benchmark, run: Json | None = None, *, com
     parts += [f"Measured on: {measured}."] if measured else []
     for device in benchmark.devices:
         parts += [f"On {device.name}:", markdown_table(device_lines(device, rows))]
+    if (test := benchmark.stress) is not None:
+        parts += [stress_heading(test), markdown_table(stress_lines(test)), stress_summary(test), test.note]
     parts += [f"    {command}"] if command else []
     return "\n\n".join(parts) + "\n"
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device, Latency, Ratio, Return
+from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device, Latency, Ratio, Return, StressTest
 
 ABSENT = "-"
 # The medians hardly move while so large a share of the rounds ran at full speed.
@@ -49,6 +49,47 @@ def render_devices(benchmark: Benchmark) -> str:
     return "\n\n".join(
         "\n".join([f"On {device.name}:", *_aligned(device_lines(device, benchmark.rows))]) for device in benchmark.devices
     )
+
+
+def render_stress(benchmark: Benchmark) -> str:
+    """A table of what each file plays under each stress, with a sentence. Empty where nothing was stressed."""
+    test = benchmark.stress
+    if test is None:
+        return ""
+    return "\n".join([stress_heading(test), *_aligned(stress_lines(test)), stress_summary(test), test.note])
+
+
+def stress_heading(test: StressTest) -> str:
+    """What the table shows."""
+    return f"Under stress, mean return of {test.episodes} episodes each:"
+
+
+def stress_lines(test: StressTest) -> list[list[str]]:
+    """The cells of the table of a stress test, its head first: each file's mean return, and its loss beyond the baseline's."""
+    files = test.stresses[0].files
+    lines = [["stress", *(cell for each in files for cell in [each.name, *(["loses more [95 %]"] if each.excess else [])])]]
+    for stress in test.stresses:
+        line = [stress.what]
+        for each in stress.files:
+            line.append(in_digits(each.mean_return))
+            if (more := each.excess) is not None:
+                line.append(f"{more.mean:+.2f} [{more.low:+.2f}, {more.high:+.2f}]")
+        lines.append(line)
+    return lines
+
+
+def stress_summary(test: StressTest) -> str:
+    """Where a file is more brittle than the baseline, or that none is."""
+    (baseline,) = (each.name for each in test.stresses[0].files if each.excess is None)
+    worse: dict[str, list[str]] = {}
+    for stress in test.stresses:
+        for each in stress.files:
+            if each.excess is not None and each.excess.low > 0:
+                worse.setdefault(each.name, []).append(f"{stress.what} ({each.excess.mean:.3g} more)")
+    if not worse:
+        return f"No file loses more than {baseline} beyond chance."
+    told = "; ".join(f"{name} at {', '.join(stresses)}" for name, stresses in worse.items())
+    return f"More brittle than {baseline}, beyond chance (one in 40 comparisons is that by chance): {told}."
 
 
 def device_lines(device: Device, rows: Sequence[BenchmarkRow]) -> list[list[str]]:

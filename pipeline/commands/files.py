@@ -17,7 +17,7 @@ from edgedqn.agents.playing.evaluation import evaluate as play_all
 from edgedqn.benchmarks.device_rows import merged, read_device
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.regression import compare_with
-from edgedqn.benchmarks.report.table import render_devices, render_table
+from edgedqn.benchmarks.report.table import render_devices, render_stress, render_table
 from edgedqn.benchmarks.rows import Benchmark, read_benchmark
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.pipeline.bench_files import bench as measure
@@ -40,6 +40,7 @@ def bench(arguments: Namespace) -> int:
         latency=LatencyConfig(threads=arguments.threads or 1, xnnpack=not arguments.no_xnnpack, mlperf=arguments.mlperf),
         play=not arguments.no_play,
         tolerance=arguments.tolerance,
+        stress=arguments.stress,
     )
     regressed = print_benchmark(reduce(merged, arguments.merge, benchmark), arguments, earlier)
     return REGRESSED if regressed else DONE
@@ -102,6 +103,8 @@ def print_benchmark(benchmark: Benchmark, arguments: Namespace, earlier: Benchma
         print(render_table(benchmark.rows))
         if devices := render_devices(benchmark):
             print(f"\n{devices}")
+        if stress := render_stress(benchmark):
+            print(f"\n{stress}")
         if against:
             print(f"\n{against.render(arguments.against)}")
     return bool(arguments.fail_on_regression and against and against.regressions)

@@ -78,6 +78,11 @@ BENCH: Arguments = {
     | {"nargs": "+", "default": [], "help": "show beside them what a bundle's bench_on_device.py wrote on a device"},
     "--against": FILE | {"help": "an earlier benchmark.json: name what is slower or worse now"},
     "--fail-on-regression": SWITCH | {"help": "end with exit code 3 where --against names anything"},
+    "--stress": SWITCH
+    | {
+        "help": "play 300 episodes each with noisy sensors (1 to 10 %% of a feature's standard deviation), late by a step, and "
+        "stuck (in 5 to 20 %% of the steps), too: is the small policy more brittle?"
+    },
     "--no-play": SWITCH | {"help": "time and weigh files only, without playing their environment"},
     **FORCE,
 }

@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError, require
+from edgedqn.agents.files import Json
 from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.fragility import Fragility
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import has_checkpoints
 from edgedqn.benchmarks.report.table import render_table
@@ -33,9 +35,12 @@ def run(arguments: Namespace) -> int:
     result = job.result()
     best = result.shipped.name if result.shipped else None
     if arguments.json:
-        print(json.dumps({"schema": SCHEMA, "run": str(result.folder), "best": best, "benchmark": result.benchmark}))
+        found = {"schema": SCHEMA, "run": str(result.folder), "best": best, "benchmark": result.benchmark}
+        print(json.dumps(found | _fragility_as_json(result.fragility)))
     else:
         print(render_table(result.measured.rows))
+        if result.fragility is not None:
+            print(f"\n{result.fragility.summary}")
         print(f"\nReport: {job.folder.report}")
     return _verdict(result, arguments.json)
 
@@ -78,6 +83,8 @@ def bench(arguments: Namespace) -> int:
     job = Job.open(arguments.paths[0], asked_changes(arguments))
     with job.locked():
         job.do(("bench",), force=arguments.force)
+        if arguments.stress:
+            job.stress(force=arguments.force)
         if arguments.merge:
             job.merge(arguments.merge)
     result = job.result()
@@ -162,19 +169,27 @@ def _do_stages(arguments: Namespace) -> int:
 def _do(job: Job, arguments: Namespace) -> int:
     with job.locked():
         job.do((arguments.command,), force=arguments.force)
-    reports = job.reports() if arguments.command == "compress" else {}
+    compressed = arguments.command == "compress"
+    reports, fragility = (job.reports(), job.fragility()) if compressed else ({}, None)
     if arguments.json:
         done = job.folder.description.stages
         stages = [stage.to_json() for stage in done if stage.name.partition("/")[0] == arguments.command]
         found = {"schema": SCHEMA, "run": str(job.folder.path), "stages": stages}
         of_recipes = {name: [each.to_json() for each in of_recipe] for name, of_recipe in reports.items()}
-        print(json.dumps({**found, "reports": of_recipes} if reports else found))
+        found |= {"reports": of_recipes} if reports else {}
+        print(json.dumps(found | _fragility_as_json(fragility)))
     else:
+        if fragility is not None:
+            print(fragility.summary)
         for name, of_recipe in reports.items():
             print(name)
             print(*map(_line, of_recipe), sep="\n")
         print(f"{arguments.command} done: {job.folder.path}")
     return DONE
+
+
+def _fragility_as_json(found: Fragility | None) -> Json:
+    return {} if found is None else {"fragility": {**found.to_json(), "summary": found.summary}}
 
 
 def _line(report: StageReport) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from edgedqn.agents.playing.disturbances import RandomActions
 from edgedqn.agents.playing.environments import BadTransitionError, make_environment
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.benchmarks import playing
@@ -24,9 +25,9 @@ def test_each_episode_is_played_once(models: Path, steer: str, monkeypatch: pyte
     played: list[list[int]] = []
     real = playing._play_seeds
 
-    def remember(*arguments: Any) -> Any:
+    def remember(*arguments: Any, **keywords: Any) -> Any:
         played.append(list(arguments[2]))
-        return real(*arguments)
+        return real(*arguments, **keywords)
 
     monkeypatch.setattr(playing, "_play_seeds", remember)
     path = models / "int8.tflite"
@@ -47,6 +48,20 @@ def test_processes_change_nothing_and_end(models: Path, steer: str) -> None:
             assert list(alone.returns(path, 50)) == list(several.returns(path, 50))
         assert multiprocessing.active_children()
     assert not multiprocessing.active_children()
+
+
+def test_a_disturbance_is_drawn_by_the_episode_and_kept_apart(models: Path, steer: str) -> None:
+    path, half = models / "float32.tflite", RandomActions(0.5)
+    with Players(play(steer, workers=1), progress=False) as alone, Players(play(steer, workers=2), progress=False) as several:
+        disturbed = alone.returns(path, 50, disturbance=half)
+        assert list(disturbed) == list(several.returns(path, 50, disturbance=half))
+        assert 7 < disturbed.mean() < 8 and alone.returns(path, 50).mean() == 10
+        assert alone.env_steps(path, half) == 500 and alone.env_steps_of_all == 1_000
+        # All actions random: then the file that does the opposite does the same.
+        always = [
+            alone.returns(models / f"{name}.tflite", 50, disturbance=RandomActions(1.0)) for name in ("float32", "reversed")
+        ]
+        assert list(always[0]) == list(always[1])
 
 
 def test_the_random_policy_depends_on_its_seed_and_scores_the_middle(steer: str) -> None:

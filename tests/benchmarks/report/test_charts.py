@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import vl_convert
 
+from edgedqn.agents.playing.statistics import Interval
 from edgedqn.benchmarks.report.charts import (
     KernelZeros,
     histogram_chart,
@@ -12,9 +13,10 @@ from edgedqn.benchmarks.report.charts import (
     range_chart,
     size_chart,
     sparsity_chart,
+    stress_chart,
 )
-from edgedqn.benchmarks.report.vega import VegaLite
-from edgedqn.benchmarks.rows import BenchmarkRow
+from edgedqn.benchmarks.report.vega import VegaLite, picture
+from edgedqn.benchmarks.rows import BenchmarkRow, Stress, Stressed, StressTest
 
 HISTOGRAM = {"from_us": 1.0, "to_us": 3.0, "counts": [6, 3, 0, 1]}
 LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "mean": 1.5, "n": 10, "timer_us": 0.04, "histogram": HISTOGRAM}
@@ -41,6 +43,27 @@ KERNELS = {
     "float32": [KernelZeros((8, 4), 0.0, None)],
     "qat-int8": [KernelZeros((8, 4), 0.98, 0.975), KernelZeros((2, 8), 0.5, 0.5)],
 }
+ONE, TWO, THREE, FOUR = (Interval(mean, mean - 0.5, mean + 0.5) for mean in (1.0, 2.0, 3.0, 4.0))
+STRESS = StressTest(
+    episodes=300,
+    note="What goes wrong.",
+    stresses=(
+        Stress(
+            "noise 1%",
+            (
+                Stressed(name="float32", mean_return=497.0, loss=ONE, excess=None),
+                Stressed(name="q", mean_return=493.0, loss=FOUR, excess=THREE),
+            ),
+        ),
+        Stress(
+            "delay 1 step",
+            (
+                Stressed(name="float32", mean_return=496.0, loss=TWO, excess=None),
+                Stressed(name="q", mean_return=495.0, loss=TWO, excess=Interval(0.0, -1.0, 1.0)),
+            ),
+        ),
+    ),
+)
 CHARTS = {
     "size": lambda rows: size_chart(rows, "float32", margin=9.6),
     "latency": lambda rows: latency_chart(rows, "float32", margin=9.6),
@@ -88,6 +111,18 @@ def test_each_step_is_a_point_of_its_own() -> None:
         ("qat-int8", "step"),
         ("qat-int8", "step of the twin with float ends"),
     ]
+
+
+def test_each_file_has_a_point_under_each_stress() -> None:
+    chart = drawn(stress_chart(STRESS))
+    assert [(each["stress"], each["name"], each["loss"]) for each in chart["data"]["values"]] == [
+        ("noise 1%", "float32", 1.0),
+        ("noise 1%", "q", 4.0),
+        ("delay 1 step", "float32", 2.0),
+        ("delay 1 step", "q", 2.0),
+    ]
+    assert "noise 1%: float32 1, q 4" in chart["description"] and "delay 1 step" in picture(chart)
+    assert stress_chart(None) is None
 
 
 def test_a_histograms_shares_add_up() -> None:

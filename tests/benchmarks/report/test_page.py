@@ -3,15 +3,18 @@
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from edgedqn.agents.playing.fragility import Fragility, Loss
+from edgedqn.agents.playing.statistics import Interval
 from edgedqn.benchmarks.machine import Machine
 from edgedqn.benchmarks.report.learning_curve import learning_chart
 from edgedqn.benchmarks.report.page import Film, render_report, render_report_markdown, summary
 from edgedqn.benchmarks.report.vega import FILES
-from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device
+from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device, Stress, Stressed, StressTest
 
 LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "mean": 1.5, "n": 10, "timer_us": 0.04}
 
@@ -241,3 +244,25 @@ def test_a_pull_request_reads_what_devices_measured() -> None:
     text = render_report_markdown(benchmark(*rows, devices=[device]))
     assert "On Cortex-A72 (aarch64):\n\n| name | file |" in text
     assert "| qat-int8 | policy.tflite | 1.00 |" in text
+
+
+def test_what_mistakes_and_stress_cost_has_a_table_each() -> None:
+    share = Interval(0.05, 0.01, 0.09)
+    loss = Loss(mistakes="random actions", size=0.005, disagreement=0.004, mean_return=54.0, share=share, episodes=221)
+    noise = replace(loss, mistakes="noise", size=0.3, disagreement=0.011)
+    found = Fragility(mean_return=56.8, random_return=2.9, median_gap=0.06, tolerance=0.02, env_steps=10, losses=(loss, noise))
+    own, more = Interval(1.0, 0.5, 1.5), Interval(3.0, 2.5, 3.5)
+    files = (
+        Stressed(name="float32", mean_return=498.0, loss=own, excess=None),
+        Stressed(name="<q>", mean_return=490.0, loss=own, excess=more),
+    )
+    test = StressTest(episodes=300, note="What goes wrong.", stresses=(Stress("noise 1%", files),))
+    stressed = replace(benchmark(row()), stress=test)
+    text = render_report(stressed, fragility=found)
+    page = Page(text)
+    assert found.summary in text and "<td>1.0 to 9.0%</td><td>221</td>" in text
+    assert "&lt;q&gt; at noise 1% (3 more)" in text and "What goes wrong." in text
+    assert page.charts["chart-stress"]["data"]["values"][1]["name"] == "<q>"
+    assert "+3.00 [+2.50, +3.50]" in render_report_markdown(stressed)
+    empty = render_report(benchmark(row()))
+    assert "Under stress" not in empty and "How fragile" not in empty

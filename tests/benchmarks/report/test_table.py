@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from edgedqn.benchmarks.report.table import render_markdown, render_table, slow_note
-from edgedqn.benchmarks.rows import BenchmarkRow
+from edgedqn.agents.playing.statistics import Interval
+from edgedqn.benchmarks.machine import Machine
+from edgedqn.benchmarks.report.table import render_markdown, render_stress, render_table, slow_note, stress_summary
+from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Stress, Stressed, StressTest
 
 LATENCY = {"p50": 1.234, "p90": 2, "p99": 3, "mean": 1.5, "n": 10, "timer_us": 0.04}
 FAILED = BenchmarkRow(name="a-rather-long-name", file="f", status="failed", reason="The file was changed.")
@@ -59,3 +61,27 @@ def test_small_returns_and_small_files_have_a_digit_more() -> None:
     small = full(size_bytes=704, gzip_bytes=13_531, **{"return": {"mean": 0.744, "ci95": [0.7, 0.79], "episodes": 300}})
     shown = cells(render_table([small]).splitlines()[2])
     assert (shown[1], shown[7], shown[8]) == ("0.74 [0.70, 0.79]", "0.70", "13.5")
+
+
+def test_stress_stands_file_by_file_and_says_who_is_more_brittle() -> None:
+    def stress(what: str, excess: Interval) -> Stress:
+        own = Interval(1.0, 0.5, 1.5)
+        return Stress(
+            what,
+            (
+                Stressed(name="float32", mean_return=498.0, loss=own, excess=None),
+                Stressed(name="q", mean_return=9.0, loss=own, excess=excess),
+            ),
+        )
+
+    bad, fine = stress("noise 1%", Interval(3.0, 2.5, 3.5)), stress("delay 1 step", Interval(0.5, -1.0, 2.0))
+    both, mild = (StressTest(episodes=300, note="So.", stresses=stresses) for stresses in ((bad, fine), (fine,)))
+    found = render_stress(Benchmark(Machine(cpu="one"), "float32", (), stress=both))
+    heading, head, _, first, second, told, note = found.splitlines()
+    assert heading == "Under stress, mean return of 300 episodes each:" and note == "So."
+    assert head.split() == ["stress", "float32", "q", "loses", "more", "[95", "%]"]
+    assert first.split() == ["noise", "1%", "498.0", "9.00", "+3.00", "[+2.50,", "+3.50]"]
+    assert second.startswith("delay 1 step") and len(second) == len(first)
+    assert told == "More brittle than float32, beyond chance (one in 40 comparisons is that by chance): q at noise 1% (3 more)."
+    assert stress_summary(mild) == "No file loses more than float32 beyond chance."
+    assert render_stress(Benchmark(Machine(cpu="one"), "float32", ())) == ""

@@ -11,6 +11,7 @@ import pytest
 
 from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.export.devices.browser import bundle as browser
+from edgedqn.pipeline import proving
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.job import RunResult
 
@@ -54,6 +55,26 @@ def test_what_became_worse_since_an_earlier_benchmark_is_named_and_may_fail(
     for arguments in (["--fail-on-regression"], ["--against", str(tmp_path / "absent.json")]):
         assert main(["bench", run, *arguments]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_stress_is_played_once_and_shown_beside_the_rows(
+    tiny_run: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proving, "STRESS_EPISODES", 3)
+    monkeypatch.setattr(proving, "usable_cores", lambda: 1)
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.folder, folder)
+    assert main(["bench", str(folder), "--stress", "--json"]) == (0 if tiny_run.best else 3)
+    found = json.loads(capsys.readouterr().out)
+    stresses = found.pop("stress")["stresses"]
+    assert found == tiny_run.benchmark and len(stresses) == 8
+    assert all([each["name"] for each in stress["files"]] == [row["name"] for row in found["rows"]] for stress in stresses)
+    assert "<h2>Under stress</h2>" in (folder / "report.html").read_text() and (folder / "stress.svg").exists()
+    monkeypatch.setattr(proving, "measure_stress", lambda *_, **__: pytest.fail("played again"))
+    main(["bench", str(folder), "--stress"])
+    assert "Under stress, mean return of 3 episodes each:" in capsys.readouterr().out
+    assert main(["bench", str(folder / "models" / "float32.tflite"), "--stress", "--no-play"]) == 2
+    assert "expected no --no-play" in capsys.readouterr().err.lower()
 
 
 def test_what_a_board_measured_is_shown_beside_the_hosts_rows(
