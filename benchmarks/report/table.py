@@ -67,7 +67,11 @@ def stress_heading(test: StressTest) -> str:
 def stress_lines(test: StressTest) -> list[list[str]]:
     """The cells of the table of a stress test, its head first: each file's mean return, and its loss beyond the baseline's."""
     files = test.stresses[0].files
-    lines = [["stress", *(cell for each in files for cell in [each.name, *(["loses more [95 %]"] if each.excess else [])])]]
+    lines = [["stress"], ["none"]]
+    for each in files:
+        undisturbed = in_digits(each.mean_return + each.loss.mean)
+        lines[0] += [each.name] if each.excess is None else [each.name, "loses more [95 %]"]
+        lines[1] += [undisturbed] if each.excess is None else [undisturbed, ABSENT]
     for stress in test.stresses:
         line = [stress.what]
         for each in stress.files:

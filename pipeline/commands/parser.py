@@ -117,7 +117,7 @@ COMMANDS: dict[str, tuple[str, Arguments]] = {
     ),
     "train": ("train the float agent of a run; goes on from its newest checkpoint", LEARNING_ENVIRONMENT | FORCE),
     "compress": (
-        "compress the agent of a run by recipes",
+        "say how fragile the agent of a run is, once, and compress it by recipes",
         {"path": RUN["path"] | {"nargs": "?"}}
         | RECIPES
         | TOLERANCE

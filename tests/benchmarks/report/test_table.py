@@ -77,9 +77,10 @@ def test_stress_stands_file_by_file_and_says_who_is_more_brittle() -> None:
     bad, fine = stress("noise 1%", Interval(3.0, 2.5, 3.5)), stress("delay 1 step", Interval(0.5, -1.0, 2.0))
     both, mild = (StressTest(episodes=300, note="So.", stresses=stresses) for stresses in ((bad, fine), (fine,)))
     found = render_stress(Benchmark(Machine(cpu="one"), "float32", (), stress=both))
-    heading, head, _, first, second, told, note = found.splitlines()
+    heading, head, _, none, first, second, told, note = found.splitlines()
     assert heading == "Under stress, mean return of 300 episodes each:" and note == "So."
     assert head.split() == ["stress", "float32", "q", "loses", "more", "[95", "%]"]
+    assert none.split() == ["none", "499.0", "10.0", "-"]
     assert first.split() == ["noise", "1%", "498.0", "9.00", "+3.00", "[+2.50,", "+3.50]"]
     assert second.startswith("delay 1 step") and len(second) == len(first)
     assert told == "More brittle than float32, beyond chance (one in 40 comparisons is that by chance): q at noise 1% (3 more)."
