@@ -5,11 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgedqn.agents.playing.disturbances import Disturbance, NoisyValues, RandomActions
 from edgedqn.agents.playing.fragility import Fragility, Loss, Mistakes
-from edgedqn.agents.playing.gate import Gate, gate_for
+from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.statistics import bootstrap_interval
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.agreement import agreement
@@ -23,7 +22,7 @@ from edgedqn.pipeline.seeds import SeedStreams
 
 RANDOM_ACTIONS = (0.005, 0.01, 0.02, 0.05)
 NOISE = (0.1, 0.3, 1.0)  # median action gaps
-DISAGREEMENT = 0.08  # by gap: one more noise makes as much of it as the ladder of `quantize` may leave
+DISAGREEMENT = 0.08  # by gap: as much as the ladder of `quantize` may leave is made by random actions, too
 LEAST, FIRST, MOST = 10, 50, 1_000  # episodes of each kind of mistake; the second is where precision is looked at first
 MOST_STEPS = 100_000  # of the environment, for each of them; `LEAST` episodes may take more
 PRECISION = 0.005  # no more are played where half the interval of the loss, a share of (return - random return), is so small
@@ -52,18 +51,18 @@ def measure_fragility(agent: TrainedAgent, *, streams: SeedStreams) -> Fragility
         opponents = _Opponents(players, path)
         losses: list[Loss] = []
         if opponents.unit > 0:
-            for share in RANDOM_ACTIONS:
-                changed = share * (1 - 1 / agent.spec.n_actions)
+            otherwise = 1 - 1 / agent.spec.n_actions  # the share of actions drawn at random that are not the agent's own
+            for share in sorted({*RANDOM_ACTIONS, DISAGREEMENT / otherwise}):
+                changed = share * otherwise
                 losses.append(opponents.loss(RandomActions(share), "random actions", share, disagreement=changed))
-            noise = rng.standard_normal(values.shape)  # [N, A]
-            for gaps in sorted((*NOISE, _noise_for(DISAGREEMENT, values, gap * noise))):
-                changed = _changed(values, gaps * gap * noise)
+            noise = gap * rng.standard_normal(values.shape)  # [N, A]
+            for gaps in NOISE:
+                changed = 1 - agreement(values.astype(np.float64), values + gaps * noise).gap_weighted_agreement
                 losses.append(opponents.loss(NoisyValues(gaps * gap), "noise", gaps, disagreement=changed))
         return Fragility(
             mean_return=float(players.returns(path).mean()),
             random_return=float(players.returns(None).mean()),
             median_gap=gap,
-            tolerance=gate_for(agent.spec.id).tolerance,
             env_steps=players.env_steps_of_all,
             losses=tuple(losses),
         )
@@ -94,19 +93,3 @@ class _Opponents:
                     episodes=episodes,
                 )
             episodes = min(self._most, 2 * episodes)
-
-
-def _changed(values: NDArray[np.float32], noise: NDArray[np.float64]) -> float:
-    """How much of the decisions, weighted by their gaps, noise [N, A] on Q-values [N, A] changes."""
-    return 1 - agreement(values.astype(np.float64), values + noise).gap_weighted_agreement
-
-
-def _noise_for(disagreement: float, values: NDArray[np.float32], noise: NDArray[np.float64]) -> float:
-    """How many times this noise [N, A], at least, changes so much of the decisions; by bisection."""
-    low, high = 0.0, 1.0
-    while _changed(values, high * noise) < disagreement:
-        low, high = high, 2 * high
-    for _ in range(12):
-        middle = (low + high) / 2
-        low, high = (low, middle) if _changed(values, middle * noise) >= disagreement else (middle, high)
-    return high

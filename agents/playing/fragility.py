@@ -12,8 +12,8 @@ SCHEMA = 1
 
 
 Mistakes = Literal["random actions", "noise"]
-# Rounding to int8 makes about as many: a policy that loses by them, or by fewer, is fragile. Units as of `Loss.size`.
-FEW: dict[Mistakes, float] = {"random actions": 0.02, "noise": 0.3}
+# Who loses more than this share of what it earns by so few random actions is fragile.
+RELEVANT, FEW_ACTIONS = 0.02, 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,16 @@ class Loss(JsonValue):
     share: Interval
     episodes: int
 
+    @property
+    def costs_nothing(self) -> bool:
+        """Whether it is shown that no more is lost than matters to nobody."""
+        return self.share.high < RELEVANT
+
+    @property
+    def costs_something(self) -> bool:
+        """Whether more than that is lost, and something beyond chance."""
+        return self.share.mean > RELEVANT and self.share.low > 0
+
     def __str__(self) -> str:
         """The mistakes, in words."""
         random = self.mistakes == "random actions"
@@ -51,7 +61,6 @@ class Fragility(JsonValue):
       mean_return: without mistakes, in reward units.
       random_return: of acting at random.
       median_gap: between the best and the second-best Q-value on-policy, the unit of the noise.
-      tolerance: of the gate in this environment: the share of (return - random policy's return) that may be lost.
       env_steps: played in all.
       losses: of random actions, then of noise, each from few to many; none where the policy is no better than random.
     """
@@ -59,7 +68,6 @@ class Fragility(JsonValue):
     mean_return: float
     random_return: float
     median_gap: float
-    tolerance: float
     env_steps: int
     losses: tuple[Loss, ...]
 
@@ -68,57 +76,48 @@ class Fragility(JsonValue):
 
         Args:
           disagreement: the share of states, each weighted by its action gap, in which it acts otherwise: 1 - agreement by gap.
-          tolerance: of the gate that is asked; it may be another than the environment's usual one.
+          tolerance: of the gate: the share of (return - random policy's return) that may be lost.
         Returns:
-          True where noise on the Q-values that changes as many decisions, or more, was played, and the 95 % interval of what it
-          costs lies below `tolerance`.
+          True where as many random actions, or more, were played, and the 95 % interval of what they cost lies below
+          `tolerance`. Noise does not count: it errs anew in each step, where a rounded policy errs alike in like states.
         """
-        enough = [loss for loss in self._of("noise") if loss.disagreement >= disagreement]
+        enough = [loss for loss in self._of_actions if loss.disagreement >= disagreement]
         return bool(enough) and enough[0].share.high < tolerance
 
     @property
     def is_fragile(self) -> bool | None:
-        """Whether as few mistakes as rounding makes cost more than is tolerated; None where too little was played to tell.
+        """Whether a few random actions cost something; None where too little was played to tell.
 
-        Mistakes that cost something beyond chance are taken to cost in proportion to their number, unless it was shown that few
-        of them cost nothing.
+        What more of them cost is taken in proportion, unless it was shown that as few, or more, cost nothing.
         """
-        verdicts = list(map(self._matters, FEW))
-        return True if True in verdicts else None if None in verdicts else False
+        if any(loss.costs_nothing for loss in self._of_actions if loss.size >= FEW_ACTIONS):
+            return False
+        return True if any(_in_proportion(loss) > RELEVANT for loss in self._of_actions if loss.costs_something) else None
 
     @property
     def summary(self) -> str:
         """A sentence or two for a person."""
         if not self.losses:
             return "This policy is no better than acting at random: there is nothing that mistakes could cost."
+        harmless = next((f"nothing with {loss}" for loss in reversed(self._of_actions) if loss.costs_nothing), None)
+        lost = next((loss for loss in self._of_actions if loss.costs_something), None)
+        told = [] if harmless is None else [harmless]
+        if lost is not None:
+            share = lost.share
+            told.append(f"{_percent(share.mean)} ({_percent(share.low)} to {_percent(share.high)}) with {lost}")
+        if not told:
+            most = self._of_actions[-1]
+            told.append(f"nothing that shows, and at most {_percent(most.share.high)}, with {most}")
         advice = {
             True: "It is fragile: expect it to need fine-tuning by reinforcement learning, or train it longer.",
             False: "Expect rounding to keep it.",
-            None: "Its returns vary too much to tell what a few mistakes cost.",
+            None: "Its returns vary too much to tell what a few of them cost.",
         }
-        return f"This policy loses {' and '.join(map(self._told, FEW))}. {advice[self.is_fragile]}"
+        return f"This policy loses {', and '.join(told)}. {advice[self.is_fragile]}"
 
-    def _of(self, mistakes: Mistakes) -> list[Loss]:
-        return [loss for loss in self.losses if loss.mistakes == mistakes]
-
-    def _lost(self, mistakes: Mistakes) -> list[Loss]:
-        """The losses beyond chance that are more than is tolerated, from few mistakes to many."""
-        return [loss for loss in self._of(mistakes) if loss.share.mean > self.tolerance and loss.share.low > 0]
-
-    def _matters(self, mistakes: Mistakes) -> bool | None:
-        few = [loss for loss in self._of(mistakes) if loss.size <= FEW[mistakes]]
-        if few and few[-1].share.high < self.tolerance:
-            return False
-        in_proportion = [loss.share.mean * min(1, FEW[mistakes] / loss.size) for loss in self._lost(mistakes)]
-        return True if max(in_proportion, default=0) > self.tolerance else None
-
-    def _told(self, mistakes: Mistakes) -> str:
-        if lost := self._lost(mistakes):
-            return f"{lost[0].share.mean:.0%} ({lost[0].share.low:.0%} to {lost[0].share.high:.0%}) with {lost[0]}"
-        most = self._of(mistakes)[-1]
-        if most.share.high < self.tolerance:
-            return f"nothing with {most}"
-        return f"nothing that shows, and at most {most.share.high:.0%}, with {most}"
+    @property
+    def _of_actions(self) -> list[Loss]:
+        return [loss for loss in self.losses if loss.mistakes == "random actions"]
 
     def save(self, path: Path) -> None:
         """Writes the JSON object, all of it or nothing."""
@@ -131,3 +130,12 @@ class Fragility(JsonValue):
             return cls.from_json(read_json(path, SCHEMA))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} does not say how fragile an agent is: {error!r}") from error
+
+
+def _in_proportion(loss: Loss) -> float:
+    """What a few random actions would cost by what more of them do."""
+    return loss.share.mean * min(1, FEW_ACTIONS / loss.size)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}%"

@@ -250,7 +250,7 @@ def test_what_mistakes_and_stress_cost_has_a_table_each() -> None:
     share = Interval(0.05, 0.01, 0.09)
     loss = Loss(mistakes="random actions", size=0.005, disagreement=0.004, mean_return=54.0, share=share, episodes=221)
     noise = replace(loss, mistakes="noise", size=0.3, disagreement=0.011)
-    found = Fragility(mean_return=56.8, random_return=2.9, median_gap=0.06, tolerance=0.02, env_steps=10, losses=(loss, noise))
+    found = Fragility(mean_return=56.8, random_return=2.9, median_gap=0.06, env_steps=10, losses=(loss, noise))
     own, more = Interval(1.0, 0.5, 1.5), Interval(3.0, 2.5, 3.5)
     files = (
         Stressed(name="float32", mean_return=498.0, loss=own, excess=None),
