@@ -49,12 +49,16 @@ def tables(environments: dict[str, Any]) -> str:
     first, *_ = agents.values()
     # The one number of random actions that differs between environments goes by what it has in common.
     sizes = [str(loss) if abs(loss.disagreement - 0.08) > 1e-6 else "random actions, 8% by gap" for loss in first.losses]
-    lines = [["environment", "return", "acting at random", *sizes]]
-    for env_id, agent in agents.items():
-        cells = [
-            f"{loss.share.mean:.1%} ({loss.share.low:.1%} to {loss.share.high:.1%}), {loss.episodes}" for loss in agent.losses
+    columns = [
+        [
+            env_id,
+            f"{agent.mean_return:.1f}",
+            f"{agent.random_return:.1f}",
+            *(f"{loss.share.mean:.1%} ({loss.share.low:.1%} to {loss.share.high:.1%})" for loss in agent.losses),
         ]
-        lines.append([env_id, f"{agent.mean_return:.1f}", f"{agent.random_return:.1f}", *cells])
+        for env_id, agent in agents.items()
+    ]
+    lines = list(zip(["lost, 95 %", "return", "acting at random", *sizes], *columns, strict=True))
     parts = [markdown_table(lines), *(f"{env_id}: {agent.summary}" for env_id, agent in agents.items())]
     for env_id, found in environments.items():
         test = StressTest.from_json(found["stress"])
