@@ -9,13 +9,12 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from edgedqn.agents.chain import ChainReader
-from edgedqn.agents.errors import DivergedError, InputError
+from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.files import Json
 from edgedqn.agents.learner import FusedLearner
 from edgedqn.agents.losses import TemporalDifference
 from edgedqn.agents.n_step import NStepTransitions
-from edgedqn.agents.numpy_network import NumpyNetwork
+from edgedqn.agents.reader import Actor, Networks
 from edgedqn.agents.replay import Handle, Replay
 from edgedqn.agents.training.checkpoints import State, Weights, prefixed, under
 from edgedqn.agents.training.interaction import Step
@@ -40,6 +39,16 @@ class LearningSchedule:
             if getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} of 1 or more. Got {name}={getattr(self, name)}.")
 
+    def gradient_steps_by(self, env_steps: int) -> int:
+        """How many gradient steps have been taken after so many environment steps."""
+        updates = env_steps // self.train_freq - self.learning_starts // self.train_freq
+        return max(0, updates) * self.gradient_steps
+
+    def env_steps_for(self, gradient_steps: int) -> int:
+        """After how many environment steps so many gradient steps have been taken."""
+        updates = -(-gradient_steps // self.gradient_steps)
+        return (self.learning_starts // self.train_freq + updates) * self.train_freq
+
 
 class DQN:
     """A deep Q-network agent. Dueling heads and quantiles are the network's, priorities the replay's, Double DQN the loss's,
@@ -51,8 +60,7 @@ class DQN:
 
     def __init__(
         self,
-        network: tf_keras.Model,
-        target_network: tf_keras.Model,
+        networks: Networks,
         *,
         optimizer: tf_keras.optimizers.Optimizer,
         replay: Replay,
@@ -60,44 +68,39 @@ class DQN:
         schedule: LearningSchedule,
         loss: TemporalDifference,
         rng: np.random.Generator,
+        xla: bool = True,
     ):
         """Takes built objects. `exploration` is the probability of a random action at each environment step, `rng` draws them.
 
-        Both networks are of one architecture, [B, *observation_shape] -> Q-values [B, A] or their quantiles [B, A, N], a chain
-        as `chain` reads it; the target network starts as a copy of the network.
-
-        Raises:
-          NotAChainError: the network cannot be read as a plain chain of layers.
-          InputError: it has weights that are not trainable.
+        The target network starts as a copy of what the network computes with. `xla` compiles the learning by XLA, where it
+        suits the variables.
         """
-        self.network = network
+        self.network, self._target_network, reader = networks
         self.env_steps = 0
         self.gradient_steps = 0
         self.last_loss = float("nan")
         self._learned = 0  # calls of the learner
-        self._target_network = target_network
         self._optimizer = optimizer
         self._replay = replay
         self._exploration = exploration
-        self._schedule = schedule
+        self.schedule = schedule
         self._loss = loss
         self._rng = rng
         self._episodes: dict[int, tuple[NStepTransitions[Handle], Handle]] = {}  # in progress, by env_index
         self._largest_reward = 0.0
         self._first_error = 0.0
-        self._chain = ChainReader(network)
-        self._average: Weights = network.get_weights()
-        if len(network.trainable_weights) < len(self._average):
-            raise InputError("Every layer of a Q-network is learned. Got one that is not trainable.")
-        self._n_actions = self._chain.n_actions
-        self._actor = self.policy(self._average)
+        self._reader = reader
+        self._average: Weights = self._weights()
+        self._actor = reader.actor(self._average)
         self._target_is_due = True
         self._learner = FusedLearner(
             self._minibatch_loss,
-            network.trainable_variables,
+            self.network.trainable_variables,
             optimizer=optimizer,
-            targets=target_network.trainable_variables,
+            weights=reader.weights,
+            targets=self._target_network.trainable_variables,
             target_update_rate=schedule.target_update_rate,
+            xla=xla,
         )
 
     @property
@@ -118,23 +121,23 @@ class DQN:
 
         Source: Polyak and Juditsky (1992), "Acceleration of stochastic approximation by averaging".
         """
-        return [weights.copy() for weights in self._average]
+        return self._reader.admissible(self._average)
 
-    def policy(self, weights: Weights) -> NumpyNetwork:
+    def policy(self, weights: Weights) -> Actor:
         """The greedy policy of weights of this network."""
-        return NumpyNetwork(self._chain(weights), tuple(self.network.input_shape[1:]))
+        return self._reader.actor(weights)
 
     def act(self, observation: NDArray[np.generic]) -> int:
         """Epsilon-greedy: [*observation_shape] -> an action."""
         if self._rng.random() < self.epsilon:
-            return int(self._rng.integers(self._n_actions))
+            return int(self._rng.integers(self._reader.n_actions))
         return self._actor(observation)
 
     def act_in_all(self, observations: NDArray[np.generic]) -> NDArray[np.int64]:
         """Epsilon-greedy: [L, *observation_shape] -> actions [L]."""
         count = len(observations)
         explore = self._rng.random(count) < self.epsilon  # [L]
-        random = self._rng.integers(self._n_actions, size=count)
+        random = self._rng.integers(self._reader.n_actions, size=count)
         return random if explore.all() else np.where(explore, random, self._actor.actions(observations))
 
     def observe(self, step: Step) -> None:
@@ -157,7 +160,7 @@ class DQN:
             self._episodes[step.env_index] = (transitions, after)
         self._largest_reward = max(self._largest_reward, abs(step.r_t))
         self.env_steps += 1
-        schedule = self._schedule
+        schedule = self.schedule
         if self.env_steps % schedule.target_update_interval == 0:
             self._target_is_due = True
         is_time = self.env_steps > schedule.learning_starts and self.env_steps % schedule.train_freq == 0
@@ -201,15 +204,16 @@ class DQN:
         for name in _COUNTERS:
             setattr(self, name, values[name])
         self._rng.bit_generator.state = values["rng"]
-        self._actor.refresh(self._chain(self.network.get_weights()))
+        self._actor = self._reader.actor(self._weights())
 
     def _minibatch_loss(self, *minibatch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The mean loss of a minibatch, its samples weighted where the replay gives weights, and the error of each."""
-        losses, errors = self._loss(self.network, self._target_network, minibatch[:5])  # [B], [B]
+        training = self._reader.acts_in_training
+        losses, errors = self._loss(self.network, self._target_network, minibatch[:5], training=training)  # [B], [B]
         return tf.reduce_mean(losses * minibatch[5] if len(minibatch) > 5 else losses), errors
 
     def _learn(self) -> None:
-        schedule = self._schedule
+        schedule = self.schedule
         transitions, draw = self._replay.sample(schedule.gradient_steps, schedule.batch_size)
         weights = () if draw.weights is None else (draw.weights,)
         copy = (self._target_is_due and schedule.target_update_rate == 1) or self._learned == 0
@@ -223,11 +227,14 @@ class DQN:
         self._replay.sampler.learned(draw.slots, learned.errors)
         self.last_loss = float(learned.losses.mean())
         self.gradient_steps += learned.losses.size
-        self._actor.refresh(self._chain(learned.weights))
+        self._actor = self._reader.actor(learned.weights)
         # A shorter memory while there is little to remember, so that the initial weights are soon forgotten.
         self._learned += 1
-        keep = np.float32(min(self._schedule.averaging, self._learned / (self._learned + 5)))
+        keep = np.float32(min(self.schedule.averaging, self._learned / (self._learned + 5)))
         self._average = [keep * old + (1 - keep) * new for old, new in zip(self._average, learned.weights, strict=True)]
+
+    def _weights(self) -> Weights:
+        return [np.asarray(tensor).copy() for tensor in self._reader.weights()]
 
     def _check_size(self, error: float) -> None:
         """No value can be larger than the largest reward, paid for ever. An error a hundred times that is no longer noise, nor

@@ -16,7 +16,7 @@ class Learned(NamedTuple):
 
     losses: NDArray[np.float32]  # [K], before each step
     errors: NDArray[np.float32]  # [K, B], per sample, as the loss gives them
-    weights: list[NDArray[np.float32]]  # of all variables after the last step, in their order
+    weights: list[NDArray[np.float32]]  # after the last step: the variables, or what the network computes with
 
 
 def suits_xla(variables: Sequence[tf.Variable]) -> bool:
@@ -53,6 +53,7 @@ class FusedLearner:
         variables: Sequence[tf.Variable],
         *,
         optimizer: tf_keras.optimizers.Optimizer,
+        weights: Callable[[], Sequence[tf.Tensor]] | None = None,
         targets: Sequence[tf.Variable] = (),
         target_update_rate: float = 1.0,
         xla: bool = True,
@@ -64,18 +65,20 @@ class FusedLearner:
             sample [B] that is passed on.
           variables: what is learned; the optimizer makes its slots for them here.
           optimizer: its learning rate may be a schedule; gradient clipping is its own.
-          targets: follow the variables, one for one; none without a target network.
-          target_update_rate: below 1, each gradient step moves the targets by this share of the way to the variables; at 1
+          weights: gives what the network computes with, where that is not the variables themselves.
+          targets: follow these weights, one for one; none without a target network.
+          target_update_rate: below 1, each gradient step moves the targets by this share of the way to the weights; at 1
             they are copied where `learn` is called with `copy_to_target`.
           xla: compile by XLA, where it suits the variables.
         """
         optimizer.build(list(variables))
         self._optimizer = optimizer
-        self._shapes = [tuple(variable.shape) for variable in variables]
+        self._shapes = [tuple(variable.shape) for variable in targets or variables]
+        sources = weights or (lambda: variables)
 
         def run(minibatches: tuple[tf.Tensor, ...], copy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:  # [K, B, ...]
             count, size = minibatches[0].shape[:2]
-            for target, source in zip(targets, variables, strict=bool(targets)):
+            for target, source in zip(targets, sources(), strict=bool(targets)):
                 target.assign(tf.where(copy, source, target))
             losses = tf.TensorArray(tf.float32, size=count)
             errors = tf.TensorArray(tf.float32, size=count, element_shape=(size,))
@@ -86,11 +89,11 @@ class FusedLearner:
                 gradients = tape.gradient(value, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
                 optimizer.apply_gradients(zip(gradients, variables, strict=True))
                 if target_update_rate < 1:
-                    for target, source in zip(targets, variables, strict=True):
+                    for target, source in zip(targets, sources(), strict=True):
                         target.assign_add(target_update_rate * (source - target))
                 losses = losses.write(k, value)
                 errors = errors.write(k, error)
-            flat = tf.concat([tf.reshape(variable, [-1]) for variable in variables], axis=0)
+            flat = tf.concat([tf.reshape(weight, [-1]) for weight in sources()], axis=0)
             return losses.stack(), errors.stack(), flat  # [K], [K, B], [P]
 
         self._run = tf.function(run, jit_compile=xla and suits_xla(variables))
@@ -106,7 +109,7 @@ class FusedLearner:
 
     def learn(self, *minibatches: NDArray[np.generic], copy_to_target: bool = False) -> Learned:
         """Takes K gradient steps, on arrays [K, B, ...], one per argument of the loss. `copy_to_target` first sets the targets
-        to the variables.
+        to the weights.
 
         Raises:
           DivergedError: a loss or a weight was NaN or infinite.

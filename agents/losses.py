@@ -17,11 +17,17 @@ class TemporalDifference:
     square: bool  # half the squared error in place of Huber's
 
     def __call__(
-        self, network: tf_keras.Model, target_network: tf_keras.Model, transitions: Sequence[tf.Tensor]
+        self,
+        network: tf_keras.Model,
+        target_network: tf_keras.Model,
+        transitions: Sequence[tf.Tensor],
+        *,
+        training: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss and the absolute temporal-difference error of each sample, both [B], of the fields of `replay.Transitions`.
 
-        Both networks give [B, A], or [B, A, N] to learn the quantiles of the return.
+        Both networks give [B, A], or [B, A, N] to learn the quantiles of the return. `training` is told to the network's
+        layers where it predicts, once per loss, and not where it chooses an action.
         """
         s_tm1, a_tm1, r_t, discount_t, s_t = transitions
         s_tm1, s_t = tf.cast(s_tm1, tf.float32), tf.cast(s_t, tf.float32)
@@ -31,11 +37,11 @@ class TemporalDifference:
             selector = tf.reduce_mean(selector, axis=2)  # [B, A]
             targets = q_target(r_t[:, tf.newaxis], discount_t[:, tf.newaxis], q_t=q_t, q_t_selector=selector)
             targets = tf.stop_gradient(targets)  # [B, N]
-            quantiles = select(network(s_tm1), a_tm1)  # [B, N]
+            quantiles = select(network(s_tm1, training=training), a_tm1)  # [B, N]
             error = tf.reduce_mean(quantiles, axis=1) - tf.reduce_mean(targets, axis=1)  # [B]
             return quantile_huber(quantiles, targets), tf.abs(error)
         target = tf.stop_gradient(q_target(r_t, discount_t, q_t=q_t, q_t_selector=selector))  # [B]
-        error = select(network(s_tm1), a_tm1) - target  # [B]
+        error = select(network(s_tm1, training=training), a_tm1) - target  # [B]
         return (half_square if self.square else huber)(error), tf.abs(error)
 
 

@@ -1,6 +1,7 @@
 """Plain Q-networks as a list of operators, run in NumPy, without TensorFlow: to act. B is the batch."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -47,16 +48,14 @@ class NumpyNetwork:
         self._patches: list[_Patches | None] = []
         shape = observation_shape
         for operator in operators:
-            patches = _Patches(shape, operator) if isinstance(operator, Conv) else None
+            patches = None
+            if isinstance(operator, Conv):
+                patches = _patches(shape, operator.kernel.shape, operator.strides, operator.padding)
             self._patches.append(patches)
             shape = patches.output_shape if patches else (operator.kernel.shape[1],) if isinstance(operator, Dense) else shape
         self._plain = all(isinstance(operator, Dense) for operator in operators)
-        self.refresh(operators)
-
-    def refresh(self, operators: Sequence[Operator]) -> None:
-        """Follows the network: takes over the chain of its new weights."""
         self._operators = list(operators)
-        self._n_actions = len(operators[-1].bias)  # type: ignore[union-attr]
+        self.output_shape = shape  # of one observation
 
     def q_values(self, observations: NDArray[np.generic]) -> NDArray[np.float32]:
         """Float32 Q-values [..., A] of observations [..., *observation_shape]."""
@@ -77,7 +76,7 @@ class NumpyNetwork:
                 np.maximum(x, 0, out=x)
             if patches is not None:
                 x = x.reshape(-1, *patches.output_shape)  # [B, H', W', out]
-        return x.reshape(*batch, self._n_actions)
+        return x.reshape(*batch, *self.output_shape)
 
     def __call__(self, observation: NDArray[np.generic], /) -> int:
         return int(self.q_values(observation).argmax())
@@ -98,22 +97,22 @@ class NumpyNetwork:
 class _Patches:
     """Lays out what each output of a convolution looks at in a row, so that the convolution is one matrix product."""
 
-    def __init__(self, shape: tuple[int, ...], conv: Conv):
+    def __init__(self, shape: tuple[int, ...], kernel_shape: tuple[int, ...], strides: tuple[int, int], padding: str):
         height, width, channels = shape
-        kernel_height, kernel_width = conv.kernel.shape[:2]
+        kernel_height, kernel_width = kernel_shape[:2]
         (top, rows), (left, columns) = (
-            _steps(size, window, stride, conv.padding)
-            for size, window, stride in zip((height, width), (kernel_height, kernel_width), conv.strides, strict=True)
+            _steps(size, window, stride, padding)
+            for size, window, stride in zip((height, width), (kernel_height, kernel_width), strides, strict=True)
         )
-        y = np.arange(rows)[:, None, None, None] * conv.strides[0] - top + np.arange(kernel_height)[:, None]  # [H', 1, h, 1]
-        x = np.arange(columns)[:, None, None] * conv.strides[1] - left + np.arange(kernel_width)  # [W', 1, w]
+        y = np.arange(rows)[:, None, None, None] * strides[0] - top + np.arange(kernel_height)[:, None]  # [H', 1, h, 1]
+        x = np.arange(columns)[:, None, None] * strides[1] - left + np.arange(kernel_width)  # [W', 1, w]
         inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)  # [H', W', h, w]
         pixel = np.where(inside, y * width + x, height * width)  # one past the image: a zero
         index = pixel[..., None] * channels + np.arange(channels)  # [H', W', h, w, C]
         self._padded = not inside.all()
         self._index = index.reshape(rows * columns, -1)  # [H' W', h w C]
         self._channels = channels
-        self.output_shape = (rows, columns, conv.kernel.shape[3])
+        self.output_shape = (rows, columns, kernel_shape[3])
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """[B, H, W, C] -> [B, H' W', h w C]."""
@@ -121,6 +120,10 @@ class _Patches:
         if self._padded:
             flat = np.hstack([flat, np.zeros((len(flat), self._channels), np.float32)])
         return flat.take(self._index, axis=1)
+
+
+# An agent that learns makes its network again after each update, of the same shapes.
+_patches = lru_cache(maxsize=64)(_Patches)
 
 
 def _steps(size: int, window: int, stride: int, padding: str) -> tuple[int, int]:

@@ -12,7 +12,9 @@ from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json, load_arrays, read_json, save_arrays, write_json
 from edgedqn.agents.numpy_network import NumpyNetwork
-from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.playing.spec import EnvironmentSpec, observation_kind
+from edgedqn.agents.training.config import Config, config_from_json
+from edgedqn.agents.training.presets import find_preset
 
 SCHEMA = 2
 
@@ -26,12 +28,20 @@ class TrainedAgent:
     # [N, *input_shape] in the environment's dtype, as the network sees them, visited by the greedy policy: what integer ranges
     # are calibrated on.
     observations: NDArray[Any]
-    statistics: Json  # steps, evaluations, the checkpoint chosen
+    statistics: Json  # steps, evaluations, the checkpoint chosen, and the `training` configuration
 
     @property
     def policy(self) -> NumpyNetwork:
         """The greedy policy, on observations as `environments.agent_view` gives them."""
         return NumpyNetwork(ChainReader(self.network)(self.network.get_weights()), self.spec.input_shape)
+
+    @property
+    def training(self) -> Config:
+        """How it was trained. Where that is not known, as of an imported agent: the preset of its environment."""
+        if "training" in self.statistics:
+            return config_from_json(self.statistics["training"])
+        kind = observation_kind(self.spec.observation_shape, self.spec.preprocessing)
+        return find_preset(self.spec.id, kind=kind)
 
     def save(self, folder: Path) -> None:
         """Writes `weights.npz`, `observations.npz` and, last, `agent.json`; each complete or absent."""

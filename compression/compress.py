@@ -67,16 +67,23 @@ def compress(
         )
         student = replace(student, preferences=context.preferences(agent.observations))
         _warn_of_a_poor_teacher(context)
+        teaching = context
         for stage in recipe.stages:
-            student, report = _run(stage, student, context=context)
+            student, report = _run(stage, student, context=context, teaching=teaching)
             reports.append(report)
+            if stage.trains == "q_values" and not stage.rounds_to_int8:
+                teaching = _taught_by_itself(student, context)
+                agent = teaching.teacher
     policy = student.as_compressed(agent, conversion=recipe.conversion, recipe=recipe.name)
     return replace(policy, reports=tuple(reports), settings=recipe.to_json())
 
 
-def _run(stage: Stage, student: Student, *, context: CompressionContext) -> tuple[Student, StageReport]:
+def _run(
+    stage: Stage, student: Student, *, context: CompressionContext, teaching: CompressionContext
+) -> tuple[Student, StageReport]:
+    """What a stage makes of a student, as it is taught, and how that compares with the agent of `context`."""
     started = time.monotonic()
-    student, findings = stage.apply(student, context)
+    student, findings = stage.apply(student, teaching)
     seconds = round(time.monotonic() - started, 2)
     states = context.teacher.observations[:AGREEMENT_STATES]  # [N, ...]
     policy = student.as_policy(context.teacher.spec)
@@ -85,6 +92,15 @@ def _run(stage: Stage, student: Student, *, context: CompressionContext) -> tupl
     return student, StageReport(
         stage=stage.name, agreement=agreement, mean_return=mean_return, seconds=seconds, findings=findings
     )
+
+
+def _taught_by_itself(student: Student, context: CompressionContext) -> CompressionContext:
+    """The context in which a student that has learned in the environment is its own teacher: its policy is another one than
+    its first teacher's, and as good, so that is what must not be lost from now on."""
+    teacher = student.as_agent(context.teacher)
+    observations = context.gather_states(teacher.policy, len(teacher.observations), epsilon=0.0)
+    gap = median_action_gap(q_values_of(teacher, observations))
+    return replace(context, teacher=replace(teacher, observations=observations), gap=gap)
 
 
 def _warn_of_a_poor_teacher(context: CompressionContext) -> None:

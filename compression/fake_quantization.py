@@ -1,6 +1,6 @@
 """Networks that round as their `.tflite` will, by the TensorFlow Model Optimization Toolkit: they learn it, or are set."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -175,6 +175,25 @@ def set_rounding(
                 values[name] = -reach if name == "kernel_min:0" else reach
             if name in values:
                 variable.assign(values[name])
+
+
+def rounded_kernels(quantized: tf_keras.Model) -> list[tf.Tensor]:
+    """The kernels that a network with fake quantization computes with, in order; its scales stay."""
+    return [
+        quantizer(kernel, training=False, weights=variables)
+        for wrapper in quantized.layers
+        for kernel, quantizer, variables in getattr(wrapper, "_weight_vars", ())
+    ]
+
+
+def before_last_rounding(quantized: tf_keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What a network with fake quantization computes before its output is rounded: scaled observations [B, ...] -> [B, A]."""
+    trunk = tf_keras.Model(quantized.input, quantized.layers[-2].output)
+
+    def outputs(x: tf.Tensor) -> tf.Tensor:
+        return trunk(x, training=False) @ rounded_kernels(quantized)[-1] + quantized.layers[-1].layer.bias
+
+    return outputs
 
 
 def settle(

@@ -166,3 +166,9 @@ def fold_input_scaling(weights: Weights, scaling: InputScaling) -> Weights:
     folded = kernel.astype(np.float64) / scale  # [..., in, out]
     shift = (offset * folded).sum(axis=tuple(range(kernel.ndim - 1)))  # [out]
     return [folded.astype(np.float32), (bias - shift).astype(np.float32), *rest]
+
+
+def unfold_input_scaling(weights: Weights, scaling: InputScaling) -> Weights:
+    """The inverse of `fold_input_scaling`: network'(x) == network(x * scale + offset), before that is clamped."""
+    scale, offset = np.asarray(scaling.scale), np.asarray(scaling.offset)
+    return fold_input_scaling(weights, InputScaling(tuple((1 / scale).tolist()), tuple((-offset / scale).tolist())))

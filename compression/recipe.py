@@ -132,6 +132,7 @@ def _why_not_here(stage: Stage, before: Sequence[Stage], after: Sequence[Stage])
     learned, learns = {each.trains for each in before}, {each.trains for each in after}
     fixing = next((each.name for each in before if each.fixes_weights), None)
     redraws, prunes, gathers = (name in group for group in (DRAWING, PRUNING, GATHERING))
+    by_td = stage.rounds_to_int8 and stage.trains == "q_values"
     goes_on = "Temporal-difference learning goes on from Q-values, which distillation replaces by preferences."
     rules = (
         (stage.trains == "q_values" and "preferences" in learned, f"{goes_on} Expected one of the two."),
@@ -150,6 +151,8 @@ def _why_not_here(stage: Stage, before: Sequence[Stage], after: Sequence[Stage])
         (prunes and earlier & {*PRUNING}, "A second pruning lets weights of the first come back. Expected one."),
         (prunes and "cluster" in earlier, "Pruning moves weights out of their clusters. Expected it before."),
         (name == "quantize" and "scale_input" not in earlier, "quantize rounds a scaled input. Expected scale_input before."),
+        (by_td and "scale_input" not in earlier, "Reinforcement learning rounds a scaled input. Expected scale_input before."),
+        (by_td and "cluster" in earlier, "Reinforcement learning rounds each weight by itself. Expected no cluster before."),
         (name == "quantize" and "cluster" in earlier, "quantize moves each weight by itself. Expected quantize_aware."),
         (clusters < 3 and fixing, f"Where zeros stay, they are one cluster of three or more. Got clusters={clusters}."),
     )

@@ -6,6 +6,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
 from edgedqn.compression.methods.initialization import NewStudent, ScaleInput
+from edgedqn.compression.methods.ladder import Quantize
 from edgedqn.compression.methods.pruning import Prune, Threshold
 from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged
 from edgedqn.compression.methods.reinforcement import TdLearning
@@ -38,6 +39,9 @@ PRUNE_98 = (Prune(0.98, learning=PRUNING_98, end=0.3), Visit(40_000), QuantizeJu
 SHORT = Distillation(steps=1_000, final_learning_rate=1e-4)
 DISTIL_SHORT = Distil(learning=SHORT, greedy_states=10_000, explored_states=5_000, rounds=1, student_states=4_000)
 
+# After reinforcement learning it is another policy than its first teacher's, so that agreement with that one says nothing.
+ROUND_ITSELF = Quantize(("round", "fine_tune"), least_agreement=0.0, enough_agreement=0.0)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -59,9 +63,9 @@ RECIPES = {
         ),
         Recipe(
             "prune-td-int8",
-            "80 % of the weights pruned (ERK) while temporal-difference learning goes on, then quantized after training",
-            (ScaleInput(), Prune(0.8, learning=TdLearning())),
-            "ptq-int8",
+            "80 % of the weights pruned (ERK) while it goes on learning in the environment, then rounded to keep what it became",
+            (ScaleInput(), Prune(0.8, learning=TdLearning(), end=0.2), ROUND_ITSELF),
+            "qat-int8",
         ),
         Recipe(
             "prune-qat-int8",
@@ -97,6 +101,12 @@ RECIPES = {
             "student-qat-int8",
             "a new network of 32 x 32 neurons (and a quarter of the filters), distilled from scratch",
             (ScaleInput(), NewStudent(), STUDENT, QuantizeAware()),
+            "qat-int8",
+        ),
+        Recipe(
+            "qat-td-int8",
+            "rounded while it goes on learning in the environment, from what rounding without training makes of it",
+            (ScaleInput(), QuantizeAware(TdLearning(learning_rate=3e-5))),
             "qat-int8",
         ),
         Recipe("auto-int8", "the smallest student that passes the gate, searched for", (ScaleInput(), Search()), "qat-int8"),

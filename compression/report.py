@@ -93,6 +93,7 @@ class Findings(JsonValue):
       clipped_fraction: of the teacher's observations, the share of numbers beyond those ends.
       states: how many the student has been trained on by now.
       final_loss: the mean loss of the last 50 gradient steps.
+      checkpoint: of reinforcement learning, the gradient step whose weights were the best, 0 at the start.
       agreement_per_round: how often the student acts as its teacher in the states of each round of its own play.
       allocation, structure: of pruning, as the recipe has them.
       sparsity_asked, sparsity_reached: of each kernel, in [0, 1].
@@ -116,6 +117,7 @@ class Findings(JsonValue):
     clipped_fraction: float | None = None
     states: int | None = None
     final_loss: float | None = None
+    checkpoint: int | None = None
     agreement_per_round: tuple[float, ...] | None = None
     allocation: str | tuple[float, ...] | None = None
     structure: str | tuple[int, ...] | None = None

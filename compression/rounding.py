@@ -44,20 +44,21 @@ class Rounded:
     ranges: tuple[Range, ...]
 
 
-def without_common_value(network: tf_keras.Model, batches: Batches) -> Weights:
+def without_common_value(network: tf_keras.Model, batches: Batches, *, keep_zeros: bool = False) -> Weights:
     """The weights of a network whose outputs [B, A] have all lost the same number, which lies between their two largest.
 
     Which is the largest does not change, but what an int8 output has to span: of Q-values, the value of a state is most. The
     number is linear in the last hidden layer, so it is folded into the last layer, exactly. It is fitted by least squares to
     the nearest point between the two largest outputs, again and again: where an action is clearly the best, any such point will
     do, for the output may saturate on either side of it. States that are far from theirs count more, because the farthest set
-    the range of the output.
+    the range of the output. With `keep_zeros`, hidden neurons that do not reach all outputs have no part in it.
     """
     trunk = tf_keras.Model(network.input, network.layers[-1].input)
     hidden = np.concatenate([np.asarray(trunk(batch), np.float64) for batch in batches()])  # [N, H]
     hidden = hidden[:: -(-len(hidden) // FITTED_STATES)]
-    features = np.column_stack([hidden, np.ones(len(hidden))])  # [N, H + 1]
     *rest, kernel, bias = network.get_weights()
+    chosen = (kernel != 0).all(axis=1) if keep_zeros else np.ones(len(kernel), bool)  # [H], of which C are
+    features = np.column_stack([hidden[:, chosen], np.ones(len(hidden))])  # [N, C + 1]
     second, best = np.sort(hidden @ kernel + bias, axis=1)[:, -2:].T  # [N], [N]
     slack = float(np.median(best - second)) / 2
     wanted, weights = (best + second) / 2, np.ones(len(best))  # [N], [N]
@@ -68,8 +69,9 @@ def without_common_value(network: tf_keras.Model, batches: Batches) -> Weights:
         wanted = np.clip(fitted, second, best)
         distance = np.square(np.abs(fitted - wanted) + slack)
         weights = (weights + np.minimum(distance / distance.mean(), np.quantile(distance, 0.9995) / distance.mean())) / 2
-    shift = solution[:, np.newaxis].astype(np.float32)  # [H + 1, 1]
-    return [*rest, kernel - shift[:-1], bias - shift[-1]]
+    shift = np.zeros((len(kernel), 1), np.float32)  # [H, 1]
+    shift[chosen, 0] = solution[:-1]
+    return [*rest, kernel - shift, bias - np.float32(solution[-1])]
 
 
 def with_equal_ranges(network: tf_keras.Model, batches: Batches) -> Weights:

@@ -16,8 +16,9 @@ from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.numpy_network import NumpyNetwork
 from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, gather_observations
 from edgedqn.agents.playing.spec import EnvironmentSpec, OneHot
+from edgedqn.agents.reader import Actor
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression.folding import InputScaling, Weights, in_batches
+from edgedqn.compression.folding import InputScaling, Weights, in_batches, unfold_input_scaling
 from edgedqn.compression.policy import CompressedPolicy, Conversion, Judge, Meaning
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.report import Findings
@@ -54,6 +55,11 @@ class CompressionContext:
             return np.empty((0, *self.teacher.spec.input_shape), self.teacher.observations.dtype)
         explorer = EpsilonGreedy(policy, epsilon, n_actions=self.teacher.spec.n_actions, rng=self.rng)
         return gather_observations(explorer, self.env, reset_seeds=self.reset_seeds, count=count)
+
+    def teacher_states(self, count: int) -> NDArray[Any]:
+        """[N, ...]: the teacher's own observations, `count` that it visits at epsilon 0.05, and all states of a table."""
+        visited = self.gather_states(self.teacher.policy, count, epsilon=0.05)
+        return np.concatenate([self.teacher.observations, visited, self.table_states()])
 
     def table_states(self) -> NDArray[Any]:
         """All states [S, S], one-hot, where states have numbers, none, [0, ...], elsewhere.
@@ -108,12 +114,17 @@ class Student:
         network.set_weights(weights)
         return replace(self, network=network)
 
+    def as_agent(self, agent: TrainedAgent) -> TrainedAgent:
+        """An agent in the place of the given one, with this network in float, before its input is clamped."""
+        unscaled = self.with_weights(unfold_input_scaling(self.network.get_weights(), self.scaling))
+        return replace(agent, network=unscaled.network)
+
     def as_policy(self, spec: EnvironmentSpec) -> "StudentPolicy":
         """Plays with its network as it is now: in float or, within rounding as its file will, fake-quantized."""
         scaling, quantized = self.scaling, self.quantized
         if quantized is None:
             network = NumpyNetwork(ChainReader(self.network)(self.network.get_weights()), spec.input_shape)
-            return StudentPolicy(lambda x: network(scaling(x)), lambda x: network.actions(scaling(x)))
+            return scaled_policy(network, scaling)
         chosen = tf.function(lambda x: tf.argmax(quantized(scaling.tensor(x), training=False), axis=-1))  # [B, ...] -> [B]
         return StudentPolicy(lambda x: int(chosen(x[np.newaxis])[0]), chosen)
 
@@ -147,6 +158,11 @@ class StudentPolicy:
     def actions(self, observations: NDArray[Any]) -> NDArray[np.int64]:
         """[N, ...] -> [N]."""
         return np.concatenate([self.act_in_batch(batch) for batch in in_batches(observations)])
+
+
+def scaled_policy(actor: Actor, scaling: InputScaling) -> StudentPolicy:
+    """Plays by a network of scaled observations."""
+    return StudentPolicy(lambda x: actor(scaling(x)), lambda x: actor.actions(scaling(x)))
 
 
 class Stage(ABC):

@@ -1,12 +1,14 @@
 """Our functions around the TensorFlow Model Optimization Toolkit: prune and cluster. `fake_quantization` has the others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
+from numpy.typing import NDArray
 from tensorflow_model_optimization.python.core.clustering.keras.cluster import _cluster_weights as cluster_weights
 from tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper import ClusterWeights
 from tensorflow_model_optimization.python.core.sparsity.keras.pruning_wrapper import PruneLowMagnitude
@@ -37,6 +39,11 @@ class Schedule:
         length = None if self.end_step is None else self.end_step - self.begin_step
         assert self.begin_step >= 0 and self.frequency >= 1
         assert length is None or (length > 0 and length % self.frequency == 0)
+
+    @property
+    def final_step(self) -> int:
+        """The gradient step from which on sparsity is the final one, though masks may still change, >= 1."""
+        return max(1, self.begin_step if self.end_step is None else self.end_step)
 
     def for_kernel(self, sparsity: float) -> tfmot.sparsity.keras.PruningSchedule:
         """As TF-MOT takes it, with the final share of zeros of a kernel."""
@@ -74,22 +81,15 @@ def wrap_for_pruning(
     return wrapped
 
 
-def reset_pruning(wrapped: tf_keras.Model) -> Callable[[], None]:
-    """Sets TF-MOT's step counters to 0 and returns a function that multiplies the kernels by their masks.
+def reset_pruning(wrapped: tf_keras.Model) -> None:
+    """Sets TF-MOT's step counters to 0, as its `UpdatePruningStep` callback does under `fit`.
 
-    Both are what TF-MOT's `UpdatePruningStep` callback does under `fit`. The wrappers count on from here by themselves, one
-    per call with training=True. After a gradient step masked weights are no longer zero: the function is to be called before
-    weights are copied, and at the end.
+    The wrappers count on from here by themselves, one per call with training=True. After a gradient step masked weights are no
+    longer zero; `effective_weights` are.
     """
-    wrappers = [layer for layer in wrapped.layers if isinstance(layer, PruneLowMagnitude)]
-    for wrapper in wrappers:
-        wrapper.pruning_step.assign(0)
-
-    def apply_masks() -> None:
-        for wrapper in wrappers:
-            wrapper.pruning_obj.weight_mask_op()
-
-    return apply_masks
+    for layer in wrapped.layers:
+        if isinstance(layer, PruneLowMagnitude):
+            layer.pruning_step.assign(0)
 
 
 def wrap_for_clustering(model: tf_keras.Model, layers: Sequence[bool], *, clusters: int, keep_zeros: bool) -> tf_keras.Model:
@@ -125,15 +125,58 @@ def is_clustered(model: tf_keras.Model) -> bool:
     return any("cluster_centroids" in variable.name for variable in model.trainable_variables)
 
 
+def effective_weights(wrapped: tf_keras.Model) -> list[tf.Tensor]:
+    """What a network that was wrapped for pruning or clustering computes with: the kernel and bias of each layer, in order."""
+    found: list[tf.Tensor] = []
+    for layer in wrapped.layers:
+        inside = _inside(layer)
+        if not inside.weights:
+            continue
+        if isinstance(layer, ClusterWeights):
+            layer.update_clustered_weights_associations()
+        kernel = inside.kernel
+        for variable, mask, _ in layer.pruning_vars if isinstance(layer, PruneLowMagnitude) else ():
+            kernel = variable * mask
+        found += [kernel, inside.bias]
+    return found
+
+
+def masks(wrapped: tf_keras.Model) -> list[NDArray[np.float32] | float]:
+    """What pruning multiplies each of `effective_weights` by at this moment; 1 where it prunes nothing."""
+    found: list[NDArray[np.float32] | float] = []
+    for layer in wrapped.layers:
+        if _inside(layer).weights:
+            pruned = isinstance(layer, PruneLowMagnitude)
+            found += [layer.pruning_vars[0][1].numpy() if pruned else 1.0, 1.0]
+    return found
+
+
+def set_effective_weights(wrapped: tf_keras.Model, weights: Sequence[NDArray[np.float32]]) -> None:
+    """Lets a wrapped network compute with these weights: pruned to its masks, or of no more values than it has clusters."""
+    remaining = iter(weights)
+    for layer in wrapped.layers:
+        inside = _inside(layer)
+        if not inside.weights:
+            continue
+        kernel = next(remaining)
+        if isinstance(layer, ClusterWeights):
+            centroids = layer.cluster_centroids["kernel"]
+            values = np.resize(np.unique(kernel), centroids.shape)
+            if layer.preserve_sparsity:  # TF-MOT sets the centroid there to 0
+                values = np.insert(np.resize(np.unique(kernel[kernel != 0]), len(values) - 1), layer.zero_idx["kernel"], 0)
+            centroids.assign(values)
+            layer.original_clusterable_weights["kernel"].assign(kernel)
+        else:
+            inside.kernel.assign(kernel)
+        if isinstance(layer, PruneLowMagnitude):
+            layer.pruning_vars[0][1].assign((kernel != 0).astype(np.float32))  # the masks may have changed since
+        inside.bias.assign(next(remaining))
+
+
 def strip(wrapped: tf_keras.Model, model: tf_keras.Model) -> tf_keras.Model:
     """A copy of `model`, which was wrapped for pruning or clustering, with the weights that it has been trained to."""
     stripped = tf_keras.models.clone_model(model)
-    for source, target in zip(wrapped.layers, stripped.layers, strict=True):
-        if isinstance(source, ClusterWeights):
-            source.update_clustered_weights_associations()
-        if target.weights:
-            inside = _inside(source)
-            target.set_weights([np.asarray(inside.kernel), np.asarray(inside.bias)])
+    stripped.set_weights([np.asarray(weight) for weight in effective_weights(wrapped)])
     return stripped
 
 

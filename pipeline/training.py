@@ -165,6 +165,7 @@ def _advice_on_divergence(best: Path) -> Iterator[None]:
 
 def _statistics(config: Config, report: TrainingReport) -> Json:
     return {
+        "training": asdict(config),
         "env_steps": config.steps,
         "gradient_steps": report.gradient_steps,
         "checkpoint": {"env_steps": report.best.env_steps, "mean_return": report.best.mean_return},

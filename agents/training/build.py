@@ -13,6 +13,7 @@ from edgedqn.agents.networks import find_torso, q_network
 from edgedqn.agents.playing.spec import EnvironmentSpec, OneHot
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.q_learning import QLearning
+from edgedqn.agents.reader import Networks, PlainReader
 from edgedqn.agents.replay import Replay, Sampler
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
 
@@ -44,6 +45,33 @@ def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, *, rng: np.random.G
     """
     weights_rng, replay_rng, exploration_rng = rng.spawn(3)
     network, target_network = (_network(spec, config, weights_rng) for _ in range(2))
+    networks = Networks(network, target_network, PlainReader(network))
+    return assemble_dqn(networks, spec, config=config, rngs=(replay_rng, exploration_rng))
+
+
+def assemble_dqn(
+    networks: Networks,
+    spec: EnvironmentSpec,
+    *,
+    config: TrainingConfig,
+    rngs: tuple[np.random.Generator, np.random.Generator],
+    first_epsilon: float = 1.0,
+    xla: bool = True,
+) -> DQN:
+    """The agent that learns these networks as `config` says; what that says of networks is not looked at.
+
+    Args:
+      networks: of observations as the environment gives them.
+      spec: of the environment.
+      config: all else.
+      rngs: of the replay and of exploration.
+      first_epsilon: of random actions at the start.
+      xla: compile the learning by XLA, where that suits the variables.
+    Raises:
+      InputError: the replay does not fit in memory.
+    """
+    variables = networks.network.trainable_variables
+    replay_rng, exploration_rng = rngs
     updates = max(1, (config.steps - config.learning_starts) // config.train_freq)
     minibatches = updates * config.gradient_steps
     rate: float | tf_keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
@@ -62,20 +90,18 @@ def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, *, rng: np.random.G
             anneal_minibatches=minibatches,
         )
     return DQN(
-        network,
-        target_network,
-        optimizer=adam(
-            rate, network.trainable_variables, epsilon=config.adam_epsilon, max_gradient_norm=config.max_gradient_norm
-        ),
+        networks,
+        optimizer=adam(rate, variables, epsilon=config.adam_epsilon, max_gradient_norm=config.max_gradient_norm, xla=xla),
         replay=Replay(
             config.buffer_size, spec.input_shape, dtype=spec.observation_dtype, sampler=sampler, frame_stack=spec.frame_stack
         ),
-        exploration=_exploration(config),
+        exploration=_exploration(config, first_epsilon),
         schedule=schedule,
         loss=TemporalDifference(
             n_step=config.n_step, discount=config.discount, double=config.double, square=config.loss == "mse"
         ),
         rng=exploration_rng,
+        xla=xla,
     )
 
 
@@ -107,8 +133,8 @@ def build_q_learning(spec: EnvironmentSpec, config: QLearningConfig, *, rng: np.
     )
 
 
-def _exploration(config: TrainingConfig | QLearningConfig) -> LinearDecay:
-    return LinearDecay(1.0, config.exploration_final, max(1, round(config.exploration_fraction * config.steps)))
+def _exploration(config: TrainingConfig | QLearningConfig, first: float = 1.0) -> LinearDecay:
+    return LinearDecay(first, config.exploration_final, max(1, round(config.exploration_fraction * config.steps)))
 
 
 def _network(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Generator) -> tf_keras.Model:

@@ -76,10 +76,11 @@ def train(
     schedule: TrainingSchedule,
     reset_seeds: Iterator[int],
     selection: CheckpointSelection,
-    checkpoints: Checkpoints,
+    checkpoints: Checkpoints | None,
     log: TrainingLog,
 ) -> TrainingReport:
-    """Trains a new agent for `schedule.steps` environment steps, from the newest checkpoint on where there is one.
+    """Trains a new agent for `schedule.steps` environment steps, from the newest checkpoint on where there is one. Without
+    `checkpoints`, the schedule writes none.
 
     At a checkpoint the episodes in progress are cut off as if truncated, and new ones begin: what an environment holds inside
     cannot be saved. It is done whether or not the training is ever interrupted, so that both come to the same weights.
@@ -125,7 +126,7 @@ class _Training:
     agent: Agent
     selection: CheckpointSelection
     reset_seeds: Iterator[int]
-    checkpoints: Checkpoints
+    checkpoints: Checkpoints | None
     log: TrainingLog
     episodes: list[EpisodeRecord] = field(default_factory=list)
     resets: int = 0
@@ -138,7 +139,7 @@ class _Training:
 
     def resume(self) -> bool:
         """Takes all to where the newest checkpoint was written; whether there was one."""
-        if (saved := self.checkpoints.newest()) is None:
+        if self.checkpoints is None or (saved := self.checkpoints.newest()) is None:
             return False
         arrays, values = saved  # the arrays keep the file on the disk while they live, which is until this returns
         self.agent.restore(under("agent", arrays), values["agent"])
@@ -181,6 +182,7 @@ class _Training:
             "episodes": [list(record) for record in self.episodes],
         }
         arrays = prefixed("agent", agent_arrays) | prefixed("selection", selection_arrays)
+        assert self.checkpoints is not None
         self.checkpoints.save(self.agent.env_steps, (arrays, values))
 
     def _seeds(self) -> Iterator[int]:

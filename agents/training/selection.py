@@ -50,6 +50,7 @@ class CheckpointSelection:
     finalists: int  # how many candidates are kept
     n_actions: int
     seed: int  # of the random actions, the same for each finalist
+    keep_from: int = 0  # environment steps before which weights are scored, but no candidates
     on_best: Callable[[Candidate], None] = lambda candidate: None  # called with each candidate that is the best so far, at once
     scores: list[tuple[int, float]] = field(default_factory=list)
     kept: list[Candidate] = field(default_factory=list)
@@ -59,6 +60,8 @@ class CheckpointSelection:
         weights = agent.averaged_weights()
         mean = self._score(agent.policy(weights), self.seeds(self.episodes))
         self.scores.append((agent.env_steps, mean))
+        if agent.env_steps < self.keep_from:
+            return
         candidate = Candidate(agent.env_steps, mean, weights)
         if all(mean > other.mean_return for other in self.kept):
             self.on_best(candidate)

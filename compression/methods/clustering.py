@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.errors import require
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import kernels_of
-from edgedqn.compression.methods.distillation import Distillation, final_loss
+from edgedqn.compression.methods.distillation import Distillation
 from edgedqn.compression.methods.pruning import sparsity_of
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.report import Findings
@@ -37,10 +37,10 @@ class Cluster(Stage):
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         distinct = [len(np.unique(kernel)) for kernel in kernels_of(student.network)]
         chosen = [count > self.clusters for count in distinct]
-        clustered, last_loss = replace(student, clustered=True), None
+        clustered, tuned = replace(student, clustered=True), None
         if any(chosen):
             wrapped = tfmot.wrap_for_clustering(student.network, chosen, clusters=self.clusters, keep_zeros=student.pruned)
-            last_loss = final_loss(self.learning.fine_tune(wrapped, student, context=context, label="cluster"))
+            tuned = self.learning.fine_tune(wrapped, student, context=context, label="cluster", ready_after=1)
             network = tfmot.strip(wrapped, student.network)
             clustered = replace(clustered, network=network, meaning=self.learning.meaning)
         kernels = kernels_of(clustered.network)
@@ -50,7 +50,8 @@ class Cluster(Stage):
             clusters_reached=clusters_of(kernels),
             sparsity_reached=sparsity_of(kernels),
             skipped=tuple(f"kernel {i} has {count} values already and stays as it is" for i, count in few),
-            final_loss=last_loss,
+            final_loss=tuned and tuned.final_loss,
+            checkpoint=tuned and tuned.checkpoint,
         )
 
 

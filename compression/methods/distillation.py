@@ -5,7 +5,7 @@ Source: Rusu et al. (2015), "Policy distillation"; Ross et al. (2011) for traini
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from edgedqn.agents.errors import require
 from edgedqn.agents.learner import FusedLearner, adam
+from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling, Weights
 from edgedqn.compression.policy import Meaning
@@ -25,6 +26,13 @@ from edgedqn.compression.stage import CompressionContext, Stage, Student, q_valu
 STEPS_PER_CALL = 50
 
 Loss = Literal["kl_and_square", "kl", "square", "cross_entropy"]
+
+
+class FineTuned(NamedTuple):
+    """What a fine-tuning came to."""
+
+    final_loss: float  # the mean of the last 50 gradient steps, or of the last call of a learner
+    checkpoint: int | None = None  # the gradient step whose weights were taken; None: the last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +52,7 @@ class Training:
     final_learning_rate: float = 1e-5
 
     def __post_init__(self) -> None:
-        sizes = (self.steps, self.batch_size)
+        sizes = (self.steps, 1 if self.batch_size is None else self.batch_size)
         require(min(sizes) >= 1, f"Expected steps and batch_size of 1 or more. Got {self.steps} and {self.batch_size}.")
         require(
             0 < self.final_learning_rate <= self.learning_rate,
@@ -56,6 +64,10 @@ class Training:
     def rounded_steps(self) -> int:
         """The gradient steps really taken."""
         return whole_calls(self.steps)
+
+    def planned_steps(self, agent: TrainedAgent) -> int:
+        """The gradient steps it takes for an agent."""
+        return self.rounded_steps
 
     def learner(self, loss: Callable[..., tuple[tf.Tensor, tf.Tensor]], network: tf_keras.Model) -> FusedLearner:
         """What takes the gradient steps."""
@@ -91,14 +103,15 @@ class Distillation(Training):
         *,
         context: CompressionContext,
         label: str,
-        before_copy: Callable[[], None] = lambda: None,
-    ) -> NDArray[np.float32]:
+        ready_after: int = 0,
+    ) -> FineTuned:
         """Trains a wrapped copy of the student's network on the student's states, with the arguments of `TdLearning.fine_tune`.
 
-        `before_copy` is not called: distillation has no target network. The wrappers apply their masks at each call.
+        The last weights are taken, so nothing is asked of `ready_after`.
         """
         distiller = Distiller(wrapped, student.scaling, config=self)
-        return distiller.train(student.states, student.preferences, rng=context.rng, label=label)
+        losses = distiller.train(student.states, student.preferences, rng=context.rng, label=label)
+        return FineTuned(final_loss(losses))
 
 
 def whole_calls(steps: int) -> int:

@@ -4,22 +4,18 @@ Each rung starts from the agent itself, or from the rung below, and is played as
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from functools import cache
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
 from edgedqn.agents.playing.statistics import bootstrap_interval
-from edgedqn.compression import fake_quantization
-from edgedqn.compression.folding import in_batches
 from edgedqn.compression.methods.decisions import DecisionTuning
 from edgedqn.compression.methods.distillation import Distil, Distillation
-from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware
+from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware, round_student
 from edgedqn.compression.report import Attempt, Findings, Judgement
-from edgedqn.compression.rounding import round_network, with_equal_ranges, without_common_value
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 WITHOUT_JUDGE = "the gate: there is no judge to play files, so the first was taken"
@@ -119,9 +115,8 @@ class Quantize(Stage):
     def _climb(self, student: Student, context: CompressionContext) -> Iterator[tuple[Rung, Callable[[], Student | None]]]:
         """The candidates from rung to rung, each with what makes it; None where a rung brings nothing."""
         if {"round", "fine_tune"}.intersection(self.rungs):
-            visited = context.gather_states(context.teacher.policy, self.states, epsilon=0.05)
-            states = np.concatenate([context.teacher.observations, visited, context.table_states()])  # [N, ...]
-            rounded = self._round(student, states, context)
+            states = context.teacher_states(self.states)
+            rounded, _ = round_student(student, states, context=context, per_output=self.per_output)
             if "round" in self.rungs:
                 yield "round", lambda: rounded
             if "fine_tune" in self.rungs:
@@ -131,24 +126,6 @@ class Quantize(Stage):
             taught = cache(lambda: student if knows else self.teaching.apply(student, context)[0])
             for _ in range(self.attempts):
                 yield "distil", lambda: QuantizeAware(self.quantizing).apply(taught(), context)[0]
-
-    def _round(self, student: Student, states: NDArray[Any], context: CompressionContext) -> Student:
-        def inputs() -> Iterator[NDArray[np.float32]]:
-            return map(student.scaling, in_batches(states))
-
-        limits = student.scaling.limits
-        assert limits is not None, "a recipe scales the input first"
-        student = student.with_weights(with_equal_ranges(student.network, inputs))
-        if not student.pruned:  # it would fill the zeros of the last layer
-            student = student.with_weights(without_common_value(student.network, inputs))
-        rounded = round_network(
-            student.network, inputs, limits=limits, gap=context.gap, per_output=self.per_output, keep_zeros=student.pruned
-        )
-        quantized = fake_quantization.quantization_aware(student.network, limits, per_output=self.per_output)
-        fake_quantization.set_rounding(
-            quantized, student.network, weights=rounded.weights, scales=rounded.scales, ranges=rounded.ranges
-        )
-        return replace(student, quantized=quantized, meaning="preferences", per_output=self.per_output)
 
     def _lacking(self, judgement: Judgement, least_agreement: float) -> str:
         """Why a candidate is not good enough to end at; empty where it is."""

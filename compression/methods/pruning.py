@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.errors import require
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import kernels_of
-from edgedqn.compression.methods.distillation import STEPS_PER_CALL, Distillation, final_loss
+from edgedqn.compression.methods.distillation import STEPS_PER_CALL, Distillation
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.report import Findings
 from edgedqn.compression.stage import CompressionContext, Stage, Student
@@ -104,10 +104,10 @@ class Prune(Stage):
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         asked, skipped = self._allocated([kernel.shape for kernel in kernels_of(student.network)])
-        wrapped = tfmot.wrap_for_pruning(student.network, asked, schedule=self._schedule(), structure=self.structure)
-        apply_masks = tfmot.reset_pruning(wrapped)
-        losses = self.learning.fine_tune(wrapped, student, context=context, label="prune", before_copy=apply_masks)
-        apply_masks()
+        schedule = self._schedule(self.learning.planned_steps(context.teacher))
+        wrapped = tfmot.wrap_for_pruning(student.network, asked, schedule=schedule, structure=self.structure)
+        tfmot.reset_pruning(wrapped)
+        tuned = self.learning.fine_tune(wrapped, student, context=context, label="prune", ready_after=schedule.final_step)
         network = tfmot.strip(wrapped, student.network)
         return replace(student, network=network, meaning=self.learning.meaning, pruned=True), Findings(
             allocation=self.allocation,
@@ -115,12 +115,14 @@ class Prune(Stage):
             sparsity_asked=asked,
             sparsity_reached=sparsity_of(kernels_of(network)),
             skipped=tuple(skipped),
-            final_loss=final_loss(losses),
+            final_loss=tuned.final_loss,
+            checkpoint=tuned.checkpoint,
         )
 
-    def _schedule(self) -> tfmot.Schedule:
-        """In gradient steps. Masks change every 50, which one call takes; begin and end are rounded to that."""
-        steps, frequency = self.learning.rounded_steps, STEPS_PER_CALL
+    def _schedule(self, steps: int) -> tfmot.Schedule:
+        """In gradient steps. Masks change every 50; begin and end are rounded to that."""
+        frequency = STEPS_PER_CALL
+        steps = max(frequency, steps // frequency * frequency)
         begin = min(frequency * round(self.begin * steps / frequency), steps - frequency)
         if self.schedule == "constant":
             return tfmot.Schedule(begin, None, frequency)

@@ -1,22 +1,27 @@
 """Quantization-aware training: the stages that round a student to int8, once or until the gate passes."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import tf_keras
+from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError, require
 from edgedqn.compression import fake_quantization
-from edgedqn.compression.folding import kernels_of
+from edgedqn.compression.folding import InputScaling, in_batches, kernels_of
 from edgedqn.compression.methods.clustering import clusters_of
-from edgedqn.compression.methods.distillation import Distillation, final_loss
+from edgedqn.compression.methods.distillation import Distillation
 from edgedqn.compression.methods.pruning import sparsity_of
 from edgedqn.compression.methods.reinforcement import TdLearning
+from edgedqn.compression.methods.rounded_learning import learn_rounded
 from edgedqn.compression.report import Attempt, Findings, Judgement
+from edgedqn.compression.rounding import Batches, Rounded, round_network, with_equal_ranges, without_common_value
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 # Longer than in float: a rounded weight moves by whole steps, after its gradients have added up to one.
 QUANTIZING = Distillation(steps=8_000, learning_rate=5e-4)
+ROUNDING_STATES = 20_000  # that weights are rounded on, before reinforcement learning
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,9 @@ class QuantizeAware(Stage):
     """Rounds weights and activations to int8 in the forward pass and trains around it; zeros and clusters are kept.
 
     TF-MOT keeps the clusters of a convolution filter by filter, as int8 scales them: each filter moves its values by itself.
+
+    Reinforcement learning starts from what `round_student` makes, and the best of what it goes through is taken, that start
+    included.
     """
 
     learning: Distillation | TdLearning = QUANTIZING
@@ -31,11 +39,13 @@ class QuantizeAware(Stage):
     rounds_to_int8: ClassVar[bool] = True
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
+        if isinstance(self.learning, TdLearning):
+            return self._reinforce(self.learning, student, context=context)
         quantized = fake_quantization.quantization_aware(
             student.network, student.scaling.limits, keep_zeros=student.pruned, keep_clusters=student.clustered
         )
         fake_quantization.start_ranges(quantized, student.network, inputs=student.inputs())
-        losses = self.learning.fine_tune(quantized, student, context=context, label="quantize")
+        tuned = self.learning.fine_tune(quantized, student, context=context, label="quantize")
         settled = fake_quantization.settle(quantized, student.network, keep_zeros=student.pruned)
         batch = next(student.inputs())
         equal = np.allclose(settled(batch, training=False), quantized(batch, training=False), atol=1e-4)
@@ -46,7 +56,22 @@ class QuantizeAware(Stage):
             keep_clusters=student.clustered,
             sparsity_reached=sparsity_of(kernels),
             clusters_reached=clusters_of(kernels, per_filter=True) if student.clustered else None,
-            final_loss=final_loss(losses),
+            final_loss=tuned.final_loss,
+        )
+
+    def _reinforce(self, learning: TdLearning, student: Student, *, context: CompressionContext) -> tuple[Student, Findings]:
+        assert not student.clustered, "a recipe refuses this"
+        states = context.teacher_states(ROUNDING_STATES)
+        student = at_equal_ranges(student, states)
+        rounded, details = round_student(student, states, context=context)
+        learned, weights = learn_rounded(learning, student, rounded, details=details, context=context)
+        settled = _rounded_network(rounded, replace(details, weights=weights))
+        return replace(rounded, quantized=settled), Findings(
+            keep_zeros=student.pruned,
+            keep_clusters=False,
+            sparsity_reached=sparsity_of(kernels_of(settled)),
+            final_loss=learned.final_loss,
+            checkpoint=learned.checkpoint,
         )
 
 
@@ -88,6 +113,42 @@ class QuantizeJudged(Stage):
         _, best, findings = tried[chosen]
         attempts = tuple(Attempt(judgement=judgement) for judgement in judgements)
         return best, replace(findings, passed=passed, chosen=chosen, attempts=attempts)
+
+
+def round_student(
+    student: Student, states: NDArray[Any], *, context: CompressionContext, per_output: bool = True
+) -> tuple[Student, Rounded]:
+    """Rounds a student that has a scaled input and learns nothing, on states [N, ...] of the teacher: the student that it
+    becomes, whose plain network is the same in float but for what all outputs had in common, and the integers.
+    """
+
+    limits, inputs = student.scaling.limits, _inputs(student.scaling, states)
+    assert limits is not None, "a recipe scales the input first"
+    student = at_equal_ranges(student, states)
+    student = student.with_weights(without_common_value(student.network, inputs, keep_zeros=student.pruned))
+    rounded = round_network(
+        student.network, inputs, limits=limits, gap=context.gap, per_output=per_output, keep_zeros=student.pruned
+    )
+    student = replace(student, meaning="preferences", per_output=per_output)
+    return replace(student, quantized=_rounded_network(student, rounded)), rounded
+
+
+def at_equal_ranges(student: Student, states: NDArray[Any]) -> Student:
+    """The same student, whose hidden neurons all reach equally far on states [N, ...]."""
+    return student.with_weights(with_equal_ranges(student.network, _inputs(student.scaling, states)))
+
+
+def _inputs(scaling: InputScaling, states: NDArray[Any]) -> Batches:
+    return lambda: map(scaling, in_batches(states))
+
+
+def _rounded_network(student: Student, rounded: Rounded) -> tf_keras.Model:
+    """The student's network with fake quantization, of these integers."""
+    quantized = fake_quantization.quantization_aware(student.network, student.scaling.limits, per_output=student.per_output)
+    fake_quantization.set_rounding(
+        quantized, student.network, weights=rounded.weights, scales=rounded.scales, ranges=rounded.ranges
+    )
+    return quantized
 
 
 def round_and_judge(

@@ -1,163 +1,244 @@
-"""Fine-tuning by reinforcement learning, while the network is being pruned, clustered or rounded."""
+"""Fine-tuning by reinforcement learning, while the network is being pruned, clustered or rounded.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+The learner is that of `agents`, with all it has. What is here tells it what a network in TF-MOT's wrappers computes with.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from itertools import islice
 from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from numpy.typing import NDArray
-from tqdm import tqdm
 
+from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.errors import require
-from edgedqn.agents.learner import FusedLearner
-from edgedqn.agents.losses import huber, q_target, select
-from edgedqn.agents.n_step import Transition
-from edgedqn.agents.playing.environments import check_transition
-from edgedqn.agents.replay import Handle, Replay, Sampler
-from edgedqn.compression.folding import InputScaling
-from edgedqn.compression.methods.distillation import STEPS_PER_CALL, Training, whole_calls
+from edgedqn.agents.numpy_network import NumpyNetwork
+from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.reader import NetworkReader, Networks
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.agents.training.build import assemble_dqn
+from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.agents.training.interaction import interact
+from edgedqn.agents.training.loop import TrainingLog, TrainingSchedule, train
+from edgedqn.agents.training.selection import CheckpointSelection
+from edgedqn.compression import tfmot
+from edgedqn.compression.folding import InputScaling, Weights
+from edgedqn.compression.methods.distillation import STEPS_PER_CALL, FineTuned, Training
 from edgedqn.compression.policy import Meaning
-from edgedqn.compression.stage import CompressionContext, Student
+from edgedqn.compression.stage import CompressionContext, Student, StudentPolicy, scaled_policy
 
 
 @dataclass(frozen=True, kw_only=True)
 class TdLearning(Training):
-    """Double DQN with a target network, one gradient step per environment step. Schedules of pruning count the gradient steps.
+    """Goes on learning as the agent itself was trained: the same DQN, its n-step returns, averaged weights and loss, by default
+    its minibatches too. What is kept is the best of what was evaluated on the way, by the rule of that training; also the
+    start, unless it is still to be pruned.
+
+    It begins from an agent that plays already, so the learning rate is small, and before the first gradient step the replay is
+    filled with play that begins at random and becomes the agent's own: one that never fails would forget what failure looks
+    like. One gradient step per environment step.
 
     Attributes:
-      discount: per environment step, in [0, 1].
-      target_update_interval: gradient steps between two copies of the network to its target; rounded up like `steps`.
+      from_scratch: all settings are the agent's own, those of exploration too; no other may be given.
+      batch_size, discount, n_step, averaging_steps, evaluation_episodes: None takes the agent's own.
+      target_update_interval: gradient steps between two copies of the network to its target; rounded up to 50.
       first_epsilon: of random actions at the start; it falls to `epsilon` over the first tenth of the steps.
       epsilon: of random actions from there on.
       buffer_size: transitions that are remembered.
+      learning_starts: environment steps before the first gradient step; rounded up to 50.
+      evaluations: of what has been learned, at equal distances.
+      evaluation_episodes: of each evaluation. The best are then played again, ten times as long.
     Source: van Hasselt et al. (2016); Graesser et al. (2022), "The state of sparse training in deep reinforcement
       learning", for pruning within it: the masks live in the online network, and its target is a copy of what it computes.
     """
 
-    steps: int = 20_000
-    learning_rate: float = 2e-4
-    discount: float = 0.99
+    steps: int = 10_000
+    batch_size: int | None = None  # type: ignore[assignment]
+    learning_rate: float = 1e-4
+    from_scratch: bool = False
+    discount: float | None = None
+    n_step: int | None = None
+    averaging_steps: int | None = None
     target_update_interval: int = 500
-    first_epsilon: float = 0.1
+    first_epsilon: float = 1.0
     epsilon: float = 0.05
     buffer_size: int = 50_000
+    learning_starts: int = 10_000
+    evaluations: int = 20
+    evaluation_episodes: int | None = None
     meaning: ClassVar[Meaning] = "q_values"  # of the output after it
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = f"{self.target_update_interval} and {self.buffer_size}"
-        sizes = min(self.target_update_interval, self.buffer_size)
-        require(sizes >= 1, f"Expected target_update_interval and buffer_size of 1 or more. Got {given}.")
+        sizes = {
+            name: getattr(self, name)
+            for name in ("target_update_interval", "buffer_size", "n_step", "evaluations", "evaluation_episodes")
+        }
+        least = min(size for size in sizes.values() if size is not None)
+        require(least >= 1, f"Expected {', '.join(sizes)} of 1 or more. Got {', '.join(map(str, sizes.values()))}.")
+        waits = (self.learning_starts, self.averaging_steps or 0)
+        require(min(waits) >= 0, f"Expected learning_starts and averaging_steps of 0 or more. Got {waits}.")
         require(
-            0 <= self.discount <= 1 and 0 <= self.epsilon <= self.first_epsilon <= 1,
+            (self.discount is None or 0 <= self.discount <= 1) and 0 <= self.epsilon <= self.first_epsilon <= 1,
             "Expected a discount in [0, 1] and 0 <= epsilon <= first_epsilon <= 1. "
             f"Got {self.discount}, {self.epsilon} and {self.first_epsilon}.",
         )
+        others = [each for each in fields(self) if each.name != "from_scratch"]
+        changed = [each.name for each in others if getattr(self, each.name) != each.default]
+        require(
+            not (self.from_scratch and changed),
+            f"from_scratch learns as the agent was trained. Expected no other setting beside it. Got {', '.join(changed)}.",
+        )
+
+    def config(self, agent: TrainedAgent) -> TrainingConfig:
+        """The settings of the learning, in the words of a training."""
+        own = agent.training
+        if not isinstance(own, TrainingConfig):  # it was a table
+            own = TrainingConfig(steps=own.steps, discount=own.discount)
+        if self.from_scratch:
+            return replace(own, num_envs=1)
+        names = ("batch_size", "discount", "n_step", "averaging_steps", "evaluation_episodes")
+        given = {name: getattr(self, name) for name in names}
+        waits, steps = (-(-count // STEPS_PER_CALL) * STEPS_PER_CALL for count in (self.learning_starts, self.steps))
+        return replace(
+            own,
+            **{name: value for name, value in given.items() if value is not None},
+            steps=waits + steps,
+            learning_rate=self.learning_rate,
+            learning_rate_decay=1 - self.final_learning_rate / self.learning_rate,
+            buffer_size=self.buffer_size,
+            learning_starts=waits,
+            train_freq=STEPS_PER_CALL,
+            gradient_steps=STEPS_PER_CALL,
+            target_update_interval=-(-self.target_update_interval // STEPS_PER_CALL) * STEPS_PER_CALL,
+            target_update_rate=1.0,
+            exploration_fraction=0.1,
+            exploration_final=self.epsilon,
+            num_envs=1,
+            evaluation_interval=max(1, steps // self.evaluations),
+        )
+
+    def planned_steps(self, agent: TrainedAgent) -> int:
+        """The gradient steps it takes for an agent."""
+        config = self.config(agent)
+        return (config.steps // config.train_freq - config.learning_starts // config.train_freq) * config.gradient_steps
 
     def fine_tune(
-        self,
-        wrapped: tf_keras.Model,
-        student: Student,
-        *,
-        context: CompressionContext,
-        label: str,
-        before_copy: Callable[[], None] = lambda: None,
-    ) -> NDArray[np.float32]:
-        """Goes on learning Q-values in the environment.
+        self, wrapped: tf_keras.Model, student: Student, *, context: CompressionContext, label: str, ready_after: int = 0
+    ) -> FineTuned:
+        """Goes on learning Q-values in the environment, and leaves the best weights in `wrapped`.
 
         Args:
-          wrapped: the student's network in TF-MOT's wrappers; called with training=True, so that they act. It changes.
+          wrapped: the student's network in TF-MOT's wrappers of pruning or clustering. It changes.
           student: gives the input scaling; the target network is built like its network.
           context: the environment, and the generator.
           label: of the progress bar on stderr, which is silent where that is no terminal.
-          before_copy: brings the wrapped network's variables in line with what it computes, as pruning does with its masks. The
-            target is a copy of those variables, so it holds weights from before their clustering or rounding.
-        Returns:
-          The loss before each gradient step, [steps].
+          ready_after: gradient steps before which no weights may be chosen; 0 where the start may be, too.
         Raises:
           DivergedError: the loss or a weight became NaN or infinite.
           BadTransitionError: the environment gave a NaN or an infinity.
         """
         assert student.meaning == "q_values", "a recipe refuses this: preferences are no values"
-        steps, rng = self.rounded_steps, context.rng
         target = tf_keras.models.clone_model(student.network)
-        target.set_weights(student.network.get_weights())
-        # Each wrapper has the variables of a layer in an order of its own, and more of them.
-        pairs = [
-            pair for name in ("kernel:0", "bias:0") for pair in zip(_named(target, name), _named(wrapped, name), strict=True)
-        ]
-        learner = self._learner(wrapped, target, scaling=student.scaling)
-        experience = _Experience(context, self)
-        act = tf.function(lambda x: tf.argmax(wrapped(student.scaling.tensor(x), training=False)[0]))
-        losses = []
-        with tqdm(total=steps, desc=label, unit=" steps", disable=None, mininterval=0.5) as bar:
-            for step in range(1, steps + 1):
-                epsilon = self.epsilon + max(0.0, 1 - 10 * step / steps) * (self.first_epsilon - self.epsilon)
-                if rng.random() < epsilon:
-                    action = int(rng.integers(context.teacher.spec.n_actions))
-                else:
-                    action = int(act(np.asarray(experience.observation)[np.newaxis]))
-                experience.step(action)
-                if step % STEPS_PER_CALL == 0:
-                    transitions, _ = experience.replay.sample(STEPS_PER_CALL, self.batch_size)
-                    losses.append(learner.learn(*transitions).losses)
-                    bar.update(STEPS_PER_CALL)
-                    if step % whole_calls(self.target_update_interval) == 0:
-                        before_copy()
-                        for copy, source in pairs:
-                            copy.assign(source)
-        return np.concatenate(losses)
-
-    def _learner(self, wrapped: tf_keras.Model, target: tf_keras.Model, *, scaling: InputScaling) -> FusedLearner:
-        """Takes gradient steps on `wrapped` towards double DQN's targets."""
-
-        def loss(*transitions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            s_tm1, a_tm1, r_t, discount_t, s_t = transitions
-            q_t = target(scaling.tensor(s_t))  # [B, A]
-            chosen = wrapped(scaling.tensor(s_t), training=False)  # [B, A]; calls that train count as steps of a schedule
-            goal = tf.stop_gradient(q_target(r_t, discount_t, q_t=q_t, q_t_selector=chosen))  # [B]
-            error = select(wrapped(scaling.tensor(s_tm1), training=True), a_tm1) - goal  # [B]
-            return tf.reduce_mean(huber(error)), tf.abs(error)
-
-        return self.learner(loss, wrapped)
-
-
-class _Experience:
-    """Steps through episodes of the environment and stores their transitions."""
-
-    _handle: Handle  # of the newest observation
-
-    def __init__(self, context: CompressionContext, config: TdLearning):
-        spec = context.teacher.spec
-        self.replay = Replay(
-            config.buffer_size,
-            spec.input_shape,
-            dtype=spec.observation_dtype,
-            sampler=Sampler(context.rng),
-            frame_stack=spec.frame_stack,
+        networks = Networks(
+            QNetwork(wrapped, student.scaling, wrapped.trainable_variables),
+            QNetwork(target, student.scaling, target.trainable_variables),
+            _WrappedReader(wrapped, student, context.teacher.spec.input_shape),
         )
-        self._context, self._discount, self._steps = context, config.discount, 0
-        self._start_episode()
+        clustered = tfmot.is_clustered(wrapped)
+        learned, weights = self.learn(networks, context, label=label, ready_after=ready_after, clustered=clustered)
+        tfmot.set_effective_weights(wrapped, weights)
+        return learned
 
-    def step(self, action: int) -> None:
-        """Takes an action; `observation` is what the next one is chosen on."""
-        self._steps += 1
-        self.observation, reward, terminated, truncated, _ = self._context.env.step(action)
-        check_transition(self._context.teacher.spec.id, self._steps, observation=self.observation, reward=float(reward))
-        after = self.replay.store(self.observation, self._handle)
-        discount_t = 0.0 if terminated else self._discount
-        self.replay.add(Transition(s_tm1=self._handle, a_tm1=action, r_t=float(reward), discount_t=discount_t, s_t=after))
-        self._handle = after
-        if terminated or truncated:
-            self._start_episode()
+    def learn(
+        self,
+        networks: Networks,
+        context: CompressionContext,
+        *,
+        label: str,
+        ready_after: int = 0,
+        clustered: bool = False,
+    ) -> tuple[FineTuned, Weights]:
+        """Learns networks of observations in the environment, as `fine_tune` does: what it came to, and the best weights.
 
-    def _start_episode(self) -> None:
-        self.observation, _ = self._context.env.reset(seed=next(self._context.reset_seeds))
-        check_transition(self._context.teacher.spec.id, self._steps, observation=self.observation, reward=0.0)
-        self._handle = self.replay.store(self.observation, None)
+        The average of clustered weights has more values than they, and XLA is slow with them, so those have neither.
+        """
+        config, spec, rng = self.config(context.teacher), context.teacher.spec, context.rng
+        if clustered:
+            config = replace(config, averaging_steps=0)
+        replay_rng, exploration_rng = rng.spawn(2)
+        agent = assemble_dqn(
+            networks,
+            spec,
+            config=config,
+            rngs=(replay_rng, exploration_rng),
+            first_epsilon=1.0 if self.from_scratch else self.first_epsilon,
+            xla=not clustered,
+        )
+        seeds = list(islice(context.reset_seeds, 10 * config.evaluation_episodes))
+        with closing(agent_view(make_environment(spec.id), spec)) as env:
+            selection = CheckpointSelection(
+                env=env,
+                seeds=lambda count: seeds[:count],
+                episodes=config.evaluation_episodes,
+                finalists=config.finalists,
+                n_actions=spec.n_actions,
+                seed=int(rng.integers(2**31)),
+                keep_from=agent.schedule.env_steps_for(ready_after) if ready_after else 0,
+            )
+            if not ready_after:
+                selection.consider(agent)
+            report = train(
+                agent,
+                partial(interact, env=context.env, env_id=spec.id),
+                label=label,
+                schedule=TrainingSchedule(config.steps, config.evaluation_interval),
+                reset_seeds=context.reset_seeds,
+                selection=selection,
+                checkpoints=None,
+                log=TrainingLog(),
+            )
+        checkpoint = agent.schedule.gradient_steps_by(report.best.env_steps)
+        return FineTuned(agent.last_loss, checkpoint), report.best.weights
 
 
-def _named(network: tf_keras.Model, name: str) -> list[tf.Variable]:
-    return [variable for variable in network.variables if variable.name.rpartition("/")[2] == name]
+class QNetwork:
+    """A network as `DQN` calls it: with observations as the environment gives them, which it scales."""
+
+    def __init__(
+        self,
+        network: Callable[..., tf.Tensor],
+        scaling: InputScaling,
+        variables: Sequence[tf.Variable],
+    ):
+        """Takes a network of scaled observations, [B, ...] and `training` -> Q-values [B, A], and what is learned of it."""
+        self._network, self._scaling = network, scaling
+        self.trainable_variables = self.variables = variables
+        self.output_shape = (None, None)  # the mean of the return, no quantiles
+
+    def __call__(self, observations: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return self._network(self._scaling.tensor(observations), training=training)
+
+
+class _WrappedReader(NetworkReader):
+    """Of a network in TF-MOT's wrappers of pruning or clustering."""
+
+    acts_in_training = True
+
+    def __init__(self, wrapped: tf_keras.Model, student: Student, shape: tuple[int, ...]):
+        self._wrapped, self._scaling, self._shape = wrapped, student.scaling, shape
+        self._chain = ChainReader(student.network)
+        self.n_actions = self._chain.n_actions
+
+    def weights(self) -> list[tf.Tensor]:
+        return tfmot.effective_weights(self._wrapped)
+
+    def admissible(self, weights: Weights) -> Weights:
+        return [np.asarray(array * mask) for array, mask in zip(weights, tfmot.masks(self._wrapped), strict=True)]
+
+    def actor(self, weights: Weights) -> StudentPolicy:
+        return scaled_policy(NumpyNetwork(self._chain(weights), self._shape), self._scaling)

@@ -17,12 +17,14 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.dqn import DQN, LearningSchedule
-from edgedqn.agents.errors import DivergedError, InputError
+from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.losses import TemporalDifference
 from edgedqn.agents.networks import q_network
+from edgedqn.agents.numpy_network import NumpyNetwork
 from edgedqn.agents.playing.environments import agent_view, make_vector
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.prioritized import Prioritized
+from edgedqn.agents.reader import Networks, PlainReader
 from edgedqn.agents.replay import Replay, Sampler
 from edgedqn.agents.training.build import LinearDecay, build_dqn
 from edgedqn.agents.training.checkpoints import Checkpoints
@@ -75,8 +77,7 @@ def small_agent(
     )
     draws = np.random.default_rng(1)
     return DQN(
-        network,
-        target_network,
+        Networks(network, target_network, PlainReader(network)),
         optimizer=tf_keras.optimizers.SGD(RATE),
         replay=Replay(
             CAPACITY,
@@ -289,6 +290,7 @@ def test_the_average_is_a_running_one_with_a_short_memory_at_first_and_always_a_
     assert learned > 50
     observations = np.random.default_rng(0).normal(size=(5, FEATURES)).astype(np.float32)
     policy = agent.policy(agent.averaged_weights())
+    assert isinstance(policy, NumpyNetwork)
     agent.network.set_weights(agent.averaged_weights())
     np.testing.assert_allclose(policy.q_values(observations), agent.network(observations), rtol=1e-5, atol=1e-6)
 
@@ -444,7 +446,8 @@ def learned_values(env: gymnasium.Env[Any, Any], config: Any, envs: Any = None) 
     for step in itertools.islice(play, config.steps):
         agent.observe(step)
     states = np.eye(*spec.input_shape, dtype=np.float32)
-    return [agent.policy(weights).q_values(states) for weights in (agent.network.get_weights(), agent.averaged_weights())]
+    policies = [agent.policy(weights) for weights in (agent.network.get_weights(), agent.averaged_weights())]
+    return [policy.q_values(states) for policy in policies if isinstance(policy, NumpyNetwork)]
 
 
 @pytest.mark.parametrize(
@@ -647,24 +650,6 @@ def test_several_are_acted_in_as_each_is() -> None:
     agent = small_agent()
     observations = np.random.default_rng(0).normal(size=(30, FEATURES)).astype(np.float32)
     assert agent.act_in_all(observations).tolist() == [agent.act(observation) for observation in observations]
-
-
-def test_a_layer_that_does_not_learn_is_refused() -> None:
-    rng = np.random.default_rng(0)
-    network, target_network = (q_network((FEATURES,), ACTIONS, hidden=(4,), rng=rng) for _ in range(2))
-    network.layers[1].trainable = False
-    with pytest.raises(InputError, match=r"^Every layer of a Q-network is learned\. Got one that is not trainable\.$"):
-        replay = Replay(CAPACITY, (FEATURES,), dtype="float32", sampler=Sampler(rng))
-        DQN(
-            network,
-            target_network,
-            optimizer=tf_keras.optimizers.SGD(RATE),
-            replay=replay,
-            exploration=LinearDecay(1, 1, 1),
-            schedule=NEVER,
-            loss=TemporalDifference(n_step=1, discount=0.99, double=True, square=False),
-            rng=rng,
-        )
 
 
 TRAIN_TWICE = """

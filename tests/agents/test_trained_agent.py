@@ -1,6 +1,7 @@
 """An agent on disk is the agent, or an error."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from edgedqn.agents.files import save_arrays
 from edgedqn.agents.networks import minatar_torso, q_network
 from edgedqn.agents.playing.spec import EnvironmentSpec, FrameStack, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
+from edgedqn.agents.training.presets import PRESETS
 
 
 @pytest.fixture
@@ -148,3 +151,12 @@ def test_files_of_two_agents_do_not_mix(agent: Any, folder: Path) -> None:
         save_arrays(folder / "observations.npz", arrays)
         with pytest.raises(InputError, match=r"observations\.npz does not fit the environment of agent\.json"):
             TrainedAgent.load(folder)
+
+
+def test_it_says_how_it_was_trained_or_what_its_environment_suggests(agent: Any, folder: Path) -> None:
+    assert agent.training == TrainingConfig()
+    for config in (TrainingConfig(n_step=7, hidden=(3, 4)), QLearningConfig(discount=0.7)):
+        replace(agent, statistics={"training": asdict(config)}).save(folder)
+        assert TrainedAgent.load(folder).training == config
+    imported = replace(agent, spec=replace(agent.spec, id="CartPole-v1"))
+    assert imported.training == PRESETS["CartPole-v1"]

@@ -1,7 +1,7 @@
 import itertools
 import json
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -14,12 +14,15 @@ from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.methods.distillation import Distil, Distillation
-from edgedqn.compression.methods.pruning import Threshold
+from edgedqn.compression.methods.initialization import ScaleInput
+from edgedqn.compression.methods.pruning import Prune, Threshold
+from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.search import Search
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
 from edgedqn.compression.report import Findings
+from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 SHORT = Distillation(steps=50)
 QUICK = Distil(learning=SHORT, greedy_states=500, explored_states=200, rounds=0)
@@ -108,6 +111,38 @@ def test_a_teacher_no_better_than_chance_is_warned_of_by_name(teacher: TrainedAg
     stages = Recipe("x", "", (Threshold(0.0),), "float32")
     with pytest.warns(UserWarning, match=r"The agent for CartPole-v1 is no better than a random policy.*Got (8|9)\."):
         compress(poor, stages, env=env, reset_seeds=itertools.count(), rng=np.random.default_rng(0))
+
+
+@dataclass(frozen=True)
+class Look(Stage):
+    """Changes nothing and keeps what it was given."""
+
+    seen: list[tuple[Student, CompressionContext]]
+    name: ClassVar[str] = "look"
+
+    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
+        self.seen.append((student, context))
+        return student, Findings()
+
+
+@pytest.mark.usefixtures("without_xla")
+def test_what_learned_by_itself_is_the_teacher_of_what_follows(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> None:
+    look = Look([])
+    learning = TdLearning(steps=100, learning_starts=100, evaluations=1, evaluation_episodes=1)
+    stages = (ScaleInput(), look, Prune(0.5, learning=learning), look)
+    recipe = Recipe("td", "", stages, "float32")
+    policy = compress(teacher, recipe, env=env, reset_seeds=itertools.count(1_000), rng=np.random.default_rng(5))
+    (_, before), (student, after) = look.seen
+    assert before.teacher is teacher
+    inside = after.teacher.observations[:500]
+    inside = inside[np.abs(student.scaling(inside)).max(axis=1) < 1]  # nothing is clamped
+    values = student.network(student.scaling(inside)).numpy()
+    np.testing.assert_allclose(after.teacher.policy.q_values(inside), values, rtol=1e-3, atol=1e-3)
+    assert (student.as_policy(teacher.spec).actions(inside) == after.teacher.policy.actions(inside)).mean() > 0.99
+    assert policy.observations is after.teacher.observations
+    # The report compares with the agent that was given.
+    ours = student.as_policy(teacher.spec).actions(teacher.observations)
+    assert policy.reports[-1].agreement == pytest.approx((ours == teacher.policy.actions(teacher.observations)).mean())
 
 
 def report(policy: CompressedPolicy, stage: str) -> Findings:

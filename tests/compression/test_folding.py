@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.networks import q_network
 from edgedqn.agents.numpy_network import Dense, NumpyNetwork
 from edgedqn.agents.playing.spec import EnvironmentSpec, Flatten, FrameStack, OneHot, Step
-from edgedqn.compression.folding import BATCH, InputScaling, Weights, fold_input_scaling, in_batches
+from edgedqn.compression.folding import BATCH, InputScaling, Weights, fold_input_scaling, in_batches, unfold_input_scaling
 
 CARTPOLE_RANGE = np.array([2.4, 3.0, 0.21, 3.5])
 
@@ -237,3 +237,11 @@ def test_counts_what_is_clipped() -> None:
     assert InputScaling((1.0,), (0.0,), (-1.0, 1.0)).clipped_fraction(values) == 3 / 8
     assert InputScaling((1.0,), (0.0,), (0.0, 1.0)).clipped_fraction(values) == 4 / 8
     assert InputScaling.identity().clipped_fraction(values) == 0
+
+
+def test_unfolding_is_the_inverse_of_folding() -> None:
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=shape).astype(np.float32) for shape in ((4, 8), (8,), (8, 2), (2,))]
+    scaling = InputScaling((2.0, 3.0, 0.1, 5.0), (1.0, 0.0, -1.0, 0.5), (-1.0, 1.0))
+    for array, again in zip(weights, unfold_input_scaling(fold_input_scaling(weights, scaling), scaling), strict=True):
+        np.testing.assert_allclose(again, array, rtol=1e-5, atol=1e-5)

@@ -264,7 +264,7 @@ def test_a_table_within_a_table_changes_what_it_names_alone() -> None:
 
 def test_those_that_ask_the_gate_say_so() -> None:
     assert [name for name, recipe in RECIPES.items() if recipe.asks_gate] == [
-        *("qat-int8", "prune98-qat-int8", "shrink-qat-int8", "auto-int8")
+        *("qat-int8", "prune-td-int8", "prune98-qat-int8", "shrink-qat-int8", "auto-int8")
     ]
 
 
@@ -287,8 +287,13 @@ def test_every_stage_has_a_name_of_its_own_and_says_whether_it_rounds() -> None:
     [
         ((Quantize(),), "rounds a scaled input. Expected scale_input before"),
         ((ScaleInput(), Cluster(8), Quantize()), "moves each weight by itself. Expected quantize_aware"),
+        ((QuantizeAware(TdLearning()),), "Reinforcement learning rounds a scaled input. Expected scale_input before"),
+        (
+            (ScaleInput(), Cluster(8, learning=TdLearning()), QuantizeAware(TdLearning())),
+            "rounds each weight by itself. Expected no cluster before",
+        ),
     ],
 )
-def test_the_ladder_stands_on_a_scaled_input_and_keeps_no_clusters(stages: tuple[Stage, ...], words: str) -> None:
+def test_rounding_itself_stands_on_a_scaled_input_and_keeps_no_clusters(stages: tuple[Stage, ...], words: str) -> None:
     with pytest.raises(InputError, match=words):
         Recipe("mine", "", stages, "qat-int8")

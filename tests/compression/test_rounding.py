@@ -77,6 +77,19 @@ def test_without_what_they_have_in_common_outputs_span_little(network: Any, stat
     assert np.abs(after.max(axis=1)).max() < 0.2 * before
 
 
+def test_what_all_outputs_have_in_common_leaves_zeros_alone(network: Any, states: Any) -> None:
+    *rest, kernel, bias = network.get_weights()
+    kernel = np.where(np.arange(kernel.size).reshape(kernel.shape) % 5 == 0, 0, kernel)
+    network.set_weights([*rest, kernel, bias])
+    before = network(states).numpy()
+    changed = without_common_value(network, batches_of(states), keep_zeros=True)
+    np.testing.assert_array_equal(changed[-2] == 0, kernel == 0)
+    network.set_weights(changed)
+    after = network(states).numpy()
+    np.testing.assert_allclose(gaps(after), gaps(before), atol=1e-3)
+    assert np.abs(after.max(axis=1)).max() < np.abs(before.max(axis=1)).max()
+
+
 def test_hidden_neurons_reach_equally_far(network: Any, states: Any) -> None:
     network.set_weights(with_equal_ranges(network, batches_of(states)))
     layers = [layer for layer in network.layers if layer.weights][:-1]

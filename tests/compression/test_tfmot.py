@@ -11,7 +11,15 @@ from edgedqn.agents.networks import q_network
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distillation, Distiller
 from edgedqn.compression.preferences import Targets, median_action_gap
-from edgedqn.compression.tfmot import Schedule, reset_pruning, strip, wrap_for_pruning
+from edgedqn.compression.tfmot import (
+    Schedule,
+    effective_weights,
+    reset_pruning,
+    set_effective_weights,
+    strip,
+    wrap_for_clustering,
+    wrap_for_pruning,
+)
 
 UNIT = (-1.0, 1.0)
 SHORT = Distillation(steps=50, learning_rate=1e-2)
@@ -76,11 +84,10 @@ def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() 
     before = network.get_weights()
     wrapped = wrap_for_pruning(network, asked, schedule=Schedule(0, 30, 10))
     np.testing.assert_array_equal(wrapped(training_set()[0]), network(training_set()[0]))
-    apply_masks = reset_pruning(wrapped)
+    reset_pruning(wrapped)
     taught(wrapped)
-    # The last gradient step moved what the masks hold at zero; that is what apply_masks() is for.
-    assert (strip(wrapped, network).get_weights()[2] == 0).mean() < 0.9
-    apply_masks()
+    # The last gradient step moved what the masks hold at zero.
+    assert (wrapped.layers[2].layer.kernel.numpy() == 0).mean() < 0.9
     network_after = strip(wrapped, network)
     assert [type(layer) for layer in network_after.layers] == [type(layer) for layer in network.layers]
     for kernel, start, sparsity in zip(kernels(network_after), before[::2], asked, strict=True):
@@ -95,10 +102,9 @@ def test_masks_follow_the_schedule_step_by_step() -> None:
     schedule = Schedule(5, 25, 10)
     network = q_network((4,), 2, hidden=(64, 64), rng=np.random.default_rng(4))
     wrapped = wrap_for_pruning(network, (0.5, 0.9, 0.0), schedule=schedule)
-    apply_masks = reset_pruning(wrapped)
+    reset_pruning(wrapped)
     for step in range(1, 41):
         wrapped(np.zeros((1, 4), np.float32), training=True)
-        apply_masks()
         last_update = 5 + 10 * ((min(step, 25) - 5) // 10)
         shares = [(kernel == 0).mean() for kernel in kernels(strip(wrapped, network))]
         for share, kernel_sparsity in zip(shares, (0.5, 0.9, 0.0), strict=True):
@@ -110,9 +116,8 @@ def test_the_smallest_weights_go() -> None:
     network = q_network((4,), 2, hidden=(32,), rng=np.random.default_rng(5))
     before = kernels(network)[0]
     wrapped = wrap_for_pruning(network, (0.75, 0.0), schedule=Schedule(0, 1, 1))
-    apply_masks = reset_pruning(wrapped)
+    reset_pruning(wrapped)
     wrapped(np.zeros((1, 4), np.float32), training=True)
-    apply_masks()
     after = kernels(strip(wrapped, network))[0]
     assert (after == 0).sum() == 96
     np.testing.assert_array_equal(after, np.where(np.abs(before) >= np.sort(np.abs(before).ravel())[96], before, 0))
@@ -121,10 +126,9 @@ def test_the_smallest_weights_go() -> None:
 def test_calls_without_training_prune_nothing() -> None:
     network = q_network((4,), 2, hidden=(8,), rng=np.random.default_rng(6))
     wrapped = wrap_for_pruning(network, (0.5, 0.5), schedule=Schedule(0, 1, 1))
-    apply_masks = reset_pruning(wrapped)
+    reset_pruning(wrapped)
     for _ in range(3):
         wrapped(np.zeros((1, 4), np.float32), training=False)
-    apply_masks()
     for array, kept in zip(strip(wrapped, network).get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(array, kept)
 
@@ -133,3 +137,31 @@ def test_calls_without_training_prune_nothing() -> None:
 def test_asks_for_one_sparsity_per_kernel(sparsities: Sequence[float]) -> None:
     with pytest.raises(ValueError, match=r"zip\(\) argument"):
         wrap_for_pruning(q_network((4,), 2, hidden=(8,), rng=np.random.default_rng(7)), sparsities, schedule=Schedule(0, 1, 1))
+
+
+@pytest.mark.parametrize("keep_zeros", [False, True])
+def test_weights_that_a_clustered_network_once_had_can_be_set_again(keep_zeros: bool) -> None:
+    network = q_network((4,), 2, hidden=(16,), rng=np.random.default_rng(7))
+    network.set_weights(
+        [np.where(np.abs(array) < 0.2, 0, array) if array.ndim > 1 else array for array in network.get_weights()]
+    )
+    wrapped = wrap_for_clustering(network, [True, False], clusters=6, keep_zeros=keep_zeros)
+    once = [np.asarray(tensor) for tensor in effective_weights(wrapped)]
+    taught(wrapped)
+    assert (np.asarray(effective_weights(wrapped)[0]) != once[0]).any()
+    set_effective_weights(wrapped, once)
+    for array, expected in zip(strip(wrapped, network).get_weights(), once, strict=True):
+        np.testing.assert_allclose(array, expected, rtol=1e-6)
+    assert len(np.unique(once[0])) <= 6
+
+
+def test_weights_that_a_pruned_network_once_had_bring_their_masks() -> None:
+    network = q_network((4,), 2, hidden=(16,), rng=np.random.default_rng(8))
+    wrapped = wrap_for_pruning(network, (0.75, 0.0), schedule=Schedule(0, None, 1))
+    reset_pruning(wrapped)
+    wrapped(np.zeros((1, 4), np.float32), training=True)
+    once = [np.asarray(tensor) for tensor in effective_weights(wrapped)]
+    other = [array[::-1] for array in once]  # other weights are zero
+    set_effective_weights(wrapped, other)
+    for array, expected in zip(strip(wrapped, network).get_weights(), other, strict=True):
+        np.testing.assert_array_equal(array, expected)

@@ -57,9 +57,8 @@ def test_convolutions_are_pruned_to_what_was_asked() -> None:
     network = image_network()
     wrapped = wrap_for_pruning(network, asked, schedule=Schedule(0, 30, 10))
     np.testing.assert_array_equal(wrapped(images()), network(images()))
-    apply_masks = reset_pruning(wrapped)
+    reset_pruning(wrapped)
     train_on_images(wrapped)
-    apply_masks()
     stripped = strip(wrapped, network)
     assert [type(layer) for layer in stripped.layers] == [type(layer) for layer in network.layers]
     for kernel, start, sparsity in zip(kernels(stripped), kernels(network), asked, strict=True):

@@ -78,9 +78,8 @@ def make_policy(kind: str, hidden: tuple[int, ...] = (32, 32)) -> CompressedPoli
     network.set_weights(fit_output_layer(network, [inputs], preferences=preferences, ridge=0.1))
     if kind == "pruned":
         wrapped = tfmot.wrap_for_pruning(network, (0.3, 0.8, 0.3), schedule=tfmot.Schedule(0, 1, 1))
-        apply_masks = tfmot.reset_pruning(wrapped)
+        tfmot.reset_pruning(wrapped)
         wrapped(inputs[:1], training=True)
-        apply_masks()
         network = tfmot.strip(wrapped, network)
     if kind == "per-output":
         rounded = round_network(network, lambda: iter([inputs]), limits=(-1.0, 1.0), gap=0.1)

@@ -105,6 +105,16 @@ def test_the_best_are_kept_and_the_later_of_equals(actions: Any, finalists: int)
     assert best.weights[1].argmax() == ranking[-1][0]
 
 
+def test_what_comes_too_early_is_scored_and_no_candidate() -> None:
+    announced: list[Any] = []
+    selection = selection_of(Pay(), keep_from=20, on_best=announced.append)
+    for i, action in enumerate((5, 4, 2, 3)):
+        consider(selection, 10 * i, one_hot(action))
+    assert selection.scores == [(0, 5.0), (10, 4.0), (20, 2.0), (30, 3.0)]
+    assert [c.env_steps for c in announced] == [20, 30]
+    assert selection.best(Linear()).env_steps == 30
+
+
 @pytest.mark.parametrize("order", [(BRINK, ROAD), (ROAD, BRINK)], ids=["brink first", "road first"])
 def test_of_two_that_score_alike_the_robust_one_is_taken(order: tuple[Any, Any]) -> None:
     # Within 0.2 %: 10 and 9.99.

@@ -1,19 +1,20 @@
 """On a corridor whose values are known: 5 cells, the exit at the right end pays 1, a step there and back nothing."""
 
 import itertools
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
-import tf_keras
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.environments import BadTransitionError
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling, kernels_of, plain_network
 from edgedqn.compression.methods.clustering import Cluster
@@ -22,13 +23,12 @@ from edgedqn.compression.methods.initialization import Restart
 from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware
 from edgedqn.compression.methods.reinforcement import TdLearning
-from edgedqn.compression.networks import fresh
 from edgedqn.compression.stage import CompressionContext, Student
 
 CELLS, DISCOUNT = 5, 0.8
 LEARNING = TdLearning(
-    steps=2_500, batch_size=32, learning_rate=5e-3, final_learning_rate=1e-4, discount=DISCOUNT, target_update_interval=50,
-    first_epsilon=1.0, epsilon=0.5,
+    steps=2_000, batch_size=32, learning_rate=5e-3, final_learning_rate=1e-4, discount=DISCOUNT, target_update_interval=50,
+    n_step=1, first_epsilon=1.0, epsilon=0.5, learning_starts=200, evaluations=4, evaluation_episodes=2, averaging_steps=200,
 )  # fmt: skip
 
 
@@ -49,6 +49,13 @@ class Corridor(gymnasium.Env[Any, Any]):
 
     def _observe(self) -> Any:
         return np.eye(CELLS + 1, CELLS, dtype=np.float32)[self._cell]
+
+
+@pytest.fixture(autouse=True)
+def registered() -> Iterator[None]:
+    gymnasium.register("Corridor-v0", lambda **_: Corridor(), disable_env_checker=True)
+    yield
+    del gymnasium.registry["Corridor-v0"]
 
 
 @pytest.fixture
@@ -74,78 +81,107 @@ def values(network: Any) -> Any:
 KNOWN = DISCOUNT ** np.arange(CELLS - 1, -1, -1)
 
 
-def test_learns_the_known_values_in_any_wrapper(start: tuple[Student, CompressionContext]) -> None:
+@pytest.mark.usefixtures("without_xla")
+def test_learns_the_known_values_while_it_is_pruned(start: tuple[Student, CompressionContext]) -> None:
     student, context = start
     pruned, said = Prune(0.6, allocation="uniform", learning=LEARNING).apply(student, context)
     np.testing.assert_allclose(values(pruned.network), KNOWN, atol=0.1)
     assert said.sparsity_reached == pytest.approx([0.6, 0.6], abs=0.02)
     assert pruned.meaning == "q_values"
-    rounded, _ = QuantizeAware(LEARNING).apply(pruned, context)
+    assert said.checkpoint is not None
+    assert said.checkpoint >= 0.6 * LEARNING.steps  # the masks were the final ones
+
+
+@pytest.mark.usefixtures("without_xla")
+def test_a_rounded_network_learns_where_to_go(start: tuple[Student, CompressionContext]) -> None:
+    """Its start goes left; its zeros stay."""
+    student, context = start
+    student = replace(student.with_weights(aimless(student)), pruned=True)
+    learning = replace(LEARNING, learning_rate=2e-2)
+    rounded, said = QuantizeAware(learning).apply(student, context)
     assert rounded.quantized is not None
-    np.testing.assert_allclose(values(rounded.quantized), KNOWN, atol=0.1)
-    for kernel, before in zip(kernels_of(rounded.quantized), kernels_of(pruned.network), strict=True):
+    assert said.checkpoint is not None
+    assert said.checkpoint > 0
+    outputs = rounded.quantized(np.eye(CELLS, dtype=np.float32), training=False).numpy()
+    assert outputs.argmax(axis=1).tolist() == [1] * CELLS
+    for kernel, before in zip(kernels_of(rounded.quantized), kernels_of(student.network), strict=True):
         assert (kernel[before == 0] == 0).all()
 
 
-def test_from_fresh_weights_pruning_follows_its_schedule_within_learning(start: tuple[Student, CompressionContext]) -> None:
+def aimless(student: Student) -> Any:
+    """Weights, some of them zero, that go left in most cells."""
+    weights = [np.where(np.abs(array) < 0.1, 0, array).astype(np.float32) for array in student.network.get_weights()]
+    weights[-1] = np.array([0.5, 0.0], np.float32)
+    return weights
+
+
+@pytest.mark.usefixtures("without_xla")
+def test_what_plays_well_already_is_not_lost(start: tuple[Student, CompressionContext]) -> None:
+    """Learning that ruins the network gives back the start, rounded."""
     student, context = start
-    fresh, _ = Restart().apply(student, context)
-    assert not np.allclose(fresh.network.get_weights()[0], student.network.get_weights()[0])
-    pruned, said = Prune(0.5, allocation="uniform", learning=LEARNING, begin=0.2, end=0.75).apply(fresh, context)
+    weights = [array.copy() for array in student.network.get_weights()]
+    weights[-1] = np.array([0.0, 9.0], np.float32)
+    student = student.with_weights(weights)
+    ruinous = replace(LEARNING, steps=200, learning_rate=0.1, final_learning_rate=0.1, evaluations=2)
+    rounded, said = QuantizeAware(ruinous).apply(student, context)
+    assert said.checkpoint == 0
+    assert rounded.quantized is not None
+    outputs = rounded.quantized(np.eye(CELLS, dtype=np.float32), training=False).numpy()
+    assert outputs.argmax(axis=1).tolist() == [1] * CELLS
+
+
+@pytest.mark.usefixtures("without_xla")
+def test_from_scratch_all_is_as_the_agent_was_trained(start: tuple[Student, CompressionContext]) -> None:
+    student, context = start
+    config = TrainingConfig(
+        steps=2_400, learning_rate=5e-3, batch_size=32, learning_starts=200, train_freq=10, gradient_steps=10, n_step=1,
+        discount=DISCOUNT, target_update_interval=50, exploration_fraction=1.0, exploration_final=0.5,
+        averaging_steps=100, evaluation_interval=600, evaluation_episodes=2, num_envs=4,
+    )  # fmt: skip
+    agent = replace(context.teacher, statistics={"training": asdict(config)})
+    context = replace(context, teacher=agent)
+    learning = TdLearning(from_scratch=True)
+    assert learning.config(agent) == replace(config, num_envs=1)
+    assert learning.planned_steps(agent) == 2_200
+    fresh_student, _ = Restart().apply(student, context)
+    assert not np.allclose(fresh_student.network.get_weights()[0], student.network.get_weights()[0])
+    pruned, said = Prune(0.5, allocation="uniform", learning=learning, begin=0.2, end=0.75).apply(fresh_student, context)
     assert said.sparsity_reached == pytest.approx([0.5, 0.5], abs=0.02)
     np.testing.assert_allclose(values(pruned.network), KNOWN, atol=0.15)
 
 
+def test_what_is_not_given_is_as_the_agent_was_trained(start: tuple[Student, CompressionContext]) -> None:
+    _, context = start
+    own = TrainingConfig(n_step=5, discount=0.7, batch_size=17, averaging_steps=900, double=False, loss="mse")
+    agent = replace(context.teacher, statistics={"training": asdict(own)})
+    found = TdLearning(discount=0.9, steps=120, learning_starts=60, final_learning_rate=1e-5, learning_rate=4e-5).config(agent)
+    assert (found.n_step, found.batch_size, found.averaging_steps, found.double, found.loss) == (5, 17, 900, False, "mse")
+    assert (found.discount, found.learning_starts, found.steps) == (0.9, 100, 250)
+    assert found.learning_rate == 4e-5
+    assert found.learning_rate_decay == pytest.approx(0.75)
+    assert TdLearning().config(replace(agent, statistics={})).n_step == TrainingConfig().n_step
+
+
+@pytest.mark.usefixtures("without_xla")
 def test_a_schedule_counts_gradient_steps(start: tuple[Student, CompressionContext]) -> None:
     student, context = start
     schedule = tfmot.Schedule(200, 400, 50)
     for steps, expected in ((150, 0.0), (300, 0.8 * (1 - 0.5**3)), (450, 0.8)):
         wrapped = tfmot.wrap_for_pruning(student.network, (0.8, 0.8), schedule=schedule)
-        apply_masks = tfmot.reset_pruning(wrapped)
-        replace(LEARNING, steps=steps).fine_tune(wrapped, student, context=context, label="test", before_copy=apply_masks)
-        apply_masks()
+        tfmot.reset_pruning(wrapped)
+        replace(LEARNING, steps=steps, evaluations=1).fine_tune(
+            wrapped, student, context=context, label="test", ready_after=steps
+        )
         sparsities = [(kernel == 0).mean() for kernel in kernels_of(tfmot.strip(wrapped, student.network))]
         assert sparsities == pytest.approx([expected] * 2, abs=0.02)
 
 
 def test_clusters_learn_too(start: tuple[Student, CompressionContext]) -> None:
     student, context = start
-    trained, _ = Prune(0.3, allocation="uniform", learning=LEARNING).apply(student, context)
-    clustered, said = Cluster(8, TdLearning(steps=500, batch_size=32, learning_rate=1e-3, discount=DISCOUNT)).apply(
-        trained, context
-    )
+    clustered, said = Cluster(8, replace(LEARNING, steps=1_000, learning_rate=5e-3)).apply(student, context)
     assert said.clusters_reached is not None
     assert all(count <= 8 for count in said.clusters_reached)
     np.testing.assert_allclose(values(clustered.network), KNOWN, atol=0.2)
-
-
-def test_the_target_is_a_copy_of_what_the_masks_leave(
-    start: tuple[Student, CompressionContext], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Taken as often as the interval says, each time after `before_copy`, zeros and all."""
-    student, context = start
-    targets: list[Any] = []
-    clone = tf_keras.models.clone_model
-
-    def watched(model: Any, *arguments: Any) -> Any:
-        targets.append(clone(model, *arguments))
-        return targets[-1]
-
-    wrapped = tfmot.wrap_for_pruning(student.network, (0.8, 0.8), schedule=tfmot.Schedule(0, None, 50))
-    apply_masks = tfmot.reset_pruning(wrapped)
-    monkeypatch.setattr("edgedqn.compression.methods.reinforcement.tf_keras.models.clone_model", watched)
-    copied: list[list[float]] = []
-
-    def before_copy() -> None:
-        copied.append([float((kernel == 0).mean()) for kernel in kernels_of(targets[0])])
-        apply_masks()
-
-    learning = TdLearning(steps=400, target_update_interval=120)
-    losses = learning.fine_tune(wrapped, student, context=context, label="test", before_copy=before_copy)
-    assert len(losses) == 400
-    # After 150 and 300 steps: 120 is rounded up to calls of 50. The first copy starts from a dense target.
-    assert copied == [[0.0, 0.0], pytest.approx([0.8, 0.8], abs=0.02)]
-    assert [(kernel == 0).mean() for kernel in kernels_of(targets[0])] == pytest.approx([0.8, 0.8], abs=0.02)
 
 
 class Broken(Corridor):
@@ -161,39 +197,28 @@ class Broken(Corridor):
 
 def test_a_nan_from_the_environment_stops_it_by_name(start: tuple[Student, CompressionContext]) -> None:
     student, context = start
+    wrapped = tfmot.wrap_for_pruning(student.network, (0.8, 0.8), schedule=tfmot.Schedule(0, None, 50))
     with pytest.raises(BadTransitionError, match=r"Corridor-v0 gave a bad observation at step \d+: expected finite numbers"):
-        TdLearning(steps=400).fine_tune(student.network, student, context=replace(context, env=Broken()), label="test")
+        LEARNING.fine_tune(wrapped, student, context=replace(context, env=Broken()), label="test")
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "words"),
     [
-        {"steps": 0},
-        {"learning_rate": 0.0},
-        {"final_learning_rate": 1.0},
-        {"discount": 1.1},
-        {"epsilon": 0.5},
-        {"buffer_size": 0},
+        ({"steps": 0}, "steps"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"final_learning_rate": 1.0}, "final_learning_rate"),
+        ({"discount": 1.1}, "discount"),
+        ({"epsilon": 0.5}, "epsilon"),
+        ({"buffer_size": 0}, "buffer_size"),
+        ({"n_step": 0}, "n_step"),
+        ({"averaging_steps": -1}, "averaging_steps"),
+        ({"from_scratch": True, "steps": 500, "n_step": 2}, r"no other setting beside it\. Got steps, n_step"),
     ],
 )
-def test_refuses_settings_that_learn_nothing(settings: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="Got"):
+def test_refuses_settings_that_learn_nothing(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=rf"{words}.* Got" if "Got" not in words else words):
         TdLearning(**settings)
-
-
-@pytest.mark.parametrize("learning", [Distillation(steps=100), TdLearning(steps=100, batch_size=8)])
-def test_a_wrapped_network_is_trained_and_the_students_own_stays(
-    beginning: tuple[Student, CompressionContext], learning: Distillation | TdLearning
-) -> None:
-    student, context = beginning
-    start = replace(student, network=fresh(student.network, context.rng))
-    before = start.network.get_weights()
-    wrapped = fresh(student.network, np.random.default_rng(4))
-    losses = learning.fine_tune(wrapped, start, context=context, label="learn")
-    assert losses.shape == (100,) and np.isfinite(losses).all()
-    assert any((a != b).any() for a, b in zip(wrapped.get_weights(), before, strict=True))
-    for array, kept in zip(start.network.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(array, kept)
 
 
 def test_what_outputs_mean_depends_on_the_training() -> None:
