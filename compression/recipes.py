@@ -63,7 +63,7 @@ RECIPES = {
         ),
         Recipe(
             "prune-td-int8",
-            "80 % of the weights pruned (ERK) while it goes on learning in the environment, then rounded to keep what it became",
+            "80 % of the weights pruned (ERK) while it goes on learning by playing, then rounded to keep what it became",
             (ScaleInput(), Prune(0.8, learning=TdLearning(), end=0.2), ROUND_ITSELF),
             "qat-int8",
         ),
@@ -105,7 +105,7 @@ RECIPES = {
         ),
         Recipe(
             "qat-td-int8",
-            "rounded while it goes on learning in the environment, from what rounding without training makes of it",
+            "rounded while it goes on learning by playing, from what rounding without training makes of it",
             (ScaleInput(), QuantizeAware(TdLearning(learning_rate=3e-5))),
             "qat-int8",
         ),

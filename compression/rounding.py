@@ -147,11 +147,11 @@ class _Rounding:
         """What a layer is given, batch by batch: in float, and by the rounded layers before it."""
         before = list(zip(self._network.layers[1:index], self.twin.layers[1:index], strict=True))
         for batch in self._batches():
-            exact, rounded = batch, _fake_quantized(batch, self._limits)
+            exact, rounded = batch, fake_quantized(batch, self._limits)
             for layer, copy in before:
                 exact, rounded = layer(exact), copy(rounded)
                 if layer.name in self.ranges:
-                    rounded = _fake_quantized(rounded, self.ranges[layer.name])
+                    rounded = fake_quantized(rounded, self.ranges[layer.name])
             yield exact, rounded
 
 
@@ -234,7 +234,7 @@ def _activation_range(values: NDArray[np.float32]) -> Range:
     if largest <= 0:
         return 0.0, 1.0  # it never fires
     highs = largest * RANGE_SHARES
-    errors = [np.square(values - _fake_quantized(values, (0.0, high)).numpy()).mean() for high in highs]
+    errors = [np.square(values - fake_quantized(values, (0.0, high)).numpy()).mean() for high in highs]
     return 0.0, float(highs[np.argmin(errors)])
 
 
@@ -255,7 +255,7 @@ def _output_range(outputs: NDArray[np.float32], wanted: NDArray[np.float32], gap
                 high = max(0.0, float(np.quantile(second, 1 - top)) + width * gap)
                 if high - low < gap:
                     continue
-                rounded = _fake_quantized(outputs, (low, high)).numpy()
+                rounded = fake_quantized(outputs, (low, high)).numpy()
                 chosen = rounded.max(axis=1, keepdims=True)
                 ties = ((rounded == chosen).sum(axis=1) > 1).mean()
                 wrong = gaps[rounded.argmax(axis=1) != best].sum() / gaps.sum()
@@ -265,6 +265,6 @@ def _output_range(outputs: NDArray[np.float32], wanted: NDArray[np.float32], gap
     return found[1]
 
 
-def _fake_quantized(values: NDArray[np.float32] | tf.Tensor, limits: Range) -> tf.Tensor:
+def fake_quantized(values: NDArray[np.float32] | tf.Tensor, limits: Range) -> tf.Tensor:
     """As an int8 tensor of this range holds them; 0 is exact."""
     return tf.quantization.fake_quant_with_min_max_args(values, *limits, num_bits=8)

@@ -14,7 +14,7 @@ from edgedqn.compression.folding import Weights
 from edgedqn.compression.methods.distillation import FineTuned
 from edgedqn.compression.methods.reinforcement import QNetwork, TdLearning
 from edgedqn.compression.rounded_network import RoundedNetwork, rounded_kernel
-from edgedqn.compression.rounding import Rounded
+from edgedqn.compression.rounding import Rounded, fake_quantized
 from edgedqn.compression.stage import CompressionContext, Student, StudentPolicy, scaled_policy
 
 
@@ -35,7 +35,8 @@ def learn_rounded(
       details: its integers. Scales and ranges stay while weights move from one multiple of their scale to another.
       context: the environment, and the generator.
     """
-    assert student.meaning == "q_values", "a recipe refuses this: preferences are no values"
+    limits = student.scaling.limits
+    assert student.meaning == "q_values" and limits is not None, "a recipe refuses this: preferences are no values"
     quantized = fake_quantization.quantization_aware(
         rounded.network, student.scaling.limits, keep_zeros=student.pruned, per_output=rounded.per_output
     )
@@ -51,8 +52,17 @@ def learn_rounded(
     def q_values(x: tf.Tensor, training: bool) -> tf.Tensor:  # [B, ...] -> [B, A]
         return outputs(x) + trunk(x) @ head[0] + head[1]
 
+    def target_outputs(x: tf.Tensor) -> tf.Tensor:  # the same on rounded numbers, but for the last
+        ranges = iter(details.ranges[:-1])
+        x = fake_quantized(x, limits)
+        for layer in target.layers[1:]:
+            x = layer(x)
+            if layer.weights and layer is not target.layers[-1]:
+                x = fake_quantized(x, next(ranges))
+        return x
+
     def target_q_values(x: tf.Tensor, training: bool) -> tf.Tensor:  # [B, ...] -> [B, A]
-        return target(x) + trunk(x) @ target_head[0] + target_head[1]
+        return target_outputs(x) + trunk(x) @ target_head[0] + target_head[1]
 
     networks = Networks(
         QNetwork(q_values, student.scaling, [*quantized.trainable_variables, *head]),

@@ -13,6 +13,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.losses import TemporalDifference
 from edgedqn.agents.playing.spec import EnvironmentSpec, OneHot, spec_of
 from edgedqn.agents.prioritized import Prioritized
+from edgedqn.agents.reader import PlainReader
 from edgedqn.agents.replay import Sampler
 from edgedqn.agents.training.build import LinearDecay, build_dqn, build_q_learning
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
@@ -56,11 +57,12 @@ class Noise(gymnasium.Env):
 def test_build_dqn_follows_the_configuration(corridor: gymnasium.Env[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     built = SimpleNamespace()
     monkeypatch.setattr(
-        "edgedqn.agents.training.build.DQN", lambda *networks, **objects: built.__dict__.update(objects, networks=networks)
+        "edgedqn.agents.training.build.DQN", lambda networks, **objects: built.__dict__.update(objects, networks=networks)
     )
     spec = spec_of(corridor, "Corridor")
     build_dqn(spec, CONFIG, rng=np.random.default_rng(0))
-    network, target = built.networks
+    network, target, reader = built.networks
+    assert isinstance(reader, PlainReader)
     assert (
         [w.shape for w in network.get_weights()] == [w.shape for w in target.get_weights()] == [(5, 32), (32,), (32, 2), (2,)]
     )
