@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from edgedqn.agents.networks import minatar_torso, q_network
 from edgedqn.compression.folding import plain_network
 from edgedqn.compression.rounding import (
-    _fake_quantized,
     _round_weights,
+    fake_quantized,
     round_network,
     with_equal_ranges,
     without_common_value,
@@ -154,5 +154,5 @@ def test_what_saturates_costs_no_decision(network: Any, states: Any) -> None:
     rounded = round_network(network, batches_of(states), limits=LIMITS, gap=gap)
     low, high = rounded.ranges[-1]
     assert high - low < 100
-    chosen = _fake_quantized(wanted, (low, high)).numpy().argmax(axis=1)
+    chosen = fake_quantized(wanted, (low, high)).numpy().argmax(axis=1)
     assert (chosen == wanted.argmax(axis=1)).mean() > 0.95

@@ -209,7 +209,7 @@ def test_a_nan_from_the_environment_stops_it_by_name(start: tuple[Student, Compr
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"final_learning_rate": 1.0}, "final_learning_rate"),
         ({"discount": 1.1}, "discount"),
-        ({"epsilon": 0.5}, "epsilon"),
+        ({"first_epsilon": 0.01}, "epsilon"),
         ({"buffer_size": 0}, "buffer_size"),
         ({"n_step": 0}, "n_step"),
         ({"averaging_steps": -1}, "averaging_steps"),
