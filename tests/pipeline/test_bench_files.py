@@ -21,6 +21,7 @@ from edgedqn.export.edge_policy import PolicyFileError, TfliteModel
 from edgedqn.export.tflite import to_tflite
 from edgedqn.export.tflite_file.reader import stripped
 from edgedqn.pipeline import bench_files as module
+from edgedqn.pipeline import proving
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.job import RunResult
 
@@ -28,9 +29,13 @@ SHORT = LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0)
 bench_files = partial(module.bench, latency=SHORT)
 
 
-def test_plays_the_environment_that_the_manifests_name(tiny_run: RunResult) -> None:
+def test_plays_the_environment_that_the_manifests_name(tiny_run: RunResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proving, "STRESS_EPISODES", 3)
     models = tiny_run.folder / "models"
-    benchmark = bench_files([models / "qat-int8.tflite", models / "float32.tflite"], seed=3).to_json()
+    found = bench_files([models / "qat-int8.tflite", models / "float32.tflite"], seed=3, stress=True)
+    assert found.stress is not None and found.stress.episodes == 3
+    assert [each.excess is None for each in found.stress.stresses[0].files] == [False, True]
+    benchmark = found.to_json()
     rows = {row["name"]: row for row in benchmark["rows"]}
     assert benchmark["baseline"] == "float32"
     assert rows["qat-int8"]["return"]["episodes"] >= 300 and rows["qat-int8"]["gate"] in ("pass", "fail", "undecided")
