@@ -106,7 +106,7 @@ RECIPES = {
         Recipe(
             "qat-td-int8",
             "rounded while it goes on learning by playing, from what rounding without training makes of it",
-            (ScaleInput(), QuantizeAware(TdLearning(learning_rate=3e-5))),
+            (ScaleInput(), QuantizeAware(TdLearning(steps=5_000, learning_rate=3e-5, evaluations=10))),
             "qat-int8",
         ),
         Recipe("auto-int8", "the smallest student that passes the gate, searched for", (ScaleInput(), Search()), "qat-int8"),
