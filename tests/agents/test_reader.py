@@ -1,6 +1,7 @@
 """A network that computes with other weights than it learns is learned, played and averaged as it computes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def learned(network: Any, reader: Any, target: Any, averaging: float) -> DQN:
         optimizer=tf_keras.optimizers.SGD(0.05),
         replay=Replay(100, SHAPE, dtype="float32", sampler=Sampler(np.random.default_rng(1))),
         exploration=lambda step: 0.0,
-        schedule=LearningSchedule(**{**vars(SCHEDULE), "averaging": averaging}),
+        schedule=replace(SCHEDULE, averaging=averaging),
         loss=TemporalDifference(n_step=1, discount=0.9, double=True, square=False),
         rng=np.random.default_rng(2),
     )
@@ -99,3 +100,11 @@ def test_a_layer_that_does_not_learn_is_refused() -> None:
     network.layers[1].trainable = False
     with pytest.raises(InputError, match=r"^Every layer of a Q-network is learned\. Got one that is not trainable\.$"):
         PlainReader(network)
+
+
+@pytest.mark.parametrize("starts", [0, 7, 10, 12])
+def test_steps_of_the_environment_and_of_the_gradient_are_told_from_each_other(starts: int) -> None:
+    schedule = replace(SCHEDULE, learning_starts=starts)
+    for count in range(1, 30):
+        env_steps = schedule.env_steps_for(count)
+        assert schedule.gradient_steps_by(env_steps - 1) < count <= schedule.gradient_steps_by(env_steps)
