@@ -21,6 +21,7 @@ Range = tuple[float, float]
 LEVELS = 127  # of a weight, on either side of 0
 FITS, FITTED_STATES = 12, 20_000  # of the common value: how often, and to how many states at most
 RIDGE = 0.01  # of a Gram matrix, as a share of its mean diagonal: what few states show is not relied on
+LEAST_REACH = 0.01  # of the farthest neuron's: one that hardly ever fires would be given weights far larger than all others
 MOST_ROWS = 512  # of a batch, per layer: a convolution sees one per pixel
 RANGE_SHARES = np.linspace(0.3, 1.0, 29)  # of the largest activation
 # Of the largest outputs and below them, in median gaps: where an output may saturate.
@@ -91,7 +92,7 @@ def with_equal_ranges(network: tf_keras.Model, batches: Batches) -> Weights:
             reach[i] = np.maximum(reach[i], activation.numpy().reshape(-1, len(reach[i])).max(axis=0))
     weights = network.get_weights()
     for i, found in enumerate(reach):
-        alive = found > 0
+        alive = found > LEAST_REACH * found.max()
         if not alive.any():
             continue
         factor = np.where(alive, found / np.exp(np.log(found[alive]).mean()), 1.0)  # [out]

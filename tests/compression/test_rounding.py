@@ -100,6 +100,17 @@ def test_hidden_neurons_reach_equally_far(network: Any, states: Any) -> None:
         np.testing.assert_allclose(alive, alive.mean(), rtol=1e-3)
 
 
+def test_a_neuron_that_hardly_ever_fires_keeps_its_weights(network: Any, states: Any) -> None:
+    layer = next(layer for layer in network.layers if layer.weights)
+    kernel, bias = layer.get_weights()
+    factors = np.ones(kernel.shape[-1])
+    factors[0] = 1e-5
+    layer.set_weights([kernel * factors, bias * factors])
+    rest = with_equal_ranges(network, batches_of(states))
+    np.testing.assert_array_equal(rest[0][..., 0], layer.get_weights()[0][..., 0])
+    assert np.abs(rest[0]).max() < 100 * np.abs(kernel).max()
+
+
 @pytest.mark.parametrize("per_output", [True, False])
 def test_weights_are_multiples_of_their_scales_and_of_int8(per_output: bool, network: Any, states: Any) -> None:
     rounded = round_network(network, batches_of(states), limits=LIMITS, gap=0.1, per_output=per_output)
