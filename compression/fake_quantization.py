@@ -15,6 +15,8 @@ from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.pr
     default_8bit_prune_preserve_quantize_scheme as prune_preserve,
 )
 
+LEAST_RANGE = 1e-9  # of a kernel: compiled by XLA, one of zeros alone would become NaN
+
 
 def quantization_aware(
     model: tf_keras.Model,
@@ -23,6 +25,7 @@ def quantization_aware(
     keep_zeros: bool = False,
     keep_clusters: bool = False,
     per_output: bool | None = None,
+    float_output: bool = False,
 ) -> tf_keras.Model:
     """A copy of a plain network that rounds weights and activations to int8 as its `.tflite` will, and learns around it.
 
@@ -36,17 +39,19 @@ def quantization_aware(
       per_output: with True, a Dense kernel has one scale per output, too, which TF-MOT does not know; else one for all. With
         True and False, the ranges of activations stay as `set_rounding` sets them; with None, they follow the largest numbers.
         Without clusters only.
+      float_output: the last layer stays as it is, in float.
     """
     assert per_output is None or not keep_clusters
+    last = model.layers[-1]
 
     def annotate(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         copy = layer.__class__.from_config(layer.get_config())
-        if per_output is None or not layer.weights:
+        if isinstance(layer, tf_keras.layers.InputLayer) or (float_output and layer is last):
             return copy
+        if per_output is None or not layer.weights:
+            return tfmot.quantization.keras.quantize_annotate_layer(copy)
         config = _FixedRanges(
-            per_output=per_output or isinstance(layer, tf_keras.layers.Conv2D),
-            keep_zeros=keep_zeros,
-            is_last=layer is model.layers[-1],
+            per_output=per_output or isinstance(layer, tf_keras.layers.Conv2D), keep_zeros=keep_zeros, is_last=layer is last
         )
         return tfmot.quantization.keras.quantize_annotate_layer(copy, config)
 
@@ -61,9 +66,7 @@ def quantization_aware(
     with tfmot.quantization.keras.quantize_scope(
         {each.__name__: each for each in (_FixedRanges, _KernelQuantizer, _FixedRange)}
     ):
-        quantized = tfmot.quantization.keras.quantize_apply(
-            tfmot.quantization.keras.quantize_annotate_model(annotated), *scheme
-        )
+        quantized = tfmot.quantization.keras.quantize_apply(annotated, *scheme)
     for wrapper in quantized.layers:
         own_weights = {_own_name(variable, wrapper): variable for variable in wrapper.weights}
         if "kernel_mask:0" in own_weights:
@@ -98,7 +101,14 @@ class _KernelQuantizer(tfmot.quantization.keras.quantizers.LastValueQuantizer): 
         return weights
 
     def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: object) -> tf.Tensor:
-        return super().__call__(inputs * weights["mask"] if self._keep_zeros else inputs, training, weights, **kwargs)
+        kernel = inputs * weights["mask"] if self._keep_zeros else inputs
+        if training:
+            axes = list(range(kernel.shape.rank - 1)) if self._per_output else None
+            reach = tf.maximum(tf.reduce_max(tf.abs(kernel), axis=axes), LEAST_RANGE)  # [out], or one
+            weights["min_var"].assign(-reach)
+            weights["max_var"].assign(reach)
+        name = "fake_quant_with_min_max_vars" + ("_per_channel" if self._per_output else "")
+        return getattr(tf.quantization, name)(kernel, weights["min_var"], weights["max_var"], narrow_range=True)
 
     def get_config(self) -> dict[str, bool]:
         return {"per_output": self._per_output, "keep_zeros": self._keep_zeros}
@@ -162,10 +172,13 @@ def set_rounding(
     ranges: Sequence[tuple[float, float]],
 ) -> None:
     """Gives the network that `quantization_aware` made of `model` weights that are rounded already, and the ranges that go with
-    them: kernels and biases in turn; of each kernel the scales [out], and the range of the layer's output."""
+    them: kernels and biases in turn; of each rounded kernel the scales [out], and the range of its layer's output."""
     layers = [layer for layer in model.layers if layer.weights]
+    if _has_float_output(quantized):
+        quantized.layers[-1].set_weights(weights[-2:])
+        layers = layers[:-1]
     for i, (layer, scale, (low, high)) in enumerate(zip(layers, scales, ranges, strict=True)):
-        wrapper = quantized.get_layer(f"quant_{layer.name}")
+        wrapper = _counterpart(quantized, layer)
         values: dict[str, Any] = {"kernel:0": weights[2 * i], "bias:0": weights[2 * i + 1]}
         values |= {"post_activation_min:0": low, "post_activation_max:0": high}
         for variable in wrapper.weights:
@@ -201,14 +214,13 @@ def settle(
 ) -> tf_keras.Model:
     """The QAT network that computes what `quantized` does, without what kept its zeros and clusters while it learned.
 
-    `quantized` is what `quantization_aware` made of `model`, trained.
-    """
-    settled = quantization_aware(model, None, per_output=per_output)
+    `quantized` is what `quantization_aware` made of `model`, trained."""
+    settled = quantization_aware(model, None, per_output=per_output, float_output=_has_float_output(quantized))
     copy_weights(quantized, settled)
     if keep_zeros:  # the masks of PQAT multiply, and are no variables or ours, whenever it computes
         for layer in model.layers:
             if layer.weights:
-                wrapper = settled.get_layer(f"quant_{layer.name}")
+                wrapper = _counterpart(settled, layer)
                 kernel = next(variable for variable in wrapper.weights if _own_name(variable, wrapper) == "kernel:0")
                 kernel.assign(tf.where(layer.kernel == 0, 0.0, kernel))
     return settled
@@ -242,7 +254,7 @@ def with_one_scale(quantized: tf_keras.Model, model: tf_keras.Model) -> tf_keras
     TensorFlow 2.21 refuses one scale per output of a Dense kernel under quantization-aware training, because it transposes the
     kernel and leaves the axis of the scales: "'tfl.transpose' op has mismatched quantized axes of input and output".
     """
-    twin = quantization_aware(model, None)
+    twin = quantization_aware(model, None, float_output=_has_float_output(quantized))
     for wrapper, source in zip(twin.layers, quantized.layers, strict=True):
         values = {_own_name(variable, source): variable.numpy() for variable in source.weights}
         for variable in wrapper.weights:
@@ -265,11 +277,21 @@ def start_ranges(quantized: tf_keras.Model, model: tf_keras.Model, *, inputs: It
                 low, high = ranges[layer.name]
                 ranges[layer.name] = min(low, float(np.min(activation))), max(high, float(np.max(activation)))
     for name, (low, high) in ranges.items():
-        for variable in quantized.get_layer(f"quant_{name}").weights:
+        for variable in _counterpart(quantized, model.get_layer(name)).weights:
             if variable.name.endswith("post_activation_min:0"):
                 variable.assign(low)
             elif variable.name.endswith("post_activation_max:0"):
                 variable.assign(high)
+
+
+def _has_float_output(quantized: tf_keras.Model) -> bool:
+    return isinstance(quantized.layers[-1], tf_keras.layers.Dense)
+
+
+def _counterpart(quantized: tf_keras.Model, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+    """What became of a layer of the plain network: its wrapper, or the last layer itself, in float."""
+    is_float = layer.name == quantized.layers[-1].name
+    return quantized.get_layer(layer.name if is_float else f"quant_{layer.name}")
 
 
 def _own_name(variable: tf.Variable, layer: tf_keras.layers.Layer) -> str:

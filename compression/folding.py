@@ -172,3 +172,10 @@ def unfold_input_scaling(weights: Weights, scaling: InputScaling) -> Weights:
     """The inverse of `fold_input_scaling`: network'(x) == network(x * scale + offset), before that is clamped."""
     scale, offset = np.asarray(scaling.scale), np.asarray(scaling.offset)
     return fold_input_scaling(weights, InputScaling(tuple((1 / scale).tolist()), tuple((-offset / scale).tolist())))
+
+
+def solve_ridge(gram: NDArray[np.float64], moments: NDArray[np.float64], ridge: float) -> Weights:
+    """The kernel [H, A] and bias [A] of least squares, of the products of features [H + 1] with themselves and the targets."""
+    gram = gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
+    solution = np.linalg.solve(gram, moments).astype(np.float32)  # [H + 1, A]
+    return [solution[:-1], solution[-1]]

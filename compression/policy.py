@@ -17,7 +17,8 @@ from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.report import SCHEMA, CompressionRecord, Judgement, StageReport
 
 Conversion = Literal["float32", "float16", "dynamic", "ptq-int8", "qat-int8", "qat-int8-float-output", "int16x8"]
-QUANTIZATION_AWARE = ("qat-int8", "qat-int8-float-output")  # they read the ranges that training learned
+FLOAT_OUTPUT: Conversion = "qat-int8-float-output"  # and float weights of the last layer
+QUANTIZATION_AWARE = ("qat-int8", FLOAT_OUTPUT)  # they read the ranges that training learned
 Meaning = Literal["q_values", "preferences"]
 
 
@@ -75,7 +76,12 @@ class CompressedPolicy:
         try:
             network = rebuild(description["layers"])
             if description["conversion"] in QUANTIZATION_AWARE:
-                network = fake_quantization.quantization_aware(network, None, per_output=description.get("per_output"))
+                network = fake_quantization.quantization_aware(
+                    network,
+                    None,
+                    per_output=description.get("per_output"),
+                    float_output=description["conversion"] == FLOAT_OUTPUT,
+                )
             network.set_weights(weights)
             (observations,) = arrays
             record = CompressionRecord.from_json(description)

@@ -16,7 +16,7 @@ from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
 from edgedqn.compression.methods.initialization import NewStudent, Restart, ScaleInput
 from edgedqn.compression.methods.ladder import Quantize
 from edgedqn.compression.methods.pruning import Prune, Threshold
-from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged
+from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged, RoundWeights
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.search import Search
 from edgedqn.compression.methods.shrinking import Shrink
@@ -28,7 +28,7 @@ STAGES: dict[str, type[Stage]] = {
     stage.name: stage
     for stage in (
         *(ScaleInput, Restart, NewStudent, Threshold, Distil, Visit, Shrink, Prune, Cluster),
-        *(QuantizeAware, QuantizeJudged, Quantize, Search),
+        *(QuantizeAware, QuantizeJudged, Quantize, RoundWeights, Search),
     )
 }
 DRAWING = ("restart", "new_student")  # of weights

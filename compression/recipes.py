@@ -1,5 +1,6 @@
 """The recipes that come with EdgeDQN."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError
@@ -8,7 +9,7 @@ from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
 from edgedqn.compression.methods.initialization import NewStudent, ScaleInput
 from edgedqn.compression.methods.ladder import Quantize
 from edgedqn.compression.methods.pruning import Prune, Threshold
-from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged
+from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged, RoundWeights
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.search import STUDENT, Search
 from edgedqn.compression.methods.shrinking import Shrink
@@ -112,14 +113,14 @@ RECIPES = {
         Recipe("auto-int8", "the smallest student that passes the gate, searched for", (ScaleInput(), Search()), "qat-int8"),
         Recipe(
             "qat-float-output",
-            "qat-int8 with float preferences at the end",
-            (ScaleInput(), Distil(), QuantizeAware()),
+            "qat-int8 with a last layer in float",
+            (ScaleInput(), replace(LADDER, least_agreement=0.995)),
             "qat-int8-float-output",
         ),
         Recipe(
             "int16x8",
             "int16 activations where int8 falls short: nearly exact, but slow, and not for XNNPACK",
-            (ScaleInput(), Distil()),
+            (ScaleInput(), RoundWeights()),
             "int16x8",
         ),
     )

@@ -15,6 +15,8 @@ from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.compression import fake_quantization
 from edgedqn.compression.folding import InputScaling, in_batches
 from edgedqn.compression.methods.distillation import STEPS_PER_CALL
+from edgedqn.compression.policy import FLOAT_OUTPUT
+from edgedqn.compression.preferences import median_action_gap
 from edgedqn.compression.stage import CompressionContext, Student, q_values_of
 
 HELD_OUT = 0.2  # of the states, the last ones: other episodes
@@ -57,13 +59,18 @@ class DecisionTuning:
         """
         assert student.quantized is not None
         network = fake_quantization.quantization_aware(
-            student.network, student.scaling.limits, keep_zeros=student.pruned, per_output=student.per_output
+            student.network,
+            student.scaling.limits,
+            keep_zeros=student.pruned,
+            per_output=student.per_output,
+            float_output=context.conversion == FLOAT_OUTPUT,
         )
         fake_quantization.copy_weights(student.quantized, network)
-        unit = self.temperature * context.gap
         split = int(len(states) * (1 - HELD_OUT))
-        q_values = q_values_of(context.teacher, states) / unit  # [N, A]
+        q_values = q_values_of(context.teacher, states) / (self.temperature * context.gap)  # [N, A]
         learned, held_out = (states[:split], q_values[:split]), (states[split:], q_values[split:])
+        outputs = np.concatenate([student.network(student.scaling(batch)).numpy() for batch in in_batches(held_out[0])])
+        unit = self.temperature * median_action_gap(outputs)  # preferences have another than Q-values
 
         def loss(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             error = _divergence(network(student.scaling.tensor(x), training=True) / unit, target)  # [B]

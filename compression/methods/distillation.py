@@ -17,7 +17,7 @@ from edgedqn.agents.errors import require
 from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression import tfmot
-from edgedqn.compression.folding import InputScaling, Weights
+from edgedqn.compression.folding import InputScaling, Weights, solve_ridge
 from edgedqn.compression.policy import Meaning
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.report import Findings
@@ -150,13 +150,6 @@ def fit_output_layer(
         start += len(batch)
     assert start == len(preferences)
     return [*network.get_weights()[:-2], *solve_ridge(gram, moments, ridge)]
-
-
-def solve_ridge(gram: NDArray[np.float64], moments: NDArray[np.float64], ridge: float) -> Weights:
-    """The kernel [H, A] and bias [A] of least squares, of the products of features [H + 1] with themselves and the targets."""
-    gram = gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
-    solution = np.linalg.solve(gram, moments).astype(np.float32)  # [H + 1, A]
-    return [solution[:-1], solution[-1]]
 
 
 class Distiller:

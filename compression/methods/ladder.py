@@ -39,9 +39,9 @@ class Quantize(Stage):
       quantization-aware training.
 
     The ladder ends at the first candidate that passes the gate, with ties in at most `most_ties` and agreement by gap in at
-    least `least_agreement` of the states of fresh episodes. It does not go on to `distil` from one that passes with
-    `enough_agreement`. Where none is that good, the best is taken: a candidate replaces the one below where it alone passes, is
-    better by the interval of their paired returns, or no worse and smaller.
+    least `least_agreement` of the states of fresh episodes; in `enough_agreement`, where it was measured that as many mistakes
+    cost the agent nothing. Where none is that good, the best is taken: a candidate replaces the one below where it alone
+    passes, is better by the interval of their paired returns, or no worse and smaller.
 
     Attributes:
       rungs: to be tried.
@@ -88,8 +88,6 @@ class Quantize(Stage):
         best: tuple[Student, Judgement, int] | None = None
         attempts: list[Attempt] = []
         for rung, make in self._climb(student, context):
-            if rung == "distil" and best is not None and not self._lacking(best[1], self.enough_agreement):
-                break
             if (candidate := make()) is None:
                 continue
             if context.judge is None:
@@ -97,7 +95,7 @@ class Quantize(Stage):
             judgement = context.judge(
                 candidate.as_compressed(context.teacher, conversion=context.conversion, recipe="candidate")
             )
-            lacking = self._lacking(judgement, self.least_agreement)
+            lacking = self._lacking(judgement, context.tolerates)
             attempts.append(Attempt(judgement=judgement, rung=rung, lacking=lacking or None))
             if best is None or not lacking or _is_better(judgement, best[1]):
                 best = candidate, judgement, len(attempts) - 1
@@ -127,14 +125,15 @@ class Quantize(Stage):
             for _ in range(self.attempts):
                 yield "distil", lambda: QuantizeAware(self.quantizing).apply(taught(), context)[0]
 
-    def _lacking(self, judgement: Judgement, least_agreement: float) -> str:
+    def _lacking(self, judgement: Judgement, tolerates: Callable[[float], bool]) -> str:
         """Why a candidate is not good enough to end at; empty where it is."""
         if judgement.verdict != "pass":
             return f"the gate: {judgement.verdict}, a loss of {judgement.loss:.2f} of what is allowed"
         if judgement.tie_rate > self.most_ties:
             return f"ties in {judgement.tie_rate:.1%} of the states"
-        if judgement.gap_weighted_agreement < least_agreement:
-            return f"agreement by gap in {judgement.gap_weighted_agreement:.1%} of the states"
+        agreement = judgement.gap_weighted_agreement
+        if agreement < self.enough_agreement or (agreement < self.least_agreement and not tolerates(1 - agreement)):
+            return f"agreement by gap in {agreement:.1%} of the states"
         return ""
 
 

@@ -15,8 +15,10 @@ from edgedqn.compression.methods.distillation import Distillation
 from edgedqn.compression.methods.pruning import sparsity_of
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.rounded_learning import learn_rounded
+from edgedqn.compression.policy import FLOAT_OUTPUT
 from edgedqn.compression.report import Attempt, Findings, Judgement
-from edgedqn.compression.rounding import Batches, Rounded, round_network, with_equal_ranges, without_common_value
+from edgedqn.compression.rewriting import Batches, with_equal_ranges, without_common_value
+from edgedqn.compression.rounding import Rounded, round_network
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 # Longer than in float: a rounded weight moves by whole steps, after its gradients have added up to one.
@@ -42,7 +44,11 @@ class QuantizeAware(Stage):
         if isinstance(self.learning, TdLearning):
             return self._reinforce(self.learning, student, context=context)
         quantized = fake_quantization.quantization_aware(
-            student.network, student.scaling.limits, keep_zeros=student.pruned, keep_clusters=student.clustered
+            student.network,
+            student.scaling.limits,
+            keep_zeros=student.pruned,
+            keep_clusters=student.clustered,
+            float_output=context.conversion == FLOAT_OUTPUT,
         )
         fake_quantization.start_ranges(quantized, student.network, inputs=student.inputs())
         tuned = self.learning.fine_tune(quantized, student, context=context, label="quantize")
@@ -115,6 +121,28 @@ class QuantizeJudged(Stage):
         return best, replace(findings, passed=passed, chosen=chosen, attempts=attempts)
 
 
+@dataclass(frozen=True)
+class RoundWeights(Stage):
+    """Rounds the kernels alone, to int8 with one scale per output, so that their errors cancel: for a conversion whose
+    activations are fine enough. Nothing is trained.
+
+    Attributes:
+      states: gathered from the teacher at epsilon 0.05, besides its own observations.
+    """
+
+    states: int = 40_000
+    name: ClassVar[str] = "round_weights"
+
+    def __post_init__(self) -> None:
+        require(self.states >= 1, f"Expected states of 1 or more. Got {self.states}.")
+
+    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
+        inputs = _inputs(student.scaling, context.teacher_states(self.states))
+        student = student.with_weights(without_common_value(student.network, inputs, keep_zeros=student.pruned))
+        rounded = round_network(student.network, inputs, limits=None, keep_zeros=student.pruned)
+        return replace(student.with_weights(rounded.weights), meaning="preferences"), Findings()
+
+
 def round_student(
     student: Student, states: NDArray[Any], *, context: CompressionContext, per_output: bool = True
 ) -> tuple[Student, Rounded]:
@@ -126,11 +154,12 @@ def round_student(
     assert limits is not None, "a recipe scales the input first"
     student = at_equal_ranges(student, states)
     student = student.with_weights(without_common_value(student.network, inputs, keep_zeros=student.pruned))
+    float_output = context.conversion == FLOAT_OUTPUT
     rounded = round_network(
-        student.network, inputs, limits=limits, gap=context.gap, per_output=per_output, keep_zeros=student.pruned
+        student.network, inputs, limits=limits, per_output=per_output, keep_zeros=student.pruned, float_output=float_output
     )
     student = replace(student, meaning="preferences", per_output=per_output)
-    return replace(student, quantized=_rounded_network(student, rounded)), rounded
+    return replace(student, quantized=_rounded_network(student, rounded, float_output=float_output)), rounded
 
 
 def at_equal_ranges(student: Student, states: NDArray[Any]) -> Student:
@@ -142,9 +171,11 @@ def _inputs(scaling: InputScaling, states: NDArray[Any]) -> Batches:
     return lambda: map(scaling, in_batches(states))
 
 
-def _rounded_network(student: Student, rounded: Rounded) -> tf_keras.Model:
+def _rounded_network(student: Student, rounded: Rounded, *, float_output: bool = False) -> tf_keras.Model:
     """The student's network with fake quantization, of these integers."""
-    quantized = fake_quantization.quantization_aware(student.network, student.scaling.limits, per_output=student.per_output)
+    quantized = fake_quantization.quantization_aware(
+        student.network, student.scaling.limits, per_output=student.per_output, float_output=float_output
+    )
     fake_quantization.set_rounding(
         quantized, student.network, weights=rounded.weights, scales=rounded.scales, ranges=rounded.ranges
     )

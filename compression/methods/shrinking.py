@@ -11,8 +11,8 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
-from edgedqn.compression.folding import Weights, kernels_of
-from edgedqn.compression.methods.distillation import Distil, Distillation, solve_ridge
+from edgedqn.compression.folding import Weights, kernels_of, solve_ridge
+from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.quantization import QuantizeAware, round_and_judge
 from edgedqn.compression.networks import resized, size_of, widths
 from edgedqn.compression.report import Attempt, Findings, Judgement

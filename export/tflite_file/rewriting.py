@@ -90,7 +90,7 @@ def with_action_output(model: TfliteModel) -> bytes:
 def with_dense_kernels(
     model: TfliteModel, layers: Sequence[tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.float32]]]
 ) -> bytes:
-    """A file whose dense layers, in order, have these kernels [in, out], scales [out] and biases [out] in place of their own.
+    """A file whose dense layers of int8, in order, have these kernels [in, out], scales [out] and biases [out].
 
     The biases are real numbers; they become int32 in units of the input's scale times the kernel's.
     """
@@ -98,9 +98,10 @@ def with_dense_kernels(
     def change(parts: Any) -> None:
         graph = _Graph(parts)
         schema, tensors = graph.schema, graph.graph.tensors
-        dense = [each for each in graph.graph.operators if graph.code(each) == schema.BuiltinOperator.FULLY_CONNECTED]
-        for operator, (values, scales, biases) in zip(dense, layers, strict=True):
-            given, kernel, bias = (tensors[index] for index in operator.inputs)
+        dense = (each for each in graph.graph.operators if graph.code(each) == schema.BuiltinOperator.FULLY_CONNECTED)
+        operands = [[tensors[index] for index in operator.inputs] for operator in dense]
+        rounded = [each for each in operands if each[1].type == schema.TensorType.INT8]
+        for (given, kernel, bias), (values, scales, biases) in zip(rounded, layers, strict=True):
             graph.store(kernel, values.T)
             kernel.quantization = schema.QuantizationParametersT(scale=scales, zeroPoint=np.zeros(scales.shape, np.int64))
             unit = scales * np.float32(given.quantization.scale[0])

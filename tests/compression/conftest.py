@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 import pytest
 import tf_keras
+from numpy.typing import NDArray
 
 with warnings.catch_warnings():
     # TF-MOT 0.8.1 compares version numbers with distutils, which setuptools provides and calls deprecated.
@@ -241,3 +242,31 @@ def _start_of(case: Any) -> tuple[Student, CompressionContext]:
         states=states,
         preferences=context.preferences(states),
     ), context
+
+
+def _vectors() -> tf_keras.Model:
+    return plain_network(q_network((6,), 4, hidden=(48, 32), rng=np.random.default_rng(0)))
+
+
+def _images() -> tf_keras.Model:
+    network = q_network((10, 10, 3), 4, hidden=(32,), rng=np.random.default_rng(1), torso=minatar_torso)
+    return plain_network(network)
+
+
+@pytest.fixture(params=[_vectors, _images])
+def network(request: pytest.FixtureRequest) -> Any:
+    """With biases, and a value that all actions have in common, far above their differences."""
+    made = request.param()
+    rng = np.random.default_rng(2)
+    weights = [w if w.ndim > 1 else rng.normal(0, 0.1, w.shape).astype(np.float32) for w in made.get_weights()]
+    made.set_weights([*weights[:-2], weights[-2] + 0.5, weights[-1] + 20])
+    return made
+
+
+@pytest.fixture
+def states(network: Any) -> NDArray[np.float32]:
+    """Correlated, as states are: from few directions, in [-1, 1]."""
+    rng = np.random.default_rng(3)
+    shape = network.input_shape[1:]
+    directions = rng.normal(size=(4, int(np.prod(shape))))
+    return np.tanh(rng.normal(size=(600, 4)) @ directions).reshape(-1, *shape).astype(np.float32)

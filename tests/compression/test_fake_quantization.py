@@ -1,6 +1,7 @@
 """Fake quantization: what it rounds, which ranges it has, and what the converter is given of it."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,12 +157,28 @@ def test_ranges_include_zero_where_no_activation_does() -> None:
 
 def rounded(network: tf_keras.Model, *, per_output: bool, keep_zeros: bool = False) -> tf_keras.Model:
     inputs = training_set()[0]
-    found = round_network(
-        network, lambda: in_batches(inputs), limits=UNIT, gap=0.1, per_output=per_output, keep_zeros=keep_zeros
-    )
+    found = round_network(network, lambda: in_batches(inputs), limits=UNIT, per_output=per_output, keep_zeros=keep_zeros)
     quantized = quantization_aware(network, UNIT, keep_zeros=keep_zeros, per_output=per_output)
     set_rounding(quantized, network, weights=found.weights, scales=found.scales, ranges=found.ranges)
     return quantized
+
+
+def test_an_output_without_weights_stays_finite_where_xla_compiles() -> None:
+    network = uneven_network()
+    kernel, bias = network.layers[1].get_weights()
+    kernel[:, 0] = 0
+    network.layers[1].set_weights([kernel, bias])
+    quantized = rounded(network, per_output=True, keep_zeros=True)
+    x = training_set()[0][:8]
+
+    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator] # TensorFlow ships no types
+    def step() -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(quantized(x, training=True))
+        return tape.gradient(loss, quantized.trainable_variables)
+
+    for _ in range(2):
+        assert all(np.isfinite(gradient).all() for gradient in step())
 
 
 def uneven_network() -> tf_keras.Model:

@@ -20,7 +20,7 @@ def test_it_computes_what_fake_quantization_does(torso: Any) -> None:
     network = plain_network(q_network(shape, 3, hidden=(16, 8), rng=rng, torso=torso))
     network.set_weights([array + rng.normal(0, 0.1, array.shape) for array in network.get_weights()])
     inputs = rng.uniform(-1, 1, (300, *shape)).astype(np.float32)
-    rounded = round_network(network, lambda: iter([inputs]), limits=(-1.0, 1.0), gap=0.05)
+    rounded = round_network(network, lambda: iter([inputs]), limits=(-1.0, 1.0))
     quantized = fake_quantization.quantization_aware(network, (-1.0, 1.0), per_output=True)
     fake_quantization.set_rounding(quantized, network, weights=rounded.weights, scales=rounded.scales, ranges=rounded.ranges)
     ours = RoundedNetwork(

@@ -82,7 +82,7 @@ def make_policy(kind: str, hidden: tuple[int, ...] = (32, 32)) -> CompressedPoli
         wrapped(inputs[:1], training=True)
         network = tfmot.strip(wrapped, network)
     if kind == "per-output":
-        rounded = round_network(network, lambda: iter([inputs]), limits=(-1.0, 1.0), gap=0.1)
+        rounded = round_network(network, lambda: iter([inputs]), limits=(-1.0, 1.0))
         quantized = fake_quantization.quantization_aware(network, scaling.limits, per_output=True)
         fake_quantization.set_rounding(
             quantized, network, weights=rounded.weights, scales=rounded.scales, ranges=rounded.ranges
