@@ -27,7 +27,7 @@ QUANTIZING_CLUSTERS = Distillation(steps=1_500, learning_rate=5e-4)
 DISTIL_LONG = Distil(
     learning=Distillation(steps=6_000, learning_rate=2e-3, final_learning_rate=1e-4), targets=Targets(width=1.0)
 )
-LADDER = Quantize(teaching=DISTIL_LONG, quantizing=Distillation(steps=16_000, learning_rate=1e-3))
+QUANTIZE_LONG = Quantize(teaching=DISTIL_LONG, quantizing=Distillation(steps=16_000, learning_rate=1e-3))
 
 # With 2 % of the weights: they are chosen early, and then learn as fast as a small network can. 98 % zeros score -79.7 on an
 # Acrobot-v1 agent with a learning rate of 2e-3 and the last zeros at 60 % of the training, -71.2 with these.
@@ -53,7 +53,7 @@ RECIPES = {
         Recipe(
             "qat-int8",
             "rounded by as little as keeps the policy: without training, by a short fine-tuning, at last taught anew",
-            (ScaleInput(), LADDER),
+            (ScaleInput(), QUANTIZE_LONG),
             "qat-int8",
         ),
         Recipe(
@@ -70,8 +70,8 @@ RECIPES = {
         ),
         Recipe(
             "prune-qat-int8",
-            "80 % of the weights pruned (ERK) and kept at zero in quantization-aware distillation (PQAT)",
-            (ScaleInput(), Distil(), Prune(0.8), QuantizeAware()),
+            "80 % of the weights pruned (ERK) and kept at zero while rounding, by as little as keeps the policy (PQAT at last)",
+            (ScaleInput(), Distil(), Prune(0.8), Quantize()),
             "qat-int8",
         ),
         Recipe(
@@ -114,7 +114,7 @@ RECIPES = {
         Recipe(
             "qat-float-output",
             "qat-int8 with a last layer in float",
-            (ScaleInput(), replace(LADDER, least_agreement=0.995)),
+            (ScaleInput(), replace(QUANTIZE_LONG, least_agreement=0.995)),
             "qat-int8-float-output",
         ),
         Recipe(
@@ -125,7 +125,7 @@ RECIPES = {
         ),
     )
 }
-DEFAULT_RECIPES = ("qat-int8", "prune-qat-int8")
+DEFAULT_RECIPES = ("qat-int8", "prune-qat-int8", "auto-int8")
 
 
 def recipe(name: str) -> Recipe:

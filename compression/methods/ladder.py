@@ -50,7 +50,7 @@ class Quantize(Stage):
       tuning: of the rung `fine_tune`.
       teaching: of the rung `distil`, in float.
       quantizing: of the rung `distil`, rounded.
-      attempts: rounded students of the rung `distil` that are judged at most, each of other minibatches.
+      attempts: rounded students of the rung `distil` that are judged at most, each of other minibatches, until one passes.
     """
 
     rungs: tuple[Rung, ...] = get_args(Rung)
@@ -100,6 +100,8 @@ class Quantize(Stage):
             if best is None or not lacking or _is_better(judgement, best[1]):
                 best = candidate, judgement, len(attempts) - 1
             if not lacking or judgement.agent_is_no_better_than_random:
+                break
+            if rung == "distil" and judgement.verdict == "pass":  # the same again would be no better but by luck
                 break
         assert best is not None
         chosen, judgement, index = best

@@ -9,7 +9,7 @@ from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import DISTIL_LONG, DISTIL_MANY_STATES, FLOAT32, PRUNE_98, PRUNING_98, QUANTIZE_LONG, RECIPES
 
 # Trained as `qat-int8` is, but for what each step of the ladder is about; only the last one asks the gate.
-DISTIL, ROUND = replace(DISTIL_LONG, targets=Targets("q_values")), QuantizeAware(QUANTIZE_LONG.learning)
+DISTIL, ROUND = replace(DISTIL_LONG, targets=Targets("q_values")), QuantizeAware(QUANTIZE_LONG.quantizing)
 LADDER = (
     Recipe("qat-q-values", "quantization-aware, Q-values", (DISTIL, ROUND), "qat-int8"),
     Recipe("qat-scaled-q-values", "the same with scaled inputs", (ScaleInput(), DISTIL, ROUND), "qat-int8"),
