@@ -5,14 +5,14 @@ python docs/results/untuned.py CartPole-v1 --seeds 30   # some of it
 python docs/results/untuned.py --mediocre               # agents whose training was broken off
 python docs/results/untuned.py --table
 
-The twelve: CartPole-v1, Acrobot-v1, MountainCar-v0 and LunarLander-v3 by their presets, training seeds 30, 31 and 32, each run
-once. The mediocre: the last weights of LunarLander-v3 after 60,000, 100,000 and 150,000 steps and of CartPole-v1 after 10,000,
-seeds 0, 1 and 2; of these, agents whose return lies between a fifth and two thirds of the best one's are kept. They are judged at
-5 %, with looks at 1,200, 4,800 and 19,200 episodes.
+The twelve: CartPole-v1, Acrobot-v1, MountainCar-v0 and LunarLander-v3 by their presets, training seeds 30, 31 and 32, each
+run once. The mediocre: the last weights of LunarLander-v3 after 60,000, 100,000 and 150,000 steps and of CartPole-v1 after
+10,000, seeds 0, 1 and 2; of these, agents whose return lies between a fifth and two thirds of the best one's are kept. They are
+judged at 5 %, with looks at 1,200, 4,800 and 19,200 episodes.
 
 Writes docs/results/untuned.json: of each file its return, its gate, its ties and agreement with the float agent in states of 100
-fresh episodes (stream `agreement`), its paired difference to the naive conversion with a 99.6 % interval, the rung that was taken,
-and in how many of 100 draws a file without any loss would have passed: its own differences, less their mean, drawn again.
+fresh episodes (stream `agreement`), its paired difference to the naive conversion with a 99.6 % interval, the rung that was
+taken, and in how many of 100 draws a file without any loss would have passed: its own differences, less their mean, drawn anew.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import evaluate, gather_from_episodes
 from edgedqn.agents.playing.gate import Gate, gate_for, run_gate
 from edgedqn.agents.playing.statistics import bootstrap_interval
+from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.presets import find_preset
 from edgedqn.benchmarks.agreement import agreement, preferences_of
@@ -76,7 +77,7 @@ def summarize(result: RunResult, env_id: str, seed: int, *, gate: Gate) -> list[
     """What is kept of a run."""
     rows, streams = result.measured.rows, SeedStreams(seed)
     files = {row.name: EdgePolicy.load(result.folder / row.file) for row in rows}
-    states = fresh_states(files["float32"], streams)
+    states = fresh_states(TrainedAgent.load(result.folder / "agent"), streams)
     wanted = preferences_of(files["float32"], states)
     seeds = streams.first_reset_seeds("prove", EPISODES)
     with closing(make_environment(env_id)) as env:
@@ -85,6 +86,7 @@ def summarize(result: RunResult, env_id: str, seed: int, *, gate: Gate) -> list[
     margin = gate.margin(mean_return(rows[0]), result.fragility.random_return)
     kept = []
     for row in rows:
+        over_naive = bootstrap_interval(returns[row.name] - returns["ptq-int8"], 0.996)
         loss = returns[row.name] - returns["float32"]  # [EPISODES]
         stages = [StageReport.from_json(each) for each in read_verified(result.folder / row.file).evidence["recipe"]["stages"]]
         kept.append(
@@ -96,7 +98,7 @@ def summarize(result: RunResult, env_id: str, seed: int, *, gate: Gate) -> list[
                 "fresh": asdict(agreement(wanted, preferences_of(files[row.name], states))),
                 "rung": next((each.findings.rung for each in stages if each.findings.rung), None),
                 "seconds": sum(each.seconds for each in stages),
-                "over_naive": bootstrap_interval(returns[row.name] - returns["ptq-int8"], 0.996).to_json(),
+                "over_naive": {"mean": over_naive.mean, "low": over_naive.low, "high": over_naive.high},
                 "lossless_passes": lossless_passes(loss, gate, margin=margin),
             }
         )
@@ -108,11 +110,11 @@ def mean_return(row: BenchmarkRow) -> float:
     return row.episode_return.mean
 
 
-def fresh_states(policy: EdgePolicy, streams: SeedStreams) -> NDArray[Any]:
+def fresh_states(agent: TrainedAgent, streams: SeedStreams) -> NDArray[Any]:
     """[N, *input_shape] of episodes that nothing was taught or chosen on, as the judge gathers them."""
     seeds, rng = streams.first_reset_seeds("agreement", FRESH), streams.rng("agreement")
-    with closing(agent_view(make_environment(policy.spec.id), policy.spec)) as env:
-        return gather_from_episodes(policy, env, reset_seeds=seeds, most=MOST_STATES, rng=rng)
+    with closing(agent_view(make_environment(agent.spec.id), agent.spec)) as env:
+        return gather_from_episodes(agent.policy, env, reset_seeds=seeds, most=MOST_STATES, rng=rng)
 
 
 def lossless_passes(differences: NDArray[np.float64], gate: Gate, *, margin: float) -> int:
