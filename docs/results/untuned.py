@@ -12,7 +12,7 @@ judged at 5 %, with looks at 1,200, 4,800 and 19,200 episodes.
 
 Writes docs/results/untuned.json: of each file its return, its gate, its ties and agreement with the float agent in states of 100
 fresh episodes (stream `agreement`), its paired difference to the naive conversion with a 99.6 % interval, the rung that was
-taken, and in how many of 100 draws a file without any loss would have passed: its own differences, less their mean, drawn anew.
+taken, and in how many of 100 draws a file without loss would have passed: its own differences, less their mean, drawn anew.
 """
 
 import argparse
