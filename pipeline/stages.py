@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from itertools import zip_longest
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError, one_line
@@ -15,7 +14,7 @@ from edgedqn.agents.playing.gate import Gate, GateResult
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.comparison import Candidates, compare
 from edgedqn.benchmarks.device_rows import still_true
-from edgedqn.benchmarks.report.charts import KernelZeros, stress_chart
+from edgedqn.benchmarks.report.charts import stress_chart
 from edgedqn.benchmarks.report.learning_curve import learning_chart
 from edgedqn.benchmarks.report.page import Film, render_report, render_report_markdown
 from edgedqn.benchmarks.report.vega import picture
@@ -24,13 +23,11 @@ from edgedqn.compression.compress import compress as compress_agent
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32
-from edgedqn.compression.report import Findings
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, VerifiedFile, read_verified
 from edgedqn.export.tflite import Exported
 from edgedqn.export.tflite import exported as export_policy
 from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
-from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.export.tflite_file.tflm import MicroUnavailableError
 from edgedqn.export.verify import verify, verify_micro
 from edgedqn.pipeline.config import ImportedAgent, RunSettings
@@ -40,6 +37,7 @@ from edgedqn.pipeline.proving import play_on_seeds, states_on_prove_seeds, with_
 from edgedqn.pipeline.run_folder import RunFolder, versions
 from edgedqn.pipeline.seeds import SeedStreams
 from edgedqn.pipeline.training import train_agent
+from edgedqn.pipeline.viewing.file_details import file_details
 from edgedqn.pipeline.viewing.side_by_side import side_by_side
 
 
@@ -231,36 +229,12 @@ def report(run: RunFolder, command: str | None) -> None:
         command=command,
         margin=_margin(run, benchmark),
         learning=learning_chart(run.agent),
-        kernels=_kernels(run, benchmark),
+        files=file_details(run, benchmark),
         film=_film(run, benchmark),
         fragility=read_fragility(run),
     )
     write_text(run.report, page)
     write_text(run.report.with_suffix(".md"), render_report_markdown(benchmark, description, command=command))
-
-
-def _kernels(run: RunFolder, benchmark: Benchmark) -> dict[str, list[KernelZeros]]:
-    """What the report says of each file's kernels."""
-    found = {}
-    for row in benchmark.rows:
-        if row.status == "ok":
-            try:
-                file = read_verified(run.path / row.file)
-            except PolicyFileError:
-                continue  # gone, or damaged since it was measured
-            if file.file_sha256 != row.sha256:
-                continue  # another one by now
-            stored = kernels(file.model)
-            try:
-                figures = [Findings.from_json(stage) for stage in file.evidence.get("recipe", {}).get("stages", [])]
-            except (AttributeError, KeyError, TypeError, ValueError):  # the evidence is of another version
-                figures = []
-            asked = next((each.sparsity_asked for each in figures if each.sparsity_asked), ())
-            found[row.name] = [
-                KernelZeros(kernel.values.shape, zeros=1 - kernel.nonzero_weights / kernel.weights, asked=share)
-                for kernel, share in zip_longest(stored, asked[: len(stored)])
-            ]
-    return found
 
 
 def _film(run: RunFolder, benchmark: Benchmark) -> Film | str | None:

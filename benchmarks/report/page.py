@@ -52,6 +52,39 @@ class Film:
         return b64encode(self.gif).decode("ascii")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """A candidate that a ladder tried.
+
+    Attributes:
+      name: of the rung.
+      taken: whether it became the file.
+      verdict: of the judge, who played it on reset seeds that prove nothing.
+      mean_return: there, in reward units.
+      agreement: with the float agent in fresh states, weighted by gap, in [0, 1].
+      tie_rate: in those states.
+      size_bytes: of the candidate as a file.
+      lacking: why it was not enough to end there; empty where it was.
+    """
+
+    name: str
+    taken: bool
+    verdict: str
+    mean_return: float
+    agreement: float
+    tie_rate: float
+    size_bytes: int
+    lacking: str
+
+
+@dataclass(frozen=True)
+class FileDetails:
+    """Of one file: its kernels, in the order they run, and the rungs of the ladder that made it, if one did."""
+
+    kernels: Sequence[KernelZeros] = ()
+    rungs: Sequence[Rung] = ()
+
+
 def render_report(
     benchmark: Benchmark,
     run: Json | None = None,
@@ -59,7 +92,7 @@ def render_report(
     command: str | None = None,
     margin: float | None = None,
     learning: VegaLite | None = None,
-    kernels: Mapping[str, Sequence[KernelZeros]] | None = None,
+    files: Mapping[str, FileDetails] | None = None,
     film: Film | str | None = None,
     fragility: Fragility | None = None,
 ) -> str:
@@ -71,7 +104,7 @@ def render_report(
       command: what makes the run again, as typed.
       margin: the gate's, in reward units, drawn beside the baseline's return.
       learning: the agent's learning curve, as `learning_chart` makes it.
-      kernels: of each file, as `sparsity_chart` takes them.
+      files: what is known of each file besides, by the name of its row.
       film: of the float network and the best file, or why there is none.
       fragility: what mistakes cost the float agent.
     Returns:
@@ -80,7 +113,8 @@ def render_report(
       InputError: Jinja2, or vl-convert-python, which brings Vega-Lite along, is not installed.
     """
     rows, baseline = benchmark.rows, benchmark.baseline
-    charts = draw_charts(rows, baseline, margin=margin, kernels=kernels or {})
+    files = files or {}
+    charts = draw_charts(rows, baseline, margin=margin, kernels={name: each.kernels for name, each in files.items()})
     charts |= {"learning": learning, "stress": stress_chart(benchmark.stress)}
     drawn = {
         name: json.dumps(chart, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
@@ -105,6 +139,7 @@ def render_report(
         stress=benchmark.stress and (benchmark.stress, stress_summary(benchmark.stress), stress_lines(benchmark.stress)),
         film=film,
         fragility=fragility,
+        ladders=[(name, each.rungs) for name, each in files.items() if each.rungs],
         machine=benchmark.machine.to_json(),
         run=run or {},
         command=command,

@@ -10,9 +10,9 @@ run once. The mediocre: the last weights of LunarLander-v3 after 60,000, 100,000
 10,000, seeds 0, 1 and 2; of these, agents whose return lies between a fifth and two thirds of the best one's are kept. They are
 judged at 5 %, with looks at 1,200, 4,800 and 19,200 episodes.
 
-Writes docs/results/untuned.json: of each file its return, its gate, its ties and agreement with the float agent in states of 100
-fresh episodes (stream `agreement`), its paired difference to the naive conversion with a 99.6 % interval, the rung that was
-taken, and in how many of 100 draws a file without loss would have passed: its own differences, less their mean, drawn anew.
+Writes docs/results/untuned.json: of each file its return, its gate, its ties and agreement with the float agent in states of
+100 fresh episodes (stream `agreement`), its paired difference to the naive conversion with a 99.6 % interval, the rung it came
+from, and in how many of 100 draws a file without loss would have passed: its own differences, less their mean, drawn anew.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""Policies played for people to watch.
+"""Policies played for people to watch, and what else the report shows.
 
-Read `play` (a window or a film), `film` (GIF and MP4), `side_by_side` (the report's), `serving` (the page for browsers).
+Read `play` (a window or a film), `film` (GIF and MP4), `side_by_side` (the report's), `file_details` (of each file, for the
+report), `serving` (the page for browsers).
 """

@@ -30,9 +30,10 @@ def tiny_training() -> TrainingConfig:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
-    """CartPole-v1 through all stages and recipes, with a small network and little training. Read only."""
+    """CartPole-v1 through all stages, with a small network and little training. Read only."""
     config = RunConfig(training=TINY, latency=SHORT)
-    return run("CartPole-v1", out=tmp_path_factory.mktemp("runs") / "tiny", config=config)
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    return run("CartPole-v1", out=out, recipes=["qat-int8", "prune-qat-int8"], config=config)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from edgedqn.agents.playing.fragility import Fragility, Loss
 from edgedqn.agents.playing.statistics import Interval
 from edgedqn.benchmarks.machine import Machine
 from edgedqn.benchmarks.report.learning_curve import learning_chart
-from edgedqn.benchmarks.report.page import Film, render_report, render_report_markdown, summary
+from edgedqn.benchmarks.report.page import FileDetails, Film, Rung, render_report, render_report_markdown, summary
 from edgedqn.benchmarks.report.vega import FILES
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device, Stress, Stressed, StressTest
 
@@ -266,3 +266,22 @@ def test_what_mistakes_and_stress_cost_has_a_table_each() -> None:
     assert "+3.00 [+2.50, +3.50]" in render_report_markdown(stressed)
     empty = render_report(benchmark(row()))
     assert "Under stress" not in empty and "How fragile" not in empty
+
+
+def test_the_ladder_of_a_file_says_what_was_taken_and_what_the_others_lacked() -> None:
+    lacking = "agreement by gap in 90.0% of the <states>"
+    below = Rung(
+        name="round",
+        taken=False,
+        verdict="fail",
+        mean_return=31.25,
+        agreement=0.9,
+        tie_rate=0.031,
+        size_bytes=8_100,
+        lacking=lacking,
+    )
+    taken = replace(below, name="fine_tune", taken=True, lacking="")
+    text = render_report(benchmark(row(), row("qat-int8", 8_000, "pass")), files={"qat-int8": FileDetails((), [below, taken])})
+    assert "<b>fine_tune</b>" in text and "<b>round</b>" not in text
+    assert all(shown in text for shown in ("31.25", "90.0%", "3.1%", "8.1", "of the &lt;states&gt;"))
+    assert "What was changed" not in render_report(benchmark(row()))

@@ -9,7 +9,7 @@ import pytest
 
 from edgedqn.benchmarks.report.charts import KernelZeros
 from edgedqn.benchmarks.report.learning_curve import learning_chart
-from edgedqn.benchmarks.report.page import Film, render_report
+from edgedqn.benchmarks.report.page import FileDetails, Film, Rung, render_report
 from edgedqn.benchmarks.rows import Benchmark
 
 ARTIFACTS = Path(__file__).parents[3] / "build" / "device-lab"
@@ -59,9 +59,19 @@ def report(tmp_path: Path) -> Path:
         row("auto-int8", "pass", 704, 499, 6),
     ]
     failed = {"name": LONG, "file": "f", "status": "failed", "reason": "A NaN."}
-    kernels = {
-        "float32": [KernelZeros((256, 4), 0.0, None)],
-        "auto-int8": [KernelZeros((2, 4), 0.9, 0.9)],
+    tried = Rung(
+        name="round",
+        taken=True,
+        verdict="pass",
+        mean_return=499.0,
+        agreement=0.98,
+        tie_rate=0.01,
+        size_bytes=704,
+        lacking="agreement by gap in 98.0% of the states",
+    )
+    files = {
+        "float32": FileDetails([KernelZeros((256, 4), 0.0, None)]),
+        "auto-int8": FileDetails([KernelZeros((2, 4), 0.9, 0.9)], [tried]),
     }
     device = {
         "machine": {"cpu": "Cortex-A72", "architecture": "aarch64"},
@@ -76,7 +86,7 @@ def report(tmp_path: Path) -> Path:
     path.parent.mkdir()
     film = Film(PIXEL, "auto-int8", 31, (500.0, 499.0))
     curve = learning_chart(tmp_path)
-    page = render_report(benchmark, run, command=COMMAND, margin=9.6, learning=curve, kernels=kernels, film=film)
+    page = render_report(benchmark, run, command=COMMAND, margin=9.6, learning=curve, files=files, film=film)
     path.write_text(page)
     return path
 

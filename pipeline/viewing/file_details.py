@@ -1,0 +1,58 @@
+"""What the report says of each file besides what was measured: the zeros of its kernels, and the rungs of its ladder."""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from edgedqn.benchmarks.report.charts import KernelZeros
+from edgedqn.benchmarks.report.page import FileDetails, Rung
+from edgedqn.benchmarks.rows import Benchmark
+from edgedqn.compression.report import Findings
+from edgedqn.export.edge_policy import PolicyFileError, VerifiedFile, read_verified
+from edgedqn.export.tflite_file.reader import kernels
+from edgedqn.pipeline.run_folder import RunFolder
+
+
+def file_details(run: RunFolder, benchmark: Benchmark) -> dict[str, FileDetails]:
+    """By the name of the row; none of files that are gone, damaged, or others than those that were measured."""
+    found = {}
+    for row in benchmark.rows:
+        if row.status == "ok":
+            try:
+                file = read_verified(run.path / row.file)
+            except PolicyFileError:
+                continue
+            if file.file_sha256 == row.sha256:
+                found[row.name] = _details(file)
+    return found
+
+
+def _details(file: VerifiedFile) -> FileDetails:
+    try:
+        findings = [Findings.from_json(stage) for stage in file.evidence.get("recipe", {}).get("stages", [])]
+    except (AttributeError, KeyError, TypeError, ValueError):  # the evidence is of another version
+        findings = []
+    stored = kernels(file.model)
+    asked = next((each.sparsity_asked for each in findings if each.sparsity_asked), ())
+    zeros = [
+        KernelZeros(kernel.values.shape, zeros=1 - kernel.nonzero_weights / kernel.weights, asked=share)
+        for kernel, share in zip_longest(stored, asked[: len(stored)])
+    ]
+    return FileDetails(kernels=zeros, rungs=_rungs(findings))
+
+
+def _rungs(findings: Sequence[Findings]) -> list[Rung]:
+    return [
+        Rung(
+            name=attempt.rung,
+            taken=i == each.chosen,
+            verdict=attempt.judgement.verdict,
+            mean_return=attempt.judgement.mean_return,
+            agreement=attempt.judgement.gap_weighted_agreement,
+            tie_rate=attempt.judgement.tie_rate,
+            size_bytes=attempt.judgement.size_bytes,
+            lacking=attempt.lacking or "",
+        )
+        for each in findings
+        for i, attempt in enumerate(each.attempts or ())
+        if attempt.rung is not None
+    ]
