@@ -70,7 +70,7 @@ RECIPES = {
         ),
         Recipe(
             "prune-qat-int8",
-            "80 % of the weights pruned (ERK) and kept at zero while rounding, by as little as keeps the policy (PQAT at last)",
+            "80 % of the weights pruned (ERK) and kept at zero while it is rounded as in qat-int8",
             (ScaleInput(), Distil(), Prune(0.8), Quantize()),
             "qat-int8",
         ),

@@ -116,11 +116,7 @@ def render_report(
     files = files or {}
     charts = draw_charts(rows, baseline, margin=margin, kernels={name: each.kernels for name, each in files.items()})
     charts |= {"learning": learning, "stress": stress_chart(benchmark.stress)}
-    drawn = {
-        name: json.dumps(chart, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-        for name, chart in charts.items()
-        if chart is not None
-    }
+    drawn = {name: _embedded(chart) for name, chart in charts.items() if chart is not None}
     try:
         from jinja2 import Environment
     except ImportError as error:
@@ -147,6 +143,11 @@ def render_report(
         drawing=page_script() if drawn else "",
         script=(FILES / "page.js").read_text(),
     )
+
+
+def _embedded(chart: VegaLite) -> str:
+    """As JSON within a script of a page."""
+    return json.dumps(chart, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def render_report_markdown(benchmark: Benchmark, run: Json | None = None, *, command: str | None = None) -> str:

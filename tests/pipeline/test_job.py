@@ -132,7 +132,7 @@ def test_another_way_to_write_files_writes_them_again_and_another_tolerance_sear
     job = Job.open(folder, Changes(tolerance=0.1))
     with job.locked():
         # What asks the gate is searched for again, of the others the verdicts alone.
-        assert [job.folder.is_done(name) for name in ("train", "compress/prune-qat-int8", "compress/qat-int8", "bench")] == [
+        assert [job.folder.is_done(name) for name in ("train", "compress/ptq-int8", "compress/qat-int8", "bench")] == [
             True, True, False, False,
         ]  # fmt: skip
         assert (job.settings.gate.tolerance, job.settings.export.strip) == (0.1, True)  # as it was asked for before
@@ -178,9 +178,12 @@ def test_dependents_are_transitive() -> None:
 MAKE_FILES = """
 import json, sys
 from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.pipeline.config import Changes, resolved
 from edgedqn.pipeline.job import Job
 def make_files(folder, training):
-    job = Job.create("CartPole-v1", out=folder, training=TrainingConfig(**{**training, "hidden": tuple(training["hidden"])}))
+    training = TrainingConfig(**{**training, "hidden": tuple(training["hidden"])})
+    asked = Changes(recipes=resolved(["qat-int8", "prune-qat-int8"]))
+    job = Job.create("CartPole-v1", out=folder, training=training, changes=asked)
     with job.folder.locked():
         job.do(("train", "compress", "export"))
 """
