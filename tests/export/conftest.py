@@ -216,9 +216,9 @@ class TrainedFile:
         return np.array(list(itertools.product((-128, 0, 127), repeat=4)), np.int8)
 
 
-@pytest.fixture(scope="session", params=["qat-int8", "ptq-int8"])
+@pytest.fixture(scope="session", params=["one-scale-int8", "ptq-int8"])
 def trained(request: pytest.FixtureRequest, trained_run: Path) -> TrainedFile:
-    """4-16-16-2, with one scale for all weights of a layer (`qat-int8`) or one per output (`ptq-int8`)."""
+    """4-16-16-2, with one scale for all weights of a layer, or one per output (`ptq-int8`)."""
     path = trained_run / "models" / f"{request.param}.tflite"
     policy = EdgePolicy.load(path)
     rng = np.random.default_rng(5)
@@ -236,9 +236,12 @@ def trained(request: pytest.FixtureRequest, trained_run: Path) -> TrainedFile:
 
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of a few seconds: the two integer recipes."""
+    """A run of a few seconds."""
     from edgedqn.agents.training.config import TrainingConfig
     from edgedqn.benchmarks.latency.interleaved import LatencyConfig
+    from edgedqn.compression.methods.initialization import ScaleInput
+    from edgedqn.compression.methods.ladder import Quantize
+    from edgedqn.compression.recipe import Recipe
     from edgedqn.pipeline.config import RunConfig
     from edgedqn.pipeline.scripting import run
 
@@ -247,4 +250,7 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     short = LatencyConfig(blocks=4, invokes_per_block=50, patience_s=0)
     folder = tmp_path_factory.mktemp("runs") / "micro"
-    return run("CartPole-v1", out=folder, recipes=["qat-int8"], config=RunConfig(training=training, latency=short)).folder
+    one_scale = Recipe("one-scale-int8", "", (ScaleInput(), Quantize(("round",), per_output=False)), "qat-int8")
+    return run(
+        "CartPole-v1", out=folder, recipes=["qat-int8", one_scale], config=RunConfig(training=training, latency=short)
+    ).folder

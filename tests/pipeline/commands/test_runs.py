@@ -66,7 +66,8 @@ def test_a_folder_that_cannot_be_written_is_refused(assert_refused: Refused, edg
 def test_a_whole_run_of_an_own_environment_in_one_command(edgedqn: CommandLine, own: str, tmp_path: Path) -> None:
     answer = edgedqn("run", f"{own}:Base-v0", "--steps", "1500", "--recipes", "qat-int8", "--out", "run")
     assert answer.returncode == 0, answer.stderr
-    assert answer.stderr == ""  # no chatter, and no progress bar where there is no terminal
+    # No chatter, and no progress bar where there is no terminal. Of two files so small either may be the smaller.
+    assert answer.stderr in ("", "Warning: the naive conversion is the smallest that passed: ptq-int8 ships.\n")
     for name in ("float32", "ptq-int8", "qat-int8"):
         assert f"\n{name} " in answer.stdout
     assert "Deploy: run/device" in answer.stdout
@@ -155,9 +156,9 @@ def test_compress_says_how_often_the_gate_was_asked(
     folder = tmp_path / "copy"
     shutil.copytree(tiny_run.folder, folder)
     *_, judged = CompressedPolicy.load(RunFolder.open(folder).compressed("qat-int8")).reports
-    assert judged.stage == "quantize_judged"
+    assert judged.stage == "quantize"
     assert main(["compress", str(folder)]) == 0  # all is done: it only tells
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.lstrip().startswith("quantize_judged")]
+    line, *_ = [line for line in capsys.readouterr().out.splitlines() if line.lstrip().startswith("quantize ")]
     assert judged.findings.attempts is not None
     assert f"{len(judged.findings.attempts)} tried" in line and ("none passed" in line) == (not judged.findings.passed)
 
