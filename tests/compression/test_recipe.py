@@ -264,7 +264,7 @@ def test_a_table_within_a_table_changes_what_it_names_alone() -> None:
 
 def test_those_that_ask_the_gate_say_so() -> None:
     assert [name for name, recipe in RECIPES.items() if recipe.asks_gate] == [
-        *("qat-int8", "prune-td-int8", "prune98-qat-int8", "shrink-qat-int8", "auto-int8", "qat-float-output")
+        *("qat-int8", "prune-td-int8", "prune-qat-int8", "prune98-qat-int8", "shrink-qat-int8", "auto-int8", "qat-float-output")
     ]
 
 

@@ -36,7 +36,7 @@ def test_training_csv_has_every_finished_episode(tiny_run: RunResult, tiny_train
 
 def test_evidence_says_how_a_file_was_made_and_proven(tiny_run: RunResult, tiny_training: TrainingConfig) -> None:
     evidence = read_verified(tiny_run.folder / "models" / "prune-qat-int8.tflite").evidence
-    assert [stage["stage"] for stage in evidence["recipe"]["stages"]] == ["scale_input", "distil", "prune", "quantize_aware"]
+    assert [stage["stage"] for stage in evidence["recipe"]["stages"]] == ["scale_input", "distil", "prune", "quantize"]
     assert all(0 <= stage["agreement"] <= 1 and stage["seconds"] >= 0 for stage in evidence["recipe"]["stages"])
     assert evidence["training"]["steps"] == tiny_training.steps
     assert evidence["prove_seed"] == SeedStreams(0).first_reset_seed("prove")

@@ -86,7 +86,7 @@ def test_a_run_goes_on_with_the_agent_that_is_there(imported: Path) -> None:
     job.do(("train",))  # is done
     assert job.command() == (
         "edgedqn import 'it is mine.keras' CartPole-v1 --seed 3\n"
-        "edgedqn run CartPole-v1 --seed 3 --recipes qat-int8 prune-qat-int8"
+        "edgedqn run CartPole-v1 --seed 3 --recipes qat-int8 prune-qat-int8 auto-int8"
     )
 
 
