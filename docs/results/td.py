@@ -48,9 +48,9 @@ SCRATCH = Recipe(
 )
 
 
-def mostly_zeros(learning: Distillation | TdLearning) -> tuple[ScaleInput, Prune]:
-    """98 % at once."""
-    return ScaleInput(), Prune(0.98, schedule="constant", learning=learning)
+def mostly_zeros(learning: Distillation | TdLearning) -> tuple[Prune]:
+    """98 % at once. Nothing is rounded, so the input has no scale, and no limits that a float file would not know."""
+    return (Prune(0.98, schedule="constant", learning=learning),)
 
 
 NOTHING = Distillation(steps=50, learning_rate=1e-12, final_learning_rate=1e-12)
