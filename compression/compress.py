@@ -10,10 +10,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from edgedqn.agents.errors import require
 from edgedqn.agents.playing.evaluation import Policy, RandomPolicy, evaluate
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.folding import InputScaling, plain_network
-from edgedqn.compression.policy import CompressedPolicy, Judge
+from edgedqn.compression.policy import FLOAT_OUTPUT, CompressedPolicy, Judge
 from edgedqn.compression.preferences import median_action_gap
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.report import StageReport
@@ -41,7 +42,7 @@ def compress(
       env: where states are gathered, as the agent's network sees it (`environments.agent_view`); left open.
       reset_seeds: of those episodes (the `calibrate` stream), endless.
       rng: for exploration and minibatches.
-      judge: exports candidates and plays the files. `shrink` and `search` need it, `quantize_judged` does without.
+      judge: exports candidates and plays the files. `shrink` and `search` need it, others do without.
       tolerates: whether the agent may act otherwise in such a share of the states, by gap, at no cost that matters; see
         `CompressionContext`.
     Returns:
@@ -51,6 +52,9 @@ def compress(
     """
     q_values = q_values_of(agent, agent.observations)
     network, scaling = plain_network(agent.network), InputScaling.identity()
+    hidden = [layer for layer in network.layers[:-1] if layer.weights]
+    expected = "A float output leaves nothing to round of a network of one layer. Expected a hidden layer."
+    require(bool(hidden) or recipe.conversion != FLOAT_OUTPUT, f"{expected} Got none.")
     student = Student(network=network, scaling=scaling, states=agent.observations, preferences=q_values)
     reports: list[StageReport] = []
     if recipe.stages:
@@ -74,6 +78,8 @@ def compress(
             if stage.trains == "q_values" and not stage.rounds_to_int8:
                 teaching = _taught_by_itself(student, context)
                 agent = teaching.teacher
+                states = agent.observations
+                student = replace(student, states=states, preferences=teaching.preferences(states, student.targets))
     policy = student.as_compressed(agent, conversion=recipe.conversion, recipe=recipe.name)
     return replace(policy, reports=tuple(reports), settings=recipe.to_json())
 

@@ -174,7 +174,7 @@ def set_rounding(
     """Gives the network that `quantization_aware` made of `model` weights that are rounded already, and the ranges that go with
     them: kernels and biases in turn; of each rounded kernel the scales [out], and the range of its layer's output."""
     layers = [layer for layer in model.layers if layer.weights]
-    if _has_float_output(quantized):
+    if isinstance(quantized.layers[-1], tf_keras.layers.Dense):
         quantized.layers[-1].set_weights(weights[-2:])
         layers = layers[:-1]
     for i, (layer, scale, (low, high)) in enumerate(zip(layers, scales, ranges, strict=True)):
@@ -215,7 +215,8 @@ def settle(
     """The QAT network that computes what `quantized` does, without what kept its zeros and clusters while it learned.
 
     `quantized` is what `quantization_aware` made of `model`, trained."""
-    settled = quantization_aware(model, None, per_output=per_output, float_output=_has_float_output(quantized))
+    float_output = isinstance(quantized.layers[-1], tf_keras.layers.Dense)
+    settled = quantization_aware(model, None, per_output=per_output, float_output=float_output)
     copy_weights(quantized, settled)
     if keep_zeros:  # the masks of PQAT multiply, and are no variables or ours, whenever it computes
         for layer in model.layers:
@@ -254,7 +255,7 @@ def with_one_scale(quantized: tf_keras.Model, model: tf_keras.Model) -> tf_keras
     TensorFlow 2.21 refuses one scale per output of a Dense kernel under quantization-aware training, because it transposes the
     kernel and leaves the axis of the scales: "'tfl.transpose' op has mismatched quantized axes of input and output".
     """
-    twin = quantization_aware(model, None, float_output=_has_float_output(quantized))
+    twin = quantization_aware(model, None, float_output=isinstance(quantized.layers[-1], tf_keras.layers.Dense))
     for wrapper, source in zip(twin.layers, quantized.layers, strict=True):
         values = {_own_name(variable, source): variable.numpy() for variable in source.weights}
         for variable in wrapper.weights:
@@ -282,10 +283,6 @@ def start_ranges(quantized: tf_keras.Model, model: tf_keras.Model, *, inputs: It
                 variable.assign(low)
             elif variable.name.endswith("post_activation_max:0"):
                 variable.assign(high)
-
-
-def _has_float_output(quantized: tf_keras.Model) -> bool:
-    return isinstance(quantized.layers[-1], tf_keras.layers.Dense)
 
 
 def _counterpart(quantized: tf_keras.Model, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:

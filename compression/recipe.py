@@ -154,6 +154,12 @@ def _why_not_here(stage: Stage, before: Sequence[Stage], after: Sequence[Stage])
         (by_td and "scale_input" not in earlier, "Reinforcement learning rounds a scaled input. Expected scale_input before."),
         (by_td and "cluster" in earlier, "Reinforcement learning rounds each weight by itself. Expected no cluster before."),
         (name == "quantize" and "cluster" in earlier, "quantize moves each weight by itself. Expected quantize_aware."),
+        (
+            isinstance(stage, Quantize) and "distil" in stage.rungs and fixing and "preferences" not in learned,
+            "The rung distil moves all weights, zeros too. Expected rungs of round and fine_tune.",
+        ),
+        (name == "round_weights" and after, "round_weights rounds what is done. Expected it last."),
+        (name == "round_weights" and "cluster" in earlier, "round_weights moves weights out of clusters. Expected none."),
         (clusters < 3 and fixing, f"Where zeros stay, they are one cluster of three or more. Got clusters={clusters}."),
     )
     return next((reason for applies, reason in rules if applies), "")

@@ -1,6 +1,5 @@
 """The recipes that come with EdgeDQN."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError
@@ -114,7 +113,7 @@ RECIPES = {
         Recipe(
             "qat-float-output",
             "qat-int8 with a last layer in float",
-            (ScaleInput(), replace(QUANTIZE_LONG, least_agreement=0.995)),
+            (ScaleInput(), Quantize(("round", "fine_tune"), least_agreement=0.995)),
             "qat-int8-float-output",
         ),
         Recipe(

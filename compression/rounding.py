@@ -125,7 +125,7 @@ class _Fitted:
     @property
     def in_float(self) -> Weights:
         """Kernel and bias."""
-        return self._with_bias(self.wanted * self.free)
+        return self._with_bias(self.wanted)
 
     def rounded(self, *, one_for_all: bool) -> Weights:
         """The kernel in multiples of its scales, the bias, and the scales [out]."""
@@ -154,9 +154,9 @@ def _fit_kernel(layer: tf_keras.layers.Layer, inputs: Iterator[tuple[tf.Tensor, 
         lost += x_rounded.T @ (x - x_rounded)
         means += x.sum(axis=0), x_rounded.sum(axis=0)
         rows += len(x)
-    gram[np.diag_indices(len(gram))] += RIDGE * np.trace(gram) / len(gram)
-    wanted = weights + np.linalg.solve(gram, lost @ weights)
+    gram[np.diag_indices(len(gram))] += RIDGE * np.trace(gram) / len(gram) or 1.0  # where no input ever fires
     free = weights != 0 if keep_zeros else np.ones(weights.shape, bool)
+    wanted = np.where(free, weights + np.linalg.solve(gram, lost @ weights), 0)
     return _Fitted(kernel=kernel, bias=bias, wanted=wanted, free=free, gram=gram, means=means / rows)
 
 
@@ -210,13 +210,13 @@ def _some(activation: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _activation_range(values: NDArray[np.float32]) -> Range:
-    """From 0 to where the squares of what is rounded and of what is cut off are least, together."""
-    largest = float(values.max())
-    if largest <= 0:
+    """With 0 in it, where the squares of what is rounded and of what is cut off are least, together."""
+    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    if low == high:
         return 0.0, 1.0  # it never fires
-    highs = largest * RANGE_SHARES
-    errors = [np.square(values - fake_quantized(values, (0.0, high)).numpy()).mean() for high in highs]
-    return 0.0, float(highs[np.argmin(errors)])
+    ranges = [(low * share, high * share) for share in RANGE_SHARES.tolist()]
+    errors = [np.square(values - fake_quantized(values, each).numpy()).mean() for each in ranges]
+    return ranges[int(np.argmin(errors))]
 
 
 def _output_range(outputs: NDArray[np.float32], wanted: NDArray[np.float32]) -> Range:

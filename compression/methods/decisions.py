@@ -105,6 +105,8 @@ class DecisionTuning:
                 since += 1
                 if reached < least:
                     least, best, since = reached, network.get_weights(), 0
+        if best is start:
+            return None
         network.set_weights(best)
         settled = fake_quantization.settle(network, student.network, keep_zeros=student.pruned, per_output=student.per_output)
         return replace(student, quantized=settled)

@@ -14,7 +14,7 @@ from edgedqn.agents.errors import require
 from edgedqn.agents.playing.statistics import bootstrap_interval
 from edgedqn.compression.methods.decisions import DecisionTuning
 from edgedqn.compression.methods.distillation import Distil, Distillation
-from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware, round_student
+from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware, at_equal_ranges, round_student
 from edgedqn.compression.report import Attempt, Findings, Judgement
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 
@@ -86,9 +86,10 @@ class Quantize(Stage):
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         best: tuple[Student, Judgement, int] | None = None
-        attempts: list[Attempt] = []
+        attempts, skipped = list[Attempt](), list[str]()
         for rung, make in self._climb(student, context):
             if (candidate := make()) is None:
+                skipped.append(f"{rung}: no learning rate gained on held-out states")
                 continue
             if context.judge is None:
                 return candidate, Findings(rung=rung, skipped=(WITHOUT_JUDGE,))
@@ -110,13 +111,15 @@ class Quantize(Stage):
             chosen=index,
             rung=attempts[index].rung,
             attempts=tuple(attempts),
+            skipped=tuple(skipped) if skipped else None,
         )
 
     def _climb(self, student: Student, context: CompressionContext) -> Iterator[tuple[Rung, Callable[[], Student | None]]]:
         """The candidates from rung to rung, each with what makes it; None where a rung brings nothing."""
         if {"round", "fine_tune"}.intersection(self.rungs):
             states = context.teacher_states(self.states)
-            rounded, _ = round_student(student, states, context=context, per_output=self.per_output)
+            equal = at_equal_ranges(student, states)
+            rounded, _ = round_student(equal, states, context=context, per_output=self.per_output)
             if "round" in self.rungs:
                 yield "round", lambda: rounded
             if "fine_tune" in self.rungs:

@@ -146,13 +146,13 @@ class RoundWeights(Stage):
 def round_student(
     student: Student, states: NDArray[Any], *, context: CompressionContext, per_output: bool = True
 ) -> tuple[Student, Rounded]:
-    """Rounds a student that has a scaled input and learns nothing, on states [N, ...] of the teacher: the student that it
-    becomes, whose plain network is the same in float but for what all outputs had in common, and the integers.
+    """Rounds a student and trains nothing, on states [N, ...] of the teacher: the student that it becomes, whose plain network
+    is the same in float but for what all outputs had in common, and the integers. Its input is scaled, and its hidden neurons
+    have equal ranges already.
     """
 
     limits, inputs = student.scaling.limits, _inputs(student.scaling, states)
     assert limits is not None, "a recipe scales the input first"
-    student = at_equal_ranges(student, states)
     student = student.with_weights(without_common_value(student.network, inputs, keep_zeros=student.pruned))
     float_output = context.conversion == FLOAT_OUTPUT
     rounded = round_network(

@@ -100,7 +100,7 @@ def table() -> None:
             for row in rows:
                 if row["name"] not in ("float32", "ptq-int8"):
                     gained = row.get("gained")
-                    shown = f"{gained['mean']:+.1f} [{gained['low']:+.1f}, {gained['high']:+.1f}]" if gained else ""
+                    shown = f"{gained['mean']:+.1f} [{gained['ci95'][0]:+.1f}, {gained['ci95'][1]:+.1f}]" if gained else ""
                     cells = (env_id, seed, row["name"], f"{baseline:.1f}", f"{row['return']['mean']:.1f}", row["gate"])
                     print("|", " | ".join(map(str, (*cells, f"{row['sparsity']:.0%}", row["checkpoint"], shown))), "|")
 

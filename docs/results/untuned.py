@@ -111,8 +111,8 @@ def mean_return(row: BenchmarkRow) -> float:
 
 
 def fresh_states(agent: TrainedAgent, streams: SeedStreams) -> NDArray[Any]:
-    """[N, *input_shape] of episodes that nothing was taught or chosen on, as the judge gathers them."""
-    seeds, rng = streams.first_reset_seeds("agreement", FRESH), streams.rng("agreement")
+    """[N, *input_shape] of episodes that nothing was taught or chosen on: those after the judge's, of the same stream."""
+    seeds, rng = streams.first_reset_seeds("agreement", 2 * FRESH)[FRESH:], streams.rng("agreement", "proof")
     with closing(agent_view(make_environment(agent.spec.id), agent.spec)) as env:
         return gather_from_episodes(agent.policy, env, reset_seeds=seeds, most=MOST_STATES, rng=rng)
 

@@ -39,7 +39,7 @@ RECIPES: Arguments = {
         "nargs": "+",
         "metavar": "NAME",
         "help": "recipes that `edgedqn compress --list` shows, or files NAME.toml with your own (default: qat-int8 "
-        "prune-qat-int8; ptq-int8 is always shown beside them)",
+        "prune-qat-int8 auto-int8; ptq-int8 is always shown beside them)",
     }
 }
 TOLERANCE: Arguments = {
