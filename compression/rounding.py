@@ -240,7 +240,7 @@ def _output_range(outputs: NDArray[np.float32], wanted: NDArray[np.float32]) -> 
                 rounded = fake_quantized(outputs, (low, high)).numpy()
                 chosen = rounded.max(axis=1, keepdims=True)
                 ties = ((rounded == chosen).sum(axis=1) > 1).mean()
-                wrong = gaps[rounded.argmax(axis=1) != best].sum() / gaps.sum()
+                wrong = gaps[rounded.argmax(axis=1) != best].sum() / (gaps.sum() or 1.0)
                 cost = wrong + max(0.0, ties - MOST_TIES)
                 if cost < found[0]:
                     found = cost, (low, high)

@@ -297,3 +297,17 @@ def test_every_stage_has_a_name_of_its_own_and_says_whether_it_rounds() -> None:
 def test_rounding_itself_stands_on_a_scaled_input_and_keeps_no_clusters(stages: tuple[Stage, ...], words: str) -> None:
     with pytest.raises(InputError, match=words):
         Recipe("mine", "", stages, "qat-int8")
+
+
+@pytest.mark.parametrize(
+    ("stages", "conversion", "said"),
+    [
+        (("scale_input", {"stage": "threshold"}, "quantize"), "qat-int8", "distil moves all weights, zeros too"),
+        (("scale_input", "round_weights", {"stage": "prune", "sparsity": 0.5}), "int16x8", "Expected it last"),
+        (("cluster", "round_weights"), "int16x8", "moves weights out of clusters"),
+    ],
+)
+def test_refuses_what_would_undo_an_earlier_stage(stages: tuple[Any, ...], conversion: str, said: str) -> None:
+    named = [{"stage": "cluster", "clusters": 16} if each == "cluster" else each for each in stages]
+    with pytest.raises(InputError, match=said):
+        Recipe.from_json({"name": "mine", "conversion": conversion, "stages": named})

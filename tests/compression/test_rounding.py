@@ -75,3 +75,15 @@ def test_what_saturates_costs_no_decision(network: Any, states: Any) -> None:
     assert high - low < 100
     chosen = fake_quantized(wanted, (low, high)).numpy().argmax(axis=1)
     assert (chosen == wanted.argmax(axis=1)).mean() > 0.95
+
+
+def test_a_linear_hidden_layer_keeps_what_is_negative_and_a_dead_one_raises_nothing() -> None:
+    x = np.random.default_rng(7).uniform(-1, 1, (300, 3)).astype(np.float32)
+    given = tf_keras.Input((3,))
+    linear = tf_keras.layers.Dense(4)(given)
+    dead = tf_keras.layers.Dense(4, "relu", bias_initializer=tf_keras.initializers.Constant(-100.0))(given)
+    for hidden, fires in ((linear, True), (dead, False)):
+        network = tf_keras.Model(given, tf_keras.layers.Dense(2)(hidden))
+        rounded = round_network(network, batches_of(x), limits=LIMITS)
+        assert all(np.isfinite(array).all() for array in rounded.weights)
+        assert (rounded.ranges[0][0] < 0) == fires
