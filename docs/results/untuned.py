@@ -131,7 +131,7 @@ def lossless_passes(differences: NDArray[np.float64], gate: Gate, *, margin: flo
 def table() -> None:
     """Prints what there is, a line per file."""
     print("| agent | file | float32 | return | gate | by gap | ties | rung | s | a lossless file passes |\n|" + "---|" * 10)
-    for name, rows in read_json(RESULTS, 1)["agents"].items():
+    for name, rows in (read_json(RESULTS, 1)["agents"] if RESULTS.exists() else {}).items():
         if isinstance(rows, str):
             print(f"| {name} | dropped: {rows} |" + " |" * 8)
             continue
