@@ -16,10 +16,11 @@ from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
 from edgedqn.compression.methods.initialization import NewStudent, Restart, ScaleInput
 from edgedqn.compression.methods.ladder import Quantize
 from edgedqn.compression.methods.pruning import Prune, Threshold
-from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged, RoundWeights
+from edgedqn.compression.methods.quantization import QuantizeAware, RoundWeights
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.search import Search
 from edgedqn.compression.methods.shrinking import Shrink
+from edgedqn.compression.methods.streaming import Stream
 from edgedqn.compression.policy import QUANTIZATION_AWARE, Conversion
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.stage import Stage
@@ -27,14 +28,15 @@ from edgedqn.compression.stage import Stage
 STAGES: dict[str, type[Stage]] = {
     stage.name: stage
     for stage in (
-        *(ScaleInput, Restart, NewStudent, Threshold, Distil, Visit, Shrink, Prune, Cluster),
-        *(QuantizeAware, QuantizeJudged, Quantize, RoundWeights, Search),
+        *(ScaleInput, Restart, NewStudent, Threshold, Distil, Stream, Visit, Shrink, Prune, Cluster),
+        *(QuantizeAware, Quantize, RoundWeights, Search),
     )
 }
 DRAWING = ("restart", "new_student")  # of weights
 SHRINKING = ("shrink", "search")  # of the network
 PRUNING = ("prune", "threshold")
-GATHERING = ("distil", "search")  # of the teacher's states
+TEACHING = ("distil", "stream")
+GATHERING = (*TEACHING, "search")  # of the teacher's states
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # it becomes a file's
 
 
@@ -138,19 +140,28 @@ def _why_not_here(stage: Stage, before: Sequence[Stage], after: Sequence[Stage])
         (stage.trains == "q_values" and "preferences" in learned, f"{goes_on} Expected one of the two."),
         (name == "scale_input" and before, "scale_input changes what the first layer sees. Expected it first."),
         (name in (*DRAWING, *SHRINKING) and fixing, f"{name} makes a new network: expected no {fixing} before."),
-        (redraws and earlier & {"distil", *SHRINKING}, f"{name} forgets what was learned before it. Expected it first."),
+        (redraws and earlier & {*TEACHING, *SHRINKING}, f"{name} forgets what was learned before it. Expected it first."),
         (name == "restart" and not any(learns), "Fresh weights know nothing. Expected a stage that learns after restart."),
-        (name == "new_student" and "distil" not in later, "A new student knows nothing. Expected distil after new_student."),
-        (name == "distil" and fixing, "Distillation moves all weights, zeros too. Expected it before pruning."),
+        (
+            name == "new_student" and not later & {*TEACHING},
+            "A new student knows nothing. Expected distil or stream after new_student.",
+        ),
+        (name in TEACHING and fixing, "Distillation moves all weights, zeros too. Expected it before pruning."),
         (gathers and "visit" in earlier, f"{name} gathers all states anew. Expected no visit before it."),
         (
             name == "visit" and "preferences" not in learns,
             "A visit adds states to learn from. Expected a distillation after it.",
         ),
-        (name == "shrink" and "distil" not in earlier, "shrink teaches its candidates preferences. Expected distil before it."),
+        (
+            name == "shrink" and not earlier & {*TEACHING},
+            "shrink teaches its candidates preferences. Expected distil or stream before it.",
+        ),
         (prunes and earlier & {*PRUNING}, "A second pruning lets weights of the first come back. Expected one."),
         (prunes and "cluster" in earlier, "Pruning moves weights out of their clusters. Expected it before."),
-        (name == "quantize" and "scale_input" not in earlier, "quantize rounds a scaled input. Expected scale_input before."),
+        (
+            name in ("quantize", *SHRINKING) and "scale_input" not in earlier,
+            f"{name} rounds a scaled input. Expected scale_input before.",
+        ),
         (by_td and "scale_input" not in earlier, "Reinforcement learning rounds a scaled input. Expected scale_input before."),
         (by_td and "cluster" in earlier, "Reinforcement learning rounds each weight by itself. Expected no cluster before."),
         (name == "quantize" and "cluster" in earlier, "quantize moves each weight by itself. Expected quantize_aware."),

@@ -8,7 +8,7 @@ from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
 from edgedqn.compression.methods.initialization import NewStudent, ScaleInput
 from edgedqn.compression.methods.ladder import Quantize
 from edgedqn.compression.methods.pruning import Prune, Threshold
-from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged, RoundWeights
+from edgedqn.compression.methods.quantization import QuantizeAware, RoundWeights
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.search import STUDENT, Search
 from edgedqn.compression.methods.shrinking import Shrink
@@ -33,7 +33,7 @@ QUANTIZE_LONG = Quantize(teaching=DISTIL_LONG, quantizing=Distillation(steps=16_
 DISTIL_MANY_STATES = Distil(learning=Distillation(steps=1_500, final_learning_rate=1e-4), greedy_states=40_000, rounds=4)
 PRUNING_98 = Distillation(steps=15_000, batch_size=128, learning_rate=1e-2, final_learning_rate=1e-4)
 QUANTIZING_98 = Distillation(steps=8_000, batch_size=128, learning_rate=2e-3)
-PRUNE_98 = (Prune(0.98, learning=PRUNING_98, end=0.3), Visit(40_000), QuantizeJudged(learning=QUANTIZING_98))
+PRUNE_98 = (Prune(0.98, learning=PRUNING_98, end=0.3), Visit(40_000), Quantize(quantizing=QUANTIZING_98))
 
 # Short, because each candidate is trained again.
 SHORT = Distillation(steps=1_000, final_learning_rate=1e-4)

@@ -95,6 +95,7 @@ class Findings(JsonValue):
       final_loss: the mean loss of the last 50 gradient steps.
       checkpoint: of reinforcement learning, the gradient step whose weights were the best, 0 at the start.
       agreement_per_round: how often the student acts as its teacher in the states of each round of its own play.
+      held_out_agreement: by gap with its teacher, at each look, in states of episodes that nothing was taught on.
       allocation, structure: of pruning, as the recipe has them.
       sparsity_asked, sparsity_reached: of each kernel, in [0, 1].
       clusters_asked, clusters_reached: distinct values of a kernel; of convolutions after rounding, of the filter with most.
@@ -119,6 +120,7 @@ class Findings(JsonValue):
     final_loss: float | None = None
     checkpoint: int | None = None
     agreement_per_round: tuple[float, ...] | None = None
+    held_out_agreement: tuple[float, ...] | None = None
     allocation: str | tuple[float, ...] | None = None
     structure: str | tuple[int, ...] | None = None
     sparsity_asked: tuple[float, ...] | None = None

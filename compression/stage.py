@@ -182,8 +182,8 @@ class Stage(ABC):
 
     @property
     def trains(self) -> Meaning | None:
-        """What it trains the network to output, as its settings of a training say; None where it has none."""
-        return next((setting.meaning for setting in vars(self).values() if hasattr(setting, "meaning")), None)
+        """What it trains the network to output, as it or its settings of a training say; None where it trains nothing."""
+        return next((each.meaning for each in (self, *vars(self).values()) if hasattr(each, "meaning")), None)
 
     @abstractmethod
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:

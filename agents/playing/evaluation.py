@@ -80,8 +80,7 @@ def gather_observations(
     Raises:
       BadTransitionError: the environment gave a NaN or an infinity.
     """
-    name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
-    visited = itertools.islice(_visited(policy, env, name, reset_seeds), count)
+    visited = itertools.islice(visit(policy, env, reset_seeds=reset_seeds), count)
     return np.stack(list(tqdm(visited, "gather states", count, unit=" states", disable=None, leave=False)))
 
 
@@ -95,17 +94,22 @@ def gather_from_episodes(
     Raises:
       BadTransitionError: the environment gave a NaN or an infinity.
     """
-    name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
     gathered = []
     for seed in reset_seeds:
-        episode = list(_visited(policy, env, name, iter([seed])))
+        episode = list(visit(policy, env, reset_seeds=[seed]))
         chosen = np.sort(rng.permutation(len(episode))[:most])
         gathered += [episode[i] for i in chosen]
     return np.stack(gathered)
 
 
-def _visited(policy: Policy, env: gymnasium.Env[Any, Any], name: str, reset_seeds: Iterator[int]) -> Iterator[NDArray[Any]]:
-    step = 0
+def visit(policy: Policy, env: gymnasium.Env[Any, Any], *, reset_seeds: Iterable[int]) -> Iterator[NDArray[Any]]:
+    """The observations [*observation_shape] that a policy acts on, one after another, in one episode per reset seed. Its
+    `reset()`, where it has one, is called before each episode.
+
+    Raises:
+      BadTransitionError: the environment gave a NaN or an infinity.
+    """
+    name, step = env.spec.id if env.spec is not None else type(env.unwrapped).__name__, 0
     for seed in reset_seeds:
         observation, _ = env.reset(seed=seed)
         getattr(policy, "reset", lambda: None)()

@@ -161,7 +161,7 @@ class Distiller:
 
         def loss(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             output = student(scaling.tensor(x), training=True)  # [B, A]; TF-MOT's wrappers act
-            error = _error(output, target, config)  # [B]
+            error = distillation_error(output, target, config)  # [B]
             return tf.reduce_mean(error), error
 
         self._learner = config.learner(loss, student)
@@ -189,8 +189,8 @@ class Distiller:
         return np.concatenate(losses)
 
 
-def _error(output: tf.Tensor, target: tf.Tensor, config: Distillation) -> tf.Tensor:
-    """[B, A], [B, A] -> [B]."""
+def distillation_error(output: tf.Tensor, target: tf.Tensor, config: Distillation) -> tf.Tensor:
+    """By the loss and the temperature of a distillation: preferences [B, A] and what they are to be [B, A] -> [B]."""
     log_policy = tf.nn.log_softmax(output / config.temperature)  # [B, A]
     if config.loss == "cross_entropy":
         return -tf.reduce_sum(tf.one_hot(tf.argmax(target, axis=-1), target.shape[-1]) * log_policy, axis=-1)

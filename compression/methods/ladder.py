@@ -15,12 +15,15 @@ from edgedqn.agents.playing.statistics import bootstrap_interval
 from edgedqn.compression.methods.decisions import DecisionTuning
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware, at_equal_ranges, round_student
+from edgedqn.compression.methods.reinforcement import TdLearning
+from edgedqn.compression.policy import FLOAT_OUTPUT
 from edgedqn.compression.report import Attempt, Findings, Judgement
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 WITHOUT_JUDGE = "the gate: there is no judge to play files, so the first was taken"
-Rung = Literal["round", "fine_tune", "distil"]
+Rung = Literal["round", "fine_tune", "distil", "reinforce"]
 TUNING = DecisionTuning()
+REINFORCING = TdLearning(steps=5_000, learning_rate=3e-5, evaluations=10)  # small steps: it plays already
 CONFIDENCE = 0.95  # of the paired difference in return by which a candidate must be better than the one below
 
 
@@ -37,6 +40,8 @@ class Quantize(Stage):
       that it measures, for as long as states it does not learn from gain by it.
     - `distil`: the float network is trained anew, to clipped action gaps, unless an earlier stage has done so, and rounded by
       quantization-aware training.
+    - `reinforce`: what `round` makes goes on learning by playing, rounded, and its best is taken. A student of an earlier
+      stage that has lost its Q-values cannot, nor can a float output. It is tried where nothing passed.
 
     The ladder ends at the first candidate that passes the gate, with ties in at most `most_ties` and agreement by gap in at
     least `least_agreement` of the states of fresh episodes; in `enough_agreement`, where it was measured that as many mistakes
@@ -45,12 +50,14 @@ class Quantize(Stage):
 
     Attributes:
       rungs: to be tried.
-      states: gathered from the teacher at epsilon 0.05, besides its own observations.
+      states: that weights are rounded on and tuned in: those that the student was taught in, where they are as many, or else
+        the teacher's own and so many that it visits at epsilon 0.05.
       per_output: one scale per output of a Dense kernel; older runtimes know one for all.
       tuning: of the rung `fine_tune`.
       teaching: of the rung `distil`, in float.
       quantizing: of the rung `distil`, rounded.
       attempts: rounded students of the rung `distil` that are judged at most, each of other minibatches, until one passes.
+      reinforcing: of the rung `reinforce`.
     """
 
     rungs: tuple[Rung, ...] = get_args(Rung)
@@ -64,6 +71,7 @@ class Quantize(Stage):
     teaching: Distil = Distil()
     quantizing: Distillation = QUANTIZING
     attempts: int = 3
+    reinforcing: TdLearning = REINFORCING
     name: ClassVar[str] = "quantize"
     rounds_to_int8: ClassVar[bool] = True
     asks_gate: ClassVar[bool] = True
@@ -88,6 +96,8 @@ class Quantize(Stage):
         best: tuple[Student, Judgement, int] | None = None
         attempts, skipped = list[Attempt](), list[str]()
         for rung, make in self._climb(student, context):
+            if rung == "reinforce" and best is not None and best[1].verdict == "pass":  # no other policy is needed
+                break
             if (candidate := make()) is None:
                 skipped.append(f"{rung}: no learning rate gained on held-out states")
                 continue
@@ -117,7 +127,8 @@ class Quantize(Stage):
     def _climb(self, student: Student, context: CompressionContext) -> Iterator[tuple[Rung, Callable[[], Student | None]]]:
         """The candidates from rung to rung, each with what makes it; None where a rung brings nothing."""
         if {"round", "fine_tune"}.intersection(self.rungs):
-            states = context.teacher_states(self.states)
+            enough = len(student.states) >= self.states
+            states = student.states if enough else context.teacher_states(self.states)
             equal = at_equal_ranges(student, states)
             rounded, _ = round_student(equal, states, context=context, per_output=self.per_output)
             if "round" in self.rungs:
@@ -129,6 +140,8 @@ class Quantize(Stage):
             taught = cache(lambda: student if knows else self.teaching.apply(student, context)[0])
             for _ in range(self.attempts):
                 yield "distil", lambda: QuantizeAware(self.quantizing).apply(taught(), context)[0]
+        if "reinforce" in self.rungs and student.meaning == "q_values" and context.conversion != FLOAT_OUTPUT:
+            yield "reinforce", lambda: QuantizeAware(self.reinforcing).apply(student, context)[0]
 
     def _lacking(self, judgement: Judgement, tolerates: Callable[[float], bool]) -> str:
         """Why a candidate is not good enough to end at; empty where it is."""
@@ -140,6 +153,17 @@ class Quantize(Stage):
         if agreement < self.enough_agreement or (agreement < self.least_agreement and not tolerates(1 - agreement)):
             return f"agreement by gap in {agreement:.1%} of the states"
         return ""
+
+
+# A smaller network is another policy than its teacher's, so the gate alone decides. A scale per output costs 12 bytes.
+SMALL_STUDENT = Quantize(("round",), per_output=False, least_agreement=0.0, enough_agreement=0.0)
+
+
+def judgement_of(findings: Findings) -> Judgement:
+    """Of the candidate that a ladder returned. Raises InputError where there was no judge."""
+    require(findings.attempts is not None, "A search plays its candidates as files. Expected a judge. Got none.")
+    assert findings.attempts is not None and findings.chosen is not None
+    return findings.attempts[findings.chosen].judgement
 
 
 def _is_better(candidate: Judgement, below: Judgement) -> bool:

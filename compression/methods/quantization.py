@@ -1,4 +1,4 @@
-"""Quantization-aware training: the stages that round a student to int8, once or until the gate passes."""
+"""Rounding to int8: by quantization-aware training, or of the weights as they are."""
 
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -7,7 +7,7 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError, require
+from edgedqn.agents.errors import require
 from edgedqn.compression import fake_quantization
 from edgedqn.compression.folding import InputScaling, in_batches, kernels_of
 from edgedqn.compression.methods.clustering import clusters_of
@@ -16,7 +16,7 @@ from edgedqn.compression.methods.pruning import sparsity_of
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.rounded_learning import learn_rounded
 from edgedqn.compression.policy import FLOAT_OUTPUT
-from edgedqn.compression.report import Attempt, Findings, Judgement
+from edgedqn.compression.report import Findings
 from edgedqn.compression.rewriting import Batches, with_equal_ranges, without_common_value
 from edgedqn.compression.rounding import Rounded, round_network
 from edgedqn.compression.stage import CompressionContext, Stage, Student
@@ -82,46 +82,6 @@ class QuantizeAware(Stage):
 
 
 @dataclass(frozen=True)
-class QuantizeJudged(Stage):
-    """`QuantizeAware`, and again from the same student with other minibatches until the gate passes.
-
-    Two networks that agree with their teacher equally well may differ in return by as much as the gate allows: LunarLander-v3,
-    one teacher, the same training, 93 % by gap: 249 and 258.
-
-    Attributes:
-      attempts: how many are judged at most; the one that loses least is returned as it was judged. Without a judge, the first
-        one is, and the report says so.
-      learning: of each.
-    """
-
-    attempts: int = 3
-    learning: Distillation = QUANTIZING
-    name: ClassVar[str] = "quantize_judged"
-    rounds_to_int8: ClassVar[bool] = True
-    asks_gate: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        require(self.attempts >= 1, f"Expected attempts of 1 or more. Got {self.attempts}.")
-
-    def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
-        if context.judge is None:
-            rounded, findings = QuantizeAware(self.learning).apply(student, context)
-            return rounded, replace(findings, skipped=("the gate: there is no judge to play files, so the first was taken",))
-        tried: list[tuple[Judgement, Student, Findings]] = []
-        for _ in range(self.attempts):
-            rounded, findings, judgement = round_and_judge(student, context, quantizing=self.learning)
-            tried.append((judgement, rounded, findings))
-            if judgement.verdict == "pass" or judgement.agent_is_no_better_than_random:
-                break
-        judgements = [judgement for judgement, _, _ in tried]
-        passed = judgements[-1].verdict == "pass"
-        chosen = len(tried) - 1 if passed else min(range(len(tried)), key=lambda i: judgements[i].loss)
-        _, best, findings = tried[chosen]
-        attempts = tuple(Attempt(judgement=judgement) for judgement in judgements)
-        return best, replace(findings, passed=passed, chosen=chosen, attempts=attempts)
-
-
-@dataclass(frozen=True)
 class RoundWeights(Stage):
     """Rounds the kernels alone, to int8 with one scale per output, so that their errors cancel: for a conversion whose
     activations are fine enough. Nothing is trained.
@@ -180,14 +140,3 @@ def _rounded_network(student: Student, rounded: Rounded, *, float_output: bool =
         quantized, student.network, weights=rounded.weights, scales=rounded.scales, ranges=rounded.ranges
     )
     return quantized
-
-
-def round_and_judge(
-    candidate: Student, context: CompressionContext, *, quantizing: Distillation
-) -> tuple[Student, Findings, Judgement]:
-    """Rounds a candidate by quantization-aware training and has its file played. Raises InputError without a judge."""
-    rounded, findings = QuantizeAware(quantizing).apply(candidate, context)
-    if context.judge is None:
-        raise InputError("A search plays its candidates as files. Expected a judge. Got none.")
-    policy = rounded.as_compressed(context.teacher, conversion=context.conversion, recipe="candidate")
-    return rounded, findings, context.judge(policy)

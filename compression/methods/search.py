@@ -9,8 +9,10 @@ import tf_keras
 
 from edgedqn.agents.errors import require
 from edgedqn.compression.methods.distillation import Distil, Distillation
-from edgedqn.compression.methods.quantization import round_and_judge
+from edgedqn.compression.methods.ladder import SMALL_STUDENT, Quantize, judgement_of
+from edgedqn.compression.methods.streaming import Stream
 from edgedqn.compression.networks import fresh, resized, size_of, widths
+from edgedqn.compression.policy import Meaning
 from edgedqn.compression.report import Attempt, Findings
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 
@@ -20,7 +22,7 @@ Widths = tuple[tuple[int, ...], tuple[int, ...]]  # filters, hidden
 ONE_LAYER: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (4,), (6,), (8,), (12,), (16,), (24,), (32,))
 HIDDEN = (*ONE_LAYER, *((width, width) for width in (8, 12, 16, 24, 32, 48, 64)))
 STUDENT = Distil(learning=Distillation(steps=4_000, batch_size=128, learning_rate=5e-3, final_learning_rate=1e-4), rounds=2)
-ROUNDING = Distillation(steps=4_000, batch_size=128, learning_rate=1e-3)
+STREAM = Stream()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +33,19 @@ class Search(Stage):
       attempts: networks tried at most.
       minutes: none is begun after them, > 0; 0 sets no limit. With a limit, two machines may find different networks.
       env_steps: none is begun after the judge has played this many; 0 sets no limit.
-      teaching: of each network; the teacher's states are gathered once.
-      quantizing: of each network, before it is judged. The best one is returned as it was judged.
+      teaching: of each network; the teacher's states are gathered once ...
+      streaming: ... or, where observations are images, in fresh ones: a fixed number of these is soon learned by heart.
+      quantizing: of each network; the best one is returned as it was judged.
     """
 
     attempts: int = 12
-    minutes: float = 8.0
+    minutes: float = 20.0
     env_steps: int = 0
     teaching: Distil = STUDENT
-    quantizing: Distillation = ROUNDING
+    streaming: Stream = STREAM
+    quantizing: Quantize = SMALL_STUDENT
     name: ClassVar[str] = "search"
+    meaning: ClassVar[Meaning] = "preferences"  # of the output after it
     rounds_to_int8: ClassVar[bool] = True
     asks_gate: ClassVar[bool] = True
 
@@ -53,7 +58,8 @@ class Search(Stage):
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         started = time.monotonic()
-        student = self.teaching.gather(student, context)
+        teaching = self.streaming if widths(student.network)[0] else self.teaching
+        student = teaching.gather(student, context)
         sizes = _sizes(student)
         bisection, attempts, rounded = _Bisection(passing=len(sizes)), list[Attempt](), list[Student]()
         stopped = ""
@@ -61,8 +67,9 @@ class Search(Stage):
             filters, hidden = sizes[index]
             network = fresh(resized(student.network, filters=filters, hidden=hidden), context.rng)
             label = f"try {' x '.join(map(str, (*filters, *hidden)))}"
-            candidate, _ = self.teaching.train(replace(student, network=network), context, label=label)
-            judged, _, judgement = round_and_judge(candidate, context, quantizing=self.quantizing)
+            candidate, _ = teaching.train(replace(student, network=network), context, label=label)
+            judged, findings = self.quantizing.apply(candidate, context)
+            judgement = judgement_of(findings)
             attempts.append(Attempt(judgement=judgement, size=size_of(network)))
             judged = replace(judged, states=student.states[:0], preferences=student.preferences[:0])  # they fill the memory
             rounded.append(judged)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from edgedqn.agents.errors import require
 from edgedqn.compression.folding import Weights, kernels_of, solve_ridge
 from edgedqn.compression.methods.distillation import Distil, Distillation
-from edgedqn.compression.methods.quantization import QuantizeAware, round_and_judge
+from edgedqn.compression.methods.ladder import SMALL_STUDENT, Quantize, judgement_of
 from edgedqn.compression.networks import resized, size_of, widths
+from edgedqn.compression.policy import Meaning
 from edgedqn.compression.report import Attempt, Findings, Judgement
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 
@@ -51,8 +52,9 @@ class Shrink(Stage):
         rounds=1,
         student_states=4_000,
     )
-    quantizing: Distillation = Distillation(steps=3_000, batch_size=128, learning_rate=2e-3)
+    quantizing: Quantize = SMALL_STUDENT
     name: ClassVar[str] = "shrink"
+    meaning: ClassVar[Meaning] = "preferences"  # of the output after it
     rounds_to_int8: ClassVar[bool] = True
     asks_gate: ClassVar[bool] = True
 
@@ -72,7 +74,7 @@ class Shrink(Stage):
         rounded, kept = trials.rounded, trials.kept
         if rounded is None:
             skipped.append("the gate: no smaller network passed it, so what is handed on is as large as before, and unjudged")
-            rounded, _ = QuantizeAware(self.quantizing).apply(kept, context)
+            rounded, _ = self.quantizing.apply(kept, context)
         before, after = _neurons(student.network), _neurons(kept.network)
         return rounded, Findings(
             neurons_before=before,
@@ -140,7 +142,8 @@ class _Trials:
         """Trains a candidate of this network, rounds it, has it played, and keeps it if it passed."""
         label = f"shrink to {' x '.join(map(str, sum(widths(network), ())))}"
         candidate, _ = self._stage.teaching.train(replace(self.kept, network=network), self._context, label=label)
-        rounded, _, judgement = round_and_judge(candidate, self._context, quantizing=self._stage.quantizing)
+        rounded, findings = self._stage.quantizing.apply(candidate, self._context)
+        judgement = judgement_of(findings)
         self.attempts.append(Attempt(judgement=judgement, size=size_of(candidate.network)))
         if judgement.verdict == "pass":
             self.kept, self.rounded = candidate, rounded

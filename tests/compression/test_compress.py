@@ -15,6 +15,7 @@ from edgedqn.compression.compress import compress
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.initialization import ScaleInput
+from edgedqn.compression.methods.ladder import Quantize
 from edgedqn.compression.methods.pruning import Prune, Threshold
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.search import Search
@@ -98,7 +99,7 @@ def test_a_stages_return_is_what_its_student_scores(policies: dict[str, Compress
 
 
 def test_a_search_without_a_judge_is_refused(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> None:
-    search = Recipe("x", "", (Search(teaching=QUICK, quantizing=SHORT),), "qat-int8")
+    search = Recipe("x", "", (ScaleInput(), Search(teaching=QUICK, quantizing=Quantize(("round",), states=300))), "qat-int8")
     with pytest.raises(InputError, match="Expected a judge"):
         compress(teacher, search, env=env, reset_seeds=itertools.count(), rng=np.random.default_rng(0))
 

@@ -13,7 +13,7 @@ from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
 from edgedqn.compression.methods.initialization import NewStudent, Restart, ScaleInput
 from edgedqn.compression.methods.ladder import Quantize
 from edgedqn.compression.methods.pruning import Prune, Threshold
-from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware, QuantizeJudged
+from edgedqn.compression.methods.quantization import QuantizeAware
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.search import Search
 from edgedqn.compression.methods.shrinking import Shrink
@@ -43,10 +43,10 @@ from edgedqn.compression.stage import Stage
         ((NewStudent(), Distil(), Restart(), Prune(0.5)), "float32", r"forgets what was learned before it"),
         ((Prune(0.5), Prune(0.6)), "float32", r"A second pruning lets weights of the first come back"),
         ((Threshold(), Prune(0.6)), "float32", r"A second pruning"),
-        ((Shrink(),), "qat-int8", r"Expected distil before it"),
-        ((NewStudent(),), "float32", r"Expected distil after new_student"),
+        ((ScaleInput(), Shrink()), "qat-int8", r"Expected distil or stream before it"),
+        ((NewStudent(),), "float32", r"Expected distil or stream after new_student"),
         ((Visit(), Distil()), "float32", r"distil gathers all states anew\. Expected no visit before it"),
-        ((Visit(), Search()), "qat-int8", r"search gathers all states anew"),
+        ((ScaleInput(), Visit(), Search()), "qat-int8", r"search gathers all states anew"),
         ((Distil(), Visit()), "float32", r"Expected a distillation after it"),
         ((Visit(), Prune(0.5, learning=TdLearning())), "float32", r"Expected a distillation after it"),
         ((Distil(), Prune(0.5), Cluster(2)), "float32", r"one cluster of three or more\. Got clusters=2"),
@@ -145,13 +145,14 @@ def test_reads_how_often_the_gate_is_asked_and_what_a_visit_gathers() -> None:
         "name": "mine",
         "conversion": "qat-int8",
         "stages": [
+            "scale_input",
             "distil",
             {"stage": "visit", "student_states": 300},
-            {"stage": "quantize_judged", "attempts": 2, "learning": {"steps": 400}},
+            {"stage": "quantize", "rungs": ["distil"], "attempts": 2},
         ],
     }
-    judged = QuantizeJudged(2, replace(QUANTIZING, steps=400))
-    recipe = Recipe("mine", "", (Distil(), Visit(300), judged), "qat-int8")
+    judged = Quantize(("distil",), attempts=2)
+    recipe = Recipe("mine", "", (ScaleInput(), Distil(), Visit(300), judged), "qat-int8")
     assert Recipe.from_json(value) == recipe
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
@@ -204,8 +205,8 @@ def test_fine_tuning_by_temporal_differences_is_a_word() -> None:
             r"Expected a fine_tune of none.* for targets of distil\. Got 'td'",
         ),
         (
-            {"name": "x", "conversion": "qat-int8", "stages": [{"stage": "quantize_judged", "learning": {"fine_tune": "td"}}]},
-            r"fine_tune of none: only prune, cluster and quantize_aware .* for learning of quantize_judged\. Got 'td'",
+            {"name": "x", "conversion": "qat-int8", "stages": [{"stage": "quantize", "quantizing": {"fine_tune": "td"}}]},
+            r"fine_tune of none: only prune, cluster and quantize_aware .* for quantizing of quantize\. Got 'td'",
         ),
         (
             {"name": "x", "conversion": "float32", "stages": [{"stage": "prune", "sparsity": 1.0}]},
@@ -278,14 +279,15 @@ def test_refuses_files_that_are_no_toml(tmp_path: Path) -> None:
 
 def test_every_stage_has_a_name_of_its_own_and_says_whether_it_rounds() -> None:
     rounding = {name for name, stage in STAGES.items() if stage.rounds_to_int8}
-    assert rounding == {"quantize", "quantize_aware", "quantize_judged", "shrink", "search"}
+    assert rounding == {"quantize", "quantize_aware", "shrink", "search"}
     assert all(stage.name == name for name, stage in STAGES.items())
 
 
 @pytest.mark.parametrize(
     ("stages", "words"),
     [
-        ((Quantize(),), "rounds a scaled input. Expected scale_input before"),
+        ((Quantize(),), "quantize rounds a scaled input. Expected scale_input before"),
+        ((Search(),), "search rounds a scaled input. Expected scale_input before"),
         ((ScaleInput(), Cluster(8), Quantize()), "moves each weight by itself. Expected quantize_aware"),
         ((QuantizeAware(TdLearning()),), "Reinforcement learning rounds a scaled input. Expected scale_input before"),
         (

@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     from edgedqn.compression.methods.clustering import Cluster
     from edgedqn.compression.methods.distillation import Distil
     from edgedqn.compression.methods.initialization import ScaleInput
+    from edgedqn.compression.methods.ladder import Quantize
     from edgedqn.compression.methods.pruning import Prune
     from edgedqn.compression.methods.quantization import QuantizeAware
 
@@ -28,7 +29,7 @@ from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.compress import compress
 from edgedqn.compression.methods.distillation import Distillation
-from edgedqn.compression.methods.initialization import NewStudent
+from edgedqn.compression.methods.initialization import NewStudent, ScaleInput
 from edgedqn.compression.methods.shrinking import Shrink
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
@@ -133,6 +134,6 @@ def test_widths_of_a_student_and_of_what_was_shrunk(agent: tuple[TrainedAgent, A
     student = stored(agent, NewStudent((5,), (3,) if images else None), quick, ROUND)
     assert [kernel.values.shape[0] for kernel in student] == ([3] if images else []) + [5, agent[0].spec.n_actions]
     # One attempt: the geometric mean of all neurons and of one less than the two that each layer keeps.
-    shrunk = stored(agent, quick, Shrink(attempts=1, teaching=quick, quantizing=SHORT))
+    shrunk = stored(agent, quick, Shrink(attempts=1, teaching=quick, quantizing=Quantize(("round",), states=300)))
     neurons = 48 if images else 64
     assert sum(kernel.values.shape[0] for kernel in shrunk[:-1]) == round(np.sqrt(3 * neurons))

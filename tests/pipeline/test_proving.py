@@ -23,8 +23,11 @@ from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distil, Distillation
-from edgedqn.compression.methods.quantization import QuantizeAware, QuantizeJudged
+from edgedqn.compression.methods.initialization import ScaleInput
+from edgedqn.compression.methods.ladder import Quantize
+from edgedqn.compression.methods.quantization import QuantizeAware
 from edgedqn.compression.methods.search import Search
+from edgedqn.compression.methods.shrinking import Shrink
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.stage import Stage
@@ -38,6 +41,7 @@ from edgedqn.pipeline.proving import STATES, play_on_seeds, states_on_prove_seed
 from edgedqn.pipeline.seeds import BLOCK, STREAMS, SeedStreams
 
 LESSON = Distillation(steps=100)
+ROUND = Quantize(("round",), states=300)
 TAUGHT = Distil(learning=LESSON, greedy_states=500, explored_states=200, rounds=0)
 
 
@@ -76,8 +80,12 @@ def test_nothing_before_the_bench_sees_a_prove_seed(
 
 @pytest.mark.parametrize(
     "stages",
-    [(Search(attempts=1, teaching=TAUGHT, quantizing=LESSON),), (TAUGHT, QuantizeJudged(1, LESSON))],
-    ids=["search", "quantize_judged"],
+    [
+        (ScaleInput(), Search(attempts=1, teaching=TAUGHT, quantizing=ROUND)),
+        (ScaleInput(), TAUGHT, Shrink(attempts=1, teaching=TAUGHT, quantizing=ROUND)),
+        (ScaleInput(), ROUND),
+    ],
+    ids=["search", "shrink", "quantize"],
 )
 def test_what_asks_the_judge_sees_no_prove_seed_either(
     reset_seeds: list[int],

@@ -14,11 +14,12 @@ from edgedqn.compression.folding import kernels_of
 from edgedqn.compression.methods.decisions import DecisionTuning
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.initialization import ScaleInput
-from edgedqn.compression.methods.ladder import Quantize, _is_better
+from edgedqn.compression.methods.ladder import Quantize, _is_better, judgement_of
 from edgedqn.compression.methods.pruning import Prune
+from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.policy import CompressedPolicy, Judge
 from edgedqn.compression.recipe import Recipe
-from edgedqn.compression.report import Judgement
+from edgedqn.compression.report import UNPLAYABLE, Judgement
 from edgedqn.compression.stage import CompressionContext, Student
 
 pytestmark = pytest.mark.usefixtures("without_xla")
@@ -29,6 +30,7 @@ QUICK = Quantize(
     teaching=Distil(learning=SHORT, greedy_states=200, explored_states=100, rounds=0),
     quantizing=SHORT,
     attempts=2,
+    reinforcing=TdLearning(steps=50, learning_starts=100, evaluations=1, evaluation_episodes=1),
 )
 
 
@@ -118,19 +120,62 @@ def test_a_rung_replaces_the_one_below_only_where_it_is_better_or_equal_and_smal
     assert not _is_better(replace(below, size_bytes=99), better)  # smaller, but worse
     passed = replace(below, verdict="pass")
     assert _is_better(passed, better) and not _is_better(better, passed)
+    refused = replace(below, verdict="fail", loss=UNPLAYABLE, returns=None)  # by the runtime
+    assert _is_better(replace(below, verdict="fail"), refused)
 
 
 def test_every_rung_can_be_climbed_and_rounds_the_student(scaled: tuple[Student, CompressionContext]) -> None:
     student, context = scaled
     weights = student.network.get_weights()
     climbed = {rung: make() for rung, make in QUICK._climb(student, context)}
-    assert list(climbed) == ["round", "fine_tune", "distil"]
+    assert list(climbed) == ["round", "fine_tune", "distil", "reinforce"]
     for candidate in filter(None, climbed.values()):
         assert candidate.quantized is not None and candidate.meaning == "preferences"
     assert climbed["round"] is not None and climbed["round"].quantized is not None
     assert len(dense_kernels(climbed["round"].quantized)) == len(kernels_of(student.network))
     for array, kept in zip(student.network.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(array, kept)
+
+
+@pytest.mark.parametrize(("below", "climbed"), [("pass", ["round"]), ("fail", ["round", "reinforce"])])
+def test_another_policy_is_learned_only_where_nothing_passed(
+    scaled: tuple[Student, CompressionContext], below: Verdict, climbed: list[str]
+) -> None:
+    student, context = scaled
+    judge, _ = judging(judgement(below, agreement=0.9), judgement())
+    _, said = replace(QUICK, rungs=("round", "reinforce")).apply(student, replace(context, judge=judge))
+    assert [attempt.rung for attempt in said.attempts or ()] == climbed
+    assert said.rung == climbed[-1] and said.passed
+
+
+@pytest.mark.parametrize("lost", ["q_values", "output"])
+def test_what_has_no_values_cannot_learn_by_playing(scaled: tuple[Student, CompressionContext], lost: str) -> None:
+    student, context = scaled
+    if lost == "q_values":
+        student = replace(student, meaning="preferences")
+    else:
+        context = replace(context, conversion="qat-int8-float-output")
+    assert [rung for rung, _ in replace(QUICK, rungs=("round", "reinforce"))._climb(student, context)] == ["round"]
+
+
+@pytest.mark.parametrize("conversion", ["qat-int8", "qat-int8-float-output"])
+def test_a_candidate_is_judged_as_what_would_ship(scaled: tuple[Student, CompressionContext], conversion: Any) -> None:
+    student, context = scaled
+    judge, shown = judging(judgement())
+    ladder = replace(QUICK, rungs=("round",))
+    found, said = ladder.apply(student, replace(context, judge=judge, conversion=conversion))
+    assert (shown[0].network, shown[0].conversion) == (found.quantized, conversion)
+    assert judgement_of(said) == replace(judgement(), returns=None)
+    with pytest.raises(InputError, match="Expected a judge"):
+        judgement_of(ladder.apply(student, context)[1])
+
+
+def test_states_that_it_was_taught_in_are_enough(scaled: tuple[Student, CompressionContext]) -> None:
+    student, context = scaled
+    taught = replace(student, states=np.resize(student.states, (400, *student.states.shape[1:])))
+    seeds = iter(())  # no episode can begin
+    found, _ = replace(QUICK, rungs=("round",)).apply(taught, replace(context, reset_seeds=seeds))
+    assert found.quantized is not None
 
 
 def test_nothing_trained_already_acts_as_the_teacher(scaled: tuple[Student, CompressionContext]) -> None:
@@ -156,7 +201,7 @@ def test_zeros_stay_zeros(scaled: tuple[Student, CompressionContext]) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"rungs": ()}, "Expected rungs of round, fine_tune, distil, each once and in this order"),
+        ({"rungs": ()}, "Expected rungs of round, fine_tune, distil, reinforce, each once and in this order"),
         ({"rungs": ("distil", "round")}, "in this order"),
         ({"rungs": ("fine_tune",)}, "Expected round before it"),
         ({"states": 0}, "states and attempts of 1 or more"),

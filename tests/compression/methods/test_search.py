@@ -8,6 +8,7 @@ import pytest
 from edgedqn.agents.errors import InputError
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distil, Distillation
+from edgedqn.compression.methods.ladder import SMALL_STUDENT
 from edgedqn.compression.methods.search import HIDDEN, LAYER_BYTES, Search, _sizes
 from edgedqn.compression.networks import widths
 from edgedqn.compression.policy import CompressedPolicy
@@ -17,7 +18,7 @@ from edgedqn.compression.stage import CompressionContext, Student
 pytestmark = pytest.mark.usefixtures("without_xla")
 QUICK = Search(
     teaching=Distil(learning=Distillation(steps=50), greedy_states=400, explored_states=100, rounds=0),
-    quantizing=Distillation(steps=50),
+    quantizing=replace(SMALL_STUDENT, states=300),
 )
 
 

@@ -9,6 +9,8 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import minatar_torso, q_network
 from edgedqn.compression.folding import plain_network
 from edgedqn.compression.methods.distillation import Distil, Distillation
+from edgedqn.compression.methods.initialization import ScaleInput
+from edgedqn.compression.methods.ladder import SMALL_STUDENT
 from edgedqn.compression.methods.shrinking import Shrink, _keeping, _saliency, _useless, _without_a_layer
 from edgedqn.compression.networks import widths
 from edgedqn.compression.policy import CompressedPolicy
@@ -16,7 +18,7 @@ from edgedqn.compression.report import Findings, Judgement
 from edgedqn.compression.stage import CompressionContext, Student
 
 pytestmark = pytest.mark.usefixtures("without_xla")
-QUICK = Shrink(teaching=Distil(learning=Distillation(steps=50), rounds=0), quantizing=Distillation(steps=50))
+QUICK = Shrink(teaching=Distil(learning=Distillation(steps=50), rounds=0), quantizing=replace(SMALL_STUDENT, states=300))
 
 
 def hidden_sizes(findings: Findings) -> list[tuple[int, ...]]:
@@ -57,7 +59,7 @@ def verdicts(*given: str) -> Any:
 @pytest.fixture
 def student(beginning: tuple[Student, CompressionContext]) -> tuple[Student, CompressionContext]:
     student, context = beginning
-    return replace(student, meaning="preferences"), context
+    return replace(ScaleInput().apply(student, context)[0], meaning="preferences"), context
 
 
 def test_looks_between_what_passed_and_what_failed_and_hands_on_the_last_that_passed(
