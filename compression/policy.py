@@ -12,12 +12,13 @@ from edgedqn.agents.architecture import rebuild
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json, load_arrays, read_json, save_arrays, write_json
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.compression import fake_quantization
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.report import SCHEMA, CompressionRecord, Judgement, StageReport
+from edgedqn.compression.tfmot import fake_quantization
 
 Conversion = Literal["float32", "float16", "dynamic", "ptq-int8", "qat-int8", "qat-int8-float-output", "int16x8"]
 FLOAT_OUTPUT: Conversion = "qat-int8-float-output"  # and float weights of the last layer
+FLOAT_INPUT = ("float32", "float16", "dynamic")
 QUANTIZATION_AWARE = ("qat-int8", FLOAT_OUTPUT)  # they read the ranges that training learned
 Meaning = Literal["q_values", "preferences"]
 

@@ -73,6 +73,9 @@ class Recipe:
             "Quantization-aware training and the qat-int8 conversion need each other: the converter reads the ranges that "
             f"training learned. Got stages={names} and conversion={self.conversion!r}.",
         )
+        by_td = [stage for stage in self.stages if stage.rounds_to_int8 and stage.trains == "q_values"]
+        expected = "Reinforcement learning rounds the output too. Expected the conversion qat-int8."
+        require(not by_td or self.conversion == "qat-int8", f"{expected} Got {self.conversion!r}.")
         last = "Quantization-aware training must come last: what follows it would move the rounded weights."
         require(not any(rounding[:-1]), f"{last} Got {names}.")
         for i, stage in enumerate(self.stages):

@@ -19,9 +19,10 @@ from edgedqn.agents.playing.spec import EnvironmentSpec, OneHot
 from edgedqn.agents.reader import Actor
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.folding import InputScaling, Weights, in_batches, unfold_input_scaling
-from edgedqn.compression.policy import CompressedPolicy, Conversion, Judge, Meaning
+from edgedqn.compression.policy import FLOAT_INPUT, FLOAT_OUTPUT, CompressedPolicy, Conversion, Judge, Meaning
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.report import Findings
+from edgedqn.compression.tfmot import fake_quantization
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +129,24 @@ class Student:
         chosen = tf.function(lambda x: tf.argmax(quantized(scaling.tensor(x), training=False), axis=-1))  # [B, ...] -> [B]
         return StudentPolicy(lambda x: int(chosen(x[np.newaxis])[0]), chosen)
 
+    def quantization_aware(self, conversion: Conversion) -> tf_keras.Model:
+        """Its network with fake quantization as this conversion rounds. Zeros, clusters and one scale per output stay."""
+        return fake_quantization.quantization_aware(
+            self.network,
+            self.scaling.limits,
+            keep_zeros=self.pruned,
+            keep_clusters=self.clustered,
+            per_output=self.per_output,
+            float_output=conversion == FLOAT_OUTPUT,
+        )
+
     def as_compressed(self, agent: TrainedAgent, *, conversion: Conversion, recipe: str) -> CompressedPolicy:
-        """The policy for the exporter, without reports and settings."""
+        """The policy for the exporter, without reports and settings. A float input has no ends to be clamped to."""
+        scaling = replace(self.scaling, limits=None) if conversion in FLOAT_INPUT else self.scaling
         return CompressedPolicy(
             network=self.quantized or self.network,
             conversion=conversion,
-            scaling=self.scaling,
+            scaling=scaling,
             meaning=self.meaning,
             spec=agent.spec,
             observations=agent.observations,

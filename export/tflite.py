@@ -12,8 +12,8 @@ import tensorflow as tf
 import tf_keras
 
 from edgedqn.agents.architecture import rebuild
-from edgedqn.compression import fake_quantization
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.tfmot import fake_quantization
 from edgedqn.export.config import INTEGER_ENDS, ExportConfig
 from edgedqn.export.edge_policy import DeviceManifest, TfliteModel
 from edgedqn.export.tflite_file.manifest import device_part, embed

@@ -29,8 +29,8 @@ BORDERS = (
     "agents/importing/hdf5_reader.py",
     "agents/importing/sb3.py",  # an archive of Stable-Baselines3
     "benchmarks/peers/",  # the others' APIs
-    "compression/fake_quantization.py",  # TF-MOT and Keras
-    "compression/tfmot.py",
+    "compression/tfmot/fake_quantization.py",  # TF-MOT and Keras
+    "compression/tfmot/wrappers.py",
     "export/devices/browser/litert_js.py",  # npm's package.json
     "export/tflite_file/rewriting.py",  # flatbuffers' generated classes
 )

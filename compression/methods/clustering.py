@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
-from edgedqn.compression import tfmot
 from edgedqn.compression.folding import kernels_of
 from edgedqn.compression.methods.distillation import Distillation
 from edgedqn.compression.methods.pruning import sparsity_of
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.report import Findings
 from edgedqn.compression.stage import CompressionContext, Stage, Student
+from edgedqn.compression.tfmot import wrappers
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Cluster(Stage):
         chosen = [count > self.clusters for count in distinct]
         clustered, tuned = replace(student, clustered=True), None
         if any(chosen):
-            wrapped = tfmot.wrap_for_clustering(student.network, chosen, clusters=self.clusters, keep_zeros=student.pruned)
+            wrapped = wrappers.wrap_for_clustering(student.network, chosen, clusters=self.clusters, keep_zeros=student.pruned)
             tuned = self.learning.fine_tune(wrapped, student, context=context, label="cluster", ready_after=1)
-            network = tfmot.strip(wrapped, student.network)
+            network = wrappers.strip(wrapped, student.network)
             clustered = replace(clustered, network=network, meaning=self.learning.meaning)
         kernels = kernels_of(clustered.network)
         few = [(i, count) for i, count in enumerate(distinct) if count <= self.clusters]

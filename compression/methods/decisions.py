@@ -12,12 +12,11 @@ from tqdm import tqdm
 
 from edgedqn.agents.errors import require
 from edgedqn.agents.learner import FusedLearner, adam
-from edgedqn.compression import fake_quantization
 from edgedqn.compression.folding import InputScaling, in_batches
 from edgedqn.compression.methods.distillation import STEPS_PER_CALL
-from edgedqn.compression.policy import FLOAT_OUTPUT
 from edgedqn.compression.preferences import median_action_gap
 from edgedqn.compression.stage import CompressionContext, Student, q_values_of
+from edgedqn.compression.tfmot import fake_quantization
 
 HELD_OUT = 0.2  # of the states, the last ones: other episodes
 
@@ -58,13 +57,7 @@ class DecisionTuning:
           DivergedError: the loss or a weight became NaN or infinite.
         """
         assert student.quantized is not None
-        network = fake_quantization.quantization_aware(
-            student.network,
-            student.scaling.limits,
-            keep_zeros=student.pruned,
-            per_output=student.per_output,
-            float_output=context.conversion == FLOAT_OUTPUT,
-        )
+        network = student.quantization_aware(context.conversion)
         fake_quantization.copy_weights(student.quantized, network)
         split = int(len(states) * (1 - HELD_OUT))
         q_values = q_values_of(context.teacher, states) / (self.temperature * context.gap)  # [N, A]

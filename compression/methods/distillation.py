@@ -16,12 +16,12 @@ from tqdm import tqdm
 from edgedqn.agents.errors import require
 from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling, Weights, solve_ridge
 from edgedqn.compression.policy import Meaning
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.report import Findings
 from edgedqn.compression.stage import CompressionContext, Stage, Student, q_values_of
+from edgedqn.compression.tfmot import wrappers
 
 STEPS_PER_CALL = 50
 
@@ -73,7 +73,7 @@ class Training:
         """What takes the gradient steps."""
         last = self.final_learning_rate / self.learning_rate
         decay = tf_keras.optimizers.schedules.CosineDecay(self.learning_rate, self.rounded_steps, alpha=last)
-        variables, xla = network.trainable_variables, not tfmot.is_clustered(network)
+        variables, xla = network.trainable_variables, not wrappers.is_clustered(network)
         return FusedLearner(loss, variables, optimizer=adam(decay, variables, xla=xla), xla=xla)
 
 

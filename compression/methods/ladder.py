@@ -24,7 +24,7 @@ WITHOUT_JUDGE = "the gate: there is no judge to play files, so the first was tak
 Rung = Literal["round", "fine_tune", "distil", "reinforce"]
 TUNING = DecisionTuning()
 REINFORCING = TdLearning(steps=5_000, learning_rate=3e-5, evaluations=10)  # small steps: it plays already
-CONFIDENCE = 0.95  # of the paired difference in return by which a candidate must be better than the one below
+CONFIDENCE = 0.99  # the gate's, of the paired difference in return by which a candidate must be better than the one below
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,8 @@ class Quantize(Stage):
             rounded, _ = round_student(equal, states, context=context, per_output=self.per_output)
             if "round" in self.rungs:
                 yield "round", lambda: rounded
-            if "fine_tune" in self.rungs:
+            whole_output = context.conversion != FLOAT_OUTPUT
+            if "fine_tune" in self.rungs and (whole_output or not student.pruned):  # a float output would fill its zeros in
                 yield "fine_tune", lambda: self.tuning.tune(rounded, states, context=context)
         if "distil" in self.rungs:
             knows = student.meaning == "preferences"  # an earlier stage has taught it, and may have set zeros

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
-from edgedqn.compression import tfmot
 from edgedqn.compression.folding import kernels_of
 from edgedqn.compression.methods.distillation import STEPS_PER_CALL, Distillation
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.report import Findings
 from edgedqn.compression.stage import CompressionContext, Stage, Student
+from edgedqn.compression.tfmot import wrappers
 
 Allocation = Literal["erk", "uniform"]
 
@@ -46,7 +46,7 @@ def allocate(shapes: Sequence[tuple[int, ...]], sparsity: float, *, allocation: 
         dense |= density > 1
 
 
-def unprunable(shape: tuple[int, ...], structure: tfmot.Structure) -> str | None:
+def unprunable(shape: tuple[int, ...], structure: wrappers.Structure) -> str | None:
     """Why a kernel of this shape, (inputs, outputs) or (height, width, inputs, outputs), cannot have this structure, if so."""
     if structure == "unstructured":
         return None
@@ -78,7 +78,7 @@ class Prune(Stage):
     _: KW_ONLY
     allocation: Allocation | tuple[float, ...] = "erk"
     learning: Distillation | TdLearning = Distillation(steps=4_000)
-    structure: tfmot.Structure = "unstructured"
+    structure: wrappers.Structure = "unstructured"
     schedule: Literal["polynomial", "constant"] = "polynomial"
     begin: float = 0.0
     end: float = 0.6
@@ -105,10 +105,10 @@ class Prune(Stage):
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         asked, skipped = self._allocated([kernel.shape for kernel in kernels_of(student.network)])
         schedule = self._schedule(self.learning.planned_steps(context.teacher))
-        wrapped = tfmot.wrap_for_pruning(student.network, asked, schedule=schedule, structure=self.structure)
-        tfmot.reset_pruning(wrapped)
+        wrapped = wrappers.wrap_for_pruning(student.network, asked, schedule=schedule, structure=self.structure)
+        wrappers.reset_pruning(wrapped)
         tuned = self.learning.fine_tune(wrapped, student, context=context, label="prune", ready_after=schedule.final_step)
-        network = tfmot.strip(wrapped, student.network)
+        network = wrappers.strip(wrapped, student.network)
         return replace(student, network=network, meaning=self.learning.meaning, pruned=True), Findings(
             allocation=self.allocation,
             structure=self.structure,
@@ -119,15 +119,15 @@ class Prune(Stage):
             checkpoint=tuned.checkpoint,
         )
 
-    def _schedule(self, steps: int) -> tfmot.Schedule:
+    def _schedule(self, steps: int) -> wrappers.Schedule:
         """In gradient steps. Masks change every 50; begin and end are rounded to that."""
         frequency = STEPS_PER_CALL
         steps = max(frequency, steps // frequency * frequency)
         begin = min(frequency * round(self.begin * steps / frequency), steps - frequency)
         if self.schedule == "constant":
-            return tfmot.Schedule(begin, None, frequency)
+            return wrappers.Schedule(begin, None, frequency)
         end = min(max(frequency * round(self.end * steps / frequency), begin + frequency), steps)
-        return tfmot.Schedule(begin, end, frequency)
+        return wrappers.Schedule(begin, end, frequency)
 
     def _allocated(self, shapes: list[tuple[int, ...]]) -> tuple[tuple[float, ...], list[str]]:
         """The sparsity of each kernel, and which are left alone and why."""

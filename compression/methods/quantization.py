@@ -8,7 +8,6 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
-from edgedqn.compression import fake_quantization
 from edgedqn.compression.folding import InputScaling, in_batches, kernels_of
 from edgedqn.compression.methods.clustering import clusters_of
 from edgedqn.compression.methods.distillation import Distillation
@@ -20,6 +19,7 @@ from edgedqn.compression.report import Findings
 from edgedqn.compression.rewriting import Batches, with_equal_ranges, without_common_value
 from edgedqn.compression.rounding import Rounded, round_network
 from edgedqn.compression.stage import CompressionContext, Stage, Student
+from edgedqn.compression.tfmot import fake_quantization
 
 # Longer than in float: a rounded weight moves by whole steps, after its gradients have added up to one.
 QUANTIZING = Distillation(steps=8_000, learning_rate=5e-4)
@@ -43,13 +43,7 @@ class QuantizeAware(Stage):
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         if isinstance(self.learning, TdLearning):
             return self._reinforce(self.learning, student, context=context)
-        quantized = fake_quantization.quantization_aware(
-            student.network,
-            student.scaling.limits,
-            keep_zeros=student.pruned,
-            keep_clusters=student.clustered,
-            float_output=context.conversion == FLOAT_OUTPUT,
-        )
+        quantized = student.quantization_aware(context.conversion)
         fake_quantization.start_ranges(quantized, student.network, inputs=student.inputs())
         tuned = self.learning.fine_tune(quantized, student, context=context, label="quantize")
         settled = fake_quantization.settle(quantized, student.network, keep_zeros=student.pruned)

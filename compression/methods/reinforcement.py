@@ -25,11 +25,11 @@ from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.interaction import interact
 from edgedqn.agents.training.loop import TrainingLog, TrainingSchedule, train
 from edgedqn.agents.training.selection import CheckpointSelection
-from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling, Weights
 from edgedqn.compression.methods.distillation import STEPS_PER_CALL, FineTuned, Training
 from edgedqn.compression.policy import Meaning
 from edgedqn.compression.stage import CompressionContext, Student, StudentPolicy, scaled_policy
+from edgedqn.compression.tfmot import wrappers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,9 +149,9 @@ class TdLearning(Training):
             QNetwork(target, student.scaling, target.trainable_variables),
             _WrappedReader(wrapped, student, context.teacher.spec.input_shape),
         )
-        clustered = tfmot.is_clustered(wrapped)
+        clustered = wrappers.is_clustered(wrapped)
         learned, weights = self.learn(networks, context, label=label, ready_after=ready_after, clustered=clustered)
-        tfmot.set_effective_weights(wrapped, weights)
+        wrappers.set_effective_weights(wrapped, weights)
         return learned
 
     def learn(
@@ -235,10 +235,10 @@ class _WrappedReader(NetworkReader):
         self.n_actions = self._chain.n_actions
 
     def weights(self) -> list[tf.Tensor]:
-        return tfmot.effective_weights(self._wrapped)
+        return wrappers.effective_weights(self._wrapped)
 
     def admissible(self, weights: Weights) -> Weights:
-        return [np.asarray(array * mask) for array, mask in zip(weights, tfmot.masks(self._wrapped), strict=True)]
+        return [np.asarray(array * mask) for array, mask in zip(weights, wrappers.masks(self._wrapped), strict=True)]
 
     def actor(self, weights: Weights) -> StudentPolicy:
         return scaled_policy(NumpyNetwork(self._chain(weights), self._shape), self._scaling)

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.reader import NetworkReader, Networks
-from edgedqn.compression import fake_quantization
 from edgedqn.compression.folding import Weights
 from edgedqn.compression.methods.distillation import FineTuned
 from edgedqn.compression.methods.reinforcement import QNetwork, TdLearning
 from edgedqn.compression.rounded_network import RoundedNetwork, rounded_kernel
 from edgedqn.compression.rounding import Rounded, fake_quantized
 from edgedqn.compression.stage import CompressionContext, Student, StudentPolicy, scaled_policy
+from edgedqn.compression.tfmot import fake_quantization
 
 
 def learn_rounded(
@@ -37,9 +37,7 @@ def learn_rounded(
     """
     limits = student.scaling.limits
     assert student.meaning == "q_values" and limits is not None, "a recipe refuses this: preferences are no values"
-    quantized = fake_quantization.quantization_aware(
-        rounded.network, student.scaling.limits, keep_zeros=student.pruned, per_output=rounded.per_output
-    )
+    quantized = rounded.quantization_aware(context.conversion)
     fake_quantization.set_rounding(
         quantized, rounded.network, weights=details.weights, scales=details.scales, ranges=details.ranges
     )

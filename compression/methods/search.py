@@ -12,7 +12,7 @@ from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.ladder import SMALL_STUDENT, Quantize, judgement_of
 from edgedqn.compression.methods.streaming import Stream
 from edgedqn.compression.networks import fresh, resized, size_of, widths
-from edgedqn.compression.policy import Meaning
+from edgedqn.compression.policy import FLOAT_OUTPUT, Meaning
 from edgedqn.compression.report import Attempt, Findings
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 
@@ -60,7 +60,7 @@ class Search(Stage):
         started = time.monotonic()
         teaching = self.streaming if widths(student.network)[0] else self.teaching
         student = teaching.gather(student, context)
-        sizes = _sizes(student)
+        sizes = [size for size in _sizes(student) if any(size) or context.conversion != FLOAT_OUTPUT]
         bisection, attempts, rounded = _Bisection(passing=len(sizes)), list[Attempt](), list[Student]()
         stopped = ""
         while not stopped and (index := bisection.next()) is not None:

@@ -10,9 +10,9 @@ from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression import fake_quantization
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.stage import Student
+from edgedqn.compression.tfmot import fake_quantization
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.export.tflite import to_tflite
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 with warnings.catch_warnings():
     # TF-MOT 0.8.1 compares version numbers with distutils, which setuptools provides and calls deprecated.
     warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
-    import edgedqn.compression.tfmot  # noqa: F401
+    import edgedqn.compression.tfmot.wrappers  # noqa: F401
 
 from edgedqn.agents.networks import minatar_torso, q_network, table_network
 from edgedqn.agents.playing.environments import agent_view, make_environment

@@ -8,9 +8,9 @@ import pytest
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.fake_quantization import quantization_aware, start_ranges
 from edgedqn.compression.folding import InputScaling, in_batches, plain_network
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.tfmot.fake_quantization import quantization_aware, start_ranges
 from edgedqn.export.tflite import to_tflite
 
 KINDS = ["float32", "ptq-int8", "tiny-qat", "tiny-round", "tiny-pruned"]

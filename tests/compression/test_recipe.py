@@ -140,6 +140,11 @@ def test_reads_toml_and_keeps_what_it_does_not_name(tmp_path: Path) -> None:
     assert Recipe.read(path) == Recipe("my-recipe", "of my own", stages, "qat-int8")
 
 
+def test_a_float_output_cannot_learn_by_playing() -> None:
+    with pytest.raises(InputError, match=r"rounds the output too\. Expected the conversion qat-int8"):
+        Recipe("mine", "", (ScaleInput(), QuantizeAware(TdLearning())), "qat-int8-float-output")
+
+
 def test_reads_how_often_the_gate_is_asked_and_what_a_visit_gathers() -> None:
     value = {
         "name": "mine",

@@ -7,10 +7,10 @@ import pytest
 
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.networks import minatar_torso, q_network
-from edgedqn.compression import fake_quantization
 from edgedqn.compression.folding import plain_network
 from edgedqn.compression.rounded_network import RoundedNetwork
 from edgedqn.compression.rounding import round_network
+from edgedqn.compression.tfmot import fake_quantization
 
 
 @pytest.mark.parametrize("torso", [None, minatar_torso])

@@ -11,7 +11,6 @@ import pytest
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.compression.fake_quantization import quantization_aware, start_ranges
 from edgedqn.compression.folding import BATCH, InputScaling, fold_input_scaling, plain_network
 from edgedqn.compression.methods.distillation import Distil, Visit
 from edgedqn.compression.methods.initialization import Restart
@@ -24,6 +23,7 @@ from edgedqn.compression.preferences import Targets
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.report import Findings
 from edgedqn.compression.stage import CompressionContext, Stage, Student, q_values_of
+from edgedqn.compression.tfmot.fake_quantization import quantization_aware, start_ranges
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,7 @@ def test_more_states_are_remembered_with_targets_of_the_same_kind(scaled: Studen
 def test_hands_on_the_rounded_network_where_there_is_one(scaled: Student, teacher: TrainedAgent) -> None:
     plain = scaled.as_compressed(teacher, conversion="float32", recipe="mine")
     assert (plain.network, plain.recipe, plain.meaning, plain.reports) == (scaled.network, "mine", "q_values", ())
+    assert plain.scaling == replace(scaled.scaling, limits=None)  # a float input has no ends
     rounded = Student(
         network=scaled.network,
         scaling=scaled.scaling,
@@ -154,5 +155,5 @@ def test_hands_on_the_rounded_network_where_there_is_one(scaled: Student, teache
         quantized=quantization_aware(scaled.network, (-1.0, 1.0)),
     )
     handed = rounded.as_compressed(teacher, conversion="qat-int8", recipe="mine")
-    assert handed.network is rounded.quantized
+    assert handed.network is rounded.quantized and handed.scaling == scaled.scaling
     assert (handed.meaning, handed.layers) == ("preferences", describe(scaled.network))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 with warnings.catch_warnings():
     # TF-MOT 0.8.1 compares version numbers with distutils, which setuptools provides and calls deprecated.
     warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
-    from edgedqn.compression import fake_quantization, tfmot
+    from edgedqn.compression.tfmot import fake_quantization, wrappers
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
@@ -77,10 +77,10 @@ def make_policy(kind: str, hidden: tuple[int, ...] = (32, 32)) -> CompressedPoli
     preferences = Targets()(q_values, median_action_gap(q_values))
     network.set_weights(fit_output_layer(network, [inputs], preferences=preferences, ridge=0.1))
     if kind == "pruned":
-        wrapped = tfmot.wrap_for_pruning(network, (0.3, 0.8, 0.3), schedule=tfmot.Schedule(0, 1, 1))
-        tfmot.reset_pruning(wrapped)
+        wrapped = wrappers.wrap_for_pruning(network, (0.3, 0.8, 0.3), schedule=wrappers.Schedule(0, 1, 1))
+        wrappers.reset_pruning(wrapped)
         wrapped(inputs[:1], training=True)
-        network = tfmot.strip(wrapped, network)
+        network = wrappers.strip(wrapped, network)
     if kind == "per-output":
         rounded = round_network(network, lambda: iter([inputs]), limits=(-1.0, 1.0))
         quantized = fake_quantization.quantization_aware(network, scaling.limits, per_output=True)

@@ -15,9 +15,9 @@ from edgedqn.agents.networks import q_network, table_network
 from edgedqn.agents.playing.spec import EnvironmentSpec, FrameStack, OneHot, format_steps
 from edgedqn.benchmarks.footprint import weigh
 from edgedqn.benchmarks.rows import BenchmarkRow
-from edgedqn.compression.fake_quantization import quantization_aware, start_ranges
 from edgedqn.compression.folding import InputScaling, fold_input_scaling, in_batches, pads_input, plain_network
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.tfmot.fake_quantization import quantization_aware, start_ranges
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel, check_structure, read_device_manifest
 from edgedqn.export.tflite import exported, to_tflite

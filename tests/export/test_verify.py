@@ -17,9 +17,9 @@ from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.compression import fake_quantization
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.tfmot import fake_quantization
 from edgedqn.export import verify as verification
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.compression.fake_quantization import settle
 from edgedqn.compression.methods.decisions import DecisionTuning, _divergence
 from edgedqn.compression.methods.initialization import ScaleInput
 from edgedqn.compression.methods.ladder import Quantize
 from edgedqn.compression.stage import CompressionContext, Student
+from edgedqn.compression.tfmot.fake_quantization import settle
 
 pytestmark = pytest.mark.usefixtures("without_xla")
 QUICK = DecisionTuning(rates=(1e-4, 1e-3), steps=50, patience=1, most_steps=100, batch_size=32)

@@ -9,7 +9,6 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.gate import Verdict
-from edgedqn.compression.fake_quantization import dense_kernels
 from edgedqn.compression.folding import kernels_of
 from edgedqn.compression.methods.decisions import DecisionTuning
 from edgedqn.compression.methods.distillation import Distil, Distillation
@@ -21,6 +20,7 @@ from edgedqn.compression.policy import CompressedPolicy, Judge
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.report import UNPLAYABLE, Judgement
 from edgedqn.compression.stage import CompressionContext, Student
+from edgedqn.compression.tfmot.fake_quantization import dense_kernels
 
 pytestmark = pytest.mark.usefixtures("without_xla")
 SHORT = Distillation(steps=50)
@@ -156,6 +156,14 @@ def test_what_has_no_values_cannot_learn_by_playing(scaled: tuple[Student, Compr
     else:
         context = replace(context, conversion="qat-int8-float-output")
     assert [rung for rung, _ in replace(QUICK, rungs=("round", "reinforce"))._climb(student, context)] == ["round"]
+
+
+def test_zeros_of_a_float_output_are_not_filled_in(scaled: tuple[Student, CompressionContext]) -> None:
+    student, context = scaled
+    context = replace(context, conversion="qat-int8-float-output")
+    ladder = replace(QUICK, rungs=("round", "fine_tune"))
+    rungs = {pruned: [rung for rung, _ in ladder._climb(replace(student, pruned=pruned), context)] for pruned in (False, True)}
+    assert rungs == {False: ["round", "fine_tune"], True: ["round"]}
 
 
 @pytest.mark.parametrize("conversion", ["qat-int8", "qat-int8-float-output"])

@@ -15,7 +15,6 @@ from edgedqn.agents.playing.environments import BadTransitionError
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import TrainingConfig
-from edgedqn.compression import tfmot
 from edgedqn.compression.folding import InputScaling, kernels_of, plain_network
 from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distillation
@@ -24,6 +23,7 @@ from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.stage import CompressionContext, Student
+from edgedqn.compression.tfmot import wrappers
 
 CELLS, DISCOUNT = 5, 0.8
 LEARNING = TdLearning(
@@ -165,14 +165,14 @@ def test_what_is_not_given_is_as_the_agent_was_trained(start: tuple[Student, Com
 @pytest.mark.usefixtures("without_xla")
 def test_a_schedule_counts_gradient_steps(start: tuple[Student, CompressionContext]) -> None:
     student, context = start
-    schedule = tfmot.Schedule(200, 400, 50)
+    schedule = wrappers.Schedule(200, 400, 50)
     for steps, expected in ((150, 0.0), (300, 0.8 * (1 - 0.5**3)), (450, 0.8)):
-        wrapped = tfmot.wrap_for_pruning(student.network, (0.8, 0.8), schedule=schedule)
-        tfmot.reset_pruning(wrapped)
+        wrapped = wrappers.wrap_for_pruning(student.network, (0.8, 0.8), schedule=schedule)
+        wrappers.reset_pruning(wrapped)
         replace(LEARNING, steps=steps, evaluations=1).fine_tune(
             wrapped, student, context=context, label="test", ready_after=steps
         )
-        sparsities = [(kernel == 0).mean() for kernel in kernels_of(tfmot.strip(wrapped, student.network))]
+        sparsities = [(kernel == 0).mean() for kernel in kernels_of(wrappers.strip(wrapped, student.network))]
         assert sparsities == pytest.approx([expected] * 2, abs=0.02)
 
 
@@ -197,7 +197,7 @@ class Broken(Corridor):
 
 def test_a_nan_from_the_environment_stops_it_by_name(start: tuple[Student, CompressionContext]) -> None:
     student, context = start
-    wrapped = tfmot.wrap_for_pruning(student.network, (0.8, 0.8), schedule=tfmot.Schedule(0, None, 50))
+    wrapped = wrappers.wrap_for_pruning(student.network, (0.8, 0.8), schedule=wrappers.Schedule(0, None, 50))
     with pytest.raises(BadTransitionError, match=r"Corridor-v0 gave a bad observation at step \d+: expected finite numbers"):
         LEARNING.fine_tune(wrapped, student, context=replace(context, env=Broken()), label="test")
 

@@ -122,6 +122,13 @@ def test_stops_at_its_budget_with_the_best_so_far(
     assert found.quantized is not None
 
 
+def test_a_float_output_asks_for_a_layer_that_is_rounded(start: tuple[Student, CompressionContext]) -> None:
+    student, context = start
+    _, said = QUICK.apply(student, replace(context, judge=Judge(enough=0), conversion="qat-int8-float-output"))
+    assert said.size is not None and len(said.size.hidden) == 1
+    assert () not in hidden_sizes(said)
+
+
 @pytest.mark.parametrize("settings", [{"attempts": 0}, {"minutes": -1.0}, {"env_steps": -1}])
 def test_refuses_budgets_of_nothing(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="Expected attempts of 1 or more"):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from edgedqn.compression import fake_quantization
+from edgedqn.compression.tfmot import fake_quantization
 from edgedqn.pipeline.commands.trial import export_tiny_policy
 
 

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -8,10 +8,8 @@ from numpy.typing import NDArray
 from tensorflow_model_optimization.sparsity.keras import PolynomialDecay
 
 from edgedqn.agents.networks import q_network
-from edgedqn.compression.folding import InputScaling
-from edgedqn.compression.methods.distillation import Distillation, Distiller
-from edgedqn.compression.preferences import Targets, median_action_gap
-from edgedqn.compression.tfmot import (
+from edgedqn.compression.folding import kernels_of
+from edgedqn.compression.tfmot.wrappers import (
     Schedule,
     effective_weights,
     reset_pruning,
@@ -22,24 +20,8 @@ from edgedqn.compression.tfmot import (
 )
 
 UNIT = (-1.0, 1.0)
-SHORT = Distillation(steps=50, learning_rate=1e-2)
-
-
-def kernels(network: tf_keras.Model) -> list[NDArray[np.float32]]:
-    return [array for array in network.get_weights() if array.ndim > 1]
-
-
-def training_set(features: int = 4, count: int = 500) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Inputs in [-1, 1] and what some other network prefers there."""
-    rng = np.random.default_rng(0)
-    inputs = rng.uniform(-1, 1, (count, features)).astype(np.float32)
-    q_values = q_network((features,), 2, hidden=(8,), rng=rng)(inputs).numpy()
-    return inputs, Targets()(q_values, median_action_gap(q_values))
-
-
-def taught(network: tf_keras.Model) -> tf_keras.Model:
-    Distiller(network, InputScaling.identity(), config=SHORT).train(*training_set(), rng=np.random.default_rng(1), label="test")
-    return network
+Lesson = tuple[NDArray[np.float32], NDArray[np.float32]]
+Teach = Callable[[tf_keras.Model], tf_keras.Model]
 
 
 def cubic(schedule: Schedule, step: int) -> float:
@@ -78,19 +60,19 @@ def test_refuses_a_schedule_that_never_ends(schedule: tuple[int, int, int]) -> N
         Schedule(*schedule)
 
 
-def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero() -> None:
+def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero(training_set: Lesson, taught: Teach) -> None:
     asked = (0.5, 0.9, 0.0)
     network = q_network((4,), 2, hidden=(16, 16), rng=np.random.default_rng(3))
     before = network.get_weights()
     wrapped = wrap_for_pruning(network, asked, schedule=Schedule(0, 30, 10))
-    np.testing.assert_array_equal(wrapped(training_set()[0]), network(training_set()[0]))
+    np.testing.assert_array_equal(wrapped(training_set[0]), network(training_set[0]))
     reset_pruning(wrapped)
     taught(wrapped)
     # The last gradient step moved what the masks hold at zero.
     assert (wrapped.layers[2].layer.kernel.numpy() == 0).mean() < 0.9
     network_after = strip(wrapped, network)
     assert [type(layer) for layer in network_after.layers] == [type(layer) for layer in network.layers]
-    for kernel, start, sparsity in zip(kernels(network_after), before[::2], asked, strict=True):
+    for kernel, start, sparsity in zip(kernels_of(network_after), before[::2], asked, strict=True):
         assert abs((kernel == 0).mean() - sparsity) <= 0.005 + 0.5 / kernel.size
         assert (kernel != start).any()  # learned
     assert all((bias != 0).any() for bias in network_after.get_weights()[1::2])
@@ -106,7 +88,7 @@ def test_masks_follow_the_schedule_step_by_step() -> None:
     for step in range(1, 41):
         wrapped(np.zeros((1, 4), np.float32), training=True)
         last_update = 5 + 10 * ((min(step, 25) - 5) // 10)
-        shares = [(kernel == 0).mean() for kernel in kernels(strip(wrapped, network))]
+        shares = [(kernel == 0).mean() for kernel in kernels_of(strip(wrapped, network))]
         for share, kernel_sparsity in zip(shares, (0.5, 0.9, 0.0), strict=True):
             expected = cubic(schedule, last_update) * kernel_sparsity if step >= 5 else 0.0
             assert share == pytest.approx(expected, abs=0.003)
@@ -114,11 +96,11 @@ def test_masks_follow_the_schedule_step_by_step() -> None:
 
 def test_the_smallest_weights_go() -> None:
     network = q_network((4,), 2, hidden=(32,), rng=np.random.default_rng(5))
-    before = kernels(network)[0]
+    before = kernels_of(network)[0]
     wrapped = wrap_for_pruning(network, (0.75, 0.0), schedule=Schedule(0, 1, 1))
     reset_pruning(wrapped)
     wrapped(np.zeros((1, 4), np.float32), training=True)
-    after = kernels(strip(wrapped, network))[0]
+    after = kernels_of(strip(wrapped, network))[0]
     assert (after == 0).sum() == 96
     np.testing.assert_array_equal(after, np.where(np.abs(before) >= np.sort(np.abs(before).ravel())[96], before, 0))
 
@@ -140,7 +122,7 @@ def test_asks_for_one_sparsity_per_kernel(sparsities: Sequence[float]) -> None:
 
 
 @pytest.mark.parametrize("keep_zeros", [False, True])
-def test_weights_that_a_clustered_network_once_had_can_be_set_again(keep_zeros: bool) -> None:
+def test_weights_that_a_clustered_network_once_had_can_be_set_again(keep_zeros: bool, taught: Teach) -> None:
     network = q_network((4,), 2, hidden=(16,), rng=np.random.default_rng(7))
     network.set_weights(
         [np.where(np.abs(array) < 0.2, 0, array) if array.ndim > 1 else array for array in network.get_weights()]

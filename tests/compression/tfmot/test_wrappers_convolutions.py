@@ -8,10 +8,10 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.networks import q_network
-from edgedqn.compression.fake_quantization import quantization_aware, settle, start_ranges
-from edgedqn.compression.folding import InputScaling
+from edgedqn.compression.folding import InputScaling, kernels_of
 from edgedqn.compression.methods.distillation import Distillation, Distiller
-from edgedqn.compression.tfmot import Schedule, reset_pruning, strip, wrap_for_clustering, wrap_for_pruning
+from edgedqn.compression.tfmot.fake_quantization import quantization_aware, settle, start_ranges
+from edgedqn.compression.tfmot.wrappers import Schedule, reset_pruning, strip, wrap_for_clustering, wrap_for_pruning
 
 SHORT = Distillation(steps=50, learning_rate=1e-2)
 
@@ -37,10 +37,6 @@ def dense_network(zeros: float) -> tf_keras.Model:
     return network
 
 
-def kernels(network: tf_keras.Model) -> list[NDArray[np.float32]]:
-    return [array for array in network.get_weights() if array.ndim > 1]
-
-
 def images() -> NDArray[np.float32]:
     return np.random.default_rng(13).uniform(0, 1, (300, 7, 6, 2)).astype(np.float32)
 
@@ -61,7 +57,7 @@ def test_convolutions_are_pruned_to_what_was_asked() -> None:
     train_on_images(wrapped)
     stripped = strip(wrapped, network)
     assert [type(layer) for layer in stripped.layers] == [type(layer) for layer in network.layers]
-    for kernel, start, sparsity in zip(kernels(stripped), kernels(network), asked, strict=True):
+    for kernel, start, sparsity in zip(kernels_of(stripped), kernels_of(network), asked, strict=True):
         assert abs((kernel == 0).mean() - sparsity) <= 0.005 + 0.5 / kernel.size
         assert (kernel != start).any()
 
@@ -84,14 +80,14 @@ def test_the_ranges_of_convolutions_are_those_of_the_activations_seen() -> None:
 @pytest.mark.parametrize("keep_zeros", [False, True])
 def test_each_filter_of_a_convolution_has_its_own_scale(keep_zeros: bool) -> None:
     network = image_network(0.5)
-    zeros = [kernel == 0 for kernel in kernels(network)]
+    zeros = [kernel == 0 for kernel in kernels_of(network)]
     quantized = quantization_aware(network, (0.0, 1.0), keep_zeros=keep_zeros)
     start_ranges(quantized, network, inputs=[images()])
     train_on_images(quantized)
     sizes = {v.name.rpartition("quant_")[2]: v.shape.num_elements() for v in quantized.weights if "kernel_max" in v.name}
     assert sizes == {"conv_a/kernel_max:0": 8, "conv_b/kernel_max:0": 5, "hidden/kernel_max:0": 1, "out/kernel_max:0": 1}
     learned = [variable.numpy() for variable in quantized.trainable_variables if len(variable.shape) > 1]
-    assert [kernel.shape for kernel in learned] == [kernel.shape for kernel in kernels(network)]
+    assert [kernel.shape for kernel in learned] == [kernel.shape for kernel in kernels_of(network)]
     for zero, kernel in zip(zeros, learned, strict=True):
         assert 0.4 < zero.mean() < 0.6
         assert (kernel[zero] == 0).all() == keep_zeros
@@ -105,7 +101,7 @@ def test_what_settles_computes_the_same_without_what_kept_it(
     network = make(0.5)
     if keep_clusters:
         network = strip(
-            wrap_for_clustering(network, [True] * len(kernels(network)), clusters=4, keep_zeros=keep_zeros), network
+            wrap_for_clustering(network, [True] * len(kernels_of(network)), clusters=4, keep_zeros=keep_zeros), network
         )
     quantized = quantization_aware(network, (0.0, 1.0), keep_zeros=keep_zeros, keep_clusters=keep_clusters)
     inputs = images() if make is image_network else images().reshape(-1, 4)
@@ -117,7 +113,7 @@ def test_what_settles_computes_the_same_without_what_kept_it(
     settled = settle(quantized, network, keep_zeros=keep_zeros)
     np.testing.assert_array_equal(settled(inputs, training=False), quantized(inputs, training=False))
     after = [array for array in settled.get_weights() if array.ndim > 1]
-    for before, kernel in zip(kernels(network), after, strict=True):
+    for before, kernel in zip(kernels_of(network), after, strict=True):
         assert not keep_zeros or (kernel[before == 0] == 0).all()
         assert not keep_clusters or len(np.unique(kernel)) <= 4
     # It is an ordinary network: its weights fit one that is made anew.

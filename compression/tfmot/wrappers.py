@@ -1,4 +1,4 @@
-"""Our functions around the TensorFlow Model Optimization Toolkit: prune and cluster. `fake_quantization` has the others."""
+"""Networks that are pruned or clustered while they learn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """Fake quantization: what it rounds, which ranges it has, and what the converter is given of it."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from edgedqn.agents.networks import q_network
-from edgedqn.compression.fake_quantization import (
+from edgedqn.compression.folding import InputScaling, in_batches, kernels_of
+from edgedqn.compression.methods.distillation import Distillation, Distiller
+from edgedqn.compression.rounding import round_network
+from edgedqn.compression.tfmot.fake_quantization import (
     dense_kernels,
     quantization_aware,
     set_rounding,
@@ -19,30 +23,11 @@ from edgedqn.compression.fake_quantization import (
     start_ranges,
     with_one_scale,
 )
-from edgedqn.compression.folding import InputScaling, in_batches
-from edgedqn.compression.methods.distillation import Distillation, Distiller
-from edgedqn.compression.preferences import Targets, median_action_gap
-from edgedqn.compression.rounding import round_network
 
 UNIT = (-1.0, 1.0)
+Lesson = tuple[NDArray[np.float32], NDArray[np.float32]]
+Teach = Callable[[tf_keras.Model], tf_keras.Model]
 SHORT = Distillation(steps=50, learning_rate=1e-2)
-
-
-def kernels(network: tf_keras.Model) -> list[NDArray[np.float32]]:
-    return [array for array in network.get_weights() if array.ndim > 1]
-
-
-def training_set(features: int = 4, count: int = 500) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Inputs in [-1, 1] and what some other network prefers there."""
-    rng = np.random.default_rng(0)
-    inputs = rng.uniform(-1, 1, (count, features)).astype(np.float32)
-    q_values = q_network((features,), 2, hidden=(8,), rng=rng)(inputs).numpy()
-    return inputs, Targets()(q_values, median_action_gap(q_values))
-
-
-def taught(network: tf_keras.Model) -> tf_keras.Model:
-    Distiller(network, InputScaling.identity(), config=SHORT).train(*training_set(), rng=np.random.default_rng(1), label="test")
-    return network
 
 
 def sparse_network(share: float = 0.6) -> tf_keras.Model:
@@ -61,13 +46,13 @@ def ranges(quantized: tf_keras.Model, of: str) -> list[tuple[float, float]]:
     return list(zip(*sides, strict=True))
 
 
-def test_plain_training_fills_the_zeros_in_and_preserving_keeps_every_one() -> None:
+def test_plain_training_fills_the_zeros_in_and_preserving_keeps_every_one(taught: Teach) -> None:
     network = sparse_network()
     before = network.get_weights()
-    zeros = [kernel == 0 for kernel in kernels(network)]
+    zeros = [kernel == 0 for kernel in kernels_of(network)]
     kept = taught(quantization_aware(network, UNIT, keep_zeros=True))
     filled = taught(quantization_aware(network, UNIT))
-    for zero, start, with_zeros, without in zip(zeros, kernels(network), kernels(kept), kernels(filled), strict=True):
+    for zero, start, with_zeros, without in zip(zeros, kernels_of(network), kernels_of(kept), kernels_of(filled), strict=True):
         assert 0.5 < zero.mean() < 0.7
         assert (with_zeros[zero] == 0).all()
         assert (with_zeros[~zero] != start[~zero]).mean() > 0.5  # the others learned
@@ -83,10 +68,10 @@ def test_plain_training_fills_the_zeros_in_and_preserving_keeps_every_one() -> N
 @pytest.mark.parametrize("limits", [UNIT, (-2.5, 2.5), (0.0, 1.0)])
 @pytest.mark.parametrize("keep_zeros", [False, True])
 def test_a_known_input_range_holds_from_the_first_step_and_a_new_one_moves(
-    limits: tuple[float, float], keep_zeros: bool
+    limits: tuple[float, float], keep_zeros: bool, training_set: Lesson
 ) -> None:
     network = sparse_network()
-    inputs = np.clip(0.5 * limits[1] * training_set()[0], *limits)  # an average would follow them inwards
+    inputs = np.clip(0.5 * limits[1] * training_set[0], *limits)  # an average would follow them inwards
     known = quantization_aware(network, limits, keep_zeros=keep_zeros)
     followed = quantization_aware(network, None, keep_zeros=keep_zeros)
     assert ranges(known, "input") == [limits]
@@ -130,10 +115,10 @@ def test_takes_the_weights_along(keep_zeros: bool) -> None:
         np.testing.assert_array_equal(array, expected)
 
 
-def test_start_ranges_are_those_of_the_activations_seen() -> None:
+def test_start_ranges_are_those_of_the_activations_seen(training_set: Lesson) -> None:
     network = q_network((4,), 3, hidden=(16, 8), rng=np.random.default_rng(10))
     network.set_weights([array + np.float32(0.1) for array in network.get_weights()])
-    inputs = training_set()[0]
+    inputs = training_set[0]
     quantized = quantization_aware(network, UNIT)
     assert ranges(quantized, "post_activation") == [(-6.0, 6.0)] * 3
     start_ranges(quantized, network, inputs=[inputs])
@@ -155,21 +140,22 @@ def test_ranges_include_zero_where_no_activation_does() -> None:
     assert ranges(quantized, "post_activation") == [(0.0, 3.0)]
 
 
-def rounded(network: tf_keras.Model, *, per_output: bool, keep_zeros: bool = False) -> tf_keras.Model:
-    inputs = training_set()[0]
+def rounded(
+    network: tf_keras.Model, inputs: NDArray[np.float32], *, per_output: bool, keep_zeros: bool = False
+) -> tf_keras.Model:
     found = round_network(network, lambda: in_batches(inputs), limits=UNIT, per_output=per_output, keep_zeros=keep_zeros)
     quantized = quantization_aware(network, UNIT, keep_zeros=keep_zeros, per_output=per_output)
     set_rounding(quantized, network, weights=found.weights, scales=found.scales, ranges=found.ranges)
     return quantized
 
 
-def test_an_output_without_weights_stays_finite_where_xla_compiles() -> None:
+def test_an_output_without_weights_stays_finite_where_xla_compiles(training_set: Lesson) -> None:
     network = uneven_network()
     kernel, bias = network.layers[1].get_weights()
     kernel[:, 0] = 0
     network.layers[1].set_weights([kernel, bias])
-    quantized = rounded(network, per_output=True, keep_zeros=True)
-    x = training_set()[0][:8]
+    quantized = rounded(network, training_set[0], per_output=True, keep_zeros=True)
+    x = training_set[0][:8]
 
     @tf.function(jit_compile=True)  # type: ignore[untyped-decorator] # TensorFlow ships no types
     def step() -> Any:
@@ -190,31 +176,33 @@ def uneven_network() -> tf_keras.Model:
     return network
 
 
-def test_with_one_scale_per_output_weights_are_finer() -> None:
+def test_with_one_scale_per_output_weights_are_finer(training_set: Lesson) -> None:
     network = uneven_network()
     errors = {}
     for per_output in (True, False):
-        first = kernels(rounded(network, per_output=per_output))[0]  # [in, out]
-        relative = np.abs(first - kernels(network)[0]) / np.abs(kernels(network)[0]).max(axis=0)
+        first = kernels_of(rounded(network, training_set[0], per_output=per_output))[0]  # [in, out]
+        relative = np.abs(first - kernels_of(network)[0]) / np.abs(kernels_of(network)[0]).max(axis=0)
         errors[per_output] = relative.mean()
     assert errors[True] < 0.2 * errors[False]
-    scales = [kernel.scales for kernel in dense_kernels(rounded(network, per_output=True))]
+    scales = [kernel.scales for kernel in dense_kernels(rounded(network, training_set[0], per_output=True))]
     assert [len(set(each.tolist())) for each in scales] == [16, 16, 2]
-    assert dense_kernels(rounded(network, per_output=False)) == dense_kernels(network) == []
+    assert dense_kernels(rounded(network, training_set[0], per_output=False)) == dense_kernels(network) == []
 
 
 @pytest.mark.parametrize("per_output", [True, False])
-def test_set_ranges_stay_while_it_learns_and_an_output_beyond_its_own_comes_back(per_output: bool) -> None:
+def test_set_ranges_stay_while_it_learns_and_an_output_beyond_its_own_comes_back(
+    per_output: bool, training_set: Lesson
+) -> None:
     network = uneven_network()
-    quantized = rounded(network, per_output=per_output)
+    quantized = rounded(network, training_set[0], per_output=per_output)
     before = ranges(quantized, "post_activation")
     weights = network.get_weights()
     shifted = [variable for variable in quantized.trainable_variables if variable.name.endswith("bias:0")][-1]
     shifted.assign_add([50.0, 50.0])  # far above the range: all outputs are its end
-    inputs = training_set()[0]
+    inputs = training_set[0]
     assert np.ptp(quantized(inputs, training=False)) < 1e-6
     Distiller(quantized, InputScaling.identity(), config=Distillation(steps=400, learning_rate=0.5)).train(
-        *training_set(), rng=np.random.default_rng(1), label="test"
+        *training_set, rng=np.random.default_rng(1), label="test"
     )
     assert ranges(quantized, "post_activation") == before
     assert np.ptp(quantized(inputs, training=False)) > 0
@@ -223,23 +211,21 @@ def test_set_ranges_stay_while_it_learns_and_an_output_beyond_its_own_comes_back
 
 
 @pytest.mark.parametrize("per_output", [True, False])
-def test_zeros_stay_where_ranges_are_set(per_output: bool) -> None:
+def test_zeros_stay_where_ranges_are_set(per_output: bool, training_set: Lesson, taught: Teach) -> None:
     network = sparse_network()
-    learned = taught(rounded(network, per_output=per_output, keep_zeros=True))
+    learned = taught(rounded(network, training_set[0], per_output=per_output, keep_zeros=True))
     settled = settle(learned, network, keep_zeros=True, per_output=per_output)
-    np.testing.assert_allclose(
-        settled(training_set()[0], training=False), learned(training_set()[0], training=False), atol=1e-6
-    )
-    for kernel, before in zip(kernels(settled), kernels(network), strict=True):
+    np.testing.assert_allclose(settled(training_set[0], training=False), learned(training_set[0], training=False), atol=1e-6)
+    for kernel, before in zip(kernels_of(settled), kernels_of(network), strict=True):
         assert (kernel[before == 0] == 0).all()
         assert (kernel[before != 0] != 0).mean() > 0.8
 
 
 @pytest.mark.filterwarnings("ignore:Statistics for quantized inputs:UserWarning")
-def test_the_converter_takes_the_twin_and_refuses_one_scale_per_output() -> None:
+def test_the_converter_takes_the_twin_and_refuses_one_scale_per_output(training_set: Lesson) -> None:
     """Else `with_dense_kernels` would be needed no more."""
     network = uneven_network()
-    quantized = rounded(network, per_output=True)
+    quantized = rounded(network, training_set[0], per_output=True)
     twin = with_one_scale(quantized, network)
     converted = []
     for each in (twin, quantized):
