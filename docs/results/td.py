@@ -7,8 +7,9 @@ python docs/results/td.py --table                  # what there is
 For each environment and training seed: `prune-td-int8` and `qat-td-int8` against the float agent by the run's gate; on
 CartPole-v1 also a network of the same size that is pruned to 80 % *while* it is trained from fresh weights, by the settings of
 the preset. And whether it learns at all: from an agent that has lost 98 % of its weights (ERK) at once, and fails its gate, the
-return after learning minus before, paired by reset seed. (The same share of each kernel would leave CartPole-v1's networks 10
-weights before their outputs, and paths from one feature alone: nothing that learning could mend.) Writes docs/results/td.json.
+return after learning minus before, paired by reset seed. Beside it: how many features still reach an output, through weights
+that are not zero, with these masks and with 98 % zeros in each kernel (uniform), which leave CartPole-v1's networks 10 weights
+before their outputs. Where a feature reaches nothing, no learning can use it. Writes docs/results/td.json.
 """
 
 import sys
@@ -23,10 +24,12 @@ from edgedqn.agents.files import read_json
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.evaluation import evaluate
 from edgedqn.agents.playing.statistics import bootstrap_interval
+from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
+from edgedqn.compression.folding import kernels_of, plain_network
 from edgedqn.compression.methods.distillation import Distillation
 from edgedqn.compression.methods.initialization import Restart, ScaleInput
-from edgedqn.compression.methods.pruning import Prune
+from edgedqn.compression.methods.pruning import Prune, allocate
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import ROUND_ITSELF
@@ -80,7 +83,9 @@ def summarize(result: RunResult, seed: int) -> list[dict[str, Any]]:
         env_id = str(read_json(result.folder / "run.json", 1)["env_id"])
         before, after = (returns(paths[name], env_id, seed) for name in (BEFORE.name, AFTER.name))
         gained = bootstrap_interval(after - before)
-        next(row for row in rows if row["name"] == AFTER.name)["gained"] = gained.to_json()
+        learned = next(row for row in rows if row["name"] == AFTER.name)
+        agent = TrainedAgent.load(result.folder / "agent")
+        learned |= {"gained": gained.to_json(), "features": {kind: features_left(agent, kind) for kind in ("erk", "uniform")}}
     return rows
 
 
@@ -91,9 +96,19 @@ def returns(path: Path, env_id: str, seed: int) -> Any:
         return np.array(evaluate(EdgePolicy.load(path), env, seeds=seeds).returns)
 
 
+def features_left(agent: TrainedAgent, allocation: Any) -> int:
+    """How many features reach an output through the largest 2 % of the weights, of an MLP."""
+    kernels = [np.abs(kernel) for kernel in kernels_of(plain_network(agent.network))]  # [in, out]
+    reach = np.eye(len(kernels[0]), dtype=bool)  # [F, in]
+    for kernel, share in zip(kernels, allocate([each.shape for each in kernels], 0.98, allocation=allocation), strict=True):
+        reach = reach @ (kernel > np.quantile(kernel, share) if share > 0 else kernel >= 0)
+    return int(reach.any(axis=1).sum())
+
+
 def table() -> None:
     """Prints what there is, a line per file."""
-    print("| environment | seed | file | float | return | gate | zeros | gradient step | after minus before |\n|" + "---|" * 9)
+    columns = "environment | seed | file | float | return | gate | zeros | gradient step | after minus before"
+    print(f"| {columns} | features left (ERK, uniform) |\n|" + "---|" * 10)
     for env_id, seeds in read_json(RESULTS, 1)["environments"].items():
         for seed, rows in sorted(seeds.items()):
             baseline = next(row for row in rows if row["name"] == "float32")["return"]["mean"]
@@ -102,7 +117,8 @@ def table() -> None:
                     gained = row.get("gained")
                     shown = f"{gained['mean']:+.1f} [{gained['ci95'][0]:+.1f}, {gained['ci95'][1]:+.1f}]" if gained else ""
                     cells = (env_id, seed, row["name"], f"{baseline:.1f}", f"{row['return']['mean']:.1f}", row["gate"])
-                    print("|", " | ".join(map(str, (*cells, f"{row['sparsity']:.0%}", row["checkpoint"], shown))), "|")
+                    left = ", ".join(map(str, row.get("features", {}).values()))
+                    print("|", " | ".join(map(str, (*cells, f"{row['sparsity']:.0%}", row["checkpoint"], shown, left))), "|")
 
 
 if __name__ == "__main__":
