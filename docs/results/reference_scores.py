@@ -42,6 +42,8 @@ ASKED = {
     "Taxi-v4": (5, 1_000, 7.5),
     "MinAtar/Breakout-v1": (3, 200, 10),
     "MinAtar/Freeway-v1": (3, 200, 48),
+    "MinAtar/SpaceInvaders-v1": (3, 200, 44),
+    "MinAtar/Asterix-v1": (3, 200, 17),
 }
 
 
