@@ -21,7 +21,7 @@ from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.search import Search
 from edgedqn.compression.methods.shrinking import Shrink
 from edgedqn.compression.methods.streaming import Stream
-from edgedqn.compression.policy import QUANTIZATION_AWARE, Conversion
+from edgedqn.compression.policy import FLOAT_OUTPUT, QUANTIZATION_AWARE, Conversion
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.stage import Stage
 
@@ -76,6 +76,9 @@ class Recipe:
         by_td = [stage for stage in self.stages if stage.rounds_to_int8 and stage.trains == "q_values"]
         expected = "Reinforcement learning rounds the output too. Expected the conversion qat-int8."
         require(not by_td or self.conversion == "qat-int8", f"{expected} Got {self.conversion!r}.")
+        pruned, trained = (any(kind in names for kind in kinds) for kinds in (PRUNING, ("quantize_aware",)))
+        expected = "Quantization-aware training fills in the zeros of a float output. Expected quantize."
+        require(self.conversion != FLOAT_OUTPUT or not (pruned and trained), f"{expected} Got {names}.")
         last = "Quantization-aware training must come last: what follows it would move the rounded weights."
         require(not any(rounding[:-1]), f"{last} Got {names}.")
         for i, stage in enumerate(self.stages):
@@ -143,8 +146,11 @@ def _why_not_here(stage: Stage, before: Sequence[Stage], after: Sequence[Stage])
         (stage.trains == "q_values" and "preferences" in learned, f"{goes_on} Expected one of the two."),
         (name == "scale_input" and before, "scale_input changes what the first layer sees. Expected it first."),
         (name in (*DRAWING, *SHRINKING) and fixing, f"{name} makes a new network: expected no {fixing} before."),
-        (redraws and earlier & {*TEACHING, *SHRINKING}, f"{name} forgets what was learned before it. Expected it first."),
-        (name == "restart" and not any(learns), "Fresh weights know nothing. Expected a stage that learns after restart."),
+        (redraws and earlier & {*TEACHING}, f"{name} forgets what was learned before it. Expected it first."),
+        (
+            name == "restart" and not {*learns} - {None},
+            "Fresh weights know nothing. Expected a stage that learns after restart.",
+        ),
         (
             name == "new_student" and not later & {*TEACHING},
             "A new student knows nothing. Expected distil or stream after new_student.",
@@ -170,7 +176,7 @@ def _why_not_here(stage: Stage, before: Sequence[Stage], after: Sequence[Stage])
         (name == "quantize" and "cluster" in earlier, "quantize moves each weight by itself. Expected quantize_aware."),
         (
             isinstance(stage, Quantize) and "distil" in stage.rungs and fixing and "preferences" not in learned,
-            "The rung distil moves all weights, zeros too. Expected rungs of round and fine_tune.",
+            "The rung distil moves all weights, zeros too. Expected rungs without it.",
         ),
         (name == "round_weights" and after, "round_weights rounds what is done. Expected it last."),
         (name == "round_weights" and "cluster" in earlier, "round_weights moves weights out of clusters. Expected none."),
@@ -213,7 +219,7 @@ def _setting(item: object, hint: object, default: object, *, what: str) -> Any:
             raise InputError(f"Expected a table of settings for {what}. Got {item!r}.")
         by_td = "fine_tune" in item
         if by_td and (item["fine_tune"] != "td" or TdLearning not in kinds):
-            by_itself = "only prune, cluster and quantize_aware can learn without a teacher"
+            by_itself = "only prune, cluster, quantize_aware and reinforcing can learn without a teacher"
             expected = "'td'" if TdLearning in kinds else f"none: {by_itself}"
             raise InputError(f"Expected a fine_tune of {expected} for {what}. Got {item['fine_tune']!r}.")
         kind: Any = TdLearning if by_td else kinds[0]

@@ -51,7 +51,7 @@ RECIPES = {
         Recipe("threshold", "float, weights below 0.05 set to zero once, a control", (Threshold(),), "float32", control=True),
         Recipe(
             "qat-int8",
-            "rounded by as little as keeps the policy: without training, by a short fine-tuning, at last taught anew",
+            "rounded by as little as keeps the policy: without training, by a short fine-tuning, or taught anew",
             (ScaleInput(), QUANTIZE_LONG),
             "qat-int8",
         ),
@@ -75,7 +75,7 @@ RECIPES = {
         ),
         Recipe(
             "prune98-qat-int8",
-            "the same with 98 % pruned, trained longer and in states it visits itself, rounded until the gate passes",
+            "the same with 98 % pruned, trained longer and in states it visits itself",
             (ScaleInput(), DISTIL_MANY_STATES, *PRUNE_98),
             "qat-int8",
         ),

@@ -12,7 +12,7 @@ from edgedqn.agents.playing.gate import Verdict
 SCHEMA = 2  # of `policy.json`
 UNPLAYABLE = 1e9  # finite, because reports are JSON
 # Figures that are written as null where a stage has none; all others are left out.
-WRITTEN_AS_NULL = {"cluster": "final_loss", "quantize_aware": "clusters_reached", "quantize_judged": "clusters_reached"}
+WRITTEN_AS_NULL = {"cluster": "final_loss", "quantize_aware": "clusters_reached"}
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Findings(JsonValue):
       neurons_before, neurons_after: of all hidden layers, filters included; `neurons_removed` is their share, in [0, 1].
       passed: whether a candidate passed the gate.
       chosen: the index of the attempt that was returned.
-      stopped: why a search ended.
+      stopped: why a search, or a stream, ended.
       env_steps: played by its candidates.
       skipped: what was not done, and why.
       rung: of the ladder, that was returned.

@@ -103,8 +103,8 @@ def gather_from_episodes(
 
 
 def visit(policy: Policy, env: gymnasium.Env[Any, Any], *, reset_seeds: Iterable[int]) -> Iterator[NDArray[Any]]:
-    """The observations [*observation_shape] that a policy acts on, one after another, in one episode per reset seed. Its
-    `reset()`, where it has one, is called before each episode.
+    """The observations that a policy acts on, one after another, in one episode per reset seed: [*observation_shape] in the
+    environment's dtype; float64 as float32. Its `reset()`, where it has one, is called before each episode.
 
     Raises:
       BadTransitionError: the environment gave a NaN or an infinity.
@@ -143,6 +143,10 @@ class EpsilonGreedy:
         self._epsilon = epsilon
         self._random = RandomPolicy(n_actions, rng)
         self._rng = rng
+
+    def reset(self) -> None:
+        """Begins an episode of the policy, where it asks for that."""
+        getattr(self._policy, "reset", lambda: None)()
 
     def __call__(self, observation: NDArray[Any], /) -> int:
         return (self._random if self._rng.random() < self._epsilon else self._policy)(observation)

@@ -4,26 +4,31 @@ Each rung starts from the agent itself, or from the rung below, and is played as
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cache
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
 from edgedqn.agents.playing.statistics import bootstrap_interval
+from edgedqn.compression.folding import kernels_of
 from edgedqn.compression.methods.decisions import DecisionTuning
 from edgedqn.compression.methods.distillation import Distil, Distillation
-from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware, at_equal_ranges, round_student
+from edgedqn.compression.methods.pruning import sparsity_of
+from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware, at_equal_ranges, reinforce, round_student
 from edgedqn.compression.methods.reinforcement import TdLearning
-from edgedqn.compression.policy import FLOAT_OUTPUT
+from edgedqn.compression.policy import FLOAT_OUTPUT, Meaning
 from edgedqn.compression.report import Attempt, Findings, Judgement
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 WITHOUT_JUDGE = "the gate: there is no judge to play files, so the first was taken"
+Candidate = tuple[Student, Findings]
 Rung = Literal["round", "fine_tune", "distil", "reinforce"]
 TUNING = DecisionTuning()
 REINFORCING = TdLearning(steps=5_000, learning_rate=3e-5, evaluations=10)  # small steps: it plays already
+FILLED = "training would fill in the zeros of a float output"
 CONFIDENCE = 0.99  # the gate's, of the paired difference in return by which a candidate must be better than the one below
 
 
@@ -35,7 +40,7 @@ class Quantize(Stage):
 
     - `round`: nothing is trained. What all outputs have in common is folded out of the last layer, and hidden neurons are
       brought to the same range; both are exact in float. Then the kernels are rounded so that the errors of their weights
-      cancel on states of the teacher, and the output's range saturates where no decision needs it.
+      cancel on real states, and the output's range saturates where no decision needs it.
     - `fine_tune`: quantization-aware training of those very weights, towards the teacher's choices, at a small learning rate
       that it measures, for as long as states it does not learn from gain by it.
     - `distil`: the float network is trained anew, to clipped action gaps, unless an earlier stage has done so, and rounded by
@@ -50,7 +55,7 @@ class Quantize(Stage):
 
     Attributes:
       rungs: to be tried.
-      states: that weights are rounded on and tuned in: those that the student was taught in, where they are as many, or else
+      states: that weights are rounded on and tuned in, about: of those that an earlier stage taught the student in, or else
         the teacher's own and so many that it visits at epsilon 0.05.
       per_output: one scale per output of a Dense kernel; older runtimes know one for all.
       tuning: of the rung `fine_tune`.
@@ -81,8 +86,8 @@ class Quantize(Stage):
         in_order = tuple(rung for rung in known if rung in self.rungs)
         expected = f"Expected rungs of {', '.join(known)}, each once and in this order."
         require(bool(in_order) and self.rungs == in_order, f"{expected} Got {self.rungs}.")
-        expected = "fine_tune goes on from round, and may bring nothing. Expected round before it."
-        require(self.rungs[0] != "fine_tune", f"{expected} Got {self.rungs}.")
+        expected = "fine_tune and reinforce go on from round. Expected round before them."
+        require("round" in self.rungs or self.rungs == ("distil",), f"{expected} Got {self.rungs}.")
         sizes = (self.states, self.attempts)
         require(min(sizes) >= 1, f"Expected states and attempts of 1 or more. Got {self.states} and {self.attempts}.")
         shares = (self.enough_agreement, self.least_agreement, self.most_ties)
@@ -92,65 +97,85 @@ class Quantize(Stage):
             f"Got {shares[0]}, {shares[1]} and {shares[2]}.",
         )
 
+    @property
+    def trains(self) -> Meaning | None:
+        """Only where it is taught anew: `fine_tune` goes on from what there is."""
+        return "preferences" if "distil" in self.rungs else None
+
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
-        best: tuple[Student, Judgement, int] | None = None
+        best: tuple[Student, Findings, Judgement] | None = None
         attempts, skipped = list[Attempt](), list[str]()
         for rung, make in self._climb(student, context):
-            if rung == "reinforce" and best is not None and best[1].verdict == "pass":  # no other policy is needed
+            if rung == "reinforce" and best is not None and best[2].verdict == "pass":  # no other policy is needed
                 break
-            if (candidate := make()) is None:
-                skipped.append(f"{rung}: no learning rate gained on held-out states")
+            made = make()
+            if isinstance(made, str):
+                skipped.append(f"{rung}: {made}")
                 continue
+            candidate, findings = made
             if context.judge is None:
-                return candidate, Findings(rung=rung, skipped=(WITHOUT_JUDGE,))
+                return candidate, replace(findings, rung=rung, skipped=(WITHOUT_JUDGE,))
             judgement = context.judge(
                 candidate.as_compressed(context.teacher, conversion=context.conversion, recipe="candidate")
             )
-            lacking = self._lacking(judgement, context.tolerates)
+            lacking = self._lacking(judgement, rung, context.tolerates)
             attempts.append(Attempt(judgement=judgement, rung=rung, lacking=lacking or None))
-            if best is None or not lacking or _is_better(judgement, best[1]):
-                best = candidate, judgement, len(attempts) - 1
+            if best is None or not lacking or _is_better(judgement, best[2]):
+                best = candidate, replace(findings, rung=rung, chosen=len(attempts) - 1), judgement
             if not lacking or judgement.agent_is_no_better_than_random:
                 break
             if rung == "distil" and judgement.verdict == "pass":  # the same again would be no better but by luck
                 break
-        assert best is not None
-        chosen, judgement, index = best
-        return chosen, Findings(
-            passed=judgement.verdict == "pass",
-            chosen=index,
-            rung=attempts[index].rung,
-            attempts=tuple(attempts),
-            skipped=tuple(skipped) if skipped else None,
-        )
+        assert best is not None, "round and distil always make one"
+        chosen, findings, judgement = best
+        told = tuple(skipped) if skipped else None
+        return chosen, replace(findings, passed=judgement.verdict == "pass", attempts=tuple(attempts), skipped=told)
 
-    def _climb(self, student: Student, context: CompressionContext) -> Iterator[tuple[Rung, Callable[[], Student | None]]]:
-        """The candidates from rung to rung, each with what makes it; None where a rung brings nothing."""
-        if {"round", "fine_tune"}.intersection(self.rungs):
-            enough = len(student.states) >= self.states
-            states = student.states if enough else context.teacher_states(self.states)
+    def _climb(self, student: Student, context: CompressionContext) -> Iterator[tuple[Rung, Callable[[], Candidate | str]]]:
+        """From rung to rung: what makes its candidate, or says why there is none."""
+        float_output = context.conversion == FLOAT_OUTPUT
+        if "round" in self.rungs:
+            states = self._states(student, context)
             equal = at_equal_ranges(student, states)
-            rounded, _ = round_student(equal, states, context=context, per_output=self.per_output)
-            if "round" in self.rungs:
-                yield "round", lambda: rounded
-            whole_output = context.conversion != FLOAT_OUTPUT
-            if "fine_tune" in self.rungs and (whole_output or not student.pruned):  # a float output would fill its zeros in
-                yield "fine_tune", lambda: self.tuning.tune(rounded, states, context=context)
+            rounded, details = round_student(equal, states, context=context, per_output=self.per_output)
+            assert rounded.quantized is not None
+            zeros = sparsity_of(kernels_of(rounded.quantized)) if student.pruned else None
+            yield "round", lambda: (rounded, Findings(sparsity_reached=zeros))
+        if "fine_tune" in self.rungs:
+            yield "fine_tune", lambda: FILLED if float_output and student.pruned else self._tuned(rounded, states, context)
         if "distil" in self.rungs:
-            knows = student.meaning == "preferences"  # an earlier stage has taught it, and may have set zeros
-            taught = cache(lambda: student if knows else self.teaching.apply(student, context)[0])
-            for _ in range(self.attempts):
-                yield "distil", lambda: QuantizeAware(self.quantizing).apply(taught(), context)[0]
-        if "reinforce" in self.rungs and student.meaning == "q_values" and context.conversion != FLOAT_OUTPUT:
-            yield "reinforce", lambda: QuantizeAware(self.reinforcing).apply(student, context)[0]
+            # An earlier stage may have taught it, and set zeros.
+            taught = cache(lambda: student if _is_taught(student) else self.teaching.apply(student, context)[0])
+            rounds = QuantizeAware(self.quantizing)
+            for _ in range(1 if float_output and student.pruned else self.attempts):
+                yield "distil", lambda: FILLED if float_output and student.pruned else rounds.apply(taught(), context)
+        if "reinforce" in self.rungs:
+            reason = "it was taught preferences, which are no values" if _is_taught(student) else ""
+            reason = "the output is in float" if float_output else reason
+            yield (
+                "reinforce",
+                lambda: reason or reinforce(self.reinforcing, equal, rounded, details=details, context=context),
+            )
 
-    def _lacking(self, judgement: Judgement, tolerates: Callable[[float], bool]) -> str:
+    def _states(self, student: Student, context: CompressionContext) -> NDArray[Any]:
+        """[N, ...], about as many as asked for."""
+        if not _is_taught(student):
+            return context.teacher_states(self.states)
+        return student.states[:: -(-len(student.states) // self.states)]
+
+    def _tuned(self, rounded: Student, states: NDArray[Any], context: CompressionContext) -> Candidate | str:
+        tuned = self.tuning.tune(rounded, states, context=context)
+        return "no learning rate gained on held-out states" if tuned is None else (tuned, Findings())
+
+    def _lacking(self, judgement: Judgement, rung: Rung, tolerates: Callable[[float], bool]) -> str:
         """Why a candidate is not good enough to end at; empty where it is."""
         if judgement.verdict != "pass":
             return f"the gate: {judgement.verdict}, a loss of {judgement.loss:.2f} of what is allowed"
         if judgement.tie_rate > self.most_ties:
             return f"ties in {judgement.tie_rate:.1%} of the states"
         agreement = judgement.gap_weighted_agreement
+        if rung == "reinforce":  # it has become another policy
+            return ""
         if agreement < self.enough_agreement or (agreement < self.least_agreement and not tolerates(1 - agreement)):
             return f"agreement by gap in {agreement:.1%} of the states"
         return ""
@@ -158,6 +183,11 @@ class Quantize(Stage):
 
 # A smaller network is another policy than its teacher's, so the gate alone decides. A scale per output costs 12 bytes.
 SMALL_STUDENT = Quantize(("round",), per_output=False, least_agreement=0.0, enough_agreement=0.0)
+
+
+def _is_taught(student: Student) -> bool:
+    """Whether an earlier stage has made preferences of its Q-values."""
+    return student.meaning == "preferences"
 
 
 def judgement_of(findings: Findings) -> Judgement:

@@ -42,7 +42,11 @@ class QuantizeAware(Stage):
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         if isinstance(self.learning, TdLearning):
-            return self._reinforce(self.learning, student, context=context)
+            assert not student.clustered, "a recipe refuses this"
+            states = context.teacher_states(ROUNDING_STATES)
+            student = at_equal_ranges(student, states)
+            rounded, details = round_student(student, states, context=context)
+            return reinforce(self.learning, student, rounded, details=details, context=context)
         quantized = student.quantization_aware(context.conversion)
         fake_quantization.start_ranges(quantized, student.network, inputs=student.inputs())
         tuned = self.learning.fine_tune(quantized, student, context=context, label="quantize")
@@ -57,21 +61,6 @@ class QuantizeAware(Stage):
             sparsity_reached=sparsity_of(kernels),
             clusters_reached=clusters_of(kernels, per_filter=True) if student.clustered else None,
             final_loss=tuned.final_loss,
-        )
-
-    def _reinforce(self, learning: TdLearning, student: Student, *, context: CompressionContext) -> tuple[Student, Findings]:
-        assert not student.clustered, "a recipe refuses this"
-        states = context.teacher_states(ROUNDING_STATES)
-        student = at_equal_ranges(student, states)
-        rounded, details = round_student(student, states, context=context)
-        learned, weights = learn_rounded(learning, student, rounded, details=details, context=context)
-        settled = _rounded_network(rounded, replace(details, weights=weights))
-        return replace(rounded, quantized=settled), Findings(
-            keep_zeros=student.pruned,
-            keep_clusters=False,
-            sparsity_reached=sparsity_of(kernels_of(settled)),
-            final_loss=learned.final_loss,
-            checkpoint=learned.checkpoint,
         )
 
 
@@ -100,7 +89,7 @@ class RoundWeights(Stage):
 def round_student(
     student: Student, states: NDArray[Any], *, context: CompressionContext, per_output: bool = True
 ) -> tuple[Student, Rounded]:
-    """Rounds a student and trains nothing, on states [N, ...] of the teacher: the student that it becomes, whose plain network
+    """Rounds a student and trains nothing, on states [N, ...]: the student that it becomes, whose plain network
     is the same in float but for what all outputs had in common, and the integers. Its input is scaled, and its hidden neurons
     have equal ranges already.
     """
@@ -114,6 +103,22 @@ def round_student(
     )
     student = replace(student, meaning="preferences", per_output=per_output)
     return replace(student, quantized=_rounded_network(student, rounded, float_output=float_output)), rounded
+
+
+def reinforce(
+    learning: TdLearning, student: Student, rounded: Student, *, details: Rounded, context: CompressionContext
+) -> tuple[Student, Findings]:
+    """Goes on learning by playing with what `round_student` made of a student of Q-values: the best of what it goes through,
+    that start included."""
+    learned, weights = learn_rounded(learning, student, rounded, details=details, context=context)
+    settled = _rounded_network(rounded, replace(details, weights=weights))
+    return replace(rounded, quantized=settled), Findings(
+        keep_zeros=student.pruned,
+        keep_clusters=False,
+        sparsity_reached=sparsity_of(kernels_of(settled)),
+        final_loss=learned.final_loss,
+        checkpoint=learned.checkpoint,
+    )
 
 
 def at_equal_ranges(student: Student, states: NDArray[Any]) -> Student:

@@ -31,7 +31,8 @@ class Search(Stage):
 
     Attributes:
       attempts: networks tried at most.
-      minutes: none is begun after them, > 0; 0 sets no limit. With a limit, two machines may find different networks.
+      minutes: none is begun after them, and a stream ends; 0 sets no limit. With a limit, two machines may find different
+        networks.
       env_steps: none is begun after the judge has played this many; 0 sets no limit.
       teaching: of each network; the teacher's states are gathered once ...
       streaming: ... or, where observations are images, in fresh ones: a fixed number of these is soon learned by heart.
@@ -58,20 +59,23 @@ class Search(Stage):
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         started = time.monotonic()
-        teaching = self.streaming if widths(student.network)[0] else self.teaching
-        student = teaching.gather(student, context)
+        if not widths(student.network)[0]:
+            student = self.teaching.gather(student, context)
         sizes = [size for size in _sizes(student) if any(size) or context.conversion != FLOAT_OUTPUT]
+        require(bool(sizes), "A float output leaves nothing to round of a network of one layer. Expected a larger agent.")
         bisection, attempts, rounded = _Bisection(passing=len(sizes)), list[Attempt](), list[Student]()
         stopped = ""
         while not stopped and (index := bisection.next()) is not None:
             filters, hidden = sizes[index]
             network = fresh(resized(student.network, filters=filters, hidden=hidden), context.rng)
+            teaching = self._teaching(network, seconds=time.monotonic() - started)
             label = f"try {' x '.join(map(str, (*filters, *hidden)))}"
             candidate, _ = teaching.train(replace(student, network=network), context, label=label)
             judged, findings = self.quantizing.apply(candidate, context)
+            del candidate  # its states fill the memory
             judgement = judgement_of(findings)
             attempts.append(Attempt(judgement=judgement, size=size_of(network)))
-            judged = replace(judged, states=student.states[:0], preferences=student.preferences[:0])  # they fill the memory
+            judged = replace(judged, states=student.states[:0], preferences=student.preferences[:0])
             rounded.append(judged)
             bisection.record(index, passed=judgement.verdict == "pass")
             seconds = time.monotonic() - started
@@ -85,6 +89,14 @@ class Search(Stage):
             env_steps=_played(attempts),
             attempts=tuple(attempts),
         )
+
+    def _teaching(self, network: tf_keras.Model, *, seconds: float) -> Distil | Stream:
+        """What teaches a network, within the minutes that are left after so many seconds."""
+        if not widths(network)[0]:
+            return self.teaching
+        limits = [self.minutes - seconds / 60] if self.minutes else []
+        limits += [self.streaming.minutes] if self.streaming.minutes else []
+        return replace(self.streaming, minutes=max(0.01, min(limits)) if limits else 0.0)
 
     def _spent(self, attempts: Sequence[Attempt], seconds: float) -> str:
         """Which part of the budget is spent, if one is."""

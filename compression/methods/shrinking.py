@@ -74,7 +74,7 @@ class Shrink(Stage):
         rounded, kept = trials.rounded, trials.kept
         if rounded is None:
             skipped.append("the gate: no smaller network passed it, so what is handed on is as large as before, and unjudged")
-            rounded, _ = self.quantizing.apply(kept, context)
+            rounded, _ = self.quantizing.apply(kept, replace(context, judge=None))
         before, after = _neurons(student.network), _neurons(kept.network)
         return rounded, Findings(
             neurons_before=before,

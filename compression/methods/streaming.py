@@ -6,7 +6,6 @@ learning", for learning in the states that the student visits itself.
 
 import itertools
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -18,16 +17,16 @@ from tqdm import tqdm
 from edgedqn.agents.errors import require
 from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, gather_from_episodes, visit
-from edgedqn.compression.folding import Weights
+from edgedqn.agents.playing.spec import OneHot
+from edgedqn.compression.folding import Weights, in_batches
 from edgedqn.compression.methods.distillation import (
     STEPS_PER_CALL,
     Distillation,
     distillation_error,
-    final_loss,
     whole_calls,
 )
 from edgedqn.compression.policy import Meaning
-from edgedqn.compression.preferences import Targets
+from edgedqn.compression.preferences import Targets, median_action_gap
 from edgedqn.compression.report import Findings
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 
@@ -49,7 +48,7 @@ class Stream(Stage):
     Attributes:
       rates: learning rates, falling.
       look: gradient steps between two looks; rounded up to a multiple of 50.
-      gain: of agreement, in [0, 1], that counts as a rise.
+      gain: of agreement, a share, that counts as a rise, > 0.
       patience: looks without a rise before the next rate.
       most_states: at which it ends, too, whatever is gained ...
       minutes: ... or after these; 0 sets no limit. With a limit, two machines may come to different students.
@@ -85,82 +84,103 @@ class Stream(Stage):
         names = ("look", "patience", "most_states", "first_states", "memory", "kept_states", "held_out_episodes", "batch_size")
         sizes = tuple(getattr(self, name) for name in names)
         require(min(sizes) >= 1, f"Expected {', '.join(names)} of 1 or more. Got {', '.join(map(str, sizes))}.")
-        positive, shares = (self.states_per_step, self.temperature), (self.gain, self.epsilon)
-        require(min(positive) > 0, f"Expected states_per_step and a temperature above 0. Got {positive[0]} and {positive[1]}.")
-        require(min(shares) >= 0 and max(shares) <= 1, f"Expected gain and epsilon in [0, 1]. Got {shares[0]} and {shares[1]}.")
+        expected = "It learns before its budget is spent. Expected first_states below most_states."
+        require(self.first_states < self.most_states, f"{expected} Got {self.first_states} and {self.most_states}.")
+        positive = (self.gain, self.states_per_step, self.temperature)
+        require(min(positive) > 0, f"Expected a gain, states_per_step and a temperature above 0. Got {positive}.")
+        require(0 <= self.epsilon <= 1, f"Expected an epsilon in [0, 1]. Got {self.epsilon}.")
         require(self.minutes >= 0, f"Expected minutes of 0 or more. Got {self.minutes}.")
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
-        return self.train(self.gather(student, context), context)
-
-    def gather(self, student: Student, context: CompressionContext) -> Student:
-        """Gives the student the teacher's states in a number that stages before the training may look at."""
-        states = context.teacher_states(self.first_states)  # [N, ...]
-        preferences = context.preferences(states, GAPS)
-        return replace(student, states=states, preferences=preferences, targets=GAPS, meaning="preferences")
+        return self.train(student, context)
 
     def train(self, student: Student, context: CompressionContext, *, label: str = "stream") -> tuple[Student, Findings]:
-        """Trains a copy of the network of a student."""
-        started, rng, spec = time.monotonic(), context.rng, context.teacher.spec
-        student = student.with_weights(student.network.get_weights())
-        look = _Look(student, context, episodes=self.held_out_episodes)
-        players = _InTurns(context.teacher.policy, student.as_policy(spec))
-        explorer = EpsilonGreedy(players, self.epsilon, n_actions=spec.n_actions, rng=rng)
-        stream = visit(explorer, context.env, reset_seeds=context.reset_seeds)
-        memory = _Memory(self.memory, context)
-        learner = self._learner(student)
-        best, most, losses, agreements = student.network.get_weights(), -1.0, np.zeros(1, np.float32), list[float]()
-        stopped = "no learning rate gains any more"
+        """Trains a copy of the network of a student; its newest states, with clipped gaps, are those of later stages."""
+        expected = "The states of a table do not follow from one another. Expected distil."
+        require(OneHot() not in context.teacher.spec.preprocessing, f"{expected} Got stream.")
+        started, look = time.monotonic(), _Look(context, self.held_out_episodes)
+        streaming = _Streaming(self, look.in_gaps(student), context)
+        best, stopped = streaming.student.network.get_weights(), ""
+        agreements = [look(streaming.student, best)]
         with tqdm(total=self.most_states, desc=label, unit=" states", disable=None, mininterval=0.5) as bar:
-            bar.update(memory.add(stream, self.first_states))
+            while streaming.memory.seen < self.first_states:
+                bar.update(streaming.meet(min(1_000, self.first_states - streaming.memory.seen)))
             for rate in self.rates:
-                learner.set_learning_rate(rate)
-                learner.restart()
-                student.network.set_weights(best)
-                average, since, expected = best, 0, most + self.gain
-                while since < self.patience and not (spent := self._spent(memory.seen, time.monotonic() - started)):
-                    for call in range(whole_calls(self.look) // STEPS_PER_CALL):
-                        bar.update(memory.add(stream, max(1, round(self.states_per_step * STEPS_PER_CALL))))
-                        states, targets = memory.draw((STEPS_PER_CALL, self.batch_size), rng)
-                        losses = learner.learn(states, targets).losses
-                        players.student = student.as_policy(spec)
-                        keep = np.float32(min(AVERAGING, call / (call + 1)) if not agreements else AVERAGING)
-                        weights = student.network.get_weights()
-                        average = [keep * old + (1 - keep) * new for old, new in zip(average, weights, strict=True)]
-                    agreements.append(look(average))
+                streaming.start(best, rate)
+                wanted, since = max(agreements) + self.gain, 0
+                while since < self.patience and not stopped:
+                    average = streaming.learn(bar)
+                    agreements.append(look(streaming.student, average))
                     bar.set_postfix({"by gap": f"{agreements[-1]:.1%}", "rate": f"{rate:g}"}, refresh=False)
                     since += 1
-                    if agreements[-1] > most:
-                        best, most = average, agreements[-1]
-                    if most >= expected:
-                        expected, since = most + self.gain, 0
-                if spent:
-                    stopped = spent
-                    break
-        states, preferences = memory.newest(self.kept_states)
-        student = replace(
-            student.with_weights(best), states=states, preferences=preferences, targets=GAPS, meaning="preferences"
+                    if agreements[-1] > max(agreements[:-1]):
+                        best = average
+                    if agreements[-1] >= wanted:
+                        wanted, since = agreements[-1] + self.gain, 0
+                    stopped = self._spent(streaming.memory.seen, time.monotonic() - started)
+        states = streaming.memory.newest(self.kept_states)
+        student = streaming.student.with_weights(best)
+        student = replace(student, states=states, preferences=context.preferences(states), targets=Targets())
+        return replace(student, meaning=self.meaning), Findings(
+            states=streaming.memory.seen,
+            final_loss=streaming.loss,
+            held_out_agreement=tuple(agreements),
+            stopped=stopped or "no learning rate gains any more",
         )
-        return student, Findings(
-            states=memory.seen, final_loss=final_loss(losses), held_out_agreement=tuple(agreements), stopped=stopped
-        )
-
-    def _learner(self, student: Student) -> FusedLearner:
-        """Of the student's own network, on states and targets."""
-        config = Distillation(steps=self.look, loss="kl", temperature=self.temperature)
-
-        def loss(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            error = distillation_error(student.network(student.scaling.tensor(x), training=True), target, config)  # [B]
-            return tf.reduce_mean(error), error
-
-        variables = student.network.trainable_variables
-        return FusedLearner(loss, variables, optimizer=adam(self.rates[0], variables))
 
     def _spent(self, states: int, seconds: float) -> str:
         """Which part of the budget is spent, if one is."""
         if states >= self.most_states:
             return f"after {states:,} states"
         return f"after {self.minutes:g} minutes" if self.minutes and seconds > 60 * self.minutes else ""
+
+
+class _Streaming:
+    """A student that learns from a stream, in a network of its own."""
+
+    def __init__(self, settings: Stream, student: Student, context: CompressionContext):
+        self.student = student.with_weights(student.network.get_weights())
+        self.memory = _Memory(settings.memory, context)
+        self.loss: float | None = None  # the mean of the last call
+        self._settings, self._rng, self._spec = settings, context.rng, context.teacher.spec
+        self._players = _InTurns(context.teacher.policy, self.student.as_policy(self._spec))
+        explorer = EpsilonGreedy(self._players, settings.epsilon, n_actions=self._spec.n_actions, rng=self._rng)
+        self._stream = visit(explorer, context.env, reset_seeds=context.reset_seeds)
+        config = Distillation(steps=settings.look, loss="kl", temperature=settings.temperature)
+        network, scaling = self.student.network, self.student.scaling
+
+        def loss(x: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            error = distillation_error(network(scaling.tensor(x), training=True), target, config)  # [B]
+            return tf.reduce_mean(error), error
+
+        variables = network.trainable_variables
+        self._learner = FusedLearner(loss, variables, optimizer=adam(settings.rates[0], variables))
+        self._calls, self._average = 0, network.get_weights()
+
+    def meet(self, count: int) -> int:
+        """Lets teacher and student play on for so many states, and says how many."""
+        return self.memory.add(np.stack(list(itertools.islice(self._stream, count))))
+
+    def start(self, weights: Weights, rate: float) -> None:
+        """Goes on from these weights at this learning rate."""
+        self._learner.set_learning_rate(rate)
+        self._learner.restart()
+        self.student.network.set_weights(weights)
+        self._calls = 0
+
+    def learn(self, bar: "tqdm[Any]") -> Weights:
+        """Learns up to the next look, and returns the running average of the weights."""
+        settings = self._settings
+        for _ in range(whole_calls(settings.look) // STEPS_PER_CALL):
+            bar.update(self.meet(max(1, round(settings.states_per_step * STEPS_PER_CALL))))
+            learned = self._learner.learn(*self.memory.draw((STEPS_PER_CALL, settings.batch_size), self._rng))
+            self.loss = float(learned.losses.mean())
+            self._players.student = self.student.as_policy(self._spec)
+            # A plain mean at first, so that the weights it starts from are soon forgotten.
+            keep = np.float32(min(AVERAGING, self._calls / (self._calls + 1)))
+            self._average = [keep * old + (1 - keep) * new for old, new in zip(self._average, learned.weights, strict=True)]
+            self._calls += 1
+        return self._average
 
 
 class _InTurns:
@@ -179,7 +199,7 @@ class _InTurns:
 
 
 class _Memory:
-    """The newest states of a stream, and what the student is to output for them."""
+    """The newest states of a stream, and how much worse each action is there."""
 
     def __init__(self, size: int, context: CompressionContext):
         """Holds so many states of the teacher's shape, or as many as fill 1 GiB."""
@@ -189,39 +209,48 @@ class _Memory:
         self._targets = np.empty((size, context.teacher.spec.n_actions), np.float32)
         self.seen = 0
 
-    def add(self, stream: Iterator[NDArray[Any]], count: int) -> int:
-        """Takes so many from a stream, and says how many."""
-        states = np.stack(list(itertools.islice(stream, count)))
-        slots = (self.seen + np.arange(count)) % len(self._states)
+    def add(self, states: NDArray[Any]) -> int:
+        """Takes states [N, ...], no more than it holds, and says how many."""
+        slots = (self.seen + np.arange(len(states))) % len(self._states)
         self._states[slots], self._targets[slots] = states, self._context.preferences(states, GAPS)
-        self.seen += count
-        return count
+        self.seen += len(states)
+        return len(states)
 
     def draw(self, shape: tuple[int, int], rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """At random, with replacement: states [*shape, ...] and targets [*shape, A]."""
         slots = rng.integers(min(self.seen, len(self._states)), size=shape)
         return self._states[slots], self._targets[slots]
 
-    def newest(self, count: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Copies of at most so many states and targets, from old to new."""
+    def newest(self, count: int) -> NDArray[Any]:
+        """A copy of at most so many states, from old to new."""
         count = min(count, self.seen, len(self._states))
-        slots = (self.seen - count + np.arange(count)) % len(self._states)
-        return self._states[slots], self._targets[slots]
+        return self._states[(self.seen - count + np.arange(count)) % len(self._states)]
 
 
 class _Look:
-    """Compares weights of a student's network with its teacher, in states of episodes that nothing is taught on."""
+    """Compares networks with their teacher, in states of episodes that nothing is taught on."""
 
-    def __init__(self, student: Student, context: CompressionContext, *, episodes: int):
+    def __init__(self, context: CompressionContext, episodes: int):
         teacher = context.teacher
-        seeds = itertools.islice(context.reset_seeds, episodes)
-        self._states = gather_from_episodes(teacher.policy, context.env, reset_seeds=seeds, most=MOST_HELD_OUT, rng=context.rng)
+        seeds = list(itertools.islice(context.reset_seeds, episodes))
+        shown = tqdm(seeds, "states to compare", unit=" episodes", disable=None, leave=False)
+        self._states = gather_from_episodes(teacher.policy, context.env, reset_seeds=shown, most=MOST_HELD_OUT, rng=context.rng)
         self._wanted = context.preferences(self._states, GAPS)  # [N, A]
-        self._student, self._spec = student, teacher.spec
+        self._spec = teacher.spec
 
-    def __call__(self, weights: Weights) -> float:
-        """The share of agreement, each state weighted by its action gap; 1 where no choice costs anything."""
-        chosen = self._student.with_weights(weights).as_policy(self._spec).actions(self._states)  # [N]
+    def in_gaps(self, student: Student) -> Student:
+        """The same choices in the unit of the targets: between the two best actions lies 1, in the median. Of the agent itself
+        that is exact; fresh weights begin with outputs that are neither all alike nor far apart."""
+        *rest, kernel, bias = student.network.get_weights()
+        inputs = in_batches(self._states[:: -(-len(self._states) // 1_000)])
+        outputs = np.concatenate([student.network(student.scaling(batch)).numpy() for batch in inputs])
+        unit = median_action_gap(outputs)
+        return student.with_weights([*rest, kernel / unit, bias / unit])
+
+    def __call__(self, student: Student, weights: Weights) -> float:
+        """The share of states in which a student of these weights chooses as its teacher, each weighted by its action gap; 1
+        where no choice costs anything."""
+        chosen = student.with_weights(weights).as_policy(self._spec).actions(self._states)  # [N]
         ordered = np.sort(self._wanted, axis=1)
         gaps = ordered[:, -1] - ordered[:, -2]  # [N]
         same = chosen == self._wanted.argmax(axis=1)

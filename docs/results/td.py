@@ -15,7 +15,7 @@ before their outputs. Where a feature reaches nothing, no learning can use it. W
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from each_run import each_run
@@ -29,7 +29,7 @@ from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.folding import kernels_of, plain_network
 from edgedqn.compression.methods.distillation import Distillation
 from edgedqn.compression.methods.initialization import Restart, ScaleInput
-from edgedqn.compression.methods.pruning import Prune, allocate
+from edgedqn.compression.methods.pruning import Allocation, Prune, allocate
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import ROUND_ITSELF
@@ -52,7 +52,7 @@ SCRATCH = Recipe(
 
 
 def mostly_zeros(learning: Distillation | TdLearning) -> tuple[Prune]:
-    """98 % at once. Nothing is rounded, so the input has no scale, and no limits that a float file would not know."""
+    """98 % at once, in float."""
     return (Prune(0.98, schedule="constant", learning=learning),)
 
 
@@ -85,7 +85,8 @@ def summarize(result: RunResult, seed: int) -> list[dict[str, Any]]:
         gained = bootstrap_interval(after - before)
         learned = next(row for row in rows if row["name"] == AFTER.name)
         agent = TrainedAgent.load(result.folder / "agent")
-        learned |= {"gained": gained.to_json(), "features": {kind: features_left(agent, kind) for kind in ("erk", "uniform")}}
+        left = {kind: features_left(agent, kind) for kind in get_args(Allocation)}
+        learned |= {"gained": gained.to_json(), "features": left}
     return rows
 
 
@@ -96,7 +97,7 @@ def returns(path: Path, env_id: str, seed: int) -> Any:
         return np.array(evaluate(EdgePolicy.load(path), env, seeds=seeds).returns)
 
 
-def features_left(agent: TrainedAgent, allocation: Any) -> int:
+def features_left(agent: TrainedAgent, allocation: Allocation) -> int:
     """How many features reach an output through the largest 2 % of the weights, of an MLP."""
     kernels = [np.abs(kernel) for kernel in kernels_of(plain_network(agent.network))]  # [in, out]
     reach = np.eye(len(kernels[0]), dtype=bool)  # [F, in]

@@ -200,6 +200,8 @@ def _line(report: StageReport) -> str:
         shown.append(", ".join(f"zeros {share:.0%}" for share in findings.sparsity_reached))
     if findings.clusters_reached:
         shown.append(", ".join(f"values {count}" for count in findings.clusters_reached))
+    if findings.held_out_agreement:
+        shown.append(f"by gap {max(findings.held_out_agreement):.1%} after {findings.states:,} states ({findings.stopped})")
     if findings.attempts is not None:
         shown.append(f"{len(findings.attempts)} tried" + (f", hidden {list(findings.size.hidden)}" if findings.size else ""))
         shown += [f"taken: {findings.rung}"] if findings.rung else []

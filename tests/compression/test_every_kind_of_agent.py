@@ -8,12 +8,15 @@ import gymnasium
 import numpy as np
 import pytest
 
-from edgedqn.agents.playing.spec import format_steps
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.spec import OneHot, format_steps
 from edgedqn.compression.compress import compress
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.initialization import ScaleInput
+from edgedqn.compression.methods.ladder import Quantize
 from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware
+from edgedqn.compression.methods.streaming import Stream
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
@@ -82,6 +85,18 @@ def test_the_trained_file_plays(case: Any, make: Any) -> None:
     policy, edge = make(Recipe("tiny-qat", "", (ScaleInput(), DISTIL, QuantizeAware(SHORT)), "qat-int8"))
     assert edge.output_meaning == policy.meaning == "preferences"
     assert list(map(str, edge.device.preprocessing)) == format_steps(case.agent.spec.preprocessing)
+    assert agreement(case, edge) > 0.8
+    assert len(actions_of(edge, case.device_env)) == len(SEEDS)
+
+
+def test_the_streamed_file_plays(case: Any, make: Any) -> None:
+    stream = Stream(rates=(2e-3,), look=150, patience=1, most_states=1_000, first_states=600, held_out_episodes=3)
+    recipe = Recipe("tiny-stream", "", (ScaleInput(), stream, Quantize(("round",), states=500)), "qat-int8")
+    if OneHot() in case.agent.spec.preprocessing:
+        with pytest.raises(InputError, match="states of a table do not follow from one another"):
+            make(recipe)
+        return
+    _, edge = make(recipe)
     assert agreement(case, edge) > 0.8
     assert len(actions_of(edge, case.device_env)) == len(SEEDS)
 

@@ -211,7 +211,7 @@ def test_fine_tuning_by_temporal_differences_is_a_word() -> None:
         ),
         (
             {"name": "x", "conversion": "qat-int8", "stages": [{"stage": "quantize", "quantizing": {"fine_tune": "td"}}]},
-            r"fine_tune of none: only prune, cluster and quantize_aware .* for quantizing of quantize\. Got 'td'",
+            r"fine_tune of none: only prune, cluster, quantize_aware .* for quantizing of quantize\. Got 'td'",
         ),
         (
             {"name": "x", "conversion": "float32", "stages": [{"stage": "prune", "sparsity": 1.0}]},

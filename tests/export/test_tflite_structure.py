@@ -18,7 +18,6 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
     from edgedqn.compression.methods.clustering import Cluster
     from edgedqn.compression.methods.distillation import Distil
-    from edgedqn.compression.methods.initialization import ScaleInput
     from edgedqn.compression.methods.ladder import Quantize
     from edgedqn.compression.methods.pruning import Prune
     from edgedqn.compression.methods.quantization import QuantizeAware

@@ -18,7 +18,7 @@ from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.policy import CompressedPolicy, Judge
 from edgedqn.compression.recipe import Recipe
-from edgedqn.compression.report import UNPLAYABLE, Judgement
+from edgedqn.compression.report import UNPLAYABLE, Findings, Judgement
 from edgedqn.compression.stage import CompressionContext, Student
 from edgedqn.compression.tfmot.fake_quantization import dense_kernels
 
@@ -65,6 +65,12 @@ def judging(*given: Judgement) -> tuple[Judge, list[CompressedPolicy]]:
         return given[len(shown) - 1]
 
     return judge, shown
+
+
+def made(ladder: Quantize, student: Student, context: CompressionContext) -> dict[str, tuple[Student, Findings]]:
+    """The candidates of all rungs that make one."""
+    candidates = [(rung, make()) for rung, make in ladder._climb(student, context)]
+    return {rung: candidate for rung, candidate in candidates if not isinstance(candidate, str)}
 
 
 @pytest.fixture
@@ -127,12 +133,14 @@ def test_a_rung_replaces_the_one_below_only_where_it_is_better_or_equal_and_smal
 def test_every_rung_can_be_climbed_and_rounds_the_student(scaled: tuple[Student, CompressionContext]) -> None:
     student, context = scaled
     weights = student.network.get_weights()
-    climbed = {rung: make() for rung, make in QUICK._climb(student, context)}
+    climbed = made(QUICK, student, context)
     assert list(climbed) == ["round", "fine_tune", "distil", "reinforce"]
-    for candidate in filter(None, climbed.values()):
+    for candidate, _ in climbed.values():
         assert candidate.quantized is not None and candidate.meaning == "preferences"
-    assert climbed["round"] is not None and climbed["round"].quantized is not None
-    assert len(dense_kernels(climbed["round"].quantized)) == len(kernels_of(student.network))
+    rounded, _ = climbed["round"]
+    assert rounded.quantized is not None
+    assert len(dense_kernels(rounded.quantized)) == len(kernels_of(student.network))
+    assert climbed["reinforce"][1].checkpoint is not None
     for array, kept in zip(student.network.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(array, kept)
 
@@ -142,28 +150,49 @@ def test_another_policy_is_learned_only_where_nothing_passed(
     scaled: tuple[Student, CompressionContext], below: Verdict, climbed: list[str]
 ) -> None:
     student, context = scaled
-    judge, _ = judging(judgement(below, agreement=0.9), judgement())
+    judge, _ = judging(judgement(below, agreement=0.9), judgement(agreement=0.5))  # another policy by now
     _, said = replace(QUICK, rungs=("round", "reinforce")).apply(student, replace(context, judge=judge))
     assert [attempt.rung for attempt in said.attempts or ()] == climbed
     assert said.rung == climbed[-1] and said.passed
 
 
-@pytest.mark.parametrize("lost", ["q_values", "output"])
-def test_what_has_no_values_cannot_learn_by_playing(scaled: tuple[Student, CompressionContext], lost: str) -> None:
+@pytest.mark.parametrize("per_output", [True, False])
+def test_what_learns_by_playing_is_what_round_made(scaled: tuple[Student, CompressionContext], per_output: bool) -> None:
     student, context = scaled
-    if lost == "q_values":
-        student = replace(student, meaning="preferences")
-    else:
-        context = replace(context, conversion="qat-int8-float-output")
-    assert [rung for rung, _ in replace(QUICK, rungs=("round", "reinforce"))._climb(student, context)] == ["round"]
+    learned = replace(QUICK.reinforcing, learning_rate=1e-9, final_learning_rate=1e-9)  # it stays where it starts
+    ladder = replace(QUICK, rungs=("round", "reinforce"), per_output=per_output, reinforcing=learned)
+    (rounded, _), (reinforced, _) = made(ladder, student, context).values()
+    assert rounded.quantized is not None and reinforced.quantized is not None
+    assert reinforced.per_output is per_output
+    for array, start in zip(reinforced.quantized.get_weights(), rounded.quantized.get_weights(), strict=True):
+        np.testing.assert_allclose(array, start, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("taught", "conversion", "words"),
+    [
+        (True, "qat-int8", "reinforce: it was taught preferences, which are no values"),
+        (False, "qat-int8-float-output", "reinforce: the output is in float"),
+    ],
+)
+def test_what_has_no_values_cannot_learn_by_playing(
+    scaled: tuple[Student, CompressionContext], taught: bool, conversion: Any, words: str
+) -> None:
+    student, context = scaled
+    judge, _ = judging(BAD)
+    student = replace(student, meaning="preferences" if taught else "q_values")
+    context = replace(context, judge=judge, conversion=conversion)
+    _, said = replace(QUICK, rungs=("round", "reinforce")).apply(student, context)
+    assert said.skipped == (words,) and said.rung == "round"
 
 
 def test_zeros_of_a_float_output_are_not_filled_in(scaled: tuple[Student, CompressionContext]) -> None:
     student, context = scaled
-    context = replace(context, conversion="qat-int8-float-output")
-    ladder = replace(QUICK, rungs=("round", "fine_tune"))
-    rungs = {pruned: [rung for rung, _ in ladder._climb(replace(student, pruned=pruned), context)] for pruned in (False, True)}
-    assert rungs == {False: ["round", "fine_tune"], True: ["round"]}
+    judge, _ = judging(BAD)
+    context = replace(context, judge=judge, conversion="qat-int8-float-output")
+    _, said = replace(QUICK, rungs=("round", "fine_tune", "distil")).apply(replace(student, pruned=True), context)
+    reason = "training would fill in the zeros of a float output"
+    assert said.skipped == (f"fine_tune: {reason}", f"distil: {reason}") and said.rung == "round"
 
 
 @pytest.mark.parametrize("conversion", ["qat-int8", "qat-int8-float-output"])
@@ -180,10 +209,10 @@ def test_a_candidate_is_judged_as_what_would_ship(scaled: tuple[Student, Compres
 
 def test_states_that_it_was_taught_in_are_enough(scaled: tuple[Student, CompressionContext]) -> None:
     student, context = scaled
-    taught = replace(student, states=np.resize(student.states, (400, *student.states.shape[1:])))
-    seeds = iter(())  # no episode can begin
-    found, _ = replace(QUICK, rungs=("round",)).apply(taught, replace(context, reset_seeds=seeds))
-    assert found.quantized is not None
+    taught = replace(student, meaning="preferences", states=student.states[:700])
+    states = replace(QUICK, states=300)._states(taught, replace(context, reset_seeds=iter(())))  # no episode can begin
+    np.testing.assert_array_equal(states, student.states[:700:3])
+    assert len(replace(QUICK, states=300)._states(student, context)) == len(student.states) + 300
 
 
 def test_nothing_trained_already_acts_as_the_teacher(scaled: tuple[Student, CompressionContext]) -> None:
@@ -198,10 +227,9 @@ def test_nothing_trained_already_acts_as_the_teacher(scaled: tuple[Student, Comp
 def test_zeros_stay_zeros(scaled: tuple[Student, CompressionContext]) -> None:
     student, context = scaled
     pruned, _ = Prune(0.6, allocation="uniform", learning=SHORT).apply(student, context)
-    for rung, make in replace(QUICK, rungs=("round", "fine_tune"))._climb(pruned, context):
-        if (candidate := make()) is None:
-            continue
+    for rung, (candidate, findings) in made(replace(QUICK, rungs=("round", "fine_tune")), pruned, context).items():
         assert candidate.quantized is not None
+        assert rung != "round" or findings.sparsity_reached is not None
         for kernel, before in zip(kernels_of(candidate.quantized), kernels_of(pruned.network), strict=True):
             assert (kernel[before == 0] == 0).all(), rung
 
@@ -211,7 +239,8 @@ def test_zeros_stay_zeros(scaled: tuple[Student, CompressionContext]) -> None:
     [
         ({"rungs": ()}, "Expected rungs of round, fine_tune, distil, reinforce, each once and in this order"),
         ({"rungs": ("distil", "round")}, "in this order"),
-        ({"rungs": ("fine_tune",)}, "Expected round before it"),
+        ({"rungs": ("fine_tune",)}, "Expected round before them"),
+        ({"rungs": ("distil", "reinforce")}, "Expected round before them"),
         ({"states": 0}, "states and attempts of 1 or more"),
         ({"least_agreement": 1.5}, r"both and most_ties in \[0, 1\]"),
         ({"least_agreement": 0.9}, "enough_agreement of at most least_agreement"),

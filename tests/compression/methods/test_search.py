@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.networks import minatar_torso, q_network
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.ladder import SMALL_STUDENT
 from edgedqn.compression.methods.search import HIDDEN, LAYER_BYTES, Search, _sizes
+from edgedqn.compression.methods.streaming import Stream
 from edgedqn.compression.networks import widths
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.report import Findings, Judgement
@@ -120,6 +122,16 @@ def test_stops_at_its_budget_with_the_best_so_far(
     assert len(judge.shown) == {"attempts": 2, "env_steps": 3, "minutes": 1}[next(iter(budget))]
     assert said.passed is ("pass" in outcomes(said))
     assert found.quantized is not None
+
+
+def test_images_are_taught_from_a_stream_within_the_minutes_that_are_left() -> None:
+    rng = np.random.default_rng(0)
+    image = q_network((10, 10, 4), 3, hidden=(8,), rng=rng, torso=minatar_torso)
+    search = Search(minutes=10)
+    assert search._teaching(q_network((4,), 2, hidden=(8,), rng=rng), seconds=60) == search.teaching
+    assert search._teaching(image, seconds=60) == Stream(minutes=9.0)
+    assert replace(search, streaming=Stream(minutes=2.0))._teaching(image, seconds=60) == Stream(minutes=2.0)
+    assert replace(search, minutes=0.0)._teaching(image, seconds=60) == Stream()
 
 
 def test_a_float_output_asks_for_a_layer_that_is_rounded(start: tuple[Student, CompressionContext]) -> None:

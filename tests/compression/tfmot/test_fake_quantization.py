@@ -25,7 +25,7 @@ from edgedqn.compression.tfmot.fake_quantization import (
 )
 
 UNIT = (-1.0, 1.0)
-Lesson = tuple[NDArray[np.float32], NDArray[np.float32]]
+TrainingSet = tuple[NDArray[np.float32], NDArray[np.float32]]
 Teach = Callable[[tf_keras.Model], tf_keras.Model]
 SHORT = Distillation(steps=50, learning_rate=1e-2)
 
@@ -68,7 +68,7 @@ def test_plain_training_fills_the_zeros_in_and_preserving_keeps_every_one(taught
 @pytest.mark.parametrize("limits", [UNIT, (-2.5, 2.5), (0.0, 1.0)])
 @pytest.mark.parametrize("keep_zeros", [False, True])
 def test_a_known_input_range_holds_from_the_first_step_and_a_new_one_moves(
-    limits: tuple[float, float], keep_zeros: bool, training_set: Lesson
+    limits: tuple[float, float], keep_zeros: bool, training_set: TrainingSet
 ) -> None:
     network = sparse_network()
     inputs = np.clip(0.5 * limits[1] * training_set[0], *limits)  # an average would follow them inwards
@@ -115,7 +115,7 @@ def test_takes_the_weights_along(keep_zeros: bool) -> None:
         np.testing.assert_array_equal(array, expected)
 
 
-def test_start_ranges_are_those_of_the_activations_seen(training_set: Lesson) -> None:
+def test_start_ranges_are_those_of_the_activations_seen(training_set: TrainingSet) -> None:
     network = q_network((4,), 3, hidden=(16, 8), rng=np.random.default_rng(10))
     network.set_weights([array + np.float32(0.1) for array in network.get_weights()])
     inputs = training_set[0]
@@ -149,7 +149,7 @@ def rounded(
     return quantized
 
 
-def test_an_output_without_weights_stays_finite_where_xla_compiles(training_set: Lesson) -> None:
+def test_an_output_without_weights_stays_finite_where_xla_compiles(training_set: TrainingSet) -> None:
     network = uneven_network()
     kernel, bias = network.layers[1].get_weights()
     kernel[:, 0] = 0
@@ -176,7 +176,7 @@ def uneven_network() -> tf_keras.Model:
     return network
 
 
-def test_with_one_scale_per_output_weights_are_finer(training_set: Lesson) -> None:
+def test_with_one_scale_per_output_weights_are_finer(training_set: TrainingSet) -> None:
     network = uneven_network()
     errors = {}
     for per_output in (True, False):
@@ -191,7 +191,7 @@ def test_with_one_scale_per_output_weights_are_finer(training_set: Lesson) -> No
 
 @pytest.mark.parametrize("per_output", [True, False])
 def test_set_ranges_stay_while_it_learns_and_an_output_beyond_its_own_comes_back(
-    per_output: bool, training_set: Lesson
+    per_output: bool, training_set: TrainingSet
 ) -> None:
     network = uneven_network()
     quantized = rounded(network, training_set[0], per_output=per_output)
@@ -211,7 +211,7 @@ def test_set_ranges_stay_while_it_learns_and_an_output_beyond_its_own_comes_back
 
 
 @pytest.mark.parametrize("per_output", [True, False])
-def test_zeros_stay_where_ranges_are_set(per_output: bool, training_set: Lesson, taught: Teach) -> None:
+def test_zeros_stay_where_ranges_are_set(per_output: bool, training_set: TrainingSet, taught: Teach) -> None:
     network = sparse_network()
     learned = taught(rounded(network, training_set[0], per_output=per_output, keep_zeros=True))
     settled = settle(learned, network, keep_zeros=True, per_output=per_output)
@@ -222,7 +222,7 @@ def test_zeros_stay_where_ranges_are_set(per_output: bool, training_set: Lesson,
 
 
 @pytest.mark.filterwarnings("ignore:Statistics for quantized inputs:UserWarning")
-def test_the_converter_takes_the_twin_and_refuses_one_scale_per_output(training_set: Lesson) -> None:
+def test_the_converter_takes_the_twin_and_refuses_one_scale_per_output(training_set: TrainingSet) -> None:
     """Else `with_dense_kernels` would be needed no more."""
     network = uneven_network()
     quantized = rounded(network, training_set[0], per_output=True)

@@ -20,7 +20,7 @@ from edgedqn.compression.tfmot.wrappers import (
 )
 
 UNIT = (-1.0, 1.0)
-Lesson = tuple[NDArray[np.float32], NDArray[np.float32]]
+TrainingSet = tuple[NDArray[np.float32], NDArray[np.float32]]
 Teach = Callable[[tf_keras.Model], tf_keras.Model]
 
 
@@ -60,7 +60,7 @@ def test_refuses_a_schedule_that_never_ends(schedule: tuple[int, int, int]) -> N
         Schedule(*schedule)
 
 
-def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero(training_set: Lesson, taught: Teach) -> None:
+def test_pruning_reaches_what_was_asked_of_each_kernel_and_its_zeros_are_zero(training_set: TrainingSet, taught: Teach) -> None:
     asked = (0.5, 0.9, 0.0)
     network = q_network((4,), 2, hidden=(16, 16), rng=np.random.default_rng(3))
     before = network.get_weights()
