@@ -3,12 +3,14 @@
 python docs/results/untuned.py                          # hours; goes on where it stopped
 python docs/results/untuned.py CartPole-v1 --seeds 30   # some of it
 python docs/results/untuned.py --mediocre               # agents whose training was broken off
+python docs/results/untuned.py --images                 # MinAtar
 python docs/results/untuned.py --table
 
 The twelve: CartPole-v1, Acrobot-v1, MountainCar-v0 and LunarLander-v3 by their presets, training seeds 30, 31 and 32, each
 run once. The mediocre: the last weights of LunarLander-v3 after 60,000, 100,000 and 150,000 steps and of CartPole-v1 after
 10,000, seeds 0, 1 and 2; of these, agents whose return lies between a fifth and two thirds of the best one's are kept. They are
-judged at 5 %, with looks at 1,200, 4,800 and 19,200 episodes.
+judged at 5 %, with looks at 1,200, 4,800 and 19,200 episodes. The images: Space Invaders, Breakout, Freeway and Asterix of
+MinAtar by their presets, seeds 0, 1 and 2.
 
 Writes docs/results/untuned.json: of each file its return, its gate, its ties and agreement with the float agent in states of
 100 fresh episodes (stream `agreement`), its paired difference to the naive conversion with a 99.6 % interval, the rung it came
@@ -44,10 +46,13 @@ from edgedqn.pipeline.seeds import SeedStreams
 
 RESULTS = Path(__file__).with_suffix(".json")
 RECIPES = ("qat-int8", "prune-qat-int8", "int16x8", "qat-float-output")
+OF_IMAGES = ("qat-int8", "auto-int8")
 CLASSIC = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3")
 UNTUNED = [(env_id, None, seed) for seed in (30, 31, 32) for env_id in CLASSIC]
 LENGTHS = (("CartPole-v1", 10_000), ("LunarLander-v3", 60_000), ("LunarLander-v3", 100_000), ("LunarLander-v3", 150_000))
 MEDIOCRE = [(env_id, steps, seed) for seed in (0, 1, 2) for env_id, steps in LENGTHS]
+GAMES = ("MinAtar/SpaceInvaders-v1", "MinAtar/Breakout-v1", "MinAtar/Freeway-v1", "MinAtar/Asterix-v1")
+IMAGES = [(env_id, None, seed) for seed in (0, 1, 2) for env_id in GAMES]
 BEST = {"CartPole-v1": 500.0, "LunarLander-v3": 260.0}  # returns of agents trained to the end, README
 WIDE = Gate(tolerance=0.05, looks=(1_200, 4_800, 19_200))
 UNTIMED = LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0.0)  # what is timed here is not kept
@@ -58,7 +63,7 @@ DRAWS = 100
 
 def prove(env_id: str, steps: int | None, seed: int, *, runs: Path) -> list[dict[str, Any]] | str:
     """The rows of an agent, or why it was dropped."""
-    name = f"{env_id}-{steps or 'preset'}-seed{seed}"
+    name = f"{env_id.replace('/', '-')}-{steps or 'preset'}-seed{seed}"
     config = RunConfig(latency=UNTIMED)
     if steps is not None:
         preset = find_preset(env_id)
@@ -69,7 +74,8 @@ def prove(env_id: str, steps: int | None, seed: int, *, runs: Path) -> list[dict
         mean = mean_return(trained.measured.rows[0])
         if not BEST[env_id] / 5 <= mean <= BEST[env_id] * 2 / 3:
             return f"a return of {mean:.1f}"
-    result = run(env_id, out=runs / name, seed=seed, recipes=RECIPES, config=config)
+    recipes = OF_IMAGES if env_id in GAMES else RECIPES
+    result = run(env_id, out=runs / name, seed=seed, recipes=recipes, config=config)
     return summarize(result, env_id, seed, gate=config.gate or gate_for(env_id))
 
 
@@ -130,16 +136,20 @@ def lossless_passes(differences: NDArray[np.float64], gate: Gate, *, margin: flo
 
 def table() -> None:
     """Prints what there is, a line per file."""
-    print("| agent | file | float32 | return | gate | by gap | ties | rung | s | a lossless file passes |\n|" + "---|" * 10)
+    columns = "agent | file | float32 | return | gate | over `ptq-int8` [99.6 %] | by gap | ties | rung | bytes | s"
+    print(f"| {columns} | a lossless file passes |\n|" + "---|" * 12)
     for name, rows in (read_json(RESULTS, 1)["agents"] if RESULTS.exists() else {}).items():
         if isinstance(rows, str):
-            print(f"| {name} | dropped: {rows} |" + " |" * 8)
+            print(f"| {name} | dropped: {rows} |" + " |" * 10)
             continue
         for row in rows[1:]:
             fresh = row["fresh"]
+            mean, low, high = row["over_naive"].values()
             cells = (name, row["name"], f"{rows[0]['return']:.1f}", f"{row['return']:.1f}", row["gate"])
+            cells = (*cells, f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]")
             shares = (f"{fresh['gap_weighted_agreement']:.2%}", f"{fresh['tie_rate']:.1%}", row["rung"] or "")
-            print("|", " | ".join((*cells, *shares, f"{row['seconds']:.0f}", f"{row['lossless_passes']} of {DRAWS}")), "|")
+            took = (f"{row['size_bytes']:,}", f"{row['seconds']:.0f}")
+            print("|", " | ".join((*cells, *shares, *took, f"{row['lossless_passes']} of {DRAWS}")), "|")
 
 
 def main() -> None:
@@ -147,10 +157,12 @@ def main() -> None:
     parser.add_argument("env_ids", nargs="*", metavar="ENV_ID", help="(all)")
     parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="of the trainings (all)")
     parser.add_argument("--mediocre", action="store_true", help="the agents whose training was broken off")
+    parser.add_argument("--images", action="store_true", help="agents that see images")
     parser.add_argument("--runs", type=Path, default=Path("runs/untuned"), help="where run folders go (runs/untuned)")
     parser.add_argument("--table", action="store_true", help="print what there is")
     arguments = parser.parse_args()
-    for env_id, steps, seed in () if arguments.table else MEDIOCRE if arguments.mediocre else UNTUNED:
+    chosen = MEDIOCRE if arguments.mediocre else IMAGES if arguments.images else UNTUNED
+    for env_id, steps, seed in () if arguments.table else chosen:
         name = f"{env_id}, {f'{steps:,} steps, ' if steps else ''}seed {seed}"
         done = read_json(RESULTS, 1)["agents"] if RESULTS.exists() else {}
         asked = env_id in (arguments.env_ids or [env_id]) and seed in (arguments.seeds or [seed])
