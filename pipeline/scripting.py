@@ -78,7 +78,7 @@ def run(
       out: the run folder; `runs/<environment>-seed<seed>` by default.
       seed: of all randomness, >= 0.
       steps: environment steps of the training; the preset's by default.
-      recipes: names, TOML files, or recipes of your own; those of the run, or else `qat-int8` and `prune-qat-int8`, by default.
+      recipes: names, TOML files, or recipes of your own; those of the run, or else `DEFAULT_RECIPES`, by default.
         `ptq-int8` is always shown beside them.
       config: how to train, export, prove and time; what it leaves out stays as the run has it, or is the default.
       force: do every stage again.
