@@ -15,5 +15,5 @@ def test_every_setting_of_both_agents_is_an_option_with_its_meaning_and_default(
     for config in (TrainingConfig, QLearningConfig):
         for setting in dataclasses.fields(config):
             assert f"--{setting.name.replace('_', '-')} " in shown
-    assert "environment steps that a transition spans (default: 3)" in shown
+    assert "environment steps that a transition spans (default: 3; 1 for small image)" in shown
     assert "--dueling, --no-dueling" in shown
