@@ -26,7 +26,7 @@ from edgedqn.compression.methods.distillation import (
     whole_calls,
 )
 from edgedqn.compression.policy import Meaning
-from edgedqn.compression.preferences import Targets, median_action_gap
+from edgedqn.compression.preferences import Targets
 from edgedqn.compression.report import Findings
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 
@@ -235,7 +235,8 @@ class _Look:
         seeds = list(itertools.islice(context.reset_seeds, episodes))
         shown = tqdm(seeds, "states to compare", unit=" episodes", disable=None, leave=False)
         self._states = gather_from_episodes(teacher.policy, context.env, reset_seeds=shown, most=MOST_HELD_OUT, rng=context.rng)
-        self._wanted = context.preferences(self._states, GAPS)  # [N, A]
+        wanted = context.preferences(self._states, GAPS)  # [N, A]
+        self._wanted, self._gaps = wanted.argmax(axis=1), _gaps(wanted)  # [N], [N]
         self._spec = teacher.spec
 
     def in_gaps(self, student: Student) -> Student:
@@ -243,15 +244,19 @@ class _Look:
         that is exact; fresh weights begin with outputs that are neither all alike nor far apart."""
         *rest, kernel, bias = student.network.get_weights()
         inputs = in_batches(self._states[:: -(-len(self._states) // 1_000)])
-        outputs = np.concatenate([student.network(student.scaling(batch)).numpy() for batch in inputs])
-        unit = median_action_gap(outputs)
+        gaps = _gaps(np.concatenate([student.network(student.scaling(batch)).numpy() for batch in inputs]))
+        unit = np.median(gaps[gaps > 0]) if gaps.any() else np.float32(1)  # a small network may be born dead
         return student.with_weights([*rest, kernel / unit, bias / unit])
 
     def __call__(self, student: Student, weights: Weights) -> float:
         """The share of states in which a student of these weights chooses as its teacher, each weighted by its action gap; 1
         where no choice costs anything."""
-        chosen = student.with_weights(weights).as_policy(self._spec).actions(self._states)  # [N]
-        ordered = np.sort(self._wanted, axis=1)
-        gaps = ordered[:, -1] - ordered[:, -2]  # [N]
-        same = chosen == self._wanted.argmax(axis=1)
-        return float(gaps[same].sum() / gaps.sum()) if gaps.any() else 1.0
+        same = student.with_weights(weights).as_policy(self._spec).actions(self._states) == self._wanted  # [N]
+        return float(self._gaps[same].sum() / self._gaps.sum()) if self._gaps.any() else 1.0
+
+
+def _gaps(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Between the best and the second-best action: [N, A] -> [N]."""
+    second, best = np.sort(outputs, axis=1)[:, -2:].T
+    gaps: NDArray[np.float32] = best - second
+    return gaps

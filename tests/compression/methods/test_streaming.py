@@ -146,6 +146,17 @@ def test_a_state_counts_by_what_the_choice_costs(
     assert look(student, always_left) == pytest.approx(gaps[own[:, 0] > own[:, 1]].sum() / gaps.sum(), rel=1e-4)
 
 
+def test_it_begins_in_the_unit_of_its_targets_without_another_choice(begun: tuple[Student, CompressionContext]) -> None:
+    student, context = begun
+    look, weights = _Look(context, 2), student.network.get_weights()
+    scaled = look.in_gaps(student)
+    assert look(scaled, scaled.network.get_weights()) == look(student, weights)
+    outputs = np.sort(scaled.network(scaled.scaling(look._states)).numpy(), axis=1)
+    assert np.median(outputs[:, -1] - outputs[:, -2]) == pytest.approx(1, rel=0.2)
+    dead = student.with_weights([np.zeros_like(array) for array in weights])
+    assert not any(array.any() for array in look.in_gaps(dead).network.get_weights())
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
