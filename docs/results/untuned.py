@@ -135,21 +135,31 @@ def lossless_passes(differences: NDArray[np.float64], gate: Gate, *, margin: flo
 
 
 def table() -> None:
-    """Prints what there is, a line per file."""
-    columns = "agent | file | float32 | return | gate | over `ptq-int8` [99.6 %] | by gap | ties | rung | bytes | s"
-    print(f"| {columns} | a lossless file passes |\n|" + "---|" * 12)
-    for name, rows in (read_json(RESULTS, 1)["agents"] if RESULTS.exists() else {}).items():
-        if isinstance(rows, str):
-            print(f"| {name} | dropped: {rows} |" + " |" * 10)
-            continue
-        for row in rows[1:]:
-            fresh = row["fresh"]
-            mean, low, high = row["over_naive"].values()
-            cells = (name, row["name"], f"{rows[0]['return']:.1f}", f"{row['return']:.1f}", row["gate"])
-            cells = (*cells, f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]")
-            shares = (f"{fresh['gap_weighted_agreement']:.2%}", f"{fresh['tie_rate']:.1%}", row["rung"] or "")
-            took = (f"{row['size_bytes']:,}", f"{row['seconds']:.0f}")
-            print("|", " | ".join((*cells, *shares, *took, f"{row['lossless_passes']} of {DRAWS}")), "|")
+    """Prints what there is, an agent in a line, those of the same files together."""
+    agents = read_json(RESULTS, 1)["agents"] if RESULTS.exists() else {}
+    for name, dropped in agents.items():
+        if isinstance(dropped, str):
+            print(f"Dropped: {name}, {dropped}.")
+    measured = {name: {row["name"]: row for row in rows} for name, rows in agents.items() if not isinstance(rows, str)}
+    for files in dict.fromkeys(tuple(rows) for rows in measured.values()):
+        shown = [file for file in files if file != "float32"]
+        columns = ("agent", "float32", *(f"`{file}`" for file in shown), "`qat-int8` over naive [99.6 %]", "lossless passes")
+        print("\n|", " | ".join(columns), "|\n|" + "---|" * len(columns))
+        for name, rows in measured.items():
+            if tuple(rows) == files:
+                mean, low, high = rows["qat-int8"]["over_naive"].values()
+                compared = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+                chance = f"{rows['qat-int8']['lossless_passes']} of {DRAWS}"
+                cells = (name, f"{rows['float32']['return']:.1f}", *(_cell(rows[file]) for file in shown), compared, chance)
+                print("|", " | ".join(cells), "|")
+
+
+def _cell(row: dict[str, Any]) -> str:
+    """Return and gate, agreement by gap and ties in fresh states, bytes of students, and the rung."""
+    verdict = "pass" if row["gate"] == "pass" else f"**{row['gate']}**"
+    shares = (f"{row['fresh']['gap_weighted_agreement']:.1%}", f"{row['fresh']['tie_rate']:.1%}")
+    size = [f"{row['size_bytes']:,} B"] if row["name"] == "auto-int8" else []
+    return ", ".join((f"{row['return']:.1f} {verdict}", *shares, *size, *([row["rung"]] if row["rung"] else [])))
 
 
 def main() -> None:
