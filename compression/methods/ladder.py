@@ -28,7 +28,6 @@ Candidate = tuple[Student, Findings]
 Rung = Literal["round", "fine_tune", "distil", "reinforce"]
 TUNING = DecisionTuning()
 REINFORCING = TdLearning(steps=5_000, learning_rate=3e-5, evaluations=10)  # small steps: it plays already
-FILLED = "training would fill in the zeros of a float output"
 CONFIDENCE = 0.99  # the gate's, of the paired difference in return by which a candidate must be better than the one below
 
 
@@ -134,6 +133,7 @@ class Quantize(Stage):
     def _climb(self, student: Student, context: CompressionContext) -> Iterator[tuple[Rung, Callable[[], Candidate | str]]]:
         """From rung to rung: what makes its candidate, or says why there is none."""
         float_output = context.conversion == FLOAT_OUTPUT
+        filled = "training would fill in the zeros of a float output" if float_output and student.pruned else ""
         if "round" in self.rungs:
             states = self._states(student, context)
             equal = at_equal_ranges(student, states)
@@ -142,13 +142,13 @@ class Quantize(Stage):
             zeros = sparsity_of(kernels_of(rounded.quantized)) if student.pruned else None
             yield "round", lambda: (rounded, Findings(sparsity_reached=zeros))
         if "fine_tune" in self.rungs:
-            yield "fine_tune", lambda: FILLED if float_output and student.pruned else self._tuned(rounded, states, context)
+            yield "fine_tune", lambda: filled or self._tuned(rounded, states, context)
         if "distil" in self.rungs:
             # An earlier stage may have taught it, and set zeros.
             taught = cache(lambda: student if _is_taught(student) else self.teaching.apply(student, context)[0])
             rounds = QuantizeAware(self.quantizing)
-            for _ in range(1 if float_output and student.pruned else self.attempts):
-                yield "distil", lambda: FILLED if float_output and student.pruned else rounds.apply(taught(), context)
+            for _ in range(1 if filled else self.attempts):
+                yield "distil", lambda: filled or rounds.apply(taught(), context)
         if "reinforce" in self.rungs:
             reason = "it was taught preferences, which are no values" if _is_taught(student) else ""
             reason = "the output is in float" if float_output else reason
