@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import one_line
-from edgedqn.agents.playing.gate import GateResult, run_gate
+from edgedqn.agents.playing.gate import GateResult, NotBetterThanRandomError, run_gate
 from edgedqn.agents.playing.statistics import bootstrap_interval
 from edgedqn.benchmarks.filling import FILE_FAULTS, BaselineError, Rows
 from edgedqn.benchmarks.playing import Play, Players
@@ -21,8 +22,8 @@ OnGate = Callable[[str, GateResult], object]  # a file's name, and its verdict w
 def score(rows: Rows, files: Mapping[str, VerifiedFile], *, play: Play, on_gate: OnGate, progress: bool) -> None:
     """Plays every living row's file and fills in `episode_return`, `return_delta` and `gate`.
 
-    All files play the gate's first look; the margin comes from the baseline's and a random policy's return on it. More is
-    played only while a verdict is open. `episode_return` and `return_delta` are over all episodes a file has played.
+    All files play the gate's first look; the margin comes from the baseline's and a random policy's return on it, and where the
+    baseline is not better than random, no file passes or fails. More is played only while a verdict is open. `episode_return` and `return_delta` are over all episodes a file has played.
 
     A row without a file in `files`, by name, is not played. `play` says where and how; `progress` shows a bar on a terminal;
     `on_gate` is called for each file but the baseline.
@@ -64,12 +65,10 @@ class _Contest:
         return row
 
     def set_margin(self) -> None:
-        first = self._gate.looks[0]
-        float_return, random_return = self._of_baseline(first).mean(), self._players.returns(None, first).mean()
         try:
-            self._margin = self._gate.margin(float(float_return), float(random_return))
-        except ValueError as error:
-            self._no_margin = one_line(error)
+            self._margin = self._gate.margin(float_returns=self._of_baseline, random_returns=partial(self._players.returns, None))
+        except NotBetterThanRandomError as error:
+            self._no_margin = str(error)
 
     def judge(self, row: BenchmarkRow) -> BenchmarkRow:
         file = self._files.get(row.name)

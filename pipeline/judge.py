@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_from_episodes
-from edgedqn.agents.playing.gate import Gate, Verdict, run_gate
+from edgedqn.agents.playing.gate import Gate, NotBetterThanRandomError, Verdict, run_gate
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.agreement import agreement, preferences_of
 from edgedqn.benchmarks.playing import Players
@@ -78,13 +78,12 @@ class _FileJudge:
         float_file, players = self._float_file, self.players
         path = self.folder / f"candidate-{next(self.numbers)}.tflite"
         _write(policy, path, self.export)
-        float_returns, random_returns = (players.returns(each, self.gate.looks[0]) for each in (float_file, None))
         try:
             candidate = EdgePolicy.load(path)
         except RuntimeRefusedError as error:  # XNNPACK does not take int8 layers that never fire
             return Judgement(
                 verdict="fail",
-                mean_return=float(random_returns.mean()),
+                mean_return=float(players.returns(None, self.gate.looks[0]).mean()),
                 loss=UNPLAYABLE,
                 episodes=0,
                 env_steps=0,
@@ -97,9 +96,11 @@ class _FileJudge:
         verdict: Verdict = "undecided"
         reason = ""
         try:
-            margin = self.gate.margin(float(float_returns.mean()), float(random_returns.mean()))
-        except ValueError:  # nothing can be lost, nor proven
-            reason = "the agent is no better than chance"
+            margin = replace(self.gate, looks=self.stricter.looks[1:] or self.gate.looks).margin(
+                float_returns=partial(players.returns, float_file), random_returns=partial(players.returns, None)
+            )
+        except NotBetterThanRandomError as error:  # nothing can be lost, nor proven
+            reason = str(error)
             returns, loss = players.returns(path, self.stricter.looks[0]), 0.0
         else:
             result = run_gate(

@@ -5,14 +5,20 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.statistics import Interval, bootstrap_interval
 
+Returns = Callable[[int], NDArray[np.float64]]  # n -> [n], a policy's returns on the first n reset seeds, in reward units
 Verdict = Literal["pass", "fail", "undecided"]
 
 # Environments whose returns vary so much between episodes that 2 % of them cannot be told from chance.
 NOISY = ("MinAtar/", "ALE/", "FrozenLake", "Taxi")
+
+
+class NotBetterThanRandomError(ValueError):
+    """An agent at chance level: there is nothing that a loss could be a share of."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +41,26 @@ class Gate:
         if not 0.5 < self.confidence < 1:
             raise ValueError(f"Expected a confidence in (0.5, 1). Got {self.confidence}.")
 
-    def margin(self, float_return: float, random_return: float) -> float:
-        """The loss that is just too much, in reward units.
+    def margin(self, *, float_returns: Returns, random_returns: Returns) -> float:
+        """The loss that is just too much, in reward units, > 0: a share of what the float agent earns above acting at random.
+
+        Measured on the first look. Where it is open there whether the agent is better than random at all, a later look tells.
+        It must be shown: what an agent at chance level earns by luck is no measure, and every file would pass by it.
 
         Raises:
-          ValueError: the float policy is no better than a random one, so there is nothing a loss could be a share of.
+          NotBetterThanRandomError: at no look does the interval of the difference, paired by reset seed, lie above 0.
         """
-        margin = self.tolerance * (float_return - random_return)
-        if not margin > 0:
-            raise ValueError(
-                f"The gate needs a float policy better than a random one. Got {float_return:.4g} against {random_return:.4g}."
-            )
-        return margin
+        for episodes in self.looks:
+            played, at_random = float_returns(episodes), random_returns(episodes)
+            earned = bootstrap_interval(played - at_random, self.confidence)
+            if earned.low > 0:
+                return self.tolerance * earned.mean
+            if earned.high <= 0:  # no better, or worse: more episodes would not make it better
+                break
+        raise NotBetterThanRandomError(
+            f"the float agent is not better than random: {played.mean():.4g} against {at_random.mean():.4g} over {episodes} "
+            "episodes"
+        )
 
 
 def gate_for(env_id: str, tolerance: float | None = None) -> Gate:

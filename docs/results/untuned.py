@@ -90,7 +90,7 @@ def summarize(result: RunResult, env_id: str, seed: int, *, gate: Gate) -> list[
     with closing(make_environment(env_id)) as env:
         returns = {name: np.array(evaluate(file, env, seeds=seeds).returns) for name, file in files.items()}
     assert result.fragility is not None
-    margin = gate.margin(mean_return(rows[0]), result.fragility.random_return)
+    margin = gate.tolerance * (mean_return(rows[0]) - result.fragility.random_return)
     kept = []
     for row in rows:
         over_naive = bootstrap_interval(returns[row.name] - returns["ptq-int8"], 0.996)
