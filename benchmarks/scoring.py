@@ -23,7 +23,8 @@ def score(rows: Rows, files: Mapping[str, VerifiedFile], *, play: Play, on_gate:
     """Plays every living row's file and fills in `episode_return`, `return_delta` and `gate`.
 
     All files play the gate's first look; the margin comes from the baseline's and a random policy's return on it, and where the
-    baseline is not better than random, no file passes or fails. More is played only while a verdict is open. `episode_return` and `return_delta` are over all episodes a file has played.
+    baseline is not better than random, no file passes or fails. More is played only while a verdict is open. `episode_return`
+    and `return_delta` are over all episodes a file has played.
 
     A row without a file in `files`, by name, is not played. `play` says where and how; `progress` shows a bar on a terminal;
     `on_gate` is called for each file but the baseline.
@@ -65,8 +66,9 @@ class _Contest:
         return row
 
     def set_margin(self) -> None:
+        at_random = partial(self._players.returns, None)
         try:
-            self._margin = self._gate.margin(float_returns=self._of_baseline, random_returns=partial(self._players.returns, None))
+            self._margin = self._gate.margin(float_returns=self._of_baseline, random_returns=at_random)
         except NotBetterThanRandomError as error:
             self._no_margin = str(error)
 

@@ -13,6 +13,7 @@ import numpy as np
 from edgedqn.agents.errors import InputError, one_line, require
 from edgedqn.agents.files import Json, JsonValue
 from edgedqn.agents.playing.gate import gate_for
+from edgedqn.agents.playing.processes import python_command
 from edgedqn.benchmarks.comparison import Candidates, compare
 from edgedqn.benchmarks.foreign import is_foreign, read_foreign
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
@@ -137,7 +138,7 @@ def _measure(request: Request) -> Benchmark:
 def _wrong_with(path: Path, latency: LatencyConfig) -> str | None:
     """Why a file must not be run beside others: it takes its process down, all memory, or no end. What it does wrong in an
     orderly way is reported later, in its row."""
-    command = [sys.executable, "-P", "-c", PROBE, str(path), json.dumps(latency.to_json())]
+    command = python_command(PROBE, str(path), json.dumps(latency.to_json()))
     try:
         run = subprocess.run(command, capture_output=True, timeout=PROBE_S, check=False)
     except subprocess.TimeoutExpired:
@@ -161,7 +162,7 @@ def probe(path: str, latency: str) -> None:
 def _measure_in_child(request: Request) -> Benchmark:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"  # not its stdout, where an environment of the user's own may print
-        command = [sys.executable, "-P", "-c", CHILD, json.dumps(request.to_json()), json.dumps(sys.path), str(answer)]
+        command = python_command(CHILD, json.dumps(request.to_json()), json.dumps(sys.path), str(answer))
         terminal = descriptor(sys.stderr)  # where bars and remarks are seen; native chatter may have been sent elsewhere
         try:
             run = subprocess.run(command, stdout=terminal, stderr=terminal, timeout=CHILD_S, check=False)

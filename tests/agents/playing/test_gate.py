@@ -112,17 +112,17 @@ def test_the_margin_is_a_share_of_what_was_learned_measured_on_the_first_look() 
     ids=["equal", "equal below 0", "worse"],
 )
 def test_of_an_agent_that_is_clearly_no_better_than_random_no_more_is_played(played: float, at_random: Any) -> None:
-    with pytest.raises(NotBetterThanRandomError, match="not better than random: .* against .* over 30 episodes"):
+    with pytest.raises(NotBetterThanRandomError, match=r"not better than random: .* against .* over 30 episodes"):
         margin_of(QUICK, np.full(120, played), np.broadcast_to(at_random, 120))
 
 
-def how_often_better(played: Any, at_random: Any, repetitions: int = 50) -> float:
+def how_often_better(played: Any, at_random: Any) -> float:
     """How often an agent is shown to be better than random; both are functions of a generator, to [N] returns."""
     rng, better = np.random.default_rng(0), 0
-    for _ in range(repetitions):
+    for _ in range(50):
         with suppress(NotBetterThanRandomError):
             better += margin_of(A_QUARTER, played(rng), at_random(rng)) > 0
-    return better / repetitions
+    return better / 50
 
 
 def test_what_an_agent_at_chance_level_earns_by_luck_is_no_margin() -> None:
@@ -132,8 +132,11 @@ def test_what_an_agent_at_chance_level_earns_by_luck_is_no_margin() -> None:
 
 @pytest.mark.parametrize(("chance", "random_chance"), [(0.08, 0.0), (0.2, 0.06)])
 def test_an_agent_that_seldom_succeeds_is_better_than_one_that_hardly_does(chance: float, random_chance: float) -> None:
-    succeeds = [lambda rng, p=p: (rng.random(300) < p).astype(float) for p in (chance, random_chance)]
-    assert how_often_better(*succeeds) >= 0.96
+    def succeeds(rng: np.random.Generator, probability: float) -> NDArray[Any]:
+        return (rng.random(300) < probability).astype(float)
+
+    agents = (partial(succeeds, probability=each) for each in (chance, random_chance))
+    assert how_often_better(*agents) >= 0.96
 
 
 @pytest.mark.parametrize("tolerance", [0, 1, -0.1, float("nan")])
