@@ -5,6 +5,7 @@ import json
 import math
 import mmap
 import os
+import shutil
 import struct
 import tempfile
 import zipfile
@@ -18,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError, require
+
+UNFINISHED = ".part"  # ends the name of what is being written; what was killed leaves it behind
 
 Json = dict[str, Any]
 """A JSON object, on its way in or out."""
@@ -91,7 +94,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
     Source: the rename is atomic on POSIX; without the two fsyncs a power cut can still leave an empty file.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -107,6 +110,15 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes, from a folder and all in it, what was being written when a process was killed. Nobody may be writing there."""
+    for path in list(folder.rglob(f".*{UNFINISHED}")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

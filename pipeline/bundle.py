@@ -7,6 +7,7 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import UNFINISHED
 from edgedqn.benchmarks.cortex_m4 import measure_plain_c, missing_tools
 from edgedqn.export.devices.board.bundle import shipped_loop, write_board
 from edgedqn.export.devices.browser import bundle as browser
@@ -60,7 +61,7 @@ def make_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = Fa
         raise InputError(f"{folder} is in the way: expected a new or an empty folder, or an earlier bundle. Got neither.")
     file = read_verified(policy_file)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=UNFINISHED))
     try:
         parts = _write_parts(file, temporary, fetch)
         temporary.chmod(0o755)
@@ -80,11 +81,13 @@ def remove_bundle(folder: Path) -> None:
     """A bundle of a policy that no longer passes must not be found. What somebody put into it goes to `<folder>.kept`."""
     if not folder.exists():
         return
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
-        _carry_over(folder, Path(name))
-        if any(Path(name).iterdir()):
-            shutil.copytree(name, folder.with_name(f"{folder.name}.kept"), symlinks=True, dirs_exist_ok=True)
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=UNFINISHED) as name:
+        kept = Path(name) / "kept"
+        kept.mkdir()
+        _carry_over(folder, kept)
+        if any(kept.iterdir()):
+            shutil.copytree(kept, folder.with_name(f"{folder.name}.kept"), symlinks=True, dirs_exist_ok=True)
+        folder.rename(Path(name) / "removed")  # at once: half a bundle would be in the way of the next
 
 
 def _carry_over(old: Path, new: Path) -> None:

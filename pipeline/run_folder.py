@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError, require
-from edgedqn.agents.files import Json, JsonValue, read_json, write_json
+from edgedqn.agents.files import UNFINISHED, Json, JsonValue, read_json, remove_unfinished, write_json
 from edgedqn.agents.training.checkpoints import has_checkpoints
 
 SCHEMA = 1
@@ -100,7 +100,7 @@ class RunFolder:
             return run
         try:
             path.mkdir(parents=True, exist_ok=True)
-            strangers = [entry.name for entry in path.iterdir() if entry.name != ".lock"]
+            strangers = [entry.name for entry in path.iterdir() if entry.name != ".lock" and entry.suffix != UNFINISHED]
         except OSError as error:
             raise InputError(f"Cannot make a run in {path}: expected a folder that can be written. Got: {error}.") from error
         require(not strangers, f"{path} is no run folder: expected an empty one. Got {', '.join(sorted(strangers)[:3])}.")
@@ -116,7 +116,8 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other processes from writing here; the lock goes with the process, however it ends.
+        """Keeps other processes from writing here; the lock goes with the process, however it ends. What such a one was writing
+        when it was killed is removed.
 
         Raises:
           InputError: another process is at work here, or the folder cannot be written.
@@ -130,6 +131,7 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise InputError(f"{self.path} is in use by a running process: expected it to be free.") from error
+            remove_unfinished(self.path)
             yield
 
     @property

@@ -3,6 +3,8 @@
 import errno
 import resource
 import stat
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +24,7 @@ from edgedqn.agents.files import (
     load_arrays,
     map_arrays,
     read_json,
+    remove_unfinished,
     save_arrays,
     write_bytes,
     write_json,
@@ -103,6 +106,19 @@ def test_nobody_sees_the_file_before_it_is_whole(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_what_a_killed_process_was_writing_can_be_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    code = "import os, sys, pathlib; from edgedqn.agents.files import atomic_write\n"
+    code += "with atomic_write(pathlib.Path(sys.argv[1])) as file:\n    os.kill(os.getpid(), 15)"
+    for path in (tmp_path / "a.json", tmp_path / "inner" / "b.npz"):
+        assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -15
+    (left,) = tmp_path.glob(".a.json.*")
+    left.rename(tmp_path / "kept.part")  # somebody's own
+    (tmp_path / ".device.x.part" / "inner").mkdir(parents=True)
+    remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*")} == {"inner", "kept.part"}
 
 
 def test_bytes_text_and_json_arrive_as_they_were(tmp_path: Path) -> None:

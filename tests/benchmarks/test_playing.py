@@ -12,7 +12,7 @@ from edgedqn.agents.playing.disturbances import RandomActions
 from edgedqn.agents.playing.environments import BadTransitionError, make_environment
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.benchmarks import playing
-from edgedqn.benchmarks.playing import Play, Players
+from edgedqn.benchmarks.playing import EnvironmentFactory, Play, Players
 
 GATE = Gate(looks=(30, 60))
 
@@ -100,6 +100,7 @@ def test_what_no_other_process_can_make_is_played_in_this_one_which_says_so_once
 ) -> None:
     make_environment(f"{steer}:Steer-v0").close()
     registered = gymnasium.spec("Steer-v0")
+    make: EnvironmentFactory
     if how == "registered here":
         make, why = partial(make_environment, "Here-v0"), "Unknown environment 'Here-v0'"
         monkeypatch.setitem(gymnasium.registry, "Here-v0", replace(registered, id="Here-v0"))

@@ -126,6 +126,16 @@ def test_two_processes_cannot_write_at_once_and_the_lock_dies_with_its_holder(tm
 OTHER = {"training": {"steps": 11, "hidden": [8]}}
 
 
+def test_what_a_killed_process_was_writing_is_removed_once_nobody_writes(tmp_path: Path) -> None:
+    left = tmp_path / "run" / ".run.json.abcdefgh.part"
+    left.parent.mkdir()
+    left.write_text("{")
+    run = RunFolder.create(tmp_path / "run", "CartPole-v1", seed=0, config={})
+    assert left.exists()  # another process may be writing it
+    with run.locked():
+        assert not left.exists()
+
+
 def test_where_nothing_was_done_yet_other_settings_take_the_place_of_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), create(tmp_path).stage("train"):
         raise KeyboardInterrupt

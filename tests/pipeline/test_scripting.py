@@ -2,6 +2,8 @@
 
 import inspect
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,42 @@ def test_bad_input_writes_nothing(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"Expected|Unknown"):
             run("CartPole-v1", out=tmp_path / "run", **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+SCRIPT = """
+import sys, gymnasium, numpy as np, edgedqn
+print("read")
+
+class Sides(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def see(self):
+        self.side = self.np_random.integers(2)
+        return np.array([2 * self.side - 1, 0.5], np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.see(), {}
+
+    def step(self, action):
+        reward = float(action == self.side)
+        return self.see(), reward, False, False, {}
+
+gymnasium.register("Sides-v0", Sides, max_episode_steps=20)
+config = edgedqn.RunConfig(latency=edgedqn.LatencyConfig(blocks=4, invokes_per_block=50, patience_s=0))
+result = edgedqn.run("Sides-v0", out=sys.argv[1], steps=1_500, recipes=["ptq-int8"], config=config)
+print(result.best["gate"])
+"""
+
+
+@pytest.mark.parametrize("way", ["file", "stdin"])
+def test_a_script_without_a_guard_may_register_an_environment_itself(tmp_path: Path, way: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    with script.open() as text:
+        command = [sys.executable, "-" if way == "stdin" else "script.py", "run"]
+        answer = subprocess.run(command, cwd=tmp_path, stdin=text, capture_output=True, text=True, timeout=300, check=False)
+    assert answer.stdout == "read\npass\n", answer.stderr
+    assert answer.stderr.count("Episodes are played in this process: another one cannot make this environment. Unknown") == 1
+    assert (answer.returncode, (tmp_path / "run" / "device" / "policy.tflite").exists()) == (0, True)

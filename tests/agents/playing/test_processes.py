@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -98,16 +99,11 @@ time.sleep(60)
 """
 
 
-def of_session(session: int) -> set[int]:
-    """The processes, zombies aside, that a process started in its own session, and itself."""
-    listed = subprocess.run(["ps", "-eo", "pid=,sess=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = (line.split() for line in listed.splitlines())
-    return {int(pid) for pid, of, stat in rows if int(of) == session and not stat.startswith("Z")}
-
-
 @pytest.mark.parametrize("kind", ["idle", "busy", "unaided", "stuck", "another program"])
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
-def test_none_outlives_the_process_that_started_it(kind: str, how: signal.Signals) -> None:
+def test_none_outlives_the_process_that_started_it(
+    kind: str, how: signal.Signals, of_session: Callable[[int], set[int]]
+) -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT, kind], stdout=subprocess.PIPE, start_new_session=True) as parent:
         assert parent.stdout is not None and parent.stdout.readline() == b"started\n"
         assert len(of_session(parent.pid)) > 1
