@@ -8,7 +8,8 @@ Some packages ask for versions that are not EdgeDQN's. All are installed without
 
     python3.11 -m venv ENVIRONMENT
     ENVIRONMENT/bin/python -m pip install --no-deps -r requirements.lock
-    ENVIRONMENT/bin/python -m pip install --no-deps -r requirements-peers.lock -r benchmarks/peers/environments.lock
+    ENVIRONMENT/bin/python -m pip install -r requirements-peers.lock -c requirements.lock  # gymnasium-search-race wants PyTorch
+    ENVIRONMENT/bin/python -m pip install --no-deps -r benchmarks/peers/environments.lock
     ENVIRONMENT/bin/python -m pip install --no-deps --no-build-isolation --editable .
 
 It goes on where it stopped: results are written after each environment. Settings are small, and nothing is proven by playing:
@@ -215,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", nargs="+", default=names, choices=names, metavar="SOURCE", help=f"of {', '.join(names)} (all)"
     )
     parser.add_argument("--again", nargs="+", default=[], choices=OUTCOMES, metavar="OUTCOME", help="try these once more")
-    parser.add_argument("--limit", type=float, default=900.0, metavar="S", help="seconds for one environment (%(default)g)")
+    parser.add_argument("--limit", type=float, default=1800.0, metavar="S", help="seconds for one environment (%(default)g)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="at the same time (%(default)s)")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE", help="(%(default)s)")
     parser.add_argument("--table", action="store_true", help="show what there is as Markdown, and try nothing")
