@@ -1,4 +1,9 @@
-"""The exceptions that mean: the input was bad, not our code; and what is said of any."""
+"""Input: the exceptions that mean that it was bad, not our code; what is said of any; and NumPy's numbers as Python's."""
+
+from dataclasses import fields, is_dataclass, replace
+from typing import TypeVar, cast
+
+T = TypeVar("T")
 
 
 class InputError(ValueError):
@@ -25,3 +30,21 @@ def require(condition: bool, message: str) -> None:
 def one_line(error: BaseException) -> str:
     """The error as a reason for a person: its message in one line, or its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def plain(value: T) -> T:
+    """A value with Python's numbers in place of NumPy's, which JSON and many a check refuse; in tuples and dataclasses, too."""
+    found: object = value
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        found = value.item()
+    elif isinstance(value, tuple):
+        found = tuple(map(plain, value))
+    elif is_dataclass(value) and not isinstance(value, type):
+        found = replace(value, **{each.name: plain(getattr(value, each.name)) for each in fields(value) if each.init})
+    return cast(T, found)
+
+
+def make_plain(value: object) -> None:
+    """Does the same to the fields of a frozen dataclass that is being made; for its `__post_init__`."""
+    for name, each in vars(value).items():
+        object.__setattr__(value, name, plain(each))

@@ -260,7 +260,7 @@ class EdgePolicy:
     def from_file(cls, file: "VerifiedFile", threads: int = 1) -> "EdgePolicy":
         """The same of a file that has been read and proven. RuntimeRefusedError: the runtime does not take it."""
         try:
-            interpreter = Interpreter(model_content=file.content, num_threads=threads)
+            interpreter = Interpreter(model_content=file.content, num_threads=int(threads))
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())

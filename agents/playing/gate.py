@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, make_plain
 from edgedqn.agents.playing.statistics import Interval, bootstrap_interval
 
 Verdict = Literal["pass", "fail", "undecided"]
@@ -28,6 +28,7 @@ class Gate:
     confidence: float = 0.99  # of the two-sided interval at each look
 
     def __post_init__(self) -> None:
+        make_plain(self)
         if not 0 < self.tolerance < 1:
             raise InputError(f"A tolerance is a share of the return. Expected it in (0, 1). Got {self.tolerance}.")
         if not self.looks or list(self.looks) != sorted(set(self.looks)) or self.looks[0] < 2:

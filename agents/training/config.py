@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from math import inf
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, make_plain
 
 NETWORKS = ("auto", "mlp", "minatar", "nature")
 LEAST_IMAGE = {"minatar": 3, "nature": 36}  # pixels: less would leave nothing behind the convolutions
@@ -157,6 +157,7 @@ def config_from_json(value: Settings) -> Config:
 
 def _check(config: "Config") -> None:
     """Every setting has its type and lies in its range; NaN lies in none."""
+    make_plain(config)
     hints = get_type_hints(type(config))
     for setting in fields(config):
         name, value, hint = setting.name, getattr(config, setting.name), hints[setting.name]
