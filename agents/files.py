@@ -5,6 +5,7 @@ import json
 import math
 import mmap
 import os
+import shutil
 import struct
 import tempfile
 import zipfile
@@ -89,24 +90,47 @@ def _from_json(hint: Any, value: Any) -> Any:
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Opens a temporary file beside `path`, in a folder that exists; it takes that name only if the block raises nothing.
 
+    An OSError of the writing names `path`.
+
     Source: the rename is atomic on POSIX; without the two fsyncs a power cut can still leave an empty file.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with _errors_name(path):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)  # mkstemp's 0600 would keep a bundle from being served or copied by others
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """That of a full disk names no file, others the temporary one; those of other files stay."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp's 0600 would keep a bundle from being served or copied by others
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        yield
+    except OSError as error:
+        ours = error.filename is None or Path(str(error.filename)).name.startswith(f".{path.name}.")
+        if error.errno is None or not ours:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def remove_folder(path: Path) -> None:
+    """Removes a folder with all that is in it; of a symlink to one the link alone, because what it leads to is elsewhere."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -121,8 +145,11 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes `value` to `path` as indented JSON, all of it or nothing. NaN and infinities are refused (ValueError)."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Writes `value` to `path` as indented JSON, all of it or nothing. NaN and infinities are refused (ValueError).
+
+    A NumPy scalar is written as the number that it is.
+    """
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, default=np.generic.item) + "\n")
 
 
 def read_json(path: Path, schema: int) -> Json:

@@ -1,15 +1,14 @@
 """A run as a job: a run folder, the stages that fill it, and the order they are done in."""
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
 from pathlib import Path
 
-from edgedqn.agents.errors import InputError, require
-from edgedqn.agents.files import Json, write_json
+from edgedqn.agents.errors import InputError, plain, require
+from edgedqn.agents.files import Json, remove_folder, write_json
 from edgedqn.agents.playing.fragility import Fragility
 from edgedqn.agents.playing.gate import gate_for
 from edgedqn.agents.trained_agent import TrainedAgent
@@ -87,6 +86,7 @@ class Job:
         Raises:
           InputError: something of this cannot be used; nothing was written.
         """
+        seed = plain(seed)
         require(seed >= 0, f"Expected a seed of 0 or more. Got {seed}.")
         load_tensorflow()
         changes = changes or Changes()
@@ -145,7 +145,7 @@ class Job:
             self.folder.forget(stages.dependents(plan, name))
             with self.folder.stage(name):
                 if stage.kind == "train" and force and self.folder.agent.exists():
-                    shutil.rmtree(self.folder.agent)  # or its checkpoints would be gone on from
+                    remove_folder(self.folder.agent)  # or its checkpoints would be gone on from
                 stage.work()
             self._remove_checkpoints()
 

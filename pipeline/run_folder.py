@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError, require
-from edgedqn.agents.files import Json, JsonValue, read_json, write_json
+from edgedqn.agents.files import Json, JsonValue, read_json, remove_folder, write_json
 from edgedqn.agents.training.checkpoints import has_checkpoints
 
 SCHEMA = 1
@@ -233,7 +232,7 @@ class RunFolder:
         self.description = replace(self.description, config={**asked, **kept}, stages=stages)
         self.save()
         if changed and self.agent.exists():
-            shutil.rmtree(self.agent)
+            remove_folder(self.agent)
 
 
 def versions() -> dict[str, str]:
