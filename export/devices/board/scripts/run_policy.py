@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 HERE = Path(__file__).resolve().parent
 FILES = (HERE / "policy.tflite", HERE / "board" / "policy-float-io.tflite")  # the second, if made, has float ends
 CALLS = 2_000  # of each file, before the faster one is chosen
+LONGEST_EPISODE = 27_000  # steps, with --env, where the environment sets no limit: as many as where the policy was proven
 
 
 class Sensors:
@@ -117,7 +118,9 @@ def make_environment(device: DeviceManifest) -> Any:
             from minatar.gym import register_envs
 
             register_envs()
-        return gymnasium.make(name)
+        env = gymnasium.make(name)
+        limited = env.spec is not None and env.spec.max_episode_steps is not None
+        return env if limited else gymnasium.wrappers.TimeLimit(env, LONGEST_EPISODE)
     except ImportError as error:
         sys.exit(f"run_policy.py: --env plays {name}, which needs a package more: {error}. Try pip install gymnasium.")
     except Exception as error:  # gymnasium's own errors cannot be named where it may be missing
