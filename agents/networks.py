@@ -132,9 +132,9 @@ def _draw_anew(layers: Sequence[tf_keras.layers.Layer], rng: np.random.Generator
             config = initializer.get_config()
             if config.get("seed", 0) is not None:  # it has one, or needs none
                 continue
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an initializer without a seed warns when it is called twice
-                fresh = initializer(variable.shape)
+            # When it is called twice. A filter for good, because `catch_warnings` is not safe in threads.
+            warnings.filterwarnings("ignore", "The initializer .* is unseeded and being called multiple times")
+            fresh = initializer(variable.shape)
             if np.array_equal(fresh, variable):
                 seeded = type(initializer).from_config({**config, "seed": int(rng.integers(2**31))})
                 variable.assign(seeded(variable.shape))

@@ -72,8 +72,11 @@ def __getattr__(name: str) -> Any:
         return version("edgedqn")
     if name not in _MODULES:
         raise AttributeError(f"module 'edgedqn' has no attribute {name!r}: expected one of {', '.join(__all__)}.")
+    from edgedqn.benchmarks.native_output import quiet
+
     try:
-        value = getattr(import_module(f"edgedqn.{_MODULES[name]}"), name)
+        with quiet():  # many a name loads TensorFlow
+            value = getattr(import_module(f"edgedqn.{_MODULES[name]}"), name)
     except ModuleNotFoundError as error:
         raise ImportError(f"edgedqn.{name} needs the extra `train`: pip install 'edgedqn[train]'. Got: {error}.") from error
     globals()[name] = value

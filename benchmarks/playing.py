@@ -20,6 +20,7 @@ from edgedqn.agents.errors import require
 from edgedqn.agents.playing.disturbances import Disturbance
 from edgedqn.agents.playing.evaluation import Policy, RandomPolicy, evaluate
 from edgedqn.agents.playing.gate import Gate
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.export.edge_policy import EdgePolicy
 
 EnvironmentFactory = Callable[[], gymnasium.Env[Any, Any]]
@@ -141,6 +142,7 @@ def _end_on_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@quiet()
 def _play_seeds(
     path: Path | None, play: Play, seeds: Sequence[int], *, disturbance: Disturbance | None = None
 ) -> tuple[list[float], int]:

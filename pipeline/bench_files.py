@@ -10,16 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedqn.agents.errors import InputError, one_line, require
+from edgedqn.agents.errors import InputError, one_line, plain, require
 from edgedqn.agents.files import Json, JsonValue
 from edgedqn.agents.playing.gate import gate_for
 from edgedqn.benchmarks.comparison import Candidates, compare
 from edgedqn.benchmarks.foreign import is_foreign, read_foreign
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.latency.timed_policies import load
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.benchmarks.rows import Benchmark
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
-from edgedqn.pipeline.native import descriptor, limit_memory, quiet
+from edgedqn.pipeline.native import descriptor, limit_memory
 from edgedqn.pipeline.proving import play_on_seeds, states_on_prove_seeds, with_stress
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -85,10 +86,10 @@ def bench(
             paths=tuple(map(str, paths)),
             baseline=baseline,
             env_id=env,
-            seed=seed,
+            seed=plain(seed),
             latency=latency,
             play=play,
-            tolerance=tolerance,
+            tolerance=plain(tolerance),
             stress=stress,
             refused={path.stem: reason for path in foreign if (reason := _wrong_with(path, latency))},
         )
@@ -162,7 +163,7 @@ def _measure_in_child(request: Request) -> Benchmark:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"  # not its stdout, where an environment of the user's own may print
         command = [sys.executable, "-P", "-c", CHILD, json.dumps(request.to_json()), json.dumps(sys.path), str(answer)]
-        terminal = descriptor(sys.stderr)  # where bars and remarks are seen; native chatter may have been sent elsewhere
+        terminal = descriptor(sys.stderr)  # where bars and remarks are seen, which the command line has moved
         try:
             run = subprocess.run(command, stdout=terminal, stderr=terminal, timeout=CHILD_S, check=False)
         except subprocess.TimeoutExpired as error:
@@ -186,7 +187,8 @@ def child(request: str, path: str, answer: str) -> None:
     limit_memory()
     sys.path[:] = json.loads(path)
     try:
-        found: Json | str = _measure(Request.from_json(json.loads(request))).to_json()
+        with quiet():
+            found: Json | str = _measure(Request.from_json(json.loads(request))).to_json()
     except ValueError as error:  # an InputError, or a file's
         found = one_line(error)
     Path(answer).write_text(json.dumps(found))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.gate import Gate, gate_for
 from edgedqn.agents.training.config import Config, with_settings
-from edgedqn.pipeline.native import load_tensorflow, quiet
+from edgedqn.benchmarks.native_output import quiet
+from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.seeds import SeedStreams
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import pytest
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 from edgedqn.benchmarks.latency import full_speed
-from edgedqn.pipeline.native import load_tensorflow, quiet
+from edgedqn.benchmarks.native_output import quiet
+from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.viewing.serving import address, server
 
 # As in every run: one thread, decided before anything uses TensorFlow, which cannot change it afterwards.

@@ -1,10 +1,9 @@
 """gymnasium environments: made as a device sees them, wrapped for a network, and checked for NaNs and infinities."""
 
-import contextlib
 import difflib
 import importlib
-import io
 import math
+import os
 from functools import partial
 from typing import Any
 
@@ -54,6 +53,7 @@ def make_environment(env_id: str, render_mode: str | None = None) -> gymnasium.E
       InputError: the id is unknown (the nearest names are given), its module cannot be imported, it cannot be rendered this
         way, or a space is not one this version handles.
     """
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it greets on stdout else
     module, colon, name = env_id.rpartition(":")
     if colon:
         try:
@@ -68,13 +68,12 @@ def make_environment(env_id: str, render_mode: str | None = None) -> gymnasium.E
         raise InputError(f"Unknown environment {env_id!r}. {hint}")
     is_atari = name.startswith("ALE/")
     try:
-        # gymnasium's pygame imports greet on stdout, which --json keeps for itself. What its checker would warn of is checked
-        # here: each transition by `check_transition`, the spaces by `spec_of`; it would cost a third of CartPole's step.
-        with contextlib.redirect_stdout(io.StringIO()):
-            settings: dict[str, Any] = {"frameskip": 1} if is_atari else {}
-            if render_mode is not None:  # many a user's environment does not take the argument
-                settings["render_mode"] = render_mode
-            env = gymnasium.make(env_id, disable_env_checker=True, **settings)
+        settings: dict[str, Any] = {"frameskip": 1} if is_atari else {}
+        if render_mode is not None:  # many a user's environment does not take the argument
+            settings["render_mode"] = render_mode
+        # What gymnasium's checker would warn of is checked here: each transition by `check_transition`, the spaces by
+        # `spec_of`; it would cost a third of CartPole's step.
+        env = gymnasium.make(env_id, disable_env_checker=True, **settings)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         raise InputError(f"{env_id} needs a package that is not installed: {error}") from error
     except TypeError as error:

@@ -25,9 +25,9 @@ from edgedqn.agents.playing.statistics import across_seeds
 from edgedqn.agents.training.config import config_from_json
 from edgedqn.agents.training.presets import find_preset
 from edgedqn.benchmarks.machine import describe_machine
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.pipeline.commands.runs import load_agent
 from edgedqn.pipeline.job import Job
-from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.run_folder import versions
 from edgedqn.pipeline.seeds import SeedStreams
 

@@ -1,6 +1,5 @@
 """`import`: an agent from elsewhere in a run folder, in place of one that was trained there."""
 
-import json
 from argparse import Namespace
 from contextlib import closing
 from dataclasses import asdict
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from edgedqn.agents.importing.agents import as_agent, fit, read_model
 from edgedqn.agents.playing.environments import make_environment
-from edgedqn.pipeline.commands import DONE, SCHEMA
+from edgedqn.pipeline.commands import DONE, SCHEMA, print_json
 from edgedqn.pipeline.config import ImportedAgent
 from edgedqn.pipeline.job import Job
 from edgedqn.pipeline.seeds import SeedStreams
@@ -21,7 +20,7 @@ def import_agent(arguments: Namespace) -> int:
     if arguments.json:
         origin = asdict(job.settings.training)
         stages = [stage.to_json() for stage in job.folder.description.stages if stage.name == "train"]
-        print(json.dumps({"schema": SCHEMA, "run": str(job.folder.path), "stages": stages, **origin}))
+        print_json(arguments, {"schema": SCHEMA, "run": str(job.folder.path), "stages": stages, **origin})
     else:
         print(f"import done: {job.folder.path}")
     return DONE

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgedqn.agents.files import Json
 from edgedqn.export.edge_policy import PolicyFileError
 from edgedqn.export.tflite_file import inspection
-from edgedqn.pipeline.commands import BAD_INPUT, DONE
+from edgedqn.pipeline.commands import BAD_INPUT, DONE, print_json
 from edgedqn.pipeline.native import limit_memory
 
 SECONDS = 20
@@ -20,7 +20,10 @@ CHILD = "import sys; from edgedqn.pipeline.commands.inspect import child; sys.ex
 def inspect(arguments: Namespace) -> int:
     """Prints what a file holds."""
     report = inspect_safely(arguments.path)
-    print(json.dumps(report) if arguments.json else render(report))
+    if arguments.json:
+        print_json(arguments, report)
+    else:
+        print(render(report))
     return DONE
 
 

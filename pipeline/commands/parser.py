@@ -159,6 +159,7 @@ def build_parser() -> argparse.ArgumentParser:
         "(bench --fail-on-regression: or something regressed).",
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
+    parser.set_defaults(results=None)  # stdout
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (summary, arguments) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")

@@ -1,6 +1,5 @@
 """What is done to a run: all of it, one kind of stage, or to what it made; and an agent is played."""
 
-import json
 import shlex
 import sys
 from argparse import Namespace
@@ -16,7 +15,7 @@ from edgedqn.agents.training.checkpoints import has_checkpoints
 from edgedqn.benchmarks.report.table import render_table
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.compression.report import StageReport
-from edgedqn.pipeline.commands import DONE, NOT_PASSED, REGRESSED, SCHEMA
+from edgedqn.pipeline.commands import DONE, NOT_PASSED, REGRESSED, SCHEMA, print_json
 from edgedqn.pipeline.commands.files import print_benchmark, print_bundle, print_evaluation, read_references, show
 from edgedqn.pipeline.commands.options import SETTING
 from edgedqn.pipeline.config import CONTROL, Changes, resolved
@@ -36,7 +35,7 @@ def run(arguments: Namespace) -> int:
     best = result.shipped.name if result.shipped else None
     if arguments.json:
         found = {"schema": SCHEMA, "run": str(result.folder), "best": best, "benchmark": result.benchmark}
-        print(json.dumps(found | _fragility_as_json(result.fragility)))
+        print_json(arguments, found | _fragility_as_json(result.fragility))
     else:
         print(render_table(result.measured.rows))
         if result.fragility is not None:
@@ -56,7 +55,7 @@ def compress(arguments: Namespace) -> int:
         require(arguments.path is not None, "Expected a run folder, or --list. Got neither.")
         return _do_stages(arguments)
     if arguments.json:
-        print(json.dumps({"schema": SCHEMA, "recipes": [recipe.to_json() for recipe in RECIPES.values()]}))
+        print_json(arguments, {"schema": SCHEMA, "recipes": [recipe.to_json() for recipe in RECIPES.values()]})
         return DONE
     width = max(map(len, RECIPES))
     for recipe in RECIPES.values():
@@ -100,7 +99,7 @@ def bundle(arguments: Namespace) -> int:
     job = Job.open(arguments.path)
     with job.locked():
         parts = job.bundle()
-    print_bundle(job.folder.device, parts, as_json=arguments.json)
+    print_bundle(job.folder.device, parts, arguments)
     return DONE
 
 
@@ -177,7 +176,7 @@ def _do(job: Job, arguments: Namespace) -> int:
         found = {"schema": SCHEMA, "run": str(job.folder.path), "stages": stages}
         of_recipes = {name: [each.to_json() for each in of_recipe] for name, of_recipe in reports.items()}
         found |= {"reports": of_recipes} if reports else {}
-        print(json.dumps(found | _fragility_as_json(fragility)))
+        print_json(arguments, found | _fragility_as_json(fragility))
     else:
         if fragility is not None:
             print(fragility.summary)

@@ -16,13 +16,13 @@ from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.files import load_arrays
 from edgedqn.agents.training.checkpoints import has_checkpoints
 from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.export.edge_policy import TfliteModel, read_verified
 from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.pipeline import stages
 from edgedqn.pipeline.config import Changes, resolved
 from edgedqn.pipeline.job import Job, RunResult
-from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.stages import PlannedStage, dependents
 

@@ -20,6 +20,7 @@ from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distil, Distillation
@@ -36,7 +37,6 @@ from edgedqn.export.tflite import to_tflite
 from edgedqn.pipeline import judge, proving
 from edgedqn.pipeline.config import Changes
 from edgedqn.pipeline.job import Job, RunResult
-from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.proving import STATES, play_on_seeds, states_on_prove_seeds
 from edgedqn.pipeline.seeds import BLOCK, STREAMS, SeedStreams
 

@@ -2,6 +2,8 @@
 
 import inspect
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,29 @@ from edgedqn.pipeline.config import RunConfig, RunSettings
 from edgedqn.pipeline.job import RunResult
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.scripting import run
+
+
+TWO = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+import edgedqn
+from edgedqn import Gate, LatencyConfig, RunConfig, TrainingConfig
+
+def do(seed):
+    training = TrainingConfig(steps=np.int32(900), hidden=(np.int64(8),), learning_starts=100, evaluation_interval=500)
+    latency = LatencyConfig(blocks=np.int64(2), invokes_per_block=20, patience_s=0)
+    config = RunConfig(training=training, gate=Gate(looks=(20,)), latency=latency)
+    result = edgedqn.run("CartPole-v1", out=str(seed), seed=seed, steps=np.int64(1000), recipes=["ptq-int8"], config=config)
+    return edgedqn.TrainedAgent.load(result.folder / "agent").statistics["env_steps"]
+
+if __name__ == "__main__":
+    sys.stdout = None
+    with ThreadPoolExecutor(2) as pool:
+        steps = list(pool.map(do, np.arange(2)))
+    sys.stdout = sys.__stdout__
+    print("both done:", steps)
+"""
 
 
 def settings_of(folder: Path) -> RunSettings:
@@ -65,3 +90,14 @@ def test_bad_input_writes_nothing(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"Expected|Unknown"):
             run("CartPole-v1", out=tmp_path / "run", **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_in_threads_of_one_process(tmp_path: Path, tiny_training: TrainingConfig) -> None:
+    """With NumPy's numbers as arguments, in a service without stdout; what is printed afterwards arrives."""
+    (tmp_path / "two.py").write_text(TWO)
+    answer = subprocess.run([sys.executable, "two.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == "both done: [1000, 1000]\n"
+    heard = [line for line in answer.stderr.splitlines() if not line.startswith("fully_quantize: ")]  # the one that is left
+    assert heard == []
+    assert [RunFolder.open(tmp_path / str(seed)).description.seed for seed in (0, 1)] == [0, 1]
