@@ -275,7 +275,7 @@ def test_a_users_own_environment(module: str, capsys: pytest.CaptureFixture[str]
     env = make_environment(env_id)
     assert spec_of(env, env_id).id == env_id  # so that whoever reads the spec can make it again
     assert spec_of(env, env_id).observation_shape == (3,)
-    assert capsys.readouterr().out == ""  # stdout is for --json
+    assert capsys.readouterr().out == "My greets you\n"  # its prints are its user's; `cli` keeps them from --json
     with pytest.raises(InputError, match=r"Nearest: EdgeDQNTest/My-v0"):
         make_environment(f"{module}:EdgeDQNTest/Mi-v0")
 
