@@ -18,7 +18,6 @@ from edgedqn.pipeline.job import RunResult
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.scripting import run
 
-
 TWO = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
