@@ -180,7 +180,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "n_actions": _is_count,
     "quantiles": lambda value: value == 0 or _is_count(value),
     "rate": lambda value: _is_number(value) and 0 <= value < 1,
-    "scale": _is_number,
+    "scale": lambda value: _is_number(value) or (isinstance(value, list) and bool(value) and all(map(_is_number, value))),
     "offset": _is_number,
     "activation": lambda value: value in _ACTIVATIONS,
     "padding": lambda value: value in _PADDINGS,

@@ -4,16 +4,19 @@ Acting in NumPy, compression and export all start from this one reading of a Ker
 """
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import tf_keras
+from numpy.typing import NDArray
 
 from edgedqn.agents.architecture import DuelingMerge
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.numpy_network import Array, Conv, Dense, Flatten, Operator
 
 Kernel = TypeVar("Kernel", Dense, Conv)
+Scale: TypeAlias = NDArray[np.float64]  # [], or [F] of a vector
+ONE, NONE = np.ones(()), np.zeros(())
 
 
 class NotAChainError(InputError):
@@ -76,8 +79,8 @@ class ChainReader:
         return operators
 
     def _read(
-        self, layers: Sequence[tf_keras.layers.Layer], weights: Sequence[Array], scale: float = 1.0, offset: float = 0.0
-    ) -> tuple[list[Operator], float, float]:
+        self, layers: Sequence[tf_keras.layers.Layer], weights: Sequence[Array], scale: Scale = ONE, offset: Scale = NONE
+    ) -> tuple[list[Operator], Scale, Scale]:
         """The operators of layers whose input is x * scale + offset, and the scale and offset that are left for the next."""
         operators: list[Operator] = []
         for layer in layers:
@@ -88,16 +91,19 @@ class ChainReader:
                 case tf_keras.layers.Rescaling():
                     if operators and not isinstance(operators[-1], Flatten):
                         raise NotAChainError(f"A Rescaling is understood before the first kernel only. Got {layer.name!r}.")
-                    if np.ndim(layer.scale) or np.ndim(layer.offset):
-                        raise NotAChainError(f"A Rescaling by one number is understood. Got several in {layer.name!r}.")
-                    scale, offset = scale * float(layer.scale), offset * float(layer.scale) + float(layer.offset)
+                    if np.ndim(layer.offset) or (np.ndim(layer.scale) and len(layer.input_shape) != 2):
+                        raise NotAChainError(
+                            f"A Rescaling by one number is understood, of vectors by several. Got {layer.name!r}."
+                        )
+                    by = np.asarray(layer.scale, np.float64)  # [] or [F]
+                    scale, offset = scale * by, offset * by + float(layer.offset)
                 case tf_keras.layers.Dense() if len(layer.input_shape) == 2:
                     bias = own[1] if layer.use_bias else np.zeros(layer.units, np.float32)
                     operators.append(_rescaled(Dense(own[0], bias, _is_relu(layer)), scale, offset))
-                    scale, offset = 1.0, 0.0
+                    scale, offset = ONE, NONE
                 case tf_keras.layers.Conv2D() if type(layer) is tf_keras.layers.Conv2D:
                     operators.append(_rescaled(_conv(layer, own), scale, offset))
-                    scale, offset = 1.0, 0.0
+                    scale, offset = ONE, NONE
                 case tf_keras.layers.Activation() if layer.activation is tf_keras.activations.linear:
                     pass
                 case tf_keras.layers.Reshape() if layer.output_shape == layer.input_shape:
@@ -162,15 +168,16 @@ def _conv(layer: tf_keras.layers.Layer, own: Sequence[Array]) -> Conv:
     return Conv(kernel=own[0], bias=bias, relu=_is_relu(layer), strides=layer.strides, padding=layer.padding)
 
 
-def _rescaled(operator: Kernel, scale: float, offset: float) -> Kernel:
+def _rescaled(operator: Kernel, scale: Scale, offset: Scale) -> Kernel:
     """The operator on x that equals the given one on x * scale + offset."""
-    if (scale, offset) == (1.0, 0.0):
+    if (scale == 1).all() and (offset == 0).all():
         return operator
-    if offset and isinstance(operator, Conv) and operator.padding == "same":
+    if offset.any() and isinstance(operator, Conv) and operator.padding == "same":
         raise NotAChainError("A Rescaling with an offset cannot be folded into a convolution that pads with zeros.")
-    inputs = tuple(range(operator.kernel.ndim - 1))
-    bias = operator.bias + np.float32(offset) * operator.kernel.sum(axis=inputs)
-    return operator._replace(kernel=operator.kernel * np.float32(scale), bias=bias)
+    kernel = operator.kernel  # [in, out], or [height, width, in, out]
+    by, plus = (np.broadcast_to(each, kernel.shape[-2]).astype(np.float32)[:, None] for each in (scale, offset))
+    bias = operator.bias + (plus * kernel).sum(axis=tuple(range(kernel.ndim - 1)))
+    return operator._replace(kernel=kernel * by, bias=bias)
 
 
 def _mean_over_quantiles(dense: Dense, n_actions: int, quantiles: int) -> Dense:

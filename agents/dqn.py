@@ -1,6 +1,6 @@
 """Deep Q-learning: acting, remembering, learning."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from edgedqn.agents.n_step import NStepTransitions
 from edgedqn.agents.reader import Actor, Networks
 from edgedqn.agents.replay import Handle, Replay
 from edgedqn.agents.training.checkpoints import State, Weights, prefixed, under
+from edgedqn.agents.training.exploration import EpsilonGreedyExploration
 from edgedqn.agents.training.interaction import Step
 
 
@@ -64,13 +65,12 @@ class DQN:
         *,
         optimizer: tf_keras.optimizers.Optimizer,
         replay: Replay,
-        exploration: Callable[[int], float],
+        exploration: EpsilonGreedyExploration,
         schedule: LearningSchedule,
         loss: TemporalDifference,
-        rng: np.random.Generator,
         xla: bool = True,
     ):
-        """Takes built objects. `exploration` is the probability of a random action at each environment step, `rng` draws them.
+        """Takes built objects.
 
         The target network starts as a copy of what the network computes with. `xla` compiles the learning by XLA, where it
         suits the variables.
@@ -85,7 +85,6 @@ class DQN:
         self._exploration = exploration
         self.schedule = schedule
         self._loss = loss
-        self._rng = rng
         self._episodes: dict[int, tuple[NStepTransitions[Handle], Handle]] = {}  # in progress, by env_index
         self._largest_reward = 0.0
         self._first_error = 0.0
@@ -106,7 +105,7 @@ class DQN:
     @property
     def epsilon(self) -> float:
         """The probability that the next action is random."""
-        return self._exploration(self.env_steps)
+        return self._exploration.epsilon(self.env_steps)
 
     @property
     def learning_rate(self) -> float:
@@ -127,18 +126,13 @@ class DQN:
         """The greedy policy of weights of this network."""
         return self._reader.actor(weights)
 
-    def act(self, observation: NDArray[np.generic]) -> int:
-        """Epsilon-greedy: [*observation_shape] -> an action."""
-        if self._rng.random() < self.epsilon:
-            return int(self._rng.integers(self._reader.n_actions))
-        return self._actor(observation)
+    def act(self, observation: NDArray[np.generic], legal: NDArray[np.bool_] | None = None, /) -> int:
+        """Epsilon-greedy: [*observation_shape] -> an action. Which are legal it takes from the observation."""
+        return self._exploration.act(observation, self.env_steps, lambda: self._actor(observation))
 
     def act_in_all(self, observations: NDArray[np.generic]) -> NDArray[np.int64]:
         """Epsilon-greedy: [L, *observation_shape] -> actions [L]."""
-        count = len(observations)
-        explore = self._rng.random(count) < self.epsilon  # [L]
-        random = self._rng.integers(self._reader.n_actions, size=count)
-        return random if explore.all() else np.where(explore, random, self._actor.actions(observations))
+        return self._exploration.act_in_all(observations, self.env_steps, lambda: self._actor.actions(observations))
 
     def observe(self, step: Step) -> None:
         """Remembers one step of an environment, and learns when it is time. `step.s_tm1` is stored at the start of an episode
@@ -158,6 +152,8 @@ class DQN:
             self._replay.add(transition)
         if not (step.terminated or step.truncated):
             self._episodes[step.env_index] = (transitions, after)
+        else:
+            self._exploration.forget(step.env_index)
         self._largest_reward = max(self._largest_reward, abs(step.r_t))
         self.env_steps += 1
         schedule = self.schedule
@@ -173,6 +169,7 @@ class DQN:
             for transition in transitions.cut(last):
                 self._replay.add(transition)
         self._episodes = {}
+        self._exploration.forget()
 
     @property
     def state_bytes(self) -> int:
@@ -192,7 +189,7 @@ class DQN:
             arrays |= {f"{name}_{i}": variable.numpy() for i, variable in enumerate(group)}
         arrays |= {f"average_{i}": array for i, array in enumerate(self._average)}
         values = {name: getattr(self, name) for name in _COUNTERS}
-        return arrays, {**values, "rng": self._rng.bit_generator.state, "replay": replay}
+        return arrays, {**values, "rng": self._exploration.rng.bit_generator.state, "replay": replay}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], values: Json) -> None:
         """Goes on exactly where `state` was taken. Raises KeyError or ValueError where the agent was built otherwise."""
@@ -203,7 +200,7 @@ class DQN:
         self._replay.restore(under("replay", arrays), values["replay"])
         for name in _COUNTERS:
             setattr(self, name, values[name])
-        self._rng.bit_generator.state = values["rng"]
+        self._exploration.rng.bit_generator.state = values["rng"]
         self._actor = self._reader.actor(self._weights())
 
     def _minibatch_loss(self, *minibatch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

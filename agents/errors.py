@@ -1,4 +1,10 @@
-"""The exceptions that mean: the input was bad, not our code; and what is said of any."""
+"""The exceptions that mean: the input was bad, not our code; what is said of it; and NumPy's numbers as Python's."""
+
+import warnings
+from dataclasses import fields, is_dataclass, replace
+from typing import TypeVar, cast
+
+T = TypeVar("T")
 
 
 class InputError(ValueError):
@@ -25,3 +31,36 @@ def require(condition: bool, message: str) -> None:
 def one_line(error: BaseException) -> str:
     """The error as a reason for a person: its message in one line, or its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+class EnvironmentWarning(UserWarning):
+    """An environment is not quite what it says, or is taken otherwise than one might think."""
+
+
+def tell(text: str) -> None:
+    """Warns of an environment; the same words once in a process."""
+    warnings.warn(text, EnvironmentWarning, stacklevel=2)
+
+
+def short(space: object) -> str:
+    """A space, or anything else that is printed over several lines, in one line of at most 80 characters."""
+    text = " ".join(str(space).split())  # NumPy breaks the lines of long bounds
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def plain(value: T) -> T:
+    """A value with Python's numbers in place of NumPy's, which JSON and many a check refuse; in tuples and dataclasses, too."""
+    found: object = value
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        found = value.item()
+    elif isinstance(value, tuple):
+        found = tuple(map(plain, value))
+    elif is_dataclass(value) and not isinstance(value, type):
+        found = replace(value, **{each.name: plain(getattr(value, each.name)) for each in fields(value) if each.init})
+    return cast(T, found)
+
+
+def make_plain(value: object) -> None:
+    """Does the same to the fields of a frozen dataclass that is being made; for its `__post_init__`."""
+    for name, each in vars(value).items():
+        object.__setattr__(value, name, plain(each))

@@ -5,12 +5,13 @@ import json
 import math
 import mmap
 import os
+import shutil
 import struct
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Self, get_args, get_origin, get_type_hints
 
@@ -18,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError, require
+
+UNFINISHED = ".part"  # ends the name of what is being written; what was killed leaves it behind
 
 Json = dict[str, Any]
 """A JSON object, on its way in or out."""
@@ -60,11 +63,12 @@ class JsonValue:
           KeyError, TypeError, ValueError: the object is none of these.
         """
         hints, found = get_type_hints(cls), {}
+        required = {each.name for each in fields(cls) if each.default is MISSING and each.default_factory is MISSING}  # type: ignore[arg-type]
         for name, key in cls.keys().items():
             if name in cls.MERGED:
                 with suppress(KeyError):
                     found[name] = _from_json(hints[name], value)
-            elif key in value or not hasattr(cls, name):
+            elif key in value or name in required:
                 found[name] = _from_json(hints[name], value[key])
         return cls(**found)
 
@@ -80,7 +84,7 @@ def _from_json(hint: Any, value: Any) -> Any:
     if value is None or get_origin(hint) is Mapping:
         return value
     if isinstance(value, list):
-        (several,) = (kind for kind in kinds if get_origin(kind) is tuple)
+        several = next(kind for kind in kinds if get_origin(kind) is tuple)
         return tuple(_from_json(get_args(several)[0], each) for each in value)
     return next((kind.from_json(value) for kind in kinds if hasattr(kind, "from_json")), value)
 
@@ -89,24 +93,56 @@ def _from_json(hint: Any, value: Any) -> Any:
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Opens a temporary file beside `path`, in a folder that exists; it takes that name only if the block raises nothing.
 
+    An OSError of the writing names `path`.
+
     Source: the rename is atomic on POSIX; without the two fsyncs a power cut can still leave an empty file.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with _errors_name(path):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)  # mkstemp's 0600 would keep a bundle from being served or copied by others
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """That of a full disk names no file, others the temporary one; those of other files stay."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp's 0600 would keep a bundle from being served or copied by others
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        yield
+    except OSError as error:
+        ours = error.filename is None or Path(str(error.filename)).name.startswith(f".{path.name}.")
+        if error.errno is None or not ours:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def remove_folder(path: Path) -> None:
+    """Removes a folder with all that is in it; of a symlink to one the link alone, because what it leads to is elsewhere."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes, from a folder and all in it, what was being written when a process was killed. Nobody may be writing there."""
+    for path in list(folder.rglob(f".*{UNFINISHED}")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -121,8 +157,11 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes `value` to `path` as indented JSON, all of it or nothing. NaN and infinities are refused (ValueError)."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Writes `value` to `path` as indented JSON, all of it or nothing. NaN and infinities are refused (ValueError).
+
+    A NumPy scalar is written as the number that it is.
+    """
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, default=np.generic.item) + "\n")
 
 
 def read_json(path: Path, schema: int) -> Json:

@@ -15,6 +15,7 @@ class TemporalDifference:
     discount: float  # per step, in [0, 1]
     double: bool  # Double DQN's target: the online network chooses the action, the target network values it
     square: bool  # half the squared error in place of Huber's
+    masked: bool = False  # the last features of an observation say which actions are legal: only of these one is chosen
 
     def __call__(
         self,
@@ -34,15 +35,21 @@ class TemporalDifference:
         q_t = target_network(s_t)  # [B, A] or [B, A, N]
         selector = network(s_t) if self.double else q_t
         if len(network.output_shape) == 3:
-            selector = tf.reduce_mean(selector, axis=2)  # [B, A]
+            selector = self._legal(tf.reduce_mean(selector, axis=2), s_t)  # [B, A]
             targets = q_target(r_t[:, tf.newaxis], discount_t[:, tf.newaxis], q_t=q_t, q_t_selector=selector)
             targets = tf.stop_gradient(targets)  # [B, N]
             quantiles = select(network(s_tm1, training=training), a_tm1)  # [B, N]
             error = tf.reduce_mean(quantiles, axis=1) - tf.reduce_mean(targets, axis=1)  # [B]
             return quantile_huber(quantiles, targets), tf.abs(error)
-        target = tf.stop_gradient(q_target(r_t, discount_t, q_t=q_t, q_t_selector=selector))  # [B]
+        target = tf.stop_gradient(q_target(r_t, discount_t, q_t=q_t, q_t_selector=self._legal(selector, s_t)))  # [B]
         error = select(network(s_tm1, training=training), a_tm1) - target  # [B]
         return (half_square if self.square else huber)(error), tf.abs(error)
+
+    def _legal(self, selector: tf.Tensor, s_t: tf.Tensor) -> tf.Tensor:
+        """[B, A], the lowest number there is where an action is not legal in s_t."""
+        if not self.masked:
+            return selector
+        return tf.where(tf.cast(s_t[:, -selector.shape[1] :], tf.bool), selector, selector.dtype.min)
 
 
 def q_target(r_t: tf.Tensor, discount_t: tf.Tensor, *, q_t: tf.Tensor, q_t_selector: tf.Tensor) -> tf.Tensor:

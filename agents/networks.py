@@ -27,7 +27,7 @@ def q_network(
     torso: Torso | None = None,
     dueling: bool = False,
     quantiles: int = 0,
-    image_scale: float = 1.0,
+    input_scale: float | Sequence[float] = 1.0,
 ) -> tf_keras.Model:
     """A Q-network from observations [B, *observation_shape] to Q-values [B, A], or to their quantiles [B, A, N].
 
@@ -40,7 +40,7 @@ def q_network(
       torso: what looks at the observation; none passes a vector on.
       dueling: Q = V + A - mean A, with a stream each.
       quantiles: N of each action's return, for quantile regression; 0 for plain Q-values.
-      image_scale: observations are multiplied by it first, 1/255 for images of bytes.
+      input_scale: observations are multiplied by it first, 1/255 for images of bytes: one for all, or of a vector one for each.
     Raises:
       InputError: an observation that is no vector without a torso, a width below 1, or a torso that gives no vector.
     Source: He et al. (2015), "Delving deep into rectifiers"; Glorot and Bengio (2010); Wang et al. (2016), "Dueling network
@@ -52,8 +52,8 @@ def q_network(
     if any(a * b > MOST_WEIGHTS for a, b in itertools.pairwise(hidden)):
         raise InputError(f"A layer has up to {MOST_WEIGHTS:,} weights. Expected smaller widths. Got {tuple(hidden)}.")
     observation = x = tf_keras.Input(observation_shape, name="observation")  # [B, *shape]
-    if image_scale != 1.0:
-        x = tf_keras.layers.Rescaling(image_scale, name="image_scale")(x)  # [B, *shape]
+    if np.any(np.asarray(input_scale) != 1.0):
+        x = tf_keras.layers.Rescaling(input_scale, name="image_scale")(x)  # [B, *shape]
     if torso is not None:
         unseeded = np.random.default_rng(int(rng.integers(2**31)))
         x = torso(x, rng)  # [B, F]
@@ -132,9 +132,9 @@ def _draw_anew(layers: Sequence[tf_keras.layers.Layer], rng: np.random.Generator
             config = initializer.get_config()
             if config.get("seed", 0) is not None:  # it has one, or needs none
                 continue
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an initializer without a seed warns when it is called twice
-                fresh = initializer(variable.shape)
+            # When it is called twice. A filter for good, because `catch_warnings` is not safe in threads.
+            warnings.filterwarnings("ignore", "The initializer .* is unseeded and being called multiple times")
+            fresh = initializer(variable.shape)
             if np.array_equal(fresh, variable):
                 seeded = type(initializer).from_config({**config, "seed": int(rng.integers(2**31))})
                 variable.assign(seeded(variable.shape))

@@ -42,8 +42,11 @@ class NumpyNetwork:
     acting during training affordable. A call is a policy: it returns the greedy action, the lowest index among equals.
     """
 
-    def __init__(self, operators: Sequence[Operator], observation_shape: tuple[int, ...]):
-        """Takes a chain, as `chain.ChainReader` reads it, and the shape of one observation."""
+    def __init__(self, operators: Sequence[Operator], observation_shape: tuple[int, ...], *, masked: bool = False):
+        """Takes a chain, as `chain.ChainReader` reads it, and the shape of one observation. `masked`: the last features of an
+        observation say which actions are legal, of which the greedy one is one.
+        """
+        self._masked = masked
         self._rank = len(observation_shape)
         self._patches: list[_Patches | None] = []
         shape = observation_shape
@@ -78,12 +81,17 @@ class NumpyNetwork:
                 x = x.reshape(-1, *patches.output_shape)  # [B, H', W', out]
         return x.reshape(*batch, *self.output_shape)
 
-    def __call__(self, observation: NDArray[np.generic], /) -> int:
-        return int(self.q_values(observation).argmax())
+    def __call__(self, observation: NDArray[np.generic], legal: NDArray[np.bool_] | None = None, /) -> int:
+        return int(self._ranked(observation).argmax())  # `legal` is in the observation
 
     def actions(self, observations: NDArray[np.generic]) -> NDArray[np.int64]:
         """The greedy actions [B] of observations [B, *observation_shape]."""
-        return self.q_values(observations).argmax(axis=-1)
+        return self._ranked(observations).argmax(axis=-1)
+
+    def _ranked(self, x: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Q-values [..., A], minus infinity where an action is not legal."""
+        q_values = self.q_values(x)
+        return legal_alone(q_values, x) if self._masked else q_values
 
     def _dense(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         for kernel, bias, relu in self._operators:  # type: ignore[misc]
@@ -92,6 +100,11 @@ class NumpyNetwork:
             if relu:
                 np.maximum(x, 0, out=x)
         return x
+
+
+def legal_alone(q_values: NDArray[np.float32], x: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Q-values [..., A] of observations [..., F], minus infinity where the last A features say that an action is not legal."""
+    return np.where(x[..., -q_values.shape[-1] :].astype(bool), q_values, np.float32(-np.inf))
 
 
 class _Patches:

@@ -1,5 +1,6 @@
 """Tabular Q-learning, for environments whose observation is the number of a state. S is the states, A the actions."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from edgedqn.agents.training.checkpoints import State, Weights
 from edgedqn.agents.training.interaction import Step
 
 StateNumber = NDArray[Any] | int  # an int, a NumPy integer or an array without dimensions
+Legal = NDArray[np.bool_] | None  # [A]
 
 LARGEST_VALUE = float(np.finfo(np.float32).max)  # what is kept and deployed is float32
 
@@ -35,10 +37,13 @@ class QLearning:
         discount: float,
         initial_value: float,
         rng: np.random.Generator,
+        masked: bool = False,
     ):
         """Takes the table's size, S >= 1 and A >= 1, the value all of it starts with, and two schedules: environment step ->
         the probability of a random action, and -> the share of the temporal-difference error that is corrected, in [0, 1].
+        `masked`: its network is told which actions are legal, and makes nothing of it.
         """
+        self._blind = n_actions if masked else 0  # features of that network that change nothing
         self.env_steps = 0
         self.gradient_steps = 0  # updates of the table
         self.last_loss = float("nan")  # a running mean of the absolute temporal-difference error
@@ -61,23 +66,30 @@ class QLearning:
         return self._learning_rate(self.env_steps)
 
     def averaged_weights(self) -> Weights:
-        """A copy of the table [S, A], all there is. Nothing is averaged: its learning rate falls instead."""
-        return [np.array(self._table, np.float32)]
+        """A copy of the table [S, A], all there is, as a kernel. Nothing is averaged: its learning rate falls instead."""
+        return [np.pad(np.array(self._table, np.float32), ((0, self._blind), (0, 0)))]
 
-    def policy(self, weights: Weights) -> Callable[[StateNumber], int]:
+    def policy(self, weights: Weights) -> Callable[..., int]:
         """The greedy policy of such a table as it is now: the number of a state -> an action, the lowest index among equals."""
-        actions: list[int] = weights[0].argmax(axis=1).tolist()  # [S]
-        return lambda observation: actions[int(observation)]
+        table = weights[0]
+        actions: list[int] = table.argmax(axis=1).tolist()  # [S]
 
-    def act(self, observation: StateNumber, /) -> int:
-        """Epsilon-greedy: the number of a state -> an action; the greedy one is the lowest index among equals.
+        def greedy(observation: StateNumber, legal: Legal = None, /) -> int:
+            state = int(observation)
+            return actions[state] if legal is None else int(np.where(legal, table[state], -np.inf).argmax())
+
+        return greedy
+
+    def act(self, observation: StateNumber, legal: Legal = None, /) -> int:
+        """Epsilon-greedy: the number of a state -> an action, one of the `legal`, [A], where that is given; the greedy one is
+        the lowest index among equals.
 
         Raises:
           InputError: there is no such state.
         """
         if self._rng.random() < self._exploration(self.env_steps):
-            return int(self._rng.integers(self._n_actions))
-        values = self._values(observation)  # [A]
+            return int(self._rng.integers(self._n_actions) if legal is None else self._rng.choice(np.flatnonzero(legal)))
+        values = self._values(observation, legal)  # [A]
         return values.index(max(values))
 
     def act_in_all(self, observations: NDArray[Any], /) -> NDArray[np.int64]:
@@ -92,7 +104,7 @@ class QLearning:
           DivergedError: a value is NaN, or too large for the float32 table that is kept.
         """
         a_tm1 = step.a_tm1
-        future = 0.0 if step.terminated else max(self._values(step.s_t))
+        future = 0.0 if step.terminated else max(self._values(step.s_t, step.legal_t))
         values = self._values(step.s_tm1)  # [A]
         error = step.r_t + self._discount * future - values[a_tm1]
         value = values[a_tm1] + self._learning_rate(self.env_steps) * error
@@ -129,12 +141,14 @@ class QLearning:
         self._rng.bit_generator.state = values["rng"]
         self._table = table.tolist()
 
-    def _values(self, observation: StateNumber) -> list[float]:
+    def _values(self, observation: StateNumber, legal: Legal = None) -> list[float]:
+        """The row of a state, which is the table's own; or a copy with minus infinity where an action is not legal."""
         state = int(observation)
         if not 0 <= state < len(self._table):  # a list would take -1 for its last element
             expected = f"expected 0 to {len(self._table) - 1}"
             raise InputError(f"The environment gave an unknown state near step {self.env_steps}: {expected}. Got {state}.")
-        return self._table[state]
+        row = self._table[state]
+        return row if legal is None else [value if is_legal else -math.inf for value, is_legal in zip(row, legal, strict=True)]
 
 
 _COUNTERS = ("env_steps", "gradient_steps", "last_loss")

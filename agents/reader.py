@@ -20,7 +20,7 @@ from edgedqn.agents.training.checkpoints import Weights
 class Actor(Protocol):
     """A greedy policy, for one observation or a batch."""
 
-    def __call__(self, observation: NDArray[np.generic], /) -> int:
+    def __call__(self, observation: NDArray[np.generic], legal: NDArray[np.bool_] | None = None, /) -> int:
         """[*observation_shape] -> an action."""
 
     def actions(self, observations: NDArray[np.generic], /) -> NDArray[np.int64]:
@@ -32,10 +32,12 @@ class NetworkReader(Protocol):
 
     Attributes:
       n_actions: how many it chooses among.
+      masked: the last features of its observations say which of them are legal.
       acts_in_training: whether its layers do something of their own while it learns, and are to be told.
     """
 
     n_actions: int
+    masked: bool
     acts_in_training: bool
 
     def weights(self) -> Sequence[tf.Tensor]:
@@ -63,8 +65,8 @@ class PlainReader:
 
     acts_in_training = False
 
-    def __init__(self, network: tf_keras.Model):
-        """Takes a chain of layers, as `chain` reads it.
+    def __init__(self, network: tf_keras.Model, *, masked: bool = False):
+        """Takes a chain of layers, as `chain` reads it; `masked` as of `NumpyNetwork`.
 
         Raises:
           NotAChainError: the network cannot be read as a plain chain of layers.
@@ -72,6 +74,7 @@ class PlainReader:
         """
         self._chain = ChainReader(network)
         self._network = network
+        self.masked = masked
         self.n_actions = self._chain.n_actions
         if len(network.trainable_weights) < len(network.weights):
             raise InputError("Every layer of a Q-network is learned. Got one that is not trainable.")
@@ -84,4 +87,4 @@ class PlainReader:
         return [array.copy() for array in weights]
 
     def actor(self, weights: Weights) -> NumpyNetwork:
-        return NumpyNetwork(self._chain(weights), tuple(self._network.input_shape[1:]))
+        return NumpyNetwork(self._chain(weights), tuple(self._network.input_shape[1:]), masked=self.masked)

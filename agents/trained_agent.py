@@ -33,7 +33,9 @@ class TrainedAgent:
     @property
     def policy(self) -> NumpyNetwork:
         """The greedy policy, on observations as `environments.agent_view` gives them."""
-        return NumpyNetwork(ChainReader(self.network)(self.network.get_weights()), self.spec.input_shape)
+        return NumpyNetwork(
+            ChainReader(self.network)(self.network.get_weights()), self.spec.input_shape, masked=self.spec.masked
+        )
 
     @property
     def training(self) -> Config:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgedqn.agents.errors import InputError as InputError
     from edgedqn.agents.playing.gate import Gate as Gate
+    from edgedqn.agents.playing.source import EnvironmentSource as EnvironmentSource
+    from edgedqn.agents.playing.source import WrapperSource as WrapperSource
     from edgedqn.agents.trained_agent import TrainedAgent as TrainedAgent
     from edgedqn.agents.training.config import QLearningConfig as QLearningConfig
     from edgedqn.agents.training.config import TrainingConfig as TrainingConfig
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "agents.errors": ("InputError",),
     "agents.playing.gate": ("Gate",),
+    "agents.playing.source": ("EnvironmentSource", "WrapperSource"),
     "agents.trained_agent": ("TrainedAgent",),
     "agents.training.config": ("QLearningConfig", "TrainingConfig"),
     "benchmarks.latency.interleaved": ("LatencyConfig",),
@@ -72,8 +75,11 @@ def __getattr__(name: str) -> Any:
         return version("edgedqn")
     if name not in _MODULES:
         raise AttributeError(f"module 'edgedqn' has no attribute {name!r}: expected one of {', '.join(__all__)}.")
+    from edgedqn.benchmarks.native_output import quiet
+
     try:
-        value = getattr(import_module(f"edgedqn.{_MODULES[name]}"), name)
+        with quiet():  # many a name loads TensorFlow
+            value = getattr(import_module(f"edgedqn.{_MODULES[name]}"), name)
     except ModuleNotFoundError as error:
         raise ImportError(f"edgedqn.{name} needs the extra `train`: pip install 'edgedqn[train]'. Got: {error}.") from error
     globals()[name] = value

@@ -38,19 +38,24 @@ def preferences_of(policy: EdgePolicy, observations: NDArray[np.generic]) -> NDA
     return rows
 
 
-def agreement(baseline: NDArray[np.float64], candidate: NDArray[np.float64]) -> Agreement:
+def agreement(
+    baseline: NDArray[np.float64], candidate: NDArray[np.float64], *, legal: NDArray[np.bool_] | None = None
+) -> Agreement:
     """Compares two files' output rows.
 
     Args:
       baseline: [N, A], the float network's Q-values on N on-policy states.
       candidate: [N, A], on the same states, in any unit that ranks actions.
+      legal: [N, A], which actions are; None where all are.
     Raises:
       ValueError: the shapes differ, or there are no states.
     """
     if baseline.shape != candidate.shape or baseline.size == 0:
         raise ValueError(f"Expected outputs for the same states and actions, {baseline.shape}. Got {candidate.shape}.")
+    gaps = _gaps(baseline, legal)  # [N]
+    if legal is not None:
+        baseline, candidate = (np.where(legal, rows, -np.inf) for rows in (baseline, candidate))
     same = baseline.argmax(axis=1) == candidate.argmax(axis=1)  # [N]; argmax takes the lowest index, as the device does
-    gaps = _gaps(baseline)  # [N]
     ties = (candidate == candidate.max(axis=1, keepdims=True)).sum(axis=1) > 1  # [N]
     return Agreement(
         action_agreement=float(same.mean()),
@@ -64,10 +69,17 @@ def output_range(rows: NDArray[np.float64]) -> OutputRange:
     return OutputRange(float(rows.min()), float(rows.max()), float(np.median(_gaps(rows))))
 
 
-def _gaps(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[N, A] -> [N], from the best to the second-best action; 0 where there is but one."""
+def legal_in(policy: EdgePolicy, observations: NDArray[np.generic]) -> NDArray[np.bool_] | None:
+    """Which actions are legal in states [N, *input_shape], as the network of a file sees them: [N, A]; None where all are."""
+    return observations[:, -policy.n_actions :].astype(bool) if policy.device.masked else None
+
+
+def _gaps(rows: NDArray[np.float64], legal: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    """[N, A] -> [N], from the best to the second-best legal action; 0 where there is but one."""
     if rows.shape[1] == 1:
         return np.zeros(len(rows))
+    if legal is not None:
+        rows = np.where(legal, rows, np.where(legal, rows, np.inf).min(axis=1, keepdims=True))
     ordered = np.sort(rows, axis=1)  # [N, A]
     gaps: NDArray[np.float64] = ordered[:, -1] - ordered[:, -2]
     return gaps

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
-from edgedqn.benchmarks.agreement import agreement, output_range, preferences_of
+from edgedqn.benchmarks.agreement import agreement, legal_in, output_range, preferences_of
 from edgedqn.benchmarks.filling import Rows
 from edgedqn.benchmarks.footprint import weigh
 from edgedqn.benchmarks.foreign import is_foreign, read_foreign
@@ -128,8 +128,9 @@ def _agree(rows: Rows, files: Mapping[str, VerifiedFile], observations: NDArray[
     def measure(row: BenchmarkRow) -> BenchmarkRow:
         if row.name not in files:
             return row
-        preferences[row.name] = preferences_of(EdgePolicy.from_file(files[row.name]), observations)  # [N, A]
-        found = agreement(preferences[rows.baseline], preferences[row.name])
+        policy = EdgePolicy.from_file(files[row.name])
+        preferences[row.name] = preferences_of(policy, observations)  # [N, A]
+        found = agreement(preferences[rows.baseline], preferences[row.name], legal=legal_in(policy, observations))
         return replace(row, **asdict(found), output_range=output_range(preferences[row.name]))
 
     rows.each(measure)

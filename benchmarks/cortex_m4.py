@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 
 from edgedqn.agents.errors import require
+from edgedqn.agents.playing.processes import command_that_ends_with_this
 
 COMPILER, CPP_COMPILER, EMULATOR = "arm-none-eabi-gcc", "arm-none-eabi-g++", "qemu-system-arm"
 TOOLS = (COMPILER, CPP_COMPILER, EMULATOR)
@@ -117,7 +118,9 @@ def _section_sizes(compiled: Path) -> dict[str, int]:
 
 
 def _call(command: Sequence[str]) -> str:
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    lasting = command[0] == EMULATOR  # what compiles is done in a moment
+    whole = command_that_ends_with_this(command) if lasting else command
+    run = subprocess.run(whole, capture_output=True, text=True, timeout=60, check=False)
     if run.returncode or run.stderr:
         raise RuntimeError(f"{command[0]} exited with {run.returncode}: {(run.stderr + run.stdout)[-2000:]}")
     return run.stdout

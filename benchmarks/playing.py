@@ -1,13 +1,10 @@
 """Play policy files in the real environment, episode by episode, in one process or several."""
 
-import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edgedqn.agents.errors import require
+from edgedqn.agents.errors import one_line, require
 from edgedqn.agents.playing.disturbances import Disturbance
 from edgedqn.agents.playing.evaluation import Policy, RandomPolicy, evaluate
 from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.playing.processes import Workers
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.export.edge_policy import EdgePolicy
 
 EnvironmentFactory = Callable[[], gymnasium.Env[Any, Any]]
@@ -28,6 +27,7 @@ EnvironmentFactory = Callable[[], gymnasium.Env[Any, Any]]
 CHUNK = 20
 
 _Played = tuple[Path | None, Disturbance | None]  # what plays; None: acts at random, undisturbed
+_Episodes = tuple[list[float], int]  # their returns, and the environment steps of all together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +35,13 @@ class Play:
     """How files are played.
 
     Attributes:
-      make_environment: builds the environment. Must be picklable where `workers` > 1, for example
-        `functools.partial(make_environment, "module:Id")`. Its episodes depend on the reset seed and the actions alone.
+      make_environment: builds the environment, for example `functools.partial(make_environment, "module:Id")`. Its episodes
+        depend on the reset seed and the actions alone.
       seeds: distinct reset seeds, at least as many as the gate's last look: `prove` for the verdict, `select` to choose.
       gate: the test each file is put to.
       random_seed: of the random policy and of disturbances.
-      workers: processes. The results are the same for any number.
+      workers: processes. The results are the same for any number. Where no other process can make the environment, as where a
+        script has registered it, this one plays alone and says so on stderr.
     """
 
     make_environment: EnvironmentFactory
@@ -65,7 +66,8 @@ class Players:
         self._hide = None if progress else True  # None leaves it to tqdm: off where the output is no terminal
         self._returns: dict[_Played, list[float]] = {}
         self._env_steps: dict[_Played, int] = {}
-        self._pool: ProcessPoolExecutor | None = None
+        self._alone = play.workers == 1
+        self._workers: Workers | None = None
 
     def __enter__(self) -> "Players":
         return self
@@ -82,7 +84,7 @@ class Players:
         Raises:
           PolicyFileError: the file cannot be loaded.
           BadTransitionError: the environment gave a NaN or an infinity.
-          RuntimeError: a playing process died.
+          WorkerDiedError: a playing process died.
         """
         known = self._returns.setdefault((path, disturbance), [])
         missing = list(self._play.seeds[len(known) : episodes])
@@ -105,53 +107,76 @@ class Players:
         """Environment steps in all episodes of all that were played so far."""
         return sum(self._env_steps.values())
 
-    def _play_chunks(
-        self, path: Path | None, disturbance: Disturbance | None, chunks: list[list[int]]
-    ) -> Iterator[tuple[list[float], int]]:
+    def _play_chunks(self, path: Path | None, disturbance: Disturbance | None, chunks: list[list[int]]) -> Iterator[_Episodes]:
+        self._start_processes()
         play = self._play
-        task = partial(_play_seeds, path, play, disturbance=disturbance)
-        if play.workers == 1:
-            yield from map(task, chunks)
+        calls = [
+            partial(_play_seeds, path, seeds, make=play.make_environment, random_seed=play.random_seed, disturbance=disturbance)
+            for seeds in chunks
+        ]
+        if self._workers is None:
+            yield from (call() for call in calls)
             return
-        if self._pool is None:
-            # Spawned, not forked: the fork of a process that holds TensorFlow's or XNNPACK's threads can hang.
-            self._pool = ProcessPoolExecutor(play.workers, get_context("spawn"), initializer=_end_on_interrupt)
-        futures = [self._pool.submit(task, chunk) for chunk in chunks]
         try:
-            for future in futures:
-                yield future.result()
-        except BrokenProcessPool as error:
+            yield from self._workers.map(calls)
+        except BaseException:
             self._end_processes()  # the next file gets new ones
-            raise RuntimeError(
-                "A process that played it died. A script must do its work under `if __name__ == '__main__':`, because each "
-                "process imports it; or play with workers=1."
-            ) from error
-        finally:
-            for future in futures:
-                future.cancel()
+            raise
+
+    def _start_processes(self) -> None:
+        """Where there are to be any, and they can make this very environment. What is wrong with it there may be right here."""
+        if self._alone or self._workers is not None:
+            return
+        make = self._play.make_environment
+        here = _describe(make)
+        try:
+            self._workers = Workers(self._play.workers)
+            (there,) = self._workers.map([partial(_describe, make)])
+            require(there == here, f"Expected {here}. Got {there}.")
+        except Exception as error:
+            self._end_processes()
+            self._alone = True
+            _say(f"Episodes are played in this process: another one cannot make this environment. {one_line(error)}")
 
     def _end_processes(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        if self._workers is not None:
+            self._workers.end()
+            self._workers = None
 
 
-def _end_on_interrupt() -> None:
-    # Ctrl-C reaches every process of the terminal: a worker just ends, and the parent says what happened.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+@cache  # for each reason once, not at every stage of a run
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
+def _describe(make: EnvironmentFactory) -> str:
+    """An environment in words: the same ones in two processes that make the same environment."""
+    with closing(make()) as env:
+        made = env.spec
+        source = None if made is None else made.entry_point
+        if callable(source):  # its repr would have an address
+            source = f"{source.__module__}:{getattr(source, '__qualname__', type(source).__name__)}"
+        settings = made and (made.id, source, made.kwargs, made.max_episode_steps)
+        return f"{env.observation_space}, {env.action_space}, {settings}"
+
+
+@quiet()
 def _play_seeds(
-    path: Path | None, play: Play, seeds: Sequence[int], *, disturbance: Disturbance | None = None
-) -> tuple[list[float], int]:
-    """The returns, and the environment steps of all together."""
-    with closing(play.make_environment()) as env:
+    path: Path | None,
+    seeds: Sequence[int],
+    *,
+    make: EnvironmentFactory,
+    random_seed: int,
+    disturbance: Disturbance | None = None,
+) -> _Episodes:
+    """Plays one episode per reset seed."""
+    with closing(make()) as env:
         policy = None if path is None else EdgePolicy.load(path)
         n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
 
         def of_episode(seed: int) -> Policy:
             # Seeded by the episode, so that it does not matter which process plays it.
-            rng = np.random.default_rng([play.random_seed, seed])
+            rng = np.random.default_rng([random_seed, seed])
             if policy is None:
                 return RandomPolicy(n_actions, rng)
             return policy if disturbance is None else disturbance.start(policy, rng)

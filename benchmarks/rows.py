@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json, JsonValue, read_json
+from edgedqn.agents.playing.gate import GatePower
 from edgedqn.agents.playing.statistics import Bounded, Interval
 from edgedqn.benchmarks.machine import Machine
 
@@ -111,9 +112,12 @@ class BenchmarkRow(JsonValue):
       input_dtype: "int8" of an int8 file, else "float32".
       better_than: files that passed, too, and have as many bytes, but a lower return: the 95 % interval of the paired
         difference lies above 0.
+      gate_looks: after how many episodes the gate looked, where that is not the usual.
+      gate_power: what such a gate can tell.
     """
 
     KEYS: ClassVar[Mapping[str, str]] = {"episode_return": "return"}
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ("gate_looks", "gate_power")
 
     name: str
     file: str
@@ -149,6 +153,8 @@ class BenchmarkRow(JsonValue):
     gate: str | None = None
     input_dtype: str | None = None
     better_than: tuple[str, ...] | None = None
+    gate_looks: tuple[int, ...] | None = None
+    gate_power: GatePower | None = None
 
     @property
     def timed(self) -> dict[str, Timed]:

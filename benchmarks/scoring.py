@@ -3,26 +3,29 @@
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import one_line
-from edgedqn.agents.playing.gate import GateResult, run_gate
+from edgedqn.agents.playing.gate import MANY_LOOKS, Gate, GateResult, NotBetterThanRandomError, run_gate, simulated_power
 from edgedqn.agents.playing.statistics import bootstrap_interval
 from edgedqn.benchmarks.filling import FILE_FAULTS, BaselineError, Rows
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.benchmarks.rows import BenchmarkRow, Return
 from edgedqn.export.edge_policy import PolicyFileError, VerifiedFile
 
+USUAL_LOOKS = (Gate().looks, MANY_LOOKS)
 OnGate = Callable[[str, GateResult], object]  # a file's name, and its verdict with the margin and the interval behind it
 
 
 def score(rows: Rows, files: Mapping[str, VerifiedFile], *, play: Play, on_gate: OnGate, progress: bool) -> None:
     """Plays every living row's file and fills in `episode_return`, `return_delta` and `gate`.
 
-    All files play the gate's first look; the margin comes from the baseline's and a random policy's return on it. More is
-    played only while a verdict is open. `episode_return` and `return_delta` are over all episodes a file has played.
+    All files play the gate's first look; the margin comes from the baseline's and a random policy's return on it, and where the
+    baseline is not better than random, no file passes or fails. More is played only while a verdict is open. `episode_return`
+    and `return_delta` are over all episodes a file has played.
 
     A row without a file in `files`, by name, is not played. `play` says where and how; `progress` shows a bar on a terminal;
     `on_gate` is called for each file but the baseline.
@@ -64,12 +67,11 @@ class _Contest:
         return row
 
     def set_margin(self) -> None:
-        first = self._gate.looks[0]
-        float_return, random_return = self._of_baseline(first).mean(), self._players.returns(None, first).mean()
+        at_random = partial(self._players.returns, None)
         try:
-            self._margin = self._gate.margin(float(float_return), float(random_return))
-        except ValueError as error:
-            self._no_margin = one_line(error)
+            self._margin = self._gate.margin(float_returns=self._of_baseline, random_returns=at_random)
+        except NotBetterThanRandomError as error:
+            self._no_margin = str(error)
 
     def judge(self, row: BenchmarkRow) -> BenchmarkRow:
         file = self._files.get(row.name)
@@ -85,7 +87,11 @@ class _Contest:
         self._on_gate(row.name, result)
         loss = f"[{-result.interval.high:.4g}, {-result.interval.low:.4g}]"
         why = f"After {result.episodes} episodes the loss may be anything in {loss}. {result.margin:.4g} is allowed."
-        return replace(row, gate=result.verdict, reason=why if result.verdict == "undecided" else None)
+        row = replace(row, gate=result.verdict, reason=why if result.verdict == "undecided" else None)
+        if self._gate.looks in USUAL_LOOKS:
+            return row
+        differences = self._players.returns(file.path) - self._of_baseline(len(self._players.returns(file.path)))
+        return replace(row, gate_looks=self._gate.looks, gate_power=simulated_power(self._gate, self._margin, differences))
 
     def score(self, row: BenchmarkRow) -> BenchmarkRow:
         if row.name not in self._files:

@@ -18,7 +18,7 @@ from edgedqn.compression.policy import FLOAT_OUTPUT, CompressedPolicy, Judge
 from edgedqn.compression.preferences import median_action_gap
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.report import StageReport
-from edgedqn.compression.stage import CompressionContext, Stage, Student, q_values_of
+from edgedqn.compression.stage import CompressionContext, Stage, Student, choices_of, q_values_of
 
 AGREEMENT_STATES = 2_000
 EPISODES = 20  # whose mean return a stage's report shows: to see where it broke, not to prove anything
@@ -93,7 +93,7 @@ def _run(
     seconds = round(time.monotonic() - started, 2)
     states = context.teacher.observations[:AGREEMENT_STATES]  # [N, ...]
     policy = student.as_policy(context.teacher.spec)
-    agreement = float((policy.actions(states) == q_values_of(context.teacher, states).argmax(axis=1)).mean())
+    agreement = float((policy.actions(states) == choices_of(context.teacher, states)).mean())
     mean_return = _mean_return(policy, context)
     return student, StageReport(
         stage=stage.name, agreement=agreement, mean_return=mean_return, seconds=seconds, findings=findings

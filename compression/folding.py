@@ -56,7 +56,11 @@ class InputScaling(JsonValue):
         if OneHot() in spec.preprocessing or (image and spec.observation_dtype == "bool"):
             return cls((1.0,), (0.0,), (0.0, 1.0))
         if image and spec.observation_dtype == "uint8":
-            return cls((1 / 255,), (0.0,), (0.0, 1.0))
+            scale: tuple[float, ...] = (1 / 255,)  # each byte has a level of its own, whatever the network makes of it
+            if spec.masked:
+                pixels = observations.shape[-1] // spec.frame_stack - spec.n_actions
+                scale = (scale * pixels + (1.0,) * spec.n_actions) * spec.frame_stack
+            return cls(scale, (0.0,) * len(scale), (0.0, 1.0))
         return cls.measured(observations.reshape(-1, observations.shape[-1]), centred=not pads)
 
     @classmethod

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from edgedqn.agents.errors import InputError, require
+from edgedqn.agents.errors import InputError, make_plain, require
 from edgedqn.agents.files import Json
 from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
@@ -59,6 +59,7 @@ class Recipe:
     control: bool = False
 
     def __post_init__(self) -> None:
+        make_plain(self)
         expected = "Expected up to 64 lower-case letters, digits, dots, dashes and underscores."
         require(bool(NAME.fullmatch(self.name)), f"A recipe's name becomes a file's. {expected} Got {self.name!r}.")
         for stage in self.stages:

@@ -46,6 +46,7 @@ def round_network(
     per_output: bool = True,
     keep_zeros: bool = False,
     float_output: bool = False,
+    legal: NDArray[np.bool_] | None = None,
 ) -> Rounded:
     """Rounds the kernels one after the other, each on what the rounded ones before it compute.
 
@@ -56,6 +57,7 @@ def round_network(
       per_output: a Dense kernel has one scale per output, else one for all. Of a convolution each filter has its own.
       keep_zeros: weights that are 0 stay 0.
       float_output: the last layer is not rounded, but makes up for what those before it have lost.
+      legal: [N, A], which actions are legal in what the batches hold; None where all are.
     """
     state = _Rounding(network, batches, limits)
     scales: list[NDArray[np.float32]] = []
@@ -75,7 +77,7 @@ def round_network(
         outputs = (state.twin.layers[i](x).numpy() for _, x in state.inputs_of(i))
         if is_last:
             wanted = np.concatenate([network(batch).numpy() for batch in batches()])  # [N, A]
-            state.ranges[layer.name] = _output_range(np.concatenate(list(outputs)), wanted)
+            state.ranges[layer.name] = _output_range(np.concatenate(list(outputs)), wanted, legal)
         else:
             state.ranges[layer.name] = _activation_range(np.concatenate([_some(each) for each in outputs]))
     return Rounded(state.twin.get_weights(), tuple(scales), tuple(state.ranges.values()))
@@ -219,11 +221,15 @@ def _activation_range(values: NDArray[np.float32]) -> Range:
     return ranges[int(np.argmin(errors))]
 
 
-def _output_range(outputs: NDArray[np.float32], wanted: NDArray[np.float32]) -> Range:
+def _output_range(outputs: NDArray[np.float32], wanted: NDArray[np.float32], legal: NDArray[np.bool_] | None = None) -> Range:
     """Where the outputs [N, A] may saturate: the range in which they choose most like the wanted ones [N, A], by gap.
 
-    What lies below the best action by more than some gaps may as well be lower; int8 clips it for nothing.
+    What lies below the best action by more than some gaps may as well be lower; int8 clips it for nothing. What is not legal is
+    as the worst that is.
     """
+    if legal is not None:
+        worst = (np.where(legal, each, np.inf).min(axis=1, keepdims=True) for each in (outputs, wanted))
+        outputs, wanted = (np.where(legal, each, low) for each, low in zip((outputs, wanted), worst, strict=True))
     ordered = np.sort(wanted, axis=1)
     gaps, best = ordered[:, -1] - ordered[:, -2], wanted.argmax(axis=1)  # [N]
     gap = float(np.median(gaps[gaps > 0])) if gaps.any() else 1.0

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.chain import ChainReader
-from edgedqn.agents.numpy_network import NumpyNetwork
+from edgedqn.agents.numpy_network import NumpyNetwork, legal_alone
 from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, gather_observations
 from edgedqn.agents.playing.spec import EnvironmentSpec, OneHot
-from edgedqn.agents.reader import Actor
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.folding import InputScaling, Weights, in_batches, unfold_input_scaling
 from edgedqn.compression.policy import FLOAT_INPUT, FLOAT_OUTPUT, CompressedPolicy, Conversion, Judge, Meaning
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.report import Findings
+from edgedqn.compression.rounded_network import RoundedNetwork
 from edgedqn.compression.tfmot import fake_quantization
 
 
@@ -68,7 +68,7 @@ class CompressionContext:
         In a table nothing follows from one state for another, so the student learns each, also those the teacher rarely visits.
         """
         shape, dtype = self.teacher.spec.input_shape, self.teacher.observations.dtype
-        is_table = OneHot() in self.teacher.spec.preprocessing
+        is_table = self.teacher.spec.preprocessing == (OneHot(),)  # which actions are legal in each, only visits tell
         return np.eye(*shape, dtype=dtype) if is_table else np.empty((0, *shape), dtype)
 
 
@@ -124,10 +124,16 @@ class Student:
         """Plays with its network as it is now: in float or, within rounding as its file will, fake-quantized."""
         scaling, quantized = self.scaling, self.quantized
         if quantized is None:
-            network = NumpyNetwork(ChainReader(self.network)(self.network.get_weights()), spec.input_shape)
-            return scaled_policy(network, scaling)
-        chosen = tf.function(lambda x: tf.argmax(quantized(scaling.tensor(x), training=False), axis=-1))  # [B, ...] -> [B]
-        return StudentPolicy(lambda x: int(chosen(x[np.newaxis])[0]), chosen)
+            operators = ChainReader(self.network)(self.network.get_weights())
+            return scaled_policy(NumpyNetwork(operators, spec.input_shape), scaling, masked=spec.masked)
+
+        def chosen(x: tf.Tensor) -> tf.Tensor:  # [B, ...] -> [B]
+            values = quantized(scaling.tensor(x), training=False)  # [B, A]
+            legal = tf.cast(x[:, -spec.n_actions :], tf.bool) if spec.masked else True
+            return tf.argmax(tf.where(legal, values, values.dtype.min), axis=-1)
+
+        compiled = tf.function(chosen)
+        return StudentPolicy(lambda x: int(compiled(x[np.newaxis])[0]), compiled)
 
     def quantization_aware(self, conversion: Conversion) -> tf_keras.Model:
         """Its network with fake quantization as this conversion rounds. Zeros, clusters and one scale per output stay."""
@@ -164,8 +170,8 @@ class StudentPolicy:
     act: Callable[[NDArray[Any]], int]
     act_in_batch: Callable[[NDArray[Any]], NDArray[np.int64]]
 
-    def __call__(self, observation: NDArray[Any], /) -> int:
-        """[...] -> an action."""
+    def __call__(self, observation: NDArray[Any], legal: NDArray[np.bool_] | None = None, /) -> int:
+        """[...] -> an action; which are legal is in the observation."""
         return self.act(observation)
 
     def actions(self, observations: NDArray[Any]) -> NDArray[np.int64]:
@@ -173,9 +179,14 @@ class StudentPolicy:
         return np.concatenate([self.act_in_batch(batch) for batch in in_batches(observations)])
 
 
-def scaled_policy(actor: Actor, scaling: InputScaling) -> StudentPolicy:
-    """Plays by a network of scaled observations."""
-    return StudentPolicy(lambda x: actor(scaling(x)), lambda x: actor.actions(scaling(x)))
+def scaled_policy(network: NumpyNetwork | RoundedNetwork, scaling: InputScaling, *, masked: bool = False) -> StudentPolicy:
+    """Plays by a network of scaled observations; `masked` as of `NumpyNetwork`."""
+
+    def actions(x: NDArray[Any]) -> NDArray[np.int64]:  # [..., *shape] -> [...]
+        values = network.q_values(scaling(x))
+        return (legal_alone(values, x) if masked else values).argmax(axis=-1)
+
+    return StudentPolicy(lambda x: int(actions(x)), actions)
 
 
 class Stage(ABC):
@@ -204,6 +215,16 @@ class Stage(ABC):
 
 
 def q_values_of(agent: TrainedAgent, states: NDArray[Any]) -> NDArray[np.float32]:
-    """The agent's Q-values [N, A] of states [N, ...] as its network sees them, in batches."""
+    """The agent's Q-values [N, A] of states [N, ...] as its network sees them, in batches. An action that is not legal is worth
+    as much as the worst that is."""
+    policy, spec = agent.policy, agent.spec
+    q_values = np.concatenate([policy.q_values(batch) for batch in in_batches(states)])
+    if (legal := spec.legal_in(states)) is None:
+        return q_values
+    return np.where(legal, q_values, np.where(legal, q_values, np.inf).min(axis=1, keepdims=True))
+
+
+def choices_of(agent: TrainedAgent, states: NDArray[Any]) -> NDArray[np.int64]:
+    """The agent's actions [N] in states [N, ...] as its network sees them, in batches."""
     policy = agent.policy
-    return np.concatenate([policy.q_values(batch) for batch in in_batches(states)])
+    return np.concatenate([policy.actions(batch) for batch in in_batches(states)])

@@ -7,6 +7,8 @@
 The file is proven whole before the interpreter sees a byte of it: an interpreter runs most damaged files without a word.
 """
 
+import base64
+import itertools
 import json
 import math
 import re
@@ -30,9 +32,12 @@ except ImportError:
     except ImportError:
         from hashlib import sha256
 
-SCHEMA = 1
+SCHEMA = 1  # of a sidecar, and of a manifest that needs no more
+TAKEN = (1, 2)  # of a manifest: 2 has the environment's own actions, legal actions, or many scales
+MANY = 64  # scales that are written as numbers; more of them in base64, a fourth of the size
 MAGIC = b"EDGEDQN1"
 DIGEST_SIZE = 32
+TAKES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), "float16", "float32", "float64")
 MEANINGS = ("preferences", "q_values", "action")
 LARGEST_SCALE = 1e18  # times the largest observation whose square is a finite float32, 1.8e19, this cannot overflow
 FLOAT32 = np.dtype(np.float32)
@@ -60,7 +65,8 @@ class Step(NamedTuple):
     """A step of the preprocessing, as manifests name it.
 
     `atari` is the caller's part: gymnasium's AtariPreprocessing, 84x84 gray bytes. `one_hot` makes a vector of the number of a
-    state, `flatten` one of an array, in C order. `frame_stack` puts the last `frames` observations along the last axis, oldest
+    state, `flatten` one of an array, in C order. `action_mask` puts 1 for each legal action and 0 for each other behind a
+    vector, as the caller says. `frame_stack` puts the last `frames` observations along the last axis, oldest
     first; the first of an episode `count` times.
     """
 
@@ -71,24 +77,62 @@ class Step(NamedTuple):
         return f"{self.name}:{self.frames}" if self.name == "frame_stack" else self.name
 
 
-ATARI, ONE_HOT, FLATTEN = Step("atari"), Step("one_hot"), Step("flatten")
+class Actions(NamedTuple):
+    """The environment's own actions: every combination of the `levels` of each of their numbers, the last changing fastest.
+
+    `shape` is that of one action, () for a single number; `dtype` is NumPy's name of what the environment takes.
+    """
+
+    levels: tuple[tuple[float, ...], ...]
+    shape: tuple[int, ...]
+    dtype: str
+
+    @classmethod
+    def from_json(cls, value: Json, n_actions: int) -> "Actions":
+        """Reads the JSON object of a manifest; PolicyFileError where it does not describe so many actions."""
+        shape, dtype = tuple(_member(value, "shape", list)), _member(value, "dtype", str)
+        levels = tuple(tuple(each) if isinstance(each, list) else () for each in _member(value, "levels", list))
+        numbers = [number for each in levels for number in each]
+        sound = all(type(size) is int and size > 0 for size in shape) and math.prod(shape) == len(levels)
+        sound = sound and all(type(number) in (int, float) for number in numbers) and dtype in TAKES
+        if not sound or math.prod(map(len, levels)) != n_actions:
+            raise PolicyFileError(f"Impossible actions: expected the levels of {n_actions} actions. Got {value}.")
+        return cls(levels, shape, dtype)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object `from_json` reads."""
+        return {"levels": list(map(list, self.levels)), "shape": list(self.shape), "dtype": self.dtype}
+
+    def table(self) -> NDArray[Any]:
+        """[A, *shape]: the action of each index."""
+        return np.array(list(itertools.product(*self.levels))).astype(self.dtype).reshape(-1, *self.shape)
+
+
+ATARI, ONE_HOT, FLATTEN, ACTION_MASK = Step("atari"), Step("one_hot"), Step("flatten"), Step("action_mask")
 
 
 def parse_step(text: object) -> Step:
     """A step of the preprocessing as manifests write it; PolicyFileError for any other text."""
-    match = re.fullmatch(r"(atari|one_hot|flatten)|frame_stack:([1-9][0-9]{0,3})", text) if isinstance(text, str) else None
+    match = (
+        re.fullmatch(r"(atari|one_hot|flatten|action_mask)|frame_stack:([1-9][0-9]{0,3})", text)
+        if isinstance(text, str)
+        else None
+    )
     if match is None:
-        raise PolicyFileError(f"Unknown preprocessing: expected atari, frame_stack:K, one_hot or flatten. Got {text!r}.")
+        raise PolicyFileError(
+            f"Unknown preprocessing: expected atari, frame_stack:K, one_hot, flatten or action_mask. Got {text!r}."
+        )
     return Step(match[1]) if match[1] else Step("frame_stack", int(match[2]))
 
 
-def shape_after(shape: tuple[int, ...], steps: Sequence[Step], *, states: int) -> tuple[int, ...]:
+def shape_after(shape: tuple[int, ...], steps: Sequence[Step], *, states: int, actions: int = 0) -> tuple[int, ...]:
     """The shape of an observation after the preprocessing.
 
     Args:
       shape: of an observation as the device gets it; () for the number of a state.
       steps: in the order they are taken.
       states: how many there are, where observations are their numbers.
+      actions: how many there are, where the caller says which are legal.
     Raises:
       PolicyFileError: a step is there twice, or impossible for such observations, because none must be skipped in silence.
     """
@@ -99,6 +143,8 @@ def shape_after(shape: tuple[int, ...], steps: Sequence[Step], *, states: int) -
             shape = (states,)
         elif step == FLATTEN and shape:
             shape = (math.prod(shape),)
+        elif step == ACTION_MASK and len(shape) == 1:
+            shape = (shape[0] + actions,)
         elif step.name == "frame_stack" and shape:
             shape = (*shape[:2], step.frames) if len(shape) == 2 else (*shape[:-1], shape[-1] * step.frames)
         elif step != ATARI:
@@ -123,6 +169,7 @@ class DeviceManifest:
       offset: likewise, the zero point included.
       meaning: of the output, one of `MEANINGS`.
       recipe: that made the policy.
+      actions: the environment's own; None where they are the numbers 0 .. n_actions - 1.
       source: the JSON object it was read from; what else that holds is kept.
     Raises:
       PolicyFileError: a value that no device could use, with what was expected.
@@ -137,6 +184,7 @@ class DeviceManifest:
     offset: tuple[float, ...]
     meaning: str
     recipe: str
+    actions: Actions | None = None
     source: Json = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -150,30 +198,40 @@ class DeviceManifest:
             if not all(type(v) in (int, float) and abs(v) <= LARGEST_SCALE for v in values):
                 raise PolicyFileError(f"Impossible input {name}: expected numbers up to {LARGEST_SCALE:g}. Got {list(values)}.")
         _require(self.meaning in MEANINGS, f"Unknown output meaning: expected one of {MEANINGS}. Got {self.meaning!r}.")
+        _require(not (self.masked and self.meaning == "action"), "Legal actions need an output to choose from. Got the action.")
+
+    @property
+    def masked(self) -> bool:
+        """Whether whoever asks says which actions are legal."""
+        return ACTION_MASK in self.preprocessing
 
     @property
     def frame_stack(self) -> int:
         """How many observations the network sees at once."""
         return max((step.frames for step in self.preprocessing), default=1)
 
-    def input_shape(self, states: int) -> tuple[int, ...]:
-        """The shape of what the network takes, without the batch; `states` as in `shape_after`."""
-        return shape_after(self.observation_shape, self.preprocessing, states=states)
+    def input_shape(self, size: int) -> tuple[int, ...]:
+        """The shape of what the network takes, without the batch, where it takes so many numbers."""
+        states = size - self.n_actions * self.masked
+        return shape_after(self.observation_shape, self.preprocessing, states=states, actions=self.n_actions)
 
     @classmethod
     def from_json(cls, value: Json) -> "DeviceManifest":
         """Reads the JSON object of a manifest's device part; PolicyFileError names what is missing or impossible."""
-        _check_schema(value, "manifest")
+        _check_schema(value, "manifest", TAKEN)
         environment, given, output = (_member(value, key, dict) for key in ("environment", "input", "output"))
         _expect(output.get("tie_break"), "lowest", "Unknown tie-break")
+        n_actions = _member(environment, "n_actions", int)
+        actions = Actions.from_json(environment["actions"], n_actions) if "actions" in environment else None
         return cls(
             env_id=_member(environment, "id", str),
             observation_shape=tuple(_member(environment, "observation_shape", list)),
             observation_dtype=_member(environment, "observation_dtype", str),
-            n_actions=_member(environment, "n_actions", int),
+            n_actions=n_actions,
+            actions=actions,
             preprocessing=tuple(map(parse_step, _member(environment, "preprocessing", list))),
-            scale=tuple(_member(given, "scale", list)),
-            offset=tuple(_member(given, "offset", list)),
+            scale=_read_numbers(given, "scale"),
+            offset=_read_numbers(given, "offset"),
             meaning=_member(output, "meaning", str),
             recipe=_member(value, "recipe", str),
             source=value,
@@ -189,11 +247,13 @@ class DeviceManifest:
             "n_actions": self.n_actions,
             "preprocessing": list(map(str, self.preprocessing)),
         }
+        environment |= {"actions": self.actions.to_json()} if self.actions else {}
+        packed = isinstance(old["input"]["scale"], str) if self.source else max(len(self.scale), len(self.offset)) > MANY
         return {
             **old,
-            "schema": SCHEMA,
+            "schema": TAKEN[bool(self.actions or self.masked or packed)],
             "environment": {**old["environment"], **environment},
-            "input": {**old["input"], "scale": list(self.scale), "offset": list(self.offset)},
+            "input": {**old["input"], "scale": _written(self.scale, packed), "offset": _written(self.offset, packed)},
             "output": {**old["output"], "meaning": self.meaning, "tie_break": "lowest"},
             "recipe": self.recipe,
         }
@@ -222,10 +282,12 @@ class EdgePolicy:
         self.n_actions, self.output_meaning = device.n_actions, device.meaning
         self._feed = np.zeros(source["shape"], source["dtype"])
         self._observation_shape = device.observation_shape
+        self._masked, self._mask = device.masked, np.zeros(device.n_actions, np.float32)
+        self._own_actions = None if device.actions is None else device.actions.table()  # [A, *shape]
         self.input_shape = device.input_shape(self._feed.size)
         self._frames: deque[NDArray[Any]] = deque(maxlen=device.frame_stack)
         known: dict[str, Callable[[NDArray[Any]], NDArray[Any]]]
-        known = {"one_hot": self._one_hot, "frame_stack": self._stack, "flatten": np.ravel}
+        known = {"one_hot": self._one_hot, "frame_stack": self._stack, "flatten": np.ravel, "action_mask": self._with_mask}
         self._steps = [known[step.name] for step in device.preprocessing if step != ATARI]
         scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
         self._scaled = bool((scale != 1).any() or (offset != 0).any())
@@ -260,45 +322,77 @@ class EdgePolicy:
     def from_file(cls, file: "VerifiedFile", threads: int = 1) -> "EdgePolicy":
         """The same of a file that has been read and proven. RuntimeRefusedError: the runtime does not take it."""
         try:
-            interpreter = Interpreter(model_content=file.content, num_threads=threads)
+            interpreter = Interpreter(model_content=file.content, num_threads=int(threads))
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise RuntimeRefusedError(f"{file.path} is whole, but this runtime cannot run it: {reason}") from error
         return cls(interpreter, file.device)
 
-    def __call__(self, observation: ArrayLike) -> int:
+    def __call__(self, observation: ArrayLike, mask: ArrayLike | None = None) -> int:
         """The action for one observation: the index of the largest output, the lowest among equals.
 
         Args:
           observation: one, as the environment gives it: an array shaped as the manifest says, [F] for a vector, or the number
             of a state. Only what the manifest calls `atari` must be done already. What has been through all of the
             preprocessing, an array of `input_shape`, is taken as it is.
+          mask: [A], which actions are legal, of which one is; a policy whose manifest says so needs it.
         Raises:
           ValueError: the shape is wrong, the observation holds a NaN or an infinity, there is no such state, or the network
             computed a NaN, which a file whose output is the action cannot tell.
         """
+        legal = None if mask is None and not self._masked else self._legal(observation, mask)
         row = self._run(observation)
         if self._chosen:
             return row.item()
-        action = int(row.argmax())
+        action = int(row.argmax()) if legal is None else int(legal[row[0, legal].argmax()])
         if self._float_output and (best := row.item(action)) != best:  # argmax stops at a NaN, so one look finds any
             raise ValueError(f"The policy computed a NaN: expected numbers as {self.output_meaning}. Got {row[0].tolist()}.")
         return action
 
-    def preferences(self, observation: ArrayLike) -> NDArray[Any]:
+    def action(self, observation: ArrayLike, mask: ArrayLike | None = None) -> NDArray[Any] | float:
+        """The environment's own action for one observation: of shape `device.actions.shape`, a torque or a vector for example.
+        Where the manifest names none, the index that a call returns. Arguments as in a call.
+        """
+        index = self(observation, mask)
+        if self._own_actions is None:
+            return index
+        own: NDArray[Any] = self._own_actions[index]
+        return own.copy() if own.ndim else own.item()
+
+    def preferences(self, observation: ArrayLike, mask: ArrayLike | None = None) -> NDArray[Any]:
         """The output row [A] as the file computes it: int8 steps or float32, NaN included. Arguments as in a call.
 
         Of a file whose output is the action: int8, 1 there and 0 elsewhere.
 
         To a frame stack this is one step of the episode, as a call is: ask one or the other.
         """
+        if self._masked:
+            self._legal(observation, mask)
         row: NDArray[Any] = self._run(observation)[0]  # [A], or the action
         return (np.arange(self.n_actions) == row).astype(np.int8) if self._chosen else row
 
     def reset(self) -> None:
         """Starts a new episode: forgets the observations of the last one. To be called before each first observation."""
         self._frames.clear()
+
+    def _legal(self, observation: ArrayLike, mask: ArrayLike | None) -> NDArray[np.intp]:
+        """The indices of the legal actions, ascending, which are remembered for the preprocessing; as `mask` says, or else an
+        observation that has been through it."""
+        if mask is None and self._masked and np.shape(observation) == self.input_shape:
+            mask = np.asarray(observation)[-self.n_actions :]
+        if self._chosen:
+            raise ValueError(
+                "This file gives the action, so that it cannot be told which are legal: expected no mask. Got one."
+            )
+        given = np.zeros(0) if mask is None else np.asarray(mask)
+        legal = np.flatnonzero(given) if given.shape == (self.n_actions,) else np.zeros(0, np.intp)
+        if not legal.size:
+            got = "none" if mask is None else f"one of shape {list(given.shape)} with {np.count_nonzero(given)} of them"
+            raise ValueError(f"Expected a mask [{self.n_actions}] with a legal action or more. Got {got}.")
+        self._mask[:] = 0
+        self._mask[legal] = 1
+        return legal
 
     def _run(self, x: ArrayLike) -> NDArray[Any]:
         if type(x) is not np.ndarray or x.dtype is not FLOAT32 or x.shape != self.input_shape:
@@ -344,11 +438,15 @@ class EdgePolicy:
             return x.astype(FLOAT32, copy=False)
 
     def _one_hot(self, state: NDArray[Any]) -> NDArray[np.float32]:
-        if state.dtype.kind not in "iu" or not 0 <= state < self._feed.size:
-            raise ValueError(f"No such state: expected an integer in 0 .. {self._feed.size - 1}. Got {state}.")
-        row = np.zeros(self._feed.size, np.float32)
+        states = self._feed.size - self.n_actions * self._masked
+        if state.dtype.kind not in "iu" or not 0 <= state < states:
+            raise ValueError(f"No such state: expected an integer in 0 .. {states - 1}. Got {state}.")
+        row = np.zeros(states, np.float32)
         row[state] = 1
         return row
+
+    def _with_mask(self, vector: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([vector, self._mask])
 
     def _stack(self, frame: NDArray[Any]) -> NDArray[Any]:
         if frame.dtype.kind == "f":
@@ -631,8 +729,25 @@ def _parse(text: bytes, what: str) -> Json:
     return value
 
 
-def _check_schema(value: object, what: str) -> None:
-    _expect(_member(value, "schema", int), SCHEMA, f"The {what} is of another schema")
+def _read_numbers(value: Json, key: str) -> tuple[float, ...]:
+    """A list of numbers, or float32 in base64, little-endian."""
+    if not isinstance(value.get(key), str):
+        return tuple(_member(value, key, list))
+    try:
+        return tuple(np.frombuffer(base64.b64decode(value[key], validate=True), "<f4").tolist())
+    except ValueError as error:
+        raise PolicyFileError(f"Bad JSON: expected float32 numbers in base64 as {key!r}. Got: {error}.") from error
+
+
+def _written(values: tuple[float, ...], packed: bool) -> list[float] | str:
+    """What `_read_numbers` reads."""
+    return base64.b64encode(np.array(values, "<f4").tobytes()).decode() if packed else list(values)
+
+
+def _check_schema(value: object, what: str, taken: tuple[int, ...] = (SCHEMA,)) -> None:
+    schema = _member(value, "schema", int)
+    expected = " or ".join(map(str, taken))
+    _require(schema in taken, f"The {what} is of another schema: expected {expected}. Got {schema}.")
 
 
 def _member(value: object, key: str, kind: type[T]) -> T:

@@ -1,9 +1,6 @@
 """From a policy network to the bytes of a `.tflite`."""
 
-import contextlib
-import io
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -77,8 +74,10 @@ def exported(policy: CompressedPolicy, config: ExportConfig) -> Exported:
         observations = policy.observations[:CALIBRATION_STATES]
         converter.representative_dataset = lambda: ([policy.scaling(each)[np.newaxis]] for each in observations)
         converter.target_spec.supported_ops = [CALIBRATED[kind]]
-    with _silence():
-        content = converter.convert()
+    # Of quantization-aware networks, which bring the ranges of their inputs along. A filter for good, because
+    # `catch_warnings` is not safe in threads.
+    warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
+    content = converter.convert()
     if dense:
         content = with_dense_kernels(TfliteModel(content), dense)
     given = quantization(TfliteModel(content).input)
@@ -102,12 +101,3 @@ def exported(policy: CompressedPolicy, config: ExportConfig) -> Exported:
 def _static_batch(network: tf_keras.Model) -> tf.types.experimental.ConcreteFunction:
     specification = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32, name="observation")
     return tf.function(lambda observation: network(observation, training=False)).get_concrete_function(specification)
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keeps the converter's chatter from the terminal: it logs each conversion at length, whatever the log level, and misses
-    statistics of inputs whose ranges a quantization-aware network brings along."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
-        yield

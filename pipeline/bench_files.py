@@ -10,17 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedqn.agents.errors import InputError, one_line, require
+from edgedqn.agents.errors import InputError, one_line, plain, require
 from edgedqn.agents.files import Json, JsonValue
 from edgedqn.agents.playing.gate import gate_for
+from edgedqn.agents.playing.processes import python_command
 from edgedqn.benchmarks.comparison import Candidates, compare
 from edgedqn.benchmarks.foreign import is_foreign, read_foreign
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.latency.timed_policies import load
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.benchmarks.rows import Benchmark
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
-from edgedqn.pipeline.native import descriptor, limit_memory, quiet
-from edgedqn.pipeline.proving import play_on_seeds, states_on_prove_seeds, with_stress
+from edgedqn.pipeline.native import descriptor, limit_memory
+from edgedqn.pipeline.proving import play_on_seeds, source_of, states_on_prove_seeds, with_stress
 from edgedqn.pipeline.seeds import SeedStreams
 
 PROBE_S = 20
@@ -85,10 +87,10 @@ def bench(
             paths=tuple(map(str, paths)),
             baseline=baseline,
             env_id=env,
-            seed=seed,
+            seed=plain(seed),
             latency=latency,
             play=play,
-            tolerance=tolerance,
+            tolerance=plain(tolerance),
             stress=stress,
             refused={path.stem: reason for path in foreign if (reason := _wrong_with(path, latency))},
         )
@@ -118,11 +120,11 @@ def _measure(request: Request) -> Benchmark:
     if request.play and baseline not in files:
         unplayed = f"{baseline} has no manifest, so nothing says in which environment."
     elif request.play:
-        env_id = request.env_id or environments.pop()
-        gate = gate_for(env_id, tolerance)
+        source = source_of(files[baseline], request.env_id)
+        gate = gate_for(source.id, tolerance)
         try:
-            observations = states_on_prove_seeds(EdgePolicy.from_file(files[baseline]), env_id, streams)
-            plan = play_on_seeds(env_id, streams, gate)
+            observations = states_on_prove_seeds(EdgePolicy.from_file(files[baseline]), source, streams)
+            plan = play_on_seeds(source, streams, gate)
         except InputError as error:
             unplayed = str(error)
     candidates = Candidates(paths=paths, baseline=baseline, refused=refused, verified=files)
@@ -130,14 +132,14 @@ def _measure(request: Request) -> Benchmark:
     if unplayed:
         print(f"Not played: {unplayed}", file=sys.stderr)
     elif request.stress:
-        return with_stress(benchmark, {path.stem: path for path in paths}, env_id=env_id, streams=streams)
+        return with_stress(benchmark, {path.stem: path for path in paths}, source=source, streams=streams)
     return benchmark
 
 
 def _wrong_with(path: Path, latency: LatencyConfig) -> str | None:
     """Why a file must not be run beside others: it takes its process down, all memory, or no end. What it does wrong in an
     orderly way is reported later, in its row."""
-    command = [sys.executable, "-P", "-c", PROBE, str(path), json.dumps(latency.to_json())]
+    command = python_command(PROBE, str(path), json.dumps(latency.to_json()))
     try:
         run = subprocess.run(command, capture_output=True, timeout=PROBE_S, check=False)
     except subprocess.TimeoutExpired:
@@ -161,8 +163,8 @@ def probe(path: str, latency: str) -> None:
 def _measure_in_child(request: Request) -> Benchmark:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"  # not its stdout, where an environment of the user's own may print
-        command = [sys.executable, "-P", "-c", CHILD, json.dumps(request.to_json()), json.dumps(sys.path), str(answer)]
-        terminal = descriptor(sys.stderr)  # where bars and remarks are seen; native chatter may have been sent elsewhere
+        command = python_command(CHILD, json.dumps(request.to_json()), json.dumps(sys.path), str(answer))
+        terminal = descriptor(sys.stderr)  # where bars and remarks are seen, which the command line has moved
         try:
             run = subprocess.run(command, stdout=terminal, stderr=terminal, timeout=CHILD_S, check=False)
         except subprocess.TimeoutExpired as error:
@@ -186,7 +188,8 @@ def child(request: str, path: str, answer: str) -> None:
     limit_memory()
     sys.path[:] = json.loads(path)
     try:
-        found: Json | str = _measure(Request.from_json(json.loads(request))).to_json()
+        with quiet():
+            found: Json | str = _measure(Request.from_json(json.loads(request))).to_json()
     except ValueError as error:  # an InputError, or a file's
         found = one_line(error)
     Path(answer).write_text(json.dumps(found))

@@ -1,12 +1,16 @@
 """The device bundle: what a board, a microcontroller and a browser need of one policy, and nothing else."""
 
+import os
 import shutil
 import tempfile
+import warnings
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from subprocess import TimeoutExpired
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import UNFINISHED, remove_folder
 from edgedqn.benchmarks.cortex_m4 import measure_plain_c, missing_tools
 from edgedqn.export.devices.board.bundle import shipped_loop, write_board
 from edgedqn.export.devices.browser import bundle as browser
@@ -46,7 +50,7 @@ def make_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = Fa
 
     Args:
       policy_file: a `.tflite` with its manifest, inside or beside it.
-      folder: complete or absent at any moment.
+      folder: complete or absent at any moment. A symlink is replaced, with a warning; what it leads to stays as it is.
       fetch: fetch LiteRT.js with npm if the cache does not hold it. The page is left out if it is in neither.
     Returns:
       What the bundle has for each kind of device.
@@ -56,20 +60,23 @@ def make_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = Fa
     """
     folder = Path(folder)
     there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-    if folder.exists() and not (folder.is_dir() and (not there or there >= SIGNATURE)):  # what is in it would be lost
+    if folder.is_symlink():
+        warnings.warn(f"{folder} was a symlink and is a folder now; {folder.readlink()} stays as it was.", stacklevel=2)
+    elif folder.exists() and not (folder.is_dir() and (not there or there >= SIGNATURE)):  # what is in it would be lost
         raise InputError(f"{folder} is in the way: expected a new or an empty folder, or an earlier bundle. Got neither.")
     file = read_verified(policy_file)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=UNFINISHED))
     try:
         parts = _write_parts(file, temporary, fetch)
         temporary.chmod(0o755)
         _carry_over(folder, temporary)
         old = temporary.with_name(f"{temporary.name}.old")
-        if folder.exists():  # a reader finds the one or the other whole, or for a moment neither
+        if os.path.lexists(folder):  # a reader finds the one or the other whole, or for a moment neither
             folder.rename(old)
         temporary.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        with suppress(OSError):
+            remove_folder(old)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -77,19 +84,24 @@ def make_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = Fa
 
 
 def remove_bundle(folder: Path) -> None:
-    """A bundle of a policy that no longer passes must not be found. What somebody put into it goes to `<folder>.kept`."""
-    if not folder.exists():
+    """A bundle of a policy that no longer passes must not be found. What somebody put into it goes to `<folder>.kept`.
+
+    Of a symlink the link alone goes.
+    """
+    if not os.path.lexists(folder):
         return
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
-        _carry_over(folder, Path(name))
-        if any(Path(name).iterdir()):
-            shutil.copytree(name, folder.with_name(f"{folder.name}.kept"), symlinks=True, dirs_exist_ok=True)
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=UNFINISHED) as name:
+        kept = Path(name) / "kept"
+        kept.mkdir()
+        _carry_over(folder, kept)
+        if any(kept.iterdir()):
+            shutil.copytree(kept, folder.with_name(f"{folder.name}.kept"), symlinks=True, dirs_exist_ok=True)
+        folder.rename(Path(name) / "removed")  # at once: half a bundle would be in the way of the next
 
 
 def _carry_over(old: Path, new: Path) -> None:
     """Copies what is not ours from one bundle to the next."""
-    if not old.exists():
+    if old.is_symlink() or not old.exists():
         return
     for entry in old.iterdir():
         if entry.is_dir() and entry.name not in OURS:

@@ -5,65 +5,97 @@ What needs NumPy or TensorFlow is imported when a command runs, so that `--help`
 """
 
 import errno
-import os
 import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from edgedqn.agents.errors import InputError
-from edgedqn.pipeline.commands import BAD_INPUT, INTERRUPTED
+from edgedqn.agents.errors import InputError, one_line
+from edgedqn.pipeline.commands import BAD_INPUT, INTERRUPTED, modules, streams
 from edgedqn.pipeline.commands.parser import build_parser
-from edgedqn.pipeline.native import load_tensorflow, quiet
+from edgedqn.pipeline.native import load_tensorflow
 
 OF_FILES = ("bench", "bundle", "evaluate", "play")  # where their arguments are .tflite files; else of runs and agents
 ALONE = {"import": "import_agent", "inspect": "inspect", "doctor": "doctor"}  # command -> its module and the function in it
 GOES_ON = ("run", "train", "compress", "export", "bench", "report")  # where it was interrupted
-FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+# What is the machine's or the user's: a disk that is full or broken, a limit, a place that may not be written, or is none.
+NOT_OURS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+)
 
 
 def console() -> NoReturn:
-    """The entry point `edgedqn`. The module of a user's own environment may lie in the current folder."""
+    """The entry point `edgedqn`. The module of a user's own environment may lie in the current folder, where one is named."""
     warnings.formatwarning = lambda message, *_: f"edgedqn: {message}\n"
-    os.environ["PYTHONSAFEPATH"] = "1"  # the processes it starts do not look into the current folder first, either
-    with quiet():
-        code = main(imports_from_here=True)
-    sys.exit(code)
+    modules.leave_current_folder()
+    stdout = streams.take_over()
+    try:
+        arguments = build_parser().parse_args()
+        if arguments.json:
+            streams.keep_stdout_for_results()
+        if modules.names_own(arguments):
+            modules.look_in_current_folder()
+        code = _run(arguments)
+    except SystemExit as stop:  # argparse's, after --help or an error
+        code = int(stop.code or 0)
+    sys.exit(streams.finish(stdout, code))
 
 
-def main(argv: Sequence[str] | None = None, *, imports_from_here: bool = False) -> int:
-    """Runs one command and returns its exit code.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code, in a process that may be another's: its streams and paths stay.
 
     0 done · 1 a fault of ours · 2 bad input, one line on stderr · 3 done, but no int8 file passed its gate · 130
     interrupted; what was finished stays, and the same command goes on from there.
 
-    Args:
-      argv: the arguments; those of the process by default.
-      imports_from_here: the modules of environments may lie in the current folder, where the user or a run of the user's names
-        them; a .tflite alone cannot.
+    `argv`: the arguments; those of the process by default.
     """
-    arguments = build_parser().parse_args(argv)
-    file_alone = arguments.command in ("inspect", "doctor") or (_is_of_files(arguments) and not getattr(arguments, "env", None))
-    if imports_from_here and not file_alone:
-        sys.path.append(str(Path.cwd()))  # last, so that nothing there replaces what is installed
+    return _run(build_parser().parse_args(argv))
+
+
+def _run(arguments: Namespace) -> int:
+    # `print_json` writes to the real one; what an environment prints is none of the result.
+    arguments.results = sys.stdout
     try:
-        return _work(arguments)
+        with redirect_stdout(sys.stderr) if arguments.json else nullcontext():
+            return _work(arguments)
     except KeyboardInterrupt:
         goes_on = arguments.command in GOES_ON and not _is_of_files(arguments)  # files keep nothing
         kept = " What was finished is kept, and a training's last checkpoint; the same command without --force goes on."
         print(f"Interrupted.{kept if goes_on else ''}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
-        from edgedqn.export.edge_policy import PolicyFileError  # with NumPy, which `--help` does without
-
-        full_or_forbidden = isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN
-        if not (isinstance(error, InputError | PolicyFileError) or full_or_forbidden):
+        said = _said_of(error)
+        if said is None:
             raise
-        print(f"edgedqn: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"edgedqn: {said}", file=sys.stderr)
         return BAD_INPUT
+
+
+def _said_of(error: Exception) -> str | None:
+    """One line about what is wrong with the input or the machine; None for a fault of ours."""
+    from edgedqn.export.edge_policy import PolicyFileError  # with NumPy, which `--help` does without
+
+    if isinstance(error, InputError | PolicyFileError):
+        return one_line(error)
+    if isinstance(error, FileNotFoundError) and _is_current_folder_gone():
+        return "The current folder was deleted: expected one that exists. Got none; change to another."
+    if isinstance(error, OSError) and error.errno in NOT_OURS:
+        named = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        return f"Cannot read or write {named or 'a file'}. Got: {error.strerror}."
+    return None
+
+
+def _is_current_folder_gone() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _work(arguments: Namespace) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
-from edgedqn.agents.playing.gate import Gate, gate_for
+from edgedqn.agents.playing.gate import Gate, gate_for, looks_within
 from edgedqn.agents.playing.spec import EnvironmentSpec, observation_kind
 from edgedqn.agents.training.config import ALGORITHMS, Config, config_from_json
 from edgedqn.agents.training.presets import find_preset
@@ -102,13 +102,16 @@ class RunSettings:
         env_id, kind = spec.id, observation_kind(spec.observation_shape, spec.preprocessing)
         if self.latency != LatencyConfig() or any(recipe.name not in RECIPES for recipe in self.recipes):
             return None
-        if self.gate != gate_for(env_id, self.gate.tolerance):
-            return None
-        options = self.export.options()
-        if self.gate != gate_for(env_id):
+        usual, options, episodes = gate_for(env_id), self.export.options(), self.gate.looks[-1]
+        if self.gate.tolerance != usual.tolerance:
             options.append(f"--tolerance {self.gate.tolerance:g}")
+        if self.gate.looks != usual.looks:
+            options.append(f"--gate-episodes {episodes}")
+        told = replace(usual, tolerance=self.gate.tolerance)
+        if self.gate not in (told, replace(told, looks=(episodes // 4, episodes // 2, episodes))):
+            return None
         last = [*options, "--recipes", *(recipe.name for recipe in self.recipes)]
-        of_both = f"{env_id} --seed {seed}"
+        of_both = " ".join([env_id, *map(shlex.quote, spec.source.options()), f"--seed {seed}"])
         if isinstance(self.training, ImportedAgent):
             return f"edgedqn import {shlex.quote(self.training.source)} {of_both}\nedgedqn run {of_both} {' '.join(last)}"
         return " ".join(["edgedqn run", of_both, *_training_options(self.training, env_id, kind), *last])
@@ -122,16 +125,19 @@ class Changes:
     export: Json = field(default_factory=dict)  # values of `ExportConfig` by name; those that are None stay, too
     gate: Gate | None = None  # the whole test
     tolerance: float | None = None  # of the gate alone
+    gate_episodes: int | None = None  # at most; it looks after a quarter and a half of them, too
     latency: LatencyConfig | None = None
 
     def apply(self, settings: RunSettings) -> RunSettings:
         """`settings` with these changes. InputError: a value cannot be used."""
         gate = self.gate or settings.gate
+        gate = gate if self.tolerance is None else replace(gate, tolerance=self.tolerance)
+        gate = gate if self.gate_episodes is None else replace(gate, looks=looks_within(self.gate_episodes))
         return replace(
             settings,
             recipes=self.recipes or settings.recipes,
             export=replace(settings.export, **{name: value for name, value in self.export.items() if value is not None}),
-            gate=gate if self.tolerance is None else replace(gate, tolerance=self.tolerance),
+            gate=gate,
             latency=self.latency or settings.latency,
         )
 

@@ -41,8 +41,9 @@ def measure_fragility(agent: TrainedAgent, *, streams: SeedStreams) -> Fragility
     """
     values = q_values_of(agent, agent.observations)  # [N, A]
     gap = median_action_gap(values)
+    legal = agent.spec.legal_in(agent.observations)
     first = streams.first_reset_seed("select") + BEYOND
-    play = play_on_seeds(agent.spec.id, streams, Gate(looks=(MOST,)), stream="select")
+    play = play_on_seeds(agent.spec.source, streams, Gate(looks=(MOST,)), stream="select")
     play = replace(play, seeds=range(first, first + MOST))
     rng = streams.rng("select", "fragility")
     with tempfile.TemporaryDirectory() as folder, Players(play, progress=True) as players:
@@ -57,7 +58,7 @@ def measure_fragility(agent: TrainedAgent, *, streams: SeedStreams) -> Fragility
                 losses.append(opponents.loss(RandomActions(share), "random actions", share, disagreement=changed))
             noise = gap * rng.standard_normal(values.shape)  # [N, A]
             for gaps in NOISE:
-                changed = 1 - agreement(values.astype(np.float64), values + gaps * noise).gap_weighted_agreement
+                changed = 1 - agreement(values.astype(np.float64), values + gaps * noise, legal=legal).gap_weighted_agreement
                 losses.append(opponents.loss(NoisyValues(gaps * gap), "noise", gaps, disagreement=changed))
         return Fragility(
             mean_return=float(players.returns(path).mean()),

@@ -1,17 +1,18 @@
 """A run as a job: a run folder, the stages that fill it, and the order they are done in."""
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
 
-from edgedqn.agents.errors import InputError, require
-from edgedqn.agents.files import Json, write_json
+from edgedqn.agents.errors import InputError, plain, require
+from edgedqn.agents.files import Json, remove_folder, write_json
+from edgedqn.agents.playing.first_look import resolved
 from edgedqn.agents.playing.fragility import Fragility
 from edgedqn.agents.playing.gate import gate_for
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import remove_checkpoints
 from edgedqn.agents.training.config import Config, with_settings
@@ -68,7 +69,7 @@ class Job:
     @classmethod
     def create(
         cls,
-        env_id: str,
+        source: str | EnvironmentSource,
         *,
         out: str | Path | None = None,
         seed: int = 0,
@@ -80,20 +81,24 @@ class Job:
     ) -> "Job":
         """A new run, or the same one continued. All input is checked before anything is written.
 
-        `env_id`, `out`, `seed` and `force` are those of `scripting.run`. `training` stands in place of the preset; an imported
-        agent that is there already is gone on with. `settings` are values to change in it, by name. `algorithm` is "dqn" or
-        "q-learning", by default the preset's. `changes` are to the other settings.
+        `source` is an id, or how an environment is made; `out`, `seed` and `force` are those of `scripting.run`. `training`
+        stands in place of the preset; an imported agent that is there already is gone on with. `settings` are values to change
+        in it, by name. `algorithm` is "dqn" or "q-learning", by default the preset's. `changes` are to the other settings.
 
         Raises:
           InputError: something of this cannot be used; nothing was written.
         """
+        seed = plain(seed)
         require(seed >= 0, f"Expected a seed of 0 or more. Got {seed}.")
         load_tensorflow()
         changes = changes or Changes()
+        source = EnvironmentSource.of(source)
+        env_id = source.id
         path = Path(out) if out is not None else Path("runs") / f"{env_id.replace(':', '-').replace('/', '-')}-seed{seed}"
         there = RunFolder.open(path) if (path / "run.json").exists() else None
         before = there and RunSettings.from_json(there.description.config).training
-        base = training or (before if isinstance(before, ImportedAgent) else find_training(env_id, algorithm))
+        source = _with_mask(source, there, is_imported=isinstance(training or before, ImportedAgent))
+        base = training or (before if isinstance(before, ImportedAgent) else find_training(source, algorithm))
         if isinstance(base, ImportedAgent):
             if settings or algorithm:
                 given = ", ".join([*(settings or {}), *(["algorithm"] if algorithm else [])])
@@ -101,11 +106,13 @@ class Job:
         else:
             base = with_settings(base, settings or {}, env_id=env_id)
         config = changes.apply(RunSettings(training=base, gate=gate_for(env_id)))
+        if source.action_mask and config.export.output == "action":
+            raise InputError(f"{env_id} says which actions are legal: expected an output to choose from. Got output=action.")
         if not isinstance(base, ImportedAgent) and (force or not (there and there.is_done("train"))):
-            check_training(env_id, base, path / "agent")
+            check_training(source, base, path / "agent")
         folder = RunFolder.create(
             path,
-            env_id,
+            source,
             seed=seed,
             config=config.to_json(),
             force=force and not isinstance(base, ImportedAgent),
@@ -145,7 +152,7 @@ class Job:
             self.folder.forget(stages.dependents(plan, name))
             with self.folder.stage(name):
                 if stage.kind == "train" and force and self.folder.agent.exists():
-                    shutil.rmtree(self.folder.agent)  # or its checkpoints would be gone on from
+                    remove_folder(self.folder.agent)  # or its checkpoints would be gone on from
                 stage.work()
             self._remove_checkpoints()
 
@@ -255,3 +262,14 @@ class Job:
         """Once the training is recorded as done: a kill before that goes on from them."""
         if self.folder.is_done("train"):
             remove_checkpoints(self.folder.checkpoints)
+
+
+def _with_mask(source: EnvironmentSource, there: RunFolder | None, *, is_imported: bool) -> EnvironmentSource:
+    """The source with whether the policy is told which actions are legal: as the run has it that is there already; of a new one
+    as asked, or where the environment says so. A model from elsewhere was not told."""
+    before = None if there is None else there.description.source
+    if before is not None and before.id == source.id and not (source.action_mask or before.action_mask):
+        return replace(source, action_mask=before.action_mask)  # None and False are the same to it
+    if source.action_mask is not None or is_imported:
+        return source
+    return resolved(source) if before is None else replace(source, action_mask=before.action_mask)

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_from_episodes
-from edgedqn.agents.playing.gate import Gate, Verdict, run_gate
+from edgedqn.agents.playing.gate import Gate, NotBetterThanRandomError, Verdict, run_gate
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.benchmarks.agreement import agreement, preferences_of
+from edgedqn.benchmarks.agreement import agreement, legal_in, preferences_of
 from edgedqn.benchmarks.playing import Players
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.policy import CompressedPolicy, Judge
@@ -46,7 +46,7 @@ def judging(agent: TrainedAgent, *, streams: SeedStreams, gate: Gate, export: Ex
     """
     looks = (max(2, gate.looks[0] // EARLY), *(look for look in gate.looks if look <= MOST_EPISODES))
     stricter = replace(gate, tolerance=STRICTNESS * gate.tolerance, looks=looks)
-    play = play_on_seeds(agent.spec.id, streams, stricter, stream="select")
+    play = play_on_seeds(agent.spec.source, streams, stricter, stream="select")
     with tempfile.TemporaryDirectory() as folder, Players(play, progress=True) as players:
         yield _FileJudge(
             agent=agent,
@@ -78,13 +78,12 @@ class _FileJudge:
         float_file, players = self._float_file, self.players
         path = self.folder / f"candidate-{next(self.numbers)}.tflite"
         _write(policy, path, self.export)
-        float_returns, random_returns = (players.returns(each, self.gate.looks[0]) for each in (float_file, None))
         try:
             candidate = EdgePolicy.load(path)
         except RuntimeRefusedError as error:  # XNNPACK does not take int8 layers that never fire
             return Judgement(
                 verdict="fail",
-                mean_return=float(random_returns.mean()),
+                mean_return=float(players.returns(None, self.gate.looks[0]).mean()),
                 loss=UNPLAYABLE,
                 episodes=0,
                 env_steps=0,
@@ -97,9 +96,11 @@ class _FileJudge:
         verdict: Verdict = "undecided"
         reason = ""
         try:
-            margin = self.gate.margin(float(float_returns.mean()), float(random_returns.mean()))
-        except ValueError:  # nothing can be lost, nor proven
-            reason = "the agent is no better than chance"
+            margin = replace(self.gate, looks=self.stricter.looks[1:] or self.gate.looks).margin(
+                float_returns=partial(players.returns, float_file), random_returns=partial(players.returns, None)
+            )
+        except NotBetterThanRandomError as error:  # nothing can be lost, nor proven
+            reason = str(error)
             returns, loss = players.returns(path, self.stricter.looks[0]), 0.0
         else:
             result = run_gate(
@@ -108,7 +109,9 @@ class _FileJudge:
                 paired_differences=lambda n: (players.returns(path, n) - players.returns(float_file, n)).tolist(),
             )
             returns, verdict, loss = players.returns(path), result.verdict, -result.interval.mean / margin
-        like = agreement(self._float_preferences, preferences_of(candidate, self._states))
+        like = agreement(
+            self._float_preferences, preferences_of(candidate, self._states), legal=legal_in(candidate, self._states)
+        )
         return Judgement(
             verdict=verdict,
             mean_return=float(returns.mean()),
@@ -127,7 +130,7 @@ class _FileJudge:
         agent, streams = self.agent, self.streams
         seeds = streams.first_reset_seeds("agreement", EPISODES)
         bar = tqdm(seeds, "states to compare", unit="episode", disable=None, leave=False)
-        with closing(agent_view(make_environment(agent.spec.id), agent.spec)) as env:
+        with closing(agent_view(make_environment(agent.spec.source), agent.spec)) as env:
             return gather_from_episodes(agent.policy, env, reset_seeds=bar, most=MOST_STATES, rng=streams.rng("agreement"))
 
     @cached_property

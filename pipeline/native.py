@@ -1,44 +1,13 @@
-"""Native libraries: kept quiet, and kept to the threads and the memory they were given."""
+"""Native libraries: kept to the threads and the memory they were given."""
 
 import os
 import resource
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from typing import TextIO
 
 from edgedqn.agents.errors import InputError
 
 MEMORY_BYTES = 4_000_000_000  # addresses, most of which the libraries reserve and never touch
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps what native code prints from the terminal; what Python prints goes where it went.
-
-    TensorFlow, its converter and XNNPACK write a dozen lines of no use to file descriptors 1 and 2, past every log level.
-    EDGEDQN_VERBOSE=1 lets them.
-    """
-    if os.environ.get("EDGEDQN_VERBOSE") == "1":
-        yield
-        return
-    with ExitStack() as stack:
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            if stream := getattr(sys, name):  # a service has none
-                stream.flush()
-            real = os.dup(number)
-            stack.callback(os.close, real)
-            if descriptor(stream) == number:
-                # Python's own stream moves to the copy, before the original is closed to the others.
-                copy = os.fdopen(real, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
-                stack.callback(setattr, sys, name, stream)
-                stack.callback(copy.flush)
-                setattr(sys, name, copy)
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, number)
-            os.close(nowhere)
-            stack.callback(os.dup2, real, number)
-        yield
 
 
 def load_tensorflow(threads: int = 1) -> None:

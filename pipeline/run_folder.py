@@ -2,16 +2,17 @@
 
 import fcntl
 import json
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import ClassVar
 
 from edgedqn.agents.errors import InputError, require
-from edgedqn.agents.files import Json, JsonValue, read_json, write_json
+from edgedqn.agents.files import UNFINISHED, Json, JsonValue, read_json, remove_folder, remove_unfinished, write_json
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.training.checkpoints import has_checkpoints
 
 SCHEMA = 1
@@ -35,12 +36,20 @@ class StageRecord(JsonValue):
 class RunDescription(JsonValue):
     """The object of `run.json`."""
 
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ("environment",)
+
     schema: int = SCHEMA
     env_id: str
     seed: int  # of all randomness
     config: Mapping[str, object]  # the other settings; see `config.RunSettings`
     versions: Mapping[str, str]  # of what is installed, when the newest stage ran
     stages: tuple[StageRecord, ...]  # in the order they were last begun in
+    environment: Mapping[str, object] | None = None  # how it is made, besides the id; see `EnvironmentSource`
+
+    @property
+    def source(self) -> EnvironmentSource:
+        """How the environment is made."""
+        return EnvironmentSource.from_json({"id": self.env_id, **(self.environment or {})})
 
 
 class RunFolder:
@@ -70,7 +79,7 @@ class RunFolder:
     def create(
         cls,
         path: Path,
-        env_id: str,
+        source: EnvironmentSource,
         *,
         seed: int,
         config: Json,
@@ -81,7 +90,7 @@ class RunFolder:
 
         Args:
           path: made with its parents.
-          env_id: the environment.
+          source: of the environment.
           seed: of all randomness.
           config: JSON. All of it but `INCIDENTAL` and what `change` takes must be the same in a run that is there already,
             unless there is nothing to lose in it yet.
@@ -90,9 +99,12 @@ class RunFolder:
         Raises:
           InputError: the folder holds another run, or something else, or cannot be written.
         """
+        how = {key: value for key, value in source.to_json().items() if key != "id"} or None
         if (path / "run.json").exists():
             run = cls.open(path)
-            asked = replace(run.description, env_id=env_id, seed=seed, config=json.loads(json.dumps(config)))
+            asked = replace(
+                run.description, env_id=source.id, environment=how, seed=seed, config=json.loads(json.dumps(config))
+            )
             if run._differences(asked, updated, force):
                 with run.locked():
                     run.refresh()
@@ -100,11 +112,11 @@ class RunFolder:
             return run
         try:
             path.mkdir(parents=True, exist_ok=True)
-            strangers = [entry.name for entry in path.iterdir() if entry.name != ".lock"]
+            strangers = [entry.name for entry in path.iterdir() if entry.name != ".lock" and entry.suffix != UNFINISHED]
         except OSError as error:
             raise InputError(f"Cannot make a run in {path}: expected a folder that can be written. Got: {error}.") from error
         require(not strangers, f"{path} is no run folder: expected an empty one. Got {', '.join(sorted(strangers)[:3])}.")
-        return cls(path, RunDescription(env_id=env_id, seed=seed, config=config, versions={}, stages=()))
+        return cls(path, RunDescription(env_id=source.id, environment=how, seed=seed, config=config, versions={}, stages=()))
 
     def compressed(self, recipe: str) -> Path:
         """A compressed policy, as the exporter takes it."""
@@ -116,7 +128,8 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other processes from writing here; the lock goes with the process, however it ends.
+        """Keeps other processes from writing here; the lock goes with the process, however it ends. What such a one was writing
+        when it was killed is removed.
 
         Raises:
           InputError: another process is at work here, or the folder cannot be written.
@@ -130,6 +143,7 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise InputError(f"{self.path} is in use by a running process: expected it to be free.") from error
+            remove_unfinished(self.path)
             yield
 
     @property
@@ -207,15 +221,17 @@ class RunFolder:
           InputError: something would be lost if they were changed, or it is a run of another environment or seed.
         """
         config = json.loads(json.dumps(updated(self.description.config)))
-        here = {"env_id": self.description.env_id, "seed": self.description.seed, **_flat(config)}
-        there = {"env_id": asked.env_id, "seed": asked.seed, **_flat(asked.config)}
+        here, there = (
+            {"env_id": each.env_id, "seed": each.seed, **_flat({"environment": each.environment or {}}), **_flat(settings)}
+            for each, settings in ((self.description, config), (asked, asked.config))
+        )
         differences = [
             key
             for key in [*here, *(there.keys() - here.keys())]  # the environment and the seed first
             if not key.startswith(TAKEN_BY_CHANGE) and here.get(key) != there.get(key)
         ]
         changed = [key for key in differences if key not in INCIDENTAL]
-        is_another = bool({"env_id", "seed"} & set(changed))
+        is_another = any(key in ("env_id", "seed") or key.startswith("environment.") for key in changed)
         if is_another or (changed and self.is_begun and not force):
             key = changed[0]
             startable = not is_another and not any(key.startswith("training.source") for key in changed)
@@ -233,7 +249,7 @@ class RunFolder:
         self.description = replace(self.description, config={**asked, **kept}, stages=stages)
         self.save()
         if changed and self.agent.exists():
-            shutil.rmtree(self.agent)
+            remove_folder(self.agent)
 
 
 def versions() -> dict[str, str]:

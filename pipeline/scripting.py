@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.gate import Gate, gate_for
 from edgedqn.agents.training.config import Config, with_settings
-from edgedqn.pipeline.native import load_tensorflow, quiet
+from edgedqn.benchmarks.native_output import quiet
+from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.seeds import SeedStreams
 
 if TYPE_CHECKING:
+    import gymnasium
+
+    from edgedqn.agents.playing.source import EnvironmentSource
     from edgedqn.agents.trained_agent import TrainedAgent
     from edgedqn.compression.policy import CompressedPolicy
     from edgedqn.compression.recipe import Recipe
@@ -62,7 +66,7 @@ def _accepts_old_form(run: Callable[Concatenate[Json, P], R]) -> Callable[P, R]:
 @_accepts_old_form
 def run(
     _old: Json,
-    env: str,
+    env: "str | EnvironmentSource",
     *,
     out: str | Path | None = None,
     seed: int = 0,
@@ -70,11 +74,12 @@ def run(
     recipes: "Sequence[str | Recipe] | None" = None,
     config: "RunConfig | None" = None,
     force: bool = False,
+    make_env: Callable[..., "gymnasium.Env[Any, Any]"] | None = None,
 ) -> "RunResult":
     """Trains an agent, compresses it by each recipe, exports, measures and reports; goes on where an earlier call stopped.
 
     Args:
-      env: a gymnasium id, or `module:Id`.
+      env: a gymnasium id, or `module:Id`; or an `EnvironmentSource`, which says what it is given and wrapped in.
       out: the run folder; `runs/<environment>-seed<seed>` by default.
       seed: of all randomness, >= 0.
       steps: environment steps of the training; the preset's by default.
@@ -82,18 +87,25 @@ def run(
         `ptq-int8` is always shown beside them.
       config: how to train, export, prove and time; what it leaves out stays as the run has it, or is the default.
       force: do every stage again.
+      make_env: makes it, in place of what is registered; `env` is what to call it then. It is given the arguments of an
+        `EnvironmentSource`, and `render_mode` where it takes that. The same function makes it when the run is gone on with.
     Raises:
       InputError: something of this cannot be used; nothing was written.
     """
     with quiet():
         load_tensorflow()
+        from edgedqn.agents.playing.environments import register_factory
+        from edgedqn.agents.playing.source import EnvironmentSource
         from edgedqn.pipeline.config import Changes, RunConfig, resolved
         from edgedqn.pipeline.job import KINDS, Job
 
+        source = EnvironmentSource.of(env)
+        if make_env is not None:
+            register_factory(source.id, make_env)
         asked = config or RunConfig()
         tolerance, training, latency = (_old.pop(name, None) for name in ("tolerance", "training", "latency"))
         job = Job.create(
-            env,
+            source,
             out=out,
             seed=seed,
             training=asked.training or training,
@@ -112,11 +124,13 @@ def run(
         return job.result()
 
 
-def train(env: str, *, steps: int | None = None, seed: int = 0, config: Config | None = None) -> "TrainedAgent":
+def train(
+    env: "str | EnvironmentSource", *, steps: int | None = None, seed: int = 0, config: Config | None = None
+) -> "TrainedAgent":
     """Trains an agent. Nothing is kept of an interrupted training; `run` with a folder goes on from checkpoints.
 
     Args:
-      env: a gymnasium id, or `module:Id`.
+      env: as of `run`.
       steps: environment steps of the training; the preset's by default.
       seed: of all randomness, >= 0. The agent is the one that `run` trains from the same seed.
       config: how to train; the preset of the environment by default.
@@ -125,11 +139,13 @@ def train(env: str, *, steps: int | None = None, seed: int = 0, config: Config |
     """
     with quiet(), tempfile.TemporaryDirectory() as folder:
         load_tensorflow()
+        from edgedqn.agents.playing.first_look import resolved
+        from edgedqn.agents.playing.source import EnvironmentSource
         from edgedqn.pipeline.training import find_training, train_agent
 
-        settings = {} if steps is None else {"steps": steps}
-        training = with_settings(config or find_training(env, None), settings, env_id=env)
-        return train_agent(env, training, streams=SeedStreams(seed), folder=Path(folder))
+        source, settings = resolved(EnvironmentSource.of(env)), {} if steps is None else {"steps": steps}
+        training = with_settings(config or find_training(source, None), settings, env_id=source.id)
+        return train_agent(source, training, streams=SeedStreams(seed), folder=Path(folder))
 
 
 def compress(

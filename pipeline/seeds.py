@@ -26,7 +26,7 @@ class SeedStreams:
     def __init__(self, seed: int):
         """Takes the run's seed; InputError for one below 0."""
         require(seed >= 0, f"Expected a seed of 0 or more. Got {seed}.")
-        self._seed = seed
+        self._seed = int(seed)
 
     def rng(self, stream: str, purpose: str = "") -> np.random.Generator:
         """A generator of its own for each purpose, so that one more recipe changes nothing for the others."""

@@ -11,6 +11,7 @@ from edgedqn.agents.files import write_json, write_text
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.fragility import Fragility
 from edgedqn.agents.playing.gate import Gate, GateResult
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.comparison import Candidates, compare
 from edgedqn.benchmarks.device_rows import still_true
@@ -66,9 +67,9 @@ def train(run: RunFolder) -> None:
       InputError: the environment gave a NaN, or learning diverged. The best candidate so far stays in
         `agent/checkpoints/best/`.
     """
-    env_id, config, streams = _of(run)
+    source, config, streams = _of(run)
     assert not isinstance(config.training, ImportedAgent)
-    train_agent(env_id, config.training, streams=streams, folder=run.agent)
+    train_agent(source, config.training, streams=streams, folder=run.agent)
     if (curve := learning_chart(run.agent)) is not None:
         with suppress(InputError):  # without vl-convert-python there is no picture, but an agent all the same
             write_text(run.agent / "learning_curve.svg", picture(curve))
@@ -110,7 +111,7 @@ def compress_judged(
     """
 
     known = cache(lambda: fragility or measure_fragility(agent, streams=streams))
-    env = agent_view(make_environment(agent.spec.id), agent.spec)
+    env = agent_view(make_environment(agent.spec.source), agent.spec)
     with closing(env), judging(agent, streams=streams, gate=gate, export=export) as judge:
         return compress_agent(
             agent,
@@ -172,7 +173,7 @@ def _verification(policy: CompressedPolicy, exported: Exported) -> dict[str, obj
 
 def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
     """Measures all files: `benchmark.json`, and the evidence beside each file."""
-    env_id, config, streams = _of(run)
+    source, config, streams = _of(run)
     files = [run.model(name) for name in (FLOAT32.name, *(recipe.name for recipe in recipes))]
     verified = {}
     for path in files:
@@ -183,8 +184,8 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
         Candidates(paths=tuple(files), baseline=FLOAT32.name, relative_to=run.path, verified=verified),
         config.latency,
         rng=streams.rng("bench"),
-        observations=states_on_prove_seeds(EdgePolicy.load(files[0]), env_id, streams),
-        play=play_on_seeds(env_id, streams, config.gate),
+        observations=states_on_prove_seeds(EdgePolicy.load(files[0]), source, streams),
+        play=play_on_seeds(source, streams, config.gate),
         on_gate=gates.__setitem__,
     )
     for path, row in zip(files, benchmark.rows, strict=True):
@@ -201,10 +202,10 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
 
 def stress(run: RunFolder) -> None:
     """Plays what `bench` has played with noisy, late and stuck sensors: adds `stress` to `benchmark.json`, and `stress.svg`."""
-    env_id, _, streams = _of(run)
+    source, _, streams = _of(run)
     benchmark = read_benchmark(run.benchmark)
     files = {row.name: run.path / row.file for row in benchmark.rows}
-    benchmark = with_stress(benchmark, files, env_id=env_id, streams=streams)
+    benchmark = with_stress(benchmark, files, source=source, streams=streams)
     write_json(run.benchmark, benchmark.to_json())
     if (chart := stress_chart(benchmark.stress)) is not None:
         with suppress(InputError):  # as for the learning curve
@@ -243,9 +244,9 @@ def _film(run: RunFolder, benchmark: Benchmark) -> Film | str | None:
     if not played:
         return None
     other = best_passing(benchmark.rows) or played[-1]
-    env_id, _, streams = _of(run)
+    source, _, streams = _of(run)
     seed = streams.first_reset_seeds("prove", 1)[0]
-    return side_by_side(run.model(benchmark.baseline), run.path / other.file, env_id, seed)
+    return side_by_side(run.model(benchmark.baseline), run.path / other.file, source, seed)
 
 
 def _margin(run: RunFolder, benchmark: Benchmark) -> float | None:
@@ -258,5 +259,5 @@ def _margin(run: RunFolder, benchmark: Benchmark) -> float | None:
     return None
 
 
-def _of(run: RunFolder) -> tuple[str, RunSettings, SeedStreams]:
-    return run.description.env_id, RunSettings.from_json(run.description.config), SeedStreams(run.description.seed)
+def _of(run: RunFolder) -> tuple[EnvironmentSource, RunSettings, SeedStreams]:
+    return run.description.source, RunSettings.from_json(run.description.config), SeedStreams(run.description.seed)

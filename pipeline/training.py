@@ -17,6 +17,8 @@ from edgedqn.agents.files import Json
 from edgedqn.agents.networks import table_network
 from edgedqn.agents.playing.environments import agent_view, make_environment, make_vector
 from edgedqn.agents.playing.evaluation import gather_observations
+from edgedqn.agents.playing.first_look import with_scale
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, is_beyond_images, observation_kind, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.build import build_dqn, build_q_learning
@@ -32,14 +34,14 @@ from edgedqn.pipeline.seeds import SeedStreams
 ON_POLICY_STATES = 10_000
 
 
-def train_agent(env_id: str, config: Config, *, streams: SeedStreams, folder: Path) -> TrainedAgent:
+def train_agent(source: EnvironmentSource, config: Config, *, streams: SeedStreams, folder: Path) -> TrainedAgent:
     """Trains an agent and writes it to `folder`, or goes on from the newest checkpoint there.
 
     While it trains, the best candidate so far is in `checkpoints/best/`, what it takes to go on in `checkpoints/`, and
     `training.csv` and TensorBoard events beside them. Who records that it is done may call `remove_checkpoints` then.
 
     Args:
-      env_id: a gymnasium id, or `module:Id`.
+      source: of the environment; see `first_look.resolved`.
       config: how; which of the two classes decides between a deep Q-network and a Q-table.
       streams: the randomness: `train`, `select` for the choice of the checkpoint, `calibrate` for on-policy observations.
       folder: made if it is not there.
@@ -48,17 +50,17 @@ def train_agent(env_id: str, config: Config, *, streams: SeedStreams, folder: Pa
         diverged (DivergedError).
     """
     with ExitStack() as stack:
-        env = stack.enter_context(closing(make_environment(env_id)))
-        agent, spec, network = _build(env, env_id, config, streams.rng("train"))
+        env = stack.enter_context(closing(make_environment(source)))
+        agent, spec, network = _build(env, source, config, streams.rng("train"))
         view = spec if isinstance(config, TrainingConfig) else replace(spec, preprocessing=())  # a table takes a state's number
-        selection_env = stack.enter_context(closing(agent_view(make_environment(env_id), view)))
+        selection_env = stack.enter_context(closing(agent_view(make_environment(source), view)))
         if isinstance(config, TrainingConfig) and config.num_envs > 1:
-            envs = stack.enter_context(closing(make_vector(env_id, spec, num_envs=config.num_envs)))
-            play: Play = partial(interact_with_all, envs=envs, env_id=env_id)
+            envs = stack.enter_context(closing(make_vector(spec, num_envs=config.num_envs)))
+            play: Play = partial(interact_with_all, envs=envs, env_id=source.id)
         else:
-            play = partial(interact, env=agent_view(env, view), env_id=env_id)
+            play = partial(interact, env=agent_view(env, view), env_id=source.id)
         first_seed = streams.first_reset_seed("train")
-        checkpoints = _checkpoints(env_id, config, first_seed=first_seed, agent=agent, network=network, folder=folder)
+        checkpoints = _checkpoints(source, config, first_seed=first_seed, agent=agent, network=network, folder=folder)
         selection = CheckpointSelection(
             env=selection_env,
             seeds=partial(streams.first_reset_seeds, "select"),
@@ -72,7 +74,7 @@ def train_agent(env_id: str, config: Config, *, streams: SeedStreams, folder: Pa
             report = train(
                 agent,
                 play,
-                label=f"train {env_id}",
+                label=f"train {source.id}",
                 schedule=TrainingSchedule(config.steps, config.evaluation_interval, config.checkpoint_interval),
                 reset_seeds=streams.reset_seeds("train"),
                 selection=selection,
@@ -80,7 +82,7 @@ def train_agent(env_id: str, config: Config, *, streams: SeedStreams, folder: Pa
                 log=FileLog(folder),
             )
         best = _unfinished(report.best, network, spec)
-        env = stack.enter_context(closing(agent_view(make_environment(env_id), spec)))
+        env = stack.enter_context(closing(agent_view(make_environment(source), spec)))
         observations = gather_observations(
             best.policy, env, reset_seeds=streams.reset_seeds("calibrate"), count=ON_POLICY_STATES
         )
@@ -89,48 +91,50 @@ def train_agent(env_id: str, config: Config, *, streams: SeedStreams, folder: Pa
     return result
 
 
-def find_training(env_id: str, algorithm: str | None) -> Config:
+def find_training(source: EnvironmentSource, algorithm: str | None) -> Config:
     """The preset of an environment that can be made."""
-    with closing(make_environment(env_id)) as env:
-        spec = spec_of(env, env_id, flatten=is_beyond_images(env))
-    return find_preset(env_id, kind=observation_kind(spec.observation_shape, spec.preprocessing), algorithm=algorithm)
+    with closing(make_environment(source)) as env:
+        spec = spec_of(env, source, flatten=is_beyond_images(env))
+    return find_preset(source.id, kind=observation_kind(spec.observation_shape, spec.preprocessing), algorithm=algorithm)
 
 
-def check_training(env_id: str, config: Config, folder: Path) -> None:
+def check_training(source: EnvironmentSource, config: Config, folder: Path) -> None:
     """Refuses what `train_agent` would refuse, without writing anything; `folder`, the agent's, need not be there.
 
     Raises:
       InputError: the environment or the settings cannot be used, the network cannot be built, the replay does not fit in
         memory, or the checkpoints do not fit on the disk.
     """
-    with closing(make_environment(env_id)) as env:
-        agent, _, network = _build(env, env_id, config, np.random.default_rng(0))
-    _checkpoints(env_id, config, first_seed=0, agent=agent, network=network, folder=folder)
+    with closing(make_environment(source)) as env:
+        agent, _, network = _build(env, source, config, np.random.default_rng(0))
+    _checkpoints(source, config, first_seed=0, agent=agent, network=network, folder=folder)
 
 
 def _build(
-    env: gymnasium.Env[Any, Any], env_id: str, config: Config, rng: np.random.Generator
+    env: gymnasium.Env[Any, Any], source: EnvironmentSource, config: Config, rng: np.random.Generator
 ) -> tuple[Agent, EnvironmentSpec, tf_keras.Model]:
     """The agent that `config` describes, the spec of its environment, and a network to keep its weights in."""
     if isinstance(config, QLearningConfig):
-        spec = spec_of(env, env_id)
+        spec = spec_of(env, source)
         return build_q_learning(spec, config, rng=rng), spec, table_network(spec.input_shape[0], spec.n_actions)
-    spec = spec_of(
-        env, env_id, frame_stack=config.frame_stack, flatten=config.flattens(tuple(env.observation_space.shape or ()))
-    )
+    flatten = config.flattens(tuple(env.observation_space.shape or ()))
+    spec = with_scale(spec_of(env, source, frame_stack=config.frame_stack, flatten=flatten))
     agent = build_dqn(spec, config, rng=rng)
     return agent, spec, rebuild(describe(agent.network))
 
 
 def _checkpoints(
-    env_id: str, config: Config, *, first_seed: int, agent: Agent, network: tf_keras.Model, folder: Path
+    source: EnvironmentSource, config: Config, *, first_seed: int, agent: Agent, network: tf_keras.Model, folder: Path
 ) -> Checkpoints:
     """Where they are kept, of this training and no other. InputError: they do not fit on the disk."""
+    # What does not matter, and what earlier versions did not have.
+    usual = {("keep_checkpoints", config.keep_checkpoints), ("exploration_duration", 1)}
     layers = describe(network)  # in the identity, because the code of a network of one's own may have changed
     place = {layer["name"]: i for i, layer in enumerate(layers)}  # Keras counts the names it gives over the life of a process
     identity = {
-        "env_id": env_id,
-        "config": {name: value for name, value in asdict(config).items() if name != "keep_checkpoints"},
+        "env_id": source.id,
+        **({"environment": how} if len(how := source.to_json()) > 1 else {}),
+        "config": {name: value for name, value in asdict(config).items() if (name, value) not in usual},
         "first_seed": first_seed,
         "network": [
             {**layer, "name": place[layer["name"]], "inputs": [place[name] for name in layer.get("inputs", [])]}

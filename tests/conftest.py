@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,8 @@ import pytest
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 from edgedqn.benchmarks.latency import full_speed
-from edgedqn.pipeline.native import load_tensorflow, quiet
+from edgedqn.benchmarks.native_output import quiet
+from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.viewing.serving import address, server
 
 # As in every run: one thread, decided before anything uses TensorFlow, which cannot change it afterwards.
@@ -32,6 +34,19 @@ def memory_of_full_speed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 def without_xla(monkeypatch: pytest.MonkeyPatch) -> None:
     """For trainings of a hundred steps: XLA computes the same, and takes seconds to compile each network."""
     monkeypatch.setattr("edgedqn.agents.learner.suits_xla", lambda variables: False)
+
+
+@pytest.fixture
+def of_session() -> Callable[[int], set[int]]:
+    """The processes, zombies aside, of the session that a process began with `start_new_session`: itself and all it started."""
+
+    def living(session: int) -> set[int]:
+        command = ["ps", "-eo", "pid=,sess=,stat="]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        rows = (line.split() for line in listed)
+        return {int(pid) for pid, of, stat in rows if int(of) == session and not stat.startswith("Z")}
+
+    return living
 
 
 @pytest.fixture

@@ -103,7 +103,9 @@ def test_public_functions_take_few_parameters() -> None:
     found = []
     for path, node in functions():
         taken = [
-            each for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs) if each.arg not in ("self", "cls")
+            each
+            for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            if each.arg not in ("self", "cls") and not each.arg.startswith("_")  # not for callers
         ]
         if len(taken) > MOST_PARAMETERS and (not node.name.startswith("_") or node.name == "__init__"):
             found.append(f"{path}:{node.lineno} {node.name}")

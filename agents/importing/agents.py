@@ -24,6 +24,7 @@ from edgedqn.agents.importing.sb3 import DATA, read_sb3_archive
 from edgedqn.agents.importing.sb3 import WEIGHTS as SB3_WEIGHTS
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_observations
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, is_beyond_images, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 
@@ -71,14 +72,14 @@ def read_model(path: Path) -> ForeignModel:
     )
 
 
-def as_agent(model: ForeignModel, env_id: str, *, reset_seeds: Iterator[int], count: int) -> TrainedAgent:
+def as_agent(model: ForeignModel, source: EnvironmentSource, *, reset_seeds: Iterator[int], count: int) -> TrainedAgent:
     """Makes an agent of a model by playing it in the environment it was trained for; it gathers `count` observations there.
 
     Raises:
       InputError: the model does not fit the environment.
     """
-    with closing(make_environment(env_id)) as env:
-        spec = fit(model, env, env_id=env_id)
+    with closing(make_environment(source)) as env:
+        spec = fit(model, env, source=source)
         statistics = {"source": model.source, "source_sha256": model.source_sha256, "kind": model.kind}
         agent = TrainedAgent(model.network, spec, np.zeros((0, *spec.input_shape), np.float32), statistics)
         return replace(
@@ -86,22 +87,22 @@ def as_agent(model: ForeignModel, env_id: str, *, reset_seeds: Iterator[int], co
         )
 
 
-def fit(model: ForeignModel, env: gymnasium.Env[Any, Any], *, env_id: str) -> EnvironmentSpec:
+def fit(model: ForeignModel, env: gymnasium.Env[Any, Any], *, source: EnvironmentSource) -> EnvironmentSpec:
     """The environment as the model sees it: how many observations are stacked, and whether an array is flattened.
 
     Raises:
       InputError: the model takes other observations or ranks another number of actions.
     """
-    spec = spec_of(env, env_id, flatten=is_beyond_images(env))
+    spec = spec_of(env, source, flatten=is_beyond_images(env))
     wanted, n_actions = model.network.input_shape[1:], model.network.output_shape[1:]
-    what = f"{model.source} does not fit {env_id}"
+    what = f"{model.source} does not fit {source.id}"
     if n_actions != (spec.n_actions,):
         raise InputError(f"{what}: expected Q-values of {spec.n_actions} actions. Got an output of {n_actions}.")
     if model.observation_dtype not in (None, spec.observation_dtype):
         raise InputError(
             f"{what}: expected observations of {spec.observation_dtype}. Got a model for {model.observation_dtype}."
         )
-    for fitting in _views(spec, wanted, env, env_id):
+    for fitting in _views(spec, wanted, env):
         if fitting.input_shape == wanted:
             return fitting
     raise InputError(
@@ -109,9 +110,7 @@ def fit(model: ForeignModel, env: gymnasium.Env[Any, Any], *, env_id: str) -> En
     )
 
 
-def _views(
-    spec: EnvironmentSpec, wanted: tuple[int, ...], env: gymnasium.Env[Any, Any], env_id: str
-) -> Iterator[EnvironmentSpec]:
+def _views(spec: EnvironmentSpec, wanted: tuple[int, ...], env: gymnasium.Env[Any, Any]) -> Iterator[EnvironmentSpec]:
     """The ways to see the environment that may be meant."""
     yield spec
     shape = spec.observation_shape
@@ -119,10 +118,10 @@ def _views(
         return
     frames, rest = divmod(wanted[-1], shape[-1] if len(shape) != 2 else 1)
     if frames > 1 and not rest and not is_beyond_images(env):
-        yield spec_of(env, env_id, frame_stack=frames)
+        yield spec_of(env, spec.source, frame_stack=frames)
     flattened, rest = divmod(wanted[-1], math.prod(shape))
     if flattened and not rest:
-        yield spec_of(env, env_id, frame_stack=flattened, flatten=True)
+        yield spec_of(env, spec.source, frame_stack=flattened, flatten=True)
 
 
 def _build(layers: list[Json], weights: dict[str, list[Array]]) -> tf_keras.Model:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.processes import python_command
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 TIME_LIMIT = 120  # seconds; the Nature CNN takes less than one
@@ -49,8 +50,7 @@ def read_hdf5(content: bytes, *, groups: tuple[str, ...], attributes: tuple[str,
       InputError: it is damaged.
     """
     wanted = json.dumps([groups, attributes])
-    # -P: nothing is imported from the folder where the user stands.
-    command = [sys.executable, "-P", "-m", "edgedqn.agents.importing.hdf5_reader", wanted]
+    command = python_command("from edgedqn.agents.importing.hdf5_reader import main; main()", wanted)
     try:
         reader = subprocess.run(command, input=content, capture_output=True, timeout=TIME_LIMIT, check=False)
     except subprocess.TimeoutExpired as error:
@@ -132,7 +132,3 @@ def _read_texts(holder: Any, path: str, attributes: list[str], texts: dict[str, 
 
 def _decoded(text: str | bytes) -> str:
     return text.decode(errors="replace") if isinstance(text, bytes) else text
-
-
-if __name__ == "__main__":
-    main()

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgedqn.agents.playing.evaluation import Policy
+from edgedqn.agents.playing.evaluation import Policy, RandomPolicy
 
 
 class RankingPolicy(Protocol):
@@ -20,7 +20,8 @@ class RankingPolicy(Protocol):
     n_actions: int
 
     def __call__(self, observation: ArrayLike, /) -> int:
-        """One observation, as the environment gives it -> an action."""
+        """One observation, as the environment gives it -> an action. Where the environment says which are legal, these are a
+        second argument, [A], here and below."""
 
     def preferences(self, observation: ArrayLike, /) -> NDArray[Any]:
         """The same -> outputs [A], of which the largest wins."""
@@ -44,10 +45,11 @@ class RandomActions:
 
     def start(self, policy: RankingPolicy, rng: np.random.Generator) -> Policy:
         policy.reset()
+        random = RandomPolicy(policy.n_actions, rng)
 
-        def act(observation: NDArray[Any], /) -> int:
-            chosen = policy(observation)  # asked in any case: it may remember frames
-            other = int(rng.integers(policy.n_actions))
+        def act(observation: NDArray[Any], *legal: NDArray[np.bool_]) -> int:
+            chosen = policy(observation, *legal)  # asked in any case: it may remember frames
+            other = random(observation, *legal)
             return other if rng.random() < self.share else chosen
 
         return act
@@ -65,9 +67,10 @@ class NoisyValues:
     def start(self, policy: RankingPolicy, rng: np.random.Generator) -> Policy:
         policy.reset()
 
-        def act(observation: NDArray[Any], /) -> int:
-            values = policy.preferences(observation)  # [A]
-            return int((values + rng.normal(0, self.deviation, values.shape)).argmax())
+        def act(observation: NDArray[Any], *legal: NDArray[np.bool_]) -> int:
+            values = policy.preferences(observation, *legal)  # [A]
+            noisy = values + rng.normal(0, self.deviation, values.shape)
+            return int((np.where(legal[0], noisy, -np.inf) if legal else noisy).argmax())
 
         return act
 
@@ -166,4 +169,4 @@ def _seeing(disturbed: Callable[[NDArray[Any]], NDArray[Any]], policy: RankingPo
     """The policy, which sees what `disturbed` makes of each observation in the order of an episode."""
     policy.reset()
     # A copy: it may be remembered, and some environments go on writing to the array they gave.
-    return lambda observation: policy(disturbed(np.array(observation)))
+    return lambda observation, *legal: policy(disturbed(np.array(observation)), *legal)

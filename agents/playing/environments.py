@@ -1,10 +1,10 @@
 """gymnasium environments: made as a device sees them, wrapped for a network, and checked for NaNs and infinities."""
 
-import contextlib
 import difflib
 import importlib
-import io
 import math
+import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,12 +12,20 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
-from edgedqn.agents.playing.spec import Atari, EnvironmentSpec, Flatten, FrameStack, OneHot, Step, spec_of
+from edgedqn.agents.errors import InputError, one_line
+from edgedqn.agents.files import Json
+from edgedqn.agents.playing.actions import indexed
+from edgedqn.agents.playing.checks import CheckedEnvironment, told
+from edgedqn.agents.playing.legal import LegalActions, MaskFromObservation, WithMask, mask_in
+from edgedqn.agents.playing.observations import one_array
+from edgedqn.agents.playing.old_gym import is_old, make_old
+from edgedqn.agents.playing.source import EnvironmentSource, format_arguments
+from edgedqn.agents.playing.spec import ActionMask, Atari, EnvironmentSpec, Flatten, FrameStack, OneHot, Step, spec_of
 
 # Where an environment sets no limit of its own, a policy that never ends an episode would be played for ever. Half an hour of
 # play at 15 decisions a second, as for Atari games (Mnih et al. 2015).
 LONGEST_EPISODE = 27_000
+_of_users: set[str] = set()  # the ids that `register_factory` has registered
 
 
 class BadTransitionError(InputError):
@@ -42,60 +50,114 @@ def check_transition(env_id: str, step: int, *, observation: NDArray[Any], rewar
         raise BadTransitionError(f"{env_id} gave a bad reward at step {step}: expected a finite number. Got {reward}.")
 
 
-def make_environment(env_id: str, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+def make_environment(source: str | EnvironmentSource, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
     """Makes an environment EdgeDQN can learn, as a device would see it; see `agent_view` for the network's side.
 
-    Games of the Arcade Learning Environment get gymnasium's AtariPreprocessing. MinAtar is registered when it is asked for,
-    and its leak between episodes closed. Episodes end after 27,000 steps where the environment sets no limit.
+    Its observations are one array or the number of a state, its actions numbers from 0; see `observations.one_array` and
+    `actions.indexed`. It gives what it declares, or raises InputError. Games of the Arcade Learning Environment get gymnasium's
+    AtariPreprocessing. MinAtar is registered when it is asked for, and its leak between episodes closed. Episodes end after
+    27,000 steps where the environment sets no limit.
 
     The id is gymnasium's, or `module:Id`, which imports `module` first.
 
     Raises:
-      InputError: the id is unknown (the nearest names are given), its module cannot be imported, it cannot be rendered this
-        way, or a space is not one this version handles.
+      InputError: the id is unknown (the nearest names are given), its module cannot be imported, it does not take what the
+        source gives it, it cannot be rendered this way, or a space is not one this version handles.
     """
+    source = EnvironmentSource.of(source)
+    _find(source.id)
+    env = _made(source, render_mode)
+    try:
+        if render_mode is not None and render_mode not in env.metadata.get("render_modes", ()):
+            expected = env.metadata.get("render_modes")
+            raise InputError(f"{source.id} cannot be rendered as {render_mode!r}: expected one of {expected}.")
+        if source.name.startswith("MinAtar/"):
+            env = ForgetLastAction(env)
+        if source.name.startswith("ALE/"):
+            env = gymnasium.wrappers.AtariPreprocessing(env)
+            if source.max_episode_steps is not None:  # of four frames each
+                env = gymnasium.wrappers.TimeLimit(env, source.max_episode_steps)
+        elif source.max_episode_steps is None and (env.spec is None or env.spec.max_episode_steps is None):
+            env = gymnasium.wrappers.TimeLimit(env, LONGEST_EPISODE)
+        for wrapper in source.wrappers:
+            env = wrapper.wrap(env)
+        env = CheckedEnvironment(env, source.id, options=dict(source.reset_options))
+        env = indexed(env, source.id, source.action_levels)
+        n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
+        if mask_in(env.observation_space, n_actions):
+            env = MaskFromObservation(env)
+        env = one_array(env, source.id, source.observe)
+        if source.action_mask:
+            env = LegalActions(env, source.id, n_actions)
+        spec_of(env, source, flatten=True)
+    except BaseException:
+        env.close()
+        raise
+    return env
+
+
+def register_factory(env_id: str, make: Callable[..., gymnasium.Env[Any, Any]]) -> None:
+    """Has gymnasium make an environment of this id by a function of the user's, in this process, in place of an earlier one.
+
+    Raises:
+      InputError: somebody else has registered the id, or it is none.
+    """
+    if env_id in gymnasium.registry and env_id not in _of_users:
+        raise InputError(f"{env_id!r} is registered already: expected another name for what make_env makes.")
+    gymnasium.registry.pop(env_id, None)  # as a notebook runs a cell again
+    try:
+        gymnasium.register(env_id, entry_point=make)
+    except gymnasium.error.Error as error:
+        raise InputError(f"Expected a name such as Mine-v0 for what make_env makes. Got {env_id!r}: {error}") from error
+    _of_users.add(env_id)
+
+
+def _find(env_id: str) -> None:
+    """Has an id registered, or says why it is not."""
     module, colon, name = env_id.rpartition(":")
     if colon:
         try:
             importlib.import_module(module)
-        except (ImportError, SyntaxError, TypeError, ValueError) as error:  # the last two: a relative or an empty name
-            raise InputError(f"The module of {env_id!r} cannot be imported: {error}. Expected module:Id.") from error
+        except Exception as error:  # the user's module may raise anything
+            what = told(error, type(None)) if not isinstance(error, ImportError | ValueError) else str(error)
+            raise InputError(f"The module of {env_id!r} cannot be imported: {what}. Expected module:Id.") from error
     _register(name)
-    if name not in gymnasium.registry:
+    if name not in gymnasium.registry and not is_old(name):
         lowered = {known.lower(): known for known in gymnasium.registry}
         near = [lowered[known] for known in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)]
         hint = f"Nearest: {', '.join(near)}." if near else "A gymnasium id, or module:Id, is expected."
         raise InputError(f"Unknown environment {env_id!r}. {hint}")
-    is_atari = name.startswith("ALE/")
+
+
+def _made(source: EnvironmentSource, render_mode: str | None) -> gymnasium.Env[Any, Any]:
+    """The environment as gymnasium makes it."""
+    settings: Json = dict(source.arguments)
+    if source.name.startswith("ALE/"):
+        settings["frameskip"] = 1
+    elif source.max_episode_steps is not None:
+        settings["max_episode_steps"] = source.max_episode_steps
+    if render_mode is not None:  # many a user's environment does not take the argument
+        settings["render_mode"] = render_mode
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it greets on stdout else, which --json keeps for itself
+    # What gymnasium's checker would warn of is checked by `CheckedEnvironment`; it would cost a third of CartPole's step.
     try:
-        # gymnasium's pygame imports greet on stdout, which --json keeps for itself. What its checker would warn of is checked
-        # here: each transition by `check_transition`, the spaces by `spec_of`; it would cost a third of CartPole's step.
-        with contextlib.redirect_stdout(io.StringIO()):
-            settings: dict[str, Any] = {"frameskip": 1} if is_atari else {}
-            if render_mode is not None:  # many a user's environment does not take the argument
-                settings["render_mode"] = render_mode
-            env = gymnasium.make(env_id, disable_env_checker=True, **settings)
-    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
-        raise InputError(f"{env_id} needs a package that is not installed: {error}") from error
-    except TypeError as error:
-        if render_mode is None:
-            raise
-        raise InputError(f"{env_id} cannot be rendered as {render_mode!r}: {error}.") from error
-    if render_mode is not None and render_mode not in env.metadata.get("render_modes", ()):
-        env.close()
-        raise InputError(f"{env_id} cannot be rendered as {render_mode!r}: expected one of {env.metadata.get('render_modes')}.")
-    if name.startswith("MinAtar/"):
-        env = ForgetLastAction(env)
-    if is_atari:
-        env = gymnasium.wrappers.AtariPreprocessing(env)
-    elif env.spec is not None and env.spec.max_episode_steps is None:
-        env = gymnasium.wrappers.TimeLimit(env, LONGEST_EPISODE)
-    try:
-        spec_of(env, env_id, flatten=True)
+        if is_old(source.name):
+            return make_old(source.name, **settings)
+        try:
+            return gymnasium.make(source.id, disable_env_checker=True, **settings)
+        except TypeError as error:
+            if "render_mode" in settings or "'render_mode'" not in str(error):
+                raise
+            return gymnasium.make(source.id, disable_env_checker=True, render_mode=None, **settings)  # it insists on one
     except InputError:
-        env.close()
         raise
-    return env
+    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+        raise InputError(f"{source.id} needs a package that is not installed: {one_line(error)}") from error
+    except Exception as error:
+        if render_mode is not None and isinstance(error, TypeError):
+            raise InputError(f"{source.id} cannot be rendered as {render_mode!r}: {error}.") from error
+        given = f" with {', '.join(format_arguments(source.arguments))}" if source.arguments else ""
+        raise InputError(f"{source.id} cannot be made{given}: {told(error, type(None))}.") from error
 
 
 def agent_view(env: gymnasium.Env[Any, Any], spec: EnvironmentSpec) -> gymnasium.Env[Any, Any]:
@@ -106,14 +168,15 @@ def agent_view(env: gymnasium.Env[Any, Any], spec: EnvironmentSpec) -> gymnasium
     return env
 
 
-def make_vector(env_id: str, spec: EnvironmentSpec, *, num_envs: int) -> gymnasium.vector.SyncVectorEnv:
+def make_vector(spec: EnvironmentSpec, *, num_envs: int) -> gymnasium.vector.SyncVectorEnv:
     """Several environments at once, as the network sees them, stepped one after the other in this process.
 
     An episode that ends is not reset by itself (`AutoresetMode.DISABLED`): what `step` returns is its true last observation,
     and the caller resets those that are over with `options={"reset_mask": mask}` and a reset seed of its own for each.
     """
     return gymnasium.vector.SyncVectorEnv(
-        [lambda: agent_view(make_environment(env_id), spec)] * num_envs, autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED
+        [lambda: agent_view(make_environment(spec.source), spec)] * num_envs,
+        autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED,
     )
 
 
@@ -132,6 +195,8 @@ def _preprocessed(env: gymnasium.Env[Any, Any], step: Step) -> gymnasium.Env[Any
             return env
         case OneHot() | Flatten():
             return gymnasium.wrappers.FlattenObservation(env)
+        case ActionMask():
+            return WithMask(env)
         case FrameStack(count):
             # A copy first: the wrapper keeps references, and some environments go on writing to the array they gave.
             env = gymnasium.wrappers.TransformObservation(env, np.array, env.observation_space)

@@ -1,7 +1,7 @@
 """Play any policy on a list of reset seeds, and say what it scores."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edgedqn.agents.playing.environments import check_transition
+from edgedqn.agents.playing.legal import legal_actions
 from edgedqn.agents.playing.statistics import Interval, bootstrap_interval
 
 
@@ -18,7 +19,13 @@ class Policy(Protocol):
     """Chooses an action for one observation: the float network, a `.tflite` behind `EdgePolicy`, or any function."""
 
     def __call__(self, observation: NDArray[Any], /) -> int:
-        """[F] -> an action, 0 .. n_actions - 1."""
+        """[F] -> an action, 0 .. n_actions - 1. Where the environment says which are legal, they are a second one, [A]."""
+
+
+def choose(policy: Policy, observation: NDArray[Any], info: Mapping[str, object]) -> int:
+    """The policy's action for an observation; it is told which are legal where the environment has that in `info`."""
+    legal = legal_actions(info)
+    return policy(observation) if legal is None else policy(observation, legal)  # type: ignore[call-arg]
 
 
 @dataclass(frozen=True)
@@ -52,12 +59,12 @@ def evaluate(policy: Policy, env: gymnasium.Env[Any, Any], *, seeds: Iterable[in
     returns, played, env_steps = [], [], 0
     for seed in seeds:
         episode = f"{name}, in the episode of reset seed {seed},"
-        observation, _ = env.reset(seed=seed)
+        observation, info = env.reset(seed=seed)
         check_transition(episode, 0, observation=observation, reward=0.0)
         getattr(policy, "reset", lambda: None)()
         total, length, over = 0.0, 0, False
         while not over:
-            observation, reward, terminated, truncated, _ = env.step(policy(observation))
+            observation, reward, terminated, truncated, info = env.step(choose(policy, observation, info))
             length += 1
             check_transition(episode, length, observation=observation, reward=float(reward))
             total += float(reward)
@@ -111,14 +118,14 @@ def visit(policy: Policy, env: gymnasium.Env[Any, Any], *, reset_seeds: Iterable
     """
     name, step = env.spec.id if env.spec is not None else type(env.unwrapped).__name__, 0
     for seed in reset_seeds:
-        observation, _ = env.reset(seed=seed)
+        observation, info = env.reset(seed=seed)
         getattr(policy, "reset", lambda: None)()
         over = False
         while not over:
             observation = np.asarray(observation)
             check_transition(name, step, observation=observation, reward=0.0)
             yield np.array(observation, np.float32 if observation.dtype.kind == "f" else None)
-            observation, _, terminated, truncated, _ = env.step(policy(observation))
+            observation, _, terminated, truncated, info = env.step(choose(policy, observation, info))
             step += 1
             over = terminated or truncated
 
@@ -130,8 +137,8 @@ class RandomPolicy:
         self._n_actions = n_actions
         self._rng = rng
 
-    def __call__(self, observation: NDArray[Any], /) -> int:
-        return int(self._rng.integers(self._n_actions))
+    def __call__(self, observation: NDArray[Any], legal: NDArray[np.bool_] | None = None, /) -> int:
+        return int(self._rng.integers(self._n_actions) if legal is None else self._rng.choice(np.flatnonzero(legal)))
 
 
 class EpsilonGreedy:
@@ -148,5 +155,6 @@ class EpsilonGreedy:
         """Begins an episode of the policy, where it asks for that."""
         getattr(self._policy, "reset", lambda: None)()
 
-    def __call__(self, observation: NDArray[Any], /) -> int:
-        return (self._random if self._rng.random() < self._epsilon else self._policy)(observation)
+    def __call__(self, observation: NDArray[Any], *legal: NDArray[np.bool_]) -> int:
+        policy = self._random if self._rng.random() < self._epsilon else self._policy
+        return policy(observation, *legal)

@@ -1,18 +1,30 @@
 """The gate: has the small policy lost more than a tolerance, or has it not?"""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, make_plain, require
+from edgedqn.agents.files import JsonValue
 from edgedqn.agents.playing.statistics import Interval, bootstrap_interval
 
+Returns = Callable[[int], NDArray[np.float64]]  # n -> [n], a policy's returns on the first n reset seeds, in reward units
 Verdict = Literal["pass", "fail", "undecided"]
 
 # Environments whose returns vary so much between episodes that 2 % of them cannot be told from chance.
 NOISY = ("MinAtar/", "ALE/", "FrozenLake", "Taxi")
+
+
+MANY_LOOKS = (1_200, 4_800, 19_200)  # their looks
+
+
+class NotBetterThanRandomError(ValueError):
+    """An agent at chance level: there is nothing that a loss could be a share of."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,7 @@ class Gate:
     confidence: float = 0.99  # of the two-sided interval at each look
 
     def __post_init__(self) -> None:
+        make_plain(self)
         if not 0 < self.tolerance < 1:
             raise InputError(f"A tolerance is a share of the return. Expected it in (0, 1). Got {self.tolerance}.")
         if not self.looks or list(self.looks) != sorted(set(self.looks)) or self.looks[0] < 2:
@@ -35,18 +48,68 @@ class Gate:
         if not 0.5 < self.confidence < 1:
             raise ValueError(f"Expected a confidence in (0.5, 1). Got {self.confidence}.")
 
-    def margin(self, float_return: float, random_return: float) -> float:
-        """The loss that is just too much, in reward units.
+    def margin(self, *, float_returns: Returns, random_returns: Returns) -> float:
+        """The loss that is just too much, in reward units, > 0: a share of what the float agent earns above acting at random.
+
+        Measured on the first look. Where it is open there whether the agent is better than random at all, a later look tells.
+        It must be shown: what an agent at chance level earns by luck is no measure, and every file would pass by it.
 
         Raises:
-          ValueError: the float policy is no better than a random one, so there is nothing a loss could be a share of.
+          NotBetterThanRandomError: at no look does the interval of the difference, paired by reset seed, lie above 0.
         """
-        margin = self.tolerance * (float_return - random_return)
-        if not margin > 0:
-            raise ValueError(
-                f"The gate needs a float policy better than a random one. Got {float_return:.4g} against {random_return:.4g}."
-            )
-        return margin
+        for episodes in self.looks:
+            played, at_random = float_returns(episodes), random_returns(episodes)
+            earned = bootstrap_interval(played - at_random, self.confidence)
+            if earned.low > 0:
+                return self.tolerance * earned.mean
+            if earned.high <= 0:  # no better, or worse: more episodes would not make it better
+                break
+        raise NotBetterThanRandomError(
+            f"the float agent is not better than random: {played.mean():.4g} against {at_random.mean():.4g} over {episodes} "
+            "episodes"
+        )
+
+
+LEAST_EPISODES, DRAWS = 100, 500
+
+
+def looks_within(episodes: int) -> tuple[int, ...]:
+    """Looks after a quarter, a half and all of so many episodes. InputError: fewer than 100, which show next to nothing."""
+    expected = f"expected {LEAST_EPISODES} or more"
+    require(episodes >= LEAST_EPISODES, f"A gate sees little in few episodes: {expected}. Got {episodes}.")
+    return episodes // 4, episodes // 2, episodes
+
+
+@dataclass(frozen=True)
+class GatePower(JsonValue):
+    """How often a gate says the right thing, in [0, 1], simulated.
+
+    Attributes:
+      lossless_passes: the share of files without any loss that would pass.
+      at_margin_passes: the share that would pass of files that lose just what is not allowed any more.
+    """
+
+    lossless_passes: float
+    at_margin_passes: float
+
+
+def simulated_power(gate: Gate, margin: float, differences: NDArray[np.float64]) -> GatePower:
+    """Draws paired differences [N] anew, moved to a mean of 0 and of -margin, and looks as the gate does; its intervals are
+    taken as those of a normal distribution."""
+    rng, centred = np.random.default_rng(0), differences - differences.mean()
+    drawn = rng.choice(centred, (DRAWS, gate.looks[-1]))  # [draws, episodes]
+    reach = NormalDist().inv_cdf((1 + gate.confidence) / 2)
+
+    def passing(loss: float) -> float:
+        passed, decided = np.zeros(DRAWS, bool), np.zeros(DRAWS, bool)
+        for count in gate.looks:
+            seen = drawn[:, :count]
+            mean, half = seen.mean(axis=1) - loss, reach * seen.std(axis=1) / math.sqrt(count)
+            passed |= ~decided & (mean - half > -margin)
+            decided |= (mean - half > -margin) | (mean + half < -margin)
+        return float(passed.mean())
+
+    return GatePower(passing(0.0), passing(margin))
 
 
 def gate_for(env_id: str, tolerance: float | None = None) -> Gate:
@@ -56,7 +119,7 @@ def gate_for(env_id: str, tolerance: float | None = None) -> Gate:
       InputError: a tolerance that is none.
     """
     noisy = env_id.rpartition(":")[2].startswith(NOISY)
-    gate = Gate(tolerance=0.05, looks=(1_200, 4_800, 19_200)) if noisy else Gate()
+    gate = Gate(tolerance=0.05, looks=MANY_LOOKS) if noisy else Gate()
     return gate if tolerance is None else replace(gate, tolerance=tolerance)
 
 

@@ -8,15 +8,17 @@ network takes a float array: frames stacked, a state one-hot. The steps between 
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError, require
+from edgedqn.agents.errors import InputError, short
 from edgedqn.agents.files import Json
+from edgedqn.agents.playing.actions import ActionLevels, actions_of
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.training.config import LEAST_IMAGE
 
 
@@ -42,27 +44,48 @@ class Flatten:
     """An array as a vector, in C order."""
 
 
-Step = Atari | FrameStack | OneHot | Flatten
+@dataclass(frozen=True)
+class ActionMask:
+    """Behind a vector, 1 for each action that is legal and 0 for each other."""
 
-_PLAIN: dict[str, Step] = {"atari": Atari(), "one_hot": OneHot(), "flatten": Flatten()}
+
+Step = Atari | FrameStack | OneHot | Flatten | ActionMask
+
+_PLAIN: dict[str, Step] = {"atari": Atari(), "one_hot": OneHot(), "flatten": Flatten(), "action_mask": ActionMask()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentSpec:
     """What a policy needs of its environment: the form of observations and actions. Round-trips through JSON."""
 
-    id: str  # gymnasium's, or `module:Id` for an environment that registers itself when `module` is imported
+    source: EnvironmentSource  # how it is made
     observation_shape: tuple[int, ...]  # as the device gets it, without the batch: [F], [H, W] or [H, W, C]; () for a state
     observation_dtype: str  # NumPy's name of the dtype the environment gives
     observation_low: tuple[float | None, ...]  # per feature, or one number where all are the same; None where it is unbounded
     observation_high: tuple[float | None, ...]  # likewise
     n_actions: int  # actions are 0 .. n_actions - 1
+    actions: ActionLevels | None = None  # the environment's own of each; None where they are these numbers
+    input_scale: tuple[float, ...] = (1.0,)  # what the network multiplies its input by first: per feature, or one for all
     preprocessing: tuple[Step, ...] = ()  # the steps between the simulator's observation and the network's input, in order
+
+    @property
+    def id(self) -> str:
+        """gymnasium's, or `module:Id`."""
+        return self.source.id
 
     @property
     def frame_stack(self) -> int:
         """How many observations the network sees at once."""
         return next((step.count for step in self.preprocessing if isinstance(step, FrameStack)), 1)
+
+    @property
+    def masked(self) -> bool:
+        """Whether the policy is told which actions are legal: by the last `n_actions` features of what its network takes."""
+        return ActionMask() in self.preprocessing
+
+    def legal_in(self, states: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Which actions are legal in states [N, ...] as the network sees them: [N, A]; None where the policy is not told."""
+        return states[:, -self.n_actions :].astype(bool) if self.masked else None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -78,21 +101,42 @@ class EnvironmentSpec:
                     shape = (int(self.observation_high[0]) + 1,)
                 case Flatten():
                     shape = (math.prod(shape),)
+                case ActionMask():
+                    shape = (*shape[:-1], shape[-1] + self.n_actions)
         return shape
 
     def to_json(self) -> Json:
         """The JSON object `from_json` reads."""
-        return asdict(self) | {"preprocessing": tuple(format_steps(self.preprocessing))}
+        plain = {
+            "observation_shape": self.observation_shape,
+            "observation_dtype": self.observation_dtype,
+            "observation_low": self.observation_low,
+            "observation_high": self.observation_high,
+            "n_actions": self.n_actions,
+            "input_scale": self.input_scale,
+            "preprocessing": tuple(format_steps(self.preprocessing)),
+        }
+        return self.source.to_json() | plain | ({"actions": self.actions.to_json()} if self.actions else {})
 
     @classmethod
     def from_json(cls, value: Json) -> "EnvironmentSpec":
-        """Reads what `to_json` wrote."""
-        fields: Json = {key: tuple(field) if isinstance(field, list) else field for key, field in value.items()}
-        return cls(**fields | {"preprocessing": parse_steps(value["preprocessing"])})
+        """Reads what `to_json` wrote, also that of earlier versions."""
+        bytes_before = (1 / 255,) if value["observation_dtype"] == "uint8" else (1.0,)  # whatever they stood for
+        return cls(
+            source=EnvironmentSource.from_json(value),
+            observation_shape=tuple(value["observation_shape"]),
+            observation_dtype=value["observation_dtype"],
+            observation_low=tuple(value["observation_low"]),
+            observation_high=tuple(value["observation_high"]),
+            n_actions=value["n_actions"],
+            actions=ActionLevels.from_json(value["actions"]) if "actions" in value else None,
+            input_scale=tuple(value.get("input_scale", bytes_before)),
+            preprocessing=parse_steps(value["preprocessing"]),
+        )
 
 
 def parse_steps(texts: Iterable[str]) -> tuple[Step, ...]:
-    """The steps that JSON names, in order. Raises InputError where one is no `atari`, `frame_stack:K`, `one_hot`, `flatten`."""
+    """The steps that JSON names, in order. Raises InputError where one is none of `_PLAIN` and no `frame_stack:K`."""
     steps: list[Step] = []
     for text in texts:
         stack = re.fullmatch(r"frame_stack:([1-9][0-9]{0,3})", text)
@@ -113,71 +157,62 @@ def is_beyond_images(env: gymnasium.Env[Any, Any]) -> bool:
     return len(env.observation_space.shape or ()) > 3
 
 
-def spec_of(env: gymnasium.Env[Any, Any], env_id: str, *, frame_stack: int = 1, flatten: bool = False) -> EnvironmentSpec:
+def spec_of(
+    env: gymnasium.Env[Any, Any], source: str | EnvironmentSource, *, frame_stack: int = 1, flatten: bool = False
+) -> EnvironmentSpec:
     """Describes `env` as `make_environment` makes it, or says why it cannot be learned.
 
     The network is to see `frame_stack` observations at once; `flatten` makes vectors of arrays of rank 2 and more.
 
     Raises:
-      InputError: the action space is not Discrete from 0, or the observation space neither a Box that is a vector, an image or
-        to be flattened, nor Discrete from 0.
+      InputError: the observations are to be stacked and cannot be, or are of a rank that no network here looks at.
     """
-    n_actions, observations = _count_actions(env.action_space, env_id), env.observation_space
+    source, observations = EnvironmentSource.of(source), env.observation_space
+    assert isinstance(env.action_space, gymnasium.spaces.Discrete)
     if frame_stack < 1:
         raise InputError(f"A network sees one observation at least. Expected frame_stack of 1 or more. Got {frame_stack}.")
-    shape: tuple[int, ...] = ()
     preprocessing: list[Step] = []
+    mask: list[Step] = [ActionMask()] if source.action_mask else []
     if isinstance(observations, gymnasium.spaces.Discrete):
-        if observations.start != 0:
-            raise InputError(f"{env_id} numbers its states from {observations.start}: expected from 0. Wrap the environment.")
         if frame_stack > 1:
-            raise InputError(f"{env_id} gives the number of a state, which cannot be stacked. Got frame_stack={frame_stack}.")
-        preprocessing.append(OneHot())
+            raise InputError(
+                f"{source.id} gives the number of a state, which cannot be stacked. Got frame_stack={frame_stack}."
+            )
+        preprocessing += [OneHot(), *mask]
+        shape: tuple[int, ...] = ()
         low, high = np.zeros(1), np.array([observations.n - 1])
     else:
-        shape = _array_shape(observations, env_id, flatten)
+        assert isinstance(observations, gymnasium.spaces.Box)
+        shape, low, high = tuple(observations.shape), observations.low, observations.high
+        if len(shape) > 3 and not flatten:
+            raise InputError(
+                f"{source.id} has observations of rank {len(shape)}: expected a vector or an image, or the network mlp, which "
+                f"takes them as a vector. Got {short(observations)}."
+            )
         if _is_wrapped(env, gymnasium.wrappers.AtariPreprocessing):
             preprocessing.append(Atari())
         flatten = flatten and len(shape) > 1
         if flatten:  # first, so that the frames of a stack stay in one piece each
             preprocessing.append(Flatten())
+        if mask and len(shape) > 1 and not flatten:
+            raise InputError(
+                f"{source.id} says which actions are legal, which no network for images looks at: expected the network mlp, or "
+                f"no action mask. Got observations of {list(shape)}."
+            )
+        preprocessing += mask  # in front of a stack, so that the last features are those of now
         if frame_stack > 1 or (len(shape) == 2 and not flatten):  # a convolution wants channels: [H, W] becomes [H, W, 1]
             preprocessing.append(FrameStack(frame_stack))
-        assert isinstance(observations, gymnasium.spaces.Box)
-        low, high = observations.low, observations.high
     return EnvironmentSpec(
-        id=env_id,
+        source=source,
         observation_shape=shape,
         observation_dtype=str(observations.dtype),
         observation_low=_bounds(low),
         observation_high=_bounds(high),
-        n_actions=n_actions,
+        n_actions=int(env.action_space.n),
+        actions=actions_of(env),
+        input_scale=(1 / 255,) if observations.dtype == np.uint8 else (1.0,),
         preprocessing=tuple(preprocessing),
     )
-
-
-def _count_actions(actions: gymnasium.Space[Any], env_id: str) -> int:
-    if not isinstance(actions, gymnasium.spaces.Discrete):
-        raise InputError(f"{env_id} has an action space DQN cannot rank: expected Discrete(n). Got {_short(actions)}.")
-    require(actions.n >= 2, f"{env_id} leaves nothing to decide: expected two actions or more. Got {actions.n}.")
-    require(actions.start == 0, f"{env_id} numbers its actions from {actions.start}: expected from 0. Wrap the environment.")
-    return int(actions.n)
-
-
-def _array_shape(observations: gymnasium.Space[Any], env_id: str, flatten: bool) -> tuple[int, ...]:
-    if not isinstance(observations, gymnasium.spaces.Box):
-        raise InputError(
-            f"{env_id} has observations that are no single array: expected a Box or Discrete. Got {_short(observations)}. "
-            "gymnasium.wrappers.FlattenObservation makes one of a Dict or Tuple."
-        )
-    shape = tuple(observations.shape)
-    require(bool(shape), f"{env_id} has single numbers as observations: expected an array. Got {_short(observations)}.")
-    if len(shape) > 3 and not flatten:
-        raise InputError(
-            f"{env_id} has observations of rank {len(shape)}: expected a vector or an image, or the network mlp, which takes "
-            f"them as a vector. Got {_short(observations)}."
-        )
-    return shape
 
 
 def _is_wrapped(env: gymnasium.Env[Any, Any], wrapper: type) -> bool:
@@ -193,11 +228,6 @@ def _bounds(values: NDArray[Any]) -> tuple[float | None, ...]:
     flat = values.ravel().astype(np.float64)
     bounds = flat[:1] if flat.size > 1 and values.ndim > 1 and (flat == flat[0]).all() else flat
     return tuple(float(v) if abs(v) < np.finfo(np.float32).max else None for v in bounds)
-
-
-def _short(space: gymnasium.Space[Any]) -> str:
-    text = " ".join(str(space).split())  # NumPy breaks the lines of long bounds
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def observation_kind(shape: tuple[int, ...], preprocessing: tuple[Step, ...]) -> str:

@@ -1,6 +1,6 @@
 """The agent that a configuration describes."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import tf_keras
@@ -16,6 +16,7 @@ from edgedqn.agents.q_learning import QLearning
 from edgedqn.agents.reader import Networks, PlainReader
 from edgedqn.agents.replay import Replay, Sampler
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
+from edgedqn.agents.training.exploration import EpsilonGreedyExploration
 
 LARGEST_TABLE = 10_000_000  # values; some 400 MB as Python floats, and as a device's file far too large
 
@@ -45,7 +46,7 @@ def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, *, rng: np.random.G
     """
     weights_rng, replay_rng, exploration_rng = rng.spawn(3)
     network, target_network = (_network(spec, config, weights_rng) for _ in range(2))
-    networks = Networks(network, target_network, PlainReader(network))
+    networks = Networks(network, target_network, PlainReader(network, masked=spec.masked))
     return assemble_dqn(networks, spec, config=config, rngs=(replay_rng, exploration_rng))
 
 
@@ -95,12 +96,15 @@ def assemble_dqn(
         replay=Replay(
             config.buffer_size, spec.input_shape, dtype=spec.observation_dtype, sampler=sampler, frame_stack=spec.frame_stack
         ),
-        exploration=_exploration(config, first_epsilon),
+        exploration=_explorer(config, spec, exploration_rng, first_epsilon),
         schedule=schedule,
         loss=TemporalDifference(
-            n_step=config.n_step, discount=config.discount, double=config.double, square=config.loss == "mse"
+            n_step=config.n_step,
+            discount=config.discount,
+            double=config.double,
+            square=config.loss == "mse",
+            masked=spec.masked,
         ),
-        rng=exploration_rng,
         xla=xla,
     )
 
@@ -111,12 +115,12 @@ def build_q_learning(spec: EnvironmentSpec, config: QLearningConfig, *, rng: np.
     Raises:
       InputError: the observations are not the number of a state, or there are too many states for a table.
     """
-    if spec.preprocessing != (OneHot(),):
+    if OneHot() not in spec.preprocessing:
         raise InputError(
             f"A Q-table takes the number of a state: expected Discrete observations. Got {spec.id} with observations of shape "
             f"{spec.observation_shape}; those are for a Q-network."
         )
-    n_states = spec.input_shape[0]
+    n_states = replace(spec, preprocessing=(OneHot(),)).input_shape[0]
     if n_states * spec.n_actions > LARGEST_TABLE:
         raise InputError(
             f"The Q-table would not fit: expected at most {LARGEST_TABLE:,} values. Got {spec.id} with {n_states:,} states and "
@@ -130,11 +134,24 @@ def build_q_learning(spec: EnvironmentSpec, config: QLearningConfig, *, rng: np.
         discount=config.discount,
         initial_value=config.initial_value,
         rng=rng,
+        masked=spec.masked,
     )
 
 
 def _exploration(config: TrainingConfig | QLearningConfig, first: float = 1.0) -> LinearDecay:
     return LinearDecay(first, config.exploration_final, max(1, round(config.exploration_fraction * config.steps)))
+
+
+def _explorer(
+    config: TrainingConfig, spec: EnvironmentSpec, rng: np.random.Generator, first_epsilon: float
+) -> EpsilonGreedyExploration:
+    return EpsilonGreedyExploration(
+        _exploration(config, first_epsilon),
+        n_actions=spec.n_actions,
+        rng=rng,
+        duration=config.exploration_duration,
+        masked=spec.masked,
+    )
 
 
 def _network(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Generator) -> tf_keras.Model:
@@ -148,7 +165,7 @@ def _network(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Gener
             torso=torso,
             dueling=config.dueling,
             quantiles=config.quantiles,
-            image_scale=1 / 255 if spec.observation_dtype == "uint8" else 1.0,
+            input_scale=spec.input_scale[0] if len(spec.input_scale) == 1 else list(spec.input_scale),
         )
     except InputError:
         raise  # says what is wrong already

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from math import inf
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, make_plain
 
 NETWORKS = ("auto", "mlp", "minatar", "nature")
 LEAST_IMAGE = {"minatar": 3, "nature": 36}  # pixels: less would leave nothing behind the convolutions
@@ -54,6 +54,7 @@ class TrainingConfig:
     )
     exploration_fraction: float = _value(0.12, "the part of the training over which epsilon falls from 1", above=0, most=1)
     exploration_final: float = _value(0.1, "epsilon from then on", least=0, most=1)
+    exploration_duration: int = _value(1, "steps that a random action lasts, once it has begun", least=1)
     averaging_steps: int = _value(
         5_000, "about how many environment steps the running average of the weights looks back; 0 averages nothing", least=0
     )
@@ -157,6 +158,7 @@ def config_from_json(value: Settings) -> Config:
 
 def _check(config: "Config") -> None:
     """Every setting has its type and lies in its range; NaN lies in none."""
+    make_plain(config)
     hints = get_type_hints(type(config))
     for setting in fields(config):
         name, value, hint = setting.name, getattr(config, setting.name), hints[setting.name]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.environments import check_transition
+from edgedqn.agents.playing.legal import legal_actions
 from edgedqn.agents.training.checkpoints import State
 from edgedqn.agents.training.selection import Scorable
 
@@ -26,6 +27,7 @@ class Step(NamedTuple):
     env_index: int = 0  # which of several environments side by side
     episode_return: float | None = None  # of the episode that ends with this step, undiscounted; None before
     episode_length: int = 0  # steps of the episode so far
+    legal_t: NDArray[np.bool_] | None = None  # [A], of the actions in s_t, where the environment says so
 
 
 class Agent(Scorable, Protocol):
@@ -46,8 +48,8 @@ class Agent(Scorable, Protocol):
     def state_bytes(self) -> int:
         """About how large `state` becomes."""
 
-    def act(self, observation: NDArray[Any], /) -> int:
-        """The next action of one environment."""
+    def act(self, observation: NDArray[Any], legal: NDArray[np.bool_] | None = None, /) -> int:
+        """The next action of one environment, one of the `legal`, [A], where that is given."""
 
     def act_in_all(self, observations: NDArray[Any], /) -> NDArray[np.int64]:
         """The next actions of several environments."""
@@ -77,13 +79,15 @@ def interact(agent: Agent, reset_seeds: Iterator[int], *, env: gymnasium.Env[Any
     """
     act = agent.act
     for seed in reset_seeds:
-        observation, _ = env.reset(seed=seed)
+        observation, info = env.reset(seed=seed)
+        legal = legal_actions(info)
         s_tm1 = np.array(observation)  # a copy, here and below: some environments go on writing to the array they gave
         check_transition(env_id, agent.env_steps, observation=s_tm1, reward=0.0)
         episode_return, length, over = 0.0, 0, False
         while not over:
-            a_tm1 = act(s_tm1)
-            observation, reward, terminated, truncated, _ = env.step(a_tm1)
+            a_tm1 = act(s_tm1) if legal is None else act(s_tm1, legal)
+            observation, reward, terminated, truncated, info = env.step(a_tm1)
+            legal = legal_actions(info)
             s_t, r_t = np.array(observation), float(reward)
             check_transition(env_id, agent.env_steps + 1, observation=s_t, reward=r_t)
             episode_return += r_t
@@ -98,6 +102,7 @@ def interact(agent: Agent, reset_seeds: Iterator[int], *, env: gymnasium.Env[Any
                 s_t=s_t,
                 episode_return=episode_return if over else None,
                 episode_length=length,
+                legal_t=legal,
             )
             s_tm1 = s_t
 

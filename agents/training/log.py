@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import write_text
 from edgedqn.agents.training.loop import EpisodeRecord, TrainingLog
 
@@ -87,8 +88,11 @@ class FileLog(TrainingLog):
 
     def _append(self, **fields: Any) -> None:
         self._begin()
-        self._writer.write(tf.compat.v1.Event(wall_time=time.time(), **fields).SerializeToString())
-        self._writer.flush()  # to be watched at once, and there after a kill
+        try:
+            self._writer.write(tf.compat.v1.Event(wall_time=time.time(), **fields).SerializeToString())
+            self._writer.flush()  # to be watched at once, and there after a kill
+        except tf.errors.OpError as error:  # a full disk has no error of its own there
+            raise InputError(f"Events for TensorBoard cannot be written: expected space. Got: {error.message}.") from error
 
     def _begin(self) -> None:
         """Once: opens a new event file. What the folder has of another training is removed."""

@@ -36,6 +36,16 @@ PRESETS: dict[str, Config] = {
     "LunarLander-v3": TrainingConfig(
         steps=300_000, buffer_size=200_000, learning_rate_decay=0.9, averaging_steps=20_000, evaluation_episodes=20, finalists=8
     ),
+    # Continuous actions, five levels each. Without random actions that last, MountainCarContinuous never sees its goal.
+    "Pendulum-v1": TrainingConfig(steps=40_000, hidden=(64, 64), learning_rate=1e-3),
+    "MountainCarContinuous-v0": TrainingConfig(
+        steps=60_000,
+        hidden=(64, 64),
+        learning_rate=1e-3,
+        exploration_fraction=0.3,
+        exploration_final=0.01,
+        exploration_duration=16,
+    ),
     "FrozenLake-v1": QLearningConfig(),
     "Taxi-v4": QLearningConfig(),
     "CliffWalking-v1": QLearningConfig(steps=100_000, evaluation_interval=10_000, evaluation_episodes=1),

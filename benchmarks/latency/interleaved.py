@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import one_line, require
+from edgedqn.agents.errors import make_plain, one_line, require
 from edgedqn.agents.files import JsonValue
 from edgedqn.agents.playing.statistics import percentile_bootstrap
 from edgedqn.benchmarks.filling import FILE_FAULTS
@@ -57,6 +57,7 @@ class LatencyConfig(JsonValue):
     warm_up_tolerance: float = 0.02
 
     def __post_init__(self) -> None:
+        make_plain(self)
         blocks, calls = self.blocks, self.invokes_per_block
         even = "A round takes two blocks per candidate. Expected an even number, 2 or more."
         require(blocks >= 2 and blocks % 2 == 0, f"{even} Got blocks={blocks}.")

@@ -67,8 +67,11 @@ def steps(file: VerifiedFile, observations: NDArray[np.generic], *, config: Late
 
 
 def as_device_sees(policy: EdgePolicy, network_input: NDArray[np.generic]) -> Observation:
-    """What the environment gave last before the network saw this, [*input_shape]: one observation, or the number of a state."""
+    """What the environment gave last before the network saw this, [*input_shape]: one observation, or the number of a state.
+    Where the policy is told which actions are legal, this itself: a call that is timed has no second argument."""
     steps = policy.device.preprocessing
+    if policy.device.masked:
+        return network_input
     if ONE_HOT in steps:
         return int(network_input.argmax())
     seen = network_input

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import write_json
 from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.processes import python_command
 from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.benchmarks.peers.training_sides import SIDES, ZOO, Settings
 
@@ -77,7 +78,8 @@ def run_in_process(job: str, settings: Settings) -> dict[str, Any]:
     """
     pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(settings.threads))
     environment = {**os.environ, **pools, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-m", "edgedqn.benchmarks.peers.training_job", job, json.dumps(settings.to_json())]
+    code = "from edgedqn.benchmarks.peers.training_job import main; main(sys.argv[1:])"
+    command = python_command(code, job, json.dumps(settings.to_json()))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"The measurement of {job} failed with exit code {done.returncode}:\n{done.stderr}")

@@ -185,7 +185,19 @@ def summary(rows: Sequence[BenchmarkRow], baseline: str) -> str:
         f"{best.name} passed its gate: {baseline} returns {in_digits(base.episode_return.mean)}, and {best.name} on the same "
         f"episodes {_difference(best.return_delta)}. It takes {kilobytes(best.size_bytes)} KB instead of "
         f"{kilobytes(base.size_bytes)} KB, {in_percent} of the size. One invoke() is {_speed(best.speedup)}; the whole step, "
-        f"from observation to action, is {_speed(best.step_speedup)}{of_twin}."
+        f"from observation to action, is {_speed(best.step_speedup)}{of_twin}.{_power(best)}"
+    )
+
+
+def _power(row: BenchmarkRow) -> str:
+    """What a gate can tell that looks at other numbers of episodes than usual."""
+    if row.gate_looks is None or row.gate_power is None:
+        return ""
+    lossless, at_margin = (round(100 * each) for each in (row.gate_power.lossless_passes, row.gate_power.at_margin_passes))
+    return (
+        f" The gate looked after {', '.join(f'{look:,}' for look in row.gate_looks)} episodes: of files without any loss "
+        f"{lossless} in 100 would pass it, of files that lose just what is not allowed any more {at_margin} (simulated, from "
+        "this file's own differences)."
     )
 
 

@@ -20,7 +20,7 @@ from edgedqn.compression.folding import InputScaling, Weights, solve_ridge
 from edgedqn.compression.policy import Meaning
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.report import Findings
-from edgedqn.compression.stage import CompressionContext, Stage, Student, q_values_of
+from edgedqn.compression.stage import CompressionContext, Stage, Student, choices_of
 from edgedqn.compression.tfmot import wrappers
 
 STEPS_PER_CALL = 50
@@ -256,7 +256,7 @@ class Distil(Stage):
         for i in range(self.rounds):
             policy = student.as_policy(context.teacher.spec)
             visited = context.gather_states(policy, self.student_states, epsilon=0.05)
-            wanted = q_values_of(context.teacher, visited).argmax(axis=1)  # [N]
+            wanted = choices_of(context.teacher, visited)  # [N]
             agreements.append(float((policy.actions(visited) == wanted).mean()))
             if agreements[-1] >= self.enough_agreement:
                 break

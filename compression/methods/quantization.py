@@ -99,7 +99,13 @@ def round_student(
     student = student.with_weights(without_common_value(student.network, inputs, keep_zeros=student.pruned))
     float_output = context.conversion == FLOAT_OUTPUT
     rounded = round_network(
-        student.network, inputs, limits=limits, per_output=per_output, keep_zeros=student.pruned, float_output=float_output
+        student.network,
+        inputs,
+        limits=limits,
+        per_output=per_output,
+        keep_zeros=student.pruned,
+        float_output=float_output,
+        legal=context.teacher.spec.legal_in(states),
     )
     student = replace(student, meaning="preferences", per_output=per_output)
     return replace(student, quantized=_rounded_network(student, rounded, float_output=float_output)), rounded

@@ -18,6 +18,7 @@ from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.errors import require
 from edgedqn.agents.numpy_network import NumpyNetwork
 from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.agents.reader import NetworkReader, Networks
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.build import assemble_dqn
@@ -147,7 +148,7 @@ class TdLearning(Training):
         networks = Networks(
             QNetwork(wrapped, student.scaling, wrapped.trainable_variables),
             QNetwork(target, student.scaling, target.trainable_variables),
-            _WrappedReader(wrapped, student, context.teacher.spec.input_shape),
+            _WrappedReader(wrapped, student, context.teacher.spec),
         )
         clustered = wrappers.is_clustered(wrapped)
         learned, weights = self.learn(networks, context, label=label, ready_after=ready_after, clustered=clustered)
@@ -180,7 +181,7 @@ class TdLearning(Training):
             xla=not clustered,
         )
         seeds = list(islice(context.reset_seeds, 10 * config.evaluation_episodes))
-        with closing(agent_view(make_environment(spec.id), spec)) as env:
+        with closing(agent_view(make_environment(spec.source), spec)) as env:
             selection = CheckpointSelection(
                 env=env,
                 seeds=lambda count: seeds[:count],
@@ -229,8 +230,8 @@ class _WrappedReader(NetworkReader):
 
     acts_in_training = True
 
-    def __init__(self, wrapped: tf_keras.Model, student: Student, shape: tuple[int, ...]):
-        self._wrapped, self._scaling, self._shape = wrapped, student.scaling, shape
+    def __init__(self, wrapped: tf_keras.Model, student: Student, spec: EnvironmentSpec):
+        self._wrapped, self._scaling, self._shape, self.masked = wrapped, student.scaling, spec.input_shape, spec.masked
         self._chain = ChainReader(student.network)
         self.n_actions = self._chain.n_actions
 
@@ -241,4 +242,4 @@ class _WrappedReader(NetworkReader):
         return [np.asarray(array * mask) for array, mask in zip(weights, wrappers.masks(self._wrapped), strict=True)]
 
     def actor(self, weights: Weights) -> StudentPolicy:
-        return scaled_policy(NumpyNetwork(self._chain(weights), self._shape), self._scaling)
+        return scaled_policy(NumpyNetwork(self._chain(weights), self._shape), self._scaling, masked=self.masked)

@@ -8,6 +8,7 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.chain import ChainReader
+from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.agents.reader import NetworkReader, Networks
 from edgedqn.compression.folding import Weights
 from edgedqn.compression.methods.distillation import FineTuned
@@ -65,7 +66,7 @@ def learn_rounded(
     networks = Networks(
         QNetwork(q_values, student.scaling, [*quantized.trainable_variables, *head]),
         QNetwork(target_q_values, student.scaling, [*target.trainable_variables, *target_head]),
-        _RoundedReader(quantized, rounded, head=head, details=details, shape=context.teacher.spec.input_shape),
+        _RoundedReader(quantized, rounded, head=head, details=details, spec=context.teacher.spec),
     )
     learned, weights = learning.learn(networks, context, label="quantize")
     return learned, _on_scales(weights[:-2], details)
@@ -89,10 +90,10 @@ class _RoundedReader(NetworkReader):
         *,
         head: Sequence[tf.Variable],
         details: Rounded,
-        shape: tuple[int, ...],
+        spec: EnvironmentSpec,
     ):
         self._quantized, self._scaling, self._head = quantized, rounded.scaling, head
-        self._details, self._shape = details, shape
+        self._details, self._shape, self.masked = details, spec.input_shape, spec.masked
         self._chain = ChainReader(rounded.network)
         self.n_actions = self._chain.n_actions
 
@@ -113,7 +114,7 @@ class _RoundedReader(NetworkReader):
             scales=self._details.scales,
             ranges=self._details.ranges,
         )
-        return scaled_policy(network, self._scaling)
+        return scaled_policy(network, self._scaling, masked=self.masked)
 
 
 def _on_scales(weights: Weights, details: Rounded) -> Weights:

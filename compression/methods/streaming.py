@@ -194,8 +194,8 @@ class _InTurns:
     def reset(self) -> None:
         self._is_students = not self._is_students
 
-    def __call__(self, observation: NDArray[Any], /) -> int:
-        return (self.student if self._is_students else self._teacher)(observation)
+    def __call__(self, observation: NDArray[Any], *legal: NDArray[np.bool_]) -> int:
+        return (self.student if self._is_students else self._teacher)(observation, *legal)
 
 
 class _Memory:

@@ -14,9 +14,9 @@ from typing import Any
 from edgedqn.agents.files import read_json, write_json
 from edgedqn.agents.playing.fragility import Fragility
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.benchmarks.report.table import markdown_table, stress_lines, stress_summary
 from edgedqn.benchmarks.rows import StressTest
-from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.scripting import run
 
 RESULTS = Path(__file__).with_suffix(".json")

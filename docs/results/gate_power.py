@@ -26,7 +26,7 @@ from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, RandomPolicy, evaluate
 from edgedqn.agents.playing.gate import Gate, run_gate
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.pipeline.native import quiet
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.pipeline.run_folder import RunFolder
 
 RESULTS = Path(__file__).with_suffix(".json")

@@ -34,8 +34,9 @@ from edgedqn.benchmarks.latency.interleaved import LatencyConfig, speedup, time_
 from edgedqn.benchmarks.latency.pinning import Cores, pinned
 from edgedqn.benchmarks.latency.timed_policies import invokes, load
 from edgedqn.benchmarks.machine import describe_machine
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.export.edge_policy import VerifiedFile
-from edgedqn.pipeline.native import load_tensorflow, quiet
+from edgedqn.pipeline.native import load_tensorflow
 
 RESULTS = Path(__file__).with_suffix(".json")
 # observation, actions, hidden, torso; and how many times as fast int8 was in the measurements that this project began with

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.gate import Gate
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.benchmarks.playing import Play, Players
-from edgedqn.pipeline.native import quiet
 
 ENVIRONMENT = "CartPole-v1"
 EPISODES, REPETITIONS = 1_000, 5

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from edgedqn.agents.files import read_json, write_json
 from edgedqn.benchmarks.machine import describe_machine
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.pipeline.config import Changes
 from edgedqn.pipeline.job import Job
-from edgedqn.pipeline.native import quiet
 
 RESULTS = Path(__file__).with_suffix(".json")
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1")

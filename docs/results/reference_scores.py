@@ -25,9 +25,9 @@ from edgedqn.agents.playing.statistics import across_seeds
 from edgedqn.agents.training.config import config_from_json
 from edgedqn.agents.training.presets import find_preset
 from edgedqn.benchmarks.machine import describe_machine
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.pipeline.commands.runs import load_agent
 from edgedqn.pipeline.job import Job
-from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.run_folder import versions
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -38,6 +38,8 @@ ASKED = {
     "Acrobot-v1": (5, 200, -77),
     "MountainCar-v0": (5, 200, -103),
     "LunarLander-v3": (5, 200, 250),
+    "Pendulum-v1": (5, 200, -200),
+    "MountainCarContinuous-v0": (5, 200, 90),
     "FrozenLake-v1": (5, 1_000, 0.70),
     "Taxi-v4": (5, 1_000, 7.5),
     "MinAtar/Breakout-v1": (3, 200, 10),

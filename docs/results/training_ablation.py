@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgedqn.agents.files import write_json
-from edgedqn.pipeline.native import load_tensorflow, quiet
+from edgedqn.benchmarks.native_output import quiet
+from edgedqn.pipeline.native import load_tensorflow
 
 HERE = Path(__file__).parent
 SEEDS = (10, 11, 12)  # not the ones that results are published on

@@ -13,6 +13,7 @@ from edgedqn.export.edge_policy import (
     DIGEST_SIZE,
     MAGIC,
     SCHEMA,
+    Actions,
     DeviceManifest,
     Json,
     PolicyFileError,
@@ -32,22 +33,25 @@ def device_part(
 ) -> DeviceManifest:
     """The manifest's device part.
 
-    All but `spec` are as in `DeviceManifest`; its numbers are exactly those of `scale` and `offset`, float32 [F] or [1].
+    All but `spec` are as in `DeviceManifest`; its numbers are exactly those of `scale` and `offset`, float32 [F] or [1], and
+    one number where all of them are equal.
 
     Raises:
       PolicyFileError: a value no device could use, with what was expected.
     """
-    return DeviceManifest(
+    device = DeviceManifest(
         env_id=spec.id,
         observation_shape=spec.observation_shape,
         observation_dtype=spec.observation_dtype,
         n_actions=spec.n_actions,
+        actions=Actions(spec.actions.levels, spec.actions.shape, spec.actions.dtype) if spec.actions else None,
         preprocessing=tuple(map(parse_step, format_steps(spec.preprocessing))),
         scale=_exact(scale),
         offset=_exact(offset),
         meaning=meaning,
         recipe=recipe,
     )
+    return replace(device, scale=_one_for_all(device.scale), offset=_one_for_all(device.offset))
 
 
 def embed(content: bytes, device: DeviceManifest) -> bytes:
@@ -114,3 +118,8 @@ def _exact(values: NDArray[np.float32]) -> tuple[float, ...]:
     if values.dtype != np.float32:
         raise PolicyFileError(f"The device computes in float32: expected float32 scales and offsets. Got {values.dtype}.")
     return tuple(float(value) for value in values.ravel())
+
+
+def _one_for_all(values: tuple[float, ...]) -> tuple[float, ...]:
+    """Where they are equal: a thousand of them are up to 20 kB of text."""
+    return values[:1] if len(set(values)) == 1 else values

@@ -5,7 +5,6 @@ TFLM rounds twice where XNNPACK rounds once, so integer rows differ by a step he
 
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.processes import python_command
 from edgedqn.export.edge_policy import DeviceManifest
 
 ARENA_ALIGNMENT = 16
@@ -131,7 +131,7 @@ def arena_bytes(content: bytes) -> int:
     Raises:
       MicroUnavailableError: as `tflm_rows`.
     """
-    command = [sys.executable, "-P", "-c", _PRINT_ALLOCATIONS, str(_generous(content))]
+    command = python_command(_PRINT_ALLOCATIONS, str(_generous(content)))
     try:
         run = subprocess.run(command, input=content, capture_output=True, timeout=60, check=False)
     except subprocess.TimeoutExpired as error:

@@ -1,6 +1,5 @@
 """`doctor`: says what is installed, and tries whether it works."""
 
-import json
 import os
 import platform
 from argparse import Namespace
@@ -9,7 +8,7 @@ from importlib import import_module
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import make_environment
-from edgedqn.pipeline.commands import DONE, FAULT, SCHEMA
+from edgedqn.pipeline.commands import DONE, FAULT, SCHEMA, print_json
 from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.run_folder import versions
 
@@ -25,7 +24,7 @@ def doctor(arguments: Namespace) -> int:
         "checks": checks,
     }
     if arguments.json:
-        print(json.dumps({"schema": SCHEMA, **findings}))
+        print_json(arguments, {"schema": SCHEMA, **findings})
     else:
         print(f"Python {findings['python']} on {findings['machine']}")
         for name, version in versions().items():

@@ -1,6 +1,5 @@
 """`bench`, `bundle`, `evaluate` and `play` of .tflite files, and how all of these are printed. Needs no TensorFlow."""
 
-import json
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import closing
@@ -19,11 +18,11 @@ from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.regression import compare_with
 from edgedqn.benchmarks.report.table import render_devices, render_stress, render_table
 from edgedqn.benchmarks.rows import Benchmark, read_benchmark
-from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.export.edge_policy import EdgePolicy, read_verified
 from edgedqn.pipeline.bench_files import bench as measure
 from edgedqn.pipeline.bundle import Part, make_bundle
-from edgedqn.pipeline.commands import DONE, REGRESSED, SCHEMA
-from edgedqn.pipeline.proving import spec_for
+from edgedqn.pipeline.commands import DONE, REGRESSED, SCHEMA, print_json
+from edgedqn.pipeline.proving import source_of, spec_for
 from edgedqn.pipeline.viewing.play import Load, Player, film_path
 from edgedqn.pipeline.viewing.play import play as play_policy
 from edgedqn.pipeline.viewing.serving import address, page_folder, serve, server
@@ -49,7 +48,8 @@ def bench(arguments: Namespace) -> int:
 def bundle(arguments: Namespace) -> int:
     """Makes what devices need of one file."""
     folder = arguments.out or Path("device")
-    print_bundle(folder, make_bundle(arguments.path, folder, fetch=True), as_json=arguments.json)
+    folder = folder.resolve() if folder.is_symlink() else folder  # it is named by the user, who means what it leads to
+    print_bundle(folder, make_bundle(arguments.path, folder, fetch=True), arguments)
     return DONE
 
 
@@ -67,21 +67,20 @@ def play(arguments: Namespace) -> int:
 
 def load_file(arguments: Namespace, render_mode: str | None = None) -> Player:
     """The policy in a file, in the environment that the command line names, or else the manifest."""
-    policy = EdgePolicy.load(arguments.path)
-    env_id = arguments.env or policy.device.env_id
+    file = read_verified(arguments.path)
+    policy, source = EdgePolicy.from_file(file), source_of(file, arguments.env)
     try:
-        env = make_environment(env_id, render_mode)
+        env = make_environment(source, render_mode)
     except InputError as error:
-        if arguments.env or ":" not in env_id:
+        if arguments.env or ":" not in source.id:
             raise
-        raise InputError(f"{error} A file alone imports nothing from the current folder; --env {env_id} does.") from error
-    if arguments.env:
-        try:
-            spec_for(policy, env, env_id=env_id)
-        except InputError:
-            env.close()
-            raise
-    return Player(policy, env, env_id)
+        raise InputError(f"{error} A file alone imports nothing from the current folder; --env {source.id} does.") from error
+    try:
+        spec_for(policy, env, source=source)
+    except InputError:
+        env.close()
+        raise
+    return Player(policy, env, source.id)
 
 
 def read_references(arguments: Namespace) -> Benchmark | None:
@@ -98,7 +97,7 @@ def print_benchmark(benchmark: Benchmark, arguments: Namespace, earlier: Benchma
     """Prints it; returns whether the command is to end as one that found a regression."""
     against = None if earlier is None else compare_with(earlier, benchmark)
     if arguments.json:
-        print(json.dumps(benchmark.to_json() | ({"against": against.to_json()} if against else {})))
+        print_json(arguments, benchmark.to_json() | ({"against": against.to_json()} if against else {}))
     else:
         print(render_table(benchmark.rows))
         if devices := render_devices(benchmark):
@@ -110,10 +109,10 @@ def print_benchmark(benchmark: Benchmark, arguments: Namespace, earlier: Benchma
     return bool(arguments.fail_on_regression and against and against.regressions)
 
 
-def print_bundle(folder: Path, parts: Sequence[Part], *, as_json: bool) -> None:
+def print_bundle(folder: Path, parts: Sequence[Part], arguments: Namespace) -> None:
     """Prints where it is and what it has."""
-    if as_json:
-        print(json.dumps({"schema": SCHEMA, "bundle": str(folder), "parts": [asdict(part) for part in parts]}))
+    if arguments.json:
+        print_json(arguments, {"schema": SCHEMA, "bundle": str(folder), "parts": [asdict(part) for part in parts]})
         return
     print(f"Bundle: {folder}")
     for part in parts:
@@ -137,7 +136,7 @@ def print_evaluation(player: Player, arguments: Namespace) -> int:
             "seed": arguments.seed,
             "returns": list(evaluation.returns),
         }
-        print(json.dumps(found))
+        print_json(arguments, found)
     else:
         print(
             f"{player.env_id}: return {interval.mean:.2f}, 95 % interval [{interval.low:.2f}, {interval.high:.2f}], "
@@ -170,7 +169,7 @@ def show(load: Load, arguments: Namespace) -> int:
             "frames": performance.frames,
             "fps": performance.frames_per_second,
         }
-        print(json.dumps(found))
+        print_json(arguments, found)
     elif film is not None:
         print(f"Film: {film} ({performance.frames} frames, {performance.frames_per_second:g} per second)")
     return DONE
@@ -181,7 +180,9 @@ def _play_in_browser(arguments: Namespace) -> int:
     require(not given, f"A page plays by itself. Expected no {', '.join(given)} beside --browser.")
     with page_folder(arguments.path) as folder, server(folder, arguments.port or 0) as listening:
         url = address(listening)
-        found = json.dumps({"schema": SCHEMA, "policy": str(arguments.path), "url": url})
-        print(found if arguments.json else f"Open {url} in a browser; Ctrl-C ends it.", flush=True)
+        if arguments.json:
+            print_json(arguments, {"schema": SCHEMA, "policy": str(arguments.path), "url": url})
+        else:
+            print(f"Open {url} in a browser; Ctrl-C ends it.", flush=True)
         serve(listening)
     return DONE

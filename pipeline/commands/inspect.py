@@ -2,14 +2,14 @@
 
 import json
 import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 
 from edgedqn.agents.files import Json
+from edgedqn.agents.playing.processes import python_command
 from edgedqn.export.edge_policy import PolicyFileError
 from edgedqn.export.tflite_file import inspection
-from edgedqn.pipeline.commands import BAD_INPUT, DONE
+from edgedqn.pipeline.commands import BAD_INPUT, DONE, print_json
 from edgedqn.pipeline.native import limit_memory
 
 SECONDS = 20
@@ -20,7 +20,10 @@ CHILD = "import sys; from edgedqn.pipeline.commands.inspect import child; sys.ex
 def inspect(arguments: Namespace) -> int:
     """Prints what a file holds."""
     report = inspect_safely(arguments.path)
-    print(json.dumps(report) if arguments.json else render(report))
+    if arguments.json:
+        print_json(arguments, report)
+    else:
+        print(render(report))
     return DONE
 
 
@@ -33,7 +36,7 @@ def inspect_safely(path: Path, seconds: float = SECONDS) -> Json:
     Raises:
       PolicyFileError: the file is refused, or looking into it takes too long or too much memory.
     """
-    command = [sys.executable, "-P", "-c", CHILD, str(path)]  # nothing that lies beside the file is imported
+    command = python_command(CHILD, str(path))
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired as error:

@@ -11,6 +11,7 @@ How: TypeAlias = dict[str, object]  # what `add_argument` takes besides a name
 Arguments: TypeAlias = dict[str, How]
 
 SWITCH: How = {"action": "store_true"}
+SEVERAL: How = {"action": "append", "default": []}
 EITHER: How = {"action": argparse.BooleanOptionalAction}
 FILE: How = {"type": Path, "metavar": "FILE"}
 DIR: How = {"type": Path, "metavar": "DIR"}
@@ -25,6 +26,28 @@ LEARNING_ENVIRONMENT: Arguments = {
     "env_id": {"metavar": "ENV_ID", "help": "a gymnasium id such as CartPole-v1, or module:Id for your own"},
     "--seed": NATURAL | {"default": 0, "help": "of all randomness (default: 0)"},
     "--out": DIR | {"help": "the run folder (default: runs/ENV_ID-seedN)"},
+    "--env-arg": SEVERAL
+    | {
+        "metavar": "KEY=VALUE",
+        "help": "give the environment's constructor this, as JSON or else as text; more by repeating it",
+    },
+    "--wrapper": SEVERAL
+    | {
+        "metavar": "MODULE:CLASS[:KEY=VALUE ...]",
+        "help": "put this gymnasium.Wrapper around the environment; more, in this order, by repeating it",
+    },
+    "--max-episode-steps": COUNT | {"help": "cut episodes off after N steps (default: the environment's own limit, or 27,000)"},
+    "--reset-option": SEVERAL
+    | {"metavar": "KEY=VALUE", "help": "give each reset this among its options; more by repeating it"},
+    "--observe": {
+        "nargs": "+",
+        "default": [],
+        "metavar": "KEY",
+        "help": "what the policy sees of observations in a Dict or, by numbers from 0, a Tuple (default: all that are numbers)",
+    },
+    "--action-levels": COUNT
+    | {"help": "of each dimension of continuous actions, ends included (default: 5, from four dimensions on 3)"},
+    "--action-mask": EITHER | {"help": "tell the policy which actions are legal (default: where the environment does)"},
 }
 ENVIRONMENT_OF_A_FILE: Arguments = {
     "--env": {
@@ -48,7 +71,14 @@ TOLERANCE: Arguments = {
         "metavar": "X",
         "help": "what the gate allows to be lost, as a share of (float return - random return) (default: 0.02; 0.05 for "
         "MinAtar, Atari, FrozenLake and Taxi)",
-    }
+    },
+}
+GATE: Arguments = TOLERANCE | {
+    "--gate-episodes": COUNT
+    | {
+        "help": "episodes that the gate may see, 100 or more, where a simulator is slow; it looks after N/4, N/2 and N "
+        "(default: after 300, 600 and 1,200; for those four after 1,200, 4,800 and 19,200)"
+    },
 }
 EXPORTING: Arguments = {
     "--strip": EITHER | {"help": "leave names, descriptions and all else that no runtime reads out of the files (default: no)"},
@@ -108,19 +138,21 @@ PLAY: Arguments = {
 MODEL: Arguments = {
     "model": PATH | {"metavar": "MODEL", "help": "a .keras, an .h5 of a whole model, or an SB3 DQN .zip"},
     **LEARNING_ENVIRONMENT,
+    "--states": COUNT
+    | {"default": 10_000, "help": "observations to gather while it plays; fewer where a simulator is slow (default: 10,000)"},
 }
 
 COMMANDS: dict[str, tuple[str, Arguments]] = {
     "run": (
         "the main job: train, compress, export, bench, report; goes on where it stopped",
-        LEARNING_ENVIRONMENT | RECIPES | EXPORTING | TOLERANCE | FORCE,
+        LEARNING_ENVIRONMENT | RECIPES | EXPORTING | GATE | FORCE,
     ),
     "train": ("train the float agent of a run; goes on from its newest checkpoint", LEARNING_ENVIRONMENT | FORCE),
     "compress": (
         "say how fragile the agent of a run is, once, and compress it by recipes",
         {"path": RUN["path"] | {"nargs": "?"}}
         | RECIPES
-        | TOLERANCE
+        | GATE
         | {"--list": SWITCH | {"help": "list the recipes that there are, and end"}}
         | FORCE,
     ),
@@ -159,6 +191,7 @@ def build_parser() -> argparse.ArgumentParser:
         "(bench --fail-on-regression: or something regressed).",
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
+    parser.set_defaults(results=None)  # stdout
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (summary, arguments) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")

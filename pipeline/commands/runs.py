@@ -1,6 +1,5 @@
 """What is done to a run: all of it, one kind of stage, or to what it made; and an agent is played."""
 
-import json
 import shlex
 import sys
 from argparse import Namespace
@@ -11,12 +10,13 @@ from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.fragility import Fragility
+from edgedqn.agents.playing.source import EnvironmentSource, WrapperSource, parse_arguments
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import has_checkpoints
 from edgedqn.benchmarks.report.table import render_table
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.compression.report import StageReport
-from edgedqn.pipeline.commands import DONE, NOT_PASSED, REGRESSED, SCHEMA
+from edgedqn.pipeline.commands import DONE, NOT_PASSED, REGRESSED, SCHEMA, print_json
 from edgedqn.pipeline.commands.files import print_benchmark, print_bundle, print_evaluation, read_references, show
 from edgedqn.pipeline.commands.options import SETTING
 from edgedqn.pipeline.config import CONTROL, Changes, resolved
@@ -36,7 +36,7 @@ def run(arguments: Namespace) -> int:
     best = result.shipped.name if result.shipped else None
     if arguments.json:
         found = {"schema": SCHEMA, "run": str(result.folder), "best": best, "benchmark": result.benchmark}
-        print(json.dumps(found | _fragility_as_json(result.fragility)))
+        print_json(arguments, found | _fragility_as_json(result.fragility))
     else:
         print(render_table(result.measured.rows))
         if result.fragility is not None:
@@ -56,7 +56,7 @@ def compress(arguments: Namespace) -> int:
         require(arguments.path is not None, "Expected a run folder, or --list. Got neither.")
         return _do_stages(arguments)
     if arguments.json:
-        print(json.dumps({"schema": SCHEMA, "recipes": [recipe.to_json() for recipe in RECIPES.values()]}))
+        print_json(arguments, {"schema": SCHEMA, "recipes": [recipe.to_json() for recipe in RECIPES.values()]})
         return DONE
     width = max(map(len, RECIPES))
     for recipe in RECIPES.values():
@@ -100,7 +100,7 @@ def bundle(arguments: Namespace) -> int:
     job = Job.open(arguments.path)
     with job.locked():
         parts = job.bundle()
-    print_bundle(job.folder.device, parts, as_json=arguments.json)
+    print_bundle(job.folder.device, parts, arguments)
     return DONE
 
 
@@ -125,7 +125,7 @@ def load_agent(path: Path, render_mode: str | None = None) -> Player:
     if not (path / "agent.json").exists():
         raise InputError(f"No policy in {path}: expected a .tflite, an agent folder, or a run folder with a trained agent.")
     agent = TrainedAgent.load(path)
-    return Player(agent.policy, agent_view(make_environment(agent.spec.id, render_mode), agent.spec), agent.spec.id)
+    return Player(agent.policy, agent_view(make_environment(agent.spec.source, render_mode), agent.spec), agent.spec.id)
 
 
 def create_job(arguments: Namespace) -> Job:
@@ -138,7 +138,7 @@ def create_job(arguments: Namespace) -> Job:
         if name.startswith(SETTING) and value is not None
     }
     job = Job.create(
-        arguments.env_id,
+        asked_source(arguments),
         out=arguments.out,
         seed=arguments.seed,
         settings=settings,
@@ -152,12 +152,27 @@ def create_job(arguments: Namespace) -> Job:
     return job
 
 
+def asked_source(arguments: Namespace) -> EnvironmentSource:
+    """How the environment of a command line is made."""
+    return EnvironmentSource(
+        arguments.env_id,
+        arguments=parse_arguments(arguments.env_arg),
+        wrappers=tuple(map(WrapperSource.parse, arguments.wrapper)),
+        max_episode_steps=arguments.max_episode_steps,
+        reset_options=parse_arguments(arguments.reset_option),
+        observe=tuple(arguments.observe),
+        action_levels=arguments.action_levels,
+        action_mask=arguments.action_mask,
+    )
+
+
 def asked_changes(arguments: Namespace) -> Changes:
     """What the command's options change in a run; an option that it does not have changes nothing."""
     return Changes(
         recipes=resolved(getattr(arguments, "recipes", None)),
         export={name: getattr(arguments, name, None) for name in EXPORT_OPTIONS},
         tolerance=getattr(arguments, "tolerance", None),
+        gate_episodes=getattr(arguments, "gate_episodes", None),
     )
 
 
@@ -177,7 +192,7 @@ def _do(job: Job, arguments: Namespace) -> int:
         found = {"schema": SCHEMA, "run": str(job.folder.path), "stages": stages}
         of_recipes = {name: [each.to_json() for each in of_recipe] for name, of_recipe in reports.items()}
         found |= {"reports": of_recipes} if reports else {}
-        print(json.dumps(found | _fragility_as_json(fragility)))
+        print_json(arguments, found | _fragility_as_json(fragility))
     else:
         if fragility is not None:
             print(fragility.summary)

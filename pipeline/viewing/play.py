@@ -138,6 +138,7 @@ def _load(load: Load, render_mode: str) -> Player:
 
 def _check_display() -> None:
     """InputError without a display: SDL would draw into memory and report nothing. SDL_VIDEODRIVER says that this is meant."""
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     try:
         import pygame
     except ImportError:

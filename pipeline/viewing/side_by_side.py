@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError, one_line
 from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.evaluation import choose
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.benchmarks.report.page import Film
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.pipeline.viewing.film import film
@@ -23,16 +25,16 @@ MOST_BYTES = 1_000_000
 GAP = 4  # pixels between the two
 
 
-def side_by_side(baseline: Path, candidate: Path, env_id: str, seed: int) -> Film | str:
+def side_by_side(baseline: Path, candidate: Path, source: EnvironmentSource, seed: int) -> Film | str:
     """Plays both on one reset seed and films them, the float file on the left and the other on the right.
 
     Or says why it cannot: a package is missing, or the environment draws nothing.
     """
     try:
-        with closing(make_environment(env_id)) as env:
+        with closing(make_environment(source)) as env:
             if PICTURES not in env.metadata.get("render_modes", ()):
-                return f"{env_id} draws no pictures."
-        (left, left_return), (right, right_return) = (_episode(path, env_id, seed) for path in (baseline, candidate))
+                return f"{source.id} draws no pictures."
+        (left, left_return), (right, right_return) = (_episode(path, source, seed) for path in (baseline, candidate))
         height, longest = left[0].shape[0], max(len(left), len(right))
         between = np.full((height, GAP if height > GAP * 10 else 1, 3), 128, left[0].dtype)
         with tempfile.TemporaryDirectory() as folder:
@@ -48,14 +50,14 @@ def side_by_side(baseline: Path, candidate: Path, env_id: str, seed: int) -> Fil
     return Film(content, candidate.stem, seed, (left_return, right_return))
 
 
-def _episode(path: Path, env_id: str, seed: int) -> tuple[list[NDArray[Any]], float]:
+def _episode(path: Path, source: EnvironmentSource, seed: int) -> tuple[list[NDArray[Any]], float]:
     """The pictures, the first before any step, and the return so far."""
     policy = EdgePolicy.load(path)
-    with closing(make_environment(env_id, PICTURES)) as env:
-        observation, _ = env.reset(seed=seed)
+    with closing(make_environment(source, PICTURES)) as env:
+        observation, info = env.reset(seed=seed)
         pictures, total = [_small(env.render())], 0.0
         for _ in range(LONGEST):
-            observation, reward, terminated, truncated, _ = env.step(policy(observation))
+            observation, reward, terminated, truncated, info = env.step(choose(policy, observation, info))
             total += float(reward)
             pictures.append(_small(env.render()))
             if terminated or truncated:

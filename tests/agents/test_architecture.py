@@ -32,7 +32,7 @@ NETWORKS = {
     "table": lambda: table_network(16, 4),
     "minatar": lambda: q_network((10, 10, 4), 3, hidden=(16,), rng=RNG, torso=minatar_torso),
     "nature, dueling": lambda: q_network(
-        (84, 84, 4), 3, hidden=(16,), rng=RNG, torso=nature_torso, dueling=True, image_scale=1 / 255
+        (84, 84, 4), 3, hidden=(16,), rng=RNG, torso=nature_torso, dueling=True, input_scale=1 / 255
     ),
     "quantiles": lambda: q_network((5,), 2, hidden=(8,), rng=RNG, quantiles=7),
     "dueling quantiles": lambda: q_network((5,), 2, hidden=(8, 8), rng=RNG, dueling=True, quantiles=7),
@@ -73,7 +73,7 @@ def test_what_is_described_is_rebuilt(name: str) -> None:
         (lambda: layers.ReLU(6.0), r"\(ReLU\) cannot have max_value="),
         (lambda: layers.ReLU(negative_slope=0.5), r"\(ReLU\) cannot have negative_slope="),
         (lambda: layers.Flatten("channels_first"), r"\(Flatten\) cannot have data_format='channels_first'"),
-        (lambda: layers.Rescaling([1.0, 2.0]), r"\(Rescaling\) cannot have scale="),
+        (lambda: layers.Rescaling(1.0, [1.0, 2.0]), r"\(Rescaling\) cannot have offset="),
     ],
 )
 def test_what_cannot_be_written_down_is_refused(layer: Callable[..., Any], reason: str) -> None:

@@ -91,7 +91,7 @@ def test_an_mlp_with_every_head_is_a_chain_of_dense_layers(
         torso=None,
         dueling=dueling,
         quantiles=quantiles,
-        image_scale=image_scale,
+        input_scale=image_scale,
     )
     chain = assert_equal_to_keras(randomized(network, seed), 1 / image_scale)
     assert [type(operator) for operator in chain] == [Dense] * (len(hidden) + 1)
@@ -105,7 +105,7 @@ def test_an_mlp_with_every_head_is_a_chain_of_dense_layers(
 @pytest.mark.parametrize(("torso", "shape", "scale"), [(minatar_torso, (10, 10, 4), 1.0), (nature_torso, (84, 84, 2), 1 / 255)])
 def test_so_are_the_networks_of_the_papers(torso: Any, shape: tuple[int, ...], scale: float, head: dict[str, Any]) -> None:
     network = randomized(
-        q_network(shape, 3, hidden=(16,), rng=np.random.default_rng(0), torso=torso, **head, image_scale=scale)
+        q_network(shape, 3, hidden=(16,), rng=np.random.default_rng(0), torso=torso, **head, input_scale=scale)
     )
     chain = assert_equal_to_keras(network, 1 / scale)
     convolutions = 1 if torso is minatar_torso else 3

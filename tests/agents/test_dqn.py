@@ -29,6 +29,7 @@ from edgedqn.agents.replay import Replay, Sampler
 from edgedqn.agents.training.build import LinearDecay, build_dqn
 from edgedqn.agents.training.checkpoints import Checkpoints
 from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.agents.training.exploration import EpsilonGreedyExploration
 from edgedqn.agents.training.interaction import Step, interact, interact_with_all
 
 FEATURES, ACTIONS, CAPACITY, RATE, DISCOUNT = 3, 4, 50, 0.05, 0.9
@@ -87,10 +88,9 @@ def small_agent(
             if options.prioritized
             else Sampler(draws),
         ),
-        exploration=LinearDecay(epsilon, epsilon, 1),
+        exploration=EpsilonGreedyExploration(LinearDecay(epsilon, epsilon, 1), n_actions=ACTIONS, rng=np.random.default_rng(2)),
         schedule=replace(schedule, target_update_rate=options.target_update_rate, averaging=averaging),
         loss=TemporalDifference(n_step=options.n_step, discount=DISCOUNT, double=options.double, square=options.square),
-        rng=np.random.default_rng(2),
     )
 
 
@@ -470,7 +470,7 @@ def test_it_finds_the_values_of_a_corridor(
     corridor: gymnasium.Env[Any, Any], corridor_id: str, settings: Any, tolerance: float
 ) -> None:
     config = replace(QUICK, **settings)
-    with closing(make_vector(corridor_id, spec_of(corridor, "Corridor"), num_envs=config.num_envs)) as envs:
+    with closing(make_vector(spec_of(corridor, corridor_id), num_envs=config.num_envs)) as envs:
         last, average = learned_values(corridor, config, envs if config.num_envs > 1 else None)
     expected = corridor_values(config.n_step, config.exploration_final)
     np.testing.assert_allclose(average, expected, rtol=0, atol=tolerance)
@@ -640,7 +640,7 @@ def test_epsilon_counts_environment_steps_and_is_the_share_of_random_actions() -
         assert counts[greedy] == pytest.approx(4_000 * (0.6 + 0.1), abs=120)
         assert np.delete(counts, greedy) == pytest.approx([400] * 3, abs=80)
     assert agent.epsilon == 0.4
-    agent._exploration = LinearDecay(1.0, 0.0, 10)
+    agent._exploration.epsilon = LinearDecay(1.0, 0.0, 10)
     for transition in experience(4):
         agent.observe(Step(*transition))
     assert agent.epsilon == pytest.approx(0.6)

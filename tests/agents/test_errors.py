@@ -1,11 +1,25 @@
 """What sets bad input apart from a fault of ours."""
 
+import json
+import warnings
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pytest
+from gymnasium import spaces
 
 from edgedqn.agents.chain import NotAChainError
-from edgedqn.agents.errors import DivergedError, InputError, require
+from edgedqn.agents.errors import (
+    DivergedError,
+    EnvironmentWarning,
+    InputError,
+    make_plain,
+    plain,
+    require,
+    short,
+    tell,
+)
 from edgedqn.agents.playing.environments import BadTransitionError
 
 
@@ -17,6 +31,43 @@ def test_bad_input_is_a_value_error_that_keeps_its_sentence() -> None:
     require(True, "")
 
 
+@dataclass(frozen=True)
+class Inner:
+    number: float
+
+
+@dataclass(frozen=True)
+class Outer:
+    steps: int
+    several: tuple[Inner, ...]
+    text: str = "as it is"
+
+    def __post_init__(self) -> None:
+        make_plain(self)
+
+
+def test_numpys_numbers_become_pythons() -> None:
+    for given, meant in ((np.int64(3), 3), (np.float32(0.5), 0.5), (np.bool_(True), True), (np.array(2), 2), (None, None)):
+        assert plain(given) == meant and type(plain(given)) is type(meant)
+    made = Outer(np.int32(2000), (Inner(np.float64(0.25)),))  # type: ignore[arg-type]
+    assert json.dumps(asdict(made)) == '{"steps": 2000, "several": [{"number": 0.25}], "text": "as it is"}'
+    array = np.ones(3)
+    assert plain(array) is array
+
+
 @pytest.mark.parametrize("error", [BadTransitionError, DivergedError, NotAChainError])
 def test_what_the_user_can_mend_is_bad_input(error: Any) -> None:
     assert issubclass(error, InputError)
+
+
+def test_a_user_is_told_by_a_warning_that_can_be_silenced() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tell("Mine-v0 is odd.")
+    assert [(each.category, str(each.message)) for each in caught] == [(EnvironmentWarning, "Mine-v0 is odd.")]
+
+
+def test_a_space_is_told_in_one_line() -> None:
+    long = short(spaces.Box(-np.arange(40.0), np.arange(40.0), dtype=np.float64))
+    assert "\n" not in long and len(long) == 80 and long.endswith("...")
+    assert short(spaces.Discrete(3)) == "Discrete(3)"

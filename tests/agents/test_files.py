@@ -3,6 +3,8 @@
 import errno
 import resource
 import stat
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +24,8 @@ from edgedqn.agents.files import (
     load_arrays,
     map_arrays,
     read_json,
+    remove_folder,
+    remove_unfinished,
     save_arrays,
     write_bytes,
     write_json,
@@ -91,6 +95,30 @@ def test_an_exception_leaves_what_was_there_and_nothing_else(tmp_path: Path, err
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({} if old is None else {"file.bin": old})
 
 
+def test_a_limit_of_the_machine_names_the_file(tmp_path: Path) -> None:
+    """A full disk or the limit of a file's size is an error without a name, a long name one of the temporary file."""
+    code = (
+        "import resource, sys; from pathlib import Path; from edgedqn.agents.files import write_bytes\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))\n"
+        "try:\n    write_bytes(Path(sys.argv[1]), bytes(1_000))\n"
+        "except OSError as error:\n    print(error.errno, error.filename)"
+    )
+    for path, expected in ((tmp_path / "big.bin", errno.EFBIG), (tmp_path / ("n" * 300), errno.ENAMETOOLONG)):
+        said = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True).stdout
+        assert said == f"{expected} {path}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_removed_and_of_a_link_the_link_alone(tmp_path: Path) -> None:
+    for name in ("folder", "elsewhere"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    remove_folder(tmp_path / "folder")
+    remove_folder(tmp_path / "link")
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"] and (tmp_path / "elsewhere" / "file").exists()
+
+
 def test_nobody_sees_the_file_before_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     path.write_bytes(b"old")
@@ -105,10 +133,23 @@ def test_nobody_sees_the_file_before_it_is_whole(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
+def test_what_a_killed_process_was_writing_can_be_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    code = "import os, sys, pathlib; from edgedqn.agents.files import atomic_write\n"
+    code += "with atomic_write(pathlib.Path(sys.argv[1])) as file:\n    os.kill(os.getpid(), 15)"
+    for path in (tmp_path / "a.json", tmp_path / "inner" / "b.npz"):
+        assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -15
+    (left,) = tmp_path.glob(".a.json.*")
+    left.rename(tmp_path / "kept.part")  # somebody's own
+    (tmp_path / ".device.x.part" / "inner").mkdir(parents=True)
+    remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*")} == {"inner", "kept.part"}
+
+
 def test_bytes_text_and_json_arrive_as_they_were(tmp_path: Path) -> None:
     write_bytes(tmp_path / "a", b"\x00\xff\r\n")
     write_text(tmp_path / "b", "µs\n")
-    write_json(tmp_path / "c", {"steps": 1, "nested": [1.5, None]})
+    write_json(tmp_path / "c", {"steps": np.int64(1), "nested": [np.float32(1.5), None]})
     assert (tmp_path / "a").read_bytes() == b"\x00\xff\r\n"
     assert (tmp_path / "b").read_bytes() == "µs\n".encode()
     assert (tmp_path / "c").read_text() == '{\n  "steps": 1,\n  "nested": [\n    1.5,\n    null\n  ]\n}\n'

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from edgedqn.agents.losses import (
+    TemporalDifference,
     half_square,
     huber,
     q_target,
@@ -148,3 +149,17 @@ def test_quantile_huber_is_equation_10_and_its_gradient(batch: Batch) -> None:
                 gradient[k, i] -= weight * min(max(error, -1), 1) / n
     np.testing.assert_allclose(loss, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(tape.gradient(loss, variable), gradient, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_a_target_takes_the_largest_legal_value(double: bool) -> None:
+    def network(x: Any, training: bool = False) -> Any:
+        return tf.tile([[1.0, 5.0, 9.0]], (len(x), 1))
+
+    network.output_shape = (None, 3)  # type: ignore[attr-defined]
+    legal = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1]], np.float32)
+    s_t = np.hstack([np.zeros((3, 2), np.float32), legal])
+    transitions = (s_t, np.zeros(3, np.int32), np.zeros(3, np.float32), np.ones(3, np.float32), s_t)
+    loss = TemporalDifference(n_step=1, discount=1.0, double=double, square=False, masked=True)
+    _, errors = loss(network, network, transitions)
+    np.testing.assert_allclose(errors, [4, 0, 8])  # of a value of 1 now

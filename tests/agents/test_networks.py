@@ -60,7 +60,7 @@ def test_the_minatar_network_is_that_of_the_paper() -> None:
 
 
 def test_the_nature_network_is_that_of_the_paper() -> None:
-    network = q_network((84, 84, 4), 6, hidden=(512,), rng=np.random.default_rng(0), torso=nature_torso, image_scale=1 / 255)
+    network = q_network((84, 84, 4), 6, hidden=(512,), rng=np.random.default_rng(0), torso=nature_torso, input_scale=1 / 255)
     assert list(by_name(network).values())[::2] == [(8, 8, 4, 32), (4, 4, 32, 64), (3, 3, 64, 64), (3136, 512), (512, 6)]
     assert [layer.strides for layer in network.layers if isinstance(layer, tf_keras.layers.Conv2D)] == [(4, 4), (2, 2), (1, 1)]
     assert network.count_params() == 8_224 + 32_832 + 36_928 + 1_606_144 + 3_078
@@ -68,7 +68,7 @@ def test_the_nature_network_is_that_of_the_paper() -> None:
 
 def test_bytes_are_scaled_inside() -> None:
     rng = np.random.default_rng(0)
-    scaled = q_network((4,), 2, hidden=(8,), rng=rng, image_scale=1 / 255)
+    scaled = q_network((4,), 2, hidden=(8,), rng=rng, input_scale=1 / 255)
     plain = q_network((4,), 2, hidden=(8,), rng=rng)
     plain.set_weights(scaled.get_weights())
     observations = rng.integers(256, size=(20, 4)).astype(np.float32)

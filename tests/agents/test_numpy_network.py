@@ -62,7 +62,7 @@ def test_q_values_are_kerass_for_batches_and_single_observations(features: int, 
 )
 def test_so_they_are_for_every_network_and_head(torso: Any, shape: tuple[int, ...], scale: float, head: dict[str, Any]) -> None:
     assert_equal_to_keras(
-        randomized(q_network(shape, 3, hidden=(16,), rng=np.random.default_rng(0), torso=torso, **head, image_scale=scale)),
+        randomized(q_network(shape, 3, hidden=(16,), rng=np.random.default_rng(0), torso=torso, **head, input_scale=scale)),
         1 / scale,
     )
 
@@ -128,3 +128,11 @@ def test_it_stays_as_it_was_made_while_the_network_learns(torso: Any) -> None:
     np.testing.assert_array_equal(ours.q_values(observation), before)
     anew = NumpyNetwork(read(network.get_weights()), shape)
     np.testing.assert_allclose(anew.q_values(observation), network(observation[None])[0], rtol=1e-5)
+
+
+def test_a_masked_network_takes_the_best_legal_action() -> None:
+    kernel = np.zeros((5, 3), np.float32)
+    network = NumpyNetwork([Dense(kernel, np.array([1, 2, 3], np.float32), relu=False)], (5,), masked=True)
+    observations = np.array([[7, 7, 1, 1, 1], [7, 7, 1, 1, 0], [7, 7, 1, 0, 0]], np.float32)
+    assert network.actions(observations).tolist() == [network(row) for row in observations] == [2, 1, 0]
+    assert network.q_values(observations).tolist() == [[1, 2, 3]] * 3

@@ -281,3 +281,17 @@ def test_a_state_that_there_is_not_is_named(number: Any) -> None:
 def test_it_needs_no_tensorflow() -> None:
     code = "import sys, edgedqn.agents.q_learning, edgedqn.agents.training.loop; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_only_legal_actions_are_taken_and_valued() -> None:
+    table = np.array([[1.0, 9.0, 3.0, 2.0][:ACTIONS] for _ in range(STATES)])
+    legal = np.arange(ACTIONS) != 1
+    agent = with_table(agent_of(masked=True), table)
+    assert agent.act(0, legal) == agent.policy(agent.averaged_weights())(0, legal) == 2
+    explorer = with_table(agent_of(epsilon=1.0), table)
+    assert {explorer.act(0, legal) for _ in range(200)} == set(np.flatnonzero(legal))
+    agent.observe(Step(np.array(0), 0, 0.0, terminated=False, truncated=False, s_t=np.array(1), legal_t=legal))
+    assert table_of(agent)[0, 0] == pytest.approx(1 + 0.25 * (0.9 * 3 - 1))
+    # Its network is told what is legal, too, and makes nothing of it.
+    assert agent.averaged_weights()[0].shape == (STATES + ACTIONS, ACTIONS)
+    assert not agent.averaged_weights()[0][STATES:].any()

@@ -17,6 +17,7 @@ from edgedqn.agents.numpy_network import Dense, NumpyNetwork
 from edgedqn.agents.reader import Networks, PlainReader
 from edgedqn.agents.replay import Replay, Sampler
 from edgedqn.agents.training.checkpoints import Weights
+from edgedqn.agents.training.exploration import EpsilonGreedyExploration
 from edgedqn.agents.training.interaction import Step
 
 SHAPE, ACTIONS = (3,), 4
@@ -57,10 +58,9 @@ def learned(network: Any, reader: Any, target: Any, averaging: float) -> DQN:
         Networks(network, target, reader),
         optimizer=tf_keras.optimizers.SGD(0.05),
         replay=Replay(100, SHAPE, dtype="float32", sampler=Sampler(np.random.default_rng(1))),
-        exploration=lambda step: 0.0,
+        exploration=EpsilonGreedyExploration(lambda step: 0.0, n_actions=ACTIONS, rng=np.random.default_rng(2)),
         schedule=replace(SCHEDULE, averaging=averaging),
         loss=TemporalDifference(n_step=1, discount=0.9, double=True, square=False),
-        rng=np.random.default_rng(2),
     )
     rng = np.random.default_rng(3)
     states = rng.normal(size=(41, *SHAPE)).astype(np.float32)

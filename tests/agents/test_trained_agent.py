@@ -12,6 +12,7 @@ import pytest
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import save_arrays
 from edgedqn.agents.networks import minatar_torso, q_network
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, FrameStack, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
@@ -46,9 +47,9 @@ def test_what_was_saved_is_loaded(agent: Any, folder: Path) -> None:
 
 def test_so_it_is_with_images_and_every_head(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    network = q_network((6, 5, 2), 3, hidden=(8,), rng=rng, torso=minatar_torso, dueling=True, quantiles=4, image_scale=1 / 255)
+    network = q_network((6, 5, 2), 3, hidden=(8,), rng=rng, torso=minatar_torso, dueling=True, quantiles=4, input_scale=1 / 255)
     spec = EnvironmentSpec(
-        id="My-v0",
+        source=EnvironmentSource("My-v0"),
         observation_shape=(6, 5),
         observation_dtype="uint8",
         observation_low=(0.0,),
@@ -158,5 +159,5 @@ def test_it_says_how_it_was_trained_or_what_its_environment_suggests(agent: Any,
     for config in (TrainingConfig(n_step=7, hidden=(3, 4)), QLearningConfig(discount=0.7)):
         replace(agent, statistics={"training": asdict(config)}).save(folder)
         assert TrainedAgent.load(folder).training == config
-    imported = replace(agent, spec=replace(agent.spec, id="CartPole-v1"))
+    imported = replace(agent, spec=replace(agent.spec, source=EnvironmentSource("CartPole-v1")))
     assert imported.training == PRESETS["CartPole-v1"]

@@ -18,6 +18,7 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.export.edge_policy import MAGIC, ONE_HOT, Step, TfliteModel, read_device_manifest
 from edgedqn.export.tflite_file.manifest import device_part, embed
@@ -146,7 +147,7 @@ def _convert() -> dict[str, bytes]:
 
 def _with_manifest(content: bytes, recipe: str) -> bytes:
     spec = EnvironmentSpec(
-        id="steer:Steer-v0",
+        source=EnvironmentSource("steer:Steer-v0"),
         observation_shape=(4,),
         observation_dtype="float32",
         observation_low=(-10.0,) * 4,

@@ -90,3 +90,12 @@ def test_the_range_of_all_outputs_and_the_median_of_the_gaps() -> None:
     rows = np.array([[0.0, 5.0, 4.0], [-3.0, 1.0, 1.0], [9.0, 2.0, 7.0]])
     assert output_range(rows) == OutputRange(-3.0, 9.0, 1.0)
     assert output_range(rows[:, :1]).median_gap == 0.0
+
+
+@given(ROWS)
+def test_what_is_not_legal_counts_nowhere(rows: NDArray[np.float64]) -> None:
+    """As if these actions were not there, whatever the networks make of them."""
+    legal = np.tile([True, False], (len(rows), rows.shape[1]))
+    other = rows + np.arange(rows.shape[1])
+    masked = [np.repeat(each, 2, axis=1) + np.where(legal, 0, 500) for each in (rows, other)]
+    assert agreement(*masked, legal=legal) == agreement(rows, other)

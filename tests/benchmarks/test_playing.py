@@ -1,17 +1,18 @@
 """Episodes of policy files: once each, on time, the same in any number of processes."""
 
-import multiprocessing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import pytest
 
 from edgedqn.agents.playing.disturbances import RandomActions
 from edgedqn.agents.playing.environments import BadTransitionError, make_environment
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.benchmarks import playing
-from edgedqn.benchmarks.playing import Play, Players
+from edgedqn.benchmarks.playing import EnvironmentFactory, Play, Players
 
 GATE = Gate(looks=(30, 60))
 
@@ -26,7 +27,7 @@ def test_each_episode_is_played_once(models: Path, steer: str, monkeypatch: pyte
     real = playing._play_seeds
 
     def remember(*arguments: Any, **keywords: Any) -> Any:
-        played.append(list(arguments[2]))
+        played.append(list(arguments[1]))
         return real(*arguments, **keywords)
 
     monkeypatch.setattr(playing, "_play_seeds", remember)
@@ -46,8 +47,10 @@ def test_processes_change_nothing_and_end(models: Path, steer: str) -> None:
     with Players(play(steer, workers=1), progress=False) as alone, Players(play(steer, workers=2), progress=False) as several:
         for path in (models / "int8.tflite", None):
             assert list(alone.returns(path, 50)) == list(several.returns(path, 50))
-        assert multiprocessing.active_children()
-    assert not multiprocessing.active_children()
+        assert several._workers is not None and alone._workers is None
+        started = list(several._workers._processes.values())
+        assert [process.poll() for process in started] == [None, None]
+    assert [process.poll() for process in started] == [0, 0]
 
 
 def test_a_disturbance_is_drawn_by_the_episode_and_kept_apart(models: Path, steer: str) -> None:
@@ -86,9 +89,33 @@ def test_a_bad_transition_says_its_step(models: Path, steer: str, workers: int) 
 
 def test_after_a_process_died_others_can_be_played(models: Path, steer: str) -> None:
     with Players(play(steer, "Deadly-v0", workers=2), progress=False) as players:
-        with pytest.raises(RuntimeError, match="process that played it died"):
+        with pytest.raises(RuntimeError, match=r"A process died at work.* Got exit code 1"):
             players.returns(models / "reversed.tflite", 30)
         assert players.returns(models / "float32.tflite", 30).mean() == 10
+
+
+@pytest.mark.parametrize("how", ["registered here", "registered otherwise here", "no pickle"])
+def test_what_no_other_process_can_make_is_played_in_this_one_which_says_so_once(
+    models: Path, steer: str, how: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_environment(f"{steer}:Steer-v0").close()
+    registered = gymnasium.spec("Steer-v0")
+    make: EnvironmentFactory
+    if how == "registered here":
+        make, why = partial(make_environment, "Here-v0"), "Unknown environment 'Here-v0'"
+        monkeypatch.setitem(gymnasium.registry, "Here-v0", replace(registered, id="Here-v0"))
+    elif how == "registered otherwise here":
+        make, why = partial(make_environment, f"{steer}:Steer-v0"), "Expected Box(-10.0, 10.0, (4,), float32), Discrete(2), "
+        monkeypatch.setitem(gymnasium.registry, "Steer-v0", replace(registered, kwargs={"nan_after": 11}))
+    else:
+        make, why = lambda: make_environment(f"{steer}:Steer-v0"), "local object"
+    playing._say.cache_clear()
+    for _ in range(2):
+        with Players(replace(play(steer, workers=2), make_environment=make), progress=False) as players:
+            assert players.returns(models / "float32.tflite", 30).mean() == 10
+            assert players._workers is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Episodes are played in this process: another one cannot make this environment. ") and why in line
 
 
 def test_no_bar_where_no_terminal_is(models: Path, steer: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,11 +97,12 @@ def test_a_fault_of_a_candidate_ends_its_row(run: Any) -> None:
     assert list(told) == ["reversed"]
 
 
-def test_no_better_than_random_leaves_it_undecided(run: Any) -> None:
-    rows, told, _ = run({"float32": FLOAT * 0, "int8": FLOAT})
+@pytest.mark.parametrize("luck", [0.0, 0.01], ids=["equal", "above by luck"])
+def test_no_better_than_random_leaves_it_undecided(run: Any, luck: float) -> None:
+    rows, told, asked = run({"float32": (FLOAT - 10) + luck, "int8": FLOAT})
     assert rows["int8"].gate == "undecided"
-    assert "better than a random one" in rows["int8"].reason
-    assert told == {}
+    assert rows["int8"].reason == f"the float agent is not better than random: {luck:.4g} against 0 over 60 episodes"
+    assert told == {} and asked == {"float32": 60, None: 60, "int8": 30}
 
 
 def test_of_equally_large_files_it_says_which_is_better_by_the_paired_interval(run: Any) -> None:

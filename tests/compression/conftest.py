@@ -120,7 +120,7 @@ def make_network(kind: str, spec: EnvironmentSpec, rng: np.random.Generator) -> 
         network = q_network(spec.input_shape, spec.n_actions, hidden=(16, 16), rng=rng, dueling=True, quantiles=5)
     else:
         network = q_network(
-            spec.input_shape, spec.n_actions, hidden=(16,), rng=rng, torso=padded_torso, dueling=True, image_scale=1 / 255
+            spec.input_shape, spec.n_actions, hidden=(16,), rng=rng, torso=padded_torso, dueling=True, input_scale=1 / 255
         )
     sizes = [0.2 if array.ndim > 1 else 0.001 for array in network.get_weights()]
     noise = [rng.normal(0, size, array.shape) for size, array in zip(sizes, network.get_weights(), strict=True)]

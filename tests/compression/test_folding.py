@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.networks import q_network
 from edgedqn.agents.numpy_network import Dense, NumpyNetwork
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, Flatten, FrameStack, OneHot, Step
 from edgedqn.compression.folding import BATCH, InputScaling, Weights, fold_input_scaling, in_batches, unfold_input_scaling
 
@@ -170,7 +171,7 @@ def test_round_trips_through_json(scaling: InputScaling) -> None:
 
 def spec(shape: tuple[int, ...], dtype: str, *preprocessing: Step) -> EnvironmentSpec:
     return EnvironmentSpec(
-        id="Test-v0",
+        source=EnvironmentSource("Test-v0"),
         observation_shape=shape,
         observation_dtype=dtype,
         observation_low=(0.0,),

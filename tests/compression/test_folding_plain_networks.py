@@ -37,7 +37,7 @@ def test_the_plain_network_is_equal_and_takes_a_scaled_input(
     if dueling and not hidden:
         hidden = (7,)
     network = q_network(
-        shape, 3, hidden=hidden, rng=rng, torso=torso, dueling=dueling, quantiles=quantiles, image_scale=image_scale
+        shape, 3, hidden=hidden, rng=rng, torso=torso, dueling=dueling, quantiles=quantiles, input_scale=image_scale
     )
     network.set_weights([rng.normal(0, 0.3, array.shape) for array in network.get_weights()])
     observations = rng.integers(0, 256, (200, *shape)).astype(np.float32)

@@ -9,7 +9,7 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.compression.rewriting import without_common_value
-from edgedqn.compression.rounding import _round_weights, fake_quantized, round_network
+from edgedqn.compression.rounding import _output_range, _round_weights, fake_quantized, round_network
 
 LIMITS = (-1.0, 1.0)
 
@@ -87,3 +87,12 @@ def test_a_linear_hidden_layer_keeps_what_is_negative_and_a_dead_one_raises_noth
         rounded = round_network(network, batches_of(x), limits=LIMITS)
         assert all(np.isfinite(array).all() for array in rounded.weights)
         assert (rounded.ranges[0][0] < 0) == fires
+
+
+def test_an_output_range_heeds_legal_actions_alone() -> None:
+    rng = np.random.default_rng(3)
+    wanted = rng.normal(size=(400, 3)).astype(np.float32)
+    legal = np.ones((400, 5), bool)
+    legal[:, 3:] = False
+    wild = np.hstack([wanted, 1000 * rng.normal(size=(400, 2)).astype(np.float32)])  # what is never legal was never learned
+    assert _output_range(wild, wild, legal) == _output_range(wanted, wanted)

@@ -10,6 +10,7 @@ import pytest
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.spec import ActionMask
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.folding import BATCH, InputScaling, fold_input_scaling, plain_network
 from edgedqn.compression.methods.distillation import Distil, Visit
@@ -157,3 +158,21 @@ def test_hands_on_the_rounded_network_where_there_is_one(scaled: Student, teache
     handed = rounded.as_compressed(teacher, conversion="qat-int8", recipe="mine")
     assert handed.network is rounded.quantized and handed.scaling == scaled.scaling
     assert (handed.meaning, handed.layers) == ("preferences", describe(scaled.network))
+
+
+def test_a_teacher_values_what_is_not_legal_like_the_worst_that_is_and_a_student_does_not_take_it(
+    scaled: Student, teacher: TrainedAgent
+) -> None:
+    spec = teacher.spec
+    of_two = replace(spec, observation_shape=(spec.observation_shape[0] - spec.n_actions,), preprocessing=(ActionMask(),))
+    masked = replace(teacher, spec=of_two)
+    states = teacher.observations[:50].copy()
+    states[:, -2:] = [[1, 0], [0, 1], [1, 1], [1, 0], [0, 1]] * 10  # CartPole's last two features stand in
+    values, plain = q_values_of(masked, states), q_values_of(teacher, states)
+    legal = states[:, -2:].astype(bool)
+    np.testing.assert_array_equal(values[legal], plain[legal])
+    worst = np.where(legal, plain, np.inf).min(axis=1)
+    np.testing.assert_array_equal(values[~legal], np.repeat(worst[:, None], 2, axis=1)[~legal])
+    actions = scaled.as_policy(of_two).actions(states)
+    assert legal[np.arange(50), actions].all() and len(set(actions)) == 2
+    assert [masked.policy(state) for state in states] == np.where(legal, plain, -np.inf).argmax(axis=1).tolist()

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.export.edge_policy import DIGEST_SIZE, MAGIC, DeviceManifest, EdgePolicy, TfliteModel, file_digest
 from edgedqn.export.tflite_file.integer_network import IntegerLayer
@@ -118,7 +119,7 @@ def network() -> Network:
 @pytest.fixture(scope="session")
 def spec() -> EnvironmentSpec:
     return EnvironmentSpec(
-        id="Test-v0",
+        source=EnvironmentSource("Test-v0"),
         observation_shape=(4,),
         observation_dtype="float32",
         observation_low=(None,) * 4,
@@ -179,7 +180,7 @@ def cartpole_files(tmp_path: Path, network: Network) -> tuple[Path, Path]:
     folder = tmp_path / "models"
     folder.mkdir()
     spec = EnvironmentSpec(
-        id="CartPole-v1",
+        source=EnvironmentSource("CartPole-v1"),
         observation_shape=(4,),
         observation_dtype="float32",
         observation_low=(None,) * 4,

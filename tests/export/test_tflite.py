@@ -22,6 +22,7 @@ with warnings.catch_warnings():
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import q_network
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression.folding import InputScaling, fold_input_scaling
 from edgedqn.compression.methods.distillation import fit_output_layer
@@ -36,7 +37,7 @@ from edgedqn.export.tflite_file.reader import kernels, quantization
 from edgedqn.export.tflite_file.rewriting import float_twin
 
 SPEC = EnvironmentSpec(
-    id="CartPole-v1",
+    source=EnvironmentSource("CartPole-v1"),
     observation_shape=(4,),
     observation_dtype="float32",
     observation_low=(None,) * 4,

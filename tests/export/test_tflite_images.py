@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.networks import q_network, table_network
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, FrameStack, OneHot, format_steps
 from edgedqn.benchmarks.footprint import weigh
 from edgedqn.benchmarks.rows import BenchmarkRow
@@ -24,7 +25,7 @@ from edgedqn.export.tflite import exported, to_tflite
 from edgedqn.export.tflite_file.reader import kernels, quantization
 
 BYTES = EnvironmentSpec(
-    id="Bytes-v0",
+    source=EnvironmentSource("Bytes-v0"),
     observation_shape=(7, 6),
     observation_dtype="uint8",
     observation_low=(0.0,),
@@ -33,7 +34,7 @@ BYTES = EnvironmentSpec(
     preprocessing=(FrameStack(4),),
 )
 BITS = EnvironmentSpec(
-    id="Bits-v0",
+    source=EnvironmentSource("Bits-v0"),
     observation_shape=(7, 6, 2),
     observation_dtype="bool",
     observation_low=(0.0,),
@@ -41,7 +42,7 @@ BITS = EnvironmentSpec(
     n_actions=3,
 )
 STATES = EnvironmentSpec(
-    id="States-v0",
+    source=EnvironmentSource("States-v0"),
     observation_shape=(),
     observation_dtype="int64",
     observation_low=(0.0,),
@@ -69,7 +70,7 @@ def make_policy(kind: str, conversion: Any, padding: str = "valid") -> Compresse
         observations = np.eye(12, dtype=np.int64)[rng.integers(0, 9, 500)]  # the last three are never visited
     else:
         scale = 1 / 255 if kind == "bytes" else 1.0
-        network = q_network(spec.input_shape, 3, hidden=(9,), rng=rng, torso=torso(padding), dueling=True, image_scale=scale)
+        network = q_network(spec.input_shape, 3, hidden=(9,), rng=rng, torso=torso(padding), dueling=True, input_scale=scale)
         observations = rng.integers(0, 256 if kind == "bytes" else 2, (500, *spec.input_shape)).astype(spec.observation_dtype)
     network.set_weights([rng.normal(0, 0.3, array.shape) for array in network.get_weights()])
     plain = network = plain_network(network)

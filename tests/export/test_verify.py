@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import q_network
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
@@ -35,7 +36,7 @@ Make = Callable[[Any], CompressedPolicy]
 def policy_for() -> Make:
     """A 4-16-2 policy, its two actions often far apart."""
     spec = EnvironmentSpec(
-        id="Test-v0",
+        source=EnvironmentSource("Test-v0"),
         observation_shape=(4,),
         observation_dtype="float32",
         observation_low=(None,) * 4,

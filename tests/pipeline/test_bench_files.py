@@ -13,6 +13,7 @@ import pytest
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import q_network
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, FrameStack
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.folding import InputScaling
@@ -60,7 +61,7 @@ def test_two_files_of_one_name_are_refused(tiny_run: RunResult, tmp_path: Path) 
 
 def test_files_that_see_the_environment_differently_are_timed_but_not_played(tiny_run: RunResult, tmp_path: Path) -> None:
     spec = EnvironmentSpec(
-        id="CartPole-v1",
+        source=EnvironmentSource("CartPole-v1"),
         observation_shape=(4,),
         observation_dtype="float32",
         observation_low=(None,),

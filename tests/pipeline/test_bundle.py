@@ -166,6 +166,26 @@ def test_a_bundle_that_nobody_touched_goes_without_a_trace(models: Path, tmp_pat
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_not_followed(models: Path, tmp_path: Path, there: bool) -> None:
+    """What it leads to may be another's bundle, or none."""
+    elsewhere, device = tmp_path / "elsewhere", tmp_path / "run" / "device"
+    device.parent.mkdir()
+    if there:
+        make_bundle(models / "float32.tflite", elsewhere)
+        (elsewhere / "mine.txt").write_text("mine")
+    before = sorted(path.name for path in elsewhere.iterdir()) if there else None
+    device.symlink_to(elsewhere)
+    with pytest.warns(UserWarning, match="was a symlink and is a folder now; .*elsewhere stays as it was"):
+        make_bundle(models / "qat-int8.tflite", device)
+    assert not device.is_symlink() and EdgePolicy.load(device / "policy.tflite") and not (device / "mine.txt").exists()
+    remove_bundle(device)
+    device.symlink_to(elsewhere)
+    remove_bundle(device)
+    assert list(device.parent.iterdir()) == []
+    assert (sorted(path.name for path in elsewhere.iterdir()) if there else None) == before
+
+
 def test_replaces_nothing_but_a_bundle(models: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("")

@@ -1,5 +1,6 @@
 """What proves a file was seen by nothing that made it."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -17,9 +18,11 @@ from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distil, Distillation
@@ -31,13 +34,12 @@ from edgedqn.compression.methods.shrinking import Shrink
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.stage import Stage
-from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.export.edge_policy import ACTION_MASK, Actions, DeviceManifest, EdgePolicy, VerifiedFile
 from edgedqn.export.tflite import to_tflite
 from edgedqn.pipeline import judge, proving
 from edgedqn.pipeline.config import Changes
 from edgedqn.pipeline.job import Job, RunResult
-from edgedqn.pipeline.native import quiet
-from edgedqn.pipeline.proving import STATES, play_on_seeds, states_on_prove_seeds
+from edgedqn.pipeline.proving import STATES, play_on_seeds, source_of, states_on_prove_seeds
 from edgedqn.pipeline.seeds import BLOCK, STREAMS, SeedStreams
 
 LESSON = Distillation(steps=100)
@@ -119,10 +121,10 @@ def test_what_asks_the_judge_sees_no_prove_seed_either(
 def test_agreement_and_gate_are_measured_on_prove_seeds_alone(reset_seeds: list[int], tiny_run: RunResult) -> None:
     streams = SeedStreams(0)
     policy = EdgePolicy.load(tiny_run.folder / "models" / "float32.tflite")
-    observations = states_on_prove_seeds(policy, "CartPole-v1", streams)
+    observations = states_on_prove_seeds(policy, EnvironmentSource("CartPole-v1"), streams)
     assert observations.shape == (STATES, 4) and observations.dtype == np.float32
     assert streams_of(reset_seeds) == {"prove"}
-    play = play_on_seeds("CartPole-v1", streams, Gate(looks=(300, 600)))
+    play = play_on_seeds(EnvironmentSource("CartPole-v1"), streams, Gate(looks=(300, 600)))
     assert streams_of(list(play.seeds)) == {"prove"} and len(play.seeds) == 600
 
 
@@ -152,7 +154,7 @@ def test_states_are_those_the_agents_network_would_visit(
 ) -> None:
     monkeypatch.setattr(proving, "STATES", 300)
     agent = float_file(tmp_path / "float32.tflite", env_id, frame_stack)
-    found = states_on_prove_seeds(EdgePolicy.load(tmp_path / "float32.tflite"), env_id, SeedStreams(4))
+    found = states_on_prove_seeds(EdgePolicy.load(tmp_path / "float32.tflite"), EnvironmentSource(env_id), SeedStreams(4))
     with closing(make_environment(env_id)) as env:
         seeds = SeedStreams(4).reset_seeds("prove")
         expected = gather_observations(agent.policy, agent_view(env, agent.spec), reset_seeds=seeds, count=300)
@@ -164,4 +166,49 @@ def test_a_file_of_another_environment_is_refused(tmp_path: Path) -> None:
     float_file(tmp_path / "float32.tflite", "CartPole-v1")
     policy = EdgePolicy.load(tmp_path / "float32.tflite")
     with pytest.raises(InputError, match=r"another environment than Acrobot-v1: expected observations \[6\]"):
-        states_on_prove_seeds(policy, "Acrobot-v1", SeedStreams(0))
+        states_on_prove_seeds(policy, EnvironmentSource("Acrobot-v1"), SeedStreams(0))
+
+
+def of_file(environment: object, **device: Any) -> VerifiedFile:
+    manifest = DeviceManifest(
+        **{
+            "env_id": "Pendulum-v1",
+            "observation_shape": (3,),
+            "observation_dtype": "float32",
+            "n_actions": 3,
+            "preprocessing": (),
+            "scale": (1.0,),
+            "offset": (0.0,),
+            "meaning": "preferences",
+            "recipe": "test",
+            **device,
+        }
+    )
+    evidence = {} if environment is None else {"environment": environment}
+    return VerifiedFile(path=Path("a.tflite"), model=None, device=manifest, evidence=evidence)  # type: ignore[arg-type]
+
+
+def test_a_file_is_played_where_its_sidecar_says_or_else_as_its_manifest_lets_see() -> None:
+    torque = Actions(((-2.0, 0.0, 2.0),), (1,), "float32")
+    assert source_of(of_file(None, actions=torque)) == EnvironmentSource("Pendulum-v1", action_levels=3)
+    recorded = {"id": "Pendulum-v1", "arguments": {"g": 9.0}, "action_levels": 3, "n_actions": 3}
+    assert source_of(of_file(recorded, actions=torque)) == EnvironmentSource("Pendulum-v1", {"g": 9.0}, action_levels=3)
+    assert source_of(of_file(recorded), "Other-v0") == EnvironmentSource("Other-v0")
+    assert source_of(of_file(None, preprocessing=(ACTION_MASK,))).action_mask is True
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        (
+            {"id": "Pendulum-v1", "wrappers": [{"name": "this:X"}]},
+            r"was wrapped in this:X: expected the run's folder",
+        ),
+        ({"id": "Pendulum-v1", "wrappers": [{}]}, r"a\.json is damaged: expected how Pendulum-v1 is made"),
+        ({"id": "Pendulum-v1", "max_episode_steps": "5"}, r"a\.json is damaged"),
+    ],
+)
+def test_a_sidecar_that_anybody_may_have_written_imports_nothing(environment: object, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        source_of(of_file(environment))
+    assert "this" not in sys.modules

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.pipeline.run_folder import RunFolder, versions
 
 CONFIG = {"training": {"steps": 10, "hidden": [8]}, "recipes": ["qat-int8"]}
 
 
 def create(path: Path, env_id: str = "CartPole-v1", seed: int = 0, **changes: object) -> RunFolder:
-    return RunFolder.create(path, env_id, seed=seed, config=json.loads(json.dumps({**CONFIG, **changes})))
+    return RunFolder.create(path, EnvironmentSource(env_id), seed=seed, config=json.loads(json.dumps({**CONFIG, **changes})))
 
 
 def test_a_stage_is_done_only_once_it_ended_well(tmp_path: Path) -> None:
@@ -110,8 +111,8 @@ def test_a_damaged_or_newer_run_json_is_refused(tmp_path: Path, content: str) ->
 def test_two_processes_cannot_write_at_once_and_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
     run = create(tmp_path)
     code = (
-        "import sys, time; from pathlib import Path; from edgedqn.pipeline.run_folder import RunFolder\n"
-        "run = RunFolder.create(Path(sys.argv[1]), 'CartPole-v1', seed=0, config={})\n"
+        "import sys, time; from pathlib import Path; from edgedqn.pipeline.run_folder import EnvironmentSource, RunFolder\n"
+        "run = RunFolder.create(Path(sys.argv[1]), EnvironmentSource('CartPole-v1'), seed=0, config={})\n"
         "with run.locked():\n    print('locked', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
@@ -124,6 +125,16 @@ def test_two_processes_cannot_write_at_once_and_the_lock_dies_with_its_holder(tm
 
 
 OTHER = {"training": {"steps": 11, "hidden": [8]}}
+
+
+def test_what_a_killed_process_was_writing_is_removed_once_nobody_writes(tmp_path: Path) -> None:
+    left = tmp_path / "run" / ".run.json.abcdefgh.part"
+    left.parent.mkdir()
+    left.write_text("{")
+    run = RunFolder.create(tmp_path / "run", EnvironmentSource("CartPole-v1"), seed=0, config={})
+    assert left.exists()  # another process may be writing it
+    with run.locked():
+        assert not left.exists()
 
 
 def test_where_nothing_was_done_yet_other_settings_take_the_place_of_a_mistake(tmp_path: Path) -> None:
@@ -145,9 +156,9 @@ def test_by_force_a_run_takes_other_settings_but_no_other_environment(tmp_path: 
     config = {**run.description.config, **OTHER}
     for env_id, seed in (("Acrobot-v1", 0), ("CartPole-v1", 1)):
         with pytest.raises(InputError, match=r"holds another run: .* Choose another --out\.$"):
-            RunFolder.create(tmp_path, env_id, seed=seed, config=config, force=True)
+            RunFolder.create(tmp_path, EnvironmentSource(env_id), seed=seed, config=config, force=True)
     assert RunFolder.open(tmp_path).is_done("train")
-    forced = RunFolder.create(tmp_path, "CartPole-v1", seed=0, config=config, force=True)
+    forced = RunFolder.create(tmp_path, EnvironmentSource("CartPole-v1"), seed=0, config=config, force=True)
     assert forced.description.config["training"] == OTHER["training"] and not forced.is_done("train")
 
 
@@ -170,10 +181,10 @@ def test_settings_that_are_new_since_a_run_was_made_have_their_defaults_there(tm
     def updated(value: Mapping[str, Any]) -> dict[str, Any]:
         return {**value, "training": {"dueling": False, **value["training"]}}
 
-    assert RunFolder.create(tmp_path, "CartPole-v1", seed=0, config=newer, updated=updated).is_done("train")
+    assert RunFolder.create(tmp_path, EnvironmentSource("CartPole-v1"), seed=0, config=newer, updated=updated).is_done("train")
     with pytest.raises(InputError, match=r"expected training\.dueling=True\. Got training\.dueling=False"):
         other = {**config, "training": {**config["training"], "dueling": True}}
-        RunFolder.create(tmp_path, "CartPole-v1", seed=0, config=other, updated=updated)
+        RunFolder.create(tmp_path, EnvironmentSource("CartPole-v1"), seed=0, config=other, updated=updated)
 
 
 def test_the_best_network_so_far_is_something_to_lose(tmp_path: Path) -> None:
@@ -185,5 +196,5 @@ def test_the_best_network_so_far_is_something_to_lose(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds another run"):
         create(tmp_path, **OTHER)  # type: ignore[arg-type]
     config = {**RunFolder.open(tmp_path).description.config, **OTHER}
-    RunFolder.create(tmp_path, "CartPole-v1", seed=0, config=config, force=True)
+    RunFolder.create(tmp_path, EnvironmentSource("CartPole-v1"), seed=0, config=config, force=True)
     assert not best.exists()  # and nothing of the old settings is taken for the new ones'

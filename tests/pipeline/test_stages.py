@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.report.learning_curve import learning_chart
 from edgedqn.benchmarks.report.vega import picture
@@ -88,7 +89,7 @@ def test_a_file_that_does_something_else_is_not_written(
 
 
 def test_a_damaged_benchmark_is_refused(tiny_run: RunResult, tmp_path: Path) -> None:
-    run = RunFolder.create(tmp_path, "CartPole-v1", seed=0, config={})
+    run = RunFolder.create(tmp_path, EnvironmentSource("CartPole-v1"), seed=0, config={})
     for content in ("", "[]", json.dumps({**tiny_run.benchmark, "schema": 2})):
         run.benchmark.write_text(content)
         with pytest.raises(InputError, match="expected"):

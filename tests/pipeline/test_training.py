@@ -11,6 +11,7 @@ import pytest
 
 from edgedqn.agents.errors import DivergedError, InputError
 from edgedqn.agents.files import load_arrays
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import Checkpoints, State
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
@@ -50,7 +51,7 @@ def test_the_agent_brings_on_policy_observations(tiny_run: RunResult) -> None:
 def test_every_kind_of_agent_is_trained_and_can_be_loaded(
     env_id: str, config: Any, input_shape: tuple[int, ...], tmp_path: Path
 ) -> None:
-    agent = train_agent(env_id, config, streams=SeedStreams(3), folder=tmp_path)
+    agent = train_agent(EnvironmentSource(env_id), config, streams=SeedStreams(3), folder=tmp_path)
     loaded = TrainedAgent.load(tmp_path)
     assert loaded.spec == agent.spec and loaded.spec.input_shape == input_shape
     assert loaded.observations.shape == (ON_POLICY_STATES, *input_shape)
@@ -66,7 +67,7 @@ def test_every_kind_of_agent_is_trained_and_can_be_loaded(
 def test_what_was_interrupted_ends_as_if_it_had_not_been(
     env_id: str, config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train_agent(env_id, config, streams=SeedStreams(3), folder=tmp_path / "whole")
+    whole = train_agent(EnvironmentSource(env_id), config, streams=SeedStreams(3), folder=tmp_path / "whole")
     save, saved = Checkpoints.save, []
 
     def die_after_the_first(self: Checkpoints, env_steps: int, state: State) -> None:
@@ -76,10 +77,10 @@ def test_what_was_interrupted_ends_as_if_it_had_not_been(
 
     monkeypatch.setattr(Checkpoints, "save", die_after_the_first)
     with pytest.raises(KeyboardInterrupt):
-        train_agent(env_id, config, streams=SeedStreams(3), folder=tmp_path / "cut")
+        train_agent(EnvironmentSource(env_id), config, streams=SeedStreams(3), folder=tmp_path / "cut")
     assert saved == [config.checkpoint_interval]
     monkeypatch.setattr(Checkpoints, "save", save)
-    resumed = train_agent(env_id, config, streams=SeedStreams(3), folder=tmp_path / "cut")
+    resumed = train_agent(EnvironmentSource(env_id), config, streams=SeedStreams(3), folder=tmp_path / "cut")
     for ours, theirs in zip(resumed.network.get_weights(), whole.network.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert resumed.statistics["evaluations"] == whole.statistics["evaluations"]
@@ -102,7 +103,7 @@ def test_as_many_checkpoints_as_asked_for_are_kept_and_their_size_is_foreseen(
 
     monkeypatch.setattr(Checkpoints, "require_space", remember)
     config = replace(QUICK, buffer_size=300, checkpoint_interval=128, keep_checkpoints=3, prioritized=True)
-    train_agent("CartPole-v1", config, streams=SeedStreams(3), folder=tmp_path)
+    train_agent(EnvironmentSource("CartPole-v1"), config, streams=SeedStreams(3), folder=tmp_path)
     found = sorted((tmp_path / "checkpoints").glob("step-*.npz"))
     assert [path.stem for path in found] == ["step-000000000768", "step-000000000896", "step-000000000900"]
     # Beside the arrays: their headers, and the record of the episodes.
@@ -120,16 +121,27 @@ def test_a_network_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     )
     monkeypatch.syspath_prepend(tmp_path)
     agent = train_agent(
-        "CartPole-v1", replace(QUICK, network="own_torsos:narrow"), streams=SeedStreams(0), folder=tmp_path / "run"
+        EnvironmentSource("CartPole-v1"),
+        replace(QUICK, network="own_torsos:narrow"),
+        streams=SeedStreams(0),
+        folder=tmp_path / "run",
     )
     assert [w.shape for w in agent.network.get_weights()[:2]] == [(4, 3), (3,)]
     # What could not be compressed and exported is refused before it is trained.
     with pytest.raises(InputError, match="'joined'"):
         train_agent(
-            "CartPole-v1", replace(QUICK, network="own_torsos:branched"), streams=SeedStreams(0), folder=tmp_path / "other"
+            EnvironmentSource("CartPole-v1"),
+            replace(QUICK, network="own_torsos:branched"),
+            streams=SeedStreams(0),
+            folder=tmp_path / "other",
         )
     with pytest.raises(InputError, match=r"No network 'own_torsos:gone': expected .*module:function"):
-        train_agent("CartPole-v1", replace(QUICK, network="own_torsos:gone"), streams=SeedStreams(0), folder=tmp_path / "other")
+        train_agent(
+            EnvironmentSource("CartPole-v1"),
+            replace(QUICK, network="own_torsos:gone"),
+            streams=SeedStreams(0),
+            folder=tmp_path / "other",
+        )
 
 
 def test_a_network_that_was_edited_does_not_go_on_from_the_old_ones_checkpoint(
@@ -147,13 +159,13 @@ def test_a_network_that_was_edited_does_not_go_on_from_the_old_ones_checkpoint(
     monkeypatch.setattr(Checkpoints, "save", die_after)
     config = replace(QUICK, network="edited_torso:torso")
     with pytest.raises(KeyboardInterrupt):
-        train_agent("CartPole-v1", config, streams=SeedStreams(0), folder=tmp_path / "run")
+        train_agent(EnvironmentSource("CartPole-v1"), config, streams=SeedStreams(0), folder=tmp_path / "run")
     monkeypatch.setattr(Checkpoints, "save", save)
     (tmp_path / "edited_torso.py").write_text(code.format(5))
     monkeypatch.delitem(sys.modules, "edited_torso")
     importlib.invalidate_caches()
     with pytest.warns(UserWarning, match="passed over: .* is of another training"):
-        agent = train_agent("CartPole-v1", config, streams=SeedStreams(0), folder=tmp_path / "run")
+        agent = train_agent(EnvironmentSource("CartPole-v1"), config, streams=SeedStreams(0), folder=tmp_path / "run")
     assert agent.network.get_weights()[0].shape == (4, 5)
 
 
@@ -164,7 +176,7 @@ def test_a_network_of_ones_own_goes_on_in_the_same_process(tmp_path: Path, monke
     )
     monkeypatch.syspath_prepend(tmp_path)
     config = replace(QUICK, network="nameless_torso:torso")
-    whole = train_agent("CartPole-v1", config, streams=SeedStreams(0), folder=tmp_path / "whole")
+    whole = train_agent(EnvironmentSource("CartPole-v1"), config, streams=SeedStreams(0), folder=tmp_path / "whole")
     save = Checkpoints.save
 
     def die_after(self: Checkpoints, env_steps: int, state: State) -> None:
@@ -173,9 +185,9 @@ def test_a_network_of_ones_own_goes_on_in_the_same_process(tmp_path: Path, monke
 
     monkeypatch.setattr(Checkpoints, "save", die_after)
     with pytest.raises(KeyboardInterrupt):
-        train_agent("CartPole-v1", config, streams=SeedStreams(0), folder=tmp_path / "cut")
+        train_agent(EnvironmentSource("CartPole-v1"), config, streams=SeedStreams(0), folder=tmp_path / "cut")
     monkeypatch.setattr(Checkpoints, "save", save)
-    resumed = train_agent("CartPole-v1", config, streams=SeedStreams(0), folder=tmp_path / "cut")
+    resumed = train_agent(EnvironmentSource("CartPole-v1"), config, streams=SeedStreams(0), folder=tmp_path / "cut")
     for ours, theirs in zip(resumed.network.get_weights(), whole.network.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -183,4 +195,4 @@ def test_a_network_of_ones_own_goes_on_in_the_same_process(tmp_path: Path, monke
 def test_a_training_that_diverges_says_how_to_go_on(tmp_path: Path) -> None:
     config = replace(QUICK, learning_rate=10.0, max_gradient_norm=1e30, hidden=(32, 32))
     with pytest.raises(DivergedError, match=r"at environment step \d+.* expected other settings and another --out, or --force"):
-        train_agent("CartPole-v1", config, streams=SeedStreams(0), folder=tmp_path)
+        train_agent(EnvironmentSource("CartPole-v1"), config, streams=SeedStreams(0), folder=tmp_path)

@@ -61,6 +61,7 @@ def readme(file: VerifiedFile, has_twin: bool) -> str:
         "left": _left_to_you(device),
         "last_action": device.n_actions - 1,
         "choice": _choice(device),
+        "own": "; `policy.action(observation)` gives the environment's own" if device.actions else "",
         "scale": _numbers(device.scale),
         "offset": _numbers(device.offset),
     }
@@ -80,7 +81,7 @@ def _proof(evidence: Mapping[str, object]) -> str:
 
 def _environment(device: DeviceManifest) -> DeviceManifest:
     """What the manifest says of the environment alone."""
-    return replace(device, scale=(1.0,), offset=(0.0,), meaning="action", recipe="")
+    return replace(device, scale=(1.0,), offset=(0.0,), meaning="preferences", recipe="")
 
 
 def _choice(device: DeviceManifest) -> str:
@@ -92,6 +93,8 @@ def _choice(device: DeviceManifest) -> str:
 def _left_to_you(device: DeviceManifest) -> str:
     if ATARI in device.preprocessing:
         return "gymnasium's AtariPreprocessing (84 x 84 grey frames); call `reset()` before each episode"
+    if device.masked:
+        return "say which actions are legal: `policy(observation, mask)`"
     if any(step.name == "frame_stack" for step in device.preprocessing):
         return "call `reset()` before each episode: it clears the frame stack"
     return "nothing"

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import write_bytes
+from edgedqn.agents.playing.processes import command_that_ends_with_this
 
 
 class Package(NamedTuple):
@@ -98,7 +99,9 @@ def _fetch(package: Package) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         command = [npm, "pack", wanted, "--ignore-scripts", "--silent", "--pack-destination", folder]
         try:
-            subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
+            subprocess.run(
+                command_that_ends_with_this(command), cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=True
+            )
             content = (Path(folder) / package.archive).read_bytes()
         except (subprocess.SubprocessError, OSError) as error:
             told = " ".join((getattr(error, "stderr", None) or str(error)).split())[-300:]

@@ -17,10 +17,13 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import write_text
 from edgedqn.export.devices.microcontroller.plain_c import c_array, plain_c
 from edgedqn.export.devices.microcontroller.sources import fill
-from edgedqn.export.edge_policy import OPERATORS, PolicyFileError, VerifiedFile
+from edgedqn.export.edge_policy import OPERATORS, Actions, PolicyFileError, VerifiedFile
 from edgedqn.export.tflite_file.integer_network import read_integer_network
 from edgedqn.export.tflite_file.reader import quantization, read_operators
 from edgedqn.export.tflite_file.tflm import arena_bytes, arena_with_margin
+
+# The last inputs say which actions are legal.
+LEGAL_CHOICE = "policy_argmax_legal(interpreter->output(0)->data.int8, observation + POLICY_INPUTS - POLICY_ACTIONS)"
 
 
 def write_microcontroller(file: VerifiedFile, folder: Path) -> tuple[str, ...]:
@@ -29,7 +32,8 @@ def write_microcontroller(file: VerifiedFile, folder: Path) -> tuple[str, ...]:
     Args:
       file: a policy with int8 input and output.
       folder: afterwards with `policy_settings.h`, `policy_io.h/.c`, `policy_model.h/.cc` and `policy_step.h/.cc`; for an MLP
-        `policy.h/.c`, too. The same policy gives the same bytes.
+        `policy.h/.c`, too, and `policy_action.h/.c` where the environment's own actions are no indices. The same
+        policy gives the same bytes.
     Returns:
       The files' names, sorted.
     Raises:
@@ -53,10 +57,13 @@ def write_microcontroller(file: VerifiedFile, folder: Path) -> tuple[str, ...]:
             "policy_step.cc",
             {
                 "operator_count": len(lines),
+                "choice": LEGAL_CHOICE if file.device.masked else "policy_argmax(interpreter->output(0)->data.int8)",
                 "resolver_lines": " &&\n         ".join(f"resolver.{line}() == kTfLiteOk" for line in lines),
             },
         ),
     }
+    if file.device.actions is not None:
+        sources |= _actions(file.device.actions, file.file_sha256)
     try:
         layers = read_integer_network(file.model)
     except PolicyFileError:  # a convolution, for one: TFLite Micro is its only way
@@ -105,6 +112,19 @@ def _settings(file: VerifiedFile) -> str:
         "crc": f"0x{zlib.crc32(file.content):08x}u",
     }
     return fill("policy_settings.h", values)
+
+
+def _actions(actions: Actions, sha256: str) -> dict[str, str]:
+    """`policy_action.h` and `policy_action.c`."""
+    values = {
+        "sha256": sha256,
+        "size": len(actions.levels),
+        "shape": ", ".join(map(str, actions.shape)),
+        "dtype": actions.dtype,
+        "levels": ", ".join(_float(float(np.float32(level))) for each in actions.levels for level in each),
+        "counts": ", ".join(str(len(each)) for each in actions.levels),
+    }
+    return {name: fill(name, values) for name in ("policy_action.h", "policy_action.c")}
 
 
 def _in_comment(text: str) -> str:

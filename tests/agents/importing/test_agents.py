@@ -14,6 +14,7 @@ import tf_keras
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.agents import ForeignModel, as_agent, fit, read_model
 from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import Flatten, FrameStack, OneHot
 from edgedqn.agents.trained_agent import TrainedAgent
 
@@ -56,7 +57,7 @@ FITTING = [
 def test_what_the_network_takes_says_how_it_saw_the_environment(
     observations: Any, shape: tuple[int, ...], preprocessing: Any
 ) -> None:
-    spec = fit(model_of(shape), Fixed(observations), env_id="My-v0")
+    spec = fit(model_of(shape), Fixed(observations), source=EnvironmentSource("My-v0"))
     assert (spec.preprocessing, spec.input_shape) == (preprocessing, shape)
 
 
@@ -77,17 +78,17 @@ UNFIT = [
 @pytest.mark.parametrize(("observations", "shape", "reason"), UNFIT)
 def test_another_input_is_refused(observations: Any, shape: tuple[int, ...], reason: str) -> None:
     with pytest.raises(InputError, match=rf"^model\.keras does not fit My-v0: .*{reason}"):
-        fit(model_of(shape), Fixed(observations), env_id="My-v0")
+        fit(model_of(shape), Fixed(observations), source=EnvironmentSource("My-v0"))
 
 
 def test_so_is_another_output_or_dtype() -> None:
     with pytest.raises(InputError, match=r"expected Q-values of 2 actions\. Got an output of \(3,\)"):
-        fit(model_of((4,), n_actions=3), Fixed(box((4,))), env_id="My-v0")
+        fit(model_of((4,), n_actions=3), Fixed(box((4,))), source=EnvironmentSource("My-v0"))
     # SB3 scales bytes: a network that was trained on them is another one on fractions.
     images = Fixed(box((10, 9, 3), np.uint8))
-    assert fit(model_of((10, 9, 3), dtype="uint8"), images, env_id="My-v0").observation_dtype == "uint8"
+    assert fit(model_of((10, 9, 3), dtype="uint8"), images, source=EnvironmentSource("My-v0")).observation_dtype == "uint8"
     with pytest.raises(InputError, match=r"expected observations of uint8\. Got a model for float32"):
-        fit(model_of((10, 9, 3), dtype="float32"), images, env_id="My-v0")
+        fit(model_of((10, 9, 3), dtype="float32"), images, source=EnvironmentSource("My-v0"))
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_a_model_that_is_played_becomes_an_agent(saved: Any, tmp_path: Path) -> 
     model = read_model(saved)
     sha256 = hashlib.sha256(saved.read_bytes()).hexdigest()
     assert (model.kind, model.source, model.source_sha256) == ("keras", "mine.keras", sha256)
-    agent = as_agent(model, "CartPole-v1", reset_seeds=itertools.count(5), count=300)
+    agent = as_agent(model, EnvironmentSource("CartPole-v1"), reset_seeds=itertools.count(5), count=300)
     assert agent.statistics == {"source": "mine.keras", "source_sha256": sha256, "kind": "keras"}
     assert agent.observations.shape == (300, 4)
     env = make_environment("CartPole-v1")
@@ -179,4 +180,4 @@ def test_a_matrix_is_an_image_of_one_channel(tmp_path: Path) -> None:
     observations = np.random.default_rng(0).random((5, 4, 3), np.float32)
     expected = tf_keras.models.load_model(path, compile=False)(observations)
     np.testing.assert_allclose(model.network(observations[..., None]), expected, rtol=1e-6)
-    assert fit(model, Fixed(box((4, 3))), env_id="My-v0").input_shape == (4, 3, 1)
+    assert fit(model, Fixed(box((4, 3))), source=EnvironmentSource("My-v0")).input_shape == (4, 3, 1)

@@ -19,6 +19,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.agents import as_agent, fit, read_model
 from edgedqn.agents.importing.sb3 import read_sb3_archive
 from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import FrameStack
 from edgedqn.agents.trained_agent import TrainedAgent
 
@@ -112,7 +113,7 @@ def test_an_imported_agent_computes_what_it_computed(
     model = read_model(path)
     assert model.kind == "stable-baselines3"
     env = make_environment(env_id)
-    spec = fit(model, env, env_id=env_id)
+    spec = fit(model, env, source=EnvironmentSource(env_id))
     assert spec.frame_stack == stack
     env = agent_view(env, spec)
     theirs = agent.get_env()  # SB3 has put its VecTransposeImage around it
@@ -136,7 +137,7 @@ def test_an_imported_agent_computes_what_it_computed(
 
 def test_an_agent_that_sees_images_is_played(tmp_path: Path) -> None:
     path = saved(tmp_path, "CnnPolicy", vector(lambda: gymnasium.make("Images-v0"), 2))[1]
-    as_agent(read_model(path), "Images-v0", reset_seeds=itertools.count(), count=60).save(tmp_path / "agent")
+    as_agent(read_model(path), EnvironmentSource("Images-v0"), reset_seeds=itertools.count(), count=60).save(tmp_path / "agent")
     agent = TrainedAgent.load(tmp_path / "agent")
     assert (agent.observations.shape, agent.observations.dtype) == ((60, 40, 44, 6), np.dtype(np.uint8))
     assert agent.spec.preprocessing == (FrameStack(2),)
@@ -363,7 +364,7 @@ def test_images_with_the_channels_first_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"expected an input of \(3, 40, 44\), or of several of them stacked\. Got an input of \(40, 44, 3\)"
     ):
-        fit(read_model(path), env, env_id="First-v0")
+        fit(read_model(path), env, source=EnvironmentSource("First-v0"))
     # As many channels as rows: SB3 would not have transposed this.
     edit(path, data=lambda d: d["observation_space"].update(_shape=[3, 3, 3]))
     with pytest.raises(InputError, match=r"its environment has images channels first, \(3, 3, 3\)"):

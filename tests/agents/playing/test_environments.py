@@ -21,7 +21,9 @@ from edgedqn.agents.playing.environments import (
     check_transition,
     make_environment,
     make_vector,
+    register_factory,
 )
+from edgedqn.agents.playing.source import EnvironmentSource, WrapperSource
 from edgedqn.agents.playing.spec import Atari, FrameStack, observation_kind, spec_of
 
 
@@ -186,7 +188,7 @@ def test_a_game_that_is_not_in_an_installed_package_is_unknown(env_id: str) -> N
 
 def test_a_vector_gives_each_episodes_true_last_observation_and_resets_what_it_is_told(corridor_id: str) -> None:
     spec = spec_of(make_environment(corridor_id), corridor_id, frame_stack=2)
-    envs = make_vector(corridor_id, spec, num_envs=3)
+    envs = make_vector(spec, num_envs=3)
     cells = np.eye(5, dtype=np.float32)
 
     def stack(*of_lanes: Any) -> list[NDArray[Any]]:
@@ -254,19 +256,19 @@ class My(gymnasium.Env):
     observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
     def __init__(self, actions=2):
         print("My greets you")
-        self.action_space = gymnasium.spaces.Discrete(actions) if actions else gymnasium.spaces.Box(-1, 1, (1,))
+        self.action_space = gymnasium.spaces.Discrete(actions) if actions else gymnasium.spaces.Text(3)
     def close(self):
         My.closed = True
 class Lacking(gymnasium.Env):
     def __init__(self):
         import no_such_physics
 gymnasium.register("EdgeDQNTest/My-v0", My)
-gymnasium.register("EdgeDQNTest/MyContinuous-v0", My, kwargs={"actions": 0})
+gymnasium.register("EdgeDQNTest/MyTyped-v0", My, kwargs={"actions": 0})
 gymnasium.register("EdgeDQNTest/Lacking-v0", Lacking)
 """)
     yield "my_environments"
     sys.modules.pop("my_environments", None)
-    for name in ("My-v0", "MyContinuous-v0", "Lacking-v0"):
+    for name in ("My-v0", "MyTyped-v0", "Lacking-v0"):
         gymnasium.registry.pop(f"EdgeDQNTest/{name}", None)
 
 
@@ -275,14 +277,14 @@ def test_a_users_own_environment(module: str, capsys: pytest.CaptureFixture[str]
     env = make_environment(env_id)
     assert spec_of(env, env_id).id == env_id  # so that whoever reads the spec can make it again
     assert spec_of(env, env_id).observation_shape == (3,)
-    assert capsys.readouterr().out == ""  # stdout is for --json
+    assert capsys.readouterr().out == "My greets you\n"  # its prints are its user's; `cli` keeps them from --json
     with pytest.raises(InputError, match=r"Nearest: EdgeDQNTest/My-v0"):
         make_environment(f"{module}:EdgeDQNTest/Mi-v0")
 
 
 def test_a_refused_environment_is_closed(module: str) -> None:
     with pytest.raises(InputError, match="cannot rank"):
-        make_environment(f"{module}:EdgeDQNTest/MyContinuous-v0")
+        make_environment(f"{module}:EdgeDQNTest/MyTyped-v0")
     assert sys.modules[module].My.closed
 
 
@@ -332,3 +334,46 @@ def test_a_complaint_is_one_line_however_long_the_observation() -> None:
     with pytest.raises(BadTransitionError) as caught:
         check_transition("My-v0", 7, observation=np.full(500, np.nan), reward=0.0)
     assert "\n" not in str(caught.value)
+
+
+def test_a_function_of_the_users_makes_an_environment() -> None:
+    def make(shape: int = 2) -> Film:
+        return Film(spaces.Box(0, 10**6, (shape,), np.float32))
+
+    try:
+        for _ in range(2):  # as where a run is gone on with
+            register_factory("Made-v0", make)
+        env = make_environment(EnvironmentSource("Made-v0", {"shape": 3}, max_episode_steps=4))
+        assert env.reset(seed=1)[0].shape == (3,)
+        assert [env.step(0)[3] for _ in range(4)] == [False, False, False, True]
+        register_factory("Made-v0", lambda shape=1: make(shape + 1))
+        assert make_environment("Made-v0").reset(seed=1)[0].shape == (2,)
+    finally:
+        gymnasium.registry.pop("Made-v0", None)
+    with pytest.raises(InputError, match=r"^'CartPole-v1' is registered already: expected another name"):
+        register_factory("CartPole-v1", make)
+    with pytest.raises(InputError, match=r"^Expected a name such as Mine-v0 .* Got 'no good name'"):
+        register_factory("no good name", make)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (
+            EnvironmentSource("CartPole-v1", {"gravity": 5}),
+            r"^CartPole-v1 cannot be made with gravity=5: TypeError: .*'gravity'",
+        ),
+        (EnvironmentSource("FrozenLake-v1", {"map_name": "9x9"}), r"^FrozenLake-v1 cannot be made with map_name=9x9: KeyError"),
+        (EnvironmentSource("CartPole-v1", observe=("a",)), r"^CartPole-v1 has nothing to choose from"),
+        (EnvironmentSource("CartPole-v1", action_mask=True), r"^CartPole-v1 gave a bad action_mask: .* Got none"),
+    ],
+)
+def test_what_a_source_asks_for_and_cannot_have(source: EnvironmentSource, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        make_environment(source).reset()
+
+
+def test_a_source_makes_the_environment_it_says() -> None:
+    clipped = WrapperSource.parse("gymnasium.wrappers:ClipReward:min_reward=0:max_reward=0.5")
+    env = make_environment(EnvironmentSource("CartPole-v1", wrappers=(clipped,), reset_options={"low": 0, "high": 0}))
+    assert env.reset(seed=3)[0].tolist() == [0, 0, 0, 0] and env.step(0)[1] == 0.5

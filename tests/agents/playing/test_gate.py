@@ -1,5 +1,7 @@
 """The gate: on cases with a known answer, and simulated."""
 
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,10 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgedqn.agents.playing.gate import Gate, gate_for, run_gate
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.gate import (
+    Gate,
+    GatePower,
+    NotBetterThanRandomError,
+    gate_for,
+    looks_within,
+    run_gate,
+    simulated_power,
+)
 from edgedqn.agents.playing.statistics import Interval
 
 QUICK = Gate(looks=(30, 60, 120))
+A_QUARTER = Gate(looks=(75, 150, 300))  # of the real looks; with far fewer the bootstrap's interval is too narrow
 
 
 def first(differences: NDArray[Any], n: int) -> list[float]:
@@ -22,11 +34,10 @@ def first(differences: NDArray[Any], n: int) -> list[float]:
 def verdicts(loss: Any, repetitions: Any, margin: float = 10.0, spread: float = 20.0, seed: int = 0) -> dict[str, int]:
     """How often each verdict falls when the true mean difference is -loss."""
     rng = np.random.default_rng(seed)
-    gate = Gate(looks=(75, 150, 300))  # a quarter of the real ones; with far fewer the bootstrap's interval is too narrow
     counts = {"pass": 0, "fail": 0, "undecided": 0}
     for _ in range(repetitions):
-        differences = rng.normal(-loss, spread, gate.looks[-1])
-        counts[run_gate(gate, margin, paired_differences=partial(first, differences)).verdict] += 1
+        differences = rng.normal(-loss, spread, A_QUARTER.looks[-1])
+        counts[run_gate(A_QUARTER, margin, paired_differences=partial(first, differences)).verdict] += 1
     return counts
 
 
@@ -93,15 +104,48 @@ def test_a_better_policy_never_gets_a_worse_verdict(seed: int, mean: float, shif
     assert order[better] >= order[worse]
 
 
-def test_the_margin_is_a_share_of_what_was_learned() -> None:
-    assert Gate(tolerance=0.02).margin(500, 20) == pytest.approx(9.6)
-    assert Gate(tolerance=0.05).margin(-100, -200) == pytest.approx(5)
+def margin_of(gate: Gate, played: NDArray[Any], at_random: NDArray[Any]) -> float:
+    return gate.margin(float_returns=lambda n: played[:n], random_returns=lambda n: at_random[:n])
 
 
-@pytest.mark.parametrize("float_return", [20.0, 10.0, float("nan")])
-def test_no_better_than_random_leaves_no_margin(float_return: float) -> None:
-    with pytest.raises(ValueError, match="better than a random one"):
-        Gate().margin(float_return, 20.0)
+def test_the_margin_is_a_share_of_what_was_learned_measured_on_the_first_look() -> None:
+    later = np.tile(500.0, 90)
+    for tolerance, played, at_random, expected in ((0.02, 500.0, 20.0, 9.6), (0.05, -100.0, -200.0, 5.0)):
+        returns = (np.concatenate([np.full(30, value), later]) for value in (played, at_random))
+        assert margin_of(replace(QUICK, tolerance=tolerance), *returns) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("played", "at_random"),
+    [(20.0, 20.0), (-200.0, -200.0), (9.0, np.tile([12.0, 30.0], 60))],
+    ids=["equal", "equal below 0", "worse"],
+)
+def test_of_an_agent_that_is_clearly_no_better_than_random_no_more_is_played(played: float, at_random: Any) -> None:
+    with pytest.raises(NotBetterThanRandomError, match=r"not better than random: .* against .* over 30 episodes"):
+        margin_of(QUICK, np.full(120, played), np.broadcast_to(at_random, 120))
+
+
+def how_often_better(played: Any, at_random: Any) -> float:
+    """How often an agent is shown to be better than random; both are functions of a generator, to [N] returns."""
+    rng, better = np.random.default_rng(0), 0
+    for _ in range(50):
+        with suppress(NotBetterThanRandomError):
+            better += margin_of(A_QUARTER, played(rng), at_random(rng)) > 0
+    return better / 50
+
+
+def test_what_an_agent_at_chance_level_earns_by_luck_is_no_margin() -> None:
+    # Half of these agents earn more than the random policy did, and every file would keep so little.
+    assert how_often_better(lambda rng: rng.normal(0, 1, 300), lambda rng: rng.normal(0, 1, 300)) <= 0.04
+
+
+@pytest.mark.parametrize(("chance", "random_chance"), [(0.08, 0.0), (0.2, 0.06)])
+def test_an_agent_that_seldom_succeeds_is_better_than_one_that_hardly_does(chance: float, random_chance: float) -> None:
+    def succeeds(rng: np.random.Generator, probability: float) -> NDArray[Any]:
+        return (rng.random(300) < probability).astype(float)
+
+    agents = (partial(succeeds, probability=each) for each in (chance, random_chance))
+    assert how_often_better(*agents) >= 0.96
 
 
 @pytest.mark.parametrize("tolerance", [0, 1, -0.1, float("nan")])
@@ -139,3 +183,29 @@ def test_as_many_differences_as_asked_for_all_finite() -> None:
 def test_noisy_environments_get_a_wider_gate_and_more_episodes(env_id: str) -> None:
     assert gate_for(env_id) == Gate(0.05, (1_200, 4_800, 19_200))
     assert gate_for("CartPole-v1") == Gate()
+
+
+def test_so_many_episodes_are_looked_at_in_three_steps_and_no_fewer_than_a_hundred() -> None:
+    assert looks_within(200) == (50, 100, 200)
+    with pytest.raises(InputError, match=r"^A gate sees little in few episodes: expected 100 or more\. Got 99\.$"):
+        looks_within(99)
+
+
+def test_the_power_of_a_gate_is_that_of_the_gate_itself() -> None:
+    """Against the gate played out, with its bootstrap: on the same differences, moved by nothing and by the margin."""
+    gate, margin, rng = Gate(looks=(25, 50, 100)), 1.0, np.random.default_rng(1)
+    differences = rng.normal(0.3, 2.5, 400)
+    power = simulated_power(gate, margin, differences)
+
+    def passing(loss: float) -> float:
+        drawn = rng.choice(differences - differences.mean() - loss, (150, 100))
+        found = [run_gate(gate, margin, paired_differences=partial(first, row)).verdict for row in drawn]
+        return found.count("pass") / len(found)
+
+    assert power.lossless_passes == pytest.approx(passing(0.0), abs=0.1)
+    assert power.at_margin_passes == pytest.approx(passing(margin), abs=0.05)
+    assert 0.5 < power.lossless_passes < 1 and power.at_margin_passes < 0.1
+
+
+def test_equal_files_pass_always() -> None:
+    assert simulated_power(Gate(), 1.0, np.zeros(50)) == GatePower(1.0, 0.0)

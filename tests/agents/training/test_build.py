@@ -11,6 +11,7 @@ import pytest
 from edgedqn.agents.dqn import LearningSchedule
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.losses import TemporalDifference
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, OneHot, spec_of
 from edgedqn.agents.prioritized import Prioritized
 from edgedqn.agents.reader import PlainReader
@@ -69,7 +70,7 @@ def test_build_dqn_follows_the_configuration(corridor: gymnasium.Env[Any, Any], 
     assert network is not target
     assert float(built.optimizer.learning_rate) == pytest.approx(5e-3)
     assert (built.optimizer.global_clipnorm, built.optimizer.epsilon) == (10.0, 1e-7)
-    assert built.exploration == LinearDecay(1.0, 0.3, 300)
+    assert built.exploration.epsilon == LinearDecay(1.0, 0.3, 300)
     assert built.schedule == LearningSchedule(
         learning_starts=100,
         train_freq=10,
@@ -129,7 +130,7 @@ def test_observations_that_are_no_number_of_a_state_are_refused(corridor: gymnas
 
 def test_a_table_that_would_not_fit_is_refused() -> None:
     spec = EnvironmentSpec(
-        id="Go-v0",
+        source=EnvironmentSource("Go-v0"),
         observation_shape=(),
         observation_dtype="int64",
         observation_low=(0.0,),

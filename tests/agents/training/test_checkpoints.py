@@ -246,7 +246,7 @@ def train_in(folder, env_id, settings, pipe):
         if config.num_envs == 1:
             return interact(agent, seeds, env=view, env_id=env_id)
         return interact_with_all(
-            agent, seeds, envs=make_vector(env_id, spec, num_envs=config.num_envs), env_id=env_id
+            agent, seeds, envs=make_vector(spec, num_envs=config.num_envs), env_id=env_id
         )
 
     report = train(

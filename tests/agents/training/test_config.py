@@ -22,7 +22,7 @@ RANGES: dict[Any, dict[str, Any]] = {
         **dict.fromkeys(
             ("target_update_interval", "num_envs", "evaluation_interval", "evaluation_episodes", "finalists"), COUNT
         ),
-        "keep_checkpoints": COUNT,
+        **dict.fromkeys(("keep_checkpoints", "exploration_duration"), COUNT),
         **dict.fromkeys(("quantiles", "learning_starts", "averaging_steps", "checkpoint_interval"), NATURAL),
         **dict.fromkeys(("priority_exponent", "importance_exponent", "learning_rate_decay"), FRACTION),
         **dict.fromkeys(("discount", "exploration_final"), FRACTION),

@@ -101,7 +101,7 @@ def test_each_environment_of_a_vector_is_the_environment_on_its_own(corridor_id:
     with closing(make_environment(env_id)) as env:
         spec = spec_of(env, env_id)
     draws, again = (iter(np.random.default_rng(1).integers(spec.n_actions, size=10**5).tolist()) for _ in range(2))
-    with closing(make_vector(env_id, spec, num_envs=count)) as envs:
+    with closing(make_vector(spec, num_envs=count)) as envs:
         stream = interact_with_all(
             envs=envs, env_id=env_id, agent=cast(Agent, Player(lambda _: next(draws))), reset_seeds=itertools.count(7)
         )
@@ -112,7 +112,7 @@ def test_each_environment_of_a_vector_is_the_environment_on_its_own(corridor_id:
         np.testing.assert_array_equal(step.s_t, s_t)  # the true last one at the end of an episode
         assert step.s_t.dtype == s_t.dtype
         assert (step.a_tm1, step.r_t, step.terminated, step.truncated) == (a_tm1, r_t, terminated, truncated)
-        assert list(step[6:]) == rest
+        assert list(step[6:-1]) == rest and step.legal_t is None
     assert sum(step.episode_return is not None for step, _ in steps) > 10
     if env_id == corridor_id:
         assert {(step.terminated, step.truncated) for step, _ in steps} >= {(True, False), (False, True)}
@@ -121,7 +121,7 @@ def test_each_environment_of_a_vector_is_the_environment_on_its_own(corridor_id:
 def test_steps_of_a_vector_stay_as_they_were(corridor_id: str) -> None:
     with closing(make_environment(corridor_id)) as env:
         spec = spec_of(env, corridor_id)
-    with closing(make_vector(corridor_id, spec, num_envs=2)) as envs:
+    with closing(make_vector(spec, num_envs=2)) as envs:
         steps = [
             (s, s.s_tm1.copy(), s.s_t.copy())
             for s in itertools.islice(

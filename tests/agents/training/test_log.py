@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -52,6 +53,18 @@ def rows(folder: Path) -> list[EpisodeRecord]:
         lines = list(csv.reader(file))
     assert lines[0] == ["env_steps", "episode_return", "episode_length", "epsilon", "learning_rate", "loss", "seconds"]
     return [EpisodeRecord(int(a), float(b), int(c), *map(float, rest)) for a, b, c, *rest in lines[1:]]
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from pathlib import Path; from edgedqn.agents.errors import InputError\n"
+        "from edgedqn.agents.training.log import FileLog\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY)); log = FileLog(Path(sys.argv[1]))\n"
+        "try:\n    [log.evaluation(step, 0.0) for step in range(9)]\nexcept InputError as error:\n    print(error)"
+    )
+    said = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("Events for TensorBoard cannot be written: expected space.")
+    assert f"{tmp_path}/events" in said and said.endswith("File too large.\n")
 
 
 def test_every_fourth_episode_under_the_names_of_stable_baselines3(tmp_path: Path) -> None:

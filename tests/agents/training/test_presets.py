@@ -10,6 +10,7 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import Atari, EnvironmentSpec, FrameStack, OneHot, observation_kind, spec_of
 from edgedqn.agents.training.build import build_dqn
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
@@ -52,7 +53,7 @@ def test_so_does_the_default_for_every_other_kind(
     kind: str, shape: tuple[int, ...], dtype: str, preprocessing: tuple[Any, ...], network: str
 ) -> None:
     spec = EnvironmentSpec(
-        id="My-v0",
+        source=EnvironmentSource("My-v0"),
         observation_shape=shape,
         observation_dtype=dtype,
         observation_low=(0.0,),

@@ -138,7 +138,7 @@ def test_a_measurement_is_a_fresh_process_with_one_thread_per_library(small: Set
 
     monkeypatch.setattr(subprocess, "run", run)
     assert training_throughput.run_in_process("matrix_products", small) == {"us": 1.0}
-    assert seen["command"][1:4] == ["-m", "edgedqn.benchmarks.peers.training_job", "matrix_products"]
+    assert "edgedqn.benchmarks.peers.training_job" in seen["command"][3] and seen["command"][4] == "matrix_products"
     assert {seen["env"][pool] for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"1"}
     assert seen["env"]["CUDA_VISIBLE_DEVICES"] == "-1"
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, stdout="", stderr="it broke"))

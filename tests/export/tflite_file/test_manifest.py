@@ -37,12 +37,22 @@ def test_device_part_holds_the_float32_values_exactly(spec: EnvironmentSpec) -> 
             "n_actions": 2,
             "preprocessing": [],
         },
-        "input": {"scale": [float(value) for value in scale], "offset": [0.0] * 4},
+        "input": {"scale": [float(value) for value in scale], "offset": [0.0]},
         "output": {"meaning": "q_values", "tie_break": "lowest"},
         "recipe": "qat-int8",
     }
     read_back = np.array(json.loads(json.dumps(device.to_json()))["input"]["scale"], np.float32)
     np.testing.assert_array_equal(read_back, scale)
+
+
+def test_a_thousand_equal_features_share_one_scale(spec: EnvironmentSpec) -> None:
+    wide = dataclasses.replace(spec, observation_shape=(1000,))
+    third = np.full(1000, 1 / 3, np.float32)
+    same = device_part(wide, scale=third, offset=ones(1000), meaning="preferences", recipe="test")
+    assert (same.scale, same.offset) == ((float(third[0]),), (1.0,)) and len(json.dumps(same.to_json())) < 400
+    third[7] += np.float32(1e-7)
+    other = device_part(wide, scale=third, offset=ones(1000), meaning="preferences", recipe="test")
+    assert other.scale == tuple(map(float, third)) and other.offset == (1.0,)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.networks import q_network
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
@@ -45,19 +46,19 @@ ENVIRONMENTS = textwrap.dedent(
             s, r, *rest = super().step(action)
             return s, float("nan") if self.steps >= 1500 else r, *rest
 
-    class Continuous(Base):
-        action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    class Unbounded(Base):
+        action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)
 
-    class MultiDiscrete(Base):
-        action_space = gymnasium.spaces.MultiDiscrete([2, 2])
+    class Many(Base):
+        action_space = gymnasium.spaces.MultiBinary(10)
 
-    class DictObservation(Base):
-        observation_space = gymnasium.spaces.Dict(a=Base.observation_space)
+    class Text(Base):
+        observation_space = gymnasium.spaces.Text(5)
 
-    class TupleObservation(Base):
-        observation_space = gymnasium.spaces.Tuple([Base.observation_space])
+    class SeveralAgents(Base):
+        action_space = gymnasium.spaces.Tuple([Base.action_space] * 2)
 
-    for name in ("Base", "BadObservation", "BadReward", "Continuous", "MultiDiscrete", "DictObservation", "TupleObservation"):
+    for name in ("Base", "BadObservation", "BadReward", "Unbounded", "Many", "Text", "SeveralAgents"):
         gymnasium.register(f"{name}-v0", globals()[name])
     '''
 )
@@ -87,7 +88,7 @@ def own_file(own: str, tmp_path: Path) -> Path:
     """A file whose manifest names an environment in a module of the current folder, whose import leaves a file `imported`."""
     (tmp_path / "own.py").write_text(f"{ENVIRONMENTS}\nopen('imported', 'w').close()\n")
     spec = EnvironmentSpec(
-        id=f"{own}:Base-v0",
+        source=EnvironmentSource(f"{own}:Base-v0"),
         observation_shape=(2,),
         observation_dtype="float32",
         observation_low=(-1.0, -1.0),

@@ -19,11 +19,11 @@ def test_missing_is_no_fault_and_broken_is(monkeypatch: pytest.MonkeyPatch, caps
         raise RuntimeError("no such symbol")
 
     monkeypatch.setattr(doctor, "_export", missing)
-    assert doctor.doctor(Namespace(json=True)) == 0
+    assert doctor.doctor(Namespace(json=True, results=None)) == 0
     checks = json.loads(capsys.readouterr().out)["checks"]
     assert checks == {"play": "works", "train and export": "not available: This needs the extra `train`."}
     monkeypatch.setattr(doctor, "_export", broken)
-    assert doctor.doctor(Namespace(json=False)) == 1
+    assert doctor.doctor(Namespace(json=False, results=None)) == 1
     assert "train and export: broken: RuntimeError: no such symbol" in capsys.readouterr().out
 
 

@@ -15,12 +15,12 @@ import tf_keras
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.benchmarks.native_output import quiet
 from edgedqn.export.edge_policy import read_verified
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.commands.import_agent import import_model
 from edgedqn.pipeline.config import ImportedAgent, RunSettings
 from edgedqn.pipeline.job import Job
-from edgedqn.pipeline.native import quiet
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.scripting import run
 from edgedqn.pipeline.seeds import SeedStreams

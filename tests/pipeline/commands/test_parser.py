@@ -17,7 +17,7 @@ from edgedqn.pipeline.cli import main
         (["bench", "x.tflite", "--threads", "two"], "--threads: expected a whole number of 1 or more, got 'two'"),
         (
             ["run", "CartPole-v1", "--stepz", "5"],
-            "unexpected argument '--stepz': expected one of --adam-epsilon, --algorithm, ",
+            "unexpected argument '--stepz': expected one of --action-levels, --action-mask, ",
         ),
         (["rum"], "invalid choice: 'rum' (choose from"),
         ([], "the following arguments are required: COMMAND"),

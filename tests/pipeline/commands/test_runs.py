@@ -31,10 +31,10 @@ def test_unknown_environment_names_the_nearest(assert_refused: Refused, edgedqn:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("Continuous", "expected Discrete(n). Got Box"),
-        ("MultiDiscrete", "expected Discrete(n). Got MultiDiscrete"),
-        ("DictObservation", "expected a Box or Discrete. Got Dict"),
-        ("TupleObservation", "expected a Box or Discrete. Got Tuple"),
+        ("Unbounded", "expected finite bounds. Got Box"),
+        ("Many", "expected at most 512. Got 1,024 of MultiBinary(10)"),
+        ("Text", "observations without numbers: expected some. Got Text"),
+        ("SeveralAgents", "expected Discrete, MultiDiscrete, MultiBinary, Box. Got Tuple"),
     ],
 )
 def test_spaces_that_cannot_be_learned_are_refused(
@@ -183,6 +183,42 @@ def test_interrupted_and_called_again_it_goes_on(tmp_path: Path) -> None:
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
     assert finished.stdout == "train done: run\n"
     assert not list((tmp_path / "run").rglob(".*.npz*"))
+
+
+@pytest.mark.parametrize(
+    ("how", "command", "stage"),
+    [(signal.SIGTERM, "compress", "fragility"), (signal.SIGHUP, "bench", "bench"), (signal.SIGKILL, "bench", "bench")],
+)
+def test_killed_it_leaves_no_process_and_called_again_it_goes_on(
+    tiny_run: RunResult,
+    edgedqn: CommandLine,
+    of_session: Callable[[int], set[int]],
+    tmp_path: Path,
+    how: signal.Signals,
+    command: str,
+    stage: str,
+) -> None:
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    with RunFolder.open(tmp_path / "run").locked():
+        folder = RunFolder.open(tmp_path / "run")
+        folder.forget({stage})
+        folder.save()
+    code = "from edgedqn.pipeline.cli import console; console()"
+    with subprocess.Popen([sys.executable, "-c", code, command, "run"], cwd=tmp_path, start_new_session=True) as running:
+        deadline = time.monotonic() + 120
+        while len(of_session(running.pid)) < 3 and running.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        running.send_signal(how)
+    assert running.returncode == -how
+    deadline = time.monotonic() + 5
+    while of_session(running.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert of_session(running.pid) == set()
+    assert not RunFolder.open(tmp_path / "run").is_done(stage)
+    again = edgedqn(command, "run")
+    assert again.returncode in (0, 3), again.stderr
+    assert RunFolder.open(tmp_path / "run").is_done(stage)
+    assert not list((tmp_path / "run").rglob(".*.part"))
 
 
 def test_lists_the_recipes_with_a_line_each(assert_refused: Refused, edgedqn: CommandLine) -> None:

@@ -8,6 +8,7 @@ from gymnasium.error import DependencyNotInstalled
 from PIL import Image
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.benchmarks.report.page import Film
 from edgedqn.pipeline.job import RunResult
 from edgedqn.pipeline.viewing import side_by_side as module
@@ -16,7 +17,7 @@ from edgedqn.pipeline.viewing.side_by_side import FRAMES, GAP, HEIGHT, MOST_BYTE
 
 def test_both_are_played_and_stand_side_by_side(tiny_run: RunResult) -> None:
     models = tiny_run.folder / "models"
-    made = side_by_side(models / "float32.tflite", models / "qat-int8.tflite", "CartPole-v1", 31)
+    made = side_by_side(models / "float32.tflite", models / "qat-int8.tflite", EnvironmentSource("CartPole-v1"), 31)
     assert isinstance(made, Film)
     assert (made.name, made.seed) == ("qat-int8", 31)
     assert all(1 <= value <= 500 for value in made.returns)
@@ -28,7 +29,7 @@ def test_both_are_played_and_stand_side_by_side(tiny_run: RunResult) -> None:
 
 def test_the_same_files_on_the_same_seed_are_the_same_film(tiny_run: RunResult) -> None:
     path = tiny_run.folder / "models" / "float32.tflite"
-    one, other = (side_by_side(path, path, "CartPole-v1", 7) for _ in range(2))
+    one, other = (side_by_side(path, path, EnvironmentSource("CartPole-v1"), 7) for _ in range(2))
     assert isinstance(one, Film) and one == other and one.returns[0] == one.returns[1]
 
 
@@ -36,7 +37,7 @@ def test_without_pictures_there_is_no_film_and_it_says_why(tiny_run: RunResult, 
     path = tiny_run.folder / "models" / "float32.tflite"
     with monkeypatch.context() as patched:
         patched.setattr(module, "MOST_BYTES", 100)
-        told = side_by_side(path, path, "CartPole-v1", 7)
+        told = side_by_side(path, path, EnvironmentSource("CartPole-v1"), 7)
         assert isinstance(told, str) and "at most 100 bytes" in told
 
     for error in (DependencyNotInstalled("pygame is\nnot installed."), ZeroDivisionError("of a user's own renderer")):
@@ -46,9 +47,9 @@ def test_without_pictures_there_is_no_film_and_it_says_why(tiny_run: RunResult, 
 
         with monkeypatch.context() as patched:
             patched.setattr(CartPoleEnv, "render", blind)
-            assert side_by_side(path, path, "CartPole-v1", 7) == " ".join(str(error).split())
+            assert side_by_side(path, path, EnvironmentSource("CartPole-v1"), 7) == " ".join(str(error).split())
     monkeypatch.setattr(CartPoleEnv, "metadata", {"render_modes": []})
-    assert side_by_side(path, path, "CartPole-v1", 7) == "CartPole-v1 draws no pictures."
+    assert side_by_side(path, path, EnvironmentSource("CartPole-v1"), 7) == "CartPole-v1 draws no pictures."
 
 
 def test_what_draws_no_picture_is_named() -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edge_policy import ATARI, DeviceManifest, EdgePolicy, PolicyFileError
+from edge_policy import ATARI, DeviceManifest, EdgePolicy, Json, PolicyFileError, read_verified
 from numpy.typing import ArrayLike, NDArray
 
 HERE = Path(__file__).resolve().parent
 FILES = (HERE / "policy.tflite", HERE / "board" / "policy-float-io.tflite")  # the second, if made, has float ends
 CALLS = 2_000  # of each file, before the faster one is chosen
+LONGEST_EPISODE = 27_000  # steps, with --env, where the environment sets no limit: as many as where the policy was proven
 
 
 class Sensors:
@@ -90,14 +91,15 @@ def loop(policy: EdgePolicy, steps: int, hertz: float) -> None:
 
 def play(policy: EdgePolicy, episodes: int, seed: int) -> None:
     """Plays the environment the policy learned in, and prints each return, undiscounted, in reward units."""
-    env = make_environment(policy.device)
+    env = make_environment(policy.device, read_verified(FILES[0]).evidence.get("environment", {}))
     returns = []
     for episode in range(episodes):
-        observation, _ = env.reset(seed=seed + episode)
+        observation, info = env.reset(seed=seed + episode)
         policy.reset()
         total, over = 0.0, False
         while not over:
-            observation, reward, terminated, truncated, _ = env.step(policy(observation))
+            mask = info["action_mask"] if policy.device.masked else None
+            observation, reward, terminated, truncated, info = env.step(policy.action(observation, mask))
             total, over = total + float(reward), terminated or truncated
         returns.append(total)
         print(f"reset seed {seed + episode}: return {total:g}")
@@ -105,11 +107,16 @@ def play(policy: EdgePolicy, episodes: int, seed: int) -> None:
     print(f"mean return {np.mean(returns):g} over {episodes} episodes")
 
 
-def make_environment(device: DeviceManifest) -> Any:
-    """The gymnasium environment that the manifest names; ends the program with a line where that cannot be."""
-    name = device.env_id
-    if ATARI in device.preprocessing:
-        sys.exit(f"run_policy.py: {name} needs gymnasium's AtariPreprocessing around it: play it with edgedqn instead.")
+def make_environment(device: DeviceManifest, made: Json) -> Any:
+    """The gymnasium environment that the manifest names; ends the program with a line where that cannot be.
+
+    `made` is how it was made, as policy.json says.
+    """
+    name, settings = device.env_id, dict(made.get("arguments", {}))
+    if ATARI in device.preprocessing or any(made.get(key) for key in ("wrappers", "observe", "reset_options")):
+        sys.exit(f"run_policy.py: {name} needs wrappers around it: play it with edgedqn instead.")
+    if made.get("max_episode_steps"):
+        settings["max_episode_steps"] = made["max_episode_steps"]
     try:
         import gymnasium
 
@@ -117,7 +124,13 @@ def make_environment(device: DeviceManifest) -> Any:
             from minatar.gym import register_envs
 
             register_envs()
-        return gymnasium.make(name)
+        env = gymnasium.make(name, **settings)
+        space = env.observation_space
+        is_as_it_was = (space.shape or ()) == device.observation_shape and getattr(space, "start", 0) == 0
+        if not is_as_it_was or not (device.observation_shape or hasattr(space, "n")):
+            sys.exit(f"run_policy.py: {name} gives {space}, which edgedqn turns into a vector: play it with that instead.")
+        limited = env.spec is not None and env.spec.max_episode_steps is not None
+        return env if limited else gymnasium.wrappers.TimeLimit(env, LONGEST_EPISODE)
     except ImportError as error:
         sys.exit(f"run_policy.py: --env plays {name}, which needs a package more: {error}. Try pip install gymnasium.")
     except Exception as error:  # gymnasium's own errors cannot be named where it may be missing
@@ -152,9 +165,14 @@ def step_us(policy: EdgePolicy, calls: int) -> NDArray[np.float64]:
 
 
 def stand_ins(policy: EdgePolicy, count: int) -> list[ArrayLike]:
-    """Random observations of the environment's shape and dtype, always the same ones, [count] of [*observation_shape]."""
+    """Random observations of the environment's shape and dtype, always the same ones, [count] of [*observation_shape]; where
+    the policy is told which actions are legal, as its network takes them, and all are."""
     shape, dtype = policy.device.observation_shape, np.dtype(policy.device.observation_dtype)
     rng = np.random.default_rng(0)
+    if policy.device.masked:
+        rows = rng.standard_normal((count, *policy.input_shape)).astype(np.float32)
+        rows[:, -policy.n_actions :] = 1
+        return list(rows)
     if not shape:
         return [int(state) for state in rng.integers(policy.input_shape[0], size=count)]
     if dtype.kind == "f":

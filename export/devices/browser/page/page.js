@@ -67,11 +67,13 @@ async function timeSteps(policy) {
   const { observation_shape: shape } = policy.device.environment;
   const size = shape.reduce((product, each) => product * each, 1);
   const observation = shape.length ? Float32Array.from({ length: size }, () => Math.random() - 0.5) : 0;
+  const { preprocessing, n_actions: actions } = policy.device.environment;
+  const mask = preprocessing.includes("action_mask") ? new Array(actions).fill(1) : undefined; // all are legal
   policy.reset();
   let begun = 0, action = 0;
   for (let i = -TIMED_STEPS / 10; i < TIMED_STEPS; i++) {
     if (i === 0) begun = performance.now();
-    action = await policy.act(observation);
+    action = await policy.act(observation, mask);
   }
   const spent = performance.now() - begun;
   element("action").textContent = action;

@@ -11,8 +11,8 @@ export class BrowserPolicy {
     this.model = model;
     this.shape = Array.from(model.getInputDetails()[0].shape); // [1, ...]
     this.size = this.shape.reduce((product, size) => product * size, 1);
-    this.scale = Float32Array.from(device.input.scale);
-    this.offset = Float32Array.from(device.input.offset);
+    this.scale = numbers(device.input.scale);
+    this.offset = numbers(device.input.offset);
     this.scaled = this.scale.some((value) => value !== 1) || this.offset.some((value) => value !== 0);
     this.frames = [];
   }
@@ -43,18 +43,31 @@ export class BrowserPolicy {
   }
 
   // The action for one observation: a flat array of the environment's numbers in row-major order, or the number of a state.
-  async act(observation) {
-    const row = await this.preferences(observation);
-    let best = 0;
-    for (let i = 1; i < row.length; i++) {
-      if (row[i] > row[best]) best = i; // the lowest index among equals
+  // `mask`, [A]: which actions are legal; a policy whose preprocessing has `action_mask` needs it.
+  async act(observation, mask) {
+    const row = await this.preferences(observation, mask);
+    let best = -1;
+    for (let i = 0; i < row.length; i++) {
+      if ((!mask || mask[i]) && (best < 0 || row[i] > row[best])) best = i; // the lowest index among equals
     }
+    if (best < 0) throw new Error("Expected a legal action or more. Got none.");
     return best;
   }
 
+  // The environment's own action of an index, an array of numbers in row-major order; the index itself where it names none.
+  own(index) {
+    const levels = this.device.environment.actions?.levels;
+    if (!levels) return index;
+    return levels.toReversed().map((each) => {
+      const level = each[index % each.length];
+      index = Math.floor(index / each.length);
+      return level;
+    }).toReversed();
+  }
+
   // The output row, Float32Array [A].
-  async preferences(observation) {
-    const input = this.preprocess(observation);
+  async preferences(observation, mask) {
+    const input = this.preprocess(observation, mask);
     if (this.scaled) {
       for (let i = 0; i < input.length; i++) { // each step rounded to float32: multiply, then add
         const product = Math.fround(input[i] * this.scale[i % this.scale.length]);
@@ -69,19 +82,25 @@ export class BrowserPolicy {
     return row;
   }
 
-  preprocess(observation) {
+  preprocess(observation, mask) {
     let x = typeof observation === "number" ? observation : Float32Array.from(observation);
     const bad = typeof x === "number" ? undefined : x.find((value) => !Number.isFinite(value));
     if (bad !== undefined) throw new Error(`Bad observation: expected finite numbers. Got ${bad}.`); // before a frame is kept
     for (const step of this.device.environment.preprocessing) {
       const [name, count] = step.split(":");
       if (name === "one_hot") {
-        if (!Number.isInteger(x) || x < 0 || x >= this.size) {
-          throw new Error(`No such state: expected an integer in 0 .. ${this.size - 1}. Got ${x}.`);
+        const { n_actions: actions, preprocessing } = this.device.environment;
+        const states = this.size - (preprocessing.includes("action_mask") ? actions : 0);
+        if (!Number.isInteger(x) || x < 0 || x >= states) {
+          throw new Error(`No such state: expected an integer in 0 .. ${states - 1}. Got ${x}.`);
         }
         const state = x;
-        x = new Float32Array(this.size);
+        x = new Float32Array(states);
         x[state] = 1;
+      } else if (name === "action_mask") {
+        const actions = this.device.environment.n_actions;
+        if (mask?.length !== actions) throw new Error(`Expected a mask of ${actions}. Got ${mask?.length ?? "none"}.`);
+        x = Float32Array.from([...x, ...mask].map(Number));
       } else if (name === "frame_stack") {
         x = this.stack(x, Number(count));
       } // flat already, and what `atari` does is done before
@@ -108,6 +127,12 @@ export class BrowserPolicy {
     });
     return stacked;
   }
+}
+
+// A list of numbers, or many as float32 in base64.
+function numbers(values) {
+  if (typeof values !== "string") return Float32Array.from(values);
+  return new Float32Array(Uint8Array.from(atob(values), (letter) => letter.charCodeAt(0)).buffer);
 }
 
 async function fetched(name, kind) {

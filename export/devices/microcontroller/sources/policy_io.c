@@ -33,6 +33,13 @@ int policy_argmax(const int8_t output[POLICY_ACTIONS]) {
   return best;
 }
 
+int policy_argmax_legal(const int8_t output[POLICY_ACTIONS], const float legal[POLICY_ACTIONS]) {
+  int best = -1;
+  for (int action = 0; action < POLICY_ACTIONS; ++action)
+    if (legal[action] != 0.0f && (best < 0 || output[action] > output[best])) best = action;
+  return best;
+}
+
 uint32_t policy_crc32(const unsigned char *data, size_t size) {
   uint32_t crc = 0xffffffffu;
   for (size_t i = 0; i < size; ++i) {

@@ -17,6 +17,9 @@ int policy_quantize(const float observation[POLICY_INPUTS], int8_t input[POLICY_
 /* The action: the index of the largest output, the lowest among equals. */
 int policy_argmax(const int8_t output[POLICY_ACTIONS]);
 
+/* The same among the actions that are legal, of which legal[i] is not 0; -1 where none is. */
+int policy_argmax_legal(const int8_t output[POLICY_ACTIONS], const float legal[POLICY_ACTIONS]);
+
 /* CRC-32 as of zlib and Ethernet, to tell whether the model arrived in flash whole. */
 uint32_t policy_crc32(const unsigned char *data, size_t size);
 

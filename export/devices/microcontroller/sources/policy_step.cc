@@ -35,5 +35,5 @@ bool policy_setup() {
 int policy_step(const float observation[POLICY_INPUTS]) {
   if (interpreter == nullptr || !policy_quantize(observation, interpreter->input(0)->data.int8)) return -1;
   if (interpreter->Invoke() != kTfLiteOk) return -1;
-  return policy_argmax(interpreter->output(0)->data.int8);
+  return $choice;
 }

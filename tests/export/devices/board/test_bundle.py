@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, parse_steps
 from edgedqn.export.devices.board.bundle import TWIN, readme, write_board
 from edgedqn.export.edge_policy import PolicyFileError, read_verified
@@ -66,7 +67,7 @@ def test_the_readme_tells_what_is_left_to_the_caller(
     cartpole_files: Files, shape: tuple[int, ...], dtype: str, steps: tuple[str, ...], own: str, left: str
 ) -> None:
     spec = EnvironmentSpec(
-        id="Any-v0",
+        source=EnvironmentSource("Any-v0"),
         observation_shape=shape,
         observation_dtype=dtype,
         observation_low=(None,),

@@ -1,5 +1,7 @@
 import re
+import subprocess
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ from numpy.typing import NDArray
 pytest.importorskip("tflite_micro", reason="the extra `micro` is not installed")
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.actions import ActionLevels
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
-from edgedqn.export.devices.microcontroller.bundle import _in_comment, resolver_lines, write_microcontroller
+from edgedqn.export.devices.microcontroller.bundle import _actions, _in_comment, resolver_lines, write_microcontroller
 from edgedqn.export.devices.microcontroller.plain_c import c_array
+from edgedqn.export.devices.microcontroller.sources import fill
 from edgedqn.export.edge_policy import OPERATORS, EdgePolicy, PolicyFileError, TfliteModel, read_verified
 from edgedqn.export.tflite_file.manifest import device_part, embed
 from edgedqn.export.tflite_file.reader import fix_names, read_operators
@@ -199,3 +203,43 @@ def test_an_environments_id_cannot_end_the_comment_it_stands_in(env_id: str) -> 
     written = _in_comment(env_id)
     assert re.fullmatch(r"[A-Za-z0-9_.:/-]*", written) and len(written) == len(env_id)
     assert _in_comment("my_module:MinAtar/Breakout-v1") == "my_module:MinAtar/Breakout-v1"
+
+
+ACTIONS = """
+#include <stdio.h>
+#include "policy_action.h"
+#include "policy_io.h"
+int main(void) {{
+  float action[POLICY_ACTION_SIZE];
+  const int8_t output[POLICY_ACTIONS] = {{3, 9, 9, 1, 9, 2}};
+  const float none[POLICY_ACTIONS] = {{0}}, some[POLICY_ACTIONS] = {{1, 0, 0, 1, 1, 1}};
+  for (int index = 0; index < POLICY_ACTIONS; ++index) {{
+    policy_action(index, action);
+    for (int i = 0; i < POLICY_ACTION_SIZE; ++i) printf("%d ", (int)(100 * action[i]));
+  }}
+  printf("%d %d %d", policy_argmax(output), policy_argmax_legal(output, some), policy_argmax_legal(output, none));
+  return 0;
+}}
+"""
+
+
+def test_an_index_becomes_the_environments_own_action(network: Any, spec: EnvironmentSpec, tmp_path: Path) -> None:
+    levels = ActionLevels(((-1.0, 0.25), (0.0, 1.0, 2.0)), (2,), "float32")
+    six = replace(spec, actions=levels, n_actions=6)
+    device = device_part(
+        six, scale=np.ones(1, np.float32), offset=np.zeros(1, np.float32), meaning="preferences", recipe="test"
+    )
+    sources = _actions(device.actions, "0" * 64)  # type: ignore[arg-type]
+    for name, text in {**sources, "policy_io.h": fill("policy_io.h"), "policy_io.c": fill("policy_io.c")}.items():
+        (tmp_path / name).write_text(text)
+    settings = "#define POLICY_INPUTS 1\n#define POLICY_ACTIONS 6\n#define POLICY_INPUT_PAIRS 1\n"
+    scales = "#define POLICY_INPUT_SCALE {1.0f}\n#define POLICY_INPUT_OFFSET {0.0f}\n"
+    (tmp_path / "policy_settings.h").write_text(settings + scales)
+    (tmp_path / "main.c").write_text(ACTIONS.format())
+    program = tmp_path / "main"
+    strict = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
+    files = [tmp_path / name for name in ("main.c", "policy_action.c", "policy_io.c")]
+    subprocess.run(["cc", *strict, "-o", program, *files], check=True)
+    *own, best, legal, none = map(int, subprocess.run([program], capture_output=True, check=True).stdout.split())
+    np.testing.assert_array_equal(np.reshape(own, (6, 2)), np.rint(100 * levels.table))
+    assert (best, legal, none) == (1, 4, -1)

@@ -2,17 +2,32 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
 import pytest
 
+from edgedqn.agents.playing.environments import LONGEST_EPISODE
 from edgedqn.agents.playing.evaluation import evaluate
 from edgedqn.export.devices.board.bundle import TWIN
-from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.export.edge_policy import EdgePolicy, read_verified
+from edgedqn.export.tflite_file.manifest import write_policy
+from edgedqn.export.tflite_file.reader import stripped
 
 OnTheBoard = Callable[..., str]
 Files = tuple[Path, Path]
+
+ENDLESS = """
+import gymnasium, numpy as np
+class Endless(gymnasium.Env):
+    observation_space, action_space = gymnasium.spaces.Box(-1, 1, (4,), np.float32), gymnasium.spaces.Discrete(2)
+    def reset(self, **how):
+        return np.zeros(4, np.float32), {}
+    def step(self, action):
+        return np.zeros(4, np.float32), 1.0, False, False, {}
+gymnasium.register("Endless-v0", Endless)
+"""
 
 
 def test_loops_over_stand_ins_where_there_is_no_gymnasium(on_the_board: OnTheBoard, bundle: Path) -> None:
@@ -27,6 +42,19 @@ def test_plays_the_environment_as_the_host_does(on_the_board: OnTheBoard, bundle
     expected = evaluate(EdgePolicy.load(cartpole_files[0]), gymnasium.make("CartPole-v1"), seeds=range(5, 8)).returns
     told = on_the_board(bundle, "run_policy.py", "--env", "--episodes", "3", "--seed", "5")
     assert [float(value) for value in re.findall(r": return ([\d.]+)", told)] == list(expected)
+
+
+def test_an_episode_without_an_end_ends_where_it_did_when_the_policy_was_proven(
+    on_the_board: OnTheBoard, bundle: Path, cartpole_files: Files
+) -> None:
+    (bundle / "endless.py").write_text(ENDLESS)
+    (bundle / "board" / TWIN).unlink()
+    file = read_verified(cartpole_files[0])
+    device = replace(file.device, env_id="endless:Endless-v0")
+    bare = stripped(file.model)  # without the manifest, which names another
+    write_policy(bundle / "policy.tflite", bare, device=device, evidence={})
+    told = on_the_board(bundle, "run_policy.py", "--env", "--episodes", "1")
+    assert f"reset seed 0: return {LONGEST_EPISODE}\n" in told
 
 
 def test_says_which_package_play_lacks(on_the_board: OnTheBoard, bundle: Path) -> None:

@@ -1,0 +1,152 @@
+"""Observations of any space, as one array or the number of a state: what a device gives, and a policy takes."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from edgedqn.agents.errors import InputError, require, short, tell
+
+MOST_FEATURES = 1_000_000
+CHANNELS = (1, 3, 4)  # of a picture
+
+Observation: TypeAlias = Any  # whatever an environment gives, before it is one array or the number of a state
+Info: TypeAlias = dict[str, Any]
+Space = gymnasium.Space[Any]
+Parts: TypeAlias = "spaces.Dict | spaces.Tuple[Any]"
+Convert = Callable[[Observation], Observation]
+
+
+def one_array(env: gymnasium.Env[Any, Any], env_id: str, observe: tuple[str, ...] = ()) -> gymnasium.Env[Any, Any]:
+    """`env` with observations that are one array or the number of a state, counted from 0; itself, where they are.
+
+    A Dict, a Tuple, MultiDiscrete and MultiBinary become a vector, as `gymnasium.spaces.flatten` makes it, of what is numbers
+    in them; where that is one Box, it stays as it is. Pictures get their channels last.
+
+    Args:
+      env: gymnasium's.
+      env_id: for messages.
+      observe: the keys of a Dict or the numbers of a Tuple that are looked at; () for all that are numbers.
+    Raises:
+      InputError: nothing in the observations is numbers, or they have no such keys.
+    """
+    space: Space = env.observation_space
+    numbers, left_out = _numbers(space)
+    if observe:
+        numbers, left_out = _chosen(space, numbers, env_id, observe), []
+    if numbers is None:
+        raise InputError(f"{env_id} has observations without numbers: expected some. Got {short(space)}.")
+    if left_out:
+        tell(f"{env_id}: observations leave out {', '.join(left_out)}: no numbers, or their number changes.")
+    picked, pick = _single(numbers)
+    if picked is not space:
+        env = gymnasium.wrappers.TransformObservation(env, pick, picked)
+    match picked:
+        case spaces.Discrete() if picked.start != 0:
+            first = int(picked.start)
+            return gymnasium.wrappers.TransformObservation(env, lambda x: int(x) - first, spaces.Discrete(picked.n))
+        case spaces.Discrete():
+            return env
+        case spaces.Box() if not picked.shape:
+            return gymnasium.wrappers.ReshapeObservation(env, (1,))
+        case spaces.Box() if _is_channels_first(picked):
+            tell(f"{env_id}: pictures come as {list(picked.shape)}, channels first; they are turned to channels last.")
+            turned = spaces.Box(_last(picked.low), _last(picked.high), dtype=picked.dtype.type)
+            return gymnasium.wrappers.TransformObservation(env, _last, turned)
+        case spaces.Box():
+            return env
+    return _flattened(env, picked, env_id)
+
+
+def _numbers(space: Space, name: str = "") -> tuple[Space | None, list[str]]:
+    """What of a space is so many numbers, None where nothing is, and the names of what is not."""
+    match space:
+        case spaces.Box() | spaces.Discrete() | spaces.MultiDiscrete() | spaces.MultiBinary():
+            return space, []
+        case spaces.Dict() | spaces.Tuple():
+            found = {key: _numbers(each, f"{name}/{key}".strip("/")) for key, each in _parts(space)}
+            left_out = [each for _, names in found.values() for each in names]
+            kept = {key: each for key, (each, _) in found.items() if each is not None}
+            if all(kept.get(key) is each for key, each in _parts(space)):
+                return space, []
+            return (spaces.Dict(kept) if kept else None), left_out
+    return None, [f"{name} ({type(space).__name__})" if name else type(space).__name__]
+
+
+def _parts(space: Parts) -> Iterator[tuple[str, Space]]:
+    """Its parts by name; those of a Tuple by their numbers."""
+    yield from space.spaces.items() if isinstance(space, spaces.Dict) else ((str(i), s) for i, s in enumerate(space.spaces))
+
+
+def _chosen(space: Space, numbers: Space | None, env_id: str, observe: tuple[str, ...]) -> Space:
+    if not isinstance(space, spaces.Dict | spaces.Tuple):
+        raise InputError(f"{env_id} has nothing to choose from: expected observations in a Dict or Tuple. Got {short(space)}.")
+    known = dict(_parts(numbers)) if isinstance(numbers, spaces.Dict | spaces.Tuple) else {}
+    for key in observe:
+        require(
+            key in known, f"{env_id} has no observation {key!r} of numbers: expected one of {', '.join(known)}. Got {key!r}."
+        )
+    return spaces.Dict({key: known[key] for key in observe})
+
+
+def _single(numbers: Space) -> tuple[Space, Convert]:
+    """The one part where there is one, else all of them; and what takes that out of an observation."""
+    path, space = [], numbers
+    while isinstance(space, spaces.Dict | spaces.Tuple) and len(space.spaces) == 1:
+        ((key, space),) = _parts(space)
+        path.append(key)
+
+    def pick(observation: Observation) -> Observation:
+        for key in path:
+            observation = observation[key if isinstance(observation, dict) else int(key)]
+        return _matching(space, observation)
+
+    return space, pick
+
+
+def _matching(space: Space, observation: Observation) -> Observation:
+    """What of an observation is in a space that `_numbers` made."""
+    match space:
+        case spaces.Dict():
+            own = isinstance(observation, dict)
+            return {key: _matching(s, observation[key if own else int(key)]) for key, s in space.spaces.items()}
+        case spaces.Tuple():
+            return tuple(_matching(each, part) for each, part in zip(space.spaces, observation, strict=True))
+    return observation
+
+
+def _flattened(env: gymnasium.Env[Any, Any], space: Space, env_id: str) -> gymnasium.Env[Any, Any]:
+    """Its observations, of numbers, as a vector, in the smallest type that holds those of each part."""
+    count = spaces.flatdim(space)
+    require(count <= MOST_FEATURES, f"{env_id} has {count:,} features: expected at most {MOST_FEATURES:,}. Got {short(space)}.")
+    flat = spaces.flatten_space(space)
+    assert isinstance(flat, spaces.Box)
+    dtype = np.result_type(*_dtypes(space))
+    vector = spaces.Box(flat.low.astype(dtype), flat.high.astype(dtype), dtype=dtype.type)
+    return gymnasium.wrappers.TransformObservation(env, lambda x: np.asarray(spaces.flatten(space, x), dtype), vector)
+
+
+def _dtypes(space: Space) -> list[np.dtype[Any]]:
+    """Of the parts' numbers; what is one-hot, and bits, are bytes."""
+    match space:
+        case spaces.Dict() | spaces.Tuple():
+            return [dtype for _, each in _parts(space) for dtype in _dtypes(each)]
+        case spaces.Box():
+            return [np.dtype(np.float32) if space.dtype == np.float64 else np.dtype(space.dtype)]
+    return [np.dtype(np.uint8)]
+
+
+def _is_channels_first(space: spaces.Box) -> bool:
+    """Whether these are pictures of bytes as PyTorch has them."""
+    shape = space.shape
+    if len(shape) != 3 or space.dtype != np.uint8:
+        return False
+    return shape[0] in CHANNELS and shape[2] not in CHANNELS and min(shape[1:]) > 4
+
+
+def _last(picture: NDArray[Any]) -> NDArray[Any]:
+    """[C, H, W] -> [H, W, C]."""
+    return np.ascontiguousarray(np.moveaxis(picture, 0, -1))

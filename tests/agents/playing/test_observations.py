@@ -1,0 +1,118 @@
+"""Observations of any space as one array, against gymnasium's own flattening."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgedqn.agents.errors import EnvironmentWarning, InputError
+from edgedqn.agents.playing.observations import one_array
+
+
+class Gives(gymnasium.Env):
+    """A random observation of its space."""
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, observations: Any) -> None:
+        self.observation_space = observations
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self.observation_space.seed(seed)
+        self.given = self.observation_space.sample()
+        return self.given, {}
+
+
+def seen(env: Any, observe: tuple[str, ...] = ()) -> Any:
+    """What the policy sees first; it must be of the space that is declared."""
+    wrapped = one_array(env, "My-v0", observe)
+    observation, _ = wrapped.reset(seed=3)
+    assert observation in wrapped.observation_space
+    return observation
+
+
+LEAVES = st.sampled_from(
+    [
+        spaces.Box(-1, 1, (2,), np.float32),
+        spaces.Box(0, 9, (2, 2), np.uint8),
+        spaces.Discrete(3, start=2),
+        spaces.MultiDiscrete([2, 4]),
+        spaces.MultiBinary(3),
+    ]
+)
+SPACES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, min_size=2, max_size=3).map(spaces.Tuple)
+        | st.dictionaries(st.sampled_from("abc"), inner, min_size=2, max_size=3).map(spaces.Dict)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SPACES.filter(lambda space: isinstance(space, spaces.Dict | spaces.Tuple)))
+def test_parts_are_flattened_as_gymnasium_does(space: Any) -> None:
+    env = Gives(space)
+    observation = seen(env)
+    assert observation.tolist() == spaces.flatten(space, env.given).tolist()  # type: ignore[union-attr]
+
+
+def test_whole_numbers_take_the_smallest_type_that_holds_them() -> None:
+    parts = spaces.Dict({"direction": spaces.Discrete(4), "image": spaces.Box(0, 255, (3, 3, 3), np.uint8)})
+    assert one_array(Gives(parts), "My-v0").observation_space.dtype == np.uint8
+    assert one_array(Gives(spaces.MultiDiscrete([5, 5])), "My-v0").observation_space.dtype == np.uint8
+
+
+def test_text_is_left_out_and_named_and_one_part_stays_as_it_is() -> None:
+    image = spaces.Box(0, 255, (7, 7, 3), np.uint8)
+    env = Gives(spaces.Dict({"image": image, "mission": spaces.Text(8), "more": spaces.Sequence(spaces.Discrete(2))}))
+    with pytest.warns(EnvironmentWarning, match=r"^My-v0: observations leave out mission \(Text\), more \(Sequence\)"):
+        observation = seen(env)
+    np.testing.assert_array_equal(observation, env.given["image"])
+
+
+def test_parts_can_be_chosen() -> None:
+    parts = spaces.Dict({"a": spaces.Box(0, 1, (2,)), "b": spaces.Discrete(2), "c": spaces.Box(0, 1, (3,))})
+    env = Gives(parts)
+    assert seen(env, ("c", "b")).tolist() == [*np.eye(2)[env.given["b"]], *env.given["c"]]  # a Dict's order is its own
+    assert seen(env, ("a",)).tolist() == env.given["a"].tolist()
+    pair = Gives(spaces.Tuple([spaces.Discrete(3), spaces.Box(0, 1, (2,))]))
+    assert seen(pair, ("1",)).tolist() == pair.given[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        (spaces.Discrete(5, start=10), lambda given: int(given) - 10),
+        (spaces.Box(0, 1, (), np.float32), lambda given: [given.item()]),
+        (spaces.Box(0, 255, (3, 16, 20), np.uint8), lambda given: given.transpose(1, 2, 0).tolist()),
+        (spaces.Box(0, 255, (16, 20, 3), np.uint8), lambda given: given.tolist()),
+        (spaces.Box(0, 1, (4, 10, 10), np.float32), lambda given: given.tolist()),  # planes of numbers, no picture
+    ],
+)
+@pytest.mark.filterwarnings("ignore::edgedqn.agents.errors.EnvironmentWarning")
+def test_arrays_and_states(space: Any, expected: Any) -> None:
+    env = Gives(space)
+    observation = seen(env)
+    assert np.asarray(observation).tolist() == expected(env.given)
+
+
+@pytest.mark.parametrize(
+    ("space", "observe", "reason"),
+    [
+        (spaces.Text(5), (), r"observations without numbers: expected some\. Got Text"),
+        (spaces.Dict({"a": spaces.Text(5)}), (), r"observations without numbers"),
+        (spaces.Box(0, 1, (2,)), ("a",), r"nothing to choose from: expected observations in a Dict or Tuple\. Got Box"),
+        (spaces.Dict({"a": spaces.Discrete(2)}), ("b",), r"no observation 'b' of numbers: expected one of a\. Got 'b'\."),
+        (spaces.Dict({"a": spaces.Discrete(2_000_000), "b": spaces.Discrete(2)}), (), r"2,000,002 features: expected at most"),
+    ],
+)
+def test_what_cannot_be_seen_is_refused_in_one_line(space: Any, observe: tuple[str, ...], reason: str) -> None:
+    with pytest.raises(InputError, match=rf"^My-v0 has {reason}") as caught:
+        one_array(Gives(space), "My-v0", observe)
+    assert "\n" not in str(caught.value)
