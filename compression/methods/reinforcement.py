@@ -44,7 +44,9 @@ class TdLearning(Training):
     like. One gradient step per environment step.
 
     Attributes:
-      from_scratch: all settings are the agent's own, those of exploration too; no other may be given.
+      from_scratch: all settings are the agent's own, those of exploration too; no other but `trainings` may be given.
+      trainings: how long, in trainings of the agent, from scratch. A network that is pruned meanwhile learns more slowly, and
+        only what it is after its last weights went can be chosen.
       batch_size, discount, n_step, averaging_steps, evaluation_episodes: None takes the agent's own.
       target_update_interval: gradient steps between two copies of the network to its target; rounded up to 50.
       first_epsilon: of random actions at the start; it falls to `epsilon` over the first tenth of the steps.
@@ -61,6 +63,7 @@ class TdLearning(Training):
     batch_size: int | None = None  # type: ignore[assignment]
     learning_rate: float = 1e-4
     from_scratch: bool = False
+    trainings: float = 1.0
     discount: float | None = None
     n_step: int | None = None
     averaging_steps: int | None = None
@@ -88,7 +91,9 @@ class TdLearning(Training):
             "Expected a discount in [0, 1] and 0 <= epsilon <= first_epsilon <= 1. "
             f"Got {self.discount}, {self.epsilon} and {self.first_epsilon}.",
         )
-        others = [each for each in fields(self) if each.name != "from_scratch"]
+        is_asked = self.from_scratch or self.trainings == 1
+        require(self.trainings >= 1 and is_asked, f"Expected trainings of 1 or more, from scratch. Got {self.trainings}.")
+        others = [each for each in fields(self) if each.name not in ("from_scratch", "trainings")]
         changed = [each.name for each in others if getattr(self, each.name) != each.default]
         require(
             not (self.from_scratch and changed),
@@ -101,7 +106,7 @@ class TdLearning(Training):
         if not isinstance(own, TrainingConfig):  # it was a table
             own = TrainingConfig(steps=own.steps, discount=own.discount)
         if self.from_scratch:
-            return replace(own, num_envs=1)
+            return replace(own, steps=round(self.trainings * own.steps), num_envs=1)
         names = ("batch_size", "discount", "n_step", "averaging_steps", "evaluation_episodes")
         given = {name: getattr(self, name) for name in names}
         waits, steps = (-(-count // STEPS_PER_CALL) * STEPS_PER_CALL for count in (self.learning_starts, self.steps))

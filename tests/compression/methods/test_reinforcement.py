@@ -142,6 +142,7 @@ def test_from_scratch_all_is_as_the_agent_was_trained(start: tuple[Student, Comp
     context = replace(context, teacher=agent)
     learning = TdLearning(from_scratch=True)
     assert learning.config(agent) == replace(config, num_envs=1)
+    assert TdLearning(from_scratch=True, trainings=1.5).config(agent) == replace(config, num_envs=1, steps=3_600)
     assert learning.planned_steps(agent) == 2_200
     fresh_student, _ = Restart().apply(student, context)
     assert not np.allclose(fresh_student.network.get_weights()[0], student.network.get_weights()[0])
@@ -214,6 +215,8 @@ def test_a_nan_from_the_environment_stops_it_by_name(start: tuple[Student, Compr
         ({"n_step": 0}, "n_step"),
         ({"averaging_steps": -1}, "averaging_steps"),
         ({"from_scratch": True, "steps": 500, "n_step": 2}, r"no other setting beside it\. Got steps, n_step"),
+        ({"trainings": 2.0}, r"Expected trainings of 1 or more, from scratch\. Got 2\.0"),
+        ({"from_scratch": True, "trainings": 0.5}, r"Expected trainings of 1 or more, from scratch\. Got 0\.5"),
     ],
 )
 def test_refuses_settings_that_learn_nothing(settings: dict[str, Any], words: str) -> None:
