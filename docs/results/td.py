@@ -7,7 +7,7 @@ python docs/results/td.py --table                  # what there is
 For each environment and training seed: `prune-td-int8` and `qat-td-int8` against the float agent by the run's gate; on
 CartPole-v1 also a network of the same size that is pruned to 80 % *while* it is trained from fresh weights, by the settings of
 the preset, for twice as long. And whether it learns at all: from an agent that has lost 98 % of its weights (ERK) at once, and
-fails its gate, the return after learning minus before, paired by reset seed. Beside it: how many features still reach an output,
+fails its gate, the return after learning minus before, paired by reset seed. Beside: how many features still reach an output,
 through weights that are not zero, with these masks and with 98 % zeros in each kernel (uniform), which leave CartPole-v1's
 networks 10 weights before their outputs. Where a feature reaches nothing, no learning can use it. Writes docs/results/td.json.
 """
