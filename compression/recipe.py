@@ -275,6 +275,9 @@ def _checked(value: object, needed: tuple[str, ...], known: tuple[str, ...], *, 
 def _settings(value: Stage | Distillation | TdLearning | Targets) -> Json:
     """JSON of settings, and of those within them."""
     marked: Json = {"fine_tune": "td"} if isinstance(value, TdLearning) else {}
+    usual = {each.name: each.default for each in fields(value) if "later" in each.metadata}  # type: ignore[arg-type]
     for key, item in vars(value).items():
+        if usual.get(key, MISSING) == item:  # so that a recipe of an earlier version is still the same one
+            continue
         marked[key] = _settings(item) if is_dataclass(item) else list(item) if isinstance(item, tuple) else item  # type: ignore[arg-type]
     return marked

@@ -5,7 +5,7 @@ The learner is that of `agents`, with all it has. What is here tells it what a n
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import islice
 from typing import ClassVar
@@ -63,7 +63,7 @@ class TdLearning(Training):
     batch_size: int | None = None  # type: ignore[assignment]
     learning_rate: float = 1e-4
     from_scratch: bool = False
-    trainings: float = 1.0
+    trainings: float = field(default=1.0, metadata={"later": True})
     discount: float | None = None
     n_step: int | None = None
     averaging_steps: int | None = None

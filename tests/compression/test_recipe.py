@@ -318,3 +318,13 @@ def test_refuses_what_would_undo_an_earlier_stage(stages: tuple[Any, ...], conve
     named = [{"stage": "cluster", "clusters": 16} if each == "cluster" else each for each in stages]
     with pytest.raises(InputError, match=said):
         Recipe.from_json({"name": "mine", "conversion": conversion, "stages": named})
+
+
+def test_a_setting_that_came_later_stands_in_json_where_it_is_not_the_default() -> None:
+    usual, longer = (
+        Recipe("mine", "", (Restart(), Prune(0.5, learning=TdLearning(from_scratch=True, trainings=many))), "float32")
+        for many in (1.0, 2.0)
+    )
+    assert "trainings" not in usual.to_json()["stages"][1]["learning"]
+    assert longer.to_json()["stages"][1]["learning"]["trainings"] == 2.0
+    assert [Recipe.from_json(each.to_json()) for each in (usual, longer)] == [usual, longer]
