@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ def mp4(path: Path) -> tuple[Any, list[Any]]:
     told = next(reader)
     width, height = told["size"]
     frames = [np.frombuffer(next(reader), np.uint8).reshape(height, width, 3) for _ in range(count)]
-    reader.close()  # before its end, where it would leave its pipes to the garbage collector
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves its pipes to the garbage collector, now and then
+        reader.close()
     return told, frames
 
 
