@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import gymnasium
@@ -102,10 +102,6 @@ class EnvironmentSource(JsonValue):
         words += ["--observe", *self.observe] if self.observe else []
         words += ["--action-levels", str(self.action_levels)] if self.action_levels else []
         return words + (["--no-action-mask"] if self.action_mask is False else [])
-
-    def called(self, env_id: str) -> "EnvironmentSource":
-        """The same of another id."""
-        return replace(self, id=env_id)
 
 
 def parse_arguments(texts: Iterable[str]) -> Json:
