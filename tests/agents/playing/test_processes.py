@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -42,14 +43,20 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "called"
 
 
-def test_answers_come_in_order_from_several_processes(called: str, capfd: pytest.CaptureFixture[str]) -> None:
-    module = __import__(called)
-    workers = Workers(2)
+@contextmanager
+def started(count: int) -> Iterator[Workers]:
+    workers = Workers(count)
     try:
-        answers = list(workers.map([partial(module.square, i) for i in range(40)]))
-        again = list(workers.map([partial(module.square, 5)]))
+        yield workers
     finally:
         workers.end()
+
+
+def test_answers_come_in_order_from_several_processes(called: str, capfd: pytest.CaptureFixture[str]) -> None:
+    module = __import__(called)
+    with started(2) as workers:
+        answers = list(workers.map([partial(module.square, i) for i in range(40)]))
+        again = list(workers.map([partial(module.square, 5)]))
     assert [square for square, _ in answers] == [i * i for i in range(40)] and again[0][0] == 25
     answered = {process for _, process in answers}
     assert len(answered) == 2 and os.getpid() not in answered
@@ -58,24 +65,17 @@ def test_answers_come_in_order_from_several_processes(called: str, capfd: pytest
 
 def test_the_first_error_in_order_is_raised_with_its_traceback(called: str) -> None:
     module = __import__(called)
-    workers = Workers(2)
-    try:
+    with started(2) as workers:
         with pytest.raises(ValueError, match="not 2") as caught:
             list(workers.map([partial(module.refuse, i) for i in range(6)]))
         assert "in refuse" in caught.value.__notes__[0]
-        with pytest.raises(RuntimeError, match="Refused: no and 3"):  # it cannot be made again from its one argument
-            list(workers.map([partial(module.refuse, 3)]))
-    finally:
-        workers.end()
+    with started(1) as workers, pytest.raises(RuntimeError, match="Refused: no and 3"):  # made of two arguments
+        list(workers.map([partial(module.refuse, 3)]))
 
 
 def test_a_process_that_dies_is_told_with_its_exit_code(called: str) -> None:
-    workers = Workers(1)
-    try:
-        with pytest.raises(WorkerDiedError, match="Got exit code 7"):
-            list(workers.map([partial(__import__(called).die, 0)]))
-    finally:
-        workers.end()
+    with started(1) as workers, pytest.raises(WorkerDiedError, match="Got exit code 7"):
+        list(workers.map([partial(__import__(called).die, 0)]))
 
 
 PARENT = """
