@@ -120,7 +120,7 @@ class CheckedEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
             tell(f"{self._id}: some observations lie outside what it declares, {short(self._box)}.")
         if not self._told_of_size and not self._integers and (np.abs(x) >= EXACT).any():
             self._told_of_size = True
-            i = int(np.abs(x).argmax())
+            i = int((np.abs(x) >= EXACT).argmax())
             value = float(np.ravel(x)[i])
             tell(
                 f"{self._id}: feature {i} is around {value:.3g}, where float32, in which policies compute, tells numbers "

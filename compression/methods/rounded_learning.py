@@ -99,7 +99,7 @@ class _RoundedReader(NetworkReader):
 
     def weights(self) -> list[tf.Tensor]:
         kernels = fake_quantization.rounded_kernels(self._quantized)
-        biases = [wrapper.layer.bias for wrapper in self._quantized.layers if hasattr(wrapper, "_weight_vars")]
+        biases = [wrapper.layer.bias for wrapper in self._quantized.layers if getattr(wrapper, "_weight_vars", ())]
         return [*(tensor for pair in zip(kernels, biases, strict=True) for tensor in pair), *self._head]
 
     def admissible(self, weights: Weights) -> Weights:

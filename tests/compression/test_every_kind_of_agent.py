@@ -1,5 +1,6 @@
 """From any kind of agent to a file that a device plays: a table, a CNN, every head, stacked images of bytes."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import pytest
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.spec import OneHot, format_steps
 from edgedqn.compression.compress import compress
+from edgedqn.compression.methods import reinforcement
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.initialization import ScaleInput
 from edgedqn.compression.methods.ladder import Quantize
 from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware
+from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.streaming import Stream
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
@@ -25,6 +28,7 @@ from edgedqn.export.tflite import to_tflite
 
 SHORT = Distillation(steps=150, learning_rate=2e-3)
 DISTIL = Distil(learning=SHORT, greedy_states=600, explored_states=300, rounds=0)
+LEARNING = TdLearning(steps=50, learning_starts=50, batch_size=8, evaluations=1, evaluation_episodes=2, learning_rate=1e-5)
 SEEDS = range(900, 912)
 pytestmark = pytest.mark.filterwarnings("ignore:The agent for:UserWarning")  # it has learned nothing
 
@@ -51,7 +55,7 @@ def make(tmp_path: Path, case: Any) -> Iterator[Any]:
     """Compresses, saves, loads, exports and loads again, as a run does."""
 
     def by(recipe: Recipe) -> tuple[CompressedPolicy, EdgePolicy]:
-        policy = compress(case.agent, recipe, env=case.env, reset_seeds=iter(range(1_000, 2_000)), rng=np.random.default_rng(5))
+        policy = compress(case.agent, recipe, env=case.env, reset_seeds=itertools.count(1_000), rng=np.random.default_rng(5))
         policy.save(tmp_path / recipe.name)
         content = to_tflite(CompressedPolicy.load(tmp_path / recipe.name))
         assert content == to_tflite(policy)
@@ -97,6 +101,14 @@ def test_the_streamed_file_plays(case: Any, make: Any) -> None:
             make(recipe)
         return
     _, edge = make(recipe)
+    assert agreement(case, edge) > 0.8
+    assert len(actions_of(edge, case.device_env)) == len(SEEDS)
+
+
+def test_the_file_that_learned_by_playing_rounded_plays(case: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reinforcement, "make_environment", lambda _: case.device_env)
+    _, edge = make(Recipe("tiny-td", "", (ScaleInput(), QuantizeAware(LEARNING)), "qat-int8"))
+    assert edge.output_meaning == "preferences"
     assert agreement(case, edge) > 0.8
     assert len(actions_of(edge, case.device_env)) == len(SEEDS)
 

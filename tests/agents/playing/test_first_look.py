@@ -1,5 +1,6 @@
 """A first look: whether a seed decides an episode, which actions are legal, and what bytes stand for."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from edgedqn.agents.errors import EnvironmentWarning
+from edgedqn.agents.errors import EnvironmentWarning, InputError
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.first_look import look_at, resolved, with_scale
 from edgedqn.agents.playing.source import EnvironmentSource
@@ -38,6 +39,110 @@ class Bytes(gymnasium.Env):
         return rng.integers(self._below, size=self.observation_space.shape, dtype=np.uint8)
 
 
+class Sides(gymnasium.Env):
+    """Episodes of ten steps; whether the first of four numbers is positive is the best action. Others are odd."""
+
+    observation_space: Any = spaces.Box(-np.inf, np.inf, (4,), np.float32)
+    action_space = spaces.Discrete(2)
+    length = 10
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.t, self.x = 0, self.draw()
+        return self.seen(), {}
+
+    def step(self, action: Any) -> Any:
+        reward = self.reward(action == (self.x[0] > 0))
+        self.t, self.x = self.t + 1, self.draw()
+        return self.seen(), reward, self.t >= self.length, False, {}
+
+    def draw(self) -> Any:
+        return self.np_random.uniform(-1, 1, 4).astype(np.float32)
+
+    def seen(self) -> Any:
+        return self.x
+
+    def reward(self, right: Any) -> Any:
+        return float(right)
+
+
+class Fractions(Sides):
+    observation_space = spaces.Box(0, 255, (4,), np.uint8)
+
+    def seen(self) -> Any:
+        return np.abs(self.x)
+
+
+class Reals(Sides):
+    observation_space = spaces.Box(-10, 10, (4,), np.int64)
+
+
+class Nested(Sides):
+    def seen(self) -> Any:
+        return self.x[None]
+
+
+class Short(Sides):
+    def seen(self) -> Any:
+        return self.x[:1]
+
+
+class ArrayReward(Sides):
+    def reward(self, right: Any) -> Any:
+        return np.array([right], np.float32)
+
+
+class Options(Sides):
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return super().reset(seed=seed if options is None else options["seed"])
+
+
+class Raises(Sides):
+    def reward(self, right: Any) -> Any:
+        raise RuntimeError("the simulator lost its connection")
+
+
+class FourValues(Sides):
+    def step(self, action: Any) -> Any:
+        return super().step(action)[:4]
+
+
+class NeedsRender(Sides):
+    def __init__(self, render_mode: Any) -> None:
+        self.render_mode = render_mode
+
+
+class Unseeded(Sides):
+    def draw(self) -> Any:
+        return np.random.default_rng().uniform(-1, 1, 4).astype(np.float32)
+
+
+class Forever(Sides):
+    length = 10**12
+
+
+class Timestamps(Sides):
+    def seen(self) -> Any:
+        return self.x * 100 + np.float32(1.7e9)
+
+
+ODD: list[tuple[type[Sides], str | None]] = [  # what is told of each, or why it is refused
+    (Sides, None),
+    (Fractions, r"gave a bad observation: expected what Box\(0, 255, \(4,\), uint8\) can hold\. Got 0\."),
+    (Reals, r"gave a bad observation: expected what Box\(-10, 10, \(4,\), int64\) can hold\. Got 0\."),
+    (Nested, r": observations come as \[1, 4\]; they are taken as \[4\], as declared\."),
+    (Short, r"gave a bad observation: expected the shape \[4\], as Box\(.* says\. Got float32 of shape \[1\]"),
+    (ArrayReward, r": rewards come as arrays of shape \[1\]; their one number is taken\."),
+    (Options, None),
+    (Raises, r"failed in step\(\): RuntimeError: the simulator lost its connection \(.*test_first_look\.py, line \d+\)"),
+    (FourValues, r"gave a bad step: expected observation, reward, terminated, truncated, info\. Got 4 values\."),
+    (NeedsRender, None),
+    (Unseeded, r"gives other observations when it is reset with the same seed"),
+    (Forever, None),
+    (Timestamps, r": feature 0 is around 1\.7e\+09, where float32, .* tells numbers apart that differ by 128 or more"),
+]
+
+
 @pytest.fixture
 def bytes_id() -> Iterator[str]:
     gymnasium.register("Bytes-v0", lambda **how: Bytes(**how))
@@ -48,6 +153,22 @@ def bytes_id() -> Iterator[str]:
 def scale_of(source: EnvironmentSource, frame_stack: int = 1) -> tuple[float, ...]:
     env = make_environment(source)
     return with_scale(spec_of(env, source, frame_stack=frame_stack)).input_scale
+
+
+@pytest.mark.parametrize(("odd", "told"), ODD, ids=[odd.__name__ for odd, _ in ODD])
+def test_an_odd_environment_is_taken_as_it_is_or_told_or_refused(
+    odd: type[Sides], told: str | None, recwarn: pytest.WarningsRecorder
+) -> None:
+    gymnasium.register("Odd-v0", lambda **how: odd(**how))
+    try:
+        look_at(EnvironmentSource("Odd-v0"))
+        heard = [str(warning.message) for warning in recwarn if warning.category is EnvironmentWarning]
+    except InputError as refusal:
+        heard = [str(refusal)]
+    finally:
+        gymnasium.registry.pop("Odd-v0")
+    assert len(heard) == (told is not None), heard
+    assert told is None or re.match(rf"Odd-v0 ?{told}", heard[0]), heard
 
 
 def test_an_environment_whose_seed_decides_nothing_is_told(bytes_id: str) -> None:
