@@ -53,6 +53,8 @@ def test_computes_the_actions_that_python_computes(
         ((4, 5), "uint8", ["frame_stack:3"], (4, 5, 3)),
         ((4, 5, 2), "uint8", ["frame_stack:3"], (4, 5, 6)),
         ((4, 5), "float32", ["flatten"], (20,)),
+        ((3,), "float32", ["action_mask"], (5,)),
+        ((), "int64", ["one_hot", "action_mask"], (8,)),
     ],
 )
 def test_prepares_observations_as_python_does_and_keeps_no_frame_that_it_refused(
@@ -60,22 +62,27 @@ def test_prepares_observations_as_python_does_and_keeps_no_frame_that_it_refused
 ) -> None:
     rng = np.random.default_rng(6)
     observations = [rng.integers(0, 6, shape).astype(dtype) for _ in range(7)]
-    python = prepared_by_python(shape, preprocessing, taken, observations)
-    environment = {"observation_shape": shape, "preprocessing": preprocessing}
+    masks = [[1, 0], [1, 1], [0, 1]] * 3
+    python = prepared_by_python(shape, preprocessing, taken, observations, masks)
+    environment = {"observation_shape": shape, "preprocessing": preprocessing, "n_actions": 2}
     given = [x.ravel().tolist() if shape else int(x) for x in observations]
     page.open(serve(site), still=True)
     rows = page.evaluate(
         f"import('./policy.js').then(({{BrowserPolicy}}) => {{ const p = Object.create(BrowserPolicy.prototype); p.reset(); "
         f"p.device = {{environment: {json.dumps(environment)}}}; p.size = {int(np.prod(taken))}; "
         "const refused = x => { try { p.preprocess(x.map(() => NaN)); } catch (error) { return; } throw 'a NaN was taken'; }; "
-        f"const given = {json.dumps(given)}; "
-        "return given.map((x, i) => { if (i === 2 && x.length) refused(x); return Array.from(p.preprocess(x)); }); })"
+        f"const given = {json.dumps(given)}, masks = {json.dumps(masks)}; "
+        "return given.map((x, i) => { if (i === 2 && x.length) refused(x); return Array.from(p.preprocess(x, masks[i])); }); })"
     )
     np.testing.assert_array_equal(rows, python)
 
 
 def prepared_by_python(
-    shape: tuple[int, ...], preprocessing: list[str], taken: tuple[int, ...], observations: list[Any]
+    shape: tuple[int, ...],
+    preprocessing: list[str],
+    taken: tuple[int, ...],
+    observations: list[Any],
+    masks: list[list[int]],
 ) -> list[Any]:
     """What EdgePolicy makes of each observation of an episode, flat."""
 
@@ -110,9 +117,26 @@ def prepared_by_python(
         recipe="",
     )
     policy = EdgePolicy(Recorder(), device)
-    for observation in observations:
-        policy(observation)
+    for observation, mask in zip(observations, masks, strict=False):
+        policy(observation, mask)
     return seen
+
+
+def test_takes_legal_actions_and_gives_the_environments_own(page: Any, serve: Serve, site: Path) -> None:
+    observations = np.random.default_rng(4).normal(size=(50, 4)).astype(np.float32)
+    page.open(serve(site), still=True)
+    assert set(answers(page, "act", observations)) == {0, 1}
+    assert page.evaluate(
+        f"policy.then(async p => {{ const out = []; for (const x of {json.dumps(observations.tolist())}) "
+        "for (const legal of [0, 1]) out.push(await p.act(x, [legal === 0, legal === 1]) === legal); return out; })"
+    ) == [True] * (2 * len(observations))
+    refused = page.evaluate("policy.then(p => p.act([0, 0, 0, 0], [0, 0])).catch(error => error.message)")
+    assert refused == "Expected a legal action or more. Got none."
+    own = page.evaluate(
+        "policy.then(p => { p.device.environment.actions = {levels: [[-1, 0, 1], [2, 4]]}; "
+        "return [0, 1, 4, 5].map(i => p.own(i)); })"
+    )
+    assert own == [[-1, 2], [-1, 4], [1, 2], [1, 4]]
 
 
 def test_plays_shows_return_and_latency_and_asks_nobody_else(page: Any, serve: Serve, site: Path) -> None:
