@@ -12,6 +12,7 @@ from edgedqn.compression.folding import Weights, solve_ridge
 Batches = Callable[[], Iterator[NDArray[np.float32]]]  # of inputs [B, ...], anew at each call
 
 FITS, FITTED_STATES = 12, 20_000  # of the common value: how often, and to how many states at most
+LEAST_WEIGHT = 1e-3  # of a neuron, its reach times its largest outgoing weight, as a share of the most
 LEAST_REACH = 0.01  # of the farthest neuron's: one that hardly ever fires would be given weights far larger than all others
 
 
@@ -45,14 +46,15 @@ def without_common_value(network: tf_keras.Model, batches: Batches, *, keep_zero
     return [*rest, kernel - shift, bias - np.float32(solution[-1])]
 
 
-def with_equal_ranges(network: tf_keras.Model, batches: Batches) -> Weights:
-    """The weights of the same function whose hidden neurons, or filters, all reach equally far on these inputs.
+def with_balanced_ranges(network: tf_keras.Model, batches: Batches, *, share: float) -> Weights:
+    """The weights of the same function whose hidden neurons, or filters, suit one scale for all better on these inputs.
 
-    One scale then suits them all. A neuron's weights are divided, and what the next layer makes of it is multiplied, by a
-    positive number, which a ReLU lets through.
+    A neuron's weights are divided, and what the next layer makes of it is multiplied, by a positive number, which a ReLU lets
+    through. With a share of 0 all neurons reach equally far then, and rounding them costs least; with 1 their largest outgoing
+    weights are equal, and rounding those costs least. Those into the outputs are taken without what all outputs have in common.
 
-    Source: Nagel et al. (2019), "Data-free quantization through weight equalization and bias correction", here with measured
-      ranges.
+    Source: Nagel et al. (2019), "Data-free quantization through weight equalization and bias correction", which has a share of
+      one half, here with measured ranges.
     """
     layers = [layer for layer in network.layers if layer.weights]
     hidden = tf_keras.Model(network.input, [layer.output for layer in layers[:-1]])
@@ -65,9 +67,13 @@ def with_equal_ranges(network: tf_keras.Model, batches: Batches) -> Weights:
         alive = found > LEAST_REACH * found.max()
         if not alive.any():
             continue
-        factor = np.where(alive, found / np.exp(np.log(found[alive]).mean()), 1.0)  # [out]
+        following = weights[2 * i + 2]  # [..., in, out]; a flattened image repeats its channels
+        told = following - following.mean(axis=-1, keepdims=True) if i == len(reach) - 1 else following
+        outgoing = np.abs(told).max(axis=-1).reshape(-1, len(found)).max(axis=0)  # [out]
+        weight = np.maximum(found * outgoing, LEAST_WEIGHT * (found * outgoing)[alive].max() or 1.0)
+        factor = np.where(alive, found * weight**-share, 1.0)
+        factor = np.where(alive, factor / np.exp(np.log(factor[alive]).mean()), 1.0)  # [out]
         weights[2 * i] = (weights[2 * i] / factor).astype(np.float32)
         weights[2 * i + 1] = (weights[2 * i + 1] / factor).astype(np.float32)
-        following = weights[2 * i + 2]  # [..., in, out]; a flattened image repeats its channels
         weights[2 * i + 2] = (following * np.resize(factor, following.shape[-2])[:, np.newaxis]).astype(np.float32)
     return weights

@@ -17,7 +17,7 @@ from edgedqn.compression.folding import kernels_of
 from edgedqn.compression.methods.decisions import DecisionTuning
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.pruning import sparsity_of
-from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware, at_equal_ranges, reinforce, round_student
+from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware, at_balanced_ranges, reinforce, round_student
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.policy import FLOAT_OUTPUT, Meaning
 from edgedqn.compression.report import Attempt, Findings, Judgement
@@ -38,8 +38,8 @@ class Quantize(Stage):
     The rungs, in order, each judged as a file:
 
     - `round`: nothing is trained. What all outputs have in common is folded out of the last layer, and hidden neurons are
-      brought to the same range; both are exact in float. Then the kernels are rounded so that the errors of their weights
-      cancel on real states, and the output's range saturates where no decision needs it.
+      scaled so that their ranges and their weights suit rounding; both are exact in float. Then the kernels are rounded so that
+      the errors of their weights cancel on real states, and the output's range saturates where no decision needs it.
     - `fine_tune`: quantization-aware training of those very weights, towards the teacher's choices, at a small learning rate
       that it measures, for as long as states it does not learn from gain by it.
     - `distil`: the float network is trained anew, to clipped action gaps, unless an earlier stage has done so, and rounded by
@@ -136,8 +136,8 @@ class Quantize(Stage):
         filled = "training would fill in the zeros of a float output" if float_output and student.pruned else ""
         if "round" in self.rungs:
             states = self._states(student, context)
-            equal = at_equal_ranges(student, states)
-            rounded, details = round_student(equal, states, context=context, per_output=self.per_output)
+            balanced = at_balanced_ranges(student, states, context=context)
+            rounded, details = round_student(balanced, states, context=context, per_output=self.per_output)
             assert rounded.quantized is not None
             zeros = sparsity_of(kernels_of(rounded.quantized)) if student.pruned else None
             yield "round", lambda: (rounded, Findings(sparsity_reached=zeros))
@@ -154,7 +154,7 @@ class Quantize(Stage):
             reason = "the output is in float" if float_output else reason
             yield (
                 "reinforce",
-                lambda: reason or reinforce(self.reinforcing, equal, rounded, details=details, context=context),
+                lambda: reason or reinforce(self.reinforcing, balanced, rounded, details=details, context=context),
             )
 
     def _states(self, student: Student, context: CompressionContext) -> NDArray[Any]:

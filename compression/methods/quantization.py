@@ -16,13 +16,15 @@ from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.rounded_learning import learn_rounded
 from edgedqn.compression.policy import FLOAT_OUTPUT
 from edgedqn.compression.report import Findings
-from edgedqn.compression.rewriting import Batches, with_equal_ranges, without_common_value
-from edgedqn.compression.rounding import Rounded, round_network
+from edgedqn.compression.rewriting import Batches, with_balanced_ranges, without_common_value
+from edgedqn.compression.rounding import Rounded, lost_choices, round_network
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 from edgedqn.compression.tfmot import fake_quantization
 
 # Longer than in float: a rounded weight moves by whole steps, after its gradients have added up to one.
 QUANTIZING = Distillation(steps=8_000, learning_rate=5e-4)
+SHARES = (0.0, 0.4)  # see `with_balanced_ranges`: the first suits most MLPs, the second convolutions
+TRIED_STATES = 5_000  # that a share is tried on, and as many that it is judged on
 ROUNDING_STATES = 20_000  # that weights are rounded on, before reinforcement learning
 
 
@@ -44,7 +46,7 @@ class QuantizeAware(Stage):
         if isinstance(self.learning, TdLearning):
             assert not student.clustered, "a recipe refuses this"
             states = context.teacher_states(ROUNDING_STATES)
-            student = at_equal_ranges(student, states)
+            student = at_balanced_ranges(student, states, context=context)
             rounded, details = round_student(student, states, context=context)
             return reinforce(self.learning, student, rounded, details=details, context=context)
         quantized = student.quantization_aware(context.conversion)
@@ -91,7 +93,7 @@ def round_student(
 ) -> tuple[Student, Rounded]:
     """Rounds a student and trains nothing, on states [N, ...]: the student that it becomes, whose plain network
     is the same in float but for what all outputs had in common, and the integers. Its input is scaled, and its hidden neurons
-    have equal ranges already.
+    are balanced already.
     """
 
     limits, inputs = student.scaling.limits, _inputs(student.scaling, states)
@@ -127,9 +129,25 @@ def reinforce(
     )
 
 
-def at_equal_ranges(student: Student, states: NDArray[Any]) -> Student:
-    """The same student, whose hidden neurons all reach equally far on states [N, ...]."""
-    return student.with_weights(with_equal_ranges(student.network, _inputs(student.scaling, states)))
+def at_balanced_ranges(student: Student, states: NDArray[Any], *, context: CompressionContext) -> Student:
+    """The same student, its hidden neurons scaled so that rounding does least harm.
+
+    It is scaled by each share of `SHARES`, rounded on some of the states [N, ...], and compared with itself on others.
+    """
+    inputs, every = _inputs(student.scaling, states), -(-len(states) // TRIED_STATES)
+    tried, held_out = states[::every], states[every // 2 :: every]
+    wanted = _outputs(student.network, student.scaling, held_out)
+
+    def lost(candidate: Student) -> float:
+        rounded, _ = round_student(candidate, tried, context=context)
+        return lost_choices(_outputs(rounded.quantized, student.scaling, held_out), wanted)
+
+    return min((student.with_weights(with_balanced_ranges(student.network, inputs, share=share)) for share in SHARES), key=lost)
+
+
+def _outputs(network: tf_keras.Model, scaling: InputScaling, states: NDArray[Any]) -> NDArray[np.float32]:
+    """[N, A]."""
+    return np.concatenate([network(batch, training=False).numpy() for batch in _inputs(scaling, states)()])
 
 
 def _inputs(scaling: InputScaling, states: NDArray[Any]) -> Batches:

@@ -3,7 +3,8 @@
 python docs/results/killed.py           # some ten minutes
 
 `edgedqn run CartPole-v1 --seed 10 --steps 4000 --recipes qat-int8` is killed by TERM, by KILL and by HUP a moment after each of
-its stages began, called again after each kill, and compared with one that nobody killed. Writes docs/results/killed.json.
+its stages began, where others play as soon as they do, called again after each kill, and compared with one that nobody killed.
+Writes docs/results/killed.json.
 """
 
 import argparse
@@ -20,8 +21,8 @@ from edgedqn.agents.files import read_json, write_json
 RESULTS = Path(__file__).with_suffix(".json")
 COMMAND = ["edgedqn", "run", "CartPole-v1", "--seed", "10", "--steps", "4000", "--recipes", "qat-int8", "--out"]
 STAGES = ("train", "fragility", "compress/qat-int8", "export/qat-int8", "bench", "report")
-AFTER_S = {"train": 2.0, "bench": 1.0}  # after the stage began; elsewhere
-AT_ONCE_S = 0.1
+PLAYED = ("fragility", "compress/qat-int8", "bench")  # by other processes
+LEARNED_S, AT_ONCE_S = 2.0, 0.1  # after a training began; after another stage did, or others play
 PATIENCE_S = 5.0
 
 
@@ -42,7 +43,9 @@ def kill_in(stage: str, folder: Path, how: signal.Signals) -> dict[str, Any]:
     with subprocess.Popen([*COMMAND, str(folder)], stderr=subprocess.DEVNULL, start_new_session=True) as running:
         while stages_of(folder).get(stage) is None and running.poll() is None:
             time.sleep(0.01)
-        time.sleep(AFTER_S.get(stage, AT_ONCE_S))
+        while stage in PLAYED and processes_of(running.pid) < 3 and stages_of(folder)[stage] == "running":
+            time.sleep(0.01)
+        time.sleep(LEARNED_S if stage == "train" else AT_ONCE_S)
         most = processes_of(running.pid)
         running.send_signal(how)
     killed, left = time.monotonic(), processes_of(running.pid)
