@@ -40,6 +40,8 @@ class ForeignFile:
     scale: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.scale is not None:  # a list or an array does as well
+            object.__setattr__(self, "scale", tuple(map(float, self.scale)))
         finite = self.scale is None or (len(self.scale) > 0 and all(map(math.isfinite, self.scale)))
         require(finite, f"A scale is a finite number for each feature, or one for all. Got {self.scale}.")
 

@@ -112,7 +112,7 @@ def bench(
 
 def _scales_of(files: Sequence[ForeignFile], *, is_played: bool) -> dict[str, tuple[float, ...]]:
     """Those that are given, by name; InputError where one would not be used."""
-    scales = {Path(file.path).stem: plain(file.scale) for file in files if file.scale is not None}
+    scales = {Path(file.path).stem: file.scale for file in files if file.scale is not None}
     require(is_played or not scales, "A scale is for what is played. Expected --env beside --scale, and no --no-play.")
     own = [str(file.path) for file in files if file.scale is not None and not is_foreign(Path(file.path))]
     require(
@@ -186,7 +186,7 @@ def _read_fed(request: Request, source: EnvironmentSource, refused: dict[str, st
         for path in foreign:
             scale = request.scales.get(path.stem)
             try:
-                found[path.stem] = fed(read_foreign(path), env, source=source, scale=scale and tuple(scale))
+                found[path.stem] = fed(read_foreign(path), env, source=source, scale=None if scale is None else tuple(scale))
             except PolicyFileError as error:
                 if path.stem == request.baseline:
                     raise

@@ -53,7 +53,7 @@ ENVIRONMENT_OF_A_FILE: Arguments = {
     "--env": {
         "metavar": "ENV_ID",
         "help": "where a .tflite plays (default: what its manifest names, if that is installed; a module:Id whose module lies "
-        "in the current folder must be named here, and so must whatever a file without a manifest is to play)",
+        "in the current folder must be named here, and so must the environment of a file without a manifest)",
     }
 }
 SCALE: Arguments = {

@@ -126,7 +126,7 @@ def test_what_is_no_tflite_is_named_with_the_command_that_takes_it(tmp_path: Pat
 
 
 def test_a_scale_is_of_finite_numbers() -> None:
-    assert ForeignFile("a.tflite", (0.5, 1)).scale == (0.5, 1)
+    assert ForeignFile("a.tflite", (0.5, 1)).scale == ForeignFile("a.tflite", np.array([0.5, 1])).scale == (0.5, 1)  # type: ignore[arg-type]
     for scale in ((), (float("nan"),), (1.0, float("inf"))):
         with pytest.raises(InputError, match="A scale is a finite number for each feature"):
             ForeignFile("a.tflite", scale)

@@ -165,7 +165,7 @@ PLAYED = ("return", "return_delta", "gate", "action_agreement", "tie_rate", "rea
 
 def test_anybodys_conversion_stands_in_the_same_table_with_the_gate(leaning: Path) -> None:
     shutil.copy(leaning / "plain.tflite", leaning / "negated.tflite")
-    files = [
+    files: list[Path | ForeignFile] = [
         *(leaning / f"{name}.tflite" for name in ("float32", "plain", "uint8")),
         ForeignFile(leaning / "negated.tflite", scale=(-1.0,)),
     ]
