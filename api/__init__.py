@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgedqn.agents.trained_agent import TrainedAgent as TrainedAgent
     from edgedqn.agents.training.config import QLearningConfig as QLearningConfig
     from edgedqn.agents.training.config import TrainingConfig as TrainingConfig
+    from edgedqn.benchmarks.foreign import ForeignFile as ForeignFile
     from edgedqn.benchmarks.latency.interleaved import LatencyConfig as LatencyConfig
     from edgedqn.benchmarks.rows import Benchmark as Benchmark
     from edgedqn.compression.policy import CompressedPolicy as CompressedPolicy
@@ -47,6 +48,7 @@ _NAMES = {
     "agents.playing.source": ("EnvironmentSource", "WrapperSource"),
     "agents.trained_agent": ("TrainedAgent",),
     "agents.training.config": ("QLearningConfig", "TrainingConfig"),
+    "benchmarks.foreign": ("ForeignFile",),
     "benchmarks.latency.interleaved": ("LatencyConfig",),
     "benchmarks.rows": ("Benchmark",),
     "compression.policy": ("CompressedPolicy",),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
 from edgedqn.benchmarks.agreement import agreement, legal_in, output_range, preferences_of
+from edgedqn.benchmarks.feeding import describe_feeding
 from edgedqn.benchmarks.filling import Rows
 from edgedqn.benchmarks.footprint import weigh
 from edgedqn.benchmarks.foreign import is_foreign, read_foreign
@@ -22,7 +23,10 @@ from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow
 from edgedqn.benchmarks.scoring import OnGate, score
 from edgedqn.export.edge_policy import EdgePolicy, VerifiedFile, read_verified
 
-NO_MANIFEST = "It has no manifest, so nothing proves it whole or says what it is for: timed on inputs of its shape, not played."
+NO_MANIFEST = (
+    "It has no manifest, so nothing proves it whole or says what it is for: timed on inputs of its shape, not played. "
+    "With --env ENV_ID it is."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,7 @@ class Candidates:
       baseline: the name of the float file among them.
       relative_to: the folder that `file` is written relative to. A file outside it goes by its name.
       refused: names of files that must not be run, with the reason; their rows have failed.
-      verified: files that are read and proven already, by name.
+      verified: files that are read already, by name: proven, or without a manifest and `fed` by an environment.
     """
 
     paths: tuple[Path, ...]
@@ -75,8 +79,8 @@ def compare(
     """Measures all files in one run.
 
     Args:
-      candidates: the files. One without a manifest is weighed and timed, and neither compared nor played: run it where the
-        process may die.
+      candidates: the files. One without a manifest is run where the process may die. It is weighed and timed, and neither
+        compared nor played where it is not among `candidates.verified`.
       latency: how much is timed.
       rng: draws the order in which files are timed, and which observations they are timed on.
       observations: [N, *input_shape], on-policy states as the network sees them. None: agreement and tie
@@ -92,14 +96,16 @@ def compare(
     """
     rows = candidates.rows()
     verified = _weigh(rows, candidates)
-    ours = {name: file for name, file in verified.items() if not is_foreign(file.path)}
+    known = {name: file for name, file in verified.items() if file.device.env_id}
+    ours = {name: file for name, file in known.items() if not is_foreign(file.path)}
     if observations is not None:
-        _agree(rows, ours, observations)
+        _agree(rows, known, observations)
     with pinned(latency.threads) as cores:
         time_files(rows, verified, observations=observations, config=latency, rng=rng, progress=progress, cores=cores)
     rows.each(lambda row: replace(row, resident_bytes=resident_bytes(ours[row.name].path) if row.name in ours else None))
     if play is not None:
-        score(rows, ours, play=play, on_gate=on_gate, progress=progress)
+        play = replace(play, fed={file.path: file.device for name, file in known.items() if name not in ours})
+        score(rows, known, play=play, on_gate=on_gate, progress=progress)
     machine = describe_machine(latency.threads, latency.xnnpack, pinned_cores=tuple(cores.used) if cores else None)
     return Benchmark(machine, candidates.baseline, tuple(rows.by_name.values()))
 
@@ -109,13 +115,13 @@ def _weigh(rows: Rows, candidates: Candidates) -> dict[str, VerifiedFile]:
 
     def measure(row: BenchmarkRow) -> BenchmarkRow:
         path = paths[row.name]
-        if foreign := is_foreign(path):
-            file = read_foreign(path)
-        else:
-            file = candidates.verified.get(row.name) or read_verified(path)
+        known, foreign = candidates.verified.get(row.name), is_foreign(path)
+        file = known or (read_foreign(path) if foreign else read_verified(path))
+        if known or not foreign:
             EdgePolicy.from_file(file)  # whether this runtime takes it
         verified[row.name] = file
-        row = replace(row, reason=NO_MANIFEST if foreign else None, sha256=file.file_sha256, target=file.evidence.get("target"))
+        reason = (describe_feeding(file) if known else NO_MANIFEST) if foreign else None
+        row = replace(row, reason=reason, sha256=file.file_sha256, target=file.evidence.get("target"))
         return weigh(replace(row, recipe=None if foreign else file.device.recipe), file.model)
 
     rows.each(measure)
@@ -131,6 +137,8 @@ def _agree(rows: Rows, files: Mapping[str, VerifiedFile], observations: NDArray[
         policy = EdgePolicy.from_file(files[row.name])
         preferences[row.name] = preferences_of(policy, observations)  # [N, A]
         found = agreement(preferences[rows.baseline], preferences[row.name], legal=legal_in(policy, observations))
+        if is_foreign(files[row.name].path):
+            row = replace(row, reason=describe_feeding(files[row.name], observations))
         return replace(row, **asdict(found), output_range=output_range(preferences[row.name]))
 
     rows.each(measure)

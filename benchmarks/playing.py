@@ -1,9 +1,9 @@
 """Play policy files in the real environment, episode by episode, in one process or several."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from edgedqn.agents.playing.evaluation import Policy, RandomPolicy, evaluate
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.processes import Workers
 from edgedqn.benchmarks.native_output import quiet
-from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.export.edge_policy import DeviceManifest, EdgePolicy, TfliteModel, VerifiedFile, read_file
 
 EnvironmentFactory = Callable[[], gymnasium.Env[Any, Any]]
 
@@ -42,6 +42,7 @@ class Play:
       random_seed: of the random policy and of disturbances.
       workers: processes. The results are the same for any number. Where no other process can make the environment, as where a
         script has registered it, this one plays alone and says so on stderr.
+      fed: the device part of files without a manifest, by path, see `feeding.fed`; others have their own.
     """
 
     make_environment: EnvironmentFactory
@@ -49,6 +50,7 @@ class Play:
     gate: Gate
     random_seed: int
     workers: int = 1
+    fed: Mapping[Path, DeviceManifest] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         needed, given = self.gate.looks[-1], len(self.seeds)
@@ -56,6 +58,13 @@ class Play:
         twice = "A seed played twice counts one episode twice."
         require(len(set(self.seeds[:needed])) == needed, f"{twice} Expected {needed} distinct ones. Got repetitions.")
         require(self.workers >= 1, f"Somebody has to play. Expected 1 worker or more. Got workers={self.workers}.")
+
+
+def load_policy(path: Path, device: DeviceManifest | None = None) -> EdgePolicy:
+    """The policy in a file with a manifest, or in one without, of which `device` says what a manifest would."""
+    if device is None:
+        return EdgePolicy.load(path)
+    return EdgePolicy.from_file(VerifiedFile(path=path, model=TfliteModel(read_file(path)), device=device, evidence={}))
 
 
 class Players:
@@ -110,10 +119,9 @@ class Players:
     def _play_chunks(self, path: Path | None, disturbance: Disturbance | None, chunks: list[list[int]]) -> Iterator[_Episodes]:
         self._start_processes()
         play = self._play
-        calls = [
-            partial(_play_seeds, path, seeds, make=play.make_environment, random_seed=play.random_seed, disturbance=disturbance)
-            for seeds in chunks
-        ]
+        how = partial(_play_seeds, make=play.make_environment, random_seed=play.random_seed, disturbance=disturbance)
+        device = None if path is None else play.fed.get(path)
+        calls = [partial(how, path, seeds, device=device) for seeds in chunks]
         if self._workers is None:
             yield from (call() for call in calls)
             return
@@ -168,10 +176,11 @@ def _play_seeds(
     make: EnvironmentFactory,
     random_seed: int,
     disturbance: Disturbance | None = None,
+    device: DeviceManifest | None = None,
 ) -> _Episodes:
     """Plays one episode per reset seed."""
     with closing(make()) as env:
-        policy = None if path is None else EdgePolicy.load(path)
+        policy = None if path is None else load_policy(path, device)
         n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
 
         def of_episode(seed: int) -> Policy:

@@ -78,7 +78,7 @@ class _Contest:
         if file is None or row.name == self._baseline:
             return row
         if self._margin is None:
-            return replace(row, gate="undecided", reason=self._no_margin)
+            return replace(row, gate="undecided", reason=_joined(row.reason, self._no_margin))
         result = run_gate(
             self._gate,
             self._margin,
@@ -87,7 +87,7 @@ class _Contest:
         self._on_gate(row.name, result)
         loss = f"[{-result.interval.high:.4g}, {-result.interval.low:.4g}]"
         why = f"After {result.episodes} episodes the loss may be anything in {loss}. {result.margin:.4g} is allowed."
-        row = replace(row, gate=result.verdict, reason=why if result.verdict == "undecided" else None)
+        row = replace(row, gate=result.verdict, reason=_joined(row.reason, why if result.verdict == "undecided" else None))
         if self._gate.looks in USUAL_LOOKS:
             return row
         differences = self._players.returns(file.path) - self._of_baseline(len(self._players.returns(file.path)))
@@ -122,3 +122,7 @@ class _Contest:
             return self._players.returns(self._files[self._baseline].path, episodes)
         except FILE_FAULTS as error:
             raise BaselineError(f"The baseline {self._baseline} cannot be played: {one_line(error)}") from error
+
+
+def _joined(*reasons: str | None) -> str | None:
+    return " ".join(filter(None, reasons)) or None

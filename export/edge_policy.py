@@ -274,7 +274,8 @@ class EdgePolicy:
         """Wraps an interpreter whose tensors are allocated; `load` makes both arguments from a file.
 
         Args:
-          interpreter: one input [1, ...] and one output [1, A], each int8 or float32; or int32 [1], the action.
+          interpreter: one input [1, ...] and one output [1, A], each float32 or of integers up to 16 bits, which are int8 in
+            files with a manifest; or int32 [1], the action.
           device: of the network behind it.
         """
         (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -292,11 +293,12 @@ class EdgePolicy:
         scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
         self._scaled = bool((scale != 1).any() or (offset != 0).any())
         # Full-size operands: NumPy converts no scalar on each call.
+        self._quantized = self._feed.dtype.kind != "f"
+        limits = np.iinfo(self._feed.dtype if self._quantized else np.int8)
         self._scale, self._offset, self._lowest, self._highest = (
-            np.broadcast_to(values, self.input_shape).copy() for values in (scale, offset, np.float32(-128), np.float32(127))
+            np.full(self.input_shape, values, np.float32) for values in (scale, offset, limits.min, limits.max)
         )
         self._feed_view = self._feed.reshape(self.input_shape)  # the same memory, shaped like an observation
-        self._quantized = self._feed.dtype == np.int8
         self._real = np.zeros(self.input_shape, np.float32) if self._quantized else self._feed_view
         self._float_output, self._chosen = sink["dtype"] == np.float32, self.output_meaning == "action"
         # set_tensor and get_tensor each copy once. Per step (8-64-64-4, one thread) writing through tensor() costs as much,

@@ -118,6 +118,11 @@ def _is_of_files(arguments: Namespace) -> bool:
 
 def _require_folder(arguments: Namespace) -> None:
     """Refuses what is neither files nor a folder before TensorFlow is loaded, which takes seconds and which a board has not."""
+    if arguments.command in OF_FILES:
+        from edgedqn.benchmarks.foreign import refuse_other_kind  # with NumPy, which `--help` does without
+
+        for path in getattr(arguments, "paths", None) or [arguments.path]:
+            refuse_other_kind(path)
     if arguments.command == "bench" and len(arguments.paths) > 1:
         raise InputError(f"Expected one run folder, or .tflite files. Got {', '.join(map(str, arguments.paths))}.")
     if arguments.command in ("evaluate", "play") and not arguments.path.exists():

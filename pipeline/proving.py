@@ -19,10 +19,10 @@ from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, format_steps, spec_of
 from edgedqn.benchmarks.machine import usable_cores
-from edgedqn.benchmarks.playing import Play
+from edgedqn.benchmarks.playing import Play, load_policy
 from edgedqn.benchmarks.rows import Benchmark
 from edgedqn.benchmarks.stress import measure_stress
-from edgedqn.export.edge_policy import FLATTEN, Actions, EdgePolicy, VerifiedFile
+from edgedqn.export.edge_policy import FLATTEN, Actions, DeviceManifest, EdgePolicy, VerifiedFile
 from edgedqn.pipeline.seeds import SeedStreams
 
 STATES = 10_000
@@ -55,9 +55,16 @@ def play_on_seeds(source: EnvironmentSource, streams: SeedStreams, gate: Gate, *
 
 
 def with_stress(
-    benchmark: Benchmark, files: Mapping[str, Path], *, source: EnvironmentSource, streams: SeedStreams
+    benchmark: Benchmark,
+    files: Mapping[str, Path],
+    *,
+    source: EnvironmentSource,
+    streams: SeedStreams,
+    fed: Mapping[Path, DeviceManifest] | None = None,
 ) -> Benchmark:
     """Plays the files of a benchmark, by name, that were played before, under stress: on the first of the `prove` seeds.
+
+    `fed` is as in `Play`.
 
     Raises:
       InputError: none was played.
@@ -65,10 +72,11 @@ def with_stress(
     played = {row.name: files[row.name] for row in benchmark.rows if row.episode_return is not None}
     require(benchmark.baseline in played, f"Stress is for what can be played: expected {benchmark.baseline} to be. It was not.")
     with closing(make_environment(source)) as env:
-        baseline = EdgePolicy.load(played[benchmark.baseline])
+        path, fed = played[benchmark.baseline], fed or {}
+        baseline = load_policy(path, fed.get(path))
         seeds = streams.reset_seeds("prove")
         observations = gather_observations(baseline, env, reset_seeds=seeds, count=SENSED)
-    play = play_on_seeds(source, streams, Gate(looks=(STRESS_EPISODES,)))
+    play = replace(play_on_seeds(source, streams, Gate(looks=(STRESS_EPISODES,))), fed=fed)
     return replace(benchmark, stress=measure_stress(played, benchmark.baseline, observations=observations, play=play))
 
 

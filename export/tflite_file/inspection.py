@@ -26,6 +26,7 @@ from edgedqn.export.tflite_file.reader import (
     DEPTHWISE_CONV_2D,
     FULLY_CONNECTED,
     Operator,
+    allocated_shape,
     kernels,
     read_data,
     read_name,
@@ -103,7 +104,7 @@ def _work(model: TfliteModel, operator: Operator) -> int:
     if operator.code not in LAYERS:
         return 0
     kernel = element(model.tensors, element(operator.inputs, 1)).shape  # outputs first, or 1 where each channel is alone
-    result = element(model.tensors, element(operator.outputs, 0)).shape
+    result = allocated_shape(element(model.tensors, element(operator.outputs, 0)))
     return math.prod(result) * math.prod(kernel[1:-1] if operator.code == DEPTHWISE_CONV_2D else kernel[1:])
 
 
@@ -153,7 +154,7 @@ def _live_bytes(model: TfliteModel, operators: Sequence[Operator]) -> int:
     for index in born:
         tensor = element(model.tensors, index)
         width = np.dtype(tensor.dtype).itemsize if tensor.dtype in DTYPES.values() else 1
-        sizes[index] = -(-math.prod(tensor.shape) * width // ALIGNMENT) * ALIGNMENT
+        sizes[index] = -(-math.prod(allocated_shape(tensor)) * width // ALIGNMENT) * ALIGNMENT
     return max((sum(sizes[i] for i in born if born[i] <= at <= dies.get(i, born[i])) for at in range(last)), default=0)
 
 
@@ -168,14 +169,14 @@ def _arena(content: bytes, device: DeviceManifest | None) -> dict[str, object]:
 
 
 def _devices(model: TfliteModel, operators: Sequence[Operator], device: DeviceManifest | None) -> dict[str, object]:
-    common = []
-    if device is None:
-        common.append("It has no manifest, so how to scale an observation is unknown.")
     unknown = sorted({_name(operator) for operator in operators}.difference(OPERATORS.values()))
-    common += [f"Operators that no policy is made of: {', '.join(unknown)}."] if unknown else []
+    common = [f"Operators that no policy is made of: {', '.join(unknown)}."] if unknown else []
     common += ["Sparse kernels: XNNPACK reads past their end."] if any(each.is_sparse for each in model.tensors) else []
-    small, page = list(common), list(common)
     source, sink = model.input.dtype, model.output.dtype
+    foreign = ["It has no manifest, so how to scale an observation is unknown."] if device is None else []
+    board, small, page = ([*foreign, *common] for _ in range(3))
+    if (source, sink) == ("float32", "float32"):
+        board = common  # any interpreter takes the numbers as they are
     if (source, sink) != ("int8", "int8"):
         small.append(f"It takes {source} and gives {sink}: policy_step() wants int8 for both.")
     if any(tensor.dtype == "float16" for tensor in model.tensors):
@@ -187,5 +188,5 @@ def _devices(model: TfliteModel, operators: Sequence[Operator], device: DeviceMa
             break
     if (source, sink) != ("float32", "float32"):
         page.append(f"It takes {source} and gives {sink}: LiteRT.js wants float32, see --float-io.")
-    found = (("linux_board", common), ("microcontroller", small), ("browser", page))
+    found = (("linux_board", board), ("microcontroller", small), ("browser", page))
     return {kind: {"runs": not reasons, "reasons": reasons} for kind, reasons in found}

@@ -83,6 +83,12 @@ def read_name(tensor: Tensor) -> str:
     return _blob(tensor.table, 3).decode("utf-8", "replace")
 
 
+def allocated_shape(tensor: Tensor) -> tuple[int, ...]:
+    """The shape that an interpreter gives a tensor: 1 in place of what is dynamic, where a plain TFLiteConverter made it."""
+    shape: tuple[int, ...] = tensor.table.numbers(0, "i")
+    return shape
+
+
 def read_quantization(tensor: Tensor) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Scales and zero points: one for all, or one for each output; none where the tensor is not quantized."""
     table = tensor.table.table(4)

@@ -9,19 +9,25 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from edgedqn.agents.errors import InputError, require
+from edgedqn.agents.errors import InputError, one_line, require
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.evaluation import Evaluation
 from edgedqn.agents.playing.evaluation import evaluate as play_all
+from edgedqn.agents.playing.processes import WorkerDiedError, Workers
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.benchmarks.device_rows import merged, read_device
+from edgedqn.benchmarks.feeding import fed
+from edgedqn.benchmarks.foreign import ForeignFile, is_foreign, read_foreign
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.regression import compare_with
 from edgedqn.benchmarks.report.table import render_devices, render_stress, render_table
 from edgedqn.benchmarks.rows import Benchmark, read_benchmark
-from edgedqn.export.edge_policy import EdgePolicy, read_verified
+from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
 from edgedqn.pipeline.bench_files import bench as measure
+from edgedqn.pipeline.bench_files import wrong_with
 from edgedqn.pipeline.bundle import Part, make_bundle
 from edgedqn.pipeline.commands import DONE, REGRESSED, SCHEMA, print_json
+from edgedqn.pipeline.native import limit_memory
 from edgedqn.pipeline.proving import source_of, spec_for
 from edgedqn.pipeline.viewing.play import Load, Player, film_path
 from edgedqn.pipeline.viewing.play import play as play_policy
@@ -32,7 +38,7 @@ def bench(arguments: Namespace) -> int:
     """Measures files that are in no run."""
     earlier = read_references(arguments)
     benchmark = measure(
-        arguments.paths,
+        _with_scale(arguments.paths, arguments.scale),
         baseline=arguments.baseline,
         env=arguments.env,
         seed=arguments.seed or 0,
@@ -45,6 +51,14 @@ def bench(arguments: Namespace) -> int:
     return REGRESSED if regressed else DONE
 
 
+def _with_scale(paths: Sequence[Path], scale: tuple[float, ...] | None) -> list[Path | ForeignFile]:
+    """The scale goes to those that have no manifest, of which there has to be one."""
+    files = [path if scale is None or not is_foreign(path) else ForeignFile(path, scale) for path in paths]
+    if scale is not None and not any(isinstance(file, ForeignFile) for file in files):
+        raise InputError("--scale is for files without a manifest: expected one. Got none.")
+    return files
+
+
 def bundle(arguments: Namespace) -> int:
     """Makes what devices need of one file."""
     folder = arguments.out or Path("device")
@@ -54,8 +68,30 @@ def bundle(arguments: Namespace) -> int:
 
 
 def evaluate(arguments: Namespace) -> int:
-    """Prints the return of the file."""
-    return print_evaluation(load_file(arguments), arguments)
+    """Prints the return of the file. One without a manifest plays in a process of its own."""
+    path, scale, seeds = arguments.path, arguments.scale, range(arguments.seed, arguments.seed + arguments.episodes)
+    if not is_foreign(path):
+        require(scale is None, f"--scale is for files without a manifest: expected none for {path}. Got one.")
+        return print_evaluation(load_file(arguments), arguments)
+    require(arguments.env is not None, f"{path} has no manifest, which would name its environment: expected --env. Got none.")
+    if (reason := wrong_with(path, LatencyConfig())) is not None:
+        raise PolicyFileError(f"{path}: {reason}")
+    workers = Workers(1)
+    try:
+        (evaluation,) = workers.map([partial(_play_foreign, path, scale, env_id=arguments.env, seeds=seeds)])
+    except WorkerDiedError as error:
+        raise PolicyFileError(f"{path}: expected a file that can be run. {one_line(error)}") from error
+    finally:
+        workers.end()
+    return _print_returns(evaluation, arguments.env, arguments)
+
+
+def _play_foreign(path: Path, scale: tuple[float, ...] | None, *, env_id: str, seeds: range) -> Evaluation:
+    limit_memory()
+    source = EnvironmentSource(env_id)
+    with closing(make_environment(source)) as env:
+        policy = EdgePolicy.from_file(fed(read_foreign(path), env, source=source, scale=scale))
+        return play_all(policy, env, seeds=seeds)
 
 
 def play(arguments: Namespace) -> int:
@@ -67,6 +103,11 @@ def play(arguments: Namespace) -> int:
 
 def load_file(arguments: Namespace, render_mode: str | None = None) -> Player:
     """The policy in a file, in the environment that the command line names, or else the manifest."""
+    if is_foreign(arguments.path):
+        raise InputError(
+            f"{arguments.path} has no manifest, so nothing proves it whole: expected one. Got none. `edgedqn evaluate` and "
+            "`bench` play it with --env ENV_ID, in a process of its own."
+        )
     file = read_verified(arguments.path)
     policy, source = EdgePolicy.from_file(file), source_of(file, arguments.env)
     try:
@@ -125,12 +166,16 @@ def print_evaluation(player: Player, arguments: Namespace) -> int:
     with closing(player.env):
         bar = tqdm(seeds, desc="play", unit=" episodes", disable=None, leave=False)
         evaluation = play_all(player.policy, player.env, seeds=bar)
+    return _print_returns(evaluation, player.env_id, arguments)
+
+
+def _print_returns(evaluation: Evaluation, env_id: str, arguments: Namespace) -> int:
     interval = evaluation.interval
     if arguments.json:
         found = {
             "schema": SCHEMA,
             "policy": str(arguments.path),
-            "env_id": player.env_id,
+            "env_id": env_id,
             **interval.to_json(),
             "episodes": arguments.episodes,
             "seed": arguments.seed,
@@ -139,7 +184,7 @@ def print_evaluation(player: Player, arguments: Namespace) -> int:
         print_json(arguments, found)
     else:
         print(
-            f"{player.env_id}: return {interval.mean:.2f}, 95 % interval [{interval.low:.2f}, {interval.high:.2f}], "
+            f"{env_id}: return {interval.mean:.2f}, 95 % interval [{interval.low:.2f}, {interval.high:.2f}], "
             f"{arguments.episodes} episodes from reset seed {arguments.seed}"
         )
     return DONE

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.processes import python_command
+from edgedqn.benchmarks.foreign import refuse_other_kind
 from edgedqn.export.edge_policy import PolicyFileError
 from edgedqn.export.tflite_file import inspection
 from edgedqn.pipeline.commands import BAD_INPUT, DONE, print_json
@@ -34,8 +35,10 @@ def inspect_safely(path: Path, seconds: float = SECONDS) -> Json:
       path: a `.tflite`.
       seconds: after which the process is ended.
     Raises:
+      InputError: it is no `.tflite` by its name, but of another kind that people have.
       PolicyFileError: the file is refused, or looking into it takes too long or too much memory.
     """
+    refuse_other_kind(path)
     command = python_command(CHILD, str(path))
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
@@ -93,9 +96,10 @@ def render(report: Json) -> str:
     for kind, verdict in report["devices"].items():
         lines.append(f"  {kind.replace('_', ' '):<15} {'yes' if verdict['runs'] else 'no: ' + ' '.join(verdict['reasons'])}")
     manifest = report["manifest"]
-    lines += ["", f"Manifest: {'none, so nothing proves this file whole' if manifest is None else ''}".rstrip()]
-    lines += [] if manifest is None else [f"  {line}" for line in json.dumps(manifest, indent=2).splitlines()]
-    return "\n".join(lines)
+    if manifest is None:
+        none = f"none, so nothing proves this file whole. `edgedqn bench {report['file']} --env ENV_ID` plays it"
+        return "\n".join([*lines, "", f"Manifest: {none}"])
+    return "\n".join([*lines, "", "Manifest:", *(f"  {line}" for line in json.dumps(manifest, indent=2).splitlines())])
 
 
 def _quantized(quantization: Json | None) -> str:

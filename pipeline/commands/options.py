@@ -71,6 +71,17 @@ def _read(kind: type[int] | type[float], expected: str, least: float, text: str)
     raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
 
 
+def factors(text: str) -> tuple[float, ...]:
+    """`A,B,...` or `float`, the factor 1: numbers, or fractions such as 1/255."""
+    if text == "float":
+        return (1.0,)
+    with suppress(ValueError, ZeroDivisionError, OverflowError):
+        found = tuple(float(over) / float(under or 1) for over, _, under in (each.partition("/") for each in text.split(",")))
+        if all(map(math.isfinite, found)):
+            return found
+    raise argparse.ArgumentTypeError(f"expected numbers such as 0.2,1,5,1/255, or the word float, got {text!r}")
+
+
 number = partial(_read, float, "a number", -math.inf)
 natural = partial(_read, int, "a whole number of 0 or more", 0)
 positive = partial(_read, int, "a whole number of 1 or more", 1)

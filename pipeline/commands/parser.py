@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from edgedqn.pipeline.commands import BAD_INPUT
-from edgedqn.pipeline.commands.options import add_training, natural, number, positive
+from edgedqn.pipeline.commands.options import add_training, factors, natural, number, positive
 
 How: TypeAlias = dict[str, object]  # what `add_argument` takes besides a name
 Arguments: TypeAlias = dict[str, How]
@@ -53,7 +53,18 @@ ENVIRONMENT_OF_A_FILE: Arguments = {
     "--env": {
         "metavar": "ENV_ID",
         "help": "where a .tflite plays (default: what its manifest names, if that is installed; a module:Id whose module lies "
-        "in the current folder must be named here)",
+        "in the current folder must be named here, and so must the environment of a file without a manifest)",
+    }
+}
+SCALE: Arguments = {
+    "--scale": {
+        "type": factors,
+        "metavar": "A,B,...",
+        "help": "what the network of a file without a manifest saw in training: an observation's numbers, in the environment's "
+        "units, times these, one for each feature (of pictures: each channel) or one for all, such as 0.2,1,5,1 or 1/255; "
+        "`float` is 1, the numbers as they are. An integer input then takes them as its own quantization says, real = scale * "
+        "(q - zero point), saturated (default: float; 1/255 where bytes, 0 to 255, go into an integer input that holds no more "
+        "than half of them)",
     }
 }
 RESET_SEED: Arguments = {"--seed": NATURAL | {"default": 0, "metavar": "S", "help": "reset seeds count up from S (default: 0)"}}
@@ -96,13 +107,14 @@ EXPORTING: Arguments = {
     | {"help": "store kernels without their blocks of zeros; refused so far, because no runtime computes such safely"},
 }
 BENCH: Arguments = {
-    "paths": PATH | {"nargs": "+", "help": "a run folder, or .tflite files; one without a manifest is not played"},
+    "paths": PATH | {"nargs": "+", "help": "a run folder, or .tflite files; one without a manifest is played with --env"},
     "--baseline": {"metavar": "NAME", "help": "file stem the others are compared with (default: float32, else the first)"},
     "--seed": NATURAL | {"help": "of reset seeds and timing order, for files (default: 0)"},
     "--threads": COUNT | {"help": "of the interpreter, for files (default: 1)"},
     "--no-xnnpack": SWITCH | {"help": "time files with TensorFlow Lite's own kernels"},
     "--mlperf": SWITCH | {"help": "time files by MLPerf Tiny's rules as well: five windows of ten seconds each"},
     **ENVIRONMENT_OF_A_FILE,
+    **SCALE,
     **TOLERANCE,
     "--merge": FILE
     | {"nargs": "+", "default": [], "help": "show beside them what a bundle's bench_on_device.py wrote on a device"},
@@ -164,6 +176,7 @@ COMMANDS: dict[str, tuple[str, Arguments]] = {
         "play a policy and print its return",
         POLICY
         | ENVIRONMENT_OF_A_FILE
+        | SCALE
         | {"--episodes": COUNT | {"default": 100, "help": "how many (default: 100)"}}
         | RESET_SEED,
     ),

@@ -77,7 +77,7 @@ def report(arguments: Namespace) -> int:
 def bench(arguments: Namespace) -> int:
     """Measures the files of a run."""
     earlier = read_references(arguments)
-    given = [f"--{name}" for name in ("baseline", "seed", "threads", "env") if getattr(arguments, name) is not None]
+    given = [f"--{name}" for name in ("baseline", "seed", "threads", "env", "scale") if getattr(arguments, name) is not None]
     given += [f"--{name.replace('_', '-')}" for name in ("no_play", "no_xnnpack", "mlperf") if getattr(arguments, name)]
     require(not given, f"A run knows how it is measured: expected no {', '.join(given)} beside it.")
     job = Job.open(arguments.paths[0], asked_changes(arguments))
@@ -106,6 +106,7 @@ def bundle(arguments: Namespace) -> int:
 
 def evaluate(arguments: Namespace) -> int:
     """Prints the return of the agent."""
+    require(arguments.scale is None, "--scale is for files without a manifest: expected none for an agent. Got one.")
     return print_evaluation(_load(arguments), arguments)
 
 

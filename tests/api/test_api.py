@@ -9,8 +9,19 @@ import pytest
 import edgedqn
 
 PUBLIC = (
-    *("RECIPES", "Benchmark", "CompressedPolicy", "EdgePolicy", "EnvironmentSource", "ExportConfig", "Gate", "InputError"),
-    *("LatencyConfig", "PolicyFileError", "QLearningConfig", "Recipe", "RunConfig", "RunResult", "TrainedAgent"),
+    *("RECIPES", "Benchmark", "CompressedPolicy", "EdgePolicy", "EnvironmentSource", "ExportConfig"),
+    *(
+        "ForeignFile",
+        "Gate",
+        "InputError",
+        "LatencyConfig",
+        "PolicyFileError",
+        "QLearningConfig",
+        "Recipe",
+        "RunConfig",
+        "RunResult",
+        "TrainedAgent",
+    ),
     *("TrainingConfig", "WrapperSource", "__version__", "bench", "compress", "export_tflite", "make_bundle", "run", "train"),
 )
 

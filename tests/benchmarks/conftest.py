@@ -90,6 +90,43 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def conversions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the network of `float32` as plain TFLiteConverters write it, with a batch of -1 and no manifest."""
+    folder = tmp_path_factory.mktemp("conversions")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tensorflow as tf
+        import tf_keras
+
+        network = tf_keras.Sequential([tf_keras.layers.Dense(8, "relu", input_shape=(4,)), tf_keras.layers.Dense(2)])
+        hidden, out = np.zeros((4, 8), np.float32), np.zeros((8, 2), np.float32)
+        hidden[2, :2] = [1, -1]
+        out[0, 1] = out[1, 0] = 1
+        network.set_weights([hidden, np.zeros(8), out, np.zeros(2)])
+        samples = np.random.default_rng(0).normal(size=(200, 1, 4)).astype(np.float32)
+        int8, int16 = (
+            tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+        )
+        for name, operators, ends in (
+            ("float", None, tf.float32),
+            ("dynamic", None, tf.float32),
+            ("int8", int8, tf.int8),
+            ("uint8", int8, tf.uint8),
+            ("int16", int16, tf.int16),
+            ("int16-inside", int16, tf.float32),
+        ):
+            converter = tf.lite.TFLiteConverter.from_keras_model(network)
+            converter.optimizations = [] if name == "float" else [tf.lite.Optimize.DEFAULT]
+            if operators is not None:
+                converter.representative_dataset = lambda: ([sample] for sample in samples)
+                converter.target_spec.supported_ops = [operators]
+                converter.inference_input_type = converter.inference_output_type = ends
+            (folder / f"{name}.tflite").write_bytes(converter.convert())
+    return folder
+
+
+@pytest.fixture(scope="session")
 def views(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the same int8 network, made for other devices: `stacked` sees two observations [2], `table` 4 states."""
     folder = tmp_path_factory.mktemp("views")

@@ -12,7 +12,8 @@ from edgedqn.agents.playing.disturbances import RandomActions
 from edgedqn.agents.playing.environments import BadTransitionError, make_environment
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.benchmarks import playing
-from edgedqn.benchmarks.playing import EnvironmentFactory, Play, Players
+from edgedqn.benchmarks.playing import EnvironmentFactory, Play, Players, load_policy
+from edgedqn.export.edge_policy import PolicyFileError, read_verified
 
 GATE = Gate(looks=(30, 60))
 
@@ -41,6 +42,16 @@ def test_each_episode_is_played_once(models: Path, steer: str, monkeypatch: pyte
     assert list(more[:30]) == list(first) == list(again)
     assert list(everything) == list(more)
     assert len(more) == 60
+
+
+def test_a_file_without_a_manifest_is_played_as_it_is_said(conversions: Path, models: Path, steer: str) -> None:
+    path, device = conversions / "float.tflite", read_verified(models / "float32.tflite").device
+    for workers in (1, 2):
+        with Players(play(steer, workers=workers, fed={path: device}), progress=False) as players:
+            assert players.returns(path, 40).mean() == 10
+    assert load_policy(path, device).device == device
+    with pytest.raises(PolicyFileError, match="No manifest"):
+        load_policy(path)
 
 
 def test_processes_change_nothing_and_end(models: Path, steer: str) -> None:

@@ -1,5 +1,6 @@
 """Returns, deltas and verdicts, from returns that are written down."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,11 @@ class Scripted:
 
 @pytest.fixture
 def run(models: Path, steer: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def run(script: Any) -> tuple[Any, dict[str, Any], Any]:
+    def run(script: Any, reason: str | None = None) -> tuple[Any, dict[str, Any], Any]:
         players = Scripted({None: np.zeros(60), **script})
         monkeypatch.setattr(scoring, "Players", players)
         rows = Rows({name: name for name in script}, "float32")
+        rows.each(lambda row: replace(row, reason=reason))
         play = Play(
             make_environment=partial(make_environment, f"{steer}:Steer-v0"),
             seeds=range(60),
@@ -79,6 +81,15 @@ def test_an_open_verdict_plays_on_and_says_why_it_stayed_open(run: Any) -> None:
     assert rows["float32"].episode_return.episodes == rows["int8"].episode_return.episodes == 60
     assert rows["reversed"].episode_return.episodes == 30
     assert rows["reversed"].return_delta.mean == 0
+
+
+def test_what_was_said_of_a_file_before_stays(run: Any) -> None:
+    files = {"float32": FLOAT, "int8": FLOAT - np.tile([0, 0, 2, 2], 15), "reversed": FLOAT}
+    rows, _, _ = run(files, reason="No manifest.")
+    assert rows["reversed"].reason == "No manifest."
+    assert rows["int8"].reason.startswith("No manifest. After 60 episodes")
+    rows, _, _ = run({"float32": FLOAT - 10, "int8": FLOAT}, reason="No manifest.")
+    assert rows["int8"].reason.startswith("No manifest. the float agent is not better than random")
 
 
 def test_a_late_fault_of_the_baseline_is_not_the_candidates(run: Any) -> None:

@@ -3,18 +3,21 @@
 import json
 import shutil
 import subprocess
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, FrameStack
+from edgedqn.benchmarks.foreign import ForeignFile
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.policy import CompressedPolicy
@@ -24,6 +27,7 @@ from edgedqn.export.tflite_file.reader import stripped
 from edgedqn.pipeline import bench_files as module
 from edgedqn.pipeline import proving
 from edgedqn.pipeline.cli import main
+from edgedqn.pipeline.commands import files as commands
 from edgedqn.pipeline.job import RunResult
 
 SHORT = LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0)
@@ -112,7 +116,116 @@ def test_a_file_without_a_manifest_is_timed_beside_ours_and_not_played(tiny_run:
     assert rows["qat-int8"]["return"]["episodes"] >= 300
 
 
-def test_among_files_without_manifests_nothing_is_played(foreign: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(scope="module")
+def leaning(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy that pushes CartPole to where its pole leans, better than chance: `float32` is ours, `plain` and `uint8` are
+    what TFLiteConverter makes of the same network, without a manifest."""
+    folder = tmp_path_factory.mktemp("leaning")
+    spec = EnvironmentSpec(
+        source=EnvironmentSource("CartPole-v1"),
+        observation_shape=(4,),
+        observation_dtype="float32",
+        observation_low=(None,),
+        observation_high=(None,),
+        n_actions=2,
+    )
+    network = q_network((4,), 2, hidden=(8,), rng=np.random.default_rng(0))
+    hidden, out = np.zeros((4, 8)), np.zeros((8, 2))
+    hidden[2, :2] = [1, -1]
+    out[0, 1] = out[1, 0] = 1
+    network.set_weights([hidden, np.zeros(8), out, np.zeros(2)])
+    policy = CompressedPolicy(
+        network=network,
+        conversion="float32",
+        scaling=InputScaling.identity(),
+        meaning="q_values",
+        spec=spec,
+        observations=np.empty(0),
+        recipe="float32",
+        reports=(),
+        layers=describe(network),
+    )
+    (folder / "float32.tflite").write_bytes(to_tflite(policy))
+    samples = np.random.default_rng(0).uniform(-0.3, 0.3, size=(200, 1, 4)).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        converter = tf.lite.TFLiteConverter.from_keras_model(network)
+        (folder / "plain.tflite").write_bytes(converter.convert())
+        converter = tf.lite.TFLiteConverter.from_keras_model(network)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([sample] for sample in samples)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.uint8
+        (folder / "uint8.tflite").write_bytes(converter.convert())
+    return folder
+
+
+PLAYED = ("return", "return_delta", "gate", "action_agreement", "tie_rate", "reason", "status", "size_bytes")
+
+
+def test_anybodys_conversion_stands_in_the_same_table_with_the_gate(leaning: Path) -> None:
+    shutil.copy(leaning / "plain.tflite", leaning / "negated.tflite")
+    files: list[Path | ForeignFile] = [
+        *(leaning / f"{name}.tflite" for name in ("float32", "plain", "uint8")),
+        ForeignFile(leaning / "negated.tflite", scale=(-1.0,)),
+    ]
+    benchmark = bench_files(files, env="CartPole-v1").to_json()
+    rows = {row["name"]: row for row in benchmark["rows"]}
+    assert (benchmark["baseline"], [row["status"] for row in rows.values()]) == ("float32", ["ok"] * 4)
+    assert rows["plain"]["return_delta"] == {"mean": 0.0, "ci95": [0.0, 0.0]} and rows["plain"]["return"]["mean"] > 30
+    assert (rows["plain"]["gate"], rows["plain"]["action_agreement"]) == ("pass", 1.0)
+    assert rows["plain"]["reason"] == "No manifest: its float32 input takes the numbers of an observation as they are."
+    assert rows["uint8"]["gate"] in ("pass", "fail", "undecided") and rows["uint8"]["action_agreement"] > 0.8
+    assert "its uint8 input takes" in rows["uint8"]["reason"] and "lie outside" in rows["uint8"]["reason"]  # speeds beyond 0.3
+    assert (rows["negated"]["gate"], rows["negated"]["action_agreement"]) == ("fail", 0.0)
+
+
+def test_the_command_plays_them_as_a_script_does_and_the_baseline_may_be_one(
+    leaning: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [leaning / "plain.tflite", leaning / "uint8.tflite"]
+    found = bench_files([ForeignFile(path, (1.0, 1.0, 0.5, 1.0)) for path in files], env="CartPole-v1", seed=1).to_json()
+    monkeypatch.setattr(commands, "LatencyConfig", lambda **_: SHORT)
+    arguments = ["--env", "CartPole-v1", "--seed", "1", "--scale", "1,1,1/2,1", "--json"]
+    assert main(["bench", *map(str, files), *arguments]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["baseline"] == found["baseline"] == "plain"
+    assert [[row[key] for key in PLAYED] for row in told["rows"]] == [[row[key] for key in PLAYED] for row in found["rows"]]
+    assert all(row["return"]["episodes"] >= 300 and "times 1, 1, 0.5, 1" in row["reason"] for row in told["rows"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plain", "--env", "CartPole-v1", "--scale", "1,2,3"], "expected 4 numbers, one per feature. Got 3."),
+        (["plain", "--env", "Acrobot-v1"], "plain.tflite: Wrong input for Acrobot-v1: expected [1, 6]. Got [1, 4]."),
+        (["plain", "--scale", "2"], "Expected --env beside --scale"),
+        (["plain", "--env", "CartPole-v1", "--scale", "2", "--no-play"], "and no --no-play"),
+        (["float32", "--env", "CartPole-v1", "--scale", "2"], "--scale is for files without a manifest: expected one"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(
+    leaning: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(["bench", str(leaning / f"{arguments[0]}.tflite"), *arguments[1:]]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("edgedqn: ") and said in line
+
+
+def test_a_scale_of_a_file_that_has_its_own_is_refused(leaning: Path) -> None:
+    with pytest.raises(InputError, match=r"A scale is for a file without a manifest.* expected none for .*float32\.tflite"):
+        bench_files([ForeignFile(leaning / "float32.tflite", (2.0,))], env="CartPole-v1")
+
+
+def test_a_network_of_another_kind_is_named(tmp_path: Path) -> None:
+    (tmp_path / "policy.onnx").touch()
+    with pytest.raises(InputError, match=r"is an ONNX network: expected a \.tflite\. `edgedqn import .*onnx ENV_ID`"):
+        bench_files([tmp_path / "policy.onnx"])
+
+
+def test_among_files_without_manifests_nothing_is_played_unless_it_is_said_where(
+    foreign: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     benchmark = bench_files([foreign]).to_json()
     assert (benchmark["baseline"], benchmark["rows"][0]["return"]) == ("foreign", None)
     assert "Not played: foreign has no manifest" in capfd.readouterr().err

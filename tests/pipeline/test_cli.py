@@ -38,6 +38,14 @@ def test_help_and_version_import_neither_numpy_nor_tensorflow() -> None:
         assert answer.stdout.startswith(("usage: edgedqn", "edgedqn "))
 
 
+def test_what_a_command_on_files_is_given_in_place_of_one_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "policy.onnx").touch()
+    for command in ("bench", "bundle", "evaluate", "inspect", "play"):
+        assert main([command, str(tmp_path / "policy.onnx")]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "policy.onnx is an ONNX network: expected a .tflite. `edgedqn import " in line
+
+
 LONG = "n" * 300
 
 

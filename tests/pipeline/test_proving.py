@@ -22,8 +22,12 @@ from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.benchmarks.feeding import fed
+from edgedqn.benchmarks.foreign import read_foreign
+from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.benchmarks.native_output import quiet
 from edgedqn.benchmarks.playing import Play, Players
+from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Return
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.initialization import ScaleInput
@@ -39,7 +43,7 @@ from edgedqn.export.tflite import to_tflite
 from edgedqn.pipeline import judge, proving
 from edgedqn.pipeline.config import Changes
 from edgedqn.pipeline.job import Job, RunResult
-from edgedqn.pipeline.proving import STATES, play_on_seeds, source_of, states_on_prove_seeds
+from edgedqn.pipeline.proving import STATES, play_on_seeds, source_of, states_on_prove_seeds, with_stress
 from edgedqn.pipeline.seeds import BLOCK, STREAMS, SeedStreams
 
 LESSON = Distillation(steps=100)
@@ -212,3 +216,16 @@ def test_a_sidecar_that_anybody_may_have_written_imports_nothing(environment: ob
     with pytest.raises(InputError, match=reason):
         source_of(of_file(environment))
     assert "this" not in sys.modules
+
+
+def test_under_stress_a_file_without_a_manifest_is_fed_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    path, source = Path(__file__).parents[1] / "benchmarks" / "default_converter_float.tflite", EnvironmentSource("CartPole-v1")
+    with closing(make_environment(source)) as env:
+        device = fed(read_foreign(path), env, source=source, scale=(2.0,)).device
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(proving, "SENSED", 20)
+    monkeypatch.setattr(proving, "measure_stress", lambda *_, **given: asked.update(given))
+    row = BenchmarkRow(name=path.stem, file=path.name, episode_return=Return(1.0, 1.0, 1.0, 300))
+    benchmark = Benchmark(describe_machine(1), path.stem, (row,))
+    with_stress(benchmark, {path.stem: path}, source=source, streams=SeedStreams(0), fed={path: device})
+    assert asked["play"].fed == {path: device} and asked["observations"].shape == (20, 4)

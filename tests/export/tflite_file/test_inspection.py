@@ -72,6 +72,8 @@ def test_where_a_file_runs_and_why_not(tmp_path: Path, network: Any, device_for:
     assert found["microcontroller"] == "It takes float32 and gives float32: policy_step() wants int8 for both."
     assert "widens none" in devices(network.float16, device_for(network.float16))["microcontroller"]
     assert all("no manifest" in reason for reason in devices(network.int8, None).values())
+    found = devices(network.float32, None)
+    assert found["linux_board"] == "yes" and "no manifest" in found["microcontroller"] and "no manifest" in found["browser"]
     action = with_action_output(TfliteModel(network.int8))
     assert devices(action, replace(device, meaning="action"))["linux_board"] == "yes"
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgedqn.export.edge_policy import PolicyFileError, TfliteModel
 from edgedqn.export.tflite_file.reader import (
     Quantization,
+    allocated_shape,
     fix_names,
     kernels,
     quantization,
@@ -215,3 +216,18 @@ def test_equal_vectors_are_written_once(network: Any) -> None:
             places.setdefault(len(several), set()).add(table.target(3))
     assert 16 in places and all(len(found) == 1 for length, found in places.items() if length > 1)
     assert len(content) < len(network.int8)
+
+
+def test_a_batch_that_nobody_fixed_is_allocated_as_one() -> None:
+    import tensorflow as tf
+    import tf_keras
+
+    network = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(4,))])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        content = tf.lite.TFLiteConverter.from_keras_model(network).convert()
+    model = TfliteModel(content)
+    assert (model.input.shape, allocated_shape(model.input)) == ((-1, 4), (1, 4))
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    assert interpreter.get_output_details()[0]["shape"].tolist() == list(allocated_shape(model.output))

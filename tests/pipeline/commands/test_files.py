@@ -13,6 +13,7 @@ from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.export.devices.browser import bundle as browser
 from edgedqn.pipeline import proving
 from edgedqn.pipeline.cli import main
+from edgedqn.pipeline.commands import files
 from edgedqn.pipeline.job import RunResult
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
@@ -196,6 +197,42 @@ def test_evaluate_prints_the_contract_and_the_same_return_as_the_row(edgedqn: Co
     assert set(result) == {"schema", "policy", "env_id", "mean", "ci95", "episodes", "seed", "returns"}
     assert (result["mean"], result["ci95"]) == (row["return"]["mean"], row["return"]["ci95"])
     assert len(result["returns"]) == row["return"]["episodes"]
+
+
+FOREIGN = Path(__file__).parents[2] / "benchmarks" / "default_converter_float.tflite"
+
+
+def test_a_file_without_a_manifest_is_scored_where_it_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", str(FOREIGN), "--episodes", "3", "--json", "--env"]
+    assert main([*command, "CartPole-v1"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result) == {"schema", "policy", "env_id", "mean", "ci95", "episodes", "seed", "returns"}
+    assert (result["env_id"], len(result["returns"])) == ("CartPole-v1", 3)
+    assert main([*command, "CartPole-v1", "--scale", "float"]) == 0
+    assert json.loads(capsys.readouterr().out) == result
+    for arguments, said in (
+        (["CartPole-v1", "--scale", "1,2"], "expected 4 numbers, one per feature. Got 2."),
+        (["MountainCar-v0"], "expected [1, 2]. Got [1, 4]."),
+    ):
+        assert main([*command, *arguments]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+
+
+def test_without_an_environment_or_to_be_watched_it_is_refused(
+    own_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for arguments, said in (
+        (["evaluate", str(FOREIGN)], "expected --env. Got none."),
+        (["play", str(FOREIGN), "--gif", "x.gif"], "`edgedqn evaluate` and `bench` play it with --env ENV_ID"),
+        (["evaluate", str(tmp_path), "--scale", "2"], "expected none for an agent. Got one."),
+        (["evaluate", str(own_file), "--scale", "2"], "--scale is for files without a"),
+    ):
+        assert main(arguments) == 2
+        assert said in capsys.readouterr().err
+    monkeypatch.setattr(files, "wrong_with", lambda path, latency: "Expected an action within 60 seconds. Got none.")
+    assert main(["evaluate", str(FOREIGN), "--env", "CartPole-v1"]) == 2
+    assert "float.tflite: Expected an action within 60 seconds" in capsys.readouterr().err
 
 
 def test_a_file_that_is_scored_imports_nothing_from_the_current_folder(

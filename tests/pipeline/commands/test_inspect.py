@@ -25,6 +25,22 @@ def test_tells_of_a_file_in_words_and_in_json(tiny_run: RunResult, capsys: pytes
     assert report["devices"]["linux_board"] == {"runs": True, "reasons": []}
 
 
+def test_tells_of_what_a_plain_converter_writes(capsys: pytest.CaptureFixture[str]) -> None:
+    """A batch of -1 is one step."""
+    path = Path(__file__).parents[2] / "benchmarks" / "default_converter_float.tflite"
+    assert main(["inspect", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "Multiply-accumulates: 720 a step. Live at once: 192 bytes." in told
+    assert "  linux board     yes\n" in told and "  microcontroller no: It has no manifest" in told
+    assert "`edgedqn bench default_converter_float.tflite --env ENV_ID` plays it" in told
+
+
+def test_another_kind_of_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "policy.keras").touch()
+    assert main(["inspect", str(tmp_path / "policy.keras")]) == 2
+    assert "policy.keras is a Keras model: expected a .tflite." in capsys.readouterr().err
+
+
 def test_refuses_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.tflite"
     for content in (None, b"", b"x"):
