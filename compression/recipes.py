@@ -40,7 +40,7 @@ SHORT = Distillation(steps=1_000, final_learning_rate=1e-4)
 DISTIL_SHORT = Distil(learning=SHORT, greedy_states=10_000, explored_states=5_000, rounds=1, student_states=4_000)
 
 # After reinforcement learning it is another policy than its first teacher's, so that agreement with that one says nothing.
-ROUND_ITSELF = Quantize(("round", "fine_tune"), least_agreement=0.0, enough_agreement=0.0)
+ROUND_ITSELF = Quantize(("round", "widen", "fine_tune"), least_agreement=0.0, enough_agreement=0.0)
 
 RECIPES = {
     recipe.name: recipe

@@ -1,7 +1,9 @@
 """Rounds a plain network to int8 without training it, so that its decisions suffer least. B is the batch, N the states."""
 
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 import tensorflow as tf
@@ -31,11 +33,19 @@ class Rounded:
       weights: kernels and biases in turn; a kernel's are multiples of its scales, but for one that stays in float.
       scales: [out] of a rounded kernel.
       ranges: of rounded outputs, after the activation.
+      widest: of the last output, where ties do not matter.
     """
 
     weights: Weights
     scales: tuple[NDArray[np.float32], ...]
     ranges: tuple[Range, ...]
+    widest: Range | None = None
+
+    def widened(self) -> "Rounded | None":
+        """The same with the widest output; None where it has that already, or is in float."""
+        if self.widest is None or self.widest == self.ranges[-1]:
+            return None
+        return replace(self, ranges=(*self.ranges[:-1], self.widest))
 
 
 def round_network(
@@ -60,7 +70,7 @@ def round_network(
       legal: [N, A], which actions are legal in what the batches hold; None where all are.
     """
     state = _Rounding(network, batches, limits)
-    scales: list[NDArray[np.float32]] = []
+    scales, widest = list[NDArray[np.float32]](), None
     for i, layer in enumerate(network.layers):
         if not layer.weights:
             continue
@@ -77,10 +87,10 @@ def round_network(
         outputs = (state.twin.layers[i](x).numpy() for _, x in state.inputs_of(i))
         if is_last:
             wanted = np.concatenate([network(batch).numpy() for batch in batches()])  # [N, A]
-            state.ranges[layer.name] = _output_range(np.concatenate(list(outputs)), wanted, legal)
+            state.ranges[layer.name], widest = _output_ranges(np.concatenate(list(outputs)), wanted, legal)
         else:
             state.ranges[layer.name] = _activation_range(np.concatenate([_some(each) for each in outputs]))
-    return Rounded(state.twin.get_weights(), tuple(scales), tuple(state.ranges.values()))
+    return Rounded(state.twin.get_weights(), tuple(scales), tuple(state.ranges.values()), widest)
 
 
 class _Rounding:
@@ -221,8 +231,11 @@ def _activation_range(values: NDArray[np.float32]) -> Range:
     return ranges[int(np.argmin(errors))]
 
 
-def _output_range(outputs: NDArray[np.float32], wanted: NDArray[np.float32], legal: NDArray[np.bool_] | None = None) -> Range:
-    """Where the outputs [N, A] may saturate: the range in which they choose most like the wanted ones [N, A], by gap.
+def _output_ranges(
+    outputs: NDArray[np.float32], wanted: NDArray[np.float32], legal: NDArray[np.bool_] | None = None
+) -> tuple[Range, Range]:
+    """Where the outputs [N, A] may saturate: the ranges in which they choose most like the wanted ones [N, A], by gap, with
+    ties in 2 % of the states, and with as many as that makes.
 
     What lies below the best action by more than some gaps may as well be lower; int8 clips it for nothing. What is not legal is
     as the worst that is.
@@ -230,33 +243,33 @@ def _output_range(outputs: NDArray[np.float32], wanted: NDArray[np.float32], leg
     if legal is not None:
         worst = (np.where(legal, each, np.inf).min(axis=1, keepdims=True) for each in (outputs, wanted))
         outputs, wanted = (np.where(legal, each, low) for each, low in zip((outputs, wanted), worst, strict=True))
-    ordered = np.sort(wanted, axis=1)
-    gaps = ordered[:, -1] - ordered[:, -2]  # [N]
+    gaps = gaps_of(wanted)
     gap = float(np.median(gaps[gaps > 0])) if gaps.any() else 1.0
     second, largest = np.sort(outputs, axis=1)[:, -2:].T  # [N], [N]
     lowest = min(0.0, float(outputs.min()))
-    found = np.inf, (lowest, max(lowest + gap, float(outputs.max())))  # where no action is better than another
-    for top in TAILS:
-        for bottom in TAILS:
-            for width in WIDTHS:
-                low = min(0.0, float(np.quantile(largest, bottom)) - width * gap)
-                high = max(0.0, float(np.quantile(second, 1 - top)) + width * gap)
-                if high - low < gap:
-                    continue
-                cost = lost_choices(fake_quantized(outputs, (low, high)).numpy(), wanted)
-                if cost < found[0]:
-                    found = cost, (low, high)
-    return found[1]
+    whole = lowest, max(lowest + gap, float(outputs.max()))  # where no action is better than another
+    few_ties, any_ties = (np.inf, whole), (np.inf, whole)
+    for top, bottom, width in itertools.product(TAILS, TAILS, WIDTHS):
+        low = min(0.0, float(np.quantile(largest, bottom)) - width * gap)
+        high = max(0.0, float(np.quantile(second, 1 - top)) + width * gap)
+        if high - low >= gap:
+            wrong, ties = lost_choices(fake_quantized(outputs, (low, high)).numpy(), wanted)
+            few_ties = min(few_ties, (wrong + max(0.0, ties - MOST_TIES), (low, high)), key=itemgetter(0))
+            any_ties = min(any_ties, (wrong, (low, high)), key=itemgetter(0))
+    return few_ties[1], any_ties[1]
 
 
-def lost_choices(outputs: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
-    """What an argmax of outputs [N, A] loses, 0 at best: the share of the gaps between wanted ones [N, A] in states where it
-    chooses otherwise, and that of ties, beyond 2 % of the states."""
-    ordered = np.sort(wanted, axis=1)
-    gaps = ordered[:, -1] - ordered[:, -2]  # [N]
+def gaps_of(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """By how much the largest of outputs [N, A] exceeds the second: [N]."""
+    ordered = np.sort(outputs, axis=1)
+    return ordered[:, -1] - ordered[:, -2]
+
+
+def lost_choices(outputs: NDArray[np.float32], wanted: NDArray[np.float32]) -> tuple[float, float]:
+    """The share of the gaps between wanted outputs [N, A] in states where others [N, A] choose otherwise, and that of ties."""
+    gaps = gaps_of(wanted)
     ties = ((outputs == outputs.max(axis=1, keepdims=True)).sum(axis=1) > 1).mean()
-    wrong = gaps[outputs.argmax(axis=1) != wanted.argmax(axis=1)].sum() / (gaps.sum() or 1.0)
-    return float(wrong + max(0.0, ties - MOST_TIES))
+    return float(gaps[outputs.argmax(axis=1) != wanted.argmax(axis=1)].sum() / (gaps.sum() or 1.0)), float(ties)
 
 
 def fake_quantized(values: NDArray[np.float32] | tf.Tensor, limits: Range) -> tf.Tensor:

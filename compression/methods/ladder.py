@@ -17,7 +17,14 @@ from edgedqn.compression.folding import kernels_of
 from edgedqn.compression.methods.decisions import DecisionTuning
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.pruning import sparsity_of
-from edgedqn.compression.methods.quantization import QUANTIZING, QuantizeAware, at_balanced_ranges, reinforce, round_student
+from edgedqn.compression.methods.quantization import (
+    QUANTIZING,
+    QuantizeAware,
+    at_balanced_ranges,
+    reinforce,
+    round_student,
+    widen,
+)
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.policy import FLOAT_OUTPUT, Meaning
 from edgedqn.compression.report import Attempt, Findings, Judgement
@@ -25,7 +32,7 @@ from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 WITHOUT_JUDGE = "the gate: there is no judge to play files, so the first was taken"
 Candidate = tuple[Student, Findings]
-Rung = Literal["round", "fine_tune", "distil", "reinforce"]
+Rung = Literal["round", "widen", "fine_tune", "distil", "reinforce"]
 TUNING = DecisionTuning()
 REINFORCING = TdLearning(steps=5_000, learning_rate=3e-5, evaluations=10)  # small steps: it plays already
 CONFIDENCE = 0.99  # the gate's, of the paired difference in return by which a candidate must be better than the one below
@@ -40,12 +47,14 @@ class Quantize(Stage):
     - `round`: nothing is trained. What all outputs have in common is folded out of the last layer, and hidden neurons are
       scaled so that their ranges and their weights suit rounding; both are exact in float. Then the kernels are rounded so that
       the errors of their weights cancel on real states, and the output's range saturates where no decision needs it.
+    - `widen`: the same weights, and an output that saturates only where no choice is lost by it. Its levels are farther apart
+      then, and more actions tie whose values are nearly the same. Where nothing but ties is lacking, it is passed over.
     - `fine_tune`: quantization-aware training of those very weights, towards the teacher's choices, at a small learning rate
       that it measures, for as long as states it does not learn from gain by it.
     - `distil`: the float network is trained anew, to clipped action gaps, unless an earlier stage has done so, and rounded by
       quantization-aware training.
-    - `reinforce`: what `round` makes goes on learning by playing, rounded, and its best is taken. A student of an earlier
-      stage that has lost its Q-values cannot, nor can a float output. It is tried where nothing passed.
+    - `reinforce`: what `round` and `widen` make goes on learning by playing, rounded, and its best is taken. A student of an
+      earlier stage that has lost its Q-values cannot, nor can a float output. It is tried where nothing passed.
 
     The ladder ends at the first candidate that passes the gate, with ties in at most `most_ties` and agreement by gap in at
     least `least_agreement` of the states of fresh episodes; in `enough_agreement`, where it was measured that as many mistakes
@@ -85,7 +94,7 @@ class Quantize(Stage):
         in_order = tuple(rung for rung in known if rung in self.rungs)
         expected = f"Expected rungs of {', '.join(known)}, each once and in this order."
         require(bool(in_order) and self.rungs == in_order, f"{expected} Got {self.rungs}.")
-        expected = "fine_tune and reinforce go on from round. Expected round before them."
+        expected = "widen, fine_tune and reinforce go on from round. Expected round before them."
         require("round" in self.rungs or self.rungs == ("distil",), f"{expected} Got {self.rungs}.")
         sizes = (self.states, self.attempts)
         require(min(sizes) >= 1, f"Expected states and attempts of 1 or more. Got {self.states} and {self.attempts}.")
@@ -105,8 +114,11 @@ class Quantize(Stage):
         best: tuple[Student, Findings, Judgement] | None = None
         attempts, skipped = list[Attempt](), list[str]()
         for rung, make in self._climb(student, context):
-            if rung == "reinforce" and best is not None and best[2].verdict == "pass":  # no other policy is needed
-                break
+            if best is not None and best[2].verdict == "pass":
+                if rung == "reinforce":  # no other policy is needed
+                    break
+                if rung == "widen" and self._is_alike(best[2], context.tolerates):
+                    continue
             made = make()
             if isinstance(made, str):
                 skipped.append(f"{rung}: {made}")
@@ -141,6 +153,11 @@ class Quantize(Stage):
             assert rounded.quantized is not None
             zeros = sparsity_of(kernels_of(rounded.quantized)) if student.pruned else None
             yield "round", lambda: (rounded, Findings(sparsity_reached=zeros))
+        wide = None
+        if "widen" in self.rungs:
+            wide = widen(rounded, details)
+            narrow = "no choice is lost by the output's range"
+            yield "widen", lambda: (wide[0], Findings(sparsity_reached=zeros)) if wide else narrow
         if "fine_tune" in self.rungs:
             yield "fine_tune", lambda: filled or self._tuned(rounded, states, context)
         if "distil" in self.rungs:
@@ -152,9 +169,10 @@ class Quantize(Stage):
         if "reinforce" in self.rungs:
             reason = "it was taught preferences, which are no values" if _is_taught(student) else ""
             reason = "the output is in float" if float_output else reason
+            begin, numbers = wide or (rounded, details)
             yield (
                 "reinforce",
-                lambda: reason or reinforce(self.reinforcing, balanced, rounded, details=details, context=context),
+                lambda: reason or reinforce(self.reinforcing, balanced, begin, details=numbers, context=context),
             )
 
     def _states(self, student: Student, context: CompressionContext) -> NDArray[Any]:
@@ -173,12 +191,14 @@ class Quantize(Stage):
             return f"the gate: {judgement.verdict}, a loss of {judgement.loss:.2f} of what is allowed"
         if judgement.tie_rate > self.most_ties:
             return f"ties in {judgement.tie_rate:.1%} of the states"
-        agreement = judgement.gap_weighted_agreement
-        if rung == "reinforce":  # it has become another policy
+        if rung == "reinforce" or self._is_alike(judgement, tolerates):  # that has become another policy
             return ""
-        if agreement < self.enough_agreement or (agreement < self.least_agreement and not tolerates(1 - agreement)):
-            return f"agreement by gap in {agreement:.1%} of the states"
-        return ""
+        return f"agreement by gap in {judgement.gap_weighted_agreement:.1%} of the states"
+
+    def _is_alike(self, judgement: Judgement, tolerates: Callable[[float], bool]) -> bool:
+        """Whether it agrees with its teacher well enough, or its mistakes cost nothing."""
+        agreement = judgement.gap_weighted_agreement
+        return agreement >= self.least_agreement or (agreement >= self.enough_agreement and tolerates(1 - agreement))
 
 
 # A smaller network is another policy than its teacher's, so the gate alone decides. A scale per output costs 12 bytes.

@@ -113,6 +113,12 @@ def round_student(
     return replace(student, quantized=_rounded_network(student, rounded, float_output=float_output)), rounded
 
 
+def widen(rounded: Student, details: Rounded) -> tuple[Student, Rounded] | None:
+    """What `round_student` made, with an output as wide as its choices need, whatever ties that makes; None where it is so."""
+    wide = details.widened()
+    return (replace(rounded, quantized=_rounded_network(rounded, wide)), wide) if wide else None
+
+
 def reinforce(
     learning: TdLearning, student: Student, rounded: Student, *, details: Rounded, context: CompressionContext
 ) -> tuple[Student, Findings]:
@@ -138,7 +144,7 @@ def at_balanced_ranges(student: Student, states: NDArray[Any], *, context: Compr
     tried, held_out = states[::every], states[every // 2 :: every]
     wanted = _outputs(student.network, student.scaling, held_out)
 
-    def lost(candidate: Student) -> float:
+    def lost(candidate: Student) -> tuple[float, float]:
         rounded, _ = round_student(candidate, tried, context=context)
         return lost_choices(_outputs(rounded.quantized, student.scaling, held_out), wanted)
 

@@ -15,6 +15,7 @@ from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.initialization import ScaleInput
 from edgedqn.compression.methods.ladder import Quantize, _is_better, judgement_of
 from edgedqn.compression.methods.pruning import Prune
+from edgedqn.compression.methods.quantization import round_student
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.policy import CompressedPolicy, Judge
 from edgedqn.compression.recipe import Recipe
@@ -134,7 +135,7 @@ def test_every_rung_can_be_climbed_and_rounds_the_student(scaled: tuple[Student,
     student, context = scaled
     weights = student.network.get_weights()
     climbed = made(QUICK, student, context)
-    assert list(climbed) == ["round", "fine_tune", "distil", "reinforce"]
+    assert list(climbed) == ["round", "widen", "fine_tune", "distil", "reinforce"]
     for candidate, _ in climbed.values():
         assert candidate.quantized is not None and candidate.meaning == "preferences"
     rounded, _ = climbed["round"]
@@ -154,6 +155,33 @@ def test_another_policy_is_learned_only_where_nothing_passed(
     _, said = replace(QUICK, rungs=("round", "reinforce")).apply(student, replace(context, judge=judge))
     assert [attempt.rung for attempt in said.attempts or ()] == climbed
     assert said.rung == climbed[-1] and said.passed
+
+
+@pytest.mark.parametrize(
+    ("below", "climbed"),
+    [
+        (judgement(ties=0.03), ["round", "fine_tune"]),  # wider, it would have more of them
+        (judgement(agreement=0.98), ["round", "widen", "fine_tune"]),
+        (BAD, ["round", "widen", "fine_tune"]),
+    ],
+)
+def test_an_output_is_widened_where_more_is_lacking_than_levels(
+    scaled: tuple[Student, CompressionContext], monkeypatch: pytest.MonkeyPatch, below: Judgement, climbed: list[str]
+) -> None:
+    student, context = scaled
+
+    def rounded(*given: Any, **named: Any) -> Any:
+        candidate, details = round_student(*given, **named)
+        return candidate, replace(details, widest=(-9.0, 9.0))
+
+    monkeypatch.setattr("edgedqn.compression.methods.ladder.round_student", rounded)
+    judge, shown = judging(below, below, judgement())
+    _, said = replace(QUICK, rungs=("round", "widen", "fine_tune")).apply(student, replace(context, judge=judge))
+    assert [attempt.rung for attempt in said.attempts or ()] == climbed[: len(shown)]
+    if "widen" in climbed:
+        narrow, wide = (kernels_of(policy.network) for policy in shown[:2])
+        for kernel, same in zip(narrow, wide, strict=True):
+            np.testing.assert_array_equal(kernel, same)
 
 
 @pytest.mark.parametrize("per_output", [True, False])
@@ -237,7 +265,7 @@ def test_zeros_stay_zeros(scaled: tuple[Student, CompressionContext]) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"rungs": ()}, "Expected rungs of round, fine_tune, distil, reinforce, each once and in this order"),
+        ({"rungs": ()}, "Expected rungs of round, widen, fine_tune, distil, reinforce, each once and in this order"),
         ({"rungs": ("distil", "round")}, "in this order"),
         ({"rungs": ("fine_tune",)}, "Expected round before them"),
         ({"rungs": ("distil", "reinforce")}, "Expected round before them"),
