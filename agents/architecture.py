@@ -13,7 +13,19 @@ import tf_keras
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 
-_ACTIVATIONS = ("linear", "relu")
+_ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "linear": tf_keras.activations.linear,
+    "relu": tf_keras.activations.relu,
+    "relu6": tf.nn.relu6,
+    "tanh": tf_keras.activations.tanh,
+    "sigmoid": tf_keras.activations.sigmoid,
+    "softplus": tf_keras.activations.softplus,
+    "swish": tf_keras.activations.swish,
+    "gelu": lambda x: tf.nn.gelu(x, approximate=False),
+    "gelu_tanh": lambda x: tf.nn.gelu(x, approximate=True),
+    "elu": tf_keras.activations.elu,
+    "selu": tf_keras.activations.selu,
+}
 _PADDINGS = ("valid", "same")
 
 # Of each layer, the settings that decide what it computes. Everything else, such as initializers and regularizers, matters
@@ -24,7 +36,17 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "Dense": ("units", "activation", "use_bias"),
     "Conv2D": ("filters", "kernel_size", "strides", "padding", "activation", "use_bias"),
     "ReLU": (),
+    "LeakyReLU": ("alpha",),
+    "ELU": ("alpha",),
     "Activation": ("activation",),
+    "BatchNormalization": ("epsilon",),
+    "LayerNormalization": ("epsilon",),
+    "MaxPooling2D": ("pool_size", "strides", "padding"),
+    "AveragePooling2D": ("pool_size", "strides", "padding"),
+    "GlobalAveragePooling2D": (),
+    "ZeroPadding2D": ("padding",),
+    "Permute": ("dims",),
+    "Add": (),
     "Flatten": (),
     "Reshape": ("target_shape",),
     "Dropout": ("rate",),
@@ -92,6 +114,8 @@ def rebuild(layers: list[Json]) -> tf_keras.Model:
                 size = math.prod(settings.get("kernel_size", ())) * settings.get("units", settings.get("filters", 0))
                 if size * sources[0].shape[-1] > MOST_WEIGHTS:
                     raise ValueError(f"{name!r} would have more than {MOST_WEIGHTS:,} weights")
+                if values["layer"] == "Activation":
+                    settings["activation"] = _ACTIVATIONS[settings["activation"]]
                 layer = _LAYERS[values["layer"]](name=name, **settings)
                 tensors[name] = layer(sources if len(sources) > 1 else sources[0])
                 for source in values["inputs"]:
@@ -117,7 +141,8 @@ def check(layers: object) -> None:
         if set(layer) != wanted:
             raise InputError(f"A {kind} is described by {', '.join(sorted(wanted))}. Got {', '.join(map(str, layer))}.")
         for setting, value in layer.items():
-            if not _CHECKS[setting](value):
+            inside = setting == "activation" and kind != "Activation"  # of a kernel
+            if not _CHECKS[setting](value) or (inside and value not in ("linear", "relu")):
                 raise InputError(f"Layer {layer['name']!r} ({kind}) cannot have {setting}={str(value)[:80]!r}.")
 
 
@@ -165,6 +190,17 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
 
 
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_number, value))
+
+
+def _are_margins(value: object) -> bool:
+    """[[top, bottom], [left, right]]."""
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
+        return False
+    return all(side == 0 or _is_count(side) for pair in value for side in pair)
+
+
 _LAYERS = {kind: DuelingMerge if kind == "DuelingMerge" else getattr(tf_keras.layers, kind) for kind in SETTINGS}
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
@@ -180,9 +216,13 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "n_actions": _is_count,
     "quantiles": lambda value: value == 0 or _is_count(value),
     "rate": lambda value: _is_number(value) and 0 <= value < 1,
-    "scale": lambda value: _is_number(value) or (isinstance(value, list) and bool(value) and all(map(_is_number, value))),
-    "offset": _is_number,
-    "activation": lambda value: value in _ACTIVATIONS,
-    "padding": lambda value: value in _PADDINGS,
+    "scale": lambda value: _is_number(value) or _are_numbers(value),
+    "offset": lambda value: _is_number(value) or _are_numbers(value),
+    "alpha": lambda value: _is_number(value) and value >= 0,
+    "epsilon": lambda value: _is_number(value) and value > 0,
+    "pool_size": lambda value: _are_counts(value) and len(value) == 2,
+    "dims": lambda value: _are_counts(value) and sorted(value) == list(range(1, len(value) + 1)),
+    "activation": lambda value: isinstance(value, str) and value in _ACTIVATIONS,
+    "padding": lambda value: value in _PADDINGS or _are_margins(value),
     "use_bias": lambda value: isinstance(value, bool),
 }

@@ -28,6 +28,10 @@ BORDERS = (
     "agents/importing/keras_files.py",
     "agents/importing/hdf5_reader.py",
     "agents/importing/sb3.py",  # an archive of Stable-Baselines3
+    "agents/importing/torch_tensors.py",  # PyTorch
+    "agents/importing/onnx_model/files.py",  # protocol buffers
+    "agents/importing/plain_pickle.py",  # a pickle's values
+    "agents/importing/vec_normalize.py",
     "benchmarks/peers/",  # the others' APIs
     "compression/tfmot/fake_quantization.py",  # TF-MOT and Keras
     "compression/tfmot/wrappers.py",
@@ -59,6 +63,9 @@ def at_borders(path: str) -> bool:
 
 # JSON and CSV that is neither a row nor a manifest, though some of its keys are called the same.
 OTHER_JSON = (
+    "agents/importing/building.py",  # layers as `architecture` describes them
+    "agents/importing/onnx_model/arithmetic.py",
+    "agents/importing/onnx_model/tidying.py",
     "benchmarks/report/learning_curve.py",  # training.csv and the statistics in agent.json
     "pipeline/commands/inspect.py",  # what `inspect` found in another process
     "pipeline/run_folder.py",  # the configuration of a run, compared with an earlier one

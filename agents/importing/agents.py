@@ -1,34 +1,36 @@
-"""Agents from elsewhere: a Keras model or a Stable-Baselines3 DQN archive becomes a `TrainedAgent`. Runs nothing of theirs."""
+"""Agents from elsewhere: a model of Keras, PyTorch, ONNX or SB3 becomes a `TrainedAgent`. Runs nothing of theirs."""
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 import tf_keras
 
-from edgedqn.agents.architecture import check, rebuild
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.errors import InputError, require
-from edgedqn.agents.files import Json
-from edgedqn.agents.importing.foreign_files import Array, open_archive, read_file
+from edgedqn.agents.importing.building import build
+from edgedqn.agents.importing.foreign_files import Network, open_archive, read_file
 from edgedqn.agents.importing.hdf5_reader import MAGIC
 from edgedqn.agents.importing.keras_files import CONFIG, read_keras_archive, read_keras_hdf5
 from edgedqn.agents.importing.keras_files import WEIGHTS as KERAS_WEIGHTS
+from edgedqn.agents.importing.keras_weights import read_keras_weights
+from edgedqn.agents.importing.onnx_model.files import read_onnx
+from edgedqn.agents.importing.other_files import what_it_is
 from edgedqn.agents.importing.sb3 import DATA, read_sb3_archive
 from edgedqn.agents.importing.sb3 import WEIGHTS as SB3_WEIGHTS
+from edgedqn.agents.importing.torch_files import read_state_dict
+from edgedqn.agents.importing.vec_normalize import read_vec_normalize, with_normalization
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, is_beyond_images, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
-
-LARGEST_ACTIVATION = 2**24  # numbers between two layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,40 +38,128 @@ class ForeignModel:
     """A Q-network that somebody else trained."""
 
     network: tf_keras.Model  # [B, *shape] -> Q-values [B, A]
-    kind: str  # "keras" or "stable-baselines3"
+    kind: str  # "keras", "stable-baselines3", "pytorch" or "onnx"
     source: str  # the file's name
     source_sha256: str  # of its content
     observation_dtype: str | None = None  # of the environment it was trained on, where that is known
+    assumed: tuple[str, ...] = ()  # what the file does not say, in words
+    clip: float | None = None  # where VecNormalize clipped what the network sees, in standard deviations; not done here
 
 
-def read_model(path: Path) -> ForeignModel:
-    """Reads a Keras model (`.keras`, or `.h5` as model.save writes it; Keras 2 or 3) or an SB3 DQN archive (`.zip`).
+def read_model(
+    path: Path,
+    *,
+    activation: str | None = None,
+    part: str | None = None,
+    strides: Sequence[int] | None = None,
+    hidden: Sequence[int] | None = None,
+    model_json: Path | None = None,
+    normalize: Path | None = None,
+) -> ForeignModel:
+    """Reads somebody else's model.
 
-    A Keras model is a chain of the layers in `keras_config.LAYERS`; of SB3, MlpPolicy and CnnPolicy with ReLU are read.
+    Keras' `.keras`, `.h5` and weights alone (Keras 1 to 3), `.onnx`, state dicts of PyTorch (`.pt`, `.pth`, `.cleanrl_model`)
+    and archives of SB3's DQN or SB3-Contrib's QR-DQN (`.zip`).
 
+    Args:
+      path: of the file.
+      activation: of hidden layers, where a file holds tensors alone; a ReLU if not told.
+      part: which of several networks of a state dict, or of several outputs of an ONNX model.
+      strides: of each convolution of a state dict.
+      hidden: widths of the hidden layers of Keras' weights alone.
+      model_json: in their place a file with the text that model.to_json() gives.
+      normalize: VecNormalize's `vecnormalize.pkl`, or an `.npz` of its statistics.
     Raises:
-      InputError: it is neither, is damaged, or has a part that is not understood; with the part.
+      InputError: it is none of these, is damaged, or has a part that is not understood, with the part; or something is told
+        that such a file says itself.
     """
+    told = _Told(activation, part, strides=strides, hidden=hidden, model_json=model_json)
     try:
+        _refuse_folders(path)
         content = read_file(path)
-        dtype = None
-        if content.startswith(MAGIC):
-            kind, (layers, weights) = "keras", read_keras_hdf5(content)
-        else:
-            names = set(open_archive(content).namelist()) if content.startswith(b"PK") else set()
-            if {CONFIG, KERAS_WEIGHTS} <= names:
-                kind, (layers, weights) = "keras", read_keras_archive(content)
-            elif {DATA, SB3_WEIGHTS} <= names:
-                kind, (layers, weights, dtype) = "stable-baselines3", read_sb3_archive(content)
-            else:
-                raise InputError("expected a .keras, an .h5 or an SB3 .zip. Got something else.")
-        network = _build(layers, weights)
+        found = _read(content, path, told)
+        unused = [name for name, value in told._asdict().items() if value is not None and name not in _USED[found.kind]]
+        require(not unused, f"expected no {', '.join(unused)} beside a file of {found.kind}.")
+        layers, clip = found.network, None
+        if normalize is not None:
+            normalization = read_vec_normalize(read_file(normalize))
+            layers, clip = with_normalization(layers, normalization), normalization.clip
+        network = build(*layers)
         ChainReader(network)
     except InputError as error:
         raise InputError(f"{path} cannot be imported: {error}") from error
     return ForeignModel(
-        network=network, kind=kind, source=path.name, source_sha256=hashlib.sha256(content).hexdigest(), observation_dtype=dtype
+        network=network,
+        kind=found.kind,
+        source=path.name,
+        source_sha256=hashlib.sha256(content).hexdigest(),
+        observation_dtype=found.dtype,
+        assumed=found.assumed,
+        clip=clip,
     )
+
+
+class _Told(NamedTuple):
+    """What a file does not say of its network, and its user does."""
+
+    activation: str | None
+    part: str | None
+    strides: Sequence[int] | None
+    hidden: Sequence[int] | None
+    model_json: Path | None
+
+
+_USED = {
+    "keras": ("activation", "hidden", "model_json"),
+    "onnx": ("part",),
+    "pytorch": ("activation", "part", "strides"),
+    "stable-baselines3": (),
+}
+
+
+class _Found(NamedTuple):
+    """What a file holds."""
+
+    kind: str
+    network: Network
+    dtype: str | None = None
+    assumed: tuple[str, ...] = ()
+
+
+def _read(content: bytes, path: Path, told: _Told) -> _Found:
+    if content.startswith(MAGIC):
+        return _Found("keras", _read_hdf5(content, told))
+    if path.suffix == ".onnx":
+        return _Found("onnx", read_onnx(content, path.parent, part=told.part))
+    names = open_archive(content).namelist() if content.startswith(b"PK") else []
+    if {CONFIG, KERAS_WEIGHTS} <= set(names):
+        is_told = told.activation or told.hidden or told.model_json
+        require(not is_told, "expected nothing told of a .keras file: it says itself what its layers are.")
+        return _Found("keras", read_keras_archive(content))
+    if {DATA, SB3_WEIGHTS} <= set(names):
+        layers, weights, dtype = read_sb3_archive(content)
+        return _Found("stable-baselines3", (layers, weights), dtype)
+    if any(name.endswith(("/data.pkl", "/constants.pkl")) for name in names):
+        state = read_state_dict(content, activation=told.activation or "relu", part=told.part, strides=told.strides)
+        return _Found("pytorch", state.network, state.dtype, state.assumed)
+    raise InputError(f"expected a .keras, an .h5, an .onnx, a PyTorch .pth or an SB3 .zip. Got {what_it_is(content, names)}.")
+
+
+def _read_hdf5(content: bytes, told: _Told) -> Network:
+    text = None if told.model_json is None else read_file(told.model_json).decode(errors="replace")
+    if told.hidden is None and text is None:
+        require(told.activation is None, "expected an activation beside hidden= only: a whole model says it itself.")
+        return read_keras_hdf5(content)
+    return read_keras_weights(content, hidden=told.hidden, activation=told.activation or "relu", model_json=text)
+
+
+def _refuse_folders(path: Path) -> None:
+    if (path / "saved_model.pb").is_file() or path.name == "saved_model.pb":
+        folder = path.parent if path.name == "saved_model.pb" else path
+        raise InputError(
+            "expected a file of data. Got a SavedModel, which is a program. Load it where you trust it, and save its layers: "
+            f"tf_keras.models.load_model({folder.name!r}).save('policy.keras')."
+        )
 
 
 def as_agent(model: ForeignModel, source: EnvironmentSource, *, reset_seeds: Iterator[int], count: int) -> TrainedAgent:
@@ -94,7 +184,7 @@ def fit(model: ForeignModel, env: gymnasium.Env[Any, Any], *, source: Environmen
       InputError: the model takes other observations or ranks another number of actions.
     """
     spec = spec_of(env, source, flatten=is_beyond_images(env))
-    wanted, n_actions = model.network.input_shape[1:], model.network.output_shape[1:]
+    wanted, n_actions = model.network.input_shape[1:], model.network.output_shape[1:2]
     what = f"{model.source} does not fit {source.id}"
     if n_actions != (spec.n_actions,):
         raise InputError(f"{what}: expected Q-values of {spec.n_actions} actions. Got an output of {n_actions}.")
@@ -122,53 +212,3 @@ def _views(spec: EnvironmentSpec, wanted: tuple[int, ...], env: gymnasium.Env[An
     flattened, rest = divmod(wanted[-1], math.prod(shape))
     if flattened and not rest:
         yield spec_of(env, spec.source, frame_stack=flattened, flatten=True)
-
-
-def _build(layers: list[Json], weights: dict[str, list[Array]]) -> tf_keras.Model:
-    """The network, if its weights have the shapes that its layers ask for: nothing is allocated before that is known."""
-    check(layers)
-    if len(layers[0].get("shape", ())) == 2:  # agents see a matrix as an image of one channel; behind a Flatten it is all one
-        layers[0] = {**layers[0], "shape": [*layers[0]["shape"], 1]}
-    shape: tuple[int, ...] = ()
-    ordered: list[Array] = []
-    for layer in layers:
-        shape, expected = _after(layer, shape)
-        name = layer["name"]
-        if min(shape, default=1) < 1 or math.prod(shape) > LARGEST_ACTIVATION:
-            raise InputError(f"layer {name!r} gives {shape}: expected 1 to {LARGEST_ACTIVATION:,} numbers.")
-        own = weights.get(name, [])
-        if (got := [array.shape for array in own]) != expected:
-            raise InputError(f"layer {name!r} has weights {got}: expected {expected}.")
-        finite = all(np.isfinite(array).all() for array in own)
-        require(finite, f"layer {name!r} has a weight that is no finite number.")
-        ordered += own
-    require(len(shape) == 1, f"it gives {shape}: expected one Q-value per action.")
-    network = rebuild(layers)
-    network.set_weights(ordered)
-    return network
-
-
-def _after(layer: Json, shape: tuple[int, ...]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
-    """The shape behind a layer, without the batch, and the shapes of its weights."""
-    kind, name = layer["layer"], layer["name"]
-    if kind == "InputLayer":
-        return tuple(layer["shape"]), []
-    if kind == "Flatten":
-        return (math.prod(shape),), []
-    if kind == "Reshape":
-        return tuple(layer["target_shape"]), []
-    if kind == "Dense":
-        units = layer["units"]
-        require(len(shape) == 1, f"layer {name!r} (Dense) takes {shape}: expected a vector. A Flatten before it is missing.")
-        return (units,), [(shape[0], units)] + ([(units,)] if layer["use_bias"] else [])
-    if kind == "Conv2D":
-        require(len(shape) == 3, f"layer {name!r} (Conv2D) takes {shape}: expected an image of height, width and channels.")
-        filters, size = layer["filters"], layer["kernel_size"]
-        if any(window > 2 * side for side, window in zip(shape, size, strict=False)):
-            raise InputError(f"layer {name!r} (Conv2D) looks at {size} of {shape[:2]}: expected at most twice the image.")
-        sides = tuple(
-            (side - window) // stride + 1 if layer["padding"] == "valid" else -(-side // stride)
-            for side, window, stride in zip(shape, size, layer["strides"], strict=False)
-        )
-        return (*sides, filters), [(*size, shape[2], filters)] + ([(filters,)] if layer["use_bias"] else [])
-    return shape, []

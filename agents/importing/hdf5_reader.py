@@ -44,7 +44,7 @@ class Hdf5:
 
 
 def read_hdf5(content: bytes, *, groups: tuple[str, ...], attributes: tuple[str, ...]) -> Hdf5:
-    """Reads these groups of an HDF5 file's root, and these attributes of the root and of each group in there.
+    """Reads these groups of an HDF5 file's root, all where none is named, and these attributes of the root and each group.
 
     Raises:
       InputError: it is damaged.
@@ -72,7 +72,7 @@ def main() -> None:
     arrays: dict[str, NDArray[np.float32]] = {}
     with h5py.File(io.BytesIO(content), "r") as file:
         _read_texts(file, "", attributes, texts)
-        todo = [(file, name, name) for name in groups]
+        todo = [(file, name, name) for name in groups or file]
         read = 0  # bytes and objects: with hard links, a file may show a part of itself again and again
         while todo:
             parent, name, path = todo.pop()

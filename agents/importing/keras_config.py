@@ -10,6 +10,7 @@ from edgedqn.agents.architecture import SETTINGS, check
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.agents.importing.foreign_files import short
+from edgedqn.agents.importing.keras_1 import as_keras_2
 
 LAYERS = ("InputLayer", "Rescaling", "Dense", "Conv2D", "ReLU", "Activation", "Flatten", "Reshape", "Dropout")
 LARGEST_DEPTH = 200  # layers
@@ -71,7 +72,9 @@ def _translate(model: Json) -> list[KerasLayer]:
     if kind not in _MODELS or not _is_from_keras(model, _MODELS):
         raise InputError(f"expected a Sequential or Functional model of plain layers. Got a {short(kind)}.")
     config = model["config"]
-    entries = config["layers"]
+    if isinstance(config, list):  # a Sequential of Keras 1, and of Keras 2 before 2.2.3
+        config = {"layers": config}
+    entries = [as_keras_2(entry) for entry in config["layers"]]
     require(len(entries) <= LARGEST_DEPTH, f"expected at most {LARGEST_DEPTH} layers. Got {len(entries)}.")
     layers = [_layer(entry) for entry in entries]
     if kind == "Sequential":
@@ -160,7 +163,7 @@ def _source(entry: Json, layer: Json) -> str | None:
         history, options = nodes[0]["args"][0]["config"]["keras_history"], nodes[0]["kwargs"]
     else:
         require(len(nodes[0]) == 1, f"{where} takes {len(nodes[0])} tensors: expected one.")
-        *history, options = nodes[0][0]
+        history, options = nodes[0][0][:3], (nodes[0][0][3:] or [{}])[0]  # Keras 1 has no options
     # training=True would have a Dropout drop, and so on.
     if not isinstance(options, dict) or any(value not in (None, False) for value in options.values()):
         raise InputError(f"{where} is called with {short(options)}: expected no options.")

@@ -27,7 +27,10 @@ def read_keras_hdf5(content: bytes) -> Network:
     """
     file = read_hdf5(content, groups=(_NAMED,), attributes=("model_config", "weight_names"))
     if "@model_config" not in file.texts:
-        raise InputError("expected a whole model, as model.save writes it. Got HDF5 data without the text model_config.")
+        raise InputError(
+            "expected a whole model, as model.save writes it. Got HDF5 data without the text model_config: weights alone need "
+            "their layers, hidden=(64, 64) for instance, or the text of model.to_json()."
+        )
     layers = translate(parse_json(file.text("", "model_config"), "model_config"))
     weights = {layer.description["name"]: _named(file, layer) for layer in layers if layer.stored_as}
     return [layer.description for layer in layers], weights

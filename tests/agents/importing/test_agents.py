@@ -12,6 +12,7 @@ import pytest
 import tf_keras
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.importing import agents
 from edgedqn.agents.importing.agents import ForeignModel, as_agent, fit, read_model
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.source import EnvironmentSource
@@ -126,7 +127,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
         file.writestr("config.json", "{}")
     for name in ("text.keras", "other.zip"):
-        with pytest.raises(InputError, match=rf"{name} cannot be imported: expected a \.keras, an \.h5 or an SB3 \.zip"):
+        with pytest.raises(InputError, match=rf"{name} cannot be imported: expected a \.keras, an \.h5, an \.onnx, a"):
             read_model(tmp_path / name)
     for path in (tmp_path, tmp_path / "nothing.h5"):
         with pytest.raises(InputError, match=r"cannot be imported: expected a file\. Got a folder, or nothing"):
@@ -181,3 +182,40 @@ def test_a_matrix_is_an_image_of_one_channel(tmp_path: Path) -> None:
     expected = tf_keras.models.load_model(path, compile=False)(observations)
     np.testing.assert_allclose(model.network(observations[..., None]), expected, rtol=1e-6)
     assert fit(model, Fixed(box((4, 3))), source=EnvironmentSource("My-v0")).input_shape == (4, 3, 1)
+
+
+def test_what_the_user_tells_of_tensors_is_used(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs PyTorch: the extra sb3")
+    state = {"a.0.weight": torch.ones(8, 4), "a.2.weight": torch.ones(2, 8), "b.0.weight": torch.ones(8, 4)}
+    torch.save({**state, "b.2.weight": torch.zeros(2, 8)}, tmp_path / "policy.pth")
+    model = read_model(tmp_path / "policy.pth", part="b")
+    assert (model.kind, model.assumed) == ("pytorch", ("a relu behind each hidden layer",))
+    assert not model.network(np.ones((1, 4), np.float32)).numpy().any()
+    with pytest.raises(InputError, match=r"policy\.pth cannot be imported: expected one network\. Got several"):
+        read_model(tmp_path / "policy.pth")
+
+
+def test_statistics_beside_a_model_are_put_in_front(saved: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents, "ChainReader", lambda network: None)  # which does not fold offsets of features
+    mean, variance = np.array([1.0, 2, 3, 4]), np.array([4.0, 1, 9, 16])
+    np.savez(tmp_path / "vecnormalize.npz", mean=mean, var=variance, clip_obs=10.0, epsilon=1e-8)
+    model = read_model(saved, normalize=tmp_path / "vecnormalize.npz")
+    assert (model.clip, read_model(saved).clip) == (10.0, None)
+    observations = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    expected = read_model(saved).network(((observations - mean) / np.sqrt(variance)).astype(np.float32))
+    np.testing.assert_allclose(model.network(observations), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_keras_rls_vectors_with_an_axis_in_front_are_vectors(tmp_path: Path) -> None:
+    path = saved_as(tmp_path, tf_keras.Input((1, 4)), layers.Flatten(), layers.Dense(5, "relu"), layers.Dense(2))
+    model = read_model(path)
+    observations = np.random.default_rng(0).random((5, 4), np.float32)
+    expected = tf_keras.models.load_model(path, compile=False)(observations[:, None])
+    np.testing.assert_allclose(model.network(observations), expected, rtol=1e-5)
+    assert fit(model, Fixed(box((4,))), source=EnvironmentSource("My-v0")).input_shape == (4,)
+
+
+@pytest.mark.parametrize("told", [{"hidden": (8,)}, {"activation": "tanh"}, {"part": "q"}, {"strides": (1,)}])
+def test_what_a_file_says_itself_is_not_told(saved: Any, told: Any) -> None:
+    with pytest.raises(InputError, match=r"mine\.keras cannot be imported: expected no"):
+        read_model(saved, **told)

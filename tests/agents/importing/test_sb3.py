@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.agents import as_agent, fit, read_model
+from edgedqn.agents.importing.building import build
 from edgedqn.agents.importing.sb3 import read_sb3_archive
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.source import EnvironmentSource
@@ -145,6 +147,63 @@ def test_an_agent_that_sees_images_is_played(tmp_path: Path) -> None:
     np.testing.assert_allclose(agent.policy.q_values(agent.observations), expected, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("name", ["Tanh", "LeakyReLU", "ELU", "Sigmoid", "SiLU", "GELU", "Softplus", "SELU", "ReLU6"])
+def test_another_activation_computes_what_it_computed(tmp_path: Path, name: str) -> None:
+    agent, path = saved(tmp_path, "MlpPolicy", "CartPole-v1", net_arch=[16, 16], activation_fn=getattr(torch.nn, name))
+    layers, weights, _ = read_sb3_archive(path.read_bytes())
+    observations = np.random.default_rng(0).normal(0, 5, (200, 4)).astype(np.float32)
+    with torch.no_grad():
+        expected = agent.q_net(torch.from_numpy(observations)).numpy()
+    got = build(layers, weights)(observations).numpy()
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
+
+
+def as_quantile_archive(path: Path, quantiles: int) -> Any:
+    """Makes the archive of a DQN one of a QR-DQN, as SB3-Contrib 2.9 writes it; returns what its network computes."""
+
+    def widen(state: Any) -> None:
+        rng = np.random.default_rng(0)
+        for name in list(state):
+            state[name.replace("q_net", "quantile_net")] = state.pop(name)
+        for side in ("quantile_net.quantile_net", "quantile_net_target.quantile_net"):
+            state[f"{side}.4.weight"] = torch.from_numpy(rng.normal(size=(quantiles * 2, 8)).astype(np.float32))
+            state[f"{side}.4.bias"] = torch.from_numpy(rng.normal(size=quantiles * 2).astype(np.float32))
+
+    def rename(data: Any) -> None:
+        data["policy_class"]["__module__"] = "sb3_contrib.qrdqn.policies"
+        data["policy_kwargs"]["n_quantiles"] = quantiles
+
+    edit(path, data=rename, policy=edit_state(widen))
+    with zipfile.ZipFile(path) as file:
+        state = load(file.read("policy.pth"))
+    hidden = [torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2 * quantiles)]
+    network = torch.nn.Sequential(*hidden)
+    network.load_state_dict({k.removeprefix("quantile_net.quantile_net."): v for k, v in state.items() if "target" not in k})
+    # `QuantileNetwork.forward` and `_predict`.
+    return lambda observations: network(observations).view(-1, quantiles, 2)
+
+
+def test_the_quantiles_of_each_action_stay_together(archive: Any) -> None:
+    network = as_quantile_archive(archive, 5)
+    observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(observations)).numpy()  # [B, N, A]
+    model = read_model(archive)
+    np.testing.assert_allclose(model.network(observations).numpy(), expected.swapaxes(1, 2), rtol=0, atol=1e-5)
+    assert ChainReader(model.network).n_actions == 2
+    assert fit(model, gymnasium.make("CartPole-v1"), source=EnvironmentSource("CartPole-v1")).n_actions == 2
+
+
+def test_quantiles_that_do_not_divide_are_refused(archive: Any) -> None:
+    as_quantile_archive(archive, 5)
+    edit(archive, data=lambda data: data["action_space"].update(n="3"))
+    with pytest.raises(InputError, match=r"expected as many quantiles of each of 3 actions\. Got 10 in all"):
+        read_model(archive)
+    edit(archive, data=lambda data: data["action_space"].update(n="-3"))
+    with pytest.raises(InputError, match="expected a Discrete action space"):
+        read_model(archive)
+
+
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     return saved(tmp_path, "MlpPolicy", "CartPole-v1", net_arch=[8, 8])[1]
@@ -240,14 +299,17 @@ SPACE = "observation_space"
 REFUSED = {
     "another algorithm": (
         {"data": lambda d: d["policy_class"].update(__module__="stable_baselines3.common.policies")},
-        r"expected a policy of stable_baselines3\.dqn\.policies\. Got one of 'stable_baselines3\.common\.policies'",
+        r"expected a policy of stable_baselines3\.dqn\.policies or .* Got one of .*common\.policies', of PPO or A2C",
     ),
     "no policy": ({"data": lambda d: d.pop("policy_class")}, "Got one of None"),
     "another activation": (
-        {"data": lambda d: d.update(policy_kwargs={"activation_fn": "<class 'torch.nn.modules.activation.Tanh'>"})},
-        r"expected the activation ReLU.*Tanh",
+        {"data": lambda d: d.update(policy_kwargs={"activation_fn": "<class 'torch.nn.modules.activation.PReLU'>"})},
+        r"expected an activation of ReLU, Tanh, .*PReLU",
     ),
-    "an activation that is an object": ({"data": lambda d: d.update(policy_kwargs={"activation_fn": {}})}, "activation ReLU"),
+    "an activation that is an object": (
+        {"data": lambda d: d.update(policy_kwargs={"activation_fn": {}})},
+        "expected an activation of ReLU",
+    ),
     "an extractor of the user's own": (
         {"data": lambda d: d.update(policy_kwargs={"features_extractor_class": "<class '__main__.Mine'>"})},
         "expected the features extractor NatureCNN, or none",
@@ -272,7 +334,8 @@ REFUSED = {
     "a negative shape": ({"data": lambda d: d[SPACE].update(_shape=[-4])}, "cannot have shape"),
     "no tensors": ({"policy": lambda _: stored({})}, r"expected the q_net of a DQN with MlpPolicy or CnnPolicy\. Got \[\]"),
     "a list": ({"policy": lambda _: stored([torch.zeros(3)])}, "to hold a state dict. Got a list"),
-    "a number": ({"policy": lambda _: stored({"q_net.q_net.0.weight": 3})}, "expected tensors by name. Got .*int"),
+    "a number": ({"policy": lambda _: stored({"q_net.q_net.0.weight": 3})}, r"expected the q_net of a DQN.* Got \[\]"),
+    "tensors without a name": ({"policy": lambda _: stored({3: torch.zeros(3)})}, r"expected tensors by name\. Got 3"),
     "more tensors": ({"policy": edit_state(lambda s: s.update({"q_net.extra": torch.zeros(3)}))}, r"Got \['extra'\]"),
     "an actor": (
         {"policy": edit_state(lambda s: s.update({"mlp_extractor.x": torch.zeros(3)}))},
@@ -295,9 +358,9 @@ REFUSED = {
         {"policy": edit_state(lambda s: s.update({"q_net.q_net.2.weight": torch.ones(8, 9)}))},
         r"layer 'hidden_1' has weights \[\(9, 8\), \(8,\)\]: expected \[\(8, 8\)",
     ),
-    "doubles": (
-        {"policy": edit_state(lambda s: s.update({"q_net.q_net.0.weight": torch.ones(8, 4, dtype=torch.float64)}))},
-        "to be a plain float32 tensor. Got torch.float64",
+    "integers": (
+        {"policy": edit_state(lambda s: s.update({"q_net.q_net.0.weight": torch.ones(8, 4, dtype=torch.int64)}))},
+        r"to be a plain tensor of floating-point numbers\. Got torch\.int64",
     ),
     "a NaN": (
         {"policy": edit_state(lambda s: s["q_net.q_net.0.bias"].fill_(torch.nan))},
@@ -305,11 +368,11 @@ REFUSED = {
     ),
     "a view larger than its data": (
         {"policy": edit_state(lambda s: s.update({"q_net.q_net.0.weight": torch.zeros(1).expand(2**20, 2**20)}))},
-        "to be a plain float32 tensor",
+        "to be a plain tensor of floating-point numbers",
     ),
     "a sparse tensor": (
         {"policy": edit_state(lambda s: s.update({"q_net.q_net.0.weight": torch.eye(8).to_sparse()}))},
-        "to be a plain float32 tensor",
+        "to be a plain tensor of floating-point numbers",
     ),
     "half a file": ({"policy": lambda content: content[: len(content) // 2]}, "expected a zip archive"),
     "a file before PyTorch 1.6": ({"policy": lambda _: b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."}, "expected a zip archive"),
@@ -347,7 +410,7 @@ def test_another_convolution_is_refused(tmp_path: Path) -> None:
 def test_images_of_another_size_do_not_fit_the_layer_behind_them(tmp_path: Path) -> None:
     path = saved(tmp_path, "CnnPolicy", "Images-v0")[1]
     edit(path, data=lambda d: d["observation_space"].update(_shape=[3, 60, 60]))
-    with pytest.raises(InputError, match=r"'features_extractor\.linear\.0' in it has 128 inputs: expected 1024"):
+    with pytest.raises(InputError, match="'features' has 128 inputs: expected 1024"):
         read_model(path)
 
 

@@ -1,0 +1,86 @@
+"""Weights that Keras saved without their layers, `.h5` or `.weights.h5`: put into layers that are told."""
+
+import re
+from collections.abc import Sequence
+
+from edgedqn.agents.errors import InputError, require
+from edgedqn.agents.importing.foreign_files import Array, Network, parse_json, short
+from edgedqn.agents.importing.hdf5_reader import Hdf5, read_hdf5
+from edgedqn.agents.importing.keras_config import translate
+from edgedqn.agents.importing.layer_writer import LayerWriter, known_activation
+
+_NOT_OF_THE_MODEL = ("optimizer", "seed_generator", "metrics", "compile_metrics")
+
+
+def read_keras_weights(
+    content: bytes, *, hidden: Sequence[int] | None = None, activation: str = "relu", model_json: str | None = None
+) -> Network:
+    """Reads weights as `model.save_weights` writes them, of Keras 1 to 3.
+
+    Args:
+      content: of the file.
+      hidden: the widths of the hidden layers, where the network is a chain of Dense layers.
+      activation: of these.
+      model_json: the text that `model.to_json()` gives, in place of them.
+    Raises:
+      InputError: it is damaged, or its weights are not those of such layers.
+    """
+    activation = known_activation(activation)
+    file = read_hdf5(content, groups=(), attributes=("layer_names", "weight_names", "name"))
+    groups = _named(file) if "@layer_names" in file.texts else _numbered(file)
+    groups = [group for group in groups if group]
+    require(bool(groups), "expected weights as model.save_weights writes them. Got none.")
+    found = ", ".join(str(list(group[0].shape)) for group in groups[:12])
+    if model_json is not None:
+        layers = translate(parse_json(model_json, "the model's JSON"))
+        owners = [layer.description["name"] for layer in layers if layer.stored_as]
+        if len(owners) != len(groups):
+            raise InputError(f"expected the weights of {len(owners)} layers. Got those of {len(groups)}, of {found}.")
+        return [layer.description for layer in layers], dict(zip(owners, groups, strict=True))
+    if hidden is None:
+        raise InputError(f"expected hidden= or the model's JSON beside weights alone. Got kernels of {found}.")
+    return _chain(groups, tuple(hidden), activation=activation, found=found)
+
+
+def _chain(groups: list[list[Array]], hidden: tuple[int, ...], *, activation: str, found: str) -> Network:
+    """A chain of Dense layers."""
+    are_dense = all(len(group) in (1, 2) and group[0].ndim == 2 for group in groups)
+    widths = tuple(group[0].shape[1] for group in groups[:-1]) if are_dense else ()
+    if not are_dense or widths != hidden:
+        raise InputError(f"expected kernels of Dense layers with hidden widths of {short(hidden)}. Got kernels of {found}.")
+    writer = LayerWriter()
+    writer.add("InputLayer", "observation", shape=[groups[0][0].shape[0]])
+    for i, (kernel, *bias) in enumerate(groups):
+        is_last = i == len(groups) - 1
+        name, behind = ("q_values", "linear") if is_last else (f"hidden_{i}", activation)
+        writer.linear(kernel.T, bias[0] if bias else None, name=name, activation=behind)
+    return writer.network
+
+
+def _named(file: Hdf5) -> list[list[Array]]:
+    """The weights of each layer in an `.h5` file, which lists the layers in their order, and the weights of each."""
+    layers = file.texts["@layer_names"]
+    if not isinstance(layers, list):
+        raise InputError("expected the names of the layers. Got something else.")
+    found = []
+    for layer in layers:
+        names = file.texts.get(f"{layer}@weight_names", [])
+        require(isinstance(names, list), f"expected the names of the weights of layer {short(layer)}. Got something else.")
+        found.append([file.array(f"{layer}/{name}") for name in names[:8]])
+    return found
+
+
+def _numbered(file: Hdf5) -> list[list[Array]]:
+    """The weights of each layer in a `.weights.h5` file, where they are numbered, and so are layers of one kind."""
+    owners: dict[str, list[int]] = {}
+    for path in file.arrays:
+        owner, _, number = path.rpartition("/vars/")
+        if owner and number.isdecimal() and len(number) < 4 and owner.split("/")[0] not in _NOT_OF_THE_MODEL:
+            owners.setdefault(owner, []).append(int(number))
+    ordered = sorted(owners, key=_natural)
+    return [[file.array(f"{owner}/vars/{i}") for i in sorted(owners[owner])] for owner in ordered]
+
+
+def _natural(path: str) -> list[tuple[str, int]]:
+    """dense, dense_1, dense_2, dense_10."""
+    return [(text, int(number or -1)) for text, number in re.findall(r"([^\d]+)(\d{0,6})", path)]
