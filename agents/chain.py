@@ -26,10 +26,11 @@ class NotAChainError(InputError):
 class ChainReader:
     """Knows how a network's weights make a chain. Made once per architecture; then any weights of it can be read.
 
-    Understood: Dense and Conv2D with linear or ReLU activation, ReLU on its own, Flatten, Dropout, a Rescaling or a reshape
-    to one axis, and at the end a quantile head (a Reshape to [A, N]) or a dueling head (`DuelingMerge`). Everything but
-    Dense, Conv and Flatten is folded, exactly in real numbers: a scaling into the first kernel, a dueling head by
-    concatenating its streams and adding the value to each action, quantiles by averaging them.
+    Understood: Dense and Conv2D with linear or ReLU activation, ReLU on its own, Flatten, Dropout, Rescaling,
+    BatchNormalization, a reshape to one axis, and at the end a quantile head (a Reshape to [A, N]) or a dueling head
+    (`DuelingMerge`). Everything but Dense, Conv and Flatten is folded, exactly in real numbers: a scaling or a normalization
+    into the kernel before it, or, behind an activation or the input, into the next one; a dueling head by concatenating its
+    streams and adding the value to each action, quantiles by averaging them.
     """
 
     def __init__(self, network: tf_keras.Model):
@@ -83,20 +84,25 @@ class ChainReader:
     ) -> tuple[list[Operator], Scale, Scale]:
         """The operators of layers whose input is x * scale + offset, and the scale and offset that are left for the next."""
         operators: list[Operator] = []
+
+        def scaled(by: Scale, plus: Scale) -> None:  # what is computed so far, times `by`, plus `plus`
+            nonlocal scale, offset
+            last = operators[-1] if operators else None
+            if isinstance(last, Dense | Conv) and not last.relu and not _is_left(scale, offset):
+                bias = last.bias * by + plus
+                operators[-1] = last._replace(kernel=(last.kernel * by).astype(np.float32), bias=bias.astype(np.float32))
+            else:
+                scale, offset = scale * by, offset * by + plus
+
         for layer in layers:
             own = weights[self._slices[layer.name]]
             match layer:
                 case tf_keras.layers.InputLayer() | tf_keras.layers.Dropout():
                     pass
                 case tf_keras.layers.Rescaling():
-                    if operators and not isinstance(operators[-1], Flatten):
-                        raise NotAChainError(f"A Rescaling is understood before the first kernel only. Got {layer.name!r}.")
-                    if np.ndim(layer.offset) or (np.ndim(layer.scale) and len(layer.input_shape) != 2):
-                        raise NotAChainError(
-                            f"A Rescaling by one number is understood, of vectors by several. Got {layer.name!r}."
-                        )
-                    by = np.asarray(layer.scale, np.float64)  # [] or [F]
-                    scale, offset = scale * by, offset * by + float(layer.offset)
+                    scaled(np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64))  # [] or [F], [C]
+                case tf_keras.layers.BatchNormalization():
+                    scaled(*_normalization(layer, own))
                 case tf_keras.layers.Dense() if len(layer.input_shape) == 2:
                     bias = own[1] if layer.use_bias else np.zeros(layer.units, np.float32)
                     operators.append(_rescaled(Dense(own[0], bias, _is_relu(layer)), scale, offset))
@@ -110,16 +116,40 @@ class ChainReader:
                     pass
                 case tf_keras.layers.ReLU() | tf_keras.layers.Activation() if operators:
                     previous = operators[-1]
-                    if isinstance(previous, Flatten) or not _is_relu(layer):
+                    if isinstance(previous, Flatten) or not _is_relu(layer) or _is_left(scale, offset):
                         raise NotAChainError(f"Expected a plain ReLU after a Dense or Conv2D. Got {layer.name!r}.")
                     operators[-1] = previous._replace(relu=True)
                 case tf_keras.layers.Flatten() if layer.data_format == "channels_last":
                     operators.append(Flatten())
+                    scale, offset = (_per_feature(each, layer) for each in (scale, offset))
                 case tf_keras.layers.Reshape() if len(layer.output_shape) == 2:
                     operators.append(Flatten())
+                    scale, offset = (_per_feature(each, layer) for each in (scale, offset))
                 case _:
                     raise NotAChainError(f"Layer {layer.name!r} ({type(layer).__name__}) is not one of a plain Q-network.")
         return operators, scale, offset
+
+
+def _is_left(scale: Scale, offset: Scale) -> bool:
+    """Whether the next kernel has something to take in."""
+    return bool((scale != 1).any() or offset.any())
+
+
+def _per_feature(values: Scale, layer: tf_keras.layers.Layer) -> Scale:
+    """One number for all, or those of the channels, repeated for each pixel of what is flattened."""
+    return np.resize(values, layer.output_shape[1]) if values.ndim else values
+
+
+def _normalization(layer: tf_keras.layers.Layer, own: Sequence[Array]) -> tuple[Scale, Scale]:
+    """What it multiplies by and adds once it has learned: [C] each."""
+    if list(layer.axis) != [len(layer.input_shape) - 1]:
+        raise NotAChainError(f"BatchNormalization {layer.name!r} is understood over the last axis only.")
+    remaining = iter(np.asarray(each, np.float64) for each in own)
+    gamma = next(remaining) if layer.scale else ONE
+    beta = next(remaining) if layer.center else NONE
+    mean, variance = remaining
+    by = gamma / np.sqrt(variance + layer.epsilon)
+    return by, beta - mean * by
 
 
 def _sources(layer: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:

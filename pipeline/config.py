@@ -38,11 +38,12 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class ImportedAgent:
-    """In place of a training: which file the float agent came from, and what kind of file it is."""
+    """In place of a training: which file the float agent came from, what kind of file it is, and the options beside it."""
 
     source: str
     source_sha256: str
     kind: str
+    options: tuple[str, ...] = ()
 
 
 TRAININGS: dict[str, type[Config | ImportedAgent]] = {**ALGORITHMS, "imported": ImportedAgent}
@@ -113,7 +114,8 @@ class RunSettings:
         last = [*options, "--recipes", *(recipe.name for recipe in self.recipes)]
         of_both = " ".join([env_id, *map(shlex.quote, spec.source.options()), f"--seed {seed}"])
         if isinstance(self.training, ImportedAgent):
-            return f"edgedqn import {shlex.quote(self.training.source)} {of_both}\nedgedqn run {of_both} {' '.join(last)}"
+            model = " ".join(map(shlex.quote, (self.training.source, *self.training.options)))
+            return f"edgedqn import {model} {of_both}\nedgedqn run {of_both} {' '.join(last)}"
         return " ".join(["edgedqn run", of_both, *_training_options(self.training, env_id, kind), *last])
 
 
@@ -153,7 +155,8 @@ def _algorithm(training: Config | ImportedAgent) -> str:
 
 def _training_from_json(value: Json) -> Config | ImportedAgent:
     if value.get("algorithm", "imported" if "source_sha256" in value else "") == "imported":  # 0.1 wrote no algorithm
-        return ImportedAgent(**{name: text for name, text in value.items() if name != "algorithm"})
+        named = {name: text for name, text in value.items() if name != "algorithm"}
+        return ImportedAgent(**{**named, "options": tuple(named.get("options", ()))})
     return config_from_json(value)
 
 

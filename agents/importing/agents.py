@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,43 +46,57 @@ class ForeignModel:
     clip: float | None = None  # where VecNormalize clipped what the network sees, in standard deviations; not done here
 
 
-def read_model(
-    path: Path,
-    *,
-    activation: str | None = None,
-    part: str | None = None,
-    strides: Sequence[int] | None = None,
-    hidden: Sequence[int] | None = None,
-    model_json: Path | None = None,
-    normalize: Path | None = None,
-) -> ForeignModel:
-    """Reads somebody else's model.
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """What a file does not say of its network, and its user does.
 
-    Keras' `.keras`, `.h5` and weights alone (Keras 1 to 3), `.onnx`, state dicts of PyTorch (`.pt`, `.pth`, `.cleanrl_model`)
-    and archives of SB3's DQN or SB3-Contrib's QR-DQN (`.zip`).
-
-    Args:
-      path: of the file.
+    Attributes:
       activation: of hidden layers, where a file holds tensors alone; a ReLU if not told.
       part: which of several networks of a state dict, or of several outputs of an ONNX model.
       strides: of each convolution of a state dict.
       hidden: widths of the hidden layers of Keras' weights alone.
       model_json: in their place a file with the text that model.to_json() gives.
       normalize: VecNormalize's `vecnormalize.pkl`, or an `.npz` of its statistics.
+    """
+
+    activation: str | None = None
+    part: str | None = None
+    strides: tuple[int, ...] | None = None
+    hidden: tuple[int, ...] | None = None
+    model_json: Path | None = None
+    normalize: Path | None = None
+
+    def words(self) -> tuple[str, ...]:
+        """What gives these on the command line."""
+        words = list[str]()
+        for name, value in vars(self).items():
+            if value is not None:
+                words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,))]
+        return tuple(words)
+
+
+NOTHING = ModelOptions()
+
+
+def read_model(path: Path, told: ModelOptions = NOTHING) -> ForeignModel:
+    """Reads somebody else's model.
+
+    Keras' `.keras`, `.h5` and weights alone (Keras 1 to 3), `.onnx`, state dicts of PyTorch (`.pt`, `.pth`, `.cleanrl_model`)
+    and archives of SB3's DQN or SB3-Contrib's QR-DQN (`.zip`).
+
     Raises:
       InputError: it is none of these, is damaged, or has a part that is not understood, with the part; or something is told
         that such a file says itself.
     """
-    told = _Told(activation, part, strides=strides, hidden=hidden, model_json=model_json)
     try:
         _refuse_folders(path)
         content = read_file(path)
         found = _read(content, path, told)
-        unused = [name for name, value in told._asdict().items() if value is not None and name not in _USED[found.kind]]
+        unused = [name for name, value in vars(told).items() if value is not None and name not in _USED[found.kind]]
         require(not unused, f"expected no {', '.join(unused)} beside a file of {found.kind}.")
         layers, clip = found.network, None
-        if normalize is not None:
-            normalization = read_vec_normalize(read_file(normalize))
+        if told.normalize is not None:
+            normalization = read_vec_normalize(read_file(told.normalize))
             layers, clip = with_normalization(layers, normalization), normalization.clip
         network = build(*layers)
         ChainReader(network)
@@ -99,21 +113,11 @@ def read_model(
     )
 
 
-class _Told(NamedTuple):
-    """What a file does not say of its network, and its user does."""
-
-    activation: str | None
-    part: str | None
-    strides: Sequence[int] | None
-    hidden: Sequence[int] | None
-    model_json: Path | None
-
-
 _USED = {
-    "keras": ("activation", "hidden", "model_json"),
-    "onnx": ("part",),
-    "pytorch": ("activation", "part", "strides"),
-    "stable-baselines3": (),
+    "keras": ("activation", "hidden", "model_json", "normalize"),
+    "onnx": ("part", "normalize"),
+    "pytorch": ("activation", "part", "strides", "normalize"),
+    "stable-baselines3": ("normalize",),
 }
 
 
@@ -126,7 +130,7 @@ class _Found(NamedTuple):
     assumed: tuple[str, ...] = ()
 
 
-def _read(content: bytes, path: Path, told: _Told) -> _Found:
+def _read(content: bytes, path: Path, told: ModelOptions) -> _Found:
     if content.startswith(MAGIC):
         return _Found("keras", _read_hdf5(content, told))
     if path.suffix == ".onnx":
@@ -145,7 +149,7 @@ def _read(content: bytes, path: Path, told: _Told) -> _Found:
     raise InputError(f"expected a .keras, an .h5, an .onnx, a PyTorch .pth or an SB3 .zip. Got {what_it_is(content, names)}.")
 
 
-def _read_hdf5(content: bytes, told: _Told) -> Network:
+def _read_hdf5(content: bytes, told: ModelOptions) -> Network:
     text = None if told.model_json is None else read_file(told.model_json).decode(errors="replace")
     if told.hidden is None and text is None:
         require(told.activation is None, "expected an activation beside hidden= only: a whole model says it itself.")

@@ -148,7 +148,22 @@ PLAY: Arguments = {
     "--port": NATURAL | {"help": "of --browser (default: any free one)"},
 }
 MODEL: Arguments = {
-    "model": PATH | {"metavar": "MODEL", "help": "a .keras, an .h5 of a whole model, or an SB3 DQN .zip"},
+    "model": PATH
+    | {
+        "metavar": "MODEL",
+        "help": "a .keras or .h5 of Keras 1 to 3, an .onnx, a state dict of PyTorch (.pt, .pth, .cleanrl_model), or the .zip "
+        "of SB3's DQN or SB3-Contrib's QR-DQN",
+    },
+    "--activation": {"metavar": "NAME", "help": "of hidden layers, where the file holds weights alone (default: relu)"},
+    "--part": {
+        "metavar": "NAME",
+        "help": "which network of a state dict, or which output of an .onnx, where there are several",
+    },
+    "--strides": COUNT
+    | {"nargs": "+", "help": "of each convolution of a state dict (default: those of Nature's and MinAtar's)"},
+    "--hidden": COUNT | {"nargs": "+", "help": "widths of the hidden layers, where an .h5 holds weights alone"},
+    "--model-json": FILE | {"help": "in place of --hidden what Keras' model.to_json() gives"},
+    "--normalize": FILE | {"help": "VecNormalize's vecnormalize.pkl, which is read and not run, or an .npz of its statistics"},
     **LEARNING_ENVIRONMENT,
     "--states": COUNT
     | {"default": 10_000, "help": "observations to gather while it plays; fewer where a simulator is slow (default: 10,000)"},
@@ -185,13 +200,13 @@ COMMANDS: dict[str, tuple[str, Arguments]] = {
         {"path": FILE | {"help": "a .tflite, with or without a manifest"}},
     ),
     "play": ("play a policy for people to watch: in a window, as a film, or in a browser", PLAY),
-    "import": ("make a run of a Keras model or a Stable-Baselines3 DQN, in place of its training", MODEL),
+    "import": ("make a run of a model of Keras, PyTorch, ONNX or Stable-Baselines3, in place of a training", MODEL),
     "doctor": ("say what is installed and whether it works", {}),
 }
 IMPORT_EPILOG = (
     "Not in any of these files, so it cannot be seen: an SB3 agent behind VecNormalize takes observations that are "
-    "normalized first; wrap the environment alike and give it as module:Id. SB3's VecFrameStack begins an episode with "
-    "frames of zeros where EdgeDQN repeats the first frame."
+    "normalized first, which --normalize does. SB3's VecFrameStack begins an episode with frames of zeros where EdgeDQN "
+    "repeats the first frame."
 )
 
 

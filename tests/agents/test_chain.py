@@ -20,7 +20,9 @@ layers = tf_keras.layers
 def randomized(network: Any, seed: int = 0) -> Any:
     """With weights, biases too, that all matter and keep values near 1."""
     rng = np.random.default_rng(seed)
-    network.set_weights([rng.normal(0, 1 / np.sqrt(np.prod(w.shape[:-1]) or 1), w.shape) for w in network.get_weights()])
+    weights = [rng.normal(0, 1 / np.sqrt(np.prod(w.shape[:-1]) or 1), w.shape) for w in network.get_weights()]
+    are_variances = ["variance" in variable.name for variable in network.weights]
+    network.set_weights([np.abs(w) + 0.5 if is_variance else w for w, is_variance in zip(weights, are_variances, strict=True)])
     return network
 
 
@@ -136,6 +138,10 @@ def test_convolutions_of_any_size_stride_and_padding(
         lambda: [layers.Rescaling(1 / 127.5, -1), layers.Dense(6, "relu"), layers.Dense(2)],
         lambda: [layers.Rescaling(0.5), layers.Rescaling(2, offset=3), layers.Flatten(), layers.Rescaling(3), layers.Dense(2)],
         lambda: [layers.Reshape((4,)), layers.Reshape((-1,)), layers.Dense(2)],
+        lambda: [layers.Rescaling([1.0, 2.0, 3.0, 4.0], [0.0, 1.0, -1.0, 0.5]), layers.Dense(6, "relu"), layers.Dense(2)],
+        lambda: [layers.Dense(6), layers.BatchNormalization(), layers.ReLU(), layers.Dense(2), layers.BatchNormalization()],
+        lambda: [layers.Dense(6, "relu"), layers.BatchNormalization(scale=False), layers.Dense(2)],
+        lambda: [layers.BatchNormalization(center=False), layers.Rescaling(3), layers.Dense(2)],
     ],
 )
 def test_what_is_folded_changes_nothing(of_layers: Callable[..., Any]) -> None:
@@ -150,6 +156,19 @@ def test_an_offset_is_folded_into_a_convolution_that_pads_nothing() -> None:
 
     assert_equal_to_keras(network("valid"), scale=255)
     with pytest.raises(NotAChainError, match=r"an offset cannot be folded into a convolution that pads with zeros\.$"):
+        ChainReader(network("same"))
+
+
+def test_a_normalization_of_channels_is_folded_into_the_nearest_kernel() -> None:
+    def network(padding: str) -> Any:
+        convolved = (layers.Conv2D(3, 3, activation="relu"), layers.BatchNormalization())
+        return stacked(
+            (8, 8, 2), *convolved, layers.Conv2D(4, 3, padding=padding), layers.BatchNormalization(), layers.ReLU(),
+            layers.BatchNormalization(), layers.Flatten(), layers.Dense(2),
+        )  # fmt: skip
+
+    assert_equal_to_keras(network("valid"))
+    with pytest.raises(NotAChainError, match=r"cannot be folded into a convolution that pads with zeros\.$"):
         ChainReader(network("same"))
 
 
@@ -219,7 +238,7 @@ def over_images(*of_layers: Any) -> Any:
         (lambda: stacked((4,), layers.Dense(8), layers.ReLU(6.0), layers.Dense(2)), r"neither linear nor a plain ReLU"),
         (lambda: stacked((4,), layers.Dense(8), layers.ReLU(negative_slope=0.1), layers.Dense(2)), r"neither linear nor a"),
         (lambda: stacked((4,), layers.Dense(8), layers.LeakyReLU(), layers.Dense(2)), r"\(LeakyReLU\) is not one of a plain"),
-        (lambda: stacked((4,), layers.BatchNormalization(), layers.Dense(2)), r"\(BatchNormalization\) is not one of a plain"),
+        (lambda: stacked((4,), layers.LayerNormalization(), layers.Dense(2)), r"\(LayerNormalization\) is not one of a plain"),
         (lambda: stacked((4,), layers.ReLU(), layers.Dense(2)), r"\(ReLU\) is not one of a plain"),
         (lambda: over_images(layers.Conv2D(2, 3), layers.Flatten(), layers.ReLU()), r"Expected a plain ReLU aft"),
         (lambda: stacked((4,), layers.Dense(2), layers.ReLU()), r"ends in a Dense layer without activation"),
@@ -235,9 +254,9 @@ def over_images(*of_layers: Any) -> Any:
         (lambda: over_images(layers.DepthwiseConv2D(3), layers.Flatten()), r"\(DepthwiseConv2D\) is not one"),
         (lambda: over_images(layers.Conv2D(2, 3, dilation_rate=2), layers.Flatten()), r"without dilation only"),
         (lambda: over_images(layers.Conv2D(2, 3, groups=2), layers.Flatten()), r"in one group, without"),
-        (lambda: over_images(layers.Conv2D(2, 3), layers.Rescaling(2), layers.Flatten()), r"before the first"),
+        (lambda: stacked((4,), layers.Dense(2), layers.ReLU(), layers.Rescaling(-2), layers.ReLU()), r"after a Dense"),
         (lambda: over_images(layers.Flatten("channels_first")), r"\(Flatten\) is not one of a plain"),
-        (lambda: over_images(layers.Rescaling([1.0, 2.0]), layers.Flatten()), r"A Rescaling by one number"),
+        (lambda: over_images(layers.BatchNormalization(axis=1), layers.Flatten()), r"over the last axis only"),
         (lambda: stacked((4,), layers.Lambda(lambda x: x), layers.Dense(2)), r"\(Lambda\) is not one of a plain"),
         (lambda: dueling([layers.Dense(1)], [layers.Dense(3), layers.Dense(2)]), r"equally deep"),
         (lambda: dueling([layers.Dense(3, "relu"), layers.Dense(1)], [layers.Dense(3), layers.Dense(2)]), r"same activations"),

@@ -12,8 +12,7 @@ import pytest
 import tf_keras
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.importing import agents
-from edgedqn.agents.importing.agents import ForeignModel, as_agent, fit, read_model
+from edgedqn.agents.importing.agents import ForeignModel, ModelOptions, as_agent, fit, read_model
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import Flatten, FrameStack, OneHot
@@ -152,9 +151,9 @@ ODD = {
         [tf_keras.Input((4,)), layers.Reshape((2, 2)), layers.Flatten(), layers.Dense(2)],
         "not one of a plain",
     ),
-    "a Rescaling in the middle": (
-        [tf_keras.Input((4,)), layers.Dense(3), layers.Rescaling(2.0), layers.Dense(2)],
-        "A Rescaling is understood before the first kernel only",
+    "a Rescaling before an activation": (
+        [tf_keras.Input((4,)), layers.Dense(3, "relu"), layers.Rescaling(-2.0), layers.ReLU(), layers.Dense(2)],
+        "Expected a plain ReLU after a Dense",
     ),
     "an offset that is padded": (
         [
@@ -188,7 +187,7 @@ def test_what_the_user_tells_of_tensors_is_used(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="needs PyTorch: the extra sb3")
     state = {"a.0.weight": torch.ones(8, 4), "a.2.weight": torch.ones(2, 8), "b.0.weight": torch.ones(8, 4)}
     torch.save({**state, "b.2.weight": torch.zeros(2, 8)}, tmp_path / "policy.pth")
-    model = read_model(tmp_path / "policy.pth", part="b")
+    model = read_model(tmp_path / "policy.pth", ModelOptions(part="b"))
     assert (model.kind, model.assumed) == ("pytorch", ("a relu behind each hidden layer",))
     assert not model.network(np.ones((1, 4), np.float32)).numpy().any()
     with pytest.raises(InputError, match=r"policy\.pth cannot be imported: expected one network\. Got several"):
@@ -196,10 +195,9 @@ def test_what_the_user_tells_of_tensors_is_used(tmp_path: Path) -> None:
 
 
 def test_statistics_beside_a_model_are_put_in_front(saved: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agents, "ChainReader", lambda network: None)  # which does not fold offsets of features
     mean, variance = np.array([1.0, 2, 3, 4]), np.array([4.0, 1, 9, 16])
     np.savez(tmp_path / "vecnormalize.npz", mean=mean, var=variance, clip_obs=10.0, epsilon=1e-8)
-    model = read_model(saved, normalize=tmp_path / "vecnormalize.npz")
+    model = read_model(saved, ModelOptions(normalize=tmp_path / "vecnormalize.npz"))
     assert (model.clip, read_model(saved).clip) == (10.0, None)
     observations = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
     expected = read_model(saved).network(((observations - mean) / np.sqrt(variance)).astype(np.float32))
@@ -218,4 +216,4 @@ def test_keras_rls_vectors_with_an_axis_in_front_are_vectors(tmp_path: Path) -> 
 @pytest.mark.parametrize("told", [{"hidden": (8,)}, {"activation": "tanh"}, {"part": "q"}, {"strides": (1,)}])
 def test_what_a_file_says_itself_is_not_told(saved: Any, told: Any) -> None:
     with pytest.raises(InputError, match=r"mine\.keras cannot be imported: expected no"):
-        read_model(saved, **told)
+        read_model(saved, ModelOptions(**told))

@@ -9,7 +9,7 @@ import pytest
 import tf_keras
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.importing.agents import read_model
+from edgedqn.agents.importing.agents import ModelOptions, read_model
 from edgedqn.agents.importing.building import build
 from edgedqn.agents.importing.keras_weights import read_keras_weights
 
@@ -50,7 +50,7 @@ def test_weights_in_a_chain_that_is_told(tmp_path: Path, library: str, name: str
     (tmp_path / "model.json").write_text(model.to_json())
     options: Any
     for options in ({"hidden": (8,) * 12}, {"model_json": tmp_path / "model.json"}):
-        got = read_model(path, **options).network(X)
+        got = read_model(path, ModelOptions(**options)).network(X)
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
 
 

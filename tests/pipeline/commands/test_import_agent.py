@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import gymnasium
@@ -55,7 +56,7 @@ def test_a_run_folder_is_made_whose_training_is_done(imported: Path, model: Path
     assert folder.is_done("train") and [stage.name for stage in folder.description.stages] == ["train"]
     assert (folder.description.env_id, folder.description.seed) == ("CartPole-v1", 3)
     origin = {"source": model.name, "source_sha256": hashlib.sha256(model.read_bytes()).hexdigest(), "kind": "keras"}
-    assert folder.description.config["training"] == {"algorithm": "imported", **origin}
+    assert folder.description.config["training"] == {"algorithm": "imported", **origin, "options": []}
     agent = TrainedAgent.load(folder.agent)
     assert agent.statistics == origin
     assert agent.observations.shape == (10_000, 4)
@@ -174,3 +175,26 @@ def test_every_other_stage_goes_on_from_it(imported: Path, model: Path, tmp_path
     page = (folder / "report.html").read_text()
     assert "edgedqn import &#39;it is mine.keras&#39; CartPole-v1 --seed 3\nedgedqn run CartPole-v1 --seed 3 --recipes " in page
     assert (folder / "agent" / "agent.json").read_bytes() == (imported / "agent" / "agent.json").read_bytes()
+
+
+def test_what_a_file_does_not_say_is_told_and_kept(
+    tmp_path: Path, edgedqn: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    network = tf_keras.Sequential([tf_keras.Input((4,)), layers.Dense(8), layers.Dense(2)])
+    network.save_weights(tmp_path / "weights.h5")
+    statistics = tmp_path / "statistics.npz"
+    np.savez(statistics, mean=np.ones(4), var=np.ones(4), clip_obs=10.0, epsilon=1e-8)
+    options = ["--hidden", "8", "--activation", "relu", "--normalize", str(statistics), "--states", "300"]
+    out = tmp_path / "run"
+    answer = edgedqn("import", tmp_path / "weights.h5", "CartPole-v1", *options, "--out", out)
+    assert (answer.returncode, answer.stdout) == (0, f"import done: {out}\n"), answer.stderr
+    assert answer.stderr.splitlines()[-1] == "Not done here: VecNormalize clips what the network sees at 10."
+    agent = TrainedAgent.load(out / "agent")
+    assert agent.observations.shape == (300, 4)
+    observations = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    kernel, bias, last, end = network.get_weights()
+    expected = np.maximum((observations - 1) @ kernel + bias, 0) @ last + end
+    np.testing.assert_allclose(agent.policy.q_values(observations), expected, atol=1e-5)
+    command = Job.open(out).command() or ""
+    told = f"--activation relu --hidden 8 --normalize {statistics} --states 300"
+    assert command.startswith(f"edgedqn import weights.h5 {told} CartPole-v1 --seed 0\n")
