@@ -13,6 +13,15 @@ import tf_keras
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 
+
+def _gelu(x: tf.Tensor) -> tf.Tensor:
+    return tf.nn.gelu(x, approximate=False)
+
+
+def _gelu_tanh(x: tf.Tensor) -> tf.Tensor:
+    return tf.nn.gelu(x, approximate=True)
+
+
 _ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "linear": tf_keras.activations.linear,
     "relu": tf_keras.activations.relu,
@@ -21,8 +30,8 @@ _ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "sigmoid": tf_keras.activations.sigmoid,
     "softplus": tf_keras.activations.softplus,
     "swish": tf_keras.activations.swish,
-    "gelu": lambda x: tf.nn.gelu(x, approximate=False),
-    "gelu_tanh": lambda x: tf.nn.gelu(x, approximate=True),
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
     "elu": tf_keras.activations.elu,
     "selu": tf_keras.activations.selu,
 }
@@ -58,6 +67,12 @@ _FIXED: dict[str, Json] = {
     "Conv2D": {"groups": 1, "dilation_rate": (1, 1), "data_format": "channels_last"},
     "ReLU": {"max_value": None, "negative_slope": 0.0, "threshold": 0.0},
     "Flatten": {"data_format": "channels_last"},
+    "BatchNormalization": {"center": True, "scale": True},
+    "LayerNormalization": {"center": True, "scale": True},
+    "MaxPooling2D": {"data_format": "channels_last"},
+    "AveragePooling2D": {"data_format": "channels_last"},
+    "ZeroPadding2D": {"data_format": "channels_last"},
+    "GlobalAveragePooling2D": {"data_format": "channels_last", "keepdims": False},
 }
 MOST_WEIGHTS = 2**28  # of one layer: a gigabyte
 
@@ -80,14 +95,21 @@ def describe(network: tf_keras.Model) -> list[Json]:
             for name, only in _FIXED.get(kind, {}).items():
                 if config[name] != only:
                     raise InputError(f"Layer {layer.name!r} ({kind}) cannot have {name}={config[name]!r}: expected {only!r}.")
+            if kind == "Activation":  # Keras has no name for some
+                config["activation"] = next((k for k, v in _ACTIVATIONS.items() if v is layer.activation), config["activation"])
             if kind == "Reshape":  # it may say -1
                 config["target_shape"] = layer.output_shape[1:]
-            values |= {name: list(v) if isinstance(v := config[name], tuple) else v for name in SETTINGS[kind]}
+            values |= {name: _listed(config[name]) for name in SETTINGS[kind]}
             sources = layer.inbound_nodes[0].inbound_layers
             values["inputs"] = [source.name for source in (sources if isinstance(sources, list | tuple) else [sources])]
         layers.append(values)
     check(layers)
     return layers
+
+
+def _listed(value: Any) -> Any:
+    """Lists in place of tuples, as in JSON."""
+    return list(map(_listed, value)) if isinstance(value, tuple | list) else value
 
 
 def rebuild(layers: list[Json]) -> tf_keras.Model:
