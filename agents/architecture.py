@@ -107,7 +107,7 @@ def describe(network: tf_keras.Model) -> list[Json]:
     return layers
 
 
-def _listed(value: Any) -> Any:
+def _listed(value: object) -> object:
     """Lists in place of tuples, as in JSON."""
     return list(map(_listed, value)) if isinstance(value, tuple | list) else value
 

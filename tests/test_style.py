@@ -66,6 +66,7 @@ OTHER_JSON = (
     "agents/importing/building.py",  # layers as `architecture` describes them
     "agents/importing/onnx_model/arithmetic.py",
     "agents/importing/onnx_model/tidying.py",
+    "agents/teaching/graph.py",
     "benchmarks/report/learning_curve.py",  # training.csv and the statistics in agent.json
     "pipeline/commands/inspect.py",  # what `inspect` found in another process
     "pipeline/run_folder.py",  # the configuration of a run, compared with an earlier one

@@ -98,8 +98,8 @@ class NumpyGraph:
         name = layer["name"]
         if name not in self._convolutions:  # the shape of its input is known now
             bias = own[1] if layer["use_bias"] else np.zeros(layer["filters"], np.float32)
-            strides = (layer["strides"][0], layer["strides"][1])
-            convolution = Conv(own[0], bias, False, strides, layer["padding"])
+            down, right = layer["strides"]
+            convolution = Conv(kernel=own[0], bias=bias, relu=False, strides=(down, right), padding=layer["padding"])
             self._convolutions[name] = NumpyNetwork([convolution], x.shape[1:])
         return self._convolutions[name].q_values(x)
 

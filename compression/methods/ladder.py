@@ -49,12 +49,12 @@ class Quantize(Stage):
       the errors of their weights cancel on real states, and the output's range saturates where no decision needs it.
     - `widen`: the same weights, and an output that saturates only where no choice is lost by it. Its levels are farther apart
       then, and more actions tie whose values are nearly the same. Where nothing but ties is lacking, it is passed over.
-    - `fine_tune`: quantization-aware training of those very weights, towards the teacher's choices, at a small learning rate
-      that it measures, for as long as states it does not learn from gain by it.
+    - `fine_tune`: quantization-aware training of the better of these two, towards the teacher's choices, at a small learning
+      rate that it measures, for as long as states it does not learn from gain by it.
     - `distil`: the float network is trained anew, to clipped action gaps, unless an earlier stage has done so, and rounded by
       quantization-aware training.
-    - `reinforce`: what `round` and `widen` make goes on learning by playing, rounded, and its best is taken. A student of an
-      earlier stage that has lost its Q-values cannot, nor can a float output. It is tried where nothing passed.
+    - `reinforce`: that one goes on learning by playing, rounded, and its best is taken. A student of an earlier stage that has
+      lost its Q-values cannot, nor can a float output. It is tried where nothing passed.
 
     The ladder ends at the first candidate that passes the gate, with ties in at most `most_ties` and agreement by gap in at
     least `least_agreement` of the states of fresh episodes; in `enough_agreement`, where it was measured that as many mistakes
@@ -113,7 +113,11 @@ class Quantize(Stage):
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         best: tuple[Student, Findings, Judgement] | None = None
         attempts, skipped = list[Attempt](), list[str]()
-        for rung, make in self._climb(student, context):
+
+        def is_best(rung: Rung) -> bool:
+            return best is not None and best[1].rung == rung
+
+        for rung, make in self._climb(student, context, is_best):
             if best is not None and best[2].verdict == "pass":
                 if rung == "reinforce":  # no other policy is needed
                     break
@@ -142,8 +146,10 @@ class Quantize(Stage):
         told = tuple(skipped) if skipped else None
         return chosen, replace(findings, passed=judgement.verdict == "pass", attempts=tuple(attempts), skipped=told)
 
-    def _climb(self, student: Student, context: CompressionContext) -> Iterator[tuple[Rung, Callable[[], Candidate | str]]]:
-        """From rung to rung: what makes its candidate, or says why there is none."""
+    def _climb(
+        self, student: Student, context: CompressionContext, is_best: Callable[[Rung], bool]
+    ) -> Iterator[tuple[Rung, Callable[[], Candidate | str]]]:
+        """From rung to rung: what makes its candidate, or says why there is none; `is_best` of the rungs that were tried."""
         float_output = context.conversion == FLOAT_OUTPUT
         filled = "training would fill in the zeros of a float output" if float_output and student.pruned else ""
         if "round" in self.rungs:
@@ -153,11 +159,12 @@ class Quantize(Stage):
             assert rounded.quantized is not None
             zeros = sparsity_of(kernels_of(rounded.quantized)) if student.pruned else None
             yield "round", lambda: (rounded, Findings(sparsity_reached=zeros))
-        wide = None
         if "widen" in self.rungs:
             wide = widen(rounded, details)
             narrow = "no choice is lost by the output's range"
             yield "widen", lambda: (wide[0], Findings(sparsity_reached=zeros)) if wide else narrow
+            if wide and is_best("widen"):
+                rounded, details = wide
         if "fine_tune" in self.rungs:
             yield "fine_tune", lambda: filled or self._tuned(rounded, states, context)
         if "distil" in self.rungs:
@@ -169,10 +176,9 @@ class Quantize(Stage):
         if "reinforce" in self.rungs:
             reason = "it was taught preferences, which are no values" if _is_taught(student) else ""
             reason = "the output is in float" if float_output else reason
-            begin, numbers = wide or (rounded, details)
             yield (
                 "reinforce",
-                lambda: reason or reinforce(self.reinforcing, balanced, begin, details=numbers, context=context),
+                lambda: reason or reinforce(self.reinforcing, balanced, rounded, details=details, context=context),
             )
 
     def _states(self, student: Student, context: CompressionContext) -> NDArray[Any]:

@@ -70,7 +70,7 @@ def judging(*given: Judgement) -> tuple[Judge, list[CompressedPolicy]]:
 
 def made(ladder: Quantize, student: Student, context: CompressionContext) -> dict[str, tuple[Student, Findings]]:
     """The candidates of all rungs that make one."""
-    candidates = [(rung, make()) for rung, make in ladder._climb(student, context)]
+    candidates = [(rung, make()) for rung, make in ladder._climb(student, context, lambda rung: rung == "widen")]
     return {rung: candidate for rung, candidate in candidates if not isinstance(candidate, str)}
 
 
@@ -182,6 +182,23 @@ def test_an_output_is_widened_where_more_is_lacking_than_levels(
         narrow, wide = (kernels_of(policy.network) for policy in shown[:2])
         for kernel, same in zip(narrow, wide, strict=True):
             np.testing.assert_array_equal(kernel, same)
+
+
+def test_the_better_of_round_and_widen_goes_on(
+    scaled: tuple[Student, CompressionContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student, context = scaled
+    started: list[Student] = []
+
+    def tune(_: DecisionTuning, rounded: Student, *given: Any, **named: Any) -> None:
+        started.append(rounded)
+
+    monkeypatch.setattr(DecisionTuning, "tune", tune)
+    worse, better = (judgement("undecided", returns=(mean, mean + 0.1), agreement=0.98) for mean in (1.0, 5.0))
+    for given in ([worse, better], [better, worse]):
+        judge, shown = judging(*given)
+        replace(QUICK, rungs=("round", "widen", "fine_tune")).apply(student, replace(context, judge=judge))
+        assert started[-1].quantized is shown[given.index(better)].network
 
 
 @pytest.mark.parametrize("per_output", [True, False])
