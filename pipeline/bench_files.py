@@ -133,12 +133,13 @@ def _measure(request: Request) -> Benchmark:
     if request.play and source is None:
         unplayed = f"{baseline} has no manifest, so nothing says in which environment. --env ENV_ID does."
     elif request.play and source is not None:
+        gate = gate_for(source.id, request.tolerance)
         try:
             files |= _read_fed(request, source, refused)
             _require_one_view(files)
             if baseline in files:
                 observations = states_on_prove_seeds(EdgePolicy.from_file(files[baseline]), source, streams)
-                plan = play_on_seeds(source, streams, gate_for(source.id, request.tolerance))
+                plan = play_on_seeds(source, streams, gate)
         except (ScaleError, ViewError):
             raise
         except InputError as error:

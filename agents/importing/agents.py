@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 import tf_keras
 
-from edgedqn.agents.chain import ChainReader
+from edgedqn.agents.chain import ChainReader, NotAChainError
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.importing.building import build
 from edgedqn.agents.importing.foreign_files import Network, open_archive, read_file
@@ -30,6 +30,7 @@ from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, is_beyond_images, spec_of
+from edgedqn.agents.teaching.teachers import Gives
 from edgedqn.agents.trained_agent import TrainedAgent
 
 
@@ -44,6 +45,7 @@ class ForeignModel:
     observation_dtype: str | None = None  # of the environment it was trained on, where that is known
     assumed: tuple[str, ...] = ()  # what the file does not say, in words
     clip: float | None = None  # where VecNormalize clipped what the network sees, in standard deviations; not done here
+    not_a_chain: str | None = None  # why it is none of ours, but can teach one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,7 @@ class ModelOptions:
       hidden: widths of the hidden layers of Keras' weights alone.
       model_json: in their place a file with the text that model.to_json() gives.
       normalize: VecNormalize's `vecnormalize.pkl`, or an `.npz` of its statistics.
+      gives: what a function gives, see `FunctionTeacher`.
     """
 
     activation: str | None = None
@@ -65,6 +68,7 @@ class ModelOptions:
     hidden: tuple[int, ...] | None = None
     model_json: Path | None = None
     normalize: Path | None = None
+    gives: Gives | None = None
 
     def words(self) -> tuple[str, ...]:
         """What gives these on the command line."""
@@ -99,7 +103,6 @@ def read_model(path: Path, told: ModelOptions = NOTHING) -> ForeignModel:
             normalization = read_vec_normalize(read_file(told.normalize))
             layers, clip = with_normalization(layers, normalization), normalization.clip
         network = build(*layers)
-        ChainReader(network)
     except InputError as error:
         raise InputError(f"{path} cannot be imported: {error}") from error
     return ForeignModel(
@@ -110,7 +113,16 @@ def read_model(path: Path, told: ModelOptions = NOTHING) -> ForeignModel:
         observation_dtype=found.dtype,
         assumed=found.assumed,
         clip=clip,
+        not_a_chain=_why_no_chain(network),
     )
+
+
+def _why_no_chain(network: tf_keras.Model) -> str | None:
+    try:
+        ChainReader(network)
+    except NotAChainError as error:
+        return str(error)
+    return None
 
 
 _USED = {

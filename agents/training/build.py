@@ -45,7 +45,7 @@ def build_dqn(spec: EnvironmentSpec, config: TrainingConfig, *, rng: np.random.G
       InputError: the network does not fit the observations, or the replay does not fit in memory.
     """
     weights_rng, replay_rng, exploration_rng = rng.spawn(3)
-    network, target_network = (_network(spec, config, weights_rng) for _ in range(2))
+    network, target_network = (build_network(spec, config, weights_rng) for _ in range(2))
     networks = Networks(network, target_network, PlainReader(network, masked=spec.masked))
     return assemble_dqn(networks, spec, config=config, rngs=(replay_rng, exploration_rng))
 
@@ -154,7 +154,8 @@ def _explorer(
     )
 
 
-def _network(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Generator) -> tf_keras.Model:
+def build_network(spec: EnvironmentSpec, config: TrainingConfig, rng: np.random.Generator) -> tf_keras.Model:
+    """The network that `config` describes, with fresh weights. Raises InputError where it does not fit the observations."""
     torso = find_torso(config.network_for(spec.input_shape))
     try:
         return q_network(

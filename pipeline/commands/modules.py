@@ -35,7 +35,7 @@ def look_in_current_folder() -> None:
 def names_own(arguments: Namespace) -> bool:
     """Whether a module of the user's is named: `module:Id`, `module:Class` or `module:function` on the command line, or the
     environment of a run or an agent of the user's. What a .tflite alone names does not count: anybody may have made it."""
-    given = [getattr(arguments, name, None) for name in ("env_id", "env", f"{SETTING}network")]
+    given = [getattr(arguments, name, None) for name in ("env_id", "env", "model", f"{SETTING}network")]
     given += getattr(arguments, "wrapper", None) or []
     paths = [*(getattr(arguments, "paths", None) or []), getattr(arguments, "path", None)]
     return any(":" in text for text in [*given, *map(_environment_from_json, filter(None, paths))] if text)

@@ -148,11 +148,16 @@ PLAY: Arguments = {
     "--port": NATURAL | {"help": "of --browser (default: any free one)"},
 }
 MODEL: Arguments = {
-    "model": PATH
-    | {
+    "model": {
         "metavar": "MODEL",
-        "help": "a .keras or .h5 of Keras 1 to 3, an .onnx, a state dict of PyTorch (.pt, .pth, .cleanrl_model), or the .zip "
-        "of SB3's DQN or SB3-Contrib's QR-DQN",
+        "help": "a .keras or .h5 of Keras 1 to 3, an .onnx, a state dict of PyTorch (.pt, .pth, .cleanrl_model), the .zip "
+        "of SB3's DQN or SB3-Contrib's QR-DQN; or module:function, any policy, called with an observation. What is no chain of "
+        "Dense and Conv2D layers with ReLU plays, and teaches such a chain",
+    },
+    "--gives": {
+        "choices": ("values", "probabilities", "action"),
+        "help": "what the function gives: a number for each action, Q-values or logits (values), their probabilities, or the "
+        "number of the action (default: values)",
     },
     "--activation": {"metavar": "NAME", "help": "of hidden layers, where the file holds weights alone (default: relu)"},
     "--part": {
