@@ -27,6 +27,10 @@ _FIXED: dict[str, Json] = {
     "ReLU": {"negative_slope": 0.0, "threshold": 0.0},
     "Flatten": {"data_format": "channels_last"},
 }
+_ACTIVATIONS = {
+    name: name for name in ("linear", "relu", "relu6", "tanh", "sigmoid", "softplus", "swish", "gelu", "elu", "selu")
+}
+_ACTIVATIONS |= {"silu": "swish"}  # Keras 3
 _MODELS = ("Sequential", "Functional", "Model")
 _MODULES = (
     "keras",
@@ -94,8 +98,17 @@ def _translate(model: Json) -> list[KerasLayer]:
         raise InputError(f"expected layers one after the other. Got {len(layers)}, of which {len(chain)} lead to the output.")
     stored = dict(zip((layer["name"] for layer in layers), _stored_as(layers), strict=True))
     by_name = {layer["name"]: layer for layer in layers}
-    inputs = {name: {} if source is None else {"inputs": [source]} for name, source in chain.items()}
-    return [KerasLayer(by_name[name] | inputs[name], stored[name]) for name in chain]
+    translated: list[KerasLayer] = []
+    for name in chain:
+        inputs = {"inputs": [translated[-1].description["name"]]} if translated else {}
+        description = by_name[name] | inputs
+        activation = description.get("activation")
+        behind = description["layer"] in _WITH_WEIGHTS and activation not in ("linear", "relu")  # `architecture` has it apart
+        translated.append(KerasLayer(description | ({"activation": "linear"} if behind else {}), stored[name]))
+        if behind:
+            apart = {"layer": "Activation", "name": f"{name}/{activation}", "activation": activation, "inputs": [name]}
+            translated.append(KerasLayer(apart, ""))
+    return translated
 
 
 def _layer(entry: Json) -> Json:
@@ -115,8 +128,10 @@ def _layer(entry: Json) -> Json:
         elif key in ("batch_shape", "batch_input_shape"):  # beside an InputLayer, the first layer of a Sequential repeats it
             if kind == "InputLayer":
                 layer["shape"] = _shape(value)
-        elif key == "activation" and value not in ("linear", "relu"):
-            raise InputError(f"{where}: expected the activation linear or relu. Got {short(value)}.")
+        elif key == "activation":
+            if not isinstance(value, str) or value not in _ACTIVATIONS:
+                raise InputError(f"{where}: expected an activation of {', '.join(_ACTIVATIONS)}. Got {short(value)}.")
+            layer[key] = _ACTIVATIONS[value]
         elif key in SETTINGS[kind]:
             layer[key] = value
         elif key in _FIXED.get(kind, ()):
