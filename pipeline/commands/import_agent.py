@@ -22,10 +22,10 @@ from edgedqn.agents.teaching.teachers import FunctionTeacher, Teacher, find_func
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.pipeline.commands import DONE, SCHEMA, print_json
 from edgedqn.pipeline.commands.runs import asked_source
+from edgedqn.pipeline.commands.teaching import EPISODES, teach
 from edgedqn.pipeline.config import ImportedAgent
 from edgedqn.pipeline.job import Job
 from edgedqn.pipeline.seeds import SeedStreams
-from edgedqn.pipeline.teaching import EPISODES, teach
 from edgedqn.pipeline.training import ON_POLICY_STATES
 
 Learn: TypeAlias = Callable[[SeedStreams, int], TrainedAgent]

@@ -14,7 +14,7 @@ from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.teaching.teachers import FunctionTeacher
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.methods.distillation import Distil, Distillation
-from edgedqn.pipeline import teaching
+from edgedqn.pipeline.commands import teaching
 from edgedqn.pipeline.commands.import_agent import import_model
 from edgedqn.pipeline.job import Job
 from edgedqn.pipeline.seeds import SeedStreams

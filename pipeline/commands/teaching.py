@@ -72,7 +72,7 @@ def teach(teacher: Teacher, spec: EnvironmentSpec, *, streams: SeedStreams, stat
     with closing(agent_view(make_environment(spec.source), spec)) as env:
         observations = gather_observations(teacher, env, reset_seeds=seeds, count=states)
         network = build_network(spec, replace(config, dueling=False, quantiles=0), rng)
-        pupil = _Pupil(network, spec, observations, {}, teacher)
+        pupil = _Pupil(network=network, spec=spec, observations=observations, statistics={}, taught_by=teacher)
         learning = Stream() if len(spec.input_shape) == 3 else LEARNING
         recipe = Recipe("teach", "", (ScaleInput(), learning), "float32")
         learned = compress(pupil, recipe, env=env, reset_seeds=seeds, rng=rng)
@@ -84,4 +84,5 @@ def teach(teacher: Teacher, spec: EnvironmentSpec, *, streams: SeedStreams, stat
             return np.array(evaluate(policy, env, seeds=streams.first_reset_seeds("select", EPISODES)).returns)
 
         wanted, found = returns(teacher), returns(agent.policy)
-    return Taught(agent, float(wanted.mean()), float(found.mean()), bootstrap_interval(found - wanted))
+    difference = bootstrap_interval(found - wanted)
+    return Taught(agent=agent, teacher=float(wanted.mean()), student=float(found.mean()), difference=difference)
