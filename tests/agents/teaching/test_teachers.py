@@ -60,13 +60,13 @@ def test_its_own_error_is_told_with_its_line() -> None:
 
 
 def test_a_function_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "controller.py").write_text("def act(observation): return 1\nnumber = 3\n")
+    (tmp_path / "steering.py").write_text("def act(observation): return 1\nnumber = 3\n")
     (tmp_path / "broken.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert find_function("controller:act")(OBSERVATIONS[0]) == 1
+    assert find_function("steering:act")(OBSERVATIONS[0]) == 1
     for name, reason in (
-        ("controller:other", "No function 'controller:other': expected module:function. Got: AttributeError"),
-        ("controller:number", "controller:number is no function: expected one of an observation. Got a int."),
+        ("steering:other", "No function 'steering:other': expected module:function. Got: AttributeError"),
+        ("steering:number", "steering:number is no function: expected one of an observation. Got a int."),
         ("broken:act", "No function 'broken:act': expected module:function. Got: ZeroDivisionError"),
     ):
         with pytest.raises(InputError, match=f"^{re.escape(reason)}"):
