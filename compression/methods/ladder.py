@@ -69,7 +69,8 @@ class Quantize(Stage):
       tuning: of the rung `fine_tune`.
       teaching: of the rung `distil`, in float.
       quantizing: of the rung `distil`, rounded.
-      attempts: rounded students of the rung `distil` that are judged at most, each of other minibatches, until one passes.
+      attempts: rounded students of the rung `distil` that are judged at most, each of other minibatches, until one passes;
+        one, where a file of an earlier rung passed.
       reinforcing: of the rung `reinforce`.
     """
 
@@ -122,6 +123,8 @@ class Quantize(Stage):
                 if rung == "reinforce":  # no other policy is needed
                     break
                 if rung == "widen" and self._is_alike(best[2], context.tolerates):
+                    continue
+                if rung == attempts[-1].rung == "distil":  # once is enough where another file passed
                     continue
             made = make()
             if isinstance(made, str):

@@ -91,6 +91,11 @@ BAD = judgement("fail", returns=(0.0, 0.0))
         ([judgement(agreement=0.91), judgement()], "distil", ["agreement by gap in 91.0% of the states", None]),
         ([judgement(agreement=0.92), judgement()], "distil", ["agreement by gap in 92.0% of the states", None]),
         ([judgement(agreement=0.95)], "round", [None]),  # as many mistakes cost nothing
+        (  # which passed already, but for its ties: another network is tried once
+            [judgement(ties=0.03), BAD],
+            "round",
+            ["ties in 3.0% of the states", "the gate: fail, a loss of -0.00 of what is allowed"],
+        ),
         ([BAD, BAD, judgement()], "distil", ["the gate: fail, a loss of -0.00 of what is allowed"] * 2 + [None]),
         (  # no rung is good: the best by return
             [judgement("undecided", returns=(5.0, 5.1)), BAD, BAD],
