@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from edgedqn.agents.files import Json
-from edgedqn.agents.numpy_network import Array, Conv, NumpyNetwork, legal_alone
+from edgedqn.agents.numpy_network import Array, Conv, GreedyPolicy, NumpyNetwork
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. (2017), "Self-normalizing neural networks"
 
@@ -38,7 +38,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-class NumpyGraph:
+class NumpyGraph(GreedyPolicy):
     """The forward pass of a network with branches, normalizations or any known activation, in NumPy.
 
     A call is a policy: it returns the greedy action, the lowest index among equals.
@@ -60,18 +60,6 @@ class NumpyGraph:
             found[layer["name"]] = x = self._after(layer, own, [found[name] for name in layer["inputs"]])
         q_values = x.mean(axis=2) if x.ndim == 3 else x  # [B, A]
         return q_values.reshape(*batch, -1).astype(np.float32, copy=False)
-
-    def __call__(self, observation: NDArray[np.generic], legal: NDArray[np.bool_] | None = None, /) -> int:
-        return int(self._ranked(observation).argmax())  # `legal` is in the observation
-
-    def actions(self, observations: NDArray[np.generic]) -> NDArray[np.int64]:
-        """The greedy actions [B] of observations [B, *observation_shape]."""
-        return self._ranked(observations).argmax(axis=-1)
-
-    def _ranked(self, x: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Q-values [..., A], minus infinity where an action is not legal."""
-        q_values = self.q_values(x)
-        return legal_alone(q_values, x) if self._masked else q_values
 
     def _after(self, layer: Json, own: list[Array], inputs: list[Array]) -> Array:
         x = inputs[0]
