@@ -1,9 +1,11 @@
 """What training leaves behind: the float network and what is known of the states it visits."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
@@ -17,6 +19,7 @@ from edgedqn.agents.training.config import Config, config_from_json
 from edgedqn.agents.training.presets import find_preset
 
 SCHEMA = 2
+TEACHER = "teacher.npz"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class TrainedAgent:
     # are calibrated on.
     observations: NDArray[Any]
     statistics: Json  # steps, evaluations, the checkpoint chosen, and the `training` configuration
+    # How the policy played that taught it, if one did: [N] returns on N reset seeds in a row, by the first of them.
+    taught_by: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def policy(self) -> NumpyNetwork:
@@ -46,11 +51,16 @@ class TrainedAgent:
         return find_preset(self.spec.id, kind=kind)
 
     def save(self, folder: Path) -> None:
-        """Writes `weights.npz`, `observations.npz` and, last, `agent.json`; each complete or absent."""
+        """Writes `weights.npz`, `observations.npz`, `teacher.npz` where it was taught, and, last, `agent.json`.
+
+        Each is complete or absent.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "agent.json").unlink(missing_ok=True)  # or an old one would describe weights that are not its own
         save_arrays(folder / "weights.npz", self.network.get_weights())
         save_arrays(folder / "observations.npz", [self.observations])
+        if self.taught_by:
+            save_arrays(folder / TEACHER, [np.array([*self.taught_by]), *self.taught_by.values()])
         description = {
             "schema": SCHEMA,
             "environment": self.spec.to_json(),
@@ -76,4 +86,15 @@ class TrainedAgent:
         if [o.shape[1:] for o in observations] != [spec.input_shape]:
             raise InputError(f"{folder / 'observations.npz'} does not fit the environment of agent.json.")
         network.set_weights(weights)
-        return cls(network, spec, observations[0], statistics)
+        return cls(network, spec, observations[0], statistics, taught_by=read_taught_by(folder))
+
+
+def read_taught_by(folder: Path) -> dict[int, NDArray[np.float64]]:
+    """What `save` wrote of `taught_by`; nothing where there is no such file. InputError: it is damaged."""
+    path = folder / TEACHER
+    if not path.exists():
+        return {}
+    firsts, *returns = load_arrays(path)
+    if firsts.shape != (len(returns),) or any(each.ndim != 1 or not len(each) for each in returns):
+        raise InputError(f"{path} is damaged: expected a list of returns for each of its seeds.")
+    return dict(zip(firsts.tolist(), returns, strict=True))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgedqn.agents.errors import InputError as InputError
+    from edgedqn.agents.importing.agents import ModelOptions as ModelOptions
     from edgedqn.agents.playing.gate import Gate as Gate
     from edgedqn.agents.playing.source import EnvironmentSource as EnvironmentSource
     from edgedqn.agents.playing.source import WrapperSource as WrapperSource
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from edgedqn.pipeline.job import RunResult as RunResult
     from edgedqn.pipeline.scripting import compress as compress
     from edgedqn.pipeline.scripting import export_tflite as export_tflite
+    from edgedqn.pipeline.scripting import import_agent as import_agent
     from edgedqn.pipeline.scripting import run as run
     from edgedqn.pipeline.scripting import train as train
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "agents.errors": ("InputError",),
+    "agents.importing.agents": ("ModelOptions",),
     "agents.playing.gate": ("Gate",),
     "agents.playing.source": ("EnvironmentSource", "WrapperSource"),
     "agents.trained_agent": ("TrainedAgent",),
@@ -60,7 +63,7 @@ _NAMES = {
     "pipeline.bundle": ("make_bundle",),
     "pipeline.config": ("RunConfig",),
     "pipeline.job": ("RunResult",),
-    "pipeline.scripting": ("compress", "export_tflite", "run", "train"),
+    "pipeline.scripting": ("compress", "export_tflite", "import_agent", "run", "train"),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted(["__version__", *_MODULES], key=lambda name: (not name.isupper(), name))  # constants first

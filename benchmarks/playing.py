@@ -42,6 +42,8 @@ class Play:
       random_seed: of the random policy and of disturbances.
       workers: processes. The results are the same for any number. Where no other process can make the environment, as where a
         script has registered it, this one plays alone and says so on stderr.
+      taught_by: returns on those seeds of the policy that taught the baseline, as many as the gate's last look or more: files,
+        the baseline too, are compared with these, then.
       fed: the device part of files without a manifest, by path, see `feeding.fed`; others have their own.
     """
 
@@ -50,6 +52,7 @@ class Play:
     gate: Gate
     random_seed: int
     workers: int = 1
+    taught_by: NDArray[np.float64] | None = None
     fed: Mapping[Path, DeviceManifest] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -106,6 +109,11 @@ class Players:
                     self._env_steps[path, disturbance] = self.env_steps(path, disturbance) + env_steps
                     bar.update(len(returns))
         return np.array(known[:episodes] if episodes else known, np.float64)
+
+    def to_compare(self, baseline: Path, episodes: int) -> NDArray[np.float64]:
+        """What other files' returns are compared with: the baseline's, or those of the policy that taught it."""
+        taught_by = self._play.taught_by
+        return self.returns(baseline, episodes) if taught_by is None else taught_by[:episodes]
 
     def env_steps(self, path: Path | None, disturbance: Disturbance | None = None) -> int:
         """Environment steps in all episodes of this file that were played so far."""

@@ -108,7 +108,8 @@ class BenchmarkRow(JsonValue):
       distinct_values: of all kernels, the most values that one of them is made of.
       multiply_accumulates: of one step.
       arena_bytes: TFLite Micro's working memory; None where TFLite Micro is missing, or does not run the file.
-      gate: "pass", "fail" or "undecided"; None of the baseline.
+      return_delta: mean of the paired differences to the baseline; where another policy taught that one, to this policy.
+      gate: "pass", "fail" or "undecided"; None of the baseline, unless it was taught and has to pass as well.
       input_dtype: "int8" of an int8 file, else "float32".
       better_than: files that passed, too, and have as many bytes, but a lower return: the 95 % interval of the paired
         difference lies above 0.
@@ -269,6 +270,14 @@ def read_benchmark(path: Path) -> Benchmark:
         return Benchmark.from_json(value)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is no benchmark.json: expected what `edgedqn bench` writes. Got: no {error}.") from error
+
+
+def model_of(rows: Sequence[BenchmarkRow], baseline: str) -> tuple[str, float | None]:
+    """What files are compared with, the baseline or the policy that taught it, and its mean return, None where unplayed."""
+    base = next(row for row in rows if row.name == baseline)
+    played, delta = base.episode_return, base.return_delta
+    mean = None if played is None or delta is None else played.mean - delta.mean
+    return baseline if base.gate is None else f"the policy that taught {baseline}", mean
 
 
 def best_passing(rows: Sequence[BenchmarkRow]) -> BenchmarkRow | None:

@@ -24,11 +24,12 @@ def score(rows: Rows, files: Mapping[str, VerifiedFile], *, play: Play, on_gate:
     """Plays every living row's file and fills in `episode_return`, `return_delta` and `gate`.
 
     All files play the gate's first look; the margin comes from the baseline's and a random policy's return on it, and where the
-    baseline is not better than random, no file passes or fails. More is played only while a verdict is open. `episode_return`
-    and `return_delta` are over all episodes a file has played.
+    baseline is not better than random, no file passes or fails. Where a policy taught the baseline, that one's return stands in
+    the place of the baseline's, and the baseline has to pass, too. More is played only while a verdict is open.
+    `episode_return` and `return_delta` are over all episodes a file has played.
 
     A row without a file in `files`, by name, is not played. `play` says where and how; `progress` shows a bar on a terminal;
-    `on_gate` is called for each file but the baseline.
+    `on_gate` is called for each file with a verdict.
 
     Raises:
       BaselineError: the baseline could not be played.
@@ -49,6 +50,7 @@ class _Contest:
         with closing(play.make_environment()) as env:
             self._shape = tuple(env.observation_space.shape or ())
             self._n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
+        self._is_taught = play.taught_by is not None
         self._passed: dict[str, BenchmarkRow] = {}
         self._margin: float | None = None
         self._no_margin = ""
@@ -75,7 +77,7 @@ class _Contest:
 
     def judge(self, row: BenchmarkRow) -> BenchmarkRow:
         file = self._files.get(row.name)
-        if file is None or row.name == self._baseline:
+        if file is None or (row.name == self._baseline and not self._is_taught):
             return row
         if self._margin is None:
             return replace(row, gate="undecided", reason=_joined(row.reason, self._no_margin))
@@ -119,7 +121,7 @@ class _Contest:
     def _of_baseline(self, episodes: int) -> NDArray[np.float64]:
         # It may break on a later look, in the middle of judging another file, whose fault it is not.
         try:
-            return self._players.returns(self._files[self._baseline].path, episodes)
+            return self._players.to_compare(self._files[self._baseline].path, episodes)
         except FILE_FAULTS as error:
             raise BaselineError(f"The baseline {self._baseline} cannot be played: {one_line(error)}") from error
 

@@ -114,6 +114,8 @@ class RunSettings:
         last = [*options, "--recipes", *(recipe.name for recipe in self.recipes)]
         of_both = " ".join([env_id, *map(shlex.quote, spec.source.options()), f"--seed {seed}"])
         if isinstance(self.training, ImportedAgent):
+            if self.training.kind == "function" and ":" not in self.training.source:
+                return None
             model = " ".join(map(shlex.quote, (self.training.source, *self.training.options)))
             return f"edgedqn import {model} {of_both}\nedgedqn run {of_both} {' '.join(last)}"
         return " ".join(["edgedqn run", of_both, *_training_options(self.training, env_id, kind), *last])

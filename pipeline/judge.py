@@ -42,11 +42,14 @@ def judging(agent: TrainedAgent, *, streams: SeedStreams, gate: Gate, export: Ex
     """A judge of candidates against this agent, on the `select` seeds; its processes end with the context.
 
     It starts nothing before it is asked. The float agent is played as a file, too, once. Of the tolerance of the gate, which is
-    as it will be applied in the end, 90 % is allowed here, and it looks once more, early.
+    as it will be applied in the end, 90 % is allowed here, and it looks once more, early. Where a policy taught the agent, that
+    one's returns stand in the place of the float agent's.
     """
+    taught_by = agent.taught_by.get(streams.first_reset_seed("select"))
+    gate = gate if taught_by is None else gate.within(len(taught_by))
     looks = (max(2, gate.looks[0] // EARLY), *(look for look in gate.looks if look <= MOST_EPISODES))
     stricter = replace(gate, tolerance=STRICTNESS * gate.tolerance, looks=looks)
-    play = play_on_seeds(agent.spec.source, streams, stricter, stream="select")
+    play = play_on_seeds(agent.spec.source, streams, stricter, stream="select", taught_by=taught_by)
     with tempfile.TemporaryDirectory() as folder, Players(play, progress=True) as players:
         yield _FileJudge(
             agent=agent,
@@ -97,7 +100,7 @@ class _FileJudge:
         reason = ""
         try:
             margin = replace(self.gate, looks=self.stricter.looks[1:] or self.gate.looks).margin(
-                float_returns=partial(players.returns, float_file), random_returns=partial(players.returns, None)
+                float_returns=partial(players.to_compare, float_file), random_returns=partial(players.returns, None)
             )
         except NotBetterThanRandomError as error:  # nothing can be lost, nor proven
             reason = str(error)
@@ -106,7 +109,7 @@ class _FileJudge:
             result = run_gate(
                 self.stricter,
                 STRICTNESS * margin,
-                paired_differences=lambda n: (players.returns(path, n) - players.returns(float_file, n)).tolist(),
+                paired_differences=lambda n: (players.returns(path, n) - players.to_compare(float_file, n)).tolist(),
             )
             returns, verdict, loss = players.returns(path), result.verdict, -result.interval.mean / margin
         like = agreement(

@@ -43,14 +43,26 @@ def states_on_prove_seeds(policy: EdgePolicy, source: EnvironmentSource, streams
         return gather_observations(policy, env, reset_seeds=streams.reset_seeds("prove"), count=STATES)
 
 
-def play_on_seeds(source: EnvironmentSource, streams: SeedStreams, gate: Gate, *, stream: str = "prove") -> Play:
-    """How files are played for the verdict: on the seeds of a stream, with a process for each usable core."""
+def play_on_seeds(
+    source: EnvironmentSource,
+    streams: SeedStreams,
+    gate: Gate,
+    *,
+    stream: str = "prove",
+    taught_by: NDArray[np.float64] | None = None,
+) -> Play:
+    """How files are played for the verdict: on the seeds of a stream, with a process for each usable core.
+
+    `taught_by` is as in `Play`; the gate looks no further than it goes.
+    """
+    gate = gate if taught_by is None else gate.within(len(taught_by))
     return Play(
         make_environment=partial(make_environment, source),
         seeds=streams.first_reset_seeds(stream, gate.looks[-1]),
         gate=gate,
         random_seed=int(streams.rng(stream, "random policy").integers(2**31)),
         workers=usable_cores(),
+        taught_by=taught_by,
     )
 
 

@@ -19,7 +19,9 @@ from edgedqn.pipeline.seeds import SeedStreams
 if TYPE_CHECKING:
     import gymnasium
 
+    from edgedqn.agents.importing.agents import ModelOptions
     from edgedqn.agents.playing.source import EnvironmentSource
+    from edgedqn.agents.teaching.teachers import Policy
     from edgedqn.agents.trained_agent import TrainedAgent
     from edgedqn.compression.policy import CompressedPolicy
     from edgedqn.compression.recipe import Recipe
@@ -94,14 +96,12 @@ def run(
     """
     with quiet():
         load_tensorflow()
-        from edgedqn.agents.playing.environments import register_factory
         from edgedqn.agents.playing.source import EnvironmentSource
         from edgedqn.pipeline.config import Changes, RunConfig, resolved
         from edgedqn.pipeline.job import KINDS, Job
 
         source = EnvironmentSource.of(env)
-        if make_env is not None:
-            register_factory(source.id, make_env)
+        _register(source, make_env)
         asked = config or RunConfig()
         tolerance, training, latency = (_old.pop(name, None) for name in ("tolerance", "training", "latency"))
         job = Job.create(
@@ -122,6 +122,13 @@ def run(
         with job.locked():
             job.do(KINDS, force=force)
         return job.result()
+
+
+def _register(source: "EnvironmentSource", make_env: "Callable[..., gymnasium.Env[Any, Any]] | None") -> None:
+    if make_env is not None:
+        from edgedqn.agents.playing.environments import register_factory
+
+        register_factory(source.id, make_env)
 
 
 def train(
@@ -146,6 +153,48 @@ def train(
         source, settings = resolved(EnvironmentSource.of(env)), {} if steps is None else {"steps": steps}
         training = with_settings(config or find_training(source, None), settings, env_id=source.id)
         return train_agent(source, training, streams=SeedStreams(seed), folder=Path(folder))
+
+
+def import_agent(
+    model: "str | Path | Policy",
+    env: "str | EnvironmentSource",
+    *,
+    out: str | Path | None = None,
+    seed: int = 0,
+    states: int = 10_000,
+    gate_episodes: int | None = None,
+    told: "ModelOptions | None" = None,
+    make_env: Callable[..., "gymnasium.Env[Any, Any]"] | None = None,
+) -> "TrainedAgent":
+    """Takes in an agent from elsewhere, or any policy as a teacher; `run` with the same environment, seed and `out` goes on.
+
+    Args:
+      model: a file of Keras, PyTorch, ONNX or SB3, of which nothing is run; or a function of one observation that gives
+        Q-values, logits, probabilities or an action (`told.gives`), or its name, `module:function`.
+      env: as of `run`.
+      out: the run folder; `runs/<environment>-seed<seed>` by default.
+      seed: of all randomness, >= 0.
+      states: observations to gather while it plays, >= 1.
+      gate_episodes: at most, of the gate, >= 100; a policy that teaches plays as many, too. The environment's by default.
+      told: what the file does not say, or what the function gives.
+      make_env: as of `run`.
+    Returns:
+      The agent, or the network that was taught to act as the policy does; its return and how it compares with its teacher are
+      in `statistics`.
+    Raises:
+      InputError: the model cannot be used, or does not fit the environment.
+    """
+    with quiet():
+        load_tensorflow()
+        from edgedqn.agents.importing.agents import NOTHING
+        from edgedqn.agents.playing.source import EnvironmentSource
+        from edgedqn.agents.trained_agent import TrainedAgent
+        from edgedqn.pipeline.commands.import_agent import import_model
+
+        source = EnvironmentSource.of(env)
+        _register(source, make_env)
+        job = import_model(model, source, out=out, seed=seed, states=states, told=told or NOTHING, gate_episodes=gate_episodes)
+        return TrainedAgent.load(job.folder.agent)
 
 
 def compress(

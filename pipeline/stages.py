@@ -12,7 +12,7 @@ from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.fragility import Fragility
 from edgedqn.agents.playing.gate import Gate, GateResult
 from edgedqn.agents.playing.source import EnvironmentSource
-from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.agents.trained_agent import TrainedAgent, read_taught_by
 from edgedqn.benchmarks.comparison import Candidates, compare
 from edgedqn.benchmarks.device_rows import still_true
 from edgedqn.benchmarks.report.charts import stress_chart
@@ -180,12 +180,13 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
         with suppress(PolicyFileError):  # a damaged file becomes a failed row
             verified[path.stem] = _record(read_verified(path))  # what an earlier measurement found must not outlive it
     gates: dict[str, GateResult] = {}
+    taught_by = read_taught_by(run.agent).get(streams.first_reset_seed("prove"))
     benchmark = compare(
         Candidates(paths=tuple(files), baseline=FLOAT32.name, relative_to=run.path, verified=verified),
         config.latency,
         rng=streams.rng("bench"),
         observations=states_on_prove_seeds(EdgePolicy.load(files[0]), source, streams),
-        play=play_on_seeds(source, streams, config.gate),
+        play=play_on_seeds(source, streams, config.gate, taught_by=taught_by),
         on_gate=gates.__setitem__,
     )
     for path, row in zip(files, benchmark.rows, strict=True):

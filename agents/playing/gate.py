@@ -48,6 +48,10 @@ class Gate:
         if not 0.5 < self.confidence < 1:
             raise ValueError(f"Expected a confidence in (0.5, 1). Got {self.confidence}.")
 
+    def within(self, episodes: int) -> "Gate":
+        """This gate, where no more than so many episodes are there to look at, >= 2."""
+        return replace(self, looks=tuple(look for look in self.looks if look <= episodes) or (episodes,))
+
     def margin(self, *, float_returns: Returns, random_returns: Returns) -> float:
         """The loss that is just too much, in reward units, > 0: a share of what the float agent earns above acting at random.
 

@@ -11,6 +11,7 @@ from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.playing.checks import told
 
 Gives = Literal["values", "probabilities", "action"]
+Policy = Callable[[NDArray[Any]], ArrayLike]  # of an observation; see `FunctionTeacher`
 LEAST_PROBABILITY = 1e-6
 
 
@@ -30,7 +31,7 @@ class Teacher(Protocol):
 class FunctionTeacher:
     """A function of one observation, as the environment gives it: a network of another library, a tree, a controller."""
 
-    def __init__(self, function: Callable[[NDArray[Any]], ArrayLike], name: str, *, n_actions: int, gives: Gives = "values"):
+    def __init__(self, function: Policy, name: str, *, n_actions: int, gives: Gives = "values"):
         """Takes what it gives, for actions 0 .. n_actions - 1.
 
         Args:
@@ -77,7 +78,7 @@ class FunctionTeacher:
         return values
 
 
-def find_function(name: str) -> Callable[[NDArray[Any]], ArrayLike]:
+def find_function(name: str) -> Policy:
     """The function `module:function` names. Raises InputError where there is none; the module may raise what it likes."""
     module, _, attribute = name.partition(":")
     try:

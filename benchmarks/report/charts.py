@@ -10,7 +10,7 @@ import numpy as np
 
 from edgedqn.agents.playing.statistics import Interval
 from edgedqn.benchmarks.report.vega import VegaLite, fill_template
-from edgedqn.benchmarks.rows import BenchmarkRow, StressTest
+from edgedqn.benchmarks.rows import BenchmarkRow, StressTest, model_of
 
 INT8_LEVELS = 255
 LINE = 26  # pixels that a file's name takes
@@ -59,9 +59,12 @@ def latency_chart(rows: Sequence[BenchmarkRow], baseline: str, *, margin: float 
 
 @dataclass(frozen=True, kw_only=True)
 class _Point:
-    """A file where its paired difference puts it, for some play more episodes than others."""
+    """A file where its paired difference puts it, for some play more episodes than others: beside the mean return of the model
+    that it was compared with."""
 
     name: str
+    model: str
+    compared_with: float
     verdict: str | None
     score: Interval
     what: str | None
@@ -76,10 +79,12 @@ class _Point:
 def _points(
     rows: Sequence[BenchmarkRow], baseline: str, measured: Callable[[BenchmarkRow], Iterable[tuple[str | None, float]]]
 ) -> list[_Point]:
-    mean = next((row.episode_return.mean for row in rows if row.name == baseline and row.episode_return), None)
+    model, mean = model_of(rows, baseline)
     return [
         _Point(
             name=row.name,
+            model=model,
+            compared_with=mean,
             verdict="baseline" if row.name == baseline else row.gate,
             score=Interval(mean + delta.mean, mean + delta.low, mean + delta.high),
             what=what,
@@ -98,9 +103,9 @@ def _return_chart(
         return None
     lines: list[VegaLite] = []
     if base := next((point for point in points if point.verdict == "baseline"), None):
-        lines.append({"return": base.score.mean, "line": f"{base.name}, mean", "dash": "line"})
+        lines.append({"return": base.compared_with, "line": f"{base.model}, mean", "dash": "line"})
         if margin is not None:
-            lines.append({"return": base.score.mean - margin, "line": "the gate allows a mean down to here", "dash": "gate"})
+            lines.append({"return": base.compared_with - margin, "line": "the gate allows a mean down to here", "dash": "gate"})
     values = zip(points, spoken, strict=True)
     described = [f"{each.name} ({each.verdict}) {value}, return {each.score.mean:.4g}" for each, value in values]
     described += [] if margin is None else [f"the gate allows a loss of {margin:.4g}"]

@@ -25,7 +25,7 @@ from edgedqn.benchmarks.report.table import (
     stress_summary,
 )
 from edgedqn.benchmarks.report.vega import FILES, VegaLite, page_script
-from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Ratio, best_passing
+from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Ratio, best_passing, model_of
 
 SHORT = ("cpu", "architecture", "python", "ai-edge-litert", "xnnpack", "threads")
 
@@ -170,19 +170,19 @@ def _title(run: Json) -> str:
 
 def summary(rows: Sequence[BenchmarkRow], baseline: str) -> str:
     """The smallest file that passed and what it saves, or that there is none; where it is slower, that too."""
-    best = best_passing(rows)
+    best, (model, mean) = best_passing(rows), model_of(rows, baseline)
     if best is None:
         if all(row.episode_return is None for row in rows):
             return "Nothing was played, so no file was put to the gate: size and speed alone say nothing of the policy."
-        return f"No int8 file passed its gate: none is proven to play like {baseline}."
+        return f"No int8 file passed its gate: none is proven to play like {model}."
     base = next(row for row in rows if row.name == baseline)
-    assert base.episode_return and best.return_delta and base.size_bytes and best.size_bytes  # or nothing had passed
+    assert mean is not None and best.return_delta and base.size_bytes and best.size_bytes  # or nothing had passed
     assert best.speedup and best.step_speedup
     share, twin = best.size_bytes / base.size_bytes, best.twin_step_speedup
     in_percent = f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
     of_twin = f", and through its twin with float ends {_speed(twin)}" if twin else ""
     return (
-        f"{best.name} passed its gate: {baseline} returns {in_digits(base.episode_return.mean)}, and {best.name} on the same "
+        f"{best.name} passed its gate: {model} returns {in_digits(mean)}, and {best.name} on the same "
         f"episodes {_difference(best.return_delta)}. It takes {kilobytes(best.size_bytes)} KB instead of "
         f"{kilobytes(base.size_bytes)} KB, {in_percent} of the size. One invoke() is {_speed(best.speedup)}; the whole step, "
         f"from observation to action, is {_speed(best.step_speedup)}{of_twin}.{_power(best)}"

@@ -4,31 +4,41 @@ import hashlib
 import inspect
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+from tqdm import tqdm
+
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import require
+from edgedqn.agents.files import Json
 from edgedqn.agents.importing.agents import NOTHING, ModelOptions, as_agent, fit, read_model
-from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.evaluation import evaluate
+from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, is_beyond_images, spec_of
+from edgedqn.agents.playing.statistics import Interval, bootstrap_interval
 from edgedqn.agents.teaching.graph import NumpyGraph
-from edgedqn.agents.teaching.teachers import FunctionTeacher, Teacher, find_function
+from edgedqn.agents.teaching.teachers import FunctionTeacher, Policy, Teacher, find_function
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.pipeline.commands import DONE, SCHEMA, print_json
 from edgedqn.pipeline.commands.runs import asked_source
 from edgedqn.pipeline.commands.teaching import EPISODES, teach
-from edgedqn.pipeline.config import ImportedAgent
+from edgedqn.pipeline.config import Changes, ImportedAgent
 from edgedqn.pipeline.job import Job
 from edgedqn.pipeline.seeds import SeedStreams
 from edgedqn.pipeline.training import ON_POLICY_STATES
 
-Learn: TypeAlias = Callable[[SeedStreams, int], TrainedAgent]
+FOLDED, LEFT_OUT = ("Rescaling", "BatchNormalization", "DuelingMerge"), ("Dropout",)
+
+Learn: TypeAlias = Callable[[SeedStreams, int, Gate], TrainedAgent]
 
 
 def import_agent(arguments: Namespace) -> int:
@@ -43,52 +53,70 @@ def import_agent(arguments: Namespace) -> int:
         normalize=arguments.normalize,
         gives=arguments.gives,
     )
-    job = import_model(arguments.model, source, out=arguments.out, seed=arguments.seed, states=arguments.states, told=told)
+    job = import_model(
+        arguments.model,
+        source,
+        out=arguments.out,
+        seed=arguments.seed,
+        states=arguments.states,
+        told=told,
+        gate_episodes=arguments.gate_episodes,
+    )
+    agent = TrainedAgent.load(job.folder.agent)
     if arguments.json:
-        origin = asdict(job.settings.training)
+        origin: Json = asdict(job.settings.training)
         stages = [stage.to_json() for stage in job.folder.description.stages if stage.name == "train"]
+        origin |= {name: agent.statistics[name] for name in ("score", "taught") if name in agent.statistics}
         print_json(arguments, {"schema": SCHEMA, "run": str(job.folder.path), "stages": stages, **origin})
     else:
-        print(f"import done: {job.folder.path}")
+        print(*_summary(agent), f"import done: {job.folder.path}", sep="\n")
     return DONE
 
 
 def import_model(
-    model: str | Path,
+    model: "str | Path | Policy",
     source: str | EnvironmentSource,
     *,
     out: str | Path | None = None,
     seed: int = 0,
     states: int = ON_POLICY_STATES,
     told: ModelOptions = NOTHING,
+    gate_episodes: int | None = None,
 ) -> Job:
     """Makes a run, its stage `train` done; `run` with the same environment, seed and folder goes on.
 
     Nothing in a file is run: its description is compared with a list of layers, and its weights are copied. What it does not
     say and is assumed, and what it does otherwise than the network here, is told on stderr. A function, and a network that is
-    no chain of ours, plays, and a chain of ours is taught to do the same: that is the agent then, and how it compares with its
-    teacher is told, and kept in the agent's `statistics`.
+    no chain of ours, plays, and a chain of ours is taught to do the same: that is the agent then, and every file of the run is
+    compared with the teacher. The agent's return over 100 episodes of `select` is in its `statistics`, and how it compares with
+    its teacher.
 
     Args:
-      model: a file that `read_model` reads, or `module:function`, of an observation, which gives what `FunctionTeacher` takes.
+      model: a file that `read_model` reads; or a function of an observation, which gives what `FunctionTeacher` takes, or its
+        name, `module:function`.
       source: of the environment it was trained for.
       out: as of `scripting.run`.
       seed: as of `scripting.run`.
       states: observations to gather while it plays, >= 1.
       told: what the file does not say, or what the function gives.
+      gate_episodes: at most, of the gate, as of `run`: as many a teacher plays, too.
     Raises:
       InputError: the model or a part of it cannot be used, or does not fit the environment, and nothing was written; or the
         environment or the function failed while it played, and the run folder is there without an agent.
     """
     source = EnvironmentSource.of(source)
     options = told.words() + (("--states", str(states)) if states != ON_POLICY_STATES else ())
-    is_function = ":" in str(model) and not Path(model).exists()
-    origin, learn = (_of_function if is_function else _of_file)(model, source, told)
-    job = Job.create(source, out=out, seed=seed, training=replace(origin, options=options))
+    options += () if gate_episodes is None else ("--gate-episodes", str(gate_episodes))
+    if callable(model) or (":" in str(model) and not Path(model).exists()):
+        origin, learn = _of_function(model if callable(model) else str(model), source, told)
+    else:
+        origin, learn = _of_file(model, source, told)
+    changes = Changes(gate_episodes=gate_episodes)
+    job = Job.create(source, out=out, seed=seed, training=replace(origin, options=options), changes=changes)
     with job.locked():
         if not job.folder.is_done("train"):
             with job.folder.stage("train"):
-                learn(SeedStreams(seed), states).save(job.folder.agent)
+                learn(SeedStreams(seed), states, job.settings.gate).save(job.folder.agent)
     return job
 
 
@@ -103,38 +131,67 @@ def _of_file(path: str | Path, source: EnvironmentSource, told: ModelOptions) ->
         print(f"Not done here: VecNormalize clips what the network sees at {model.clip:g}.", file=sys.stderr)
     origin = ImportedAgent(model.source, model.source_sha256, model.kind)
     if model.not_a_chain is None:
-        return origin, lambda streams, states: as_agent(
-            model, source, reset_seeds=streams.reset_seeds("calibrate"), count=states
+        return origin, lambda streams, states, gate: _scored(
+            as_agent(model, source, reset_seeds=streams.reset_seeds("calibrate"), count=states), streams
         )
     print(f"It is no chain of ours, so it teaches one. {model.not_a_chain}", file=sys.stderr)
     graph = NumpyGraph(describe(model.network), model.network.get_weights(), masked=spec.masked)
     return origin, partial(_taught, graph, spec, origin)
 
 
-def _of_function(name: str | Path, source: EnvironmentSource, told: ModelOptions) -> tuple[ImportedAgent, Learn]:
-    """The same of a function."""
+def _of_function(given: "str | Policy", source: EnvironmentSource, told: ModelOptions) -> tuple[ImportedAgent, Learn]:
+    """The same of a function. One that no module has under its name goes by it alone."""
     told_of_files = [option for option, value in vars(told).items() if value is not None and option != "gives"]
     require(not told_of_files, f"expected no {', '.join(told_of_files)} beside a function.")
-    function = find_function(str(name))
+    function = find_function(given) if isinstance(given, str) else given
+    name = given if isinstance(given, str) else _name_of(given)
     with closing(make_environment(source)) as env:
         spec = spec_of(env, source, flatten=is_beyond_images(env))
-    teacher = FunctionTeacher(function, str(name), n_actions=spec.n_actions, gives=told.gives or "values")
+    teacher = FunctionTeacher(function, name, n_actions=spec.n_actions, gives=told.gives or "values")
     try:
         content = Path(inspect.getfile(function)).read_bytes()
     except (OSError, TypeError):  # typed at a prompt, or of another language
-        content = str(name).encode()
-    origin = ImportedAgent(str(name), hashlib.sha256(content).hexdigest(), "function")
+        content = name.encode()
+    origin = ImportedAgent(name, hashlib.sha256(content).hexdigest(), "function")
     return origin, partial(_taught, teacher, spec, origin)
 
 
-def _taught(teacher: Teacher, spec: EnvironmentSpec, origin: ImportedAgent, streams: SeedStreams, states: int) -> TrainedAgent:
-    found = teach(teacher, spec, streams=streams, states=states)
-    low, high = found.difference.low, found.difference.high
-    print(
-        f"Taught: a return of {found.student:.4g} where its teacher has {found.teacher:.4g} (paired difference "
-        f"{found.difference.mean:+.3g}, 95 % interval {low:+.3g} to {high:+.3g}, {EPISODES} episodes).",
-        file=sys.stderr,
-    )
-    compared = {"mean_return": found.student, "teacher_return": found.teacher, "difference": found.difference.to_json()}
+def _name_of(function: Policy) -> str:
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", type(function).__name__)
+    return f"{module}:{name}" if getattr(sys.modules.get(module), name, None) is function and module != "__main__" else name
+
+
+def _taught(
+    teacher: Teacher, spec: EnvironmentSpec, origin: ImportedAgent, streams: SeedStreams, states: int, gate: Gate
+) -> TrainedAgent:
+    found = teach(teacher, spec, streams=streams, states=states, gate=gate)
+    compared = {"teacher_return": found.teacher, "difference": found.difference.to_json()}
     statistics = {"source": origin.source, "source_sha256": origin.source_sha256, "kind": origin.kind, "taught": compared}
-    return replace(found.agent, statistics=statistics)
+    return _scored(replace(found.agent, statistics=statistics), streams)
+
+
+def _scored(agent: TrainedAgent, streams: SeedStreams) -> TrainedAgent:
+    """With its return in its statistics."""
+    seeds = tqdm(streams.first_reset_seeds("select", EPISODES), "play", unit="episode", disable=None, leave=False)
+    with closing(agent_view(make_environment(agent.spec.source), agent.spec)) as env:
+        found = bootstrap_interval(np.array(evaluate(agent.policy, env, seeds=seeds).returns))
+    return replace(agent, statistics={**agent.statistics, "score": found.to_json()})
+
+
+def _summary(agent: TrainedAgent) -> Iterator[str]:
+    """What was found, in lines."""
+    layers, statistics = describe(agent.network), agent.statistics
+    kinds = [layer["layer"] for layer in layers]
+    computed = [f"{layer['layer']} {layer.get('units', layer.get('filters'))}" for layer in layers if "use_bias" in layer]
+    line = f"Network: {', '.join(computed)}; {agent.network.count_params():,} weights"
+    for what, of in (("folded", FOLDED), ("left out", LEFT_OUT)):
+        names = [f"{count} {kind}" for kind, count in Counter(kind for kind in kinds if kind in of).items()]
+        line += f"; {what}: {', '.join(names)}" if names else ""
+    yield line
+    if "score" in statistics:
+        found = Interval.from_json(statistics["score"])
+        yield f"Return: {found.mean:.4g} [{found.low:.4g}, {found.high:.4g}], {EPISODES} episodes"
+    if "taught" in statistics:
+        teacher, difference = statistics["taught"]["teacher_return"], Interval.from_json(statistics["taught"]["difference"])
+        between = f"[{difference.low:+.3g}, {difference.high:+.3g}]"
+        yield f"Its teacher: {teacher:.4g} on the same episodes; the difference is {difference.mean:+.3g} {between}"

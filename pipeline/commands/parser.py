@@ -172,6 +172,7 @@ MODEL: Arguments = {
     **LEARNING_ENVIRONMENT,
     "--states": COUNT
     | {"default": 10_000, "help": "observations to gather while it plays; fewer where a simulator is slow (default: 10,000)"},
+    "--gate-episodes": GATE["--gate-episodes"],
 }
 
 COMMANDS: dict[str, tuple[str, Arguments]] = {

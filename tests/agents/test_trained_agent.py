@@ -45,6 +45,17 @@ def test_what_was_saved_is_loaded(agent: Any, folder: Path) -> None:
     assert [w.shape for w in loaded.network.get_weights()] == [(5, 8), (8,), (8, 4), (4,), (4, 2), (2,)]
 
 
+def test_what_taught_it_is_kept(agent: Any, folder: Path) -> None:
+    assert TrainedAgent.load(folder).taught_by == {}
+    returns = {7: np.array([1.0, -2.5]), 2**30: np.array([3.0])}
+    replace(agent, taught_by=returns).save(folder)
+    loaded = TrainedAgent.load(folder).taught_by
+    assert {seed: each.tolist() for seed, each in loaded.items()} == {7: [1.0, -2.5], 2**30: [3.0]}
+    save_arrays(folder / "teacher.npz", [np.array([7, 8]), np.ones(3)])
+    with pytest.raises(InputError, match=r"teacher\.npz is damaged"):
+        TrainedAgent.load(folder)
+
+
 def test_so_it_is_with_images_and_every_head(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     network = q_network((6, 5, 2), 3, hidden=(8,), rng=rng, torso=minatar_torso, dueling=True, quantiles=4, input_scale=1 / 255)

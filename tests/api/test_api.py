@@ -15,6 +15,7 @@ PUBLIC = (
         "Gate",
         "InputError",
         "LatencyConfig",
+        "ModelOptions",
         "PolicyFileError",
         "QLearningConfig",
         "Recipe",
@@ -22,7 +23,8 @@ PUBLIC = (
         "RunResult",
         "TrainedAgent",
     ),
-    *("TrainingConfig", "WrapperSource", "__version__", "bench", "compress", "export_tflite", "make_bundle", "run", "train"),
+    *("TrainingConfig", "WrapperSource", "__version__", "bench", "compress", "export_tflite", "import_agent", "make_bundle"),
+    *("run", "train"),
 )
 
 

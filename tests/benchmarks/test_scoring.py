@@ -14,6 +14,7 @@ from edgedqn.agents.playing.statistics import Interval
 from edgedqn.benchmarks import scoring
 from edgedqn.benchmarks.filling import BaselineError, Rows
 from edgedqn.benchmarks.playing import Play
+from edgedqn.benchmarks.rows import model_of
 from edgedqn.export.edge_policy import read_verified
 
 FLOAT = np.tile([9.0, 11.0], 30)  # mean 10 against a random policy's 0: the margin is 1
@@ -25,6 +26,7 @@ class Scripted:
     def __init__(self, script: Any) -> None:
         self.script = script
         self.asked: dict[str | None, int] = {}
+        self.taught_by: Any = None
 
     def __call__(self, play: Any, progress: Any) -> Any:
         return self
@@ -43,10 +45,13 @@ class Scripted:
             raise BadTransitionError(f"{name} met a NaN")
         return values
 
+    def to_compare(self, baseline: Path, episodes: int) -> Any:
+        return self.returns(baseline, episodes) if self.taught_by is None else self.taught_by[:episodes]
+
 
 @pytest.fixture
 def run(models: Path, steer: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def run(script: Any, reason: str | None = None) -> tuple[Any, dict[str, Any], Any]:
+    def run(script: Any, reason: str | None = None, taught_by: Any = None) -> tuple[Any, dict[str, Any], Any]:
         players = Scripted({None: np.zeros(60), **script})
         monkeypatch.setattr(scoring, "Players", players)
         rows = Rows({name: name for name in script}, "float32")
@@ -56,7 +61,9 @@ def run(models: Path, steer: str, monkeypatch: pytest.MonkeyPatch) -> Any:
             seeds=range(60),
             gate=Gate(tolerance=0.1, looks=(30, 60)),
             random_seed=0,
+            taught_by=taught_by,
         )
+        players.taught_by = taught_by
         told: dict[str, Any] = {}
         files = {name: read_verified(models / f"{name}.tflite") for name in script}
         scoring.score(rows, files, play=play, on_gate=told.__setitem__, progress=False)
@@ -114,6 +121,14 @@ def test_no_better_than_random_leaves_it_undecided(run: Any, luck: float) -> Non
     assert rows["int8"].gate == "undecided"
     assert rows["int8"].reason == f"the float agent is not better than random: {luck:.4g} against 0 over 60 episodes"
     assert told == {} and asked == {"float32": 60, None: 60, "int8": 30}
+
+
+def test_what_was_taught_is_compared_with_its_teacher_and_has_to_pass(run: Any) -> None:
+    rows, told, _ = run({"float32": FLOAT - 0.5, "int8": FLOAT - 0.75, "reversed": FLOAT - 2}, taught_by=FLOAT)
+    assert (rows["float32"].gate, rows["int8"].gate, rows["reversed"].gate) == ("pass", "pass", "fail")
+    assert rows["float32"].return_delta == Interval(-0.5, -0.5, -0.5) and rows["int8"].return_delta.mean == -0.75
+    assert {name: result.margin for name, result in told.items()} == dict.fromkeys(rows, 1.0)  # a share of its teacher's
+    assert model_of(list(rows.values()), "float32") == ("the policy that taught float32", 10.0)
 
 
 def test_of_equally_large_files_it_says_which_is_better_by_the_paired_interval(run: Any) -> None:

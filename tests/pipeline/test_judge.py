@@ -93,6 +93,16 @@ def test_of_an_agent_no_better_than_chance_nothing_can_be_said(agent: TrainedAge
     assert said.reason.startswith("the float agent is not better than random: 8.7")
 
 
+def test_of_an_agent_that_was_taught_the_teacher_is_the_measure(agent: TrainedAgent) -> None:
+    first = STREAMS.first_reset_seed("select")
+    for returns, verdict, loss in ((500.0, "pass", 0.0), (1_000.0, "fail", 5.0)):
+        taught = replace(agent, taught_by={first: np.full(40, returns)})
+        with judging(taught, streams=STREAMS, gate=GATE, export=ExportConfig()) as judge:
+            said = judge(as_file(agent))
+        assert (said.verdict, said.episodes) == (verdict, 10)
+        assert said.loss == pytest.approx(loss, abs=0.2)  # margins, a tenth of what the teacher earns over random
+
+
 def test_starts_nothing_where_nobody_asks(agent: TrainedAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     exports: list[str] = []
     monkeypatch.setattr("edgedqn.pipeline.judge.export_policy", lambda policy, _: exports.append(policy.recipe))

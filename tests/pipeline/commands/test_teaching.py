@@ -1,7 +1,7 @@
 """A policy that is no network of ours teaches one, which is the agent then."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,16 +10,22 @@ import tf_keras
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.agents import ModelOptions
 from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.teaching.teachers import FunctionTeacher
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.methods.distillation import Distil, Distillation
+from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.commands import teaching
 from edgedqn.pipeline.commands.import_agent import import_model
+from edgedqn.pipeline.config import RunConfig
 from edgedqn.pipeline.job import Job
+from edgedqn.pipeline.scripting import import_agent, run
 from edgedqn.pipeline.seeds import SeedStreams
 
 layers = tf_keras.layers
+UNTIMED = LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0.0)
 CONTROLLER = """
 def lean(observation):  # where the pole leans and falls
     return int(observation[2] + 0.5 * observation[3] > 0)
@@ -47,25 +53,45 @@ def test_what_only_acts_is_learned_and_compared() -> None:
     spec = spec_of(env, "CartPole-v1")
     env.close()
     teacher = FunctionTeacher(lambda x: int(x[2] + 0.5 * x[3] > 0), "lean", n_actions=2, gives="action")
-    found = teaching.teach(teacher, spec, streams=SeedStreams(4), states=500)
+    gate, streams = Gate(looks=(30, 60)), SeedStreams(4)
+    found = teaching.teach(teacher, spec, streams=streams, states=500, gate=gate)
     states = found.agent.observations
     assert states.shape == (500, 4)
     assert (found.agent.policy.actions(states) == teacher.actions(states)).mean() > 0.97
-    assert found.teacher == 500 and found.difference.mean == pytest.approx(found.student - found.teacher)
-    again = teaching.teach(teacher, spec, streams=SeedStreams(4), states=500)
+    assert found.teacher == 500 and found.difference.mean <= 0
+    played = {streams.first_reset_seed(stream): 60 for stream in ("select", "prove")}
+    assert {seed: len(returns) for seed, returns in found.agent.taught_by.items()} == played
+    again = teaching.teach(teacher, spec, streams=streams, states=500, gate=gate)
     for array, same in zip(found.agent.network.get_weights(), again.agent.network.get_weights(), strict=True):
         np.testing.assert_array_equal(array, same)
 
 
 def test_a_function_becomes_a_run(controller: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    job = import_model(f"{controller}:lean", "CartPole-v1", out=out, states=500, told=ModelOptions(gives="action"))
-    said = capsys.readouterr().err
-    assert said.startswith("Taught: a return of ") and "where its teacher has 500 (paired difference" in said
-    statistics = TrainedAgent.load(job.folder.agent).statistics
-    assert statistics["kind"] == "function" and statistics["taught"]["teacher_return"] == 500
-    assert (Job.open(out).command() or "").startswith("edgedqn import controller:lean --gives action --states 500 CartPole-v1")
-    assert json.loads((out / "run.json").read_text())["stages"][0]["status"] == "done"
+    words = ["import", f"{controller}:lean", "CartPole-v1", "--gives", "action", "--states", "500", "--gate-episodes", "100"]
+    assert main([*words, "--out", str(out)]) == 0
+    *_, score, teacher, _ = capsys.readouterr().out.splitlines()
+    assert score.startswith("Return: ") and teacher.startswith("Its teacher: 500 on the same episodes; the difference is ")
+    agent = TrainedAgent.load(out / "agent")
+    assert agent.statistics["kind"] == "function" and agent.statistics["taught"]["teacher_return"] == 500
+    assert [len(returns) for returns in agent.taught_by.values()] == [100, 100]
+    assert (Job.open(out).command() or "").startswith(
+        "edgedqn import controller:lean --gives action --states 500 --gate-episodes 100 "
+    )
+    result = run("CartPole-v1", out=out, recipes=["ptq-int8"], config=RunConfig(latency=UNTIMED))
+    assert all(row.gate in ("pass", "fail", "undecided") for row in result.measured.rows)  # the float file, too
+    assert all(row.return_delta and row.gate_looks == (25, 50, 100) for row in result.measured.rows)
+    assert "the policy that taught float32" in (out / "report.md").read_text()
+
+
+def test_a_function_at_hand_teaches_from_a_script(tmp_path: Path) -> None:
+    def lean(observation: Any) -> int:
+        return int(observation[2] + 0.5 * observation[3] > 0)
+
+    out = tmp_path / "run"
+    agent = import_agent(lean, "CartPole-v1", out=out, states=500, gate_episodes=100, told=ModelOptions(gives="action"))
+    assert agent.statistics["score"]["mean"] > 400
+    assert Job.open(out).command() is None  # nobody else has it
 
 
 def test_a_network_of_other_layers_teaches_a_chain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,7 +100,7 @@ def test_a_network_of_other_layers_teaches_a_chain(tmp_path: Path, capsys: pytes
     kernel[:, 0], values[0] = [0.0, 0.1, 1.0, 0.6], [-1, 1]
     network.set_weights([kernel, np.zeros(8), values, np.zeros(2)])
     network.save(tmp_path / "tanh.keras")
-    job = import_model(tmp_path / "tanh.keras", "CartPole-v1", out=tmp_path / "run", states=500)
+    job = import_model(tmp_path / "tanh.keras", "CartPole-v1", out=tmp_path / "run", states=500, gate_episodes=100)
     assert capsys.readouterr().err.startswith("It is no chain of ours, so it teaches one. Layer ")
     agent = TrainedAgent.load(job.folder.agent)
     wanted = network(agent.observations).numpy().argmax(axis=1)
