@@ -22,6 +22,10 @@ class DivergedError(InputError):
     """
 
 
+class EnvironmentFaultError(InputError):
+    """A user's environment raised an error: neither ours nor that of the file that plays in it."""
+
+
 def require(condition: bool, message: str) -> None:
     """Raises InputError with this message where the condition does not hold."""
     if not condition:
@@ -29,8 +33,11 @@ def require(condition: bool, message: str) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """The error as a reason for a person: its message in one line, or its type where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The error as a reason for a person: its message in one line, or its type where it has none, or it fails to say it."""
+    try:
+        return " ".join(str(error).split()) or type(error).__name__
+    except Exception:
+        return type(error).__name__
 
 
 class EnvironmentWarning(UserWarning):
@@ -49,12 +56,16 @@ def short(space: object) -> str:
 
 
 def plain(value: T) -> T:
-    """A value with Python's numbers in place of NumPy's, which JSON and many a check refuse; in tuples and dataclasses, too."""
+    """A value with Python's numbers in place of NumPy's, which JSON and many a check refuse; in containers, too."""
     found: object = value
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         found = value.item()
     elif isinstance(value, tuple):
         found = tuple(map(plain, value))
+    elif isinstance(value, list):
+        found = list(map(plain, value))
+    elif isinstance(value, dict):
+        found = {key: plain(each) for key, each in value.items()}
     elif is_dataclass(value) and not isinstance(value, type):
         found = replace(value, **{each.name: plain(getattr(value, each.name)) for each in fields(value) if each.init})
     return cast(T, found)

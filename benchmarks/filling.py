@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from edgedqn.agents.errors import InputError, one_line
+from edgedqn.agents.errors import EnvironmentFaultError, InputError, one_line
 from edgedqn.benchmarks.rows import BenchmarkRow
 
 # What a file can do wrong while it is loaded, invoked or played. Anything else is a fault of ours for sure.
@@ -37,7 +37,7 @@ class Rows:
         for name in self.alive():
             try:
                 self.by_name[name] = measure(self.by_name[name])
-            except BaselineError:
+            except (BaselineError, EnvironmentFaultError):
                 raise
             except FILE_FAULTS as error:
                 self.fail(name, one_line(error))

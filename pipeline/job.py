@@ -270,6 +270,7 @@ def _with_mask(source: EnvironmentSource, there: RunFolder | None, *, is_importe
     before = None if there is None else there.description.source
     if before is not None and before.id == source.id and not (source.action_mask or before.action_mask):
         return replace(source, action_mask=before.action_mask)  # None and False are the same to it
-    if source.action_mask is not None or is_imported:
-        return source
-    return resolved(source) if before is None else replace(source, action_mask=before.action_mask)
+    if before is not None:
+        return source if source.action_mask is not None or is_imported else replace(source, action_mask=before.action_mask)
+    looked_at = resolved(source)  # what is odd is told
+    return source if is_imported else looked_at

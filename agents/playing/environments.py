@@ -18,7 +18,7 @@ from edgedqn.agents.playing.actions import indexed
 from edgedqn.agents.playing.checks import CheckedEnvironment, told
 from edgedqn.agents.playing.legal import LegalActions, MaskFromObservation, WithMask, mask_in
 from edgedqn.agents.playing.observations import one_array
-from edgedqn.agents.playing.old_gym import is_old, make_old
+from edgedqn.agents.playing.old_gym import OLD_GYM, is_old, make_old
 from edgedqn.agents.playing.source import EnvironmentSource, format_arguments
 from edgedqn.agents.playing.spec import ActionMask, Atari, EnvironmentSpec, Flatten, FrameStack, OneHot, Step, spec_of
 
@@ -120,7 +120,9 @@ def _find(env_id: str) -> None:
             importlib.import_module(module)
         except Exception as error:  # the user's module may raise anything
             what = told(error, type(None)) if not isinstance(error, ImportError | ValueError) else str(error)
-            raise InputError(f"The module of {env_id!r} cannot be imported: {what}. Expected module:Id.") from error
+            if isinstance(error, ModuleNotFoundError) and error.name in ("gym", "shimmy"):
+                what += f". {OLD_GYM}"
+            raise InputError(f"The module of {env_id!r} cannot be imported: {what.rstrip('.')}. Expected module:Id.") from error
     _register(name)
     if name not in gymnasium.registry and not is_old(name):
         lowered = {known.lower(): known for known in gymnasium.registry}

@@ -28,11 +28,13 @@ class FirstLook:
 
     Attributes:
       observations: [100, *observation_shape].
-      masks: how many of them came with which actions are legal.
+      masks: how many of them came with an action mask ...
+      usable: ... that says of each action whether it is legal, and of one that it is.
     """
 
     observations: NDArray[Any]
     masks: int
+    usable: int
 
 
 def look_at(source: EnvironmentSource) -> FirstLook:
@@ -58,10 +60,10 @@ def resolved(source: EnvironmentSource) -> EnvironmentSource:
     look = look_at(source)
     if look.masks == 0 or source.action_mask is not None:
         return source
-    if look.masks < THOROUGH:
+    if look.usable < THOROUGH:
         tell(
-            f"{source.id} has an {MASK} now and then, or of another shape than its actions: it is left out. "
-            "--action-mask asks for it all the same."
+            f"{source.id} has an {MASK} in {look.masks} of {THOROUGH} steps, in {look.usable} of them with one number for each "
+            "action, a legal one among them: it is left out."
         )
         return source
     return replace(source, action_mask=True)
@@ -98,16 +100,17 @@ def with_scale(spec: EnvironmentSpec) -> EnvironmentSpec:
 def _play(env: gymnasium.Env[Any, Any], env_id: str, steps: int) -> FirstLook:
     """Random play from the same seed on, of legal actions where they are named."""
     rng, n_actions = np.random.default_rng(SEED), int(env.action_space.n)  # type: ignore[attr-defined]
-    observations, masks = [], 0
+    observations, masks, usable = [], 0, 0
     observation, info = env.reset(seed=SEED)
     for step in trange(steps, desc="look at the environment", unit=" steps", disable=None, leave=False):
         check_transition(env_id, step, observation=observation, reward=0.0)
         observations.append(np.array(observation))
         legal = mask_of(info, n_actions)
-        masks += legal is not None
+        masks += MASK in info
+        usable += legal is not None
         action = int(rng.integers(n_actions) if legal is None else rng.choice(np.flatnonzero(legal)))
         observation, reward, terminated, truncated, info = env.step(action)
         check_transition(env_id, step + 1, observation=observation, reward=float(reward))
         if terminated or truncated:
             observation, info = env.reset(seed=SEED + step + 1)
-    return FirstLook(np.stack(observations), masks)
+    return FirstLook(np.stack(observations), masks, usable)

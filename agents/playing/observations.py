@@ -1,5 +1,6 @@
 """Observations of any space, as one array or the number of a state: what a device gives, and a policy takes."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError, require, short, tell
 
-MOST_FEATURES = 1_000_000
 CHANNELS = (1, 3, 4)  # of a picture
+LEAST_SIDE, MANY = 4, 32  # pixels of a picture's side: more than the first; where they are many, hardly channels
 
 Observation: TypeAlias = Any  # whatever an environment gives, before it is one array or the number of a state
 Info: TypeAlias = dict[str, Any]
@@ -72,7 +73,7 @@ def _numbers(space: Space, name: str = "") -> tuple[Space | None, list[str]]:
             kept = {key: each for key, (each, _) in found.items() if each is not None}
             if all(kept.get(key) is each for key, each in _parts(space)):
                 return space, []
-            return (spaces.Dict(kept) if kept else None), left_out
+            return (spaces.Dict(OrderedDict(kept)) if kept else None), left_out  # or it would be sorted: "10" before "2"
     return None, [f"{name} ({type(space).__name__})" if name else type(space).__name__]
 
 
@@ -89,7 +90,7 @@ def _chosen(space: Space, numbers: Space | None, env_id: str, observe: tuple[str
         require(
             key in known, f"{env_id} has no observation {key!r} of numbers: expected one of {', '.join(known)}. Got {key!r}."
         )
-    return spaces.Dict({key: known[key] for key in observe})
+    return spaces.Dict(OrderedDict((key, each) for key, each in known.items() if key in observe))
 
 
 def _single(numbers: Space) -> tuple[Space, Convert]:
@@ -121,7 +122,9 @@ def _matching(space: Space, observation: Observation) -> Observation:
 def _flattened(env: gymnasium.Env[Any, Any], space: Space, env_id: str) -> gymnasium.Env[Any, Any]:
     """Its observations, of numbers, as a vector, in the smallest type that holds those of each part."""
     count = spaces.flatdim(space)
-    require(count <= MOST_FEATURES, f"{env_id} has {count:,} features: expected at most {MOST_FEATURES:,}. Got {short(space)}.")
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        sizes = ", ".join(f"{key} {spaces.flatdim(each)}" for key, each in _parts(space))
+        tell(f"{env_id}: observations are taken as one vector of {count}, in this order: {sizes}.")
     flat = spaces.flatten_space(space)
     assert isinstance(flat, spaces.Box)
     dtype = np.result_type(*_dtypes(space))
@@ -140,11 +143,11 @@ def _dtypes(space: Space) -> list[np.dtype[Any]]:
 
 
 def _is_channels_first(space: spaces.Box) -> bool:
-    """Whether these are pictures of bytes as PyTorch has them."""
-    shape = space.shape
-    if len(shape) != 3 or space.dtype != np.uint8:
+    """Whether these are pictures as PyTorch has them: fewer channels than rows and columns, which are alike or many."""
+    if len(space.shape) != 3 or min(space.shape[1:]) <= max(LEAST_SIDE, space.shape[0]):
         return False
-    return shape[0] in CHANNELS and shape[2] not in CHANNELS and min(shape[1:]) > 4
+    channels, height, width = space.shape
+    return height == width or min(height, width) >= MANY or (channels in CHANNELS and width not in CHANNELS)
 
 
 def _last(picture: NDArray[Any]) -> NDArray[Any]:

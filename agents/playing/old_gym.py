@@ -9,6 +9,8 @@ import gymnasium
 
 from edgedqn.agents.errors import InputError
 
+OLD_GYM = "What is made for gym, not gymnasium, needs the extra `gym`: pip install 'edgedqn[gym]'"
+
 
 def is_old(name: str) -> bool:
     """Whether gym, which the user's module has imported, knows an environment of this name, and gymnasium does not."""
@@ -27,8 +29,7 @@ def make_old(name: str, **settings: object) -> gymnasium.Env[Any, Any]:
         import gym
         from shimmy.openai_gym_compatibility import GymV26CompatibilityV0
     except ImportError as error:
-        needed = f"{name} is an environment of gym, not gymnasium, which needs the extra `gym`: pip install 'edgedqn[gym]'"
-        raise InputError(f"{needed}. Got: {error}.") from error
+        raise InputError(f"{name} is an environment of gym. {OLD_GYM}. Got: {error}.") from error
     old = gym.spec(name)
     creator = old.entry_point if callable(old.entry_point) else gym.envs.registration.load(old.entry_point)
     resets = getattr(creator, "reset", None)

@@ -17,6 +17,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, TypeAlias, TypeVar
 
+from edgedqn.agents.errors import InputError
+
 R = TypeVar("R")
 _Channel: TypeAlias = "Connection[Any, Any]"
 
@@ -48,8 +50,8 @@ work(int(sys.argv.pop()))
 """
 
 
-class WorkerDiedError(RuntimeError):
-    """A process ended in the midst of a call."""
+class WorkerDiedError(InputError):
+    """A process ended in the midst of a call: the environment, or the runtime of a file, ended it."""
 
 
 def python_command(code: str, *arguments: str) -> list[str]:
@@ -128,7 +130,8 @@ class Workers:
             yield
         except (EOFError, ConnectionError) as error:
             code = _end_of(self._processes[connection])
-            raise WorkerDiedError(f"A process died at work: expected an answer. Got exit code {code}.") from error
+            died = "A process died at work, by the environment or by the runtime of a file"
+            raise WorkerDiedError(f"{died}: expected an answer. Got exit code {code}.") from error
 
 
 def _end_of(process: subprocess.Popen[bytes]) -> int:

@@ -2,15 +2,16 @@
 
 import importlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import gymnasium
 
-from edgedqn.agents.errors import InputError, one_line, require
+from edgedqn.agents.errors import InputError, make_plain, one_line, require, short
 from edgedqn.agents.files import Json, JsonValue
 
 
@@ -74,9 +75,19 @@ class EnvironmentSource(JsonValue):
     action_mask: bool | None = None
 
     def __post_init__(self) -> None:
-        steps, levels = self.max_episode_steps, self.action_levels
-        require(steps is None or steps >= 1, f"Expected max_episode_steps of 1 or more. Got {steps}.")
-        require(levels is None or levels >= 2, f"Expected action_levels of 2 or more. Got {levels}.")
+        make_plain(self)
+        for name, least in (("max_episode_steps", 1), ("action_levels", 2)):
+            value = getattr(self, name)
+            require(
+                value is None or (type(value) is int and value >= least), f"Expected {name} of {least} or more. Got {value!r}."
+            )
+        keys = self.observe
+        is_tuple = isinstance(keys, tuple) and all(isinstance(key, str) for key in keys)
+        require(is_tuple, f"Expected observe, the keys of what is seen, as a tuple of texts. Got {keys!r}.")
+        wrapped = isinstance(self.wrappers, tuple) and all(isinstance(each, WrapperSource) for each in self.wrappers)
+        require(wrapped, f"Expected wrappers as a tuple of WrapperSource. Got {self.wrappers!r}.")
+        for name in ("arguments", "reset_options"):
+            _require_json(name, getattr(self, name))
 
     @classmethod
     def of(cls, source: "str | EnvironmentSource") -> "EnvironmentSource":
@@ -104,6 +115,16 @@ class EnvironmentSource(JsonValue):
         return words + (["--no-action-mask"] if self.action_mask is False else [])
 
 
+def _require_json(name: str, values: object) -> None:
+    """InputError: these are no values by name that JSON can hold, which keeps them with the run."""
+    expected = f"Expected {name} as a dict of values that JSON can hold. Got {short(values)}"
+    require(isinstance(values, Mapping), f"{expected}.")
+    try:
+        json.dumps(values, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{expected}: {one_line(error)}.") from error
+
+
 def parse_arguments(texts: Iterable[str]) -> Json:
     """Reads `key=value`: the value as JSON (numbers, true, false, null, lists), or as text where it is none.
 
@@ -116,13 +137,18 @@ def parse_arguments(texts: Iterable[str]) -> Json:
         require(bool(equals) and key.isidentifier(), f"Expected key=value. Got {text!r}.")
         require(key not in found, f"Expected each key once. Got {key} twice.")
         try:
-            found[key] = json.loads(value, parse_constant=_no_number)
+            found[key] = json.loads(value, parse_constant=_no_number, parse_float=_finite)
         except json.JSONDecodeError:
             found[key] = {"True": True, "False": False, "None": None}.get(value, value)
     return found
 
 
-def _no_number(text: str) -> None:
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _no_number(text: str) -> NoReturn:
     raise InputError(f"Expected a finite number, which JSON can hold. Got {text}.")
 
 

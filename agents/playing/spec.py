@@ -21,6 +21,8 @@ from edgedqn.agents.playing.actions import ActionLevels, actions_of
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.training.config import LEAST_IMAGE
 
+MOST_FEATURES = 1_000_000
+
 
 @dataclass(frozen=True)
 class Atari:
@@ -171,6 +173,10 @@ def spec_of(
     assert isinstance(env.action_space, gymnasium.spaces.Discrete)
     if frame_stack < 1:
         raise InputError(f"A network sees one observation at least. Expected frame_stack of 1 or more. Got {frame_stack}.")
+    count = gymnasium.spaces.flatdim(observations)
+    if not 1 <= count <= MOST_FEATURES:
+        expected = f"expected 1 to {MOST_FEATURES:,} numbers"
+        raise InputError(f"{source.id} has observations no network here takes: {expected}. Got {short(observations)}.")
     preprocessing: list[Step] = []
     mask: list[Step] = [ActionMask()] if source.action_mask else []
     if isinstance(observations, gymnasium.spaces.Discrete):

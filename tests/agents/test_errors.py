@@ -15,6 +15,7 @@ from edgedqn.agents.errors import (
     EnvironmentWarning,
     InputError,
     make_plain,
+    one_line,
     plain,
     require,
     short,
@@ -51,8 +52,17 @@ def test_numpys_numbers_become_pythons() -> None:
         assert plain(given) == meant and type(plain(given)) is type(meant)
     made = Outer(np.int32(2000), (Inner(np.float64(0.25)),))  # type: ignore[arg-type]
     assert json.dumps(asdict(made)) == '{"steps": 2000, "several": [{"number": 0.25}], "text": "as it is"}'
+    assert json.dumps(plain({"a": [np.int64(1), (np.float32(0.5),)]})) == '{"a": [1, [0.5]]}'
     array = np.ones(3)
     assert plain(array) is array
+
+
+def test_an_error_that_cannot_say_what_it_is_goes_by_its_type() -> None:
+    class OddError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    assert (one_line(OddError()), one_line(ValueError("a\nb")), one_line(ValueError())) == ("OddError", "a b", "ValueError")
 
 
 @pytest.mark.parametrize("error", [BadTransitionError, DivergedError, NotAChainError])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import EnvironmentFaultError, InputError
 from edgedqn.benchmarks.filling import BaselineError, Rows
 from edgedqn.benchmarks.rows import BenchmarkRow
 
@@ -45,9 +45,10 @@ def test_a_fault_of_the_baseline_ends_the_run_whoever_meets_it() -> None:
         Rows({"a": "a", "base": "b"}, "base").each(late)
 
 
-def test_a_fault_of_ours_is_not_the_files() -> None:
+@pytest.mark.parametrize("fault", [KeyError, EnvironmentFaultError], ids=["ours", "the environment's"])
+def test_a_fault_of_others_is_not_the_files(fault: type[Exception]) -> None:
     def measure(row: BenchmarkRow) -> BenchmarkRow:
-        raise KeyError(row.name)
+        raise fault(row.name)
 
-    with pytest.raises(KeyError):
+    with pytest.raises(fault):
         Rows({"base": "b"}, "base").each(measure)

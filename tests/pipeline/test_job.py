@@ -7,13 +7,17 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
 from edgedqn.agents.dqn import DQN
-from edgedqn.agents.errors import DivergedError, InputError
+from edgedqn.agents.errors import DivergedError, EnvironmentWarning, InputError
 from edgedqn.agents.files import load_arrays
+from edgedqn.agents.playing.environments import register_factory
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.training.checkpoints import has_checkpoints
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.native_output import quiet
@@ -21,7 +25,7 @@ from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.export.edge_policy import TfliteModel, read_verified
 from edgedqn.export.tflite_file.reader import kernels
 from edgedqn.pipeline import stages
-from edgedqn.pipeline.config import Changes, resolved
+from edgedqn.pipeline.config import Changes, ImportedAgent, resolved
 from edgedqn.pipeline.job import Job, RunResult
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.stages import PlannedStage, dependents
@@ -178,7 +182,7 @@ def test_dependents_are_transitive() -> None:
 MAKE_FILES = """
 import json, sys
 from edgedqn.agents.training.config import TrainingConfig
-from edgedqn.pipeline.config import Changes, resolved
+from edgedqn.pipeline.config import Changes, ImportedAgent, resolved
 from edgedqn.pipeline.job import Job
 def make_files(folder, training):
     training = TrainingConfig(**{**training, "hidden": tuple(training["hidden"])})
@@ -302,3 +306,15 @@ def test_arrays_of_more_axes_than_an_image_make_a_run(tmp_path: Path, monkeypatc
         job.do(("train",))
     assert load_arrays(tmp_path / "run" / "agent" / "weights.npz")[0].shape == (16, 8)
     assert "--steps 400" in str(job.command())
+
+
+@pytest.mark.parametrize("training", [None, ImportedAgent("a.keras", "0" * 64, "keras")], ids=["trained", "imported"])
+def test_a_new_run_looks_at_its_environment_whatever_is_asked(tmp_path: Path, training: Any) -> None:
+    class Unseeded(gymnasium.Wrapper[Any, Any, Any, Any]):
+        def reset(self, **_: Any) -> Any:
+            return self.env.reset()
+
+    register_factory("Unseeded-v0", lambda **_: Unseeded(gymnasium.make("CartPole-v1")))
+    source = EnvironmentSource("Unseeded-v0", action_mask=False)
+    with pytest.warns(EnvironmentWarning, match="^Unseeded-v0 gives other observations when it is reset with the same seed"):
+        Job.create(source, out=tmp_path / "run", training=training, settings=None if training else {"steps": 2_000})

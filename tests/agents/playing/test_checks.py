@@ -20,10 +20,13 @@ class Gives(gymnasium.Env):
 
     action_space = spaces.Discrete(2)
 
-    def __init__(self, observation: Any, space: Any = VECTOR, *, reward: Any = 1.0, step: Any = None) -> None:
+    def __init__(
+        self, observation: Any, space: Any = VECTOR, *, reward: Any = 1.0, step: Any = None, closed: bool = True
+    ) -> None:
         self.observation_space, self._observation = space, observation
         self._step = (observation, reward, False, False, {}) if step is None else step
         self.options: Any = "never reset"
+        self._closed = closed
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self.options = options
@@ -31,6 +34,17 @@ class Gives(gymnasium.Env):
 
     def step(self, action: Any) -> Any:
         return self._step() if callable(self._step) else self._step
+
+    def close(self) -> None:
+        if not self._closed:
+            raise RuntimeError("cannot close")
+
+
+class Tensor:
+    """As one of another library that lives on a device."""
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
 
 
 def played(env: Gives) -> Any:
@@ -74,8 +88,22 @@ def test_what_loses_nothing_is_cast(given: Any, space: Any, taken: Any) -> None:
         (Gives(GOOD + 10), r"some observations lie outside what it declares, Box\(-10\.0, 10\.0, \(4,\), float32\)"),
         (
             Gives(GOOD + 1.7e9, spaces.Box(-np.inf, np.inf, (4,), np.float32)),
-            r"around 1\.7e\+09, where float32.* by 128 or more",
+            r"feature 3 .*around 1\.7e\+09\. In float32, .* by 128 or more",
         ),
+        (
+            Gives(np.array([1_700_000_000]), spaces.Box(0, 2**62, (1,), np.int64)),
+            r"around 1\.7e\+09\. In float32, .* by 128 or",
+        ),
+        (
+            Gives(np.array([1e300]), spaces.Box(-np.inf, np.inf, (1,), np.float64)),
+            r"around 1e\+300\. .* no number so large can be",
+        ),
+        (Gives({"a": GOOD + 10}, spaces.Dict({"a": VECTOR})), r"some observations a lie outside what it declares, Box"),
+        (
+            Gives({"a": 0.5}, spaces.Dict({"a": spaces.Box(0, 1, (1,))})),
+            r"observations a come as \[\]; they are taken as \[1\]",
+        ),
+        (Gives(GOOD, step=(GOOD, 1.0, False, False, {}), closed=False), r"failed in close\(\): RuntimeError: cannot close"),
         (
             Gives(np.array([2]), spaces.Discrete(3)),
             r"numbers of states come as int64 of shape \[1\] \[2\]; they are taken as int",
@@ -85,6 +113,7 @@ def test_what_loses_nothing_is_cast(given: Any, space: Any, taken: Any) -> None:
 def test_what_is_not_as_declared_is_told(env: Gives, told: str) -> None:
     with pytest.warns(EnvironmentWarning, match=f"^My-v0: .*{told}"):
         played(env)
+        CheckedEnvironment(env, "My-v0").close()
 
 
 @pytest.mark.parametrize(
@@ -105,6 +134,14 @@ def test_what_is_not_as_declared_is_told(env: Gives, told: str) -> None:
         (Gives(GOOD, reward="much"), r"reward: expected one number\. Got str 'much'"),
         (Gives(GOOD, step=(GOOD, 1.0, False, {})), r"step: expected observation, reward, terminated, truncated, info\. Got 4"),
         (Gives(GOOD, step=GOOD), r"step: expected observation, reward, .* Got float32 of shape"),
+        (Gives(GOOD, step=(GOOD, 1.0, False, False, None)), r"info: expected a dict\. Got NoneType None"),
+        (Gives(GOOD, step=(GOOD, 1.0, "False", False, {})), r"terminated: expected True or False\. Got str 'False'"),
+        (
+            Gives(GOOD, step=(GOOD, 1.0, False, np.zeros(2, bool), {})),
+            r"truncated: expected True or False\. Got bool of shape \[2\]",
+        ),
+        (Gives(Tensor()), r"observation: expected Box\(.* Got Tensor"),
+        (Gives(np.array([0, 1e300, 0, 0])), r"observation: expected what Box\(.* can hold\. Got 1e\+300 in feature 1"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::edgedqn.agents.errors.EnvironmentWarning")
@@ -112,6 +149,21 @@ def test_what_would_lose_something_is_refused_in_one_line(env: Gives, reason: st
     with pytest.raises(InputError, match=f"^My-v0 gave a bad {reason}") as caught:
         played(env)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("space", [None, "Box(4)"])
+def test_what_has_no_space_is_refused(space: Any) -> None:
+    with pytest.raises(InputError, match=r"^My-v0 has no observation_space: expected a space of gymnasium's\. Got "):
+        CheckedEnvironment(Gives(GOOD, space), "My-v0")
+
+
+def test_each_reset_has_the_options_as_they_were_asked_for() -> None:
+    class Takes(Gives):
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+            return GOOD, {"start": (options or {}).pop("start", "forgotten")}
+
+    checked = CheckedEnvironment(Takes(GOOD), "My-v0", options={"start": 7})
+    assert [checked.reset()[1]["start"] for _ in range(2)] == [7, 7]
 
 
 def test_an_old_reset_is_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 
 from edgedqn.agents.errors import EnvironmentWarning, InputError
-from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.environments import make_environment, register_factory
 from edgedqn.agents.playing.first_look import look_at, resolved, with_scale
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import spec_of
@@ -206,3 +206,17 @@ def test_legal_actions_are_taken_where_they_are_named_and_not_declined() -> None
     assert resolved(EnvironmentSource("Taxi-v4")).action_mask is True
     assert resolved(EnvironmentSource("Taxi-v4", action_mask=False)).action_mask is False
     assert resolved(EnvironmentSource("CartPole-v1")).action_mask is None
+
+
+def test_a_mask_that_never_fits_is_left_out_and_told() -> None:
+    class Misfit(gymnasium.Wrapper[Any, Any, Any, Any]):
+        def reset(self, **how: Any) -> Any:
+            return self.env.reset(**how)[0], {"action_mask": np.ones(7, np.int8)}
+
+        def step(self, action: Any) -> Any:
+            return (*self.env.step(action)[:4], {"action_mask": np.ones(7, np.int8)})
+
+    register_factory("Misfit-v0", lambda **_: Misfit(gymnasium.make("CartPole-v1")))
+    told = r"^Misfit-v0 has an action_mask in 100 of 100 steps, in 0 of them with one number for each action"
+    with pytest.warns(EnvironmentWarning, match=told):
+        assert resolved(EnvironmentSource("Misfit-v0")).action_mask is None

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.environments import make_environment
+
 OLD = """
 import gym, numpy as np
 
@@ -65,3 +68,13 @@ def test_without_the_extra_one_line_says_so(tmp_path: Path) -> None:
     refused = play("of_gym:Lost-v0", tmp_path)
     last = refused.stderr.splitlines()[-1]
     assert "Lost-v0 is an environment of gym, not gymnasium, which needs the extra `gym`: pip install 'edgedqn[gym]'" in last
+
+
+def test_a_module_that_imports_gym_where_it_is_missing_is_told_what_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needs_gym.py").write_text("import gym")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "gym", None)
+    with pytest.raises(InputError, match=r"cannot be imported: .*gym.*needs the extra `gym`: pip install 'edgedqn\[gym\]'"):
+        make_environment("needs_gym:Old-v0")

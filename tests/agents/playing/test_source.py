@@ -1,8 +1,10 @@
 """How an environment is made: read from words, written as JSON and as words again, and what is refused."""
 
 import json
+from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -27,7 +29,7 @@ def test_values_are_json_or_python_or_text() -> None:
     assert parse_arguments(given) == expected
 
 
-@pytest.mark.parametrize("texts", [["a"], ["=1"], ["a b=1"], ["a=1", "a=2"], ["a=NaN"], ["a=[-Infinity]"]])
+@pytest.mark.parametrize("texts", [["a"], ["=1"], ["a b=1"], ["a=1", "a=2"], ["a=NaN"], ["a=[-Infinity]"], ["a=1e999"]])
 def test_what_is_no_argument_is_refused(texts: list[str]) -> None:
     with pytest.raises(InputError, match=r"^Expected "):
         parse_arguments(texts)
@@ -56,10 +58,27 @@ def test_only_what_is_not_usual_is_written_and_it_round_trips() -> None:
     ]
 
 
-@pytest.mark.parametrize("settings", [{"max_episode_steps": 0}, {"action_levels": 1}])
-def test_numbers_that_mean_nothing_are_refused(settings: dict[str, int]) -> None:
-    with pytest.raises(InputError, match=r"^Expected .* or more\. Got"):
-        EnvironmentSource("CartPole-v1", **settings)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"max_episode_steps": 0}, {"max_episode_steps": 2.5}, {"max_episode_steps": "50"}, {"action_levels": 1}),
+        *({"observe": "image"}, {"wrappers": ("mine:Cut",)}, {"arguments": None}, {"arguments": {"x": object()}}),
+        {"reset_options": {"x": float("inf")}},
+    ],
+)
+def test_what_no_run_could_keep_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=rf"^Expected {next(iter(settings))} .*\. Got|JSON can hold"):
+        EnvironmentSource("CartPole-v1", **settings)
+
+
+def test_numpys_numbers_are_kept_as_pythons() -> None:
+    numbers: Any = {"arguments": {"sizes": [np.int64(3)], "low": np.float32(0.5)}, "max_episode_steps": np.int64(50)}
+    source = EnvironmentSource("CartPole-v1", **numbers)
+    assert json.loads(json.dumps(source.to_json())) == {
+        "id": "CartPole-v1",
+        "arguments": {"sizes": [3], "low": 0.5},
+        "max_episode_steps": 50,
+    }
 
 
 def test_a_wrapper_is_put_around_with_its_arguments() -> None:

@@ -48,6 +48,12 @@ def test_a_rank_that_no_network_looks_at_is_refused_in_one_line() -> None:
         spec_of(Fixed(spaces.Box(0, 1, (2, 2, 2, 2), np.float32)), "My-v0")
 
 
+@pytest.mark.parametrize("space", [spaces.Box(0, 1, (0,), np.float32), spaces.Discrete(2_000_000)])
+def test_so_is_nothing_to_look_at_and_far_too_much(space: Any) -> None:
+    with pytest.raises(InputError, match=r"^My-v0 has observations no network here takes: expected 1 to 1,000,000 numbers\."):
+        spec_of(Fixed(space), "My-v0")
+
+
 @pytest.mark.parametrize(
     ("env", "frame_stack", "reason"),
     [

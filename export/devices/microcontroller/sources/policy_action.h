@@ -8,8 +8,9 @@ extern "C" {
 
 #define POLICY_ACTION_SIZE $size
 
-/* index: 0 .. POLICY_ACTIONS - 1. action: as the environment takes it, [$shape] of $dtype. */
-void policy_action(int index, float action[POLICY_ACTION_SIZE]);
+/* index: 0 .. POLICY_ACTIONS - 1. action: as the environment takes it, [$shape] of $dtype.
+   Returns 1; or 0, and leaves action as it was, for -1, which policy_step() gives where there is no action. */
+int policy_action(int index, float action[POLICY_ACTION_SIZE]);
 
 #ifdef __cplusplus
 }

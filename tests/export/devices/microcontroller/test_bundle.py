@@ -214,9 +214,11 @@ int main(void) {{
   const int8_t output[POLICY_ACTIONS] = {{3, 9, 9, 1, 9, 2}};
   const float none[POLICY_ACTIONS] = {{0}}, some[POLICY_ACTIONS] = {{1, 0, 0, 1, 1, 1}};
   for (int index = 0; index < POLICY_ACTIONS; ++index) {{
-    policy_action(index, action);
+    if (!policy_action(index, action)) return 1;
     for (int i = 0; i < POLICY_ACTION_SIZE; ++i) printf("%d ", (int)(100 * action[i]));
   }}
+  action[0] = 7;
+  if (policy_action(-1, action) || action[0] != 7) return 2; /* no action: the last one stays */
   printf("%d %d %d", policy_argmax(output), policy_argmax_legal(output, some), policy_argmax_legal(output, none));
   return 0;
 }}
