@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import json
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from edgedqn.agents.trained_agent import TrainedAgent
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra sb3")
 stable_baselines3 = pytest.importorskip("stable_baselines3", reason="needs Stable-Baselines3: the extra peers")
-from stable_baselines3 import DQN  # noqa: E402
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3  # noqa: E402
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack  # noqa: E402
 
 
@@ -390,6 +391,47 @@ def packed(content: bytes) -> bytes:
         for name in old.namelist():
             new.writestr(name, old.read(name))
     return buffer.getvalue()
+
+
+TEACHES = r"gives no Q-values, but can teach one\. .*predict\(x, deterministic=True\)\[0\]; edgedqn import module:act ENV_ID"
+OTHERS = {
+    "PPO": (PPO, "CartPole-v1", TEACHES),
+    "A2C": (A2C, "CartPole-v1", TEACHES),
+    "PPO of a torque": (PPO, "Pendulum-v1", r"gives no Q-values\.$"),
+    "SAC": (SAC, "Pendulum-v1", r"gives no Q-values\.$"),
+    "TD3": (TD3, "Pendulum-v1", r"gives no Q-values\.$"),
+    "DDPG": (DDPG, "Pendulum-v1", r"gives no Q-values\.$"),
+}
+
+
+@pytest.mark.parametrize(("algorithm", "env_id", "reason"), OTHERS.values(), ids=OTHERS)
+def test_an_agent_of_another_algorithm_is_named(tmp_path: Path, algorithm: Any, env_id: str, reason: str) -> None:
+    agent = algorithm("MlpPolicy", env_id, device="cpu", policy_kwargs={"net_arch": [4]})
+    agent.save(tmp_path / "agent.zip")
+    with pytest.raises(InputError, match=rf"Got one of '.*', of {algorithm.__name__}: its network {reason}"):
+        read_model(tmp_path / "agent.zip")
+    torch.save(agent.policy.state_dict(), tmp_path / "policy.pth")
+    with pytest.raises(InputError, match=r"expected the tensors of a Q-network\. Got those of (PPO or A2C|an actor)"):
+        read_model(tmp_path / "policy.pth")
+
+
+def test_what_lies_beside_an_agent_is_named(tmp_path: Path, archive: Path) -> None:
+    agent = DQN.load(archive, env=gymnasium.make("CartPole-v1"))
+    agent.policy.save(tmp_path / "alone.pth")
+    with pytest.raises(InputError, match=r"a policy as SB3's policy\.save writes it: import the \.zip of model\.save"):
+        read_model(tmp_path / "alone.pth")
+    agent.save_replay_buffer(tmp_path / "replay_buffer.pkl")
+    with pytest.raises(InputError, match=r"Got a replay buffer of Stable-Baselines3: what an agent has seen"):
+        read_model(tmp_path / "replay_buffer.pkl")
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(tmp_path / "unpacked")
+    pack = r"shutil\.make_archive\('agent', 'zip', 'unpacked'\)"
+    with pytest.raises(InputError, match=rf"Got a folder with what is in an archive of Stable-Baselines3\..*{pack}"):
+        read_model(tmp_path / "unpacked")
+    assert read_model(Path(shutil.make_archive(str(tmp_path / "agent"), "zip", tmp_path / "unpacked"))).kind
+    for name, what in (("data", "the settings of a"), ("policy.optimizer.pth", "the state of its optimizer")):
+        with pytest.raises(InputError, match=f"Got {what}"):
+            read_model(tmp_path / "unpacked" / name)
 
 
 @pytest.mark.parametrize(("edits", "reason"), REFUSED.values(), ids=REFUSED)
