@@ -138,8 +138,7 @@ def _network(tensors: Tensors, space: _Space, policy: _Policy) -> LayerWriter:
     writer = LayerWriter()
     shape = space.shape
     if space.image:
-        channels, height, width = shape
-        shape = (height, width, channels)
+        shape = _channels_last(shape, own.get("features_extractor.cnn.0.weight"))
         if np.argmin(shape) == 0:  # by SB3's own rule it has transposed nothing
             raise InputError(f"its environment has images channels first, {space.shape}: expected channels last.")
     writer.add("InputLayer", "observation", shape=list(shape))
@@ -177,6 +176,13 @@ def _network(tensors: Tensors, space: _Space, policy: _Policy) -> LayerWriter:
     if policy.n_actions:
         writer.add("Reshape", "quantiles", target_shape=[policy.n_actions, len(weight) // policy.n_actions])
     return writer
+
+
+def _channels_last(shape: tuple[int, ...], kernel: Array | None) -> tuple[int, ...]:
+    """[H, W, C] of images as the archive has them: channels first, as SB3's VecTransposeImage leaves them, or not yet."""
+    if kernel is not None and kernel.ndim == 4 and shape[0] != kernel.shape[1] == shape[2]:
+        return shape
+    return (shape[1], shape[2], shape[0])
 
 
 def _by_action(tensor: Array, n_actions: int) -> Array:

@@ -23,7 +23,7 @@ from edgedqn.agents.importing.building import build
 from edgedqn.agents.importing.sb3 import read_sb3_archive
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.source import EnvironmentSource
-from edgedqn.agents.playing.spec import FrameStack
+from edgedqn.agents.playing.spec import Atari, FrameStack
 from edgedqn.agents.trained_agent import TrainedAgent
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra sb3")
@@ -157,6 +157,42 @@ def test_another_activation_computes_what_it_computed(tmp_path: Path, name: str)
         expected = agent.q_net(torch.from_numpy(observations)).numpy()
     got = build(layers, weights)(observations).numpy()
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
+
+
+def test_an_agent_of_a_game_sees_what_its_zoo_shows(tmp_path: Path) -> None:
+    """Behind SB3's own AtariWrapper and VecFrameStack it was made; in the environment of this id it gets the same frames."""
+    pytest.importorskip("ale_py", reason="needs games: the extra atari")
+    from stable_baselines3.common.atari_wrappers import AtariWrapper
+
+    env_id = "BreakoutNoFrameskip-v4"
+    env = make_environment(env_id)  # registers the games
+    agent, path = saved(tmp_path, "CnnPolicy", vector(lambda: AtariWrapper(gymnasium.make(env_id)), 4))
+    assert agent.observation_space.shape == (4, 84, 84)
+    model = read_model(path)
+    spec = fit(model, env, source=EnvironmentSource(env_id))
+    assert spec.preprocessing == (Atari(), FrameStack(4)) and spec.input_shape == (84, 84, 4)
+    env, theirs = agent_view(env, spec), agent.get_env()
+    theirs.seed(11)
+    observation, _ = env.reset(seed=11)
+    their_observation = theirs.reset()
+    chosen = set()
+    for step in range(12):
+        if step >= 3:  # its stack begins with zeros
+            np.testing.assert_array_equal(observation, their_observation[0].transpose(1, 2, 0))
+            with torch.no_grad():
+                expected = agent.q_net(agent.policy.obs_to_tensor(their_observation)[0]).numpy()[0]
+            got = model.network(np.asarray(observation, np.float32)[None]).numpy()[0]
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+            assert got.argmax() == agent.predict(their_observation, deterministic=True)[0][0]
+            chosen.add(got.tobytes())
+        observation, *_ = env.step(step % 4)
+        their_observation, *_ = theirs.step([step % 4])
+    assert len(chosen) > 5
+    env.close()
+    # As an archive has it that was saved before VecTransposeImage.
+    edit(path, data=lambda data: data["observation_space"].update(_shape=[84, 84, 4]))
+    again = read_model(path).network
+    np.testing.assert_array_equal(again(observation[None]).numpy(), model.network(observation[None]).numpy())
 
 
 def as_quantile_archive(path: Path, quantiles: int) -> Any:
