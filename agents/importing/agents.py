@@ -21,7 +21,7 @@ from edgedqn.agents.importing.keras_files import CONFIG, read_keras_archive, rea
 from edgedqn.agents.importing.keras_files import WEIGHTS as KERAS_WEIGHTS
 from edgedqn.agents.importing.keras_weights import read_keras_weights
 from edgedqn.agents.importing.onnx_model.files import read_onnx
-from edgedqn.agents.importing.other_files import what_it_is
+from edgedqn.agents.importing.other_files import READABLE, refuse_other_jobs, what_it_is
 from edgedqn.agents.importing.sb3 import DATA, read_sb3_archive
 from edgedqn.agents.importing.sb3 import WEIGHTS as SB3_WEIGHTS
 from edgedqn.agents.importing.torch_files import read_state_dict
@@ -93,7 +93,7 @@ def read_model(path: Path, told: ModelOptions = NOTHING) -> ForeignModel:
         that such a file says itself.
     """
     try:
-        _refuse_folders(path)
+        refuse_other_jobs(path)
         content = read_file(path)
         found = _read(content, path, told)
         unused = [name for name, value in vars(told).items() if value is not None and name not in _USED[found.kind]]
@@ -158,7 +158,7 @@ def _read(content: bytes, path: Path, told: ModelOptions) -> _Found:
     if any(name.endswith(("/data.pkl", "/constants.pkl")) for name in names):
         state = read_state_dict(content, activation=told.activation or "relu", part=told.part, strides=told.strides)
         return _Found("pytorch", state.network, state.dtype, state.assumed)
-    raise InputError(f"expected a .keras, an .h5, an .onnx, a PyTorch .pth or an SB3 .zip. Got {what_it_is(content, names)}.")
+    raise InputError(f"expected {READABLE}. Got {what_it_is(content, path.name, names)}.")
 
 
 def _read_hdf5(content: bytes, told: ModelOptions) -> Network:
@@ -167,15 +167,6 @@ def _read_hdf5(content: bytes, told: ModelOptions) -> Network:
         require(told.activation is None, "expected an activation beside hidden= only: a whole model says it itself.")
         return read_keras_hdf5(content)
     return read_keras_weights(content, hidden=told.hidden, activation=told.activation or "relu", model_json=text)
-
-
-def _refuse_folders(path: Path) -> None:
-    if (path / "saved_model.pb").is_file() or path.name == "saved_model.pb":
-        folder = path.parent if path.name == "saved_model.pb" else path
-        raise InputError(
-            "expected a file of data. Got a SavedModel, which is a program. Load it where you trust it, and save its layers: "
-            f"tf_keras.models.load_model({folder.name!r}).save('policy.keras')."
-        )
 
 
 def as_agent(model: ForeignModel, source: EnvironmentSource, *, reset_seeds: Iterator[int], count: int) -> TrainedAgent:
@@ -203,7 +194,8 @@ def fit(model: ForeignModel, env: gymnasium.Env[Any, Any], *, source: Environmen
     wanted, n_actions = model.network.input_shape[1:], model.network.output_shape[1:2]
     what = f"{model.source} does not fit {source.id}"
     if n_actions != (spec.n_actions,):
-        raise InputError(f"{what}: expected Q-values of {spec.n_actions} actions. Got an output of {n_actions}.")
+        got = "one output, the value of a state, which ranks no actions" if n_actions == (1,) else f"an output of {n_actions}"
+        raise InputError(f"{what}: expected Q-values of {spec.n_actions} actions. Got {got}.")
     if model.observation_dtype not in (None, spec.observation_dtype):
         raise InputError(
             f"{what}: expected observations of {spec.observation_dtype}. Got a model for {model.observation_dtype}."

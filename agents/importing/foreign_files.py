@@ -22,7 +22,7 @@ LARGEST_TEXT = 2**26  # bytes of JSON
 def read_file(path: Path) -> bytes:
     """The content of a file. Raises InputError where it is no plain file, cannot be read, or is larger than `LARGEST_FILE`."""
     try:
-        require(path.is_file(), "expected a file. Got a folder, or nothing.")
+        require(path.is_file(), f"expected a file. Got {'a folder' if path.is_dir() else 'nothing of this name'}.")
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except OSError as error:

@@ -63,7 +63,7 @@ def _read_policy(data: Json) -> _Policy:
     arguments: Any = data.get("policy_kwargs")
     module = policy.get("__module__") if isinstance(policy, dict) else None
     if module not in _PARTS:
-        other = f", of {_OTHERS[module]}: its network gives no Q-values" if module in _OTHERS else ""
+        other = f", of {_job(module, data)}" if module in _OTHERS else ""
         raise InputError(f"expected a policy of {' or '.join(_PARTS)}. Got one of {short(module)}{other}.")
     require(isinstance(arguments, dict), f"expected policy_kwargs. Got {short(arguments)}.")
     normalize, activation, part = True, "relu", _PARTS[module]
@@ -82,6 +82,22 @@ def _read_policy(data: Json) -> _Policy:
         elif key not in (*_PASSED_OVER, "features_extractor_class", "features_extractor_kwargs"):
             raise InputError(f"a setting in policy_kwargs is not understood: {short(key)}={short(value)}.")
     return _Policy(part, activation, normalize, _action_count(data) if part == "quantile_net" else 0)
+
+
+def _job(module: str, data: Json) -> str:
+    """Names another algorithm, and says what its policy can do here."""
+    algorithm = _OTHERS[module]
+    if "TD3" in algorithm and "policy_delay" in data:
+        algorithm = "DDPG" if (data["policy_delay"], data.get("target_noise_clip")) == (1, 0.0) else "TD3"
+    elif "PPO or" in algorithm and "gae_lambda" in data:
+        algorithm = "PPO" if "clip_range" in data else "TRPO" if "cg_max_steps" in data else "A2C"
+    space: Any = data.get("action_space")
+    if not isinstance(space, dict) or not str(space.get(":type:")).endswith(".Discrete'>"):
+        return f"{algorithm}: its network gives no Q-values"
+    act = f"model = {algorithm}.load('...'); def act(x): return model.predict(x, deterministic=True)[0]"
+    return (
+        f"{algorithm}: its network gives no Q-values, but can teach one. {act}; edgedqn import module:act ENV_ID --gives action"
+    )
 
 
 def _action_count(data: Json) -> int:
@@ -122,8 +138,7 @@ def _network(tensors: Tensors, space: _Space, policy: _Policy) -> LayerWriter:
     writer = LayerWriter()
     shape = space.shape
     if space.image:
-        channels, height, width = shape
-        shape = (height, width, channels)
+        shape = _channels_last(shape, own.get("features_extractor.cnn.0.weight"))
         if np.argmin(shape) == 0:  # by SB3's own rule it has transposed nothing
             raise InputError(f"its environment has images channels first, {space.shape}: expected channels last.")
     writer.add("InputLayer", "observation", shape=list(shape))
@@ -161,6 +176,13 @@ def _network(tensors: Tensors, space: _Space, policy: _Policy) -> LayerWriter:
     if policy.n_actions:
         writer.add("Reshape", "quantiles", target_shape=[policy.n_actions, len(weight) // policy.n_actions])
     return writer
+
+
+def _channels_last(shape: tuple[int, ...], kernel: Array | None) -> tuple[int, ...]:
+    """[H, W, C] of images as the archive has them: channels first, as SB3's VecTransposeImage leaves them, or not yet."""
+    if kernel is not None and kernel.ndim == 4 and shape[0] != kernel.shape[1] == shape[2]:
+        return shape
+    return (shape[1], shape[2], shape[0])
 
 
 def _by_action(tensor: Array, n_actions: int) -> Array:

@@ -91,7 +91,9 @@ def _one_network(found: Nested, part: str | None) -> tuple[Tensors, list[str]]:
     """The tensors of the one network that is meant, without its prefix."""
     states = dict(_state_dicts(found, ""))
     flat = {f"{place}.{name}".lstrip("."): tensor for place, state in states.items() for name, tensor in state.items()}
-    require(bool(flat), f"expected tensors of a network. Got {short(list(found))}.")
+    if not flat and set(found) == {"state"}:
+        raise InputError("expected tensors of a network. Got the state of its optimizer, which is saved beside the agent.")
+    require(bool(flat), f"expected tensors of a network. Got {short(list(found)) if found else 'none'}.")
     for prefix, job in _OTHER_JOBS.items():
         if part is None and any(name.startswith(prefix) for name in flat):
             raise InputError(f"expected the tensors of a Q-network. Got those of {job}.")

@@ -16,6 +16,10 @@ ADVICE = (
     f"If it is the model, make an ONNX file of it: {ONNX_LINES};"
     " or save its tensors alone: torch.save(model.state_dict(), 'policy.pth')."
 )
+FROM_SCRIPT = "Load it where you trust it, and save them: torch.save(torch.jit.load('...').state_dict(), 'policy.pth')"
+OF_SB3 = (
+    "a policy as SB3's policy.save writes it: import the .zip of model.save, or save torch.save(policy.state_dict(), 'p.pth')"
+)
 LARGEST_PICKLE = 2**26  # bytes; a state dict of the Nature CNN takes 1,500
 _DEEPEST = 4  # dicts within dicts
 
@@ -36,10 +40,10 @@ def read_tensors(content: bytes, name: str) -> Nested:
     members = archive.infolist()
     if not content.startswith(b"PK\x03\x04"):  # an archive behind something else, which PyTorch would read instead
         raise InputError(f"{name} does not begin as an archive: expected tensors as PyTorch 1.6 or newer saves them.")
+    if any("/code/" in m.filename for m in members):
+        raise InputError(f"{name} is a TorchScript module, which is a program: expected tensors. {FROM_SCRIPT}.")
     if any(m.compress_type != zipfile.ZIP_STORED for m in members) or sum(m.file_size for m in members) > len(content):
         raise InputError(f"{name} is packed: expected stored tensors.")
-    if any("/code/" in m.filename for m in members):
-        raise InputError(f"{name} is a TorchScript module: expected tensors. Make an ONNX file of the model: {ONNX_LINES}.")
     for each in members:
         read_member(archive, each.filename)  # compares its checksum, which PyTorch does not
     torch = _import_torch()
@@ -93,6 +97,8 @@ def _pickled_object(archive: zipfile.ZipFile) -> str | None:
             else:
                 continue
             if module not in ("collections", "torch._utils", "torch"):
+                if module.startswith(("gymnasium.spaces", "gym.spaces")):
+                    return f"{OF_SB3}."
                 found = short(".".join((module, *rest)))
                 return f"an object of {found}, which only its own code can read. {ADVICE}"
     except Exception:  # damage; what PyTorch said of it is told

@@ -18,7 +18,8 @@ from edgedqn.agents.playing.actions import indexed
 from edgedqn.agents.playing.checks import CheckedEnvironment, told
 from edgedqn.agents.playing.legal import LegalActions, MaskFromObservation, WithMask, mask_in
 from edgedqn.agents.playing.observations import one_array
-from edgedqn.agents.playing.old_gym import OLD_GYM, is_old, make_old
+from edgedqn.agents.playing.simulators import atari
+from edgedqn.agents.playing.simulators.old_gym import OLD_GYM, is_old, make_old
 from edgedqn.agents.playing.source import EnvironmentSource, format_arguments
 from edgedqn.agents.playing.spec import ActionMask, Atari, EnvironmentSpec, Flatten, FrameStack, OneHot, Step, spec_of
 
@@ -54,9 +55,9 @@ def make_environment(source: str | EnvironmentSource, render_mode: str | None = 
     """Makes an environment EdgeDQN can learn, as a device would see it; see `agent_view` for the network's side.
 
     Its observations are one array or the number of a state, its actions numbers from 0; see `observations.one_array` and
-    `actions.indexed`. It gives what it declares, or raises InputError. Games of the Arcade Learning Environment get gymnasium's
-    AtariPreprocessing. MinAtar is registered when it is asked for, and its leak between episodes closed. Episodes end after
-    27,000 steps where the environment sets no limit.
+    `actions.indexed`. It gives what it declares, or raises InputError. Games of the Arcade Learning Environment are seen as
+    `simulators.atari` says. MinAtar is registered when it is asked for, and its leak between episodes closed. Episodes end
+    after 27,000 steps where the environment sets no limit.
 
     The id is gymnasium's, or `module:Id`, which imports `module` first.
 
@@ -73,8 +74,8 @@ def make_environment(source: str | EnvironmentSource, render_mode: str | None = 
             raise InputError(f"{source.id} cannot be rendered as {render_mode!r}: expected one of {expected}.")
         if source.name.startswith("MinAtar/"):
             env = ForgetLastAction(env)
-        if source.name.startswith("ALE/"):
-            env = gymnasium.wrappers.AtariPreprocessing(env)
+        if atari.is_atari(source.name):
+            env = atari.as_seen(env, source.name)
             if source.max_episode_steps is not None:  # of four frames each
                 env = gymnasium.wrappers.TimeLimit(env, source.max_episode_steps)
         elif source.max_episode_steps is None and (env.spec is None or env.spec.max_episode_steps is None):
@@ -127,6 +128,7 @@ def _find(env_id: str) -> None:
     if name not in gymnasium.registry and not is_old(name):
         lowered = {known.lower(): known for known in gymnasium.registry}
         near = [lowered[known] for known in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)]
+        near = [f"ALE/{name}"] if f"ALE/{name}" in gymnasium.registry else near
         hint = f"Nearest: {', '.join(near)}." if near else "A gymnasium id, or module:Id, is expected."
         raise InputError(f"Unknown environment {env_id!r}. {hint}")
 
@@ -134,7 +136,7 @@ def _find(env_id: str) -> None:
 def _made(source: EnvironmentSource, render_mode: str | None) -> gymnasium.Env[Any, Any]:
     """The environment as gymnasium makes it."""
     settings: Json = dict(source.arguments)
-    if source.name.startswith("ALE/"):
+    if atari.is_atari(source.name):
         settings["frameskip"] = 1
     elif source.max_episode_steps is not None:
         settings["max_episode_steps"] = source.max_episode_steps
@@ -219,17 +221,9 @@ def _stack_last(frames: NDArray[Any], rank: int) -> NDArray[Any]:
 
 def _register(name: str) -> None:
     """Has the packages register their environments that do so on demand only."""
-    prefix = name.partition("/")[0] + "/"
-    package = {"MinAtar/": "minatar", "ALE/": "ale_py"}.get(prefix)
-    if package is None or any(known.startswith(prefix) for known in gymnasium.registry):
-        return
-    try:
-        if package == "minatar":
+    if name.startswith("MinAtar/") and not any(known.startswith("MinAtar/") for known in gymnasium.registry):
+        try:
             importlib.import_module("minatar.gym").register_envs()
-        else:
-            ale = importlib.import_module(package)
-            ale.ALEInterface.setLoggerMode(ale.LoggerMode.Error)  # it greets on stderr else
-            gymnasium.register_envs(ale)
-    except ImportError as error:
-        extra = {"minatar": "minatar", "ale_py": "atari"}[package]
-        raise InputError(f"{name} needs the extra {extra!r}: pip install edgedqn[{extra}]. Got: {error}.") from error
+        except ImportError as error:
+            raise InputError(f"{name} needs the extra 'minatar': pip install edgedqn[minatar]. Got: {error}.") from error
+    atari.register(name)

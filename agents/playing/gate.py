@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError, make_plain, require
 from edgedqn.agents.files import JsonValue
+from edgedqn.agents.playing.simulators.atari import is_atari
 from edgedqn.agents.playing.statistics import Interval, bootstrap_interval
 
 Returns = Callable[[int], NDArray[np.float64]]  # n -> [n], a policy's returns on the first n reset seeds, in reward units
 Verdict = Literal["pass", "fail", "undecided"]
 
 # Environments whose returns vary so much between episodes that 2 % of them cannot be told from chance.
-NOISY = ("MinAtar/", "ALE/", "FrozenLake", "Taxi")
+NOISY = ("MinAtar/", "FrozenLake", "Taxi")  # and games of the Arcade Learning Environment
 
 
 MANY_LOOKS = (1_200, 4_800, 19_200)  # their looks
@@ -122,8 +123,8 @@ def gate_for(env_id: str, tolerance: float | None = None) -> Gate:
     Raises:
       InputError: a tolerance that is none.
     """
-    noisy = env_id.rpartition(":")[2].startswith(NOISY)
-    gate = Gate(tolerance=0.05, looks=MANY_LOOKS) if noisy else Gate()
+    name = env_id.rpartition(":")[2]
+    gate = Gate(tolerance=0.05, looks=MANY_LOOKS) if name.startswith(NOISY) or is_atari(name) else Gate()
     return gate if tolerance is None else replace(gate, tolerance=tolerance)
 
 

@@ -26,7 +26,7 @@ MOST_FEATURES = 1_000_000
 
 @dataclass(frozen=True)
 class Atari:
-    """The caller's part, gymnasium's AtariPreprocessing: every 4th frame, the brighter of two, 84x84 gray bytes."""
+    """The caller's part, `simulators.atari.as_seen`: every 4th frame, the brighter of two, 84x84 gray bytes."""
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from edgedqn.agents.importing.agents import NOTHING, ModelOptions, as_agent, fit
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import evaluate
 from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.playing.simulators.atari import told_of
 from edgedqn.agents.playing.source import EnvironmentSource
-from edgedqn.agents.playing.spec import EnvironmentSpec, is_beyond_images, spec_of
+from edgedqn.agents.playing.spec import Atari, EnvironmentSpec, is_beyond_images, spec_of
 from edgedqn.agents.playing.statistics import Interval, bootstrap_interval
 from edgedqn.agents.teaching.graph import NumpyGraph
 from edgedqn.agents.teaching.teachers import FunctionTeacher, Policy, Teacher, find_function
@@ -125,6 +126,9 @@ def _of_file(path: str | Path, source: EnvironmentSource, told: ModelOptions) ->
     model = read_model(Path(path), told)
     with closing(make_environment(source)) as env:
         spec = fit(model, env, source=source)  # before the folder is made
+    if Atari() in spec.preprocessing:
+        told_of_game = told_of(source.name, by_sb3=model.kind == "stable-baselines3")
+        print(f"{told_of_game} Frames stacked: {spec.frame_stack}, channels last.", file=sys.stderr)
     for assumed in model.assumed:
         print(f"Assumed of {model.source}: {assumed}.", file=sys.stderr)
     if model.clip is not None:

@@ -92,7 +92,8 @@ def _choice(device: DeviceManifest) -> str:
 
 def _left_to_you(device: DeviceManifest) -> str:
     if ATARI in device.preprocessing:
-        return "gymnasium's AtariPreprocessing (84 x 84 grey frames); call `reset()` before each episode"
+        fire = "" if device.env_id.rpartition(":")[2].startswith("ALE/") else "FIRE where a life begins, if the game has it; "
+        return f"gymnasium's AtariPreprocessing (84 x 84 grey frames); {fire}call `reset()` before each episode"
     if device.masked:
         return "say which actions are legal: `policy(observation, mask)`"
     if any(step.name == "frame_stack" for step in device.preprocessing):

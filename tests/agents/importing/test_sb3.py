@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import json
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable
@@ -22,12 +23,12 @@ from edgedqn.agents.importing.building import build
 from edgedqn.agents.importing.sb3 import read_sb3_archive
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.source import EnvironmentSource
-from edgedqn.agents.playing.spec import FrameStack
+from edgedqn.agents.playing.spec import Atari, FrameStack
 from edgedqn.agents.trained_agent import TrainedAgent
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra sb3")
 stable_baselines3 = pytest.importorskip("stable_baselines3", reason="needs Stable-Baselines3: the extra peers")
-from stable_baselines3 import DQN  # noqa: E402
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3  # noqa: E402
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack  # noqa: E402
 
 
@@ -156,6 +157,42 @@ def test_another_activation_computes_what_it_computed(tmp_path: Path, name: str)
         expected = agent.q_net(torch.from_numpy(observations)).numpy()
     got = build(layers, weights)(observations).numpy()
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
+
+
+def test_an_agent_of_a_game_sees_what_its_zoo_shows(tmp_path: Path) -> None:
+    """Behind SB3's own AtariWrapper and VecFrameStack it was made; in the environment of this id it gets the same frames."""
+    pytest.importorskip("ale_py", reason="needs games: the extra atari")
+    from stable_baselines3.common.atari_wrappers import AtariWrapper
+
+    env_id = "BreakoutNoFrameskip-v4"
+    env = make_environment(env_id)  # registers the games
+    agent, path = saved(tmp_path, "CnnPolicy", vector(lambda: AtariWrapper(gymnasium.make(env_id)), 4))
+    assert agent.observation_space.shape == (4, 84, 84)
+    model = read_model(path)
+    spec = fit(model, env, source=EnvironmentSource(env_id))
+    assert spec.preprocessing == (Atari(), FrameStack(4)) and spec.input_shape == (84, 84, 4)
+    env, theirs = agent_view(env, spec), agent.get_env()
+    theirs.seed(11)
+    observation, _ = env.reset(seed=11)
+    their_observation = theirs.reset()
+    chosen = set()
+    for step in range(12):
+        if step >= 3:  # its stack begins with zeros
+            np.testing.assert_array_equal(observation, their_observation[0].transpose(1, 2, 0))
+            with torch.no_grad():
+                expected = agent.q_net(agent.policy.obs_to_tensor(their_observation)[0]).numpy()[0]
+            got = model.network(np.asarray(observation, np.float32)[None]).numpy()[0]
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+            assert got.argmax() == agent.predict(their_observation, deterministic=True)[0][0]
+            chosen.add(got.tobytes())
+        observation, *_ = env.step(step % 4)
+        their_observation, *_ = theirs.step([step % 4])
+    assert len(chosen) > 5
+    env.close()
+    # As an archive has it that was saved before VecTransposeImage.
+    edit(path, data=lambda data: data["observation_space"].update(_shape=[84, 84, 4]))
+    again = read_model(path).network
+    np.testing.assert_array_equal(again(observation[None]).numpy(), model.network(observation[None]).numpy())
 
 
 def as_quantile_archive(path: Path, quantiles: int) -> Any:
@@ -390,6 +427,47 @@ def packed(content: bytes) -> bytes:
         for name in old.namelist():
             new.writestr(name, old.read(name))
     return buffer.getvalue()
+
+
+TEACHES = r"gives no Q-values, but can teach one\. .*predict\(x, deterministic=True\)\[0\]; edgedqn import module:act ENV_ID"
+OTHERS = {
+    "PPO": (PPO, "CartPole-v1", TEACHES),
+    "A2C": (A2C, "CartPole-v1", TEACHES),
+    "PPO of a torque": (PPO, "Pendulum-v1", r"gives no Q-values\.$"),
+    "SAC": (SAC, "Pendulum-v1", r"gives no Q-values\.$"),
+    "TD3": (TD3, "Pendulum-v1", r"gives no Q-values\.$"),
+    "DDPG": (DDPG, "Pendulum-v1", r"gives no Q-values\.$"),
+}
+
+
+@pytest.mark.parametrize(("algorithm", "env_id", "reason"), OTHERS.values(), ids=OTHERS)
+def test_an_agent_of_another_algorithm_is_named(tmp_path: Path, algorithm: Any, env_id: str, reason: str) -> None:
+    agent = algorithm("MlpPolicy", env_id, device="cpu", policy_kwargs={"net_arch": [4]})
+    agent.save(tmp_path / "agent.zip")
+    with pytest.raises(InputError, match=rf"Got one of '.*', of {algorithm.__name__}: its network {reason}"):
+        read_model(tmp_path / "agent.zip")
+    torch.save(agent.policy.state_dict(), tmp_path / "policy.pth")
+    with pytest.raises(InputError, match=r"expected the tensors of a Q-network\. Got those of (PPO or A2C|an actor)"):
+        read_model(tmp_path / "policy.pth")
+
+
+def test_what_lies_beside_an_agent_is_named(tmp_path: Path, archive: Path) -> None:
+    agent = DQN.load(archive, env=gymnasium.make("CartPole-v1"))
+    agent.policy.save(tmp_path / "alone.pth")
+    with pytest.raises(InputError, match=r"a policy as SB3's policy\.save writes it: import the \.zip of model\.save"):
+        read_model(tmp_path / "alone.pth")
+    agent.save_replay_buffer(tmp_path / "replay_buffer.pkl")
+    with pytest.raises(InputError, match=r"Got a replay buffer of Stable-Baselines3: what an agent has seen"):
+        read_model(tmp_path / "replay_buffer.pkl")
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(tmp_path / "unpacked")
+    pack = r"shutil\.make_archive\('agent', 'zip', 'unpacked'\)"
+    with pytest.raises(InputError, match=rf"Got a folder with what is in an archive of Stable-Baselines3\..*{pack}"):
+        read_model(tmp_path / "unpacked")
+    assert read_model(Path(shutil.make_archive(str(tmp_path / "agent"), "zip", tmp_path / "unpacked"))).kind
+    for name, what in (("data", "the settings of a"), ("policy.optimizer.pth", "the state of its optimizer")):
+        with pytest.raises(InputError, match=f"Got {what}"):
+            read_model(tmp_path / "unpacked" / name)
 
 
 @pytest.mark.parametrize(("edits", "reason"), REFUSED.values(), ids=REFUSED)

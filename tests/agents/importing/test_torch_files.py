@@ -211,7 +211,7 @@ def test_a_whole_module_is_refused_with_the_lines_that_help(tmp_path: Path) -> N
 ONE = {"fc1.weight": torch.ones(8, 4), "fc1.bias": torch.ones(8)}
 TWO = {**ONE, "fc2.weight": torch.ones(2, 8), "fc2.bias": torch.ones(2)}
 REFUSED: dict[str, tuple[Any, str]] = {
-    "nothing": ({}, r"expected tensors of a network\. Got \[\]"),
+    "nothing": ({}, r"expected tensors of a network\. Got none"),
     "no tensors": ({"epoch": 3}, "expected tensors of a network"),
     "a list": ([torch.zeros(3)], "to hold a state dict. Got a list"),
     "integers": ({**ONE, "fc2.weight": torch.ones(2, 8, dtype=torch.int64)}, "Got torch.int64"),
@@ -246,3 +246,12 @@ def test_an_unknown_activation_and_strides_of_nothing() -> None:
         read_state_dict(stored(TWO), activation="mish")
     with pytest.raises(InputError, match="expected strides where there are convolutions"):
         read_state_dict(stored(TWO), strides=(1,))
+
+
+def test_the_state_of_an_optimizer_is_named() -> None:
+    network = mlp()
+    network(torch.zeros(1, 4)).sum().backward()
+    optimizer = torch.optim.Adam(network.parameters())
+    optimizer.step()
+    with pytest.raises(InputError, match=r"expected tensors of a network\. Got the state of its optimizer"):
+        read_state_dict(stored(optimizer.state_dict()))

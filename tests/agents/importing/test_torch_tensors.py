@@ -45,12 +45,15 @@ def test_other_formats_are_refused_with_what_helps() -> None:
             new.writestr(name, old.read(name))
     with pytest.raises(InputError, match="it is packed: expected stored tensors"):
         read_tensors(buffer.getvalue(), "it")
-    scripted = io.BytesIO()
-    with zipfile.ZipFile(scripted, "w") as file:
-        file.writestr("net/data.pkl", b"")
-        file.writestr("net/code/__torch__.py", b"")
-    with pytest.raises(InputError, match=r"it is a TorchScript module.*torch\.onnx\.export"):
-        read_tensors(scripted.getvalue(), "it")
+    for packing in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the latter is PyTorch's
+        scripted = io.BytesIO()
+        with zipfile.ZipFile(scripted, "w", packing) as file:
+            file.writestr("net/data.pkl", b"")
+            file.writestr("net/code/__torch__.py", bytes(400))
+        with pytest.raises(
+            InputError, match=r"it is a TorchScript module.*torch\.save\(torch\.jit\.load\('\.\.\.'\)\.state_dict"
+        ):
+            read_tensors(scripted.getvalue(), "it")
 
 
 def test_pytorch_is_asked_for_where_it_is_missing_or_old(monkeypatch: pytest.MonkeyPatch) -> None:

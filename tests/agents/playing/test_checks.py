@@ -88,7 +88,7 @@ def test_what_loses_nothing_is_cast(given: Any, space: Any, taken: Any) -> None:
         (Gives(GOOD + 10), r"some observations lie outside what it declares, Box\(-10\.0, 10\.0, \(4,\), float32\)"),
         (
             Gives(GOOD + 1.7e9, spaces.Box(-np.inf, np.inf, (4,), np.float32)),
-            r"feature 3 .*around 1\.7e\+09\. In float32, .* by 128 or more",
+            r"feature 0 .*around 1\.7e\+09\. In float32, .* by 128 or more",
         ),
         (
             Gives(np.array([1_700_000_000]), spaces.Box(0, 2**62, (1,), np.int64)),
@@ -111,7 +111,7 @@ def test_what_loses_nothing_is_cast(given: Any, space: Any, taken: Any) -> None:
     ],
 )
 def test_what_is_not_as_declared_is_told(env: Gives, told: str) -> None:
-    with pytest.warns(EnvironmentWarning, match=f"^My-v0: .*{told}"):
+    with pytest.warns(EnvironmentWarning, match=f"^My-v0.* {told}"):
         played(env)
         CheckedEnvironment(env, "My-v0").close()
 
@@ -129,7 +129,10 @@ def test_what_is_not_as_declared_is_told(env: Gives, told: str) -> None:
         (Gives(7, spaces.Discrete(5)), r"observation: expected Discrete\(5\)\. Got int 7"),
         (Gives({"a": 1}, spaces.Dict({"a": VECTOR, "b": VECTOR})), r"observation: expected Dict\(.* Got dict"),
         (Gives({"a": GOOD, "b": 9}, spaces.Dict({"a": VECTOR, "b": spaces.Discrete(3)})), r"observation b: .* Got int 9"),
-        (Gives((GOOD, 2), spaces.Tuple([VECTOR, spaces.MultiBinary(2)])), r"observation 1: expected MultiBinary\(2\)"),
+        (
+            Gives((GOOD, 2), spaces.Tuple([VECTOR, spaces.MultiBinary(2)])),
+            r"observation 1: expected the shape \[2\], as MultiBinary\(2\) says",
+        ),
         (Gives(GOOD, reward=np.ones(2)), r"reward: expected one number\. Got float64 of shape \[2\].* A wrapper makes one"),
         (Gives(GOOD, reward="much"), r"reward: expected one number\. Got str 'much'"),
         (Gives(GOOD, step=(GOOD, 1.0, False, {})), r"step: expected observation, reward, terminated, truncated, info\. Got 4"),

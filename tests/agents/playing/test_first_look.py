@@ -139,7 +139,7 @@ ODD: list[tuple[type[Sides], str | None]] = [  # what is told of each, or why it
     (NeedsRender, None),
     (Unseeded, r"gives other observations when it is reset with the same seed"),
     (Forever, None),
-    (Timestamps, r": feature 0 is around 1\.7e\+09, where float32, .* tells numbers apart that differ by 128 or more"),
+    (Timestamps, r": feature 0 of its observations is around 1\.7e\+09\. In float32, .* told apart that differ by 128 or more"),
 ]
 
 

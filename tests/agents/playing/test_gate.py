@@ -179,7 +179,9 @@ def test_as_many_differences_as_asked_for_all_finite() -> None:
         run_gate(QUICK, 1.0, paired_differences=lambda n: [np.nan] * n)
 
 
-@pytest.mark.parametrize("env_id", ["MinAtar/Breakout-v1", "mine:FrozenLake-v1", "Taxi-v4"])
+@pytest.mark.parametrize(
+    "env_id", ["MinAtar/Breakout-v1", "ALE/Pong-v5", "PongNoFrameskip-v4", "mine:FrozenLake-v1", "Taxi-v4"]
+)
 def test_noisy_environments_get_a_wider_gate_and_more_episodes(env_id: str) -> None:
     assert gate_for(env_id) == Gate(0.05, (1_200, 4_800, 19_200))
     assert gate_for("CartPole-v1") == Gate()

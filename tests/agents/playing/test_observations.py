@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from edgedqn.agents.errors import EnvironmentWarning, InputError
 from edgedqn.agents.playing.observations import one_array
 
+TOLD = "ignore::edgedqn.agents.errors.EnvironmentWarning"
+
 
 class Gives(gymnasium.Env):
     """A random observation of its space."""
@@ -54,6 +56,7 @@ SPACES = st.recursive(
 )
 
 
+@pytest.mark.filterwarnings(TOLD)
 @settings(max_examples=60, deadline=None)
 @given(SPACES.filter(lambda space: isinstance(space, spaces.Dict | spaces.Tuple)))
 def test_parts_are_flattened_as_gymnasium_does(space: Any) -> None:
@@ -62,6 +65,7 @@ def test_parts_are_flattened_as_gymnasium_does(space: Any) -> None:
     assert observation.tolist() == spaces.flatten(space, env.given).tolist()  # type: ignore[union-attr]
 
 
+@pytest.mark.filterwarnings(TOLD)
 def test_whole_numbers_take_the_smallest_type_that_holds_them() -> None:
     parts = spaces.Dict({"direction": spaces.Discrete(4), "image": spaces.Box(0, 255, (3, 3, 3), np.uint8)})
     assert one_array(Gives(parts), "My-v0").observation_space.dtype == np.uint8
@@ -76,6 +80,7 @@ def test_text_is_left_out_and_named_and_one_part_stays_as_it_is() -> None:
     np.testing.assert_array_equal(observation, env.given["image"])
 
 
+@pytest.mark.filterwarnings(TOLD)
 def test_parts_can_be_chosen() -> None:
     parts = spaces.Dict({"a": spaces.Box(0, 1, (2,)), "b": spaces.Discrete(2), "c": spaces.Box(0, 1, (3,))})
     env = Gives(parts)
@@ -102,7 +107,7 @@ def test_parts_can_be_chosen() -> None:
         (spaces.Box(0, 1, (5, 20, 8), np.float32), lambda given: given.tolist()),  # five rows, or five planes
     ],
 )
-@pytest.mark.filterwarnings("ignore::edgedqn.agents.errors.EnvironmentWarning")
+@pytest.mark.filterwarnings(TOLD)
 def test_arrays_and_states(space: Any, expected: Any) -> None:
     env = Gives(space)
     observation = seen(env)

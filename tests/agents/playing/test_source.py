@@ -67,7 +67,7 @@ def test_only_what_is_not_usual_is_written_and_it_round_trips() -> None:
     ],
 )
 def test_what_no_run_could_keep_is_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=rf"^Expected {next(iter(settings))} .*\. Got|JSON can hold"):
+    with pytest.raises(InputError, match=rf"^Expected {next(iter(settings))}[ ,].*\. Got"):
         EnvironmentSource("CartPole-v1", **settings)
 
 

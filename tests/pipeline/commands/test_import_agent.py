@@ -202,3 +202,19 @@ def test_what_a_file_does_not_say_is_told_and_kept(
     command = Job.open(out).command() or ""
     told = f"--activation relu --hidden 8 --normalize {statistics} --states 300"
     assert command.startswith(f"edgedqn import weights.h5 {told} CartPole-v1 --seed 0\n")
+
+
+@pytest.mark.parametrize(
+    ("env_id", "told"),
+    [
+        ("BreakoutNoFrameskip-v4", r"is seen as in SB3's zoo: .* Frames stacked: 4, channels last\."),
+        ("ALE/Breakout-v5", r"is seen .*, and repeats one action in four at random\. Frames stacked: 4"),
+    ],
+)
+def test_what_is_seen_of_a_game_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], env_id: str, told: str) -> None:
+    pytest.importorskip("ale_py", reason="needs games: the extra atari")
+    small = layers.Conv2D(1, 8, strides=20)
+    tf_keras.Sequential([tf_keras.Input((84, 84, 4)), small, layers.Flatten(), layers.Dense(4)]).save(tmp_path / "game.keras")
+    job = import_model(tmp_path / "game.keras", env_id, out=tmp_path / "run", states=10)
+    assert re.search(rf"{env_id} {told}", capsys.readouterr().err)
+    assert TrainedAgent.load(job.folder.agent).observations.shape == (10, 84, 84, 4)

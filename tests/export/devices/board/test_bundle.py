@@ -56,18 +56,25 @@ def test_the_readme_tells_the_return_where_it_was_measured(cartpole_files: Files
 
 
 @pytest.mark.parametrize(
-    "shape, dtype, steps, own, left",
+    "env_id, shape, dtype, steps, left",
     [
-        ((), "int64", ("one_hot",), "one_hot, scaling", "nothing"),
-        ((2,), "float32", ("frame_stack:2",), "frame_stack:2, scaling", "clears the frame stack"),
-        ((84, 84), "uint8", ("atari", "frame_stack:4"), "frame_stack:4, scaling", "AtariPreprocessing"),
+        ("Any-v0", (), "int64", ("one_hot",), "nothing"),
+        ("Any-v0", (2,), "float32", ("frame_stack:2",), "clears the frame stack"),
+        ("ALE/Pong-v5", (84, 84), "uint8", ("atari", "frame_stack:4"), r"AtariPreprocessing \(84 x 84 grey frames\); call"),
+        (
+            "PongNoFrameskip-v4",
+            (84, 84),
+            "uint8",
+            ("atari", "frame_stack:4"),
+            "AtariPreprocessing .*; FIRE where a life begins",
+        ),
     ],
 )
 def test_the_readme_tells_what_is_left_to_the_caller(
-    cartpole_files: Files, shape: tuple[int, ...], dtype: str, steps: tuple[str, ...], own: str, left: str
+    cartpole_files: Files, env_id: str, shape: tuple[int, ...], dtype: str, steps: tuple[str, ...], left: str
 ) -> None:
     spec = EnvironmentSpec(
-        source=EnvironmentSource("Any-v0"),
+        source=EnvironmentSource(env_id),
         observation_shape=shape,
         observation_dtype=dtype,
         observation_low=(None,),
@@ -79,7 +86,7 @@ def test_the_readme_tells_what_is_left_to_the_caller(
         spec, scale=np.ones(1, np.float32), offset=np.zeros(1, np.float32), meaning="preferences", recipe="test"
     )
     text = readme(replace(read_verified(cartpole_files[0]), device=device), has_twin=False)
-    assert f"| `EdgePolicy` does | {own} |" in text
+    assert f"| `EdgePolicy` does | {steps[-1]}, scaling |" in text
     assert re.search(rf"\| you do \| .*{left}.*\|", text)
 
 
