@@ -24,7 +24,11 @@ ENVIRONMENTS: dict[str, tuple[EnvironmentSource, int | None, Gate | None]] = {  
     "a Dict with text (MiniGrid-Empty-5x5)": (EnvironmentSource("minigrid:MiniGrid-Empty-5x5-v0"), 50_000, None),
     "a torque (Pendulum)": (EnvironmentSource("Pendulum-v1"), None, None),
     "a force (MountainCarContinuous)": (EnvironmentSource("MountainCarContinuous-v0"), None, None),
-    "an argument (CartPole, `sutton_barto_reward`)": (EnvironmentSource("CartPole-v1", {"sutton_barto_reward": True}), None, None),
+    "an argument (CartPole, `sutton_barto_reward`)": (
+        EnvironmentSource("CartPole-v1", {"sutton_barto_reward": True}),
+        None,
+        None,
+    ),
     "an argument (FrozenLake, not slippery)": (EnvironmentSource("FrozenLake-v1", {"is_slippery": False}), None, None),
     "an argument (CliffWalking, slippery)": (EnvironmentSource("CliffWalking-v1", {"is_slippery": True}), None, None),
     "a matrix (highway-fast)": (EnvironmentSource("highway_env:highway-fast-v0"), 20_000, SLOW),

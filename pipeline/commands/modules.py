@@ -17,7 +17,7 @@ def leave_current_folder() -> None:
     """Nothing is imported from the current folder any more, by this process and those that it starts.
 
     `python -c` and an empty entry of PYTHONPATH put it before the standard library, where a `numbers.py` that lies beside a
-    downloaded file would be run.
+    downloaded file would be run. What was imported before this, to get here, may still have come from there.
     """
     os.environ["PYTHONSAFEPATH"] = "1"
     if "PYTHONPATH" in os.environ:
