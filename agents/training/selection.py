@@ -13,6 +13,8 @@ from edgedqn.agents.files import Json
 from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, evaluate
 from edgedqn.agents.training.checkpoints import State, Weights
 
+ALIKE = 0.002  # of a return: as good as equal
+
 
 class Scorable(Protocol):
     """What the choice asks of an agent."""
@@ -73,7 +75,7 @@ class CheckpointSelection:
         scores = self._score_all("choose a checkpoint", [agent.policy(c.weights) for c in self.kept])
         final = [c._replace(mean_return=score) for c, score in zip(self.kept, scores, strict=True)]
         top = max(scores)
-        alike = [c for c in final if c.mean_return >= top - 0.002 * abs(top)]
+        alike = [c for c in final if c.mean_return >= top - ALIKE * abs(top)]
         if len(alike) == 1:
             return alike[0]
         robust = self._score_all("choose the most robust", [self._distracted(agent.policy(c.weights)) for c in alike])

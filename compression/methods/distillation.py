@@ -33,6 +33,7 @@ class FineTuned(NamedTuple):
 
     final_loss: float  # the mean of the last 50 gradient steps, or of the last call of a learner
     checkpoint: int | None = None  # the gradient step whose weights were taken; None: the last
+    mean_return: float | None = None  # of those weights, where they were chosen by playing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.errors import require
 from edgedqn.agents.numpy_network import NumpyNetwork
 from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.evaluation import evaluate
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.agents.reader import NetworkReader, Networks
 from edgedqn.agents.trained_agent import TrainedAgent
@@ -25,7 +26,7 @@ from edgedqn.agents.training.build import assemble_dqn
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.interaction import interact
 from edgedqn.agents.training.loop import TrainingLog, TrainingSchedule, train
-from edgedqn.agents.training.selection import CheckpointSelection
+from edgedqn.agents.training.selection import ALIKE, CheckpointSelection
 from edgedqn.compression.folding import InputScaling, Weights
 from edgedqn.compression.methods.distillation import STEPS_PER_CALL, FineTuned, Training
 from edgedqn.compression.policy import Meaning
@@ -44,9 +45,11 @@ class TdLearning(Training):
     like. One gradient step per environment step.
 
     Attributes:
-      from_scratch: all settings are the agent's own, those of exploration too; no other but `trainings` may be given.
+      from_scratch: all settings are the agent's own, those of exploration too; no other but the next two may be given.
       trainings: how long, in trainings of the agent, from scratch. A network that is pruned meanwhile learns more slowly, and
         only what it is after its last weights went can be chosen.
+      attempts: at most, from scratch and from the same weights: until one plays as well as the agent, within 0.2 % of its
+        return, in the episodes by which checkpoints are chosen. The best is taken.
       batch_size, discount, n_step, averaging_steps, evaluation_episodes: None takes the agent's own.
       target_update_interval: gradient steps between two copies of the network to its target; rounded up to 50.
       first_epsilon: of random actions at the start; it falls to `epsilon` over the first tenth of the steps.
@@ -64,6 +67,7 @@ class TdLearning(Training):
     learning_rate: float = 1e-4
     from_scratch: bool = False
     trainings: float = field(default=1.0, metadata={"later": True})
+    attempts: int = field(default=1, metadata={"later": True})
     discount: float | None = None
     n_step: int | None = None
     averaging_steps: int | None = None
@@ -91,9 +95,11 @@ class TdLearning(Training):
             "Expected a discount in [0, 1] and 0 <= epsilon <= first_epsilon <= 1. "
             f"Got {self.discount}, {self.epsilon} and {self.first_epsilon}.",
         )
-        is_asked = self.from_scratch or self.trainings == 1
-        require(self.trainings >= 1 and is_asked, f"Expected trainings of 1 or more, from scratch. Got {self.trainings}.")
-        others = [each for each in fields(self) if each.name not in ("from_scratch", "trainings")]
+        of_scratch = (self.trainings, self.attempts)
+        is_asked = self.from_scratch or max(of_scratch) == 1
+        expected = "Expected trainings and attempts of 1 or more, from scratch."
+        require(min(of_scratch) >= 1 and is_asked, f"{expected} Got {self.trainings} and {self.attempts}.")
+        others = [each for each in fields(self) if each.name not in ("from_scratch", "trainings", "attempts")]
         changed = [each.name for each in others if getattr(self, each.name) != each.default]
         require(
             not (self.from_scratch and changed),
@@ -155,8 +161,15 @@ class TdLearning(Training):
             QNetwork(target, student.scaling, target.trainable_variables),
             _WrappedReader(wrapped, student, context.teacher.spec),
         )
-        clustered = wrappers.is_clustered(wrapped)
-        learned, weights = self.learn(networks, context, label=label, ready_after=ready_after, clustered=clustered)
+        clustered, start = wrappers.is_clustered(wrapped), wrapped.get_weights()
+        seeds = list(islice(context.reset_seeds, 10 * self.config(context.teacher).evaluation_episodes))
+        tried: list[tuple[FineTuned, Weights]] = []
+        for _ in range(self.attempts):
+            wrapped.set_weights(start)
+            tried.append(self.learn(networks, context, label=label, seeds=seeds, ready_after=ready_after, clustered=clustered))
+            if self.attempts == 1 or _plays_as_well(tried[-1][0], context, seeds):
+                break
+        learned, weights = max(tried, key=lambda each: -np.inf if each[0].mean_return is None else each[0].mean_return)
         wrappers.set_effective_weights(wrapped, weights)
         return learned
 
@@ -166,12 +179,14 @@ class TdLearning(Training):
         context: CompressionContext,
         *,
         label: str,
+        seeds: list[int] | None = None,
         ready_after: int = 0,
         clustered: bool = False,
     ) -> tuple[FineTuned, Weights]:
         """Learns networks of observations in the environment, as `fine_tune` does: what it came to, and the best weights.
 
-        The average of clustered weights has more values than they, and XLA is slow with them, so those have neither.
+        `seeds` are those by which checkpoints are chosen, the next ones where they are None. The average of clustered weights
+        has more values than they, and XLA is slow with them, so those have neither.
         """
         config, spec, rng = self.config(context.teacher), context.teacher.spec, context.rng
         if clustered:
@@ -185,7 +200,7 @@ class TdLearning(Training):
             first_epsilon=1.0 if self.from_scratch else self.first_epsilon,
             xla=not clustered,
         )
-        seeds = list(islice(context.reset_seeds, 10 * config.evaluation_episodes))
+        seeds = seeds or list(islice(context.reset_seeds, 10 * config.evaluation_episodes))
         with closing(agent_view(make_environment(spec.source), spec)) as env:
             selection = CheckpointSelection(
                 env=env,
@@ -209,7 +224,15 @@ class TdLearning(Training):
                 log=TrainingLog(),
             )
         checkpoint = agent.schedule.gradient_steps_by(report.best.env_steps)
-        return FineTuned(agent.last_loss, checkpoint), report.best.weights
+        return FineTuned(agent.last_loss, checkpoint, report.best.mean_return), report.best.weights
+
+
+def _plays_as_well(learned: FineTuned, context: CompressionContext, seeds: Sequence[int]) -> bool:
+    """As the agent itself on these seeds, or as good as."""
+    with closing(agent_view(make_environment(context.teacher.spec.source), context.teacher.spec)) as env:
+        wanted = float(np.mean(evaluate(context.teacher.policy, env, seeds=seeds).returns))
+    assert learned.mean_return is not None
+    return learned.mean_return >= wanted - ALIKE * abs(wanted)
 
 
 class QNetwork:

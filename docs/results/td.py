@@ -42,10 +42,10 @@ from edgedqn.pipeline.seeds import SeedStreams
 RESULTS = Path(__file__).with_suffix(".json")
 EPISODES = 300
 
-AS_TRAINED = TdLearning(from_scratch=True, trainings=2.0)
+AS_TRAINED = TdLearning(from_scratch=True, trainings=2.0, attempts=3)
 SCRATCH = Recipe(
     "prune-td-scratch",
-    "80 % pruned while it is trained from fresh weights, between 20 and 75 % of twice the training",
+    "80 % pruned while it is trained from fresh weights, between 20 and 75 % of twice the training, three times at most",
     (ScaleInput(), Restart(), Prune(0.8, begin=0.2, end=0.75, learning=AS_TRAINED), ROUND_ITSELF),
     "qat-int8",
 )

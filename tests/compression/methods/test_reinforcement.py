@@ -17,7 +17,7 @@ from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.compression.folding import InputScaling, kernels_of, plain_network
 from edgedqn.compression.methods.clustering import Cluster
-from edgedqn.compression.methods.distillation import Distillation
+from edgedqn.compression.methods.distillation import Distillation, FineTuned
 from edgedqn.compression.methods.initialization import Restart
 from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import QuantizeAware
@@ -151,6 +151,32 @@ def test_from_scratch_all_is_as_the_agent_was_trained(start: tuple[Student, Comp
     np.testing.assert_allclose(values(pruned.network), KNOWN, atol=0.15)
 
 
+@pytest.mark.parametrize(("scores", "taken"), [([-1e9, -1e6, -1e7], 1), ([-1e9, 1e9, -1e9], 1), ([1e9, -1e9, -1e9], 0)])
+def test_it_is_tried_until_it_plays_as_well_as_the_agent(
+    start: tuple[Student, CompressionContext], monkeypatch: pytest.MonkeyPatch, scores: list[float], taken: int
+) -> None:
+    student, context = start
+    begun: list[Any] = []
+    wrapped = wrappers.wrap_for_pruning(student.network, (0.0, 0.0), schedule=wrappers.Schedule(0, 50, 50))
+    weights = [[np.full_like(each, i) for each in student.network.get_weights()] for i in range(3)]
+
+    def learn(*_: Any, **__: Any) -> Any:
+        i = len(begun)
+        begun.append([each.numpy() for each in wrappers.effective_weights(wrapped)])
+        wrappers.set_effective_weights(wrapped, weights[i])
+        return FineTuned(0.0, i, scores[i]), weights[i]
+
+    monkeypatch.setattr(TdLearning, "learn", learn)
+    learned = TdLearning(from_scratch=True, attempts=3).fine_tune(
+        wrapped, replace(student, meaning="q_values"), context=context, label="prune"
+    )
+    assert (learned.checkpoint, len(begun)) == (taken, next((i + 1 for i, score in enumerate(scores) if score > 0), 3))
+    for each in begun[1:]:
+        for array, first in zip(each, begun[0], strict=True):
+            np.testing.assert_array_equal(array, first)
+    np.testing.assert_array_equal(wrappers.effective_weights(wrapped)[0].numpy(), weights[taken][0])
+
+
 def test_what_is_not_given_is_as_the_agent_was_trained(start: tuple[Student, CompressionContext]) -> None:
     _, context = start
     own = TrainingConfig(n_step=5, discount=0.7, batch_size=17, averaging_steps=900, double=False, loss="mse")
@@ -215,8 +241,12 @@ def test_a_nan_from_the_environment_stops_it_by_name(start: tuple[Student, Compr
         ({"n_step": 0}, "n_step"),
         ({"averaging_steps": -1}, "averaging_steps"),
         ({"from_scratch": True, "steps": 500, "n_step": 2}, r"no other setting beside it\. Got steps, n_step"),
-        ({"trainings": 2.0}, r"Expected trainings of 1 or more, from scratch\. Got 2\.0"),
-        ({"from_scratch": True, "trainings": 0.5}, r"Expected trainings of 1 or more, from scratch\. Got 0\.5"),
+        ({"trainings": 2.0}, r"Expected trainings and attempts of 1 or more, from scratch\. Got 2\.0 and 1"),
+        (
+            {"from_scratch": True, "trainings": 0.5},
+            r"Expected trainings and attempts of 1 or more, from scratch\. Got 0\.5 and 1",
+        ),
+        ({"attempts": 2}, r"Expected trainings and attempts of 1 or more, from scratch\. Got 1\.0 and 2"),
     ],
 )
 def test_refuses_settings_that_learn_nothing(settings: dict[str, Any], words: str) -> None:
