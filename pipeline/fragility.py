@@ -8,7 +8,7 @@ import numpy as np
 
 from edgedqn.agents.playing.disturbances import Disturbance, NoisyValues, RandomActions
 from edgedqn.agents.playing.fragility import Fragility, Loss, Mistakes
-from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.playing.gate import Gate, gate_for
 from edgedqn.agents.playing.statistics import bootstrap_interval
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.agreement import agreement
@@ -30,11 +30,12 @@ Z_95 = 1.96
 BEYOND = 2**20  # later than the seeds on which the agent was chosen: on those it was lucky
 
 
-def measure_fragility(agent: TrainedAgent, *, streams: SeedStreams) -> Fragility:
+def measure_fragility(agent: TrainedAgent, *, streams: SeedStreams, gate: Gate) -> Fragility:
     """Plays an agent with random actions and with noise on its Q-values, against itself without, paired by reset seed.
 
     A budget of environment steps bounds the time, so the number of episodes depends on how long they are. It takes some seconds
-    where a step takes microseconds.
+    where a step takes microseconds. Where the gate's looks are not the environment's, a simulator is slow: no mistake is played
+    for more episodes than its first.
 
     Raises:
       InputError: all actions are equal in every state it was shown.
@@ -49,7 +50,8 @@ def measure_fragility(agent: TrainedAgent, *, streams: SeedStreams) -> Fragility
     with tempfile.TemporaryDirectory() as folder, Players(play, progress=True) as players:
         path = Path(folder) / "float.tflite"
         write_float_file(agent, path, ExportConfig())
-        opponents = _Opponents(players, path)
+        usual = gate.looks == gate_for(agent.spec.id).looks
+        opponents = _Opponents(players, path, most=MOST if usual else gate.looks[0])
         losses: list[Loss] = []
         if opponents.unit > 0:
             otherwise = 1 - 1 / agent.spec.n_actions  # the share of actions drawn at random that are not the agent's own
@@ -72,10 +74,10 @@ def measure_fragility(agent: TrainedAgent, *, streams: SeedStreams) -> Fragility
 class _Opponents:
     """The file of an agent, played against itself. `unit` is what it earns over acting at random: what can be lost."""
 
-    def __init__(self, players: Players, path: Path):
+    def __init__(self, players: Players, path: Path, *, most: int):
         self._players, self._path = players, path
         players.returns(path, LEAST)
-        self._most = int(np.clip(MOST_STEPS * LEAST // players.env_steps(path), LEAST, MOST))  # episodes
+        self._most = int(np.clip(MOST_STEPS * LEAST // players.env_steps(path), LEAST, most))  # episodes
         self._first = min(FIRST, self._most)
         self.unit = float(players.returns(path, self._first).mean() - players.returns(None, self._first).mean())
 

@@ -77,8 +77,8 @@ def train(run: RunFolder) -> None:
 
 def fragility(run: RunFolder) -> None:
     """Measures what mistakes cost the agent: `agent/fragility.json`."""
-    _, _, streams = _of(run)
-    measure_fragility(TrainedAgent.load(run.agent), streams=streams).save(run.fragility)
+    _, config, streams = _of(run)
+    measure_fragility(TrainedAgent.load(run.agent), streams=streams, gate=config.gate).save(run.fragility)
 
 
 def read_fragility(run: RunFolder) -> Fragility | None:
@@ -110,7 +110,7 @@ def compress_judged(
     `fragility` is measured, on `select` as well, where it is None and a stage asks.
     """
 
-    known = cache(lambda: fragility or measure_fragility(agent, streams=streams))
+    known = cache(lambda: fragility or measure_fragility(agent, streams=streams, gate=gate))
     env = agent_view(make_environment(agent.spec.source), agent.spec)
     with closing(env), judging(agent, streams=streams, gate=gate, export=export) as judge:
         return compress_agent(

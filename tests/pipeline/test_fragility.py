@@ -10,6 +10,7 @@ import pytest
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.evaluation import evaluate
 from edgedqn.agents.playing.fragility import Fragility
+from edgedqn.agents.playing.gate import Gate, gate_for, looks_within
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks import playing
 from edgedqn.pipeline import fragility
@@ -37,7 +38,7 @@ def test_it_is_the_same_again_costs_more_with_more_mistakes_and_stays_off_prove(
 
     monkeypatch.setattr(playing, "evaluate", remember)
     monkeypatch.setattr(fragility, "RANDOM_ACTIONS", (0.0, 0.5))
-    found = measure_fragility(agent, streams=SeedStreams(0))
+    found = measure_fragility(agent, streams=SeedStreams(0), gate=gate_for("CartPole-v1"))
     none, eighth, half, *noise = found.losses
     assert (none.share.mean, none.share.high, none.disagreement) == (0, 0, 0)
     assert half.share.low > 0.1 and half.disagreement == 0.25
@@ -47,13 +48,18 @@ def test_it_is_the_same_again_costs_more_with_more_mistakes_and_stays_off_prove(
     blocks = {seed // BLOCK for seed in seeds}
     assert blocks == {STREAMS.index("select")}
     assert min(seeds) > SeedStreams(0).first_reset_seed("select") + 10_000, "the checkpoint was chosen on those"
-    assert measure_fragility(agent, streams=SeedStreams(0)) == found
+    assert measure_fragility(agent, streams=SeedStreams(0), gate=gate_for("CartPole-v1")) == found
 
 
 def test_an_agent_that_is_worse_than_random_has_nothing_to_lose(agent: TrainedAgent) -> None:
     agent.network.set_weights([np.zeros_like(each) for each in agent.network.get_weights()[:-1]] + [np.array([1.0, 0.0])])
-    found = measure_fragility(agent, streams=SeedStreams(0))
+    found = measure_fragility(agent, streams=SeedStreams(0), gate=gate_for("CartPole-v1"))
     assert found.losses == () and found.mean_return < found.random_return
+
+
+def test_a_slow_simulator_plays_no_more_than_its_gate_looks_at_first(agent: TrainedAgent) -> None:
+    found = measure_fragility(agent, streams=SeedStreams(0), gate=Gate(looks=looks_within(100)))
+    assert {loss.episodes for loss in found.losses} == {25}
 
 
 def test_a_run_measures_it_once(tiny_run: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,4 +76,4 @@ def test_a_run_measures_it_once(tiny_run: RunResult, tmp_path: Path, monkeypatch
 def test_no_preference_is_bad_input(agent: TrainedAgent) -> None:
     agent.network.set_weights([np.zeros_like(each) for each in agent.network.get_weights()])
     with pytest.raises(InputError, match="all actions are equal"):
-        measure_fragility(agent, streams=SeedStreams(0))
+        measure_fragility(agent, streams=SeedStreams(0), gate=gate_for("CartPole-v1"))
