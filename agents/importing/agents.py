@@ -16,10 +16,10 @@ from edgedqn.agents.chain import ChainReader, NotAChainError
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.importing.building import build
 from edgedqn.agents.importing.foreign_files import Network, open_archive, read_file
-from edgedqn.agents.importing.hdf5_reader import MAGIC
-from edgedqn.agents.importing.keras_files import CONFIG, read_keras_archive, read_keras_hdf5
-from edgedqn.agents.importing.keras_files import WEIGHTS as KERAS_WEIGHTS
-from edgedqn.agents.importing.keras_weights import read_keras_weights
+from edgedqn.agents.importing.keras_model.hdf5_reader import MAGIC
+from edgedqn.agents.importing.keras_model.keras_files import CONFIG, read_keras_archive, read_keras_hdf5
+from edgedqn.agents.importing.keras_model.keras_files import WEIGHTS as KERAS_WEIGHTS
+from edgedqn.agents.importing.keras_model.keras_weights import read_keras_weights
 from edgedqn.agents.importing.onnx_model.files import read_onnx
 from edgedqn.agents.importing.other_files import what_it_is
 from edgedqn.agents.importing.sb3 import DATA, read_sb3_archive

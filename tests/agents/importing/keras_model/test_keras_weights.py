@@ -11,7 +11,7 @@ import tf_keras
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.agents import ModelOptions, read_model
 from edgedqn.agents.importing.building import build
-from edgedqn.agents.importing.keras_weights import read_keras_weights
+from edgedqn.agents.importing.keras_model.keras_weights import read_keras_weights
 
 LIBRARIES = {"keras-2": "tf_keras", "keras-3": "keras"}
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")

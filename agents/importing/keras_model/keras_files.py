@@ -2,8 +2,8 @@
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.foreign_files import Array, Network, open_archive, parse_json, read_json_member, read_member
-from edgedqn.agents.importing.hdf5_reader import Hdf5, read_hdf5
-from edgedqn.agents.importing.keras_config import KerasLayer, translate
+from edgedqn.agents.importing.keras_model.hdf5_reader import Hdf5, read_hdf5
+from edgedqn.agents.importing.keras_model.keras_config import KerasLayer, translate
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 _LAYERS = ("layers", "_layer_checkpoint_dependencies")  # the second name up to Keras 2.12

@@ -10,7 +10,7 @@ import tf_keras
 
 from edgedqn.agents.architecture import describe, rebuild
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.importing.keras_config import LARGEST_DEPTH, translate
+from edgedqn.agents.importing.keras_model.keras_config import LARGEST_DEPTH, translate
 
 layers = tf_keras.layers
 

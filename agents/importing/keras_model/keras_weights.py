@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.importing.foreign_files import Array, Network, parse_json, short
-from edgedqn.agents.importing.hdf5_reader import Hdf5, read_hdf5
-from edgedqn.agents.importing.keras_config import translate
+from edgedqn.agents.importing.keras_model.hdf5_reader import Hdf5, read_hdf5
+from edgedqn.agents.importing.keras_model.keras_config import translate
 from edgedqn.agents.importing.layer_writer import LayerWriter, known_activation
 
 _NOT_OF_THE_MODEL = ("optimizer", "seed_generator", "metrics", "compile_metrics")

@@ -10,7 +10,7 @@ from edgedqn.agents.architecture import SETTINGS, check
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.agents.importing.foreign_files import short
-from edgedqn.agents.importing.keras_1 import as_keras_2
+from edgedqn.agents.importing.keras_model.keras_1 import as_keras_2
 
 LAYERS = ("InputLayer", "Rescaling", "Dense", "Conv2D", "ReLU", "Activation", "Flatten", "Reshape", "Dropout")
 LARGEST_DEPTH = 200  # layers

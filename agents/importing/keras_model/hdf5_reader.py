@@ -50,7 +50,7 @@ def read_hdf5(content: bytes, *, groups: tuple[str, ...], attributes: tuple[str,
       InputError: it is damaged.
     """
     wanted = json.dumps([groups, attributes])
-    command = python_command("from edgedqn.agents.importing.hdf5_reader import main; main()", wanted)
+    command = python_command("from edgedqn.agents.importing.keras_model.hdf5_reader import main; main()", wanted)
     try:
         reader = subprocess.run(command, input=content, capture_output=True, timeout=TIME_LIMIT, check=False)
     except subprocess.TimeoutExpired as error:
