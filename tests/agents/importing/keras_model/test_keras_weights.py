@@ -54,6 +54,20 @@ def test_weights_in_a_chain_that_is_told(tmp_path: Path, library: str, name: str
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("name", ["w.h5", "w.weights.h5"])
+@pytest.mark.parametrize("network", ["image", "vector"])
+def test_weights_of_other_layers(
+    tmp_path: Path, library: str, name: str, network: str, make: Any, observe: Any, assert_same: Any
+) -> None:
+    if (library, name) == ("keras-3", "w.h5"):
+        pytest.skip("Keras 3 writes .weights.h5 alone")
+    model = make(importlib.import_module(LIBRARIES[library]), network)
+    (tmp_path / "model.json").write_text(model.to_json())
+    got = read_model(saved(model, tmp_path / name), ModelOptions(model_json=tmp_path / "model.json"))
+    assert_same(got.network, model, observe(network))
+
+
 def test_another_activation(tmp_path: Path) -> None:
     model = model_of(tf_keras, "tanh")
     path = saved(model, tmp_path / "w.h5")
