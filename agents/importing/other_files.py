@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from edgedqn.agents.importing.torch_tensors import ADVICE
 
 _HEAD = 2**16  # bytes in which an object's class is named
-_LEVELDB = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"  # at the end of a TensorFlow checkpoint's index
 _OLD_TORCH = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # PyTorch's magic number before 1.6, as a pickle holds it
 _PICKLED = (  # the first name that is found in a pickle says what it is
     (b"stable_baselines3.common.buffers", "a replay buffer of Stable-Baselines3: what an agent has seen, and not the agent"),
@@ -25,11 +24,6 @@ def what_it_is(content: bytes, members: Sequence[str]) -> str:
         return (
             "tensors or an object as PyTorch before 1.6 saved them. Save them again with a newer one: "
             "torch.save(torch.load(path, weights_only=True), path)"
-        )
-    if content.endswith(_LEVELDB):
-        return (
-            "the index of a TensorFlow checkpoint: weights without their layers. Load them into the model and save that: "
-            "model.load_weights('...'); model.save('policy.keras')"
         )
     if content[:1] == b"\x80" or (head[:1] in (b"(", b"c") and content.endswith(b".")):
         for name, what in _PICKLED:

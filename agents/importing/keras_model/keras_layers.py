@@ -105,7 +105,8 @@ def read_layer(entry: Json) -> Layer:
     missing = [setting for setting in SETTINGS[kind] if setting not in settings]
     require(not missing, f"{where}: expected {', '.join(missing)}. Got {', '.join(map(short, entry['config']))}.")
     description, behind = _with_activation(description, settings, where)
-    return Layer(name, description, behind, weights, tuple(axes) if isinstance(axes, list) else (axes,))
+    axes = tuple(axes) if isinstance(axes, list) else (axes,)
+    return Layer(name, description, behind=behind, weights=weights, axes=axes)
 
 
 def _settings(config: Json, kind: str, where: str) -> Json:

@@ -28,7 +28,6 @@ FILES: dict[str, tuple[bytes, str]] = {
     "tree.pkl": (pickled("sklearn.tree"), "a pickle of scikit-learn"),
     "table.pkl": (pickle.dumps(np.zeros(3)), "a pickle, which is a program"),
     "old.pth": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.", "PyTorch before 1.6 saved them"),
-    "ckpt.index": (b"\0" * 40 + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb", "the index of a TensorFlow checkpoint"),
     "policy.tflite": (b"\x1c\0\0\0TFL3" + bytes(40), r"a \.tflite"),
     "model.json": (b'{"class_name": "Sequential"}', "layers without their weights"),
     "text.txt": (b"hello", "something else"),

@@ -53,8 +53,8 @@ def test_what_was_asked_for_is_found(path: Path) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems keep no such limit")
 @pytest.mark.parametrize(("megabytes", "message"), [(16, "MemoryError"), (256, "")])
 def test_its_memory_is_limited(megabytes: int, message: str) -> None:
-    code = "import numpy; from edgedqn.agents.importing.keras_model.hdf5_reader import _limit_memory"
-    code += f"; _limit_memory({megabytes}_000_000); numpy.ones(8_000_000)"
+    code = "import numpy; from edgedqn.agents.importing.keras_model.other_process import limit_memory"
+    code += f"; limit_memory({megabytes}_000_000); numpy.ones(8_000_000)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert message in ran.stderr and bool(ran.returncode) == bool(message)
 
