@@ -19,9 +19,10 @@ from edgedqn.agents.importing.keras_model.other_process import read_elsewhere
 from edgedqn.agents.importing.keras_model.tf_reader import VARIABLE
 
 MAGIC = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"  # at the end of an index
-TIME_LIMIT = 300  # seconds; TensorFlow takes 3 to load, and many times that where other work fills the processor
+TIME_LIMIT = 900  # seconds; TensorFlow takes 3 to load, but minutes where other work fills the processor
 _DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
 _ORDER = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
+_LISTED = re.compile(r"(layer_with_weights-|_operations/)\d+$")  # by Keras 2 and 3, where a model knows its layers' order
 _TARGET = re.compile(r"target|tgt|frozen", re.IGNORECASE)
 
 
@@ -60,6 +61,8 @@ def read_checkpoint(
     for owner, own in owners.items():
         strange = [name for name in own if name not in _ORDER]
         require(not strange, f"expected weights of {', '.join(_ORDER)}. Got {short(strange)} of {short(owner)}.")
+    if not all(_LISTED.search(owner) for owner in owners):
+        assumed += ("layers in the order in which the model's class makes them",)
     groups = [[own[name] for name in _ORDER if name in own] for own in owners.values()]
     return put_into_layers(groups, hidden=hidden, activation=activation, model_json=model_json), assumed
 
