@@ -24,9 +24,8 @@ ONE_FILE_BY_CONTRACT = "export/edge_policy.py"  # a board copies it alone
 
 # Borders to what has no types, or types of its own: libraries, and other people's files. `Any` and string keys are theirs.
 BORDERS = (
-    "agents/importing/keras_config.py",  # Keras' configuration, as its files hold it
-    "agents/importing/keras_files.py",
-    "agents/importing/hdf5_reader.py",
+    "agents/importing/keras_model/keras_",  # Keras' configuration, as its files hold it
+    "agents/importing/keras_model/hdf5_reader.py",
     "agents/importing/sb3.py",  # an archive of Stable-Baselines3
     "agents/importing/torch_tensors.py",  # PyTorch
     "agents/importing/onnx_model/files.py",  # protocol buffers

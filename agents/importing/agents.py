@@ -16,10 +16,12 @@ from edgedqn.agents.chain import ChainReader, NotAChainError
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.importing.building import build
 from edgedqn.agents.importing.foreign_files import Network, open_archive, read_file
-from edgedqn.agents.importing.hdf5_reader import MAGIC
-from edgedqn.agents.importing.keras_files import CONFIG, read_keras_archive, read_keras_hdf5
-from edgedqn.agents.importing.keras_files import WEIGHTS as KERAS_WEIGHTS
-from edgedqn.agents.importing.keras_weights import read_keras_weights
+from edgedqn.agents.importing.keras_model.hdf5_reader import MAGIC
+from edgedqn.agents.importing.keras_model.keras_files import CONFIG, read_keras_archive, read_keras_hdf5
+from edgedqn.agents.importing.keras_model.keras_files import WEIGHTS as KERAS_WEIGHTS
+from edgedqn.agents.importing.keras_model.keras_weights import read_keras_weights
+from edgedqn.agents.importing.keras_model.tf_checkpoints import MAGIC as CHECKPOINT
+from edgedqn.agents.importing.keras_model.tf_checkpoints import index_of, read_checkpoint
 from edgedqn.agents.importing.onnx_model.files import read_onnx
 from edgedqn.agents.importing.other_files import READABLE, refuse_other_jobs, what_it_is
 from edgedqn.agents.importing.sb3 import DATA, read_sb3_archive
@@ -39,7 +41,7 @@ class ForeignModel:
     """A Q-network that somebody else trained."""
 
     network: tf_keras.Model  # [B, *shape] -> Q-values [B, A]
-    kind: str  # "keras", "stable-baselines3", "pytorch" or "onnx"
+    kind: str  # "keras", "tensorflow", "stable-baselines3", "pytorch" or "onnx"
     source: str  # the file's name
     source_sha256: str  # of its content
     observation_dtype: str | None = None  # of the environment it was trained on, where that is known
@@ -54,7 +56,7 @@ class ModelOptions:
 
     Attributes:
       activation: of hidden layers, where a file holds tensors alone; a ReLU if not told.
-      part: which of several networks of a state dict, or of several outputs of an ONNX model.
+      part: which of several networks of a state dict or a checkpoint, or of several outputs of an ONNX model.
       strides: of each convolution of a state dict.
       hidden: widths of the hidden layers of Keras' weights alone.
       model_json: in their place a file with the text that model.to_json() gives.
@@ -85,14 +87,15 @@ NOTHING = ModelOptions()
 def read_model(path: Path, told: ModelOptions = NOTHING) -> ForeignModel:
     """Reads somebody else's model.
 
-    Keras' `.keras`, `.h5` and weights alone (Keras 1 to 3), `.onnx`, state dicts of PyTorch (`.pt`, `.pth`, `.cleanrl_model`)
-    and archives of SB3's DQN or SB3-Contrib's QR-DQN (`.zip`).
+    Keras' `.keras`, `.h5` and weights alone (Keras 1 to 3), checkpoints of TensorFlow (`.index`), `.onnx`, state dicts of
+    PyTorch (`.pt`, `.pth`, `.cleanrl_model`) and archives of SB3's DQN or SB3-Contrib's QR-DQN (`.zip`).
 
     Raises:
       InputError: it is none of these, is damaged, or has a part that is not understood, with the part; or something is told
         that such a file says itself.
     """
     try:
+        path = index_of(path)
         refuse_other_jobs(path)
         content = read_file(path)
         found = _read(content, path, told)
@@ -127,6 +130,7 @@ def _why_no_chain(network: tf_keras.Model) -> str | None:
 
 _USED = {
     "keras": ("activation", "hidden", "model_json", "normalize"),
+    "tensorflow": ("activation", "hidden", "model_json", "part", "normalize"),
     "onnx": ("part", "normalize"),
     "pytorch": ("activation", "part", "strides", "normalize"),
     "stable-baselines3": ("normalize",),
@@ -145,6 +149,11 @@ class _Found(NamedTuple):
 def _read(content: bytes, path: Path, told: ModelOptions) -> _Found:
     if content.startswith(MAGIC):
         return _Found("keras", _read_hdf5(content, told))
+    if path.suffix == ".index" and content.endswith(CHECKPOINT):
+        network, assumed = read_checkpoint(
+            path, part=told.part, hidden=told.hidden, activation=told.activation or "relu", model_json=_model_json(told)
+        )
+        return _Found("tensorflow", network, None, assumed)
     if path.suffix == ".onnx":
         return _Found("onnx", read_onnx(content, path.parent, part=told.part))
     names = open_archive(content).namelist() if content.startswith(b"PK") else []
@@ -162,11 +171,15 @@ def _read(content: bytes, path: Path, told: ModelOptions) -> _Found:
 
 
 def _read_hdf5(content: bytes, told: ModelOptions) -> Network:
-    text = None if told.model_json is None else read_file(told.model_json).decode(errors="replace")
+    text = _model_json(told)
     if told.hidden is None and text is None:
         require(told.activation is None, "expected an activation beside hidden= only: a whole model says it itself.")
         return read_keras_hdf5(content)
     return read_keras_weights(content, hidden=told.hidden, activation=told.activation or "relu", model_json=text)
+
+
+def _model_json(told: ModelOptions) -> str | None:
+    return None if told.model_json is None else read_file(told.model_json).decode(errors="replace")
 
 
 def as_agent(model: ForeignModel, source: EnvironmentSource, *, reset_seeds: Iterator[int], count: int) -> TrainedAgent:

@@ -8,11 +8,10 @@ from edgedqn.agents.errors import InputError, one_line
 from edgedqn.agents.importing.foreign_files import short
 from edgedqn.agents.importing.torch_tensors import ADVICE
 
-READABLE = "a .keras, an .h5, an .onnx, a PyTorch .pth or an SB3 .zip"
+READABLE = "a .keras, an .h5, a checkpoint's .index, an .onnx, a PyTorch .pth or an SB3 .zip"
 AS_FUNCTION = "a function that loads it, where you trust it, can be imported: edgedqn import module:function ENV_ID"
 _ENDS = (".keras", ".h5", ".hdf5", ".onnx", ".pt", ".pth", ".cleanrl_model", ".zip")
 _HEAD = 2**16  # bytes in which an object's class is named
-_LEVELDB = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"  # at the end of a TensorFlow checkpoint's index
 _OLD_TORCH = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # PyTorch's magic number before 1.6, as a pickle holds it
 _EXPERIENCE = "a replay buffer of Stable-Baselines3: what an agent has seen, and not the agent, whose file is another"
 _OTHER_JOBS = (  # the first name that is found in a pickle says what it is
@@ -21,7 +20,6 @@ _OTHER_JOBS = (  # the first name that is found in a pickle says what it is
     (b"stable_baselines3.her", _EXPERIENCE),
 )
 _PROGRAMS = ((b"sklearn", "scikit-learn"), (b"tf_agents", "TF-Agents"), (b"ray.rllib", "RLlib"))
-_CHECKPOINT = "weights without their layers. Save the model with them: model.load_weights('...'); model.save('policy.keras')"
 _PACKED = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -60,10 +58,8 @@ def what_it_is(content: bytes, name: str, members: Sequence[str]) -> str:
             "tensors or an object as PyTorch before 1.6 saved them. Save them again with a newer one: "
             f"torch.save(torch.load({name!r}, weights_only=True), 'policy.pth')"
         )
-    if content.endswith(_LEVELDB):
-        return f"the index of a TensorFlow checkpoint: {_CHECKPOINT}"
     if re.search(r"\.data-\d{5}-of-\d{5}$", name) or content.startswith(b"model_checkpoint_path:"):
-        return f"a part of a TensorFlow checkpoint: {_CHECKPOINT}"
+        return "a part of a TensorFlow checkpoint: import its .index, which names the others"
     if content[:1] == b"\x80" or (head[:1] in (b"(", b"c") and content.endswith(b".")):
         kind = next((f" of {library}" for text, library in _PROGRAMS if text in head), "")
         return f"a pickle{kind}, which is a program{f'. {ADVICE[:-1]}' if b'torch' in head else f': {AS_FUNCTION}'}"

@@ -150,8 +150,9 @@ PLAY: Arguments = {
 MODEL: Arguments = {
     "model": {
         "metavar": "MODEL",
-        "help": "a .keras or .h5 of Keras 1 to 3, an .onnx, a state dict of PyTorch (.pt, .pth, .cleanrl_model), the .zip "
-        "of SB3's DQN or SB3-Contrib's QR-DQN; or module:function, any policy, called with an observation. What is no chain of "
+        "help": "a .keras or .h5 of Keras 1 to 3, the .index of a TensorFlow checkpoint, an .onnx, a state dict of PyTorch "
+        "(.pt, .pth, .cleanrl_model), the .zip of SB3's DQN or SB3-Contrib's QR-DQN; or module:function, any policy, called "
+        "with an observation. What is no chain of "
         "Dense and Conv2D layers with ReLU plays, and teaches such a chain",
     },
     "--gives": {
@@ -162,11 +163,11 @@ MODEL: Arguments = {
     "--activation": {"metavar": "NAME", "help": "of hidden layers, where the file holds weights alone (default: relu)"},
     "--part": {
         "metavar": "NAME",
-        "help": "which network of a state dict, or which output of an .onnx, where there are several",
+        "help": "which network of a state dict or a checkpoint, or which output of an .onnx, where there are several",
     },
     "--strides": COUNT
     | {"nargs": "+", "help": "of each convolution of a state dict (default: those of Nature's and MinAtar's)"},
-    "--hidden": COUNT | {"nargs": "+", "help": "widths of the hidden layers, where an .h5 holds weights alone"},
+    "--hidden": COUNT | {"nargs": "+", "help": "widths of the hidden layers, where an .h5 or a checkpoint holds weights alone"},
     "--model-json": FILE | {"help": "in place of --hidden what Keras' model.to_json() gives"},
     "--normalize": FILE | {"help": "VecNormalize's vecnormalize.pkl, which is read and not run, or an .npz of its statistics"},
     **LEARNING_ENVIRONMENT,

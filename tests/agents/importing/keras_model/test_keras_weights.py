@@ -11,7 +11,7 @@ import tf_keras
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.agents import ModelOptions, read_model
 from edgedqn.agents.importing.building import build
-from edgedqn.agents.importing.keras_weights import read_keras_weights
+from edgedqn.agents.importing.keras_model.keras_weights import read_keras_weights
 
 LIBRARIES = {"keras-2": "tf_keras", "keras-3": "keras"}
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
@@ -52,6 +52,20 @@ def test_weights_in_a_chain_that_is_told(tmp_path: Path, library: str, name: str
     for options in ({"hidden": (8,) * 12}, {"model_json": tmp_path / "model.json"}):
         got = read_model(path, ModelOptions(**options)).network(X)
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("name", ["w.h5", "w.weights.h5"])
+@pytest.mark.parametrize("network", ["image", "vector"])
+def test_weights_of_other_layers(
+    tmp_path: Path, library: str, name: str, network: str, make: Any, observe: Any, assert_same: Any
+) -> None:
+    if (library, name) == ("keras-3", "w.h5"):
+        pytest.skip("Keras 3 writes .weights.h5 alone")
+    model = make(importlib.import_module(LIBRARIES[library]), network)
+    (tmp_path / "model.json").write_text(model.to_json())
+    got = read_model(saved(model, tmp_path / name), ModelOptions(model_json=tmp_path / "model.json"))
+    assert_same(got.network, model, observe(network))
 
 
 def test_another_activation(tmp_path: Path) -> None:

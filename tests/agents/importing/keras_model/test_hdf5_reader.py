@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.importing import hdf5_reader
-from edgedqn.agents.importing.hdf5_reader import read_hdf5
+from edgedqn.agents.importing.keras_model import hdf5_reader
+from edgedqn.agents.importing.keras_model.hdf5_reader import read_hdf5
 
 KERNEL = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -53,8 +53,9 @@ def test_what_was_asked_for_is_found(path: Path) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems keep no such limit")
 @pytest.mark.parametrize(("megabytes", "message"), [(16, "MemoryError"), (256, "")])
 def test_its_memory_is_limited(megabytes: int, message: str) -> None:
-    code = f"import numpy; from edgedqn.agents.importing import hdf5_reader; hdf5_reader._limit_memory({megabytes}_000_000)"
-    ran = subprocess.run([sys.executable, "-c", f"{code}; numpy.ones(8_000_000)"], capture_output=True, text=True, check=False)
+    code = "import numpy; from edgedqn.agents.importing.keras_model.other_process import limit_memory"
+    code += f"; limit_memory({megabytes}_000_000); numpy.ones(8_000_000)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert message in ran.stderr and bool(ran.returncode) == bool(message)
 
 

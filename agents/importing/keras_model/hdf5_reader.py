@@ -6,10 +6,8 @@ not even an interrupt stops it. So it has a limit of time and of memory, and thi
 
 import io
 import json
-import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -17,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.playing.processes import python_command
+from edgedqn.agents.importing.keras_model.other_process import limit_memory, read_elsewhere
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 TIME_LIMIT = 120  # seconds; the Nature CNN takes less than one
@@ -50,15 +48,9 @@ def read_hdf5(content: bytes, *, groups: tuple[str, ...], attributes: tuple[str,
       InputError: it is damaged.
     """
     wanted = json.dumps([groups, attributes])
-    command = python_command("from edgedqn.agents.importing.hdf5_reader import main; main()", wanted)
-    try:
-        reader = subprocess.run(command, input=content, capture_output=True, timeout=TIME_LIMIT, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise InputError(f"its HDF5 data is damaged: reading it took more than {TIME_LIMIT} seconds.") from error
-    if reader.returncode:
-        reason = reader.stderr.decode(errors="replace").strip().splitlines() or [f"its reader ended with {reader.returncode}"]
-        raise InputError(f"its HDF5 data cannot be read: {reason[-1][:200]}")
-    with np.load(io.BytesIO(reader.stdout), allow_pickle=False) as archive:
+    code = "from edgedqn.agents.importing.keras_model.hdf5_reader import main; main()"
+    answer = read_elsewhere(code, wanted, what="its HDF5 data", time_limit=TIME_LIMIT, content=content)
+    with np.load(io.BytesIO(answer), allow_pickle=False) as archive:
         found = json.loads(archive["found"].tobytes())
         return Hdf5(found["texts"], {path: archive[str(i)] for i, path in enumerate(found["arrays"])})
 
@@ -67,7 +59,7 @@ def main() -> None:
     """The other process: HDF5 on stdin, NumPy's format on stdout."""
     groups, attributes = json.loads(sys.argv[1])
     content = sys.stdin.buffer.read()
-    _limit_memory(MEMORY_LIMIT + 6 * len(content))  # the file, its arrays and the answer, which is copied once
+    limit_memory(MEMORY_LIMIT + 6 * len(content))  # the file, its arrays and the answer, which is copied once
     texts: dict[str, str | list[str]] = {}
     arrays: dict[str, NDArray[np.float32]] = {}
     with h5py.File(io.BytesIO(content), "r") as file:
@@ -94,16 +86,6 @@ def main() -> None:
     answer = io.BytesIO()
     np.savez(answer, found=found_json, **{str(i): array for i, array in enumerate(arrays.values())})  # type: ignore[arg-type]
     sys.stdout.buffer.write(answer.getvalue())
-
-
-def _limit_memory(additional: int) -> None:
-    """Limits this process to so many bytes beside what it has now, where the system reports that (Linux)."""
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        import resource
-
-        now = int(statm.read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (now + additional, now + additional))
 
 
 def _is_plain(data: h5py.Dataset) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.agents import read_model
-from edgedqn.agents.importing.keras_1 import as_keras_2
+from edgedqn.agents.importing.keras_model.keras_1 import as_keras_2
 
 RNG = np.random.default_rng(0)
 

@@ -1,9 +1,11 @@
 """A Keras model file, `.keras` or HDF5, of Keras 2 or 3: its layers and its weights. Never loads it with Keras."""
 
+from collections.abc import Sequence
+
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.foreign_files import Array, Network, open_archive, parse_json, read_json_member, read_member
-from edgedqn.agents.importing.hdf5_reader import Hdf5, read_hdf5
-from edgedqn.agents.importing.keras_config import KerasLayer, translate
+from edgedqn.agents.importing.keras_model.hdf5_reader import Hdf5, read_hdf5
+from edgedqn.agents.importing.keras_model.keras_config import KerasLayer, translate
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 _LAYERS = ("layers", "_layer_checkpoint_dependencies")  # the second name up to Keras 2.12
@@ -15,7 +17,9 @@ def read_keras_archive(content: bytes) -> Network:
     archive = open_archive(content)
     layers = translate(read_json_member(archive, CONFIG))
     file = read_hdf5(read_member(archive, WEIGHTS), groups=_LAYERS, attributes=("name",))
-    weights = {layer.description["name"]: _numbered(file, layer) for layer in layers if layer.stored_as}
+    for layer in layers:
+        _check_name(file, layer)
+    weights = {layer.description["name"]: numbered(file, layer) for layer in layers if layer.weights}
     return [layer.description for layer in layers], weights
 
 
@@ -32,19 +36,30 @@ def read_keras_hdf5(content: bytes) -> Network:
             "their layers, hidden=(64, 64) for instance, or the text of model.to_json()."
         )
     layers = translate(parse_json(file.text("", "model_config"), "model_config"))
-    weights = {layer.description["name"]: _named(file, layer) for layer in layers if layer.stored_as}
+    weights = {layer.description["name"]: _named(file, layer) for layer in layers if layer.weights}
     return [layer.description for layer in layers], weights
 
 
-def _numbered(file: Hdf5, layer: KerasLayer) -> list[Array]:
-    """A layer's weights in a `.keras` file: 0 is the kernel, 1 the bias."""
-    name = layer.description["name"]
+def numbered(file: Hdf5, layer: KerasLayer) -> list[Array]:
+    """A layer's weights in a `.keras` or `.weights.h5` file, which numbers them."""
+    return layer.all_weights([file.array(f"{_place(file, layer)}/{i}") for i in range(len(layer.weights))])
+
+
+def are_numbered(file: Hdf5, layers: Sequence[KerasLayer]) -> bool:
+    """Whether a file has weights where a `.keras` file would have those of these layers."""
+    return all(f"{_place(file, layer)}/0" in file.arrays for layer in layers)
+
+
+def _place(file: Hdf5, layer: KerasLayer) -> str:
     root = next((root for root in _LAYERS if any(path.startswith(f"{root}/") for path in file.arrays)), _LAYERS[0])
-    path = f"{root}/{layer.stored_as}/vars"
-    # Keras 3 adds the name, which the counted groups do not have.
-    if f"{path}@name" in file.texts and file.text(path, "name") != name:
+    return f"{root}/{layer.stored_as}/vars"
+
+
+def _check_name(file: Hdf5, layer: KerasLayer) -> None:
+    """Keras 3 adds the name, which the counted groups do not have."""
+    path, name = _place(file, layer), layer.description["name"]
+    if layer.weights and f"{path}@name" in file.texts and file.text(path, "name") != name:
         raise InputError(f"the weights of layer {name!r} are those of {file.text(path, 'name')[:80]!r}.")
-    return [file.array(f"{path}/{i}") for i in range(1 + layer.description["use_bias"])]
 
 
 def _named(file: Hdf5, layer: KerasLayer) -> list[Array]:
@@ -53,4 +68,4 @@ def _named(file: Hdf5, layer: KerasLayer) -> list[Array]:
     names = file.texts.get(f"{path}@weight_names")
     if not isinstance(names, list):
         raise InputError(f"expected the names of the weights of layer {layer.description['name']!r}. Got something else.")
-    return [file.array(f"{path}/{name}") for name in names[:3]]
+    return layer.all_weights([file.array(f"{path}/{name}") for name in names[:8]])

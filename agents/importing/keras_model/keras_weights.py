@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.importing.foreign_files import Array, Network, parse_json, short
-from edgedqn.agents.importing.hdf5_reader import Hdf5, read_hdf5
-from edgedqn.agents.importing.keras_config import translate
+from edgedqn.agents.importing.keras_model.hdf5_reader import Hdf5, read_hdf5
+from edgedqn.agents.importing.keras_model.keras_config import translate
+from edgedqn.agents.importing.keras_model.keras_files import are_numbered, numbered
 from edgedqn.agents.importing.layer_writer import LayerWriter, known_activation
 
 _NOT_OF_THE_MODEL = ("optimizer", "seed_generator", "metrics", "compile_metrics")
@@ -28,18 +29,31 @@ def read_keras_weights(
     activation = known_activation(activation)
     file = read_hdf5(content, groups=(), attributes=("layer_names", "weight_names", "name"))
     groups = _named(file) if "@layer_names" in file.texts else _numbered(file)
+    if model_json is not None:
+        layers = translate(parse_json(model_json, "the model's JSON"))
+        owners = [layer for layer in layers if layer.weights]
+        if owners and are_numbered(file, owners):
+            return [layer.description for layer in layers], {each.description["name"]: numbered(file, each) for each in owners}
+    return put_into_layers(groups, hidden=hidden, activation=activation, model_json=model_json)
+
+
+def put_into_layers(
+    groups: list[list[Array]], *, hidden: Sequence[int] | None, activation: str, model_json: str | None
+) -> Network:
+    """Puts the weights of one layer after the other into layers that are told; see `read_keras_weights`."""
     groups = [group for group in groups if group]
     require(bool(groups), "expected weights as model.save_weights writes them. Got none.")
     found = ", ".join(str(list(group[0].shape)) for group in groups[:12])
-    if model_json is not None:
-        layers = translate(parse_json(model_json, "the model's JSON"))
-        owners = [layer.description["name"] for layer in layers if layer.stored_as]
-        if len(owners) != len(groups):
-            raise InputError(f"expected the weights of {len(owners)} layers. Got those of {len(groups)}, of {found}.")
-        return [layer.description for layer in layers], dict(zip(owners, groups, strict=True))
-    if hidden is None:
+    if model_json is None and hidden is None:
         raise InputError(f"expected hidden= or the model's JSON beside weights alone. Got kernels of {found}.")
-    return _chain(groups, tuple(hidden), activation=activation, found=found)
+    if model_json is None:
+        return _chain(groups, tuple(hidden or ()), activation=known_activation(activation), found=found)
+    layers = translate(parse_json(model_json, "the model's JSON"))
+    owners = sorted((layer for layer in layers if layer.weights), key=lambda layer: layer.place)
+    if len(owners) != len(groups):
+        raise InputError(f"expected the weights of {len(owners)} layers. Got those of {len(groups)}, of {found}.")
+    weights = {layer.description["name"]: layer.all_weights(group) for layer, group in zip(owners, groups, strict=True)}
+    return [layer.description for layer in layers], weights
 
 
 def _chain(groups: list[list[Array]], hidden: tuple[int, ...], *, activation: str, found: str) -> Network:
