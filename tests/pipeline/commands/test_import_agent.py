@@ -161,7 +161,7 @@ def test_a_trap_in_a_model_is_refused_by_the_command(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-c", code, "import", "trap.keras", "CartPole-v1"]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stdout) == (2, "")
-    assert answer.stderr.startswith("edgedqn: trap.keras cannot be imported: layer 'odd' is a 'Lambda'")
+    assert answer.stderr.startswith("edgedqn: trap.keras cannot be imported: layer 'odd' is a Lambda, which is code")
     assert answer.stderr.count("\n") == 1
     assert not mark.exists() and not (tmp_path / "runs").exists()
 
