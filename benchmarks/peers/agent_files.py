@@ -32,8 +32,8 @@ POLICY = PPO.load(Path(__file__).with_name("ppo.zip"), device="cpu").policy
 
 @torch.no_grad()
 def probabilities(observation):
-    observations, _ = POLICY.obs_to_tensor(observation)
-    return POLICY.get_distribution(observations).distribution.probs.numpy()[0]
+    features = POLICY.mlp_extractor.forward_actor(torch.from_numpy(observation))
+    return torch.softmax(POLICY.action_net(features), dim=0).numpy()
 '''
 
 

@@ -13,10 +13,11 @@ pytest.importorskip("tensorflow", reason="imports")
 
 from numpy.typing import NDArray
 
-from edgedqn.agents.importing.agents import ModelOptions, read_model
+from edgedqn.agents.importing.agents import NOTHING, ModelOptions, read_model
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.teaching.teachers import FunctionTeacher, find_function
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.peers.agent_files import FUNCTION, KINDS, AgentFile, Weights, read_weights
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.pipeline.commands import teaching
@@ -51,10 +52,12 @@ def write(weights: dict[str, Weights], tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Students are narrower and learn for a shorter time."""
     short = Distil(
         learning=Distillation(steps=2_000), greedy_states=4_000, explored_states=2_000, rounds=2, student_states=2_000
     )
     monkeypatch.setattr(teaching, "LEARNING", short)
+    monkeypatch.setattr(teaching, "find_preset", lambda *_, **__: TrainingConfig(hidden=(32, 32)))
 
 
 def play(q_values: Callable[[NDArray[np.float32]], NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
@@ -102,7 +105,7 @@ def test_a_network_with_tanh_teaches_one(write: Callable[[str], AgentFile], tmp_
     found, _ = play(lambda observations: model.network(observations).numpy())
     np.testing.assert_array_equal(found, wanted)
     assert_alike(model.network(visited[::50]).numpy(), file.q_values(visited[::50]))
-    assert_taught(import_and_load(file, tmp_path), file)
+    assert_taught(import_and_load(file.model, tmp_path, told=file.told), file)
 
 
 @pytest.mark.usefixtures("quick")
@@ -113,27 +116,27 @@ def test_ppo_teaches_one_as_a_function(write: Callable[[str], AgentFile], tmp_pa
     teacher = FunctionTeacher(find_function(str(file.model)), "ppo", n_actions=2, gives="probabilities")
     likely = np.maximum(file.q_values(visited[::50]), np.log(np.float32(1e-6)))
     assert_alike(teacher.q_values(visited[::50]), likely)
-    assert_taught(import_and_load(file, tmp_path), file)
+    assert_taught(import_and_load(file.model, tmp_path, told=file.told), file)
 
 
-def import_and_load(file: AgentFile, tmp_path: Path) -> TrainedAgent:
-    job = import_model(file.model, "CartPole-v1", out=tmp_path / "run", states=1_000, told=file.told)
+def import_and_load(
+    model: str | Path, tmp_path: Path, *, env_id: str = "CartPole-v1", told: ModelOptions = NOTHING
+) -> TrainedAgent:
+    """Of few episodes of its teacher."""
+    job = import_model(model, env_id, out=tmp_path / "run", states=1_000, told=told, gate_episodes=EPISODES)
     return TrainedAgent.load(job.folder.agent)
 
 
 def assert_taught(agent: TrainedAgent, file: AgentFile) -> None:
     """In a few seconds it learns most; docs/results/imported.py lets it learn as users do."""
-    taught = agent.statistics["taught"]
-    assert taught["teacher_return"] == 500 and taught["mean_return"] > 300
+    assert agent.statistics["taught"]["teacher_return"] == 500 and agent.statistics["score"]["mean"] > 300
     returns, visited = play(agent.policy.q_values)
     assert returns.mean() > 300
-    assert (agent.policy.actions(visited) == file.q_values(visited).argmax(axis=1)).mean() > 0.95
+    assert (agent.policy.actions(visited) == file.q_values(visited).argmax(axis=1)).mean() > 0.8
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_controller_teaches_one(tmp_path: Path) -> None:
     pytest.importorskip("Box2D", reason="needs the extra box2d")
-    job = import_model(LANDER, "LunarLander-v3", out=tmp_path / "run", states=1_000, told=ModelOptions(gives="action"))
-    agent = TrainedAgent.load(job.folder.agent)
-    taught = agent.statistics["taught"]
-    assert taught["teacher_return"] > 250 and taught["mean_return"] > 100
+    agent = import_and_load(LANDER, tmp_path, env_id="LunarLander-v3", told=ModelOptions(gives="action"))
+    assert agent.statistics["taught"]["teacher_return"] > 250 and agent.statistics["score"]["mean"] > 100
