@@ -188,8 +188,8 @@ class Board(gymnasium.Env[Any, Any]):
 )
 def test_a_device_sees_what_the_network_was_trained_on(space: Any, stack: int) -> None:
     """With the mask, in front of a stack or behind a state: gymnasium's wrappers are the oracle."""
-    gymnasium.register("Board-v0", lambda **how: Board(**how))
-    source = EnvironmentSource("Board-v0", {"space": space}, action_mask=True)
+    gymnasium.register("Board-v0", lambda **how: Board(space, **how))
+    source = EnvironmentSource("Board-v0", action_mask=True)
     device_env = make_environment(source)
     spec = spec_of(device_env, source, frame_stack=stack, flatten=True)
     policy, ranks = masked(list(spec.observation_shape), [0, 1, 2], *format_steps(spec.preprocessing), size=spec.input_shape[0])
