@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import fields, is_dataclass, replace
+from operator import is_
 from typing import TypeVar, cast
 
 T = TypeVar("T")
@@ -63,9 +64,11 @@ def plain(value: T) -> T:
     elif isinstance(value, tuple):
         found = tuple(map(plain, value))
     elif isinstance(value, list):
-        found = list(map(plain, value))
+        each_plain = list(map(plain, value))
+        found = value if all(map(is_, value, each_plain)) else each_plain  # it is somebody's own, where nothing changes
     elif isinstance(value, dict):
-        found = {key: plain(each) for key, each in value.items()}
+        by_key = {key: plain(each) for key, each in value.items()}
+        found = value if all(map(is_, value.values(), by_key.values())) else by_key
     elif is_dataclass(value) and not isinstance(value, type):
         found = replace(value, **{each.name: plain(getattr(value, each.name)) for each in fields(value) if each.init})
     return cast(T, found)

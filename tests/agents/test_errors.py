@@ -53,8 +53,8 @@ def test_numpys_numbers_become_pythons() -> None:
     made = Outer(np.int32(2000), (Inner(np.float64(0.25)),))  # type: ignore[arg-type]
     assert json.dumps(asdict(made)) == '{"steps": 2000, "several": [{"number": 0.25}], "text": "as it is"}'
     assert json.dumps(plain({"a": [np.int64(1), (np.float32(0.5),)]})) == '{"a": [1, [0.5]]}'
-    array = np.ones(3)
-    assert plain(array) is array
+    for kept in (np.ones(3), [1, "a"], {"a": 0.5}):
+        assert plain(kept) is kept
 
 
 def test_an_error_that_cannot_say_what_it_is_goes_by_its_type() -> None:

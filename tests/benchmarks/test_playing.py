@@ -11,6 +11,7 @@ import pytest
 from edgedqn.agents.playing.disturbances import RandomActions
 from edgedqn.agents.playing.environments import BadTransitionError, make_environment
 from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.playing.processes import WorkerDiedError
 from edgedqn.benchmarks import playing
 from edgedqn.benchmarks.playing import EnvironmentFactory, Play, Players, load_policy
 from edgedqn.export.edge_policy import PolicyFileError, read_verified
@@ -100,7 +101,7 @@ def test_a_bad_transition_says_its_step(models: Path, steer: str, workers: int) 
 
 def test_after_a_process_died_others_can_be_played(models: Path, steer: str) -> None:
     with Players(play(steer, "Deadly-v0", workers=2), progress=False) as players:
-        with pytest.raises(RuntimeError, match=r"A process died at work.* Got exit code 1"):
+        with pytest.raises(WorkerDiedError, match=r"A process died at work.* Got exit code 1"):
             players.returns(models / "reversed.tflite", 30)
         assert players.returns(models / "float32.tflite", 30).mean() == 10
 
