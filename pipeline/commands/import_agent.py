@@ -29,6 +29,7 @@ from edgedqn.agents.playing.statistics import Interval, bootstrap_interval
 from edgedqn.agents.teaching.graph import NumpyGraph
 from edgedqn.agents.teaching.teachers import FunctionTeacher, Policy, Teacher, find_function
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.benchmarks.rows import Return
 from edgedqn.pipeline.commands import DONE, SCHEMA, print_json
 from edgedqn.pipeline.commands.runs import asked_source
 from edgedqn.pipeline.commands.teaching import EPISODES, teach
@@ -37,6 +38,7 @@ from edgedqn.pipeline.job import Job
 from edgedqn.pipeline.seeds import SeedStreams
 from edgedqn.pipeline.training import ON_POLICY_STATES
 
+SCORE_STEPS = 100_000  # of the environment: an agent that stalls in a game plays each episode to its limit
 FOLDED, LEFT_OUT = ("Rescaling", "BatchNormalization", "DuelingMerge"), ("Dropout",)
 
 Learn: TypeAlias = Callable[[SeedStreams, int, Gate], TrainedAgent]
@@ -175,11 +177,19 @@ def _taught(
 
 
 def _scored(agent: TrainedAgent, streams: SeedStreams) -> TrainedAgent:
-    """With its return in its statistics."""
-    seeds = tqdm(streams.first_reset_seeds("select", EPISODES), "play", unit="episode", disable=None, leave=False)
+    """With its return in its statistics: over 100 episodes, or as many as make 100,000 environment steps."""
+    seeds = streams.first_reset_seeds("select", EPISODES)
+    returns, env_steps = list[float](), 0
     with closing(agent_view(make_environment(agent.spec.source), agent.spec)) as env:
-        found = bootstrap_interval(np.array(evaluate(agent.policy, env, seeds=seeds).returns))
-    return replace(agent, statistics={**agent.statistics, "score": found.to_json()})
+        for seed in tqdm(seeds, "play", unit="episode", disable=None, leave=False):
+            played = evaluate(agent.policy, env, seeds=[seed])
+            returns += played.returns
+            env_steps += played.env_steps
+            if env_steps >= SCORE_STEPS:
+                break
+    mean = bootstrap_interval(np.array(returns))
+    score = Return(mean.mean, mean.low, mean.high, len(returns))
+    return replace(agent, statistics={**agent.statistics, "score": score.to_json()})
 
 
 def _summary(agent: TrainedAgent) -> Iterator[str]:
@@ -193,8 +203,8 @@ def _summary(agent: TrainedAgent) -> Iterator[str]:
         line += f"; {what}: {', '.join(names)}" if names else ""
     yield line
     if "score" in statistics:
-        found = Interval.from_json(statistics["score"])
-        yield f"Return: {found.mean:.4g} [{found.low:.4g}, {found.high:.4g}], {EPISODES} episodes"
+        found = Return.from_json(statistics["score"])
+        yield f"Return: {found.mean:.4g} [{found.low:.4g}, {found.high:.4g}], {found.episodes} episodes"
     if "taught" in statistics:
         teacher, difference = statistics["taught"]["teacher_return"], Interval.from_json(statistics["taught"]["difference"])
         between = f"[{difference.low:+.3g}, {difference.high:+.3g}]"

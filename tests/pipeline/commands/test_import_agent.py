@@ -15,6 +15,7 @@ import pytest
 import tf_keras
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.native_output import quiet
@@ -215,6 +216,15 @@ def test_what_is_seen_of_a_game_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     pytest.importorskip("ale_py", reason="needs games: the extra atari")
     small = layers.Conv2D(1, 8, strides=20)
     tf_keras.Sequential([tf_keras.Input((84, 84, 4)), small, layers.Flatten(), layers.Dense(4)]).save(tmp_path / "game.keras")
-    job = import_model(tmp_path / "game.keras", env_id, out=tmp_path / "run", states=10)
+    source = EnvironmentSource(env_id, max_episode_steps=20)
+    job = import_model(tmp_path / "game.keras", source, out=tmp_path / "run", states=10)
     assert re.search(rf"{env_id} {told}", capsys.readouterr().err)
     assert TrainedAgent.load(job.folder.agent).observations.shape == (10, 84, 84, 4)
+
+
+def test_an_agent_whose_episodes_are_long_is_scored_over_fewer(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgedqn.pipeline.commands.import_agent.SCORE_STEPS", 1_000)
+    job = import_model(model, "CartPole-v1", out=tmp_path / "run", states=10)
+    assert TrainedAgent.load(job.folder.agent).statistics["score"]["episodes"] == 2  # of 500 steps
