@@ -34,8 +34,8 @@ def measure_fragility(agent: TrainedAgent, *, streams: SeedStreams, gate: Gate) 
     """Plays an agent with random actions and with noise on its Q-values, against itself without, paired by reset seed.
 
     A budget of environment steps bounds the time, so the number of episodes depends on how long they are. It takes some seconds
-    where a step takes microseconds. Where the gate's looks are not the environment's, a simulator is slow: no mistake is played
-    for more episodes than its first.
+    where a step takes microseconds. Where the gate's looks are not the environment's, a simulator may be slow: no mistake is
+    played for more episodes than its first.
 
     Raises:
       InputError: all actions are equal in every state it was shown.
@@ -51,7 +51,7 @@ def measure_fragility(agent: TrainedAgent, *, streams: SeedStreams, gate: Gate) 
         path = Path(folder) / "float.tflite"
         write_float_file(agent, path, ExportConfig())
         usual = gate.looks == gate_for(agent.spec.id).looks
-        opponents = _Opponents(players, path, most=MOST if usual else gate.looks[0])
+        opponents = _Opponents(players, path, most=MOST if usual else min(MOST, gate.looks[0]))
         losses: list[Loss] = []
         if opponents.unit > 0:
             otherwise = 1 - 1 / agent.spec.n_actions  # the share of actions drawn at random that are not the agent's own

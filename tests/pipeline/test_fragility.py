@@ -57,9 +57,14 @@ def test_an_agent_that_is_worse_than_random_has_nothing_to_lose(agent: TrainedAg
     assert found.losses == () and found.mean_return < found.random_return
 
 
-def test_a_slow_simulator_plays_no_more_than_its_gate_looks_at_first(agent: TrainedAgent) -> None:
+def test_a_slow_simulator_plays_no_more_than_its_gate_looks_at_first(
+    agent: TrainedAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = measure_fragility(agent, streams=SeedStreams(0), gate=Gate(looks=looks_within(100)))
     assert {loss.episodes for loss in found.losses} == {25}
+    monkeypatch.setattr(fragility, "MOST", 30)
+    found = measure_fragility(agent, streams=SeedStreams(0), gate=Gate(looks=looks_within(400)))
+    assert {loss.episodes for loss in found.losses} == {30}  # a gate of more looks asks for no more than there are seeds
 
 
 def test_a_run_measures_it_once(tiny_run: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
