@@ -12,15 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
-from tqdm import tqdm
-
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import require
 from edgedqn.agents.files import Json
 from edgedqn.agents.importing.agents import NOTHING, ModelOptions, as_agent, fit, read_model
 from edgedqn.agents.playing.environments import agent_view, make_environment
-from edgedqn.agents.playing.evaluation import evaluate
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.simulators.atari import told_of
 from edgedqn.agents.playing.source import EnvironmentSource
@@ -32,12 +28,13 @@ from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.rows import Return
 from edgedqn.pipeline.commands import DONE, SCHEMA, print_json
 from edgedqn.pipeline.commands.runs import asked_source
-from edgedqn.pipeline.commands.teaching import EPISODES, teach
+from edgedqn.pipeline.commands.teaching import play_until, teach
 from edgedqn.pipeline.config import Changes, ImportedAgent
 from edgedqn.pipeline.job import Job
 from edgedqn.pipeline.seeds import SeedStreams
 from edgedqn.pipeline.training import ON_POLICY_STATES
 
+EPISODES = 100
 SCORE_STEPS = 100_000  # of the environment: an agent that stalls in a game plays each episode to its limit
 FOLDED, LEFT_OUT = ("Rescaling", "BatchNormalization", "DuelingMerge"), ("Dropout",)
 
@@ -170,26 +167,32 @@ def _name_of(function: Policy) -> str:
 def _taught(
     teacher: Teacher, spec: EnvironmentSpec, origin: ImportedAgent, streams: SeedStreams, states: int, gate: Gate
 ) -> TrainedAgent:
-    found = teach(teacher, spec, streams=streams, states=states, gate=gate)
-    compared = {"teacher_return": found.teacher, "difference": found.difference.to_json()}
-    statistics = {"source": origin.source, "source_sha256": origin.source_sha256, "kind": origin.kind, "taught": compared}
-    return _scored(replace(found.agent, statistics=statistics), streams)
+    statistics = {"source": origin.source, "source_sha256": origin.source_sha256, "kind": origin.kind}
+    agent = teach(teacher, spec, streams=streams, states=states, gate=gate)
+    return _scored(replace(agent, statistics=statistics), streams)
 
 
 def _scored(agent: TrainedAgent, streams: SeedStreams) -> TrainedAgent:
-    """With its return in its statistics: over 100 episodes, or as many as make 100,000 environment steps."""
-    seeds = streams.first_reset_seeds("select", EPISODES)
-    returns, env_steps = list[float](), 0
+    """With its return in its statistics, over 100 episodes or as many as make 100,000 environment steps; where it was taught,
+    beside its teacher's."""
     with closing(agent_view(make_environment(agent.spec.source), agent.spec)) as env:
-        for seed in tqdm(seeds, "play", unit="episode", disable=None, leave=False):
-            played = evaluate(agent.policy, env, seeds=[seed])
-            returns += played.returns
-            env_steps += played.env_steps
-            if env_steps >= SCORE_STEPS:
-                break
-    mean = bootstrap_interval(np.array(returns))
-    score = Return(mean.mean, mean.low, mean.high, len(returns))
-    return replace(agent, statistics={**agent.statistics, "score": score.to_json()})
+        returns = play_until(
+            agent.policy,
+            env,
+            reset_seeds=streams.reset_seeds("select"),
+            counts=range(1, EPISODES + 1),
+            enough_steps=SCORE_STEPS,
+            label="play",
+        )
+    mean = bootstrap_interval(returns)
+    score = Return(mean.mean, mean.low, mean.high, len(returns)).to_json()
+    compared: Json = {}
+    wanted = agent.taught_by.get(streams.first_reset_seed("select"))
+    if wanted is not None:
+        both = min(len(wanted), len(returns))
+        difference = bootstrap_interval(returns[:both] - wanted[:both])
+        compared = {"taught": {"teacher_return": float(wanted[:both].mean()), "difference": difference.to_json()}}
+    return replace(agent, statistics={**agent.statistics, "score": score, **compared})
 
 
 def _summary(agent: TrainedAgent) -> Iterator[str]:

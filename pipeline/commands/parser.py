@@ -152,8 +152,7 @@ MODEL: Arguments = {
         "metavar": "MODEL",
         "help": "a .keras or .h5 of Keras 1 to 3, the .index of a TensorFlow checkpoint, an .onnx, a state dict of PyTorch "
         "(.pt, .pth, .cleanrl_model), the .zip of SB3's DQN or SB3-Contrib's QR-DQN; or module:function, any policy, called "
-        "with an observation. What is no chain of "
-        "Dense and Conv2D layers with ReLU plays, and teaches such a chain",
+        "with an observation. What is no chain of Dense and Conv2D layers with ReLU plays, and teaches such a chain",
     },
     "--gives": {
         "choices": ("values", "probabilities", "action"),

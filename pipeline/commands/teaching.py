@@ -1,6 +1,6 @@
 """A policy that is no network of ours plays, and a network of ours is taught to do the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edgedqn.agents.playing.environments import agent_view, make_environment
-from edgedqn.agents.playing.evaluation import evaluate, gather_observations
+from edgedqn.agents.playing.evaluation import Policy, evaluate, gather_observations
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.spec import EnvironmentSpec, observation_kind
-from edgedqn.agents.playing.statistics import Interval, bootstrap_interval
 from edgedqn.agents.teaching.teachers import Teacher
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.build import build_network
@@ -30,25 +29,8 @@ from edgedqn.compression.methods.streaming import Stream
 from edgedqn.compression.recipe import Recipe
 from edgedqn.pipeline.seeds import SeedStreams
 
-EPISODES = 100
 ENOUGH_STEPS = 200_000  # of the environment, on each stream: the gate looks at no more episodes than these make
 LEARNING = Distil(learning=Distillation(steps=10_000, final_learning_rate=1e-5), rounds=4)
-
-
-@dataclass(frozen=True)
-class Taught:
-    """What came of it.
-
-    Attributes:
-      agent: a chain of ours, of the widths of the environment's preset, that acts as its teacher does. `taught_by` has the
-        teacher's returns on the seeds of `select` and `prove`, with which the gate compares the agent's files.
-      teacher: its mean return, over the first 100 episodes of `select`, or fewer where the gate looks no further.
-      difference: the agent's return minus this, paired, with its 95 % interval.
-    """
-
-    agent: TrainedAgent
-    teacher: float
-    difference: Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +44,7 @@ class _Pupil(TrainedAgent):
         return self.teacher
 
 
-def teach(teacher: Teacher, spec: EnvironmentSpec, *, streams: SeedStreams, states: int, gate: Gate) -> Taught:
+def teach(teacher: Teacher, spec: EnvironmentSpec, *, streams: SeedStreams, states: int, gate: Gate) -> TrainedAgent:
     """Lets a teacher play, and a network of ours learn its choices in the states that both meet.
 
     Args:
@@ -71,6 +53,9 @@ def teach(teacher: Teacher, spec: EnvironmentSpec, *, streams: SeedStreams, stat
       streams: `calibrate` for what is learned from, `select` and `prove` for what files are compared with.
       states: the teacher's own observations that later stages are calibrated on, >= 1.
       gate: the teacher plays as many episodes as this looks at, up to the look at which it has made 200,000 steps.
+    Returns:
+      A chain of ours, of the widths of the environment's preset, that acts as its teacher does. `taught_by` has the teacher's
+      returns on the seeds of `select` and `prove`, with which the gate compares the agent's files.
     Raises:
       InputError: the teacher failed, or ranks all actions alike.
     """
@@ -87,26 +72,35 @@ def teach(teacher: Teacher, spec: EnvironmentSpec, *, streams: SeedStreams, stat
         chain = tf_keras.models.clone_model(learned.network)
         chain.set_weights(unfold_input_scaling(learned.network.get_weights(), learned.scaling))
         taught_by = {
-            streams.first_reset_seed(stream): _returns(teacher, env, streams.reset_seeds(stream), gate)
+            streams.first_reset_seed(stream): play_until(
+                teacher,
+                env,
+                reset_seeds=streams.reset_seeds(stream),
+                counts=gate.looks,
+                enough_steps=ENOUGH_STEPS,
+                label="the teacher plays",
+            )
             for stream in ("select", "prove")
         }
-        agent = TrainedAgent(chain, spec, observations, {}, taught_by=taught_by)
-        wanted = taught_by[streams.first_reset_seed("select")][:EPISODES]
-        found = np.array(evaluate(agent.policy, env, seeds=streams.first_reset_seeds("select", len(wanted))).returns)
-    difference = bootstrap_interval(found - wanted)
-    return Taught(agent=agent, teacher=float(wanted.mean()), difference=difference)
+    return TrainedAgent(chain, spec, observations, {}, taught_by=taught_by)
 
 
-def _returns(teacher: Teacher, env: gymnasium.Env[Any, Any], reset_seeds: Iterator[int], gate: Gate) -> NDArray[np.float64]:
-    """[N] of the first N seeds, N one of the gate's looks."""
+def play_until(
+    policy: Policy,
+    env: gymnasium.Env[Any, Any],
+    *,
+    reset_seeds: Iterator[int],
+    counts: Sequence[int],
+    enough_steps: int,
+    label: str,
+) -> NDArray[np.float64]:
+    """The returns [N] on the first N reset seeds: N is the first of `counts`, which ascend, by which so many environment steps
+    were made, or else the last. `label` is of the progress bar."""
     returns, env_steps = list[float](), 0
-    for look in gate.looks:
-        seeds = tqdm(
-            list(islice(reset_seeds, look - len(returns))), "the teacher plays", unit="episode", disable=None, leave=False
-        )
-        played = evaluate(teacher, env, seeds=seeds)
+    for seed in tqdm(islice(reset_seeds, counts[-1]), label, counts[-1], unit="episode", disable=None, leave=False):
+        played = evaluate(policy, env, seeds=[seed])
         returns += played.returns
         env_steps += played.env_steps
-        if env_steps >= ENOUGH_STEPS:
+        if env_steps >= enough_steps and len(returns) in counts:
             break
     return np.array(returns)

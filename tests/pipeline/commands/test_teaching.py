@@ -55,15 +55,25 @@ def test_what_only_acts_is_learned_and_compared() -> None:
     teacher = FunctionTeacher(lambda x: int(x[2] + 0.5 * x[3] > 0), "lean", n_actions=2, gives="action")
     gate, streams = Gate(looks=(30, 60)), SeedStreams(4)
     found = teaching.teach(teacher, spec, streams=streams, states=500, gate=gate)
-    states = found.agent.observations
+    states = found.observations
     assert states.shape == (500, 4)
-    assert (found.agent.policy.actions(states) == teacher.actions(states)).mean() > 0.97
-    assert found.teacher == 500 and found.difference.mean <= 0
-    played = {streams.first_reset_seed(stream): 60 for stream in ("select", "prove")}
-    assert {seed: len(returns) for seed, returns in found.agent.taught_by.items()} == played
+    assert (found.policy.actions(states) == teacher.actions(states)).mean() > 0.97
+    played = {streams.first_reset_seed(stream): [500.0] * 60 for stream in ("select", "prove")}
+    assert {seed: returns.tolist() for seed, returns in found.taught_by.items()} == played
     again = teaching.teach(teacher, spec, streams=streams, states=500, gate=gate)
-    for array, same in zip(found.agent.network.get_weights(), again.agent.network.get_weights(), strict=True):
+    for array, same in zip(found.network.get_weights(), again.network.get_weights(), strict=True):
         np.testing.assert_array_equal(array, same)
+
+
+def test_a_teacher_plays_to_the_look_by_which_it_has_made_enough_steps() -> None:
+    env = make_environment("CartPole-v1")
+    teacher = FunctionTeacher(lambda x: int(x[2] + 0.5 * x[3] > 0), "lean", n_actions=2, gives="action")
+    for enough, episodes in ((1, 2), (1_001, 4), (10_000, 6)):
+        returns = teaching.play_until(
+            teacher, env, reset_seeds=iter(range(9)), counts=(2, 4, 6), enough_steps=enough, label="play"
+        )
+        assert returns.tolist() == [500.0] * episodes
+    env.close()
 
 
 def test_a_function_becomes_a_run(controller: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
