@@ -11,12 +11,21 @@ from numpy.typing import NDArray
 from edgedqn.export.edge_policy import PolicyFileError, Table, Tensor, TfliteModel, element, unpack
 
 # BuiltinOperator of the TFLite schema: the operators with a kernel, their weights being input 1, and what may stand between.
-CONV_2D, DEPTHWISE_CONV_2D, DEQUANTIZE, FULLY_CONNECTED = 3, 4, 6, 9
+CONV_2D, DEPTHWISE_CONV_2D, DEQUANTIZE, FULLY_CONNECTED, RESHAPE = 3, 4, 6, 9, 22
 # The schema aligns each buffer at 16 bytes (`force_align`), which kernels on small cores rely on.
 BUFFER_ALIGNMENT = 16
 
 
 ModelT = Any  # of ai_edge_litert.schema_py_generated, which has no types
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """How a CONV_2D moves over its input: by Padding of the TFLite schema, and (down, across) in pixels."""
+
+    padding: int
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +36,15 @@ class Operator:
       code: BuiltinOperator of the TFLite schema.
       inputs: -1 for one that is left out.
       outputs: at least one.
-      activation: ActivationFunctionType of a FULLY_CONNECTED; 0, none, of any other.
+      activation: ActivationFunctionType of a FULLY_CONNECTED or a CONV_2D; 0, none, of any other.
+      window: of a CONV_2D; None of any other.
     """
 
     code: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     activation: int
+    window: Window | None
 
 
 @dataclass(frozen=True)
@@ -70,12 +81,7 @@ class Quantization:
 
 def read_operators(model: TfliteModel) -> tuple[Operator, ...]:
     """All of the graph, in the order they run. PolicyFileError: the file is damaged."""
-    found = []
-    for table in model.graph.tables(3):
-        code, options = element(model.operator_codes, table.scalar(0, "I")), table.table(4)
-        activation = options.scalar(0, "b") if options is not None and code == FULLY_CONNECTED else 0
-        found.append(Operator(code=code, inputs=table.numbers(1, "i"), outputs=table.numbers(2, "i"), activation=activation))
-    return tuple(found)
+    return tuple(_operator(model, table) for table in model.graph.tables(3))
 
 
 def read_name(tensor: Tensor) -> str:
@@ -237,6 +243,22 @@ def rewrite(model: TfliteModel, change: Callable[[ModelT], None]) -> bytes:
     builder = SharingBuilder(len(model.content))
     builder.Finish(parts.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
+
+
+def _operator(model: TfliteModel, table: Table) -> Operator:
+    code, options = element(model.operator_codes, table.scalar(0, "I")), table.table(4)
+    activation, window = 0, None
+    if options is not None and code == FULLY_CONNECTED:
+        activation = options.scalar(0, "b")
+    if options is not None and code == CONV_2D:
+        activation = options.scalar(3, "b")
+        window = Window(
+            padding=options.scalar(0, "b"),
+            strides=(options.scalar(2, "i"), options.scalar(1, "i")),
+            dilations=(options.scalar(5, "i") or 1, options.scalar(4, "i") or 1),  # left out, it is 1
+        )
+    ends = table.numbers(1, "i"), table.numbers(2, "i")
+    return Operator(code=code, inputs=ends[0], outputs=ends[1], activation=activation, window=window)
 
 
 def _kernel(model: TfliteModel, tensor: Tensor) -> Kernel:

@@ -1,5 +1,6 @@
 """Small real policy files, made once per run, and the manifest that fits them."""
 
+import functools
 import itertools
 import json
 import os
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.export.edge_policy import DIGEST_SIZE, MAGIC, DeviceManifest, EdgePolicy, TfliteModel, file_digest
-from edgedqn.export.tflite_file.integer_network import IntegerLayer
+from edgedqn.export.tflite_file.integer_network import IntegerConvolution, IntegerLayer
 from edgedqn.export.tflite_file.manifest import device_part, embed, write_policy
 from edgedqn.export.tflite_file.reader import fix_names, quantization, with_metadata
 
@@ -40,7 +41,7 @@ class Network:
 def scale_by_quantized_multiplier(
     values: NDArray[np.int64], multipliers: NDArray[np.int32], shifts: NDArray[np.int8]
 ) -> NDArray[np.int64]:
-    """TFLM's MultiplyByQuantizedMultiplier with its two roundings, on int32 values [N, out] held in int64.
+    """TFLM's MultiplyByQuantizedMultiplier with its two roundings, on int32 values [..., out] held in int64.
 
     First halves go up (SaturatingRoundingDoublingHighMul), then away from zero (RoundingDivideByPOT).
     """
@@ -54,10 +55,28 @@ def run_integer_network(layers: tuple[IntegerLayer, ...], inputs: NDArray[np.int
     """The output rows, int8 [N, A], for inputs int8 [N, F]; equal to TFLM's in every entry."""
     x = inputs
     for layer in layers:
-        sums = x.astype(np.int64) @ layer.weights.T.astype(np.int64) + layer.bias  # [N, out]
-        scaled = scale_by_quantized_multiplier(sums, layer.multipliers, layer.shifts) + layer.zero_point  # [N, out]
-        x = np.clip(scaled, layer.lowest, 127).astype(np.int8)
+        windows = windows_of(layer, x) if isinstance(layer, IntegerConvolution) else x  # [N, ..., in]
+        kernel = layer.weights.reshape(len(layer.weights), -1).T.astype(np.int64)  # [in, out]
+        sums = windows.astype(np.int64) @ kernel + layer.bias  # [N, ..., out]
+        scaled = scale_by_quantized_multiplier(sums, layer.multipliers, layer.shifts) + layer.zero_point  # [N, ..., out]
+        x = np.clip(scaled, layer.lowest, 127).astype(np.int8).reshape(len(inputs), -1)
     return x
+
+
+def windows_of(layer: IntegerConvolution, x: NDArray[np.int8]) -> NDArray[np.int8]:
+    """What each window sees, [N, rows, columns, height * width * channels] of it, for inputs [N, F]."""
+    (height, width, channels), (rows, columns, _) = layer.input_shape, layer.output_shape
+    _, tall, wide, _ = layer.weights.shape
+    (down, across), (above, left) = layer.strides, layer.padding
+    below, right = max((rows - 1) * down + tall - above - height, 0), max((columns - 1) * across + wide - left - width, 0)
+    beyond = ((0, 0), (above, below), (left, right), (0, 0))
+    image = np.pad(x.reshape(-1, height, width, channels), beyond, constant_values=layer.input_zero_point)
+    seen = [
+        image[:, row * down : row * down + tall, column * across : column * across + wide].reshape(len(x), -1)
+        for row in range(rows)
+        for column in range(columns)
+    ]
+    return np.stack(seen, 1).reshape(len(x), rows, columns, -1)
 
 
 @pytest.fixture(scope="session", name="scale_by_quantized_multiplier")
@@ -255,3 +274,57 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run(
         "CartPole-v1", out=folder, recipes=["qat-int8", one_scale], config=RunConfig(training=training, latency=short)
     ).folder
+
+
+def same_torso(x: Any, rng: np.random.Generator) -> Any:
+    """Padded at all sides, unequally: [B, 7, 6, 2] -> [B, 45]."""
+    import tf_keras
+
+    x = tf_keras.layers.Conv2D(4, (3, 4), (2, 1), padding="same", activation="relu")(x)
+    return tf_keras.layers.Flatten()(tf_keras.layers.Conv2D(5, 2, (2, 2), padding="same")(x))
+
+
+@pytest.fixture(scope="session")
+def image_file() -> Callable[[str], bytes]:
+    """Untrained networks for images as `ptq-int8` files, by name: `nature`; `quantiles`, MinAtar's with dueling streams; and
+    `same`, whose convolutions pad, of images of real numbers around 0, so that the zero beyond them is no -128."""
+    from edgedqn.agents.architecture import describe
+    from edgedqn.agents.networks import minatar_torso, nature_torso, q_network
+    from edgedqn.compression.folding import InputScaling, plain_network
+    from edgedqn.compression.policy import CompressedPolicy
+    from edgedqn.export.tflite import to_tflite
+
+    @functools.cache
+    def build(name: str) -> bytes:
+        rng = np.random.default_rng(5)
+        shape, hidden, torso = {
+            "nature": ((84, 84, 4), (512,), nature_torso),
+            "quantiles": ((10, 10, 4), (32,), minatar_torso),
+            "same": ((7, 6, 2), (9,), same_torso),
+        }[name]
+        quantiles = 5 if name == "quantiles" else 0
+        network = q_network(shape, 4, hidden=hidden, rng=rng, torso=torso, dueling=name != "nature", quantiles=quantiles)
+        network.set_weights([array + rng.normal(0, 0.02, array.shape) for array in network.get_weights()])  # biases, too
+        plain = plain_network(network)
+        given = EnvironmentSpec(
+            source=EnvironmentSource("Test-v0"),
+            observation_shape=shape,
+            observation_dtype="float32",
+            observation_low=(None,),
+            observation_high=(None,),
+            n_actions=4,
+        )
+        policy = CompressedPolicy(
+            network=plain,
+            conversion="ptq-int8",
+            scaling=InputScaling.identity(),
+            meaning="q_values",
+            spec=given,
+            observations=rng.normal(0, 1, (20, *shape)).astype(np.float32),
+            recipe="test",
+            reports=(),
+            layers=describe(plain),
+        )
+        return to_tflite(policy)
+
+    return build

@@ -1,13 +1,13 @@
 """A policy as C and C++ sources for a microcontroller: the `.tflite` as an array, its settings, and one function per step.
 
-`policy_step.cc` uses TFLite Micro. What surrounds the network, `policy_io.c`, is plain C without it, and for an MLP so is the
-network itself, `policy.c`: a device needs one of the two.
+`policy_step.cc` uses TFLite Micro. What surrounds the network, `policy_io.c`, is plain C without it, and so is the network
+itself, `policy.c`, where dense layers and convolutions are all of it: a device needs one of the two.
 """
 
 import math
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import write_text
-from edgedqn.export.devices.microcontroller.plain_c import c_array, plain_c
+from edgedqn.export.devices.microcontroller.plain_c import c_array, memory, plain_c
 from edgedqn.export.devices.microcontroller.sources import fill
 from edgedqn.export.edge_policy import OPERATORS, Actions, PolicyFileError, VerifiedFile
-from edgedqn.export.tflite_file.integer_network import read_integer_network
+from edgedqn.export.tflite_file.integer_network import IntegerLayer, read_integer_network
 from edgedqn.export.tflite_file.reader import quantization, read_operators
 from edgedqn.export.tflite_file.tflm import arena_bytes, arena_with_margin
 
@@ -31,9 +31,9 @@ def write_microcontroller(file: VerifiedFile, folder: Path) -> tuple[str, ...]:
 
     Args:
       file: a policy with int8 input and output.
-      folder: afterwards with `policy_settings.h`, `policy_io.h/.c`, `policy_model.h/.cc` and `policy_step.h/.cc`; for an MLP
-        `policy.h/.c`, too, and `policy_action.h/.c` where the environment's own actions are no indices. The same
-        policy gives the same bytes.
+      folder: afterwards with `policy_settings.h`, `policy_flash.h`, `policy_io.h/.c`, `policy_model.h/.cc` and
+        `policy_step.h/.cc`; `policy.h/.c`, too, where `read_integer_network` takes the network, and `policy_action.h/.c`
+        where the environment's own actions are no indices. The same policy gives the same bytes.
     Returns:
       The files' names, sorted.
     Raises:
@@ -46,10 +46,14 @@ def write_microcontroller(file: VerifiedFile, folder: Path) -> tuple[str, ...]:
             "policy_step() wants integers: expected int8 input and output, as the recipes qat-int8 and ptq-int8 write. "
             f"Got {' and '.join(ends)}."
         )
+    try:
+        layers = read_integer_network(file.model)
+    except PolicyFileError:  # pooling, for one: TFLite Micro is its only way
+        layers = ()
     lines = resolver_lines(operator.code for operator in read_operators(file.model))
     sources = {
-        "policy_settings.h": _settings(file),
-        **{name: fill(name) for name in ("policy_io.h", "policy_io.c", "policy_model.h", "policy_step.h")},
+        "policy_settings.h": _settings(file, layers),
+        **{name: fill(name) for name in ("policy_flash.h", "policy_io.h", "policy_io.c", "policy_model.h", "policy_step.h")},
         "policy_model.cc": fill(
             "policy_model.cc", {"sha256": file.file_sha256, "bytes": c_array(np.frombuffer(file.content, np.uint8))}
         ),
@@ -64,11 +68,7 @@ def write_microcontroller(file: VerifiedFile, folder: Path) -> tuple[str, ...]:
     }
     if file.device.actions is not None:
         sources |= _actions(file.device.actions, file.file_sha256)
-    try:
-        layers = read_integer_network(file.model)
-    except PolicyFileError:  # a convolution, for one: TFLite Micro is its only way
-        pass
-    else:
+    if layers:
         sources |= plain_c(layers, file.file_sha256)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in sources.items():
@@ -87,7 +87,7 @@ def resolver_lines(codes: Iterable[int]) -> list[str]:
     return [f"Add{name.title().replace('_', '')}" for name in names]  # CONV_2D: AddConv2D
 
 
-def _settings(file: VerifiedFile) -> str:
+def _settings(file: VerifiedFile, layers: Sequence[IntegerLayer]) -> str:
     device, measured, output = file.device, arena_bytes(file.content), quantization(file.model.output)
     # Where observations number states, only the file says how many there are.
     shape = device.input_shape(math.prod(file.model.input.shape))
@@ -108,6 +108,7 @@ def _settings(file: VerifiedFile) -> str:
         "output_zero_point": output.zero_point,
         "arena_measured": measured,
         "arena": arena_with_margin(measured),
+        "memory": memory(layers) if layers else "/* No policy.c: TFLite Micro alone has its operators. */\n",
         "model_bytes": len(file.content),
         "crc": f"0x{zlib.crc32(file.content):08x}u",
     }

@@ -1,4 +1,7 @@
-"""The sources that `bundle` and `plain_c` write, as templates: `$name` stands for a value, all else is written as it is."""
+"""The sources that `bundle` and `plain_c` write, as templates: `$name` stands for a value, all else is written as it is.
+
+`memory.h`, `dense.c` and `convolution.c` are parts of other files.
+"""
 
 from collections.abc import Mapping
 from importlib import resources

@@ -21,6 +21,7 @@
 /* TFLite Micro took $arena_measured bytes where pointers have 64 bits; a microcontroller's have 32. The rest is the margin. */
 #define POLICY_ARENA_BYTES $arena
 
+$memory
 #define POLICY_MODEL_BYTES $model_bytes
 #define POLICY_MODEL_CRC32 $crc
 

@@ -15,10 +15,12 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.actions import ActionLevels
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
+from edgedqn.export.devices.microcontroller import bundle
 from edgedqn.export.devices.microcontroller.bundle import _actions, _in_comment, resolver_lines, write_microcontroller
-from edgedqn.export.devices.microcontroller.plain_c import c_array
+from edgedqn.export.devices.microcontroller.plain_c import c_array, memory
 from edgedqn.export.devices.microcontroller.sources import fill
 from edgedqn.export.edge_policy import OPERATORS, EdgePolicy, PolicyFileError, TfliteModel, read_verified
+from edgedqn.export.tflite_file.integer_network import read_integer_network
 from edgedqn.export.tflite_file.manifest import device_part, embed
 from edgedqn.export.tflite_file.reader import fix_names, read_operators
 from edgedqn.export.tflite_file.tflm import tflm_rows
@@ -162,6 +164,7 @@ def test_the_settings_are_the_files_own(trained: Any, tmp_path: Path) -> None:
     content = trained.path.read_bytes()
     assert f"#define POLICY_MODEL_CRC32 0x{zlib.crc32(content):08x}u" in settings
     assert f"#define POLICY_MODEL_BYTES {len(content)}" in settings
+    assert memory(read_integer_network(TfliteModel(content))) in settings
     device = EdgePolicy.load(trained.path).device
     lines = settings.splitlines()
     for key, values in (("scale", device.scale), ("offset", device.offset)):
@@ -169,6 +172,18 @@ def test_the_settings_are_the_files_own(trained: Any, tmp_path: Path) -> None:
         assert [np.float32(number.rstrip("f")) for number in printed.split(", ")] == [np.float32(v) for v in values]
     write_microcontroller(read_verified(trained.path), tmp_path / "again")
     assert all((tmp_path / "c" / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in names)
+
+
+def test_a_network_that_has_no_plain_c_is_tflite_micros(
+    int8_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pooling(model: TfliteModel) -> None:
+        raise PolicyFileError("Got the operator MAX_POOL_2D.")
+
+    monkeypatch.setattr(bundle, "read_integer_network", pooling)
+    names = write_microcontroller(read_verified(int8_file), tmp_path / "c")
+    assert "policy_step.cc" in names and "policy.c" not in names
+    assert "No policy.c" in (tmp_path / "c" / "policy_settings.h").read_text()
 
 
 def test_brings_exactly_the_operators_used(network: Any) -> None:

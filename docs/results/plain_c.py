@@ -1,0 +1,107 @@
+"""Networks for images in plain C: whole rows of policy.c against those of TFLite Micro's interpreter, on this machine.
+
+python docs/results/plain_c.py [--states 1000]
+
+MinAtar Breakout's policy of docs/results/policies, on states of its own episodes, a tenth of the actions at random; and the
+Nature network, untrained, as `ptq-int8`, on images of random bytes. Needs a C compiler, `cc`. TFLite Micro takes up to a tenth
+of a second for an image. Prints a line of Markdown for each: rows that differ, how many different rows there are, bytes of
+constants and of RAM.
+"""
+
+import argparse
+import ctypes
+import re
+import subprocess
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.agents.architecture import describe
+from edgedqn.agents.networks import nature_torso, q_network
+from edgedqn.agents.playing.environments import make_environment
+from edgedqn.agents.playing.source import EnvironmentSource
+from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.compression.folding import InputScaling, plain_network
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.export.devices.microcontroller.plain_c import plain_c
+from edgedqn.export.edge_policy import EdgePolicy, TfliteModel
+from edgedqn.export.tflite import to_tflite
+from edgedqn.export.tflite_file.integer_network import read_integer_network
+from edgedqn.export.tflite_file.tflm import int8_inputs, tflm_rows
+
+MINATAR = Path(__file__).parent / "policies" / "MinAtar-Breakout-v1.tflite"
+
+
+def states(policy: EdgePolicy, count: int) -> NDArray[Any]:
+    """[N, ...] of episodes that the policy plays, a tenth of its actions at random."""
+    rng, met = np.random.default_rng(5), []
+    with closing(make_environment(policy.device.env_id)) as env:
+        observation, _ = env.reset(seed=31)
+        while len(met) < count:
+            met.append(observation)
+            action = policy(observation) if rng.random() > 0.1 else int(rng.integers(policy.n_actions))
+            observation, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                observation, _ = env.reset()
+    return np.array(met)
+
+
+def nature() -> bytes:
+    """The `ptq-int8` file of an untrained Nature network: 84x84x4 bytes, 4 actions."""
+    rng = np.random.default_rng(5)
+    shape = (84, 84, 4)
+    network = plain_network(q_network(shape, 4, hidden=(512,), rng=rng, torso=nature_torso, input_scale=1 / 255))
+    spec = EnvironmentSpec(
+        source=EnvironmentSource("Nature-v0"),
+        observation_shape=shape,
+        observation_dtype="uint8",
+        observation_low=(0.0,),
+        observation_high=(255.0,),
+        n_actions=4,
+    )
+    policy = CompressedPolicy(
+        network=network,
+        conversion="ptq-int8",
+        scaling=InputScaling.identity(),
+        meaning="q_values",
+        spec=spec,
+        observations=rng.integers(0, 256, (50, *shape)).astype(np.uint8),
+        recipe="ptq-int8",
+        reports=(),
+        layers=describe(network),
+    )
+    return to_tflite(policy)
+
+
+def compare(name: str, content: bytes, inputs: NDArray[np.int8]) -> str:
+    """A line of Markdown."""
+    layers = read_integer_network(TfliteModel(content))
+    rows = np.zeros((len(inputs), layers[-1].outputs), np.int8)
+    with tempfile.TemporaryDirectory() as folder:
+        sources = plain_c(layers, "0")
+        for file, text in sources.items():
+            (Path(folder) / file).write_text(text)
+        library = Path(folder) / "policy.so"
+        subprocess.run(["cc", "-std=c99", "-O2", "-shared", "-fPIC", "-o", library, Path(folder) / "policy.c"], check=True)
+        infer = ctypes.CDLL(str(library)).policy_infer
+        for given, row in zip(np.ascontiguousarray(inputs), rows, strict=True):
+            infer(ctypes.c_void_p(given.ctypes.data), ctypes.c_void_p(row.ctypes.data))
+    wrong = int((rows != tflm_rows(content, inputs)).any(1).sum())
+    stated = dict(re.findall(r"#define POLICY_(\w+) (\d+)", sources["policy.h"]))
+    cells = [wrong, len(inputs), len(np.unique(rows, axis=0)), *(int(stated[f"{key}_BYTES"]) for key in ("CONSTANT", "RAM"))]
+    return f"| {name} | {' | '.join(f'{cell:,}' for cell in cells)} |"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--states", type=int, default=1_000)
+    count = parser.parse_args().states
+    print("| network | wrong rows | of | different rows | constants | RAM |\n|---|---|---|---|---|---|")
+    minatar = EdgePolicy.load(MINATAR)
+    print(compare("MinAtar/Breakout-v1", MINATAR.read_bytes(), int8_inputs(minatar.device, states(minatar, count))), flush=True)
+    images = np.random.default_rng(7).integers(-128, 128, (count, 84 * 84 * 4)).astype(np.int8)
+    print(compare("Nature, untrained", nature(), images))
