@@ -128,6 +128,28 @@ def _errors_name(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder`; it takes that place, whatever was there, only if the block raises nothing.
+
+    A reader finds the old one or the new one whole, or for a moment neither. A symlink is replaced, not followed.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=UNFINISHED))
+    old = temporary.with_name(f"{temporary.name}.old")
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if os.path.lexists(folder):
+            folder.rename(old)
+        temporary.rename(folder)
+        with suppress(OSError):
+            remove_folder(old)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
 def remove_folder(path: Path) -> None:
     """Removes a folder with all that is in it; of a symlink to one the link alone, because what it leads to is elsewhere."""
     if path.is_symlink():

@@ -4,13 +4,12 @@ import os
 import shutil
 import tempfile
 import warnings
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from subprocess import TimeoutExpired
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.files import UNFINISHED, remove_folder
+from edgedqn.agents.files import UNFINISHED, atomic_folder
 from edgedqn.benchmarks.cortex_m4 import measure_plain_c, missing_tools
 from edgedqn.export.devices.board.bundle import shipped_loop, write_board
 from edgedqn.export.devices.browser import bundle as browser
@@ -65,21 +64,9 @@ def make_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = Fa
     elif folder.exists() and not (folder.is_dir() and (not there or there >= SIGNATURE)):  # what is in it would be lost
         raise InputError(f"{folder} is in the way: expected a new or an empty folder, or an earlier bundle. Got neither.")
     file = read_verified(policy_file)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=UNFINISHED))
-    try:
+    with atomic_folder(folder) as temporary:
         parts = _write_parts(file, temporary, fetch)
-        temporary.chmod(0o755)
         _carry_over(folder, temporary)
-        old = temporary.with_name(f"{temporary.name}.old")
-        if os.path.lexists(folder):  # a reader finds the one or the other whole, or for a moment neither
-            folder.rename(old)
-        temporary.rename(folder)
-        with suppress(OSError):
-            remove_folder(old)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
     return parts
 
 

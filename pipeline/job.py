@@ -188,15 +188,19 @@ class Job:
     def bundle(self) -> tuple[Part, ...]:
         """Makes `device/` again, and whatever was missing for it when the run made it. The caller holds the lock.
 
-        Raises InputError where the run is not that far, or no file may be shipped.
+        Errors as `shipped_file`.
         """
+        return make_bundle(self.shipped_file(), self.folder.device, fetch=True)
+
+    def shipped_file(self) -> Path:
+        """The `.tflite` that the run ships. InputError where the run is not that far, or no file may be shipped."""
         best = self.result().shipped
         if best is None:
             raise InputError(
                 f"{self.folder.path} has nothing to ship: expected an int8 file that passed its gate. "
                 "A .tflite given by its name is bundled whatever it scored."
             )
-        return make_bundle(self.folder.model(best.name), self.folder.device, fetch=True)
+        return self.folder.model(best.name)
 
     def command(self) -> str | None:
         """What makes this run again on the command line, if that can. The stage `train` must be done."""

@@ -27,6 +27,7 @@ from edgedqn.pipeline.bench_files import bench as measure
 from edgedqn.pipeline.bench_files import wrong_with
 from edgedqn.pipeline.bundle import Part, make_bundle
 from edgedqn.pipeline.commands import DONE, REGRESSED, SCHEMA, print_json
+from edgedqn.pipeline.commands.libraries import is_library_asked, make_asked_library
 from edgedqn.pipeline.native import limit_memory
 from edgedqn.pipeline.proving import source_of, spec_for
 from edgedqn.pipeline.viewing.play import Load, Player, film_path
@@ -60,7 +61,9 @@ def _with_scale(paths: Sequence[Path], scale: tuple[float, ...] | None) -> list[
 
 
 def bundle(arguments: Namespace) -> int:
-    """Makes what devices need of one file."""
+    """Makes what devices need of one file, or a library."""
+    if is_library_asked(arguments):
+        return make_asked_library(arguments, arguments.path, arguments.path.stem)
     folder = arguments.out or Path("device")
     folder = folder.resolve() if folder.is_symlink() else folder  # it is named by the user, who means what it leads to
     print_bundle(folder, make_bundle(arguments.path, folder, fetch=True), arguments)

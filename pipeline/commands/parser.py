@@ -130,7 +130,21 @@ BENCH: Arguments = {
 }
 BUNDLE: Arguments = {
     "path": PATH | {"help": "a run folder, or a .tflite with a manifest"},
-    "--out": DIR | {"help": "the bundle to make of a .tflite, in place of an earlier one (default: device)"},
+    "--out": DIR
+    | {
+        "help": "the bundle to make of a .tflite, in place of an earlier one (default: device); with --as the folder that the "
+        "library is put into (default: libraries/ECOSYSTEM)"
+    },
+    "--as": {
+        "dest": "ecosystem",
+        "choices": ("arduino", "platformio", "esp-idf", "zephyr", "cmake"),
+        "help": "make a library for these microcontrollers in place of a bundle",
+    },
+    "--zip": SWITCH | {"help": "and a zip of the library"},
+    "--library-version": {"metavar": "X.Y.Z", "help": "of the library (default: 0.1.0)"},
+    "--license": {"metavar": "SPDX_ID", "help": "of the library, such as MIT (default: none is stated)"},
+    "--author": {"metavar": "NAME", "help": "of the library, or 'NAME <ADDRESS>' (default: none is named)"},
+    "--url": {"metavar": "URL", "help": "a page on the library (default: none is named)"},
 }
 PLAY: Arguments = {
     **POLICY,
@@ -192,7 +206,7 @@ COMMANDS: dict[str, tuple[str, Arguments]] = {
     "export": ("write the .tflite files of a run", RUN | RECIPES | EXPORTING | FORCE),
     "bench": ("time, weigh, play and compare .tflite files, or all files of a run", BENCH),
     "report": ("write report.html and report.md of a run", RUN | FORCE),
-    "bundle": ("put together what devices need of a run's best file, or of any file", BUNDLE),
+    "bundle": ("put together what devices need of a run's best file, or of any file; or make a library of it", BUNDLE),
     "evaluate": (
         "play a policy and print its return",
         POLICY

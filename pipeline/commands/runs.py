@@ -18,6 +18,7 @@ from edgedqn.compression.recipes import RECIPES
 from edgedqn.compression.report import StageReport
 from edgedqn.pipeline.commands import DONE, NOT_PASSED, REGRESSED, SCHEMA, print_json
 from edgedqn.pipeline.commands.files import print_benchmark, print_bundle, print_evaluation, read_references, show
+from edgedqn.pipeline.commands.libraries import is_library_asked, make_asked_library
 from edgedqn.pipeline.commands.options import SETTING
 from edgedqn.pipeline.config import CONTROL, Changes, resolved
 from edgedqn.pipeline.job import KINDS, Job, RunResult
@@ -94,7 +95,9 @@ def bench(arguments: Namespace) -> int:
 
 
 def bundle(arguments: Namespace) -> int:
-    """Makes what devices need of a run's best file."""
+    """Makes what devices need of a run's best file, or a library."""
+    if is_library_asked(arguments):
+        return make_asked_library(arguments, Job.open(arguments.path).shipped_file(), arguments.path.resolve().name)
     if arguments.out is not None:
         raise InputError(f"A run's bundle is {arguments.path / 'device'}: expected no --out, or a .tflite. Got both.")
     job = Job.open(arguments.path)

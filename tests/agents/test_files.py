@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import (
     JsonValue,
+    atomic_folder,
     atomic_write,
     load_arrays,
     map_arrays,
@@ -107,6 +108,24 @@ def test_a_limit_of_the_machine_names_the_file(tmp_path: Path) -> None:
         said = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True).stdout
         assert said == f"{expected} {path}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_folder_is_replaced_whole_or_stays_as_it_was(tmp_path: Path, old: bool) -> None:
+    folder = tmp_path / "parent" / "folder"
+    before = ["old"] if old else []
+    if old:
+        folder.mkdir(parents=True)
+        (folder / "old").touch()
+    with pytest.raises(KeyboardInterrupt), atomic_folder(folder) as temporary:
+        (temporary / "new").touch()
+        raise KeyboardInterrupt
+    assert [path.name for path in folder.parent.rglob("*") if path.is_file()] == before
+    with atomic_folder(folder) as temporary:
+        (temporary / "new").touch()
+        assert [path.name for path in folder.rglob("*")] == before
+    assert [path.name for path in folder.parent.rglob("*")] == ["folder", "new"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
 
 def test_a_folder_is_removed_and_of_a_link_the_link_alone(tmp_path: Path) -> None:

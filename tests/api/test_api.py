@@ -15,6 +15,7 @@ PUBLIC = (
         "Gate",
         "InputError",
         "LatencyConfig",
+        "LibraryDetails",
         "ModelOptions",
         "PolicyFileError",
         "QLearningConfig",
@@ -24,7 +25,7 @@ PUBLIC = (
         "TrainedAgent",
     ),
     *("TrainingConfig", "WrapperSource", "__version__", "bench", "compress", "export_tflite", "import_agent", "make_bundle"),
-    *("run", "train"),
+    *("make_library", "run", "train"),
 )
 
 

@@ -53,7 +53,7 @@ def readme(file: VerifiedFile, has_twin: bool) -> str:
     values = {
         "env_id": device.env_id,
         "recipe": device.recipe,
-        "proof": _proof(file.evidence),
+        "proof": proof(file.evidence),
         "size": f"{len(file.content):,}",
         "sha256": file.file_sha256,
         "seen": f"an array {shape} of {device.observation_dtype}" if shape else "the number of a state, an integer",
@@ -69,7 +69,8 @@ def readme(file: VerifiedFile, has_twin: bool) -> str:
     return text + (FILES / "README-twin.md").read_text(encoding="utf-8") if has_twin else text
 
 
-def _proof(evidence: Mapping[str, object]) -> str:
+def proof(evidence: Mapping[str, object]) -> str:
+    """What the evidence says of the policy's return, in a sentence."""
     match evidence.get("benchmark"):
         case {"return": {"mean": mean, "ci95": [low, high], "episodes": episodes}, **row}:
             text = f"Its return was {mean:.2f}, 95 % interval [{low:.2f}, {high:.2f}], over {episodes:,} episodes"

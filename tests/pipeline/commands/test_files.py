@@ -137,6 +137,8 @@ def test_a_bundle_is_completed_when_somebody_asks_for_it(
     head, *lines = capsys.readouterr().out.splitlines()
     assert head == "Bundle: device" and [line.split()[0] for line in lines] == ["Linux", "microcontroller", "browser"]
     assert (tmp_path / "device" / "browser" / "index.html").exists() and asked == [True, True]
+    assert main(["bundle", "run", "--as", "cmake"]) == 0
+    assert capsys.readouterr().out == "Folder: libraries/cmake/EdgeDQN_CartPole_v1_run\n"
 
 
 def test_a_run_has_its_own_place_for_a_bundle_and_nothing_to_ship_unless_it_passed(
@@ -151,9 +153,10 @@ def test_a_run_has_its_own_place_for_a_bundle_and_nothing_to_ship_unless_it_pass
         row["gate"] = row["gate"] and "fail"
     (folder / "benchmark.json").write_text(json.dumps(benchmark))
     before = sorted(folder.rglob("*"))
-    assert main(["bundle", str(folder)]) == 2
-    told = capsys.readouterr().err
-    assert "nothing to ship" in told and told.count("\n") == 1
+    for library in ([], ["--as", "cmake", "--out", str(tmp_path)]):
+        assert main(["bundle", str(folder), *library]) == 2
+        told = capsys.readouterr().err
+        assert "nothing to ship" in told and told.count("\n") == 1
     assert sorted(folder.rglob("*")) == before
 
 

@@ -1,0 +1,43 @@
+"""`bundle --as`: a library of a file, or of what a run ships. Needs no TensorFlow."""
+
+from argparse import Namespace
+from dataclasses import fields
+from pathlib import Path
+
+from edgedqn.agents.errors import require
+from edgedqn.export.devices.libraries.bundle import make_library
+from edgedqn.export.devices.libraries.library import LibraryDetails
+from edgedqn.pipeline.commands import DONE, SCHEMA, print_json
+
+OPTION = {"version": "library_version"}  # the arguments that are not called like the detail they give
+
+
+def is_library_asked(arguments: Namespace) -> bool:
+    """Whether `bundle` is to make a library; InputError where only what is said of one is there."""
+    given = [f"--{name.replace('_', '-')}" for name in (*_options(), "zip") if getattr(arguments, name)]
+    require(arguments.ecosystem is not None or not given, f"Only a library has {', '.join(given)}: expected --as. Got none.")
+    return arguments.ecosystem is not None
+
+
+def make_asked_library(arguments: Namespace, policy_file: Path, run: str) -> int:
+    """Makes it, and prints where it is. `run` is which of its environment's policies it is, for the name."""
+    said = {detail: value for option, detail in _options().items() if (value := getattr(arguments, option)) is not None}
+    made = make_library(
+        policy_file,
+        arguments.out or Path("libraries", arguments.ecosystem),
+        arguments.ecosystem,
+        run=run,
+        details=LibraryDetails(**said),
+        zipped=arguments.zip,
+    )
+    places = {name: None if path is None else str(path) for name, path in made._asdict().items()}
+    if arguments.json:
+        print_json(arguments, {"schema": SCHEMA, "ecosystem": arguments.ecosystem, **places})
+    else:
+        print(*(f"{name.capitalize()}: {path}" for name, path in places.items() if path is not None), sep="\n")
+    return DONE
+
+
+def _options() -> dict[str, str]:
+    """The detail that each argument gives."""
+    return {OPTION.get(each.name, each.name): each.name for each in fields(LibraryDetails)}

@@ -1,0 +1,42 @@
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tflite_micro", reason="the extra `micro` is not installed")
+
+from edgedqn.export.devices.libraries.forms import FORMS
+from edgedqn.pipeline.cli import main
+from edgedqn.pipeline.commands.parser import BUNDLE
+
+POLICY = Path(__file__).parents[3] / "docs" / "results" / "policies" / "CartPole-v1.tflite"
+
+
+def test_a_file_becomes_a_library_with_what_its_author_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = ["--license", "MIT", "--author", "Ada <a@b.org>", "--url", "https://b.org", "--library-version", "2.0.0", "--zip"]
+    assert main(["bundle", str(POLICY), "--as", "platformio", *said]) == 0
+    place, archive = "libraries/platformio/EdgeDQN_CartPole_v1", "libraries/platformio/EdgeDQN_CartPole_v1-2.0.0.zip"
+    assert capsys.readouterr().out == f"Folder: {place}\nZip: {archive}\n"
+    manifest = json.loads(Path(place, "library.json").read_text())
+    assert (manifest["version"], manifest["license"], manifest["homepage"]) == ("2.0.0", "MIT", "https://b.org")
+    assert manifest["authors"] == [{"name": "Ada", "email": "a@b.org"}] and zipfile.is_zipfile(archive)
+    assert main(["bundle", str(POLICY), "--as", "cmake", "--out", "mine", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"schema": 1, "ecosystem": "cmake", "folder": "mine/EdgeDQN_CartPole_v1", "zip": None}
+    assert (tmp_path / "mine" / "EdgeDQN_CartPole_v1" / "CMakeLists.txt").exists() and not (tmp_path / "device").exists()
+
+
+def test_what_only_a_library_has_needs_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bundle", str(POLICY), "--license", "MIT", "--zip"]) == 2
+    assert "Only a library has --license, --zip: expected --as. Got none." in capsys.readouterr().err
+    assert main(["bundle", str(POLICY), "--as", "arduino", "--library-version", "1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("expected MAJOR.MINOR.PATCH such as 1.0.0. Got '1'.")
+
+
+def test_the_ecosystems_of_the_command_line_are_those_that_there_are() -> None:
+    assert BUNDLE["--as"]["choices"] == tuple(FORMS)
