@@ -185,8 +185,9 @@ class Job:
         write_json(self.folder.benchmark, reduce(merged, measured, read_benchmark(self.folder.benchmark)).to_json())
         self._report_again()
 
-    def bundle(self) -> tuple[Part, ...]:
-        """Makes `device/` again, and whatever was missing for it when the run made it. The caller holds the lock.
+    def bundle(self, units: Sequence[float] | None = None) -> tuple[Part, ...]:
+        """Makes `device/` again, and whatever was missing for it when the run made it, with units as `make_bundle` takes them.
+        The caller holds the lock.
 
         Raises InputError where the run is not that far, or no file may be shipped.
         """
@@ -196,7 +197,7 @@ class Job:
                 f"{self.folder.path} has nothing to ship: expected an int8 file that passed its gate. "
                 "A .tflite given by its name is bundled whatever it scored."
             )
-        return make_bundle(self.folder.model(best.name), self.folder.device, fetch=True)
+        return make_bundle(self.folder.model(best.name), self.folder.device, fetch=True, units=units)
 
     def command(self) -> str | None:
         """What makes this run again on the command line, if that can. The stage `train` must be done."""

@@ -131,6 +131,13 @@ BENCH: Arguments = {
 BUNDLE: Arguments = {
     "path": PATH | {"help": "a run folder, or a .tflite with a manifest"},
     "--out": DIR | {"help": "the bundle to make of a .tflite, in place of an earlier one (default: device)"},
+    "--sensor-units": {
+        "nargs": "+",
+        "type": number,
+        "metavar": "U",
+        "help": "for microcontrollers without floating point: what one count of a sensor stands for, such as 0.001, for each "
+        "feature or one for all; policy_observe() takes these integers then",
+    },
 }
 PLAY: Arguments = {
     **POLICY,
