@@ -195,7 +195,7 @@ def test_no_compiler_warns(write_surroundings: Callable[..., list[Path]], tmp_pa
         settings, sources = surroundings(*device(*case), [1.0] if index % 2 else None)
         written = write_surroundings(tmp_path / str(index), settings, {**actions, **sources})
         files += [file for file in written if index < 2 or file.name == "policy_observe.c"]
-    call = [command, *more, *language.split(), *strict, *files]
+    call: list[str | Path] = [command, *more, *language.split(), *strict, *files]
     done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
