@@ -270,16 +270,17 @@ class EdgePolicy:
       input_shape: of what the network takes, without the batch; an observation has been through the preprocessing then.
     """
 
-    def __init__(self, interpreter: Interpreter, device: DeviceManifest) -> None:
-        """Wraps an interpreter whose tensors are allocated; `load` makes both arguments from a file.
+    def __init__(self, interpreter: Interpreter, device: DeviceManifest, model: "TfliteModel | None" = None) -> None:
+        """Wraps an interpreter whose tensors are allocated; `load` makes the arguments from a file.
 
         Args:
           interpreter: one input [1, ...] and one output [1, A], each float32 or of integers up to 16 bits, which are int8 in
             files with a manifest; or int32 [1], the action.
           device: of the network behind it.
+          model: what the interpreter was built from, if `saturated` is to know what a float input meets inside.
         """
         (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
-        self.device = device
+        self.device, self._model = device, model
         self.n_actions, self.output_meaning = device.n_actions, device.meaning
         self._feed = np.zeros(source["shape"], source["dtype"])
         self._observation_shape = device.observation_shape
@@ -300,6 +301,7 @@ class EdgePolicy:
         )
         self._feed_view = self._feed.reshape(self.input_shape)  # the same memory, shaped like an observation
         self._real = np.zeros(self.input_shape, np.float32) if self._quantized else self._feed_view
+        self._clamped = np.zeros(self.input_shape, np.float32)
         self._float_output, self._chosen = sink["dtype"] == np.float32, self.output_meaning == "action"
         # set_tensor and get_tensor each copy once. Per step (8-64-64-4, one thread) writing through tensor() costs as much,
         # since every step must make a new view; only views held for good would save about 1 µs, and the interpreter's
@@ -329,7 +331,7 @@ class EdgePolicy:
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise RuntimeRefusedError(f"{file.path} is whole, but this runtime cannot run it: {reason}") from error
-        return cls(interpreter, file.device)
+        return cls(interpreter, file.device, file.model)
 
     def __call__(self, observation: ArrayLike, mask: ArrayLike | None = None) -> int:
         """The action for one observation: the index of the largest output, the lowest among equals.
@@ -378,6 +380,19 @@ class EdgePolicy:
         """Starts a new episode: forgets the observations of the last one. To be called before each first observation."""
         self._frames.clear()
 
+    @property
+    def saturated(self) -> int:
+        """How many features of the last observation the integers of the network could not hold, and were clamped.
+
+        Much of that means sensors, or a world, outside what the policy was trained on. Counted are those that round to less
+        than the least integer or to more than the greatest; of a file with float input, those that its own QUANTIZE clamps,
+        and 0 where it has none in front. An observation that was refused changes nothing. On a microcontroller this is
+        `policy_saturated()`.
+        """
+        if self._quantized:
+            return int(np.count_nonzero(self._real != self._clamped))
+        return 0 if self._model is None else clamped_inside(self._model, self._feed)
+
     def _legal(self, observation: ArrayLike, mask: ArrayLike | None) -> NDArray[np.intp]:
         """The indices of the legal actions, ascending, which are remembered for the preprocessing; as `mask` says, or else an
         observation that has been through it."""
@@ -413,7 +428,7 @@ class EdgePolicy:
         return row
 
     def _fill(self, x: NDArray[Any]) -> None:
-        # The contract of every target, all in float32: multiply, then add (never fused), clamp, round half to even, cast.
+        # The contract of every target, all in float32: multiply, then add (never fused), round half to even, clamp, cast.
         real = self._real
         if self._scaled:
             np.multiply(x, self._scale, real)
@@ -421,10 +436,11 @@ class EdgePolicy:
         else:
             real[...] = x
         if self._quantized:
-            np.minimum(real, self._highest, out=real)
-            np.maximum(real, self._lowest, out=real)
+            clamped = self._clamped  # where it differs from `real`, a feature was saturated
             np.rint(real, real)
-            self._feed_view[...] = real
+            np.minimum(real, self._highest, out=clamped)
+            np.maximum(clamped, self._lowest, out=clamped)
+            self._feed_view[...] = clamped
 
     def _preprocess(self, observation: ArrayLike) -> NDArray[np.float32]:
         """The manifest's steps, as gymnasium's wrappers do them where an agent is trained, and float32 at last."""
@@ -669,6 +685,40 @@ def element(items: Sequence[T], index: int) -> T:
     """`items[index]`, or PolicyFileError where the file's index leads outside."""
     _require(0 <= index < len(items), f"The file is damaged: expected an index below {len(items)}. Got {index}.")
     return items[index]
+
+
+def clamped_inside(model: TfliteModel, x: NDArray[Any]) -> int:
+    """How many numbers of a float input [1, ...] the QUANTIZE in front of a network clamps, behind MUL and ADD or at once.
+
+    0 where anything else comes first; PolicyFileError where the file is damaged.
+    """
+    at = model.inputs[0]
+    for operator in model.graph.tables(3):
+        name = OPERATORS.get(element(model.operator_codes, operator.scalar(0, "I")))
+        inputs, outputs = operator.numbers(1, "i"), operator.numbers(2, "i")
+        if element(inputs, 0) != at or name not in ("MUL", "ADD", "QUANTIZE"):
+            return 0
+        at = element(outputs, 0)
+        with np.errstate(over="ignore"):  # what is infinite is clamped, too
+            if name == "QUANTIZE":
+                result = element(model.tensors, at)
+                limits, quantization = np.iinfo(result.dtype), result.table.table(4)
+                if quantization is None:
+                    return 0
+                steps = np.rint(x / quantization.numbers(2, "f")) + quantization.numbers(3, "q")
+                return int(np.count_nonzero((steps < limits.min) | (steps > limits.max)))
+            other = _constant(model, element(model.tensors, element(inputs, 1)))
+            x = x * other if name == "MUL" else x + other
+    return 0
+
+
+def _constant(model: TfliteModel, tensor: Tensor) -> NDArray[np.float32]:
+    """The float32 numbers that a tensor holds, in its shape; PolicyFileError where it holds others, or none."""
+    buffers = model.root.numbers(4, "I")
+    index = tensor.table.scalar(2, "I")
+    data = bytes(Table(model.content, model.root.target(4) + 4 + 4 * index + element(buffers, index)).numbers(0, "B"))
+    _expect((tensor.dtype, len(data)), ("float32", 4 * math.prod(tensor.shape)), "Wrong constant")
+    return np.frombuffer(data, "<f4").reshape(tensor.shape)
 
 
 class Table:

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from subprocess import TimeoutExpired
@@ -37,7 +38,9 @@ class Part:
     remark: str  # what they are, or why they are not there; a sentence
 
 
-def make_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = False) -> tuple[Part, ...]:
+def make_bundle(
+    policy_file: str | Path, folder: str | Path, *, fetch: bool = False, units: Sequence[float] | None = None
+) -> tuple[Part, ...]:
     """Makes `folder`, in place of an old bundle: `policy.tflite`, the board's scripts, `microcontroller/`, `browser/`.
 
     What somebody put into an old bundle stays: files that are not ours, and a `run_policy.py` that was changed, by the name of
@@ -51,11 +54,13 @@ def make_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = Fa
       policy_file: a `.tflite` with its manifest, inside or beside it.
       folder: complete or absent at any moment. A symlink is replaced, with a warning; what it leads to stays as it is.
       fetch: fetch LiteRT.js with npm if the cache does not hold it. The page is left out if it is in neither.
+      units: the real value of one count of the sensors of a microcontroller without floating point: for each feature, or one
+        for all.
     Returns:
       What the bundle has for each kind of device.
     Raises:
       PolicyFileError: the file is damaged.
-      InputError: `folder` holds something else than a bundle.
+      InputError: `folder` holds something else than a bundle; or there are units, and nothing for microcontrollers.
     """
     folder = Path(folder)
     there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
@@ -65,7 +70,7 @@ def make_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = Fa
         raise InputError(f"{folder} is in the way: expected a new or an empty folder, or an earlier bundle. Got neither.")
     file = read_verified(policy_file)
     with atomic_folder(folder) as temporary:
-        parts = _write_parts(file, temporary, fetch)
+        parts = _write_parts(file, temporary, fetch=fetch, units=units)
         _carry_over(folder, temporary)
     return parts
 
@@ -100,7 +105,7 @@ def _carry_over(old: Path, new: Path) -> None:
         shutil.copy2(loop, new / f"{loop.stem}.old.py")
 
 
-def _write_parts(file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, ...]:
+def _write_parts(file: VerifiedFile, folder: Path, *, fetch: bool, units: Sequence[float] | None) -> tuple[Part, ...]:
     with tempfile.TemporaryDirectory() as name:
         twin = None
         if file.model.input.dtype == "int8":
@@ -108,7 +113,7 @@ def _write_parts(file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, .
             twin = write_policy(Path(name) / "twin.tflite", content, device=device, evidence={})
         write_board(file, folder, twin=twin)
         board = Part("Linux board", True, f"{POLICY}{', and its twin with float ends' if twin else ''}.")
-        small = _add_microcontroller(file, folder)
+        small = _add_microcontroller(file, folder, units)
         page = _add_page(twin or file, folder, fetch)
     with (folder / "README.md").open("a", encoding="utf-8") as readme:
         for heading, part, text in (
@@ -119,11 +124,13 @@ def _write_parts(file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, .
     return board, small, page
 
 
-def _add_microcontroller(file: VerifiedFile, folder: Path) -> Part:
+def _add_microcontroller(file: VerifiedFile, folder: Path, units: Sequence[float] | None) -> Part:
     sources = folder / "microcontroller"
     try:
-        names = write_microcontroller(file, sources)
+        names = write_microcontroller(file, sources, units=units)
     except InputError as error:
+        if units is not None:  # somebody wants them
+            raise
         return Part("microcontroller", False, f"Nothing for microcontrollers. {error}")
     arena = arena_bytes(file.content)
     found: dict[str, object] = {"arena_bytes": arena, "cortex_m4": None}

@@ -185,12 +185,13 @@ class Job:
         write_json(self.folder.benchmark, reduce(merged, measured, read_benchmark(self.folder.benchmark)).to_json())
         self._report_again()
 
-    def bundle(self) -> tuple[Part, ...]:
-        """Makes `device/` again, and whatever was missing for it when the run made it. The caller holds the lock.
+    def bundle(self, units: Sequence[float] | None = None) -> tuple[Part, ...]:
+        """Makes `device/` again, and whatever was missing for it when the run made it, with units as `make_bundle` takes them.
+        The caller holds the lock.
 
         Errors as `shipped_file`.
         """
-        return make_bundle(self.shipped_file(), self.folder.device, fetch=True)
+        return make_bundle(self.shipped_file(), self.folder.device, fetch=True, units=units)
 
     def shipped_file(self) -> Path:
         """The `.tflite` that the run ships. InputError where the run is not that far, or no file may be shipped."""

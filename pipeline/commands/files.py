@@ -66,7 +66,7 @@ def bundle(arguments: Namespace) -> int:
         return make_asked_library(arguments, arguments.path, arguments.path.stem)
     folder = arguments.out or Path("device")
     folder = folder.resolve() if folder.is_symlink() else folder  # it is named by the user, who means what it leads to
-    print_bundle(folder, make_bundle(arguments.path, folder, fetch=True), arguments)
+    print_bundle(folder, make_bundle(arguments.path, folder, fetch=True, units=arguments.sensor_units), arguments)
     return DONE
 
 

@@ -135,6 +135,13 @@ BUNDLE: Arguments = {
         "help": "the bundle to make of a .tflite, in place of an earlier one (default: device); with --as the folder that the "
         "library is put into (default: libraries/ECOSYSTEM)"
     },
+    "--sensor-units": {
+        "nargs": "+",
+        "type": number,
+        "metavar": "U",
+        "help": "for microcontrollers without floating point: what one count of a sensor stands for, such as 0.001, for each "
+        "feature or one for all; policy_observe() takes these integers then",
+    },
     "--as": {
         "dest": "ecosystem",
         "choices": ("arduino", "platformio", "esp-idf", "zephyr", "cmake"),

@@ -102,7 +102,7 @@ def bundle(arguments: Namespace) -> int:
         raise InputError(f"A run's bundle is {arguments.path / 'device'}: expected no --out, or a .tflite. Got both.")
     job = Job.open(arguments.path)
     with job.locked():
-        parts = job.bundle()
+        parts = job.bundle(arguments.sensor_units)
     print_bundle(job.folder.device, parts, arguments)
     return DONE
 

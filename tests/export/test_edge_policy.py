@@ -29,6 +29,7 @@ from edgedqn.export.edge_policy import (
 )
 from edgedqn.export.tflite_file.manifest import write_policy
 from edgedqn.export.tflite_file.reader import rewrite
+from edgedqn.export.tflite_file.rewriting import float_twin
 
 
 @pytest.fixture
@@ -523,3 +524,36 @@ def test_either_sha_256_proves_a_file(int8_file: Path, without: tuple[str, ...])
     )
     told = subprocess.run([sys.executable, "-c", code, int8_file], capture_output=True, text=True, check=True).stdout.split()
     assert told == [hashlib.sha256(int8_file.read_bytes()).hexdigest(), str(bool(without))]
+
+
+def test_counts_the_features_that_its_integers_could_not_hold() -> None:
+    policy, _ = recorded([1.0, 2.0, -1.0, 1.0], [0.0, 0.0, 0.0, 100.0])
+    for observation, expected in (
+        ([127.4, 0, 0, 0], 0),
+        ([127.5, 0, 0, 0], 1),  # rounds to 128
+        ([-128.5, 0, 0, 0], 0),  # to -128
+        ([-128.6, 64, 129, 28], 4),
+        ([3e38, 3e38, 3e38, -3e38], 4),
+    ):
+        policy(np.array(observation, np.float32))
+        assert policy.saturated == expected
+    with pytest.raises(ValueError):
+        policy(np.array([np.nan, 0, 0, 0], np.float32))
+    assert policy.saturated == 4
+
+
+def test_a_file_with_float_ends_counts_what_its_own_rounding_clamps(
+    tmp_path: Path, int8_file: Path, float_policy: bytes
+) -> None:
+    file = read_verified(int8_file)
+    content, _ = float_twin(file.model, file.device)
+    twin, policy = load(tmp_path, content), EdgePolicy.load(int8_file)
+    counts = set()
+    for observation in np.random.default_rng(3).normal(0, 4, (100, 4)).astype(np.float32):
+        assert twin(observation) == policy(observation)
+        assert twin.saturated == policy.saturated
+        counts.add(twin.saturated)
+    assert len(counts) > 2
+    alone = load(tmp_path, float_policy)
+    alone(np.full(4, 1e9, np.float32))
+    assert alone.saturated == 0  # nothing in it rounds

@@ -106,6 +106,17 @@ def test_tools_that_fail_cost_the_figures_and_not_the_bundle(
     assert read_verified(tmp_path / "device" / "policy.tflite").evidence["microcontroller"]["cortex_m4"] is None
 
 
+@pytest.mark.parametrize(
+    ("name", "units", "words"), [("qat-int8", [1.0, 2.0], "expected 1 or 4. Got 2"), ("float32", [1.0], "expected int8 input")]
+)
+def test_units_that_fit_no_sensor_or_no_firmware_make_no_bundle(
+    models: Path, tmp_path: Path, name: str, units: list[float], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        make_bundle(models / f"{name}.tflite", tmp_path / "device", units=units)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_file_with_float_ends_is_its_own_page_and_nothing_for_a_microcontroller(models: Path, tmp_path: Path) -> None:
     _, small, page = make_bundle(models / "float32.tflite", tmp_path / "device")
     device = tmp_path / "device"

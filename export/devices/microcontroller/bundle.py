@@ -11,34 +11,34 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import write_text
+from edgedqn.export.devices.microcontroller.fixed_point import Q16_16, input_macros
 from edgedqn.export.devices.microcontroller.plain_c import c_array, memory, plain_c
-from edgedqn.export.devices.microcontroller.sources import fill
+from edgedqn.export.devices.microcontroller.preprocessing import LEGAL, input_units, observe_in_c
+from edgedqn.export.devices.microcontroller.sources import c_float, fill
 from edgedqn.export.edge_policy import OPERATORS, Actions, PolicyFileError, VerifiedFile
 from edgedqn.export.tflite_file.integer_network import IntegerLayer, read_integer_network
 from edgedqn.export.tflite_file.reader import quantization, read_operators
 from edgedqn.export.tflite_file.tflm import arena_bytes, arena_with_margin
 
-# The last inputs say which actions are legal.
-LEGAL_CHOICE = "policy_argmax_legal(interpreter->output(0)->data.int8, observation + POLICY_INPUTS - POLICY_ACTIONS)"
 
-
-def write_microcontroller(file: VerifiedFile, folder: Path) -> tuple[str, ...]:
+def write_microcontroller(file: VerifiedFile, folder: Path, *, units: Sequence[float] | None = None) -> tuple[str, ...]:
     """Writes the sources into `folder`, which is made where it is missing.
 
     Args:
       file: a policy with int8 input and output.
-      folder: afterwards with `policy_settings.h`, `policy_flash.h`, `policy_io.h/.c`, `policy_model.h/.cc` and
-        `policy_step.h/.cc`; `policy.h/.c`, too, where `read_integer_network` takes the network, and `policy_action.h/.c`
-        where the environment's own actions are no indices. The same policy gives the same bytes.
+      folder: afterwards with `policy_settings.h`, `policy_flash.h`, `policy_io.h/.c`, `policy_observe.h/.c`,
+        `policy_model.h/.cc` and `policy_step.h/.cc`; `policy.h/.c`, too, where `read_integer_network` takes the network, and
+        `policy_action.h/.c` where the environment's own actions are no indices. The same policy gives the same bytes.
+      units: the real value of one count of the sensors, as `input_units` takes them: `policy_observe` takes their integers
+        then, and computes with integers alone. None: it takes real numbers, and `policy_quantize_q` those of Q16.16.
     Returns:
       The files' names, sorted.
     Raises:
-      InputError: an end of the network is float, TFLM lacks an operator, or the extra `micro` is missing, which measures
-        the arena.
+      InputError: an end of the network is float, TFLM lacks an operator, the units fit no observation, or the extra `micro` is
+        missing, which measures the arena.
     """
     ends = (file.model.input.dtype, file.model.output.dtype)
     if ends != ("int8", "int8"):
@@ -50,21 +50,14 @@ def write_microcontroller(file: VerifiedFile, folder: Path) -> tuple[str, ...]:
         layers = read_integer_network(file.model)
     except PolicyFileError:  # pooling, for one: TFLite Micro is its only way
         layers = ()
-    lines = resolver_lines(operator.code for operator in read_operators(file.model))
     sources = {
-        "policy_settings.h": _settings(file, layers),
-        **{name: fill(name) for name in ("policy_flash.h", "policy_io.h", "policy_io.c", "policy_model.h", "policy_step.h")},
+        "policy_settings.h": _settings(file, layers, units),
+        **{name: fill(name) for name in ("policy_flash.h", "policy_io.h", "policy_io.c", "policy_model.h")},
+        **observe_in_c(file.device, math.prod(file.model.input.shape), counts=units is not None, sha256=file.file_sha256),
         "policy_model.cc": fill(
             "policy_model.cc", {"sha256": file.file_sha256, "bytes": c_array(np.frombuffer(file.content, np.uint8))}
         ),
-        "policy_step.cc": fill(
-            "policy_step.cc",
-            {
-                "operator_count": len(lines),
-                "choice": LEGAL_CHOICE if file.device.masked else "policy_argmax(interpreter->output(0)->data.int8)",
-                "resolver_lines": " &&\n         ".join(f"resolver.{line}() == kTfLiteOk" for line in lines),
-            },
-        ),
+        **_step(file),
     }
     if file.device.actions is not None:
         sources |= _actions(file.device.actions, file.file_sha256)
@@ -87,12 +80,12 @@ def resolver_lines(codes: Iterable[int]) -> list[str]:
     return [f"Add{name.title().replace('_', '')}" for name in names]  # CONV_2D: AddConv2D
 
 
-def _settings(file: VerifiedFile, layers: Sequence[IntegerLayer]) -> str:
+def _settings(file: VerifiedFile, layers: Sequence[IntegerLayer], units: Sequence[float] | None) -> str:
     device, measured, output = file.device, arena_bytes(file.content), quantization(file.model.output)
     # Where observations number states, only the file says how many there are.
     shape = device.input_shape(math.prod(file.model.input.shape))
     scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
-    pairs = max(scale.size, offset.size)
+    real = np.array([Q16_16]) if units is None else input_units(device, math.prod(shape), units)
     values = {
         "sha256": file.file_sha256,
         "environment": _in_comment(device.env_id),
@@ -100,11 +93,9 @@ def _settings(file: VerifiedFile, layers: Sequence[IntegerLayer]) -> str:
         "preprocessing": ", ".join(map(str, device.preprocessing)) or "nothing",
         "inputs": math.prod(shape),
         "actions": device.n_actions,
-        "pairs": pairs,
-        "scale": _floats(np.broadcast_to(scale, pairs)),
-        "offset": _floats(np.broadcast_to(offset, pairs)),
+        **input_macros(scale, offset, real),
         "meaning": device.meaning,
-        "output_scale": _float(output.scale),
+        "output_scale": c_float(output.scale),
         "output_zero_point": output.zero_point,
         "arena_measured": measured,
         "arena": arena_with_margin(measured),
@@ -115,6 +106,20 @@ def _settings(file: VerifiedFile, layers: Sequence[IntegerLayer]) -> str:
     return fill("policy_settings.h", values)
 
 
+def _step(file: VerifiedFile) -> dict[str, str]:
+    """`policy_step.h` and `policy_step.cc`."""
+    lines = resolver_lines(operator.code for operator in read_operators(file.model))
+    row = "interpreter->output(0)->data.int8"
+    values = {
+        "operator_count": len(lines),
+        "resolver_lines": " &&\n         ".join(f"resolver.{line}() == kTfLiteOk" for line in lines),
+        "parameter": LEGAL if file.device.masked else "",
+        "argument": ", legal" if file.device.masked else "",
+        "choice": f"policy_argmax_legal({row}, legal)" if file.device.masked else f"policy_argmax({row})",
+    }
+    return {name: fill(name, values) for name in ("policy_step.h", "policy_step.cc")}
+
+
 def _actions(actions: Actions, sha256: str) -> dict[str, str]:
     """`policy_action.h` and `policy_action.c`."""
     values = {
@@ -122,7 +127,7 @@ def _actions(actions: Actions, sha256: str) -> dict[str, str]:
         "size": len(actions.levels),
         "shape": ", ".join(map(str, actions.shape)),
         "dtype": actions.dtype,
-        "levels": ", ".join(_float(float(np.float32(level))) for each in actions.levels for level in each),
+        "levels": ", ".join(c_float(float(np.float32(level))) for each in actions.levels for level in each),
         "counts": ", ".join(str(len(each)) for each in actions.levels),
     }
     return {name: fill(name, values) for name in ("policy_action.h", "policy_action.c")}
@@ -131,13 +136,3 @@ def _actions(actions: Actions, sha256: str) -> dict[str, str]:
 def _in_comment(text: str) -> str:
     """An environment's id as it may stand in a C comment: what ids are not made of becomes `_`, so nothing ends the comment."""
     return re.sub(r"[^\w.:/-]", "_", text, flags=re.ASCII)
-
-
-def _floats(values: NDArray[np.float32]) -> str:
-    return ", ".join(_float(float(value)) for value in values)
-
-
-def _float(value: float) -> str:
-    """A C literal of exactly this float32: nine digits tell any two of them apart."""
-    text = f"{value:.9g}"
-    return f"{text}f" if "." in text or "e" in text else f"{text}.0f"

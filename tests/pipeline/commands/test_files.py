@@ -133,10 +133,16 @@ def test_a_bundle_is_completed_when_somebody_asks_for_it(
     assert told["bundle"] == "run/device" and [part["there"] for part in told["parts"]] == [True, True, True]
     proven = (tmp_path / "run" / best["file"]).read_bytes()
     assert (tmp_path / "run" / "device" / "policy.tflite").read_bytes() == proven
-    assert main(["bundle", f"run/{best['file']}"]) == 0
+    observe, integers = Path("microcontroller") / "policy_observe.h", "typedef int32_t policy_element;"
+    assert integers not in (tmp_path / "run" / "device" / observe).read_text()
+    assert main(["bundle", "run", "--sensor-units", "0.5", "--json"]) == 0
+    assert integers in (tmp_path / "run" / "device" / observe).read_text()
+    capsys.readouterr()
+    assert main(["bundle", f"run/{best['file']}", "--sensor-units", "1", "2", "3", "-0.4"]) == 0
+    assert integers in (tmp_path / "device" / observe).read_text()
     head, *lines = capsys.readouterr().out.splitlines()
     assert head == "Bundle: device" and [line.split()[0] for line in lines] == ["Linux", "microcontroller", "browser"]
-    assert (tmp_path / "device" / "browser" / "index.html").exists() and asked == [True, True]
+    assert (tmp_path / "device" / "browser" / "index.html").exists() and asked == [True, True, True]
     assert main(["bundle", "run", "--as", "cmake"]) == 0
     assert capsys.readouterr().out == "Folder: libraries/cmake/EdgeDQN_CartPole_v1_run\n"
 

@@ -14,6 +14,13 @@
 #define POLICY_INPUT_OFFSET \
   { $offset }
 
+/* Without floating point: what one count of policy_quantize_q() stands for, and the numbers of its arithmetic, which policy_io.c
+   describes. */
+#define POLICY_INPUT_UNIT \
+  { $unit }
+#define POLICY_INPUT_Q \
+  { $fixed_points }
+
 /* $meaning = (output - zero point) * scale */
 #define POLICY_OUTPUT_SCALE $output_scale
 #define POLICY_OUTPUT_ZERO_POINT ($output_zero_point)

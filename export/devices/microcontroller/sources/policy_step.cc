@@ -32,8 +32,8 @@ bool policy_setup() {
   return true;
 }
 
-int policy_step(const float observation[POLICY_INPUTS]) {
-  if (interpreter == nullptr || !policy_quantize(observation, interpreter->input(0)->data.int8)) return -1;
+int policy_step(const policy_element observation[POLICY_OBSERVATION]$parameter) {
+  if (interpreter == nullptr || !policy_observe(observation$argument, interpreter->input(0)->data.int8)) return -1;
   if (interpreter->Invoke() != kTfLiteOk) return -1;
   return $choice;
 }

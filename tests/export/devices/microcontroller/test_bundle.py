@@ -1,6 +1,7 @@
 import re
 import subprocess
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
 from edgedqn.export.devices.microcontroller import bundle
 from edgedqn.export.devices.microcontroller.bundle import _actions, _in_comment, resolver_lines, write_microcontroller
+from edgedqn.export.devices.microcontroller.fixed_point import input_macros
 from edgedqn.export.devices.microcontroller.plain_c import c_array, memory
-from edgedqn.export.devices.microcontroller.sources import fill
 from edgedqn.export.edge_policy import OPERATORS, EdgePolicy, PolicyFileError, TfliteModel, read_verified
 from edgedqn.export.tflite_file.integer_network import read_integer_network
 from edgedqn.export.tflite_file.manifest import device_part, embed
@@ -134,7 +135,7 @@ def test_steps_as_the_interpreter_would(trained: Any, tmp_path: Path) -> None:
     """policy_step.cc with the declared interface, whose invoke is policy.c; the actions are those of TFLM's interpreter."""
     write_microcontroller(read_verified(trained.path), tmp_path)
     observations = np.concatenate([trained.observations, np.full((1, 4), np.nan, np.float32)])
-    sources = [tmp_path / name for name in ("policy_step.cc", "policy_model.cc", "policy_io.c", "policy.c")]
+    sources = [tmp_path / name for name in ("policy_step.cc", "policy_model.cc", "policy_io.c", "policy_observe.c", "policy.c")]
     printed = run_on_cortex_m4(program(STEP, observations), sources, [tmp_path, DECLARED])
     before, first, second, whole, *actions = map(int, printed.split())
     assert (before, first, second, whole) == (-1, 1, 1, 1)
@@ -152,7 +153,7 @@ def test_a_damaged_model_is_not_set_up(trained: Any, tmp_path: Path) -> None:
     changed[-20] ^= 4
     assert c_array(content) in model.read_text()
     model.write_text(model.read_text().replace(c_array(content), c_array(changed)))
-    sources = [tmp_path / name for name in ("policy_step.cc", "policy_model.cc", "policy_io.c", "policy.c")]
+    sources = [tmp_path / name for name in ("policy_step.cc", "policy_model.cc", "policy_io.c", "policy_observe.c", "policy.c")]
     printed = run_on_cortex_m4(program(STEP, trained.observations[:1]), sources, [tmp_path, DECLARED])
     assert printed.split() == ["-1", "0", "0", "0", "-1"]
 
@@ -170,6 +171,8 @@ def test_the_settings_are_the_files_own(trained: Any, tmp_path: Path) -> None:
     for key, values in (("scale", device.scale), ("offset", device.offset)):
         printed = lines[lines.index(f"#define POLICY_INPUT_{key.upper()} \\") + 1].strip(" {}")
         assert [np.float32(number.rstrip("f")) for number in printed.split(", ")] == [np.float32(v) for v in values]
+    rows = lines[lines.index("#define POLICY_INPUT_Q \\") + 1]
+    assert rows.count("{") == 1 + max(len(device.scale), len(device.offset))
     write_microcontroller(read_verified(trained.path), tmp_path / "again")
     assert all((tmp_path / "c" / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in names)
 
@@ -227,7 +230,7 @@ ACTIONS = """
 int main(void) {{
   float action[POLICY_ACTION_SIZE];
   const int8_t output[POLICY_ACTIONS] = {{3, 9, 9, 1, 9, 2}};
-  const float none[POLICY_ACTIONS] = {{0}}, some[POLICY_ACTIONS] = {{1, 0, 0, 1, 1, 1}};
+  const uint8_t none[POLICY_ACTIONS] = {{0}}, some[POLICY_ACTIONS] = {{1, 0, 0, 1, 1, 1}};
   for (int index = 0; index < POLICY_ACTIONS; ++index) {{
     if (!policy_action(index, action)) return 1;
     for (int i = 0; i < POLICY_ACTION_SIZE; ++i) printf("%d ", (int)(100 * action[i]));
@@ -240,23 +243,20 @@ int main(void) {{
 """
 
 
-def test_an_index_becomes_the_environments_own_action(network: Any, spec: EnvironmentSpec, tmp_path: Path) -> None:
+def test_an_index_becomes_the_environments_own_action(
+    write_surroundings: Callable[..., list[Path]], spec: EnvironmentSpec, tmp_path: Path
+) -> None:
     levels = ActionLevels(((-1.0, 0.25), (0.0, 1.0, 2.0)), (2,), "float32")
     six = replace(spec, actions=levels, n_actions=6)
     device = device_part(
         six, scale=np.ones(1, np.float32), offset=np.zeros(1, np.float32), meaning="preferences", recipe="test"
     )
-    sources = _actions(device.actions, "0" * 64)  # type: ignore[arg-type]
-    for name, text in {**sources, "policy_io.h": fill("policy_io.h"), "policy_io.c": fill("policy_io.c")}.items():
-        (tmp_path / name).write_text(text)
-    settings = "#define POLICY_INPUTS 1\n#define POLICY_ACTIONS 6\n#define POLICY_INPUT_PAIRS 1\n"
-    scales = "#define POLICY_INPUT_SCALE {1.0f}\n#define POLICY_INPUT_OFFSET {0.0f}\n"
-    (tmp_path / "policy_settings.h").write_text(settings + scales)
-    (tmp_path / "main.c").write_text(ACTIONS.format())
+    assert device.actions is not None
+    ones = np.ones(1)
+    settings = {"inputs": 1, "actions": 6, **input_macros(ones.astype(np.float32), ones.astype(np.float32), ones)}
+    files = write_surroundings(tmp_path / "c", settings, {**_actions(device.actions, "0" * 64), "main.c": ACTIONS.format()})
     program = tmp_path / "main"
-    strict = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
-    files = [tmp_path / name for name in ("main.c", "policy_action.c", "policy_io.c")]
-    subprocess.run(["cc", *strict, "-o", program, *files], check=True)
+    subprocess.run(["cc", "-std=c99", "-o", program, *files], check=True)
     *own, best, legal, none = map(int, subprocess.run([program], capture_output=True, check=True).stdout.split())
     np.testing.assert_array_equal(np.reshape(own, (6, 2)), np.rint(100 * levels.table))
     assert (best, legal, none) == (1, 4, -1)

@@ -1,0 +1,88 @@
+"""What a device does before the network, as C: `policy_observe.h` and `policy_observe.c` for the steps a manifest names."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedqn.agents.errors import require
+from edgedqn.export.devices.microcontroller.sources import fill
+from edgedqn.export.edge_policy import ACTION_MASK, ATARI, FLATTEN, ONE_HOT, DeviceManifest, shape_after
+
+LEAST_UNIT, GREATEST_UNIT = 2.0**-96, 2.0**96  # so that every count but 0 stands for a normal float32
+LEGAL = ", const uint8_t legal[POLICY_ACTIONS]"  # a parameter more, where the caller says which actions are legal
+
+
+def observe_in_c(device: DeviceManifest, inputs: int, *, counts: bool, sha256: str) -> dict[str, str]:
+    """`policy_observe.h` and `policy_observe.c`.
+
+    Args:
+      device: of the policy.
+      inputs: how many numbers its network takes.
+      counts: whether sensors give integers, of the units that policy_settings.h names; else real numbers.
+      sha256: of the `.tflite`, in hexadecimal.
+    """
+    steps, shape = device.preprocessing, device.observation_shape
+    states = inputs - device.n_actions * device.masked if ONE_HOT in steps else 0
+    at = next((at for at, step in enumerate(steps) if step.frames > 1), len(steps))
+    frame = shape_after(shape, steps[:at], states=states, actions=device.n_actions)
+    if states:
+        element, meaning = "int32_t", "the number of a state, from 0"
+    elif device.observation_dtype in ("bool", "uint8"):
+        element, meaning = "uint8_t", "as the environment gives it"
+    elif counts:
+        element, meaning = "int32_t", "the sensors' integers, of the units that policy_settings.h names"
+    else:
+        element, meaning = "float", "as the environment gives it"
+    values = {
+        "sha256": sha256,
+        "shape": ", ".join(map(str, shape)),
+        "dtype": device.observation_dtype,
+        "preprocessing": ", ".join(map(str, steps)) or "nothing",
+        "meaning": f"{meaning}; what `atari` stands for is done" if ATARI in steps else meaning,
+        "elements": math.prod(shape),
+        "element": element,
+        "masked": int(device.masked),
+        "parameter": LEGAL if device.masked else "",
+        "states": states,
+        "frames": device.frame_stack,
+        "frame": math.prod(frame),
+        "channels": 1 if len(frame) == 2 else frame[-1],
+        "legal_in_frame": int(device.frame_stack > 1 and ACTION_MASK in steps[:at]),
+        "feature": "policy_feature_q(i, (int32_t)(x))" if counts else "policy_feature(i, (float)(x))",
+    }
+    return {name: fill(name, values) for name in ("policy_observe.h", "policy_observe.c")}
+
+
+def input_units(device: DeviceManifest, inputs: int, units: Sequence[float]) -> NDArray[np.float64]:
+    """The units of what the network takes: of each feature or channel of its input, as its scales, or one for all, [1].
+
+    Args:
+      device: of the policy.
+      inputs: how many numbers its network takes.
+      units: the real value of one count of the sensor, for each feature of a vector or channel of an image, or one for all.
+        The number of a state and which actions are legal have the unit 1.
+    Raises:
+      InputError: another number of units, or one that no sensor has.
+    """
+    steps, shape = device.preprocessing, device.observation_shape
+    features = shape[-1] if len(shape) in (1, 3) or (shape and FLATTEN in steps) else 1
+    expected = f"expected 1{f' or {features}' if features > 1 else ''}"
+    require(len(units) in (1, features), f"Wrong number of sensor units: {expected}. Got {len(units)}.")
+    for unit in units:
+        sound = LEAST_UNIT <= abs(unit) <= GREATEST_UNIT if shape else unit == 1  # false of a NaN
+        expected = f"the real value of one count, {LEAST_UNIT:.0e} to {GREATEST_UNIT:.0e}" if shape else "1 for states"
+        require(sound, f"Impossible sensor unit: expected {expected}. Got {unit}.")
+    x = np.broadcast_to(np.array(units, np.float64), shape or (1,))
+    for step in steps:
+        if step == ONE_HOT:
+            x = np.ones(inputs - device.n_actions * device.masked)
+        elif step == FLATTEN:
+            x = x.ravel()
+        elif step == ACTION_MASK:
+            x = np.append(x, np.ones(device.n_actions))
+        elif step != ATARI:
+            x = np.concatenate([x[:, :, np.newaxis] if x.ndim == 2 else x] * step.frames, axis=-1)
+    last = x.reshape(-1, x.shape[-1])[0]
+    return last[:1] if (last == last[0]).all() else last
