@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
+from edgedqn.benchmarks.cores.core import CORES, missing_tools
+from edgedqn.benchmarks.cores.programs import run_on
 from edgedqn.export.devices.microcontroller.plain_c import c_array, plain_c
 from edgedqn.export.edge_policy import TfliteModel
 from edgedqn.export.tflite_file.integer_network import IntegerLayer, read_integer_network
 
-EMULATED = pytest.mark.skipif(bool(missing_tools()), reason=f"not installed: {missing_tools()}")
+CORTEX_M4 = CORES["cortex-m4f"]
+EMULATED = pytest.mark.skipif(bool(missing_tools(CORTEX_M4)), reason=f"not installed: {missing_tools(CORTEX_M4)}")
 
 MAIN = """
 #include "policy.h"
-#include "semihosting.h"
+#include "port.h"
 static const int8_t inputs[][POLICY_INPUTS] = {{
 {inputs}
 }};
@@ -37,7 +39,7 @@ def emulated_rows(
     for name, text in plain_c(layers, "0").items():
         (folder / name).write_text(text)
     rows = ",\n".join("{" + c_array(row) + "}" for row in inputs)
-    printed = run_on_cortex_m4(MAIN.format(inputs=rows), [folder / "policy.c"], [folder], optimization)
+    printed = run_on(CORTEX_M4, MAIN.format(inputs=rows), [folder / "policy.c"], [folder], optimization=optimization)
     return np.array(printed.split(), np.int8).reshape(len(inputs), -1)
 
 
