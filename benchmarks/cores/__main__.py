@@ -43,10 +43,10 @@ def footprint_or_reason(core: Core, folder: Path) -> Footprint | str:
 
 def table(found: dict[str, Footprint | str]) -> str:
     """A Markdown table: a core each, with what it counts, and sizes in bytes."""
-    lines = [("core", *HEADINGS, "counted")]
+    lines = [["core", *HEADINGS, "counted"]]
     for name, each in found.items():
         cells = [each, *["-"] * (len(HEADINGS) - 1)] if isinstance(each, str) else each.cells()
-        lines.append((name, *cells, CORES[name].unit or "-"))
+        lines.append([name, *cells, CORES[name].unit or "-"])
     return markdown_table(lines)
 
 

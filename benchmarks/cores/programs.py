@@ -1,5 +1,6 @@
 """Builds C and C++ for a core without a single warning, and runs it."""
 
+import atexit
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ CPP_OPTIONS = ("-std=c++11", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-st
 # their own, so that the linker leaves out what nothing calls.
 OPTIONS = ("-ffp-contract=off", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables")
 # How linkers say it, and GCC of an array that an AVR cannot have at all.
-TOO_LARGE = ("overflowed by", "will not fit in region", "is not within region", "is too large")
+TOO_LARGE = re.compile("overflowed by|will not fit in region|is not within region|size of array .* is too large")
 MESSAGE_LENGTH = 400
 TIMEOUT_S = 60
 
@@ -105,6 +106,7 @@ def command_for(core: Core, program: Path) -> list[str]:
 def _simavr_host() -> tempfile.TemporaryDirectory[str]:
     """A folder with the program that runs an AVR, which is removed when this process ends."""
     folder = tempfile.TemporaryDirectory(prefix="edgedqn-")
+    atexit.register(folder.cleanup)
     program = Path(folder.name) / SIMAVR_HOST
     answer(["cc", "-O2", str(SOURCES / f"{SIMAVR_HOST}.c"), "-o", str(program), "-lsimavr", "-lelf"])
     return folder
@@ -120,6 +122,6 @@ def answer(command: Sequence[str], *, name: str = "", input_bytes: bytes = b"", 
     output, complaints = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
     if done.returncode or complaints:
         told = " ".join(re.sub(r"\S*/", "", f"{complaints} {output}").split())[:MESSAGE_LENGTH]  # without folders
-        kind = TooLargeError if any(sign in complaints for sign in TOO_LARGE) else RuntimeError
+        kind = TooLargeError if TOO_LARGE.search(complaints) else RuntimeError
         raise kind(f"{name} exited with {done.returncode}: {told}")
     return output

@@ -3,7 +3,8 @@
 #include "policy.h"
 #include "port.h"
 int policy_quantize(const float *observation, int8_t *input);
-enum { DEEPEST = 16384, PAINT = 0xA5 };
+#define DEEPEST 49152u /* bytes of stack that are looked at, where there are so many */
+enum { PAINT = 0xA5 };
 extern uint8_t _end[]; /* of static memory, above which the stack lies */
 static float observation[POLICY_INPUTS];
 static int8_t input[POLICY_INPUTS], output[POLICY_OUTPUTS];
