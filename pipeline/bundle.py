@@ -5,13 +5,13 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from subprocess import TimeoutExpired
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import UNFINISHED, atomic_folder
-from edgedqn.benchmarks.cortex_m4 import measure_plain_c, missing_tools
+from edgedqn.benchmarks.cores.core import CORES, missing_tools
+from edgedqn.benchmarks.cores.footprint import NETWORK, measure
 from edgedqn.export.devices.board.bundle import shipped_loop, write_board
 from edgedqn.export.devices.browser import bundle as browser
 from edgedqn.export.devices.browser.bundle import write_browser
@@ -22,6 +22,7 @@ from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
 from edgedqn.export.tflite_file.rewriting import float_twin
 from edgedqn.export.tflite_file.tflm import arena_bytes
 
+MEASURED = CORES["cortex-m4f"]
 POLICY, LOOP = "policy.tflite", "run_policy.py"
 # By these a folder is known as a bundle ...
 SIGNATURE = {POLICY, "policy.json", "edge_policy.py", LOOP}
@@ -124,6 +125,20 @@ def _write_parts(file: VerifiedFile, folder: Path, *, fetch: bool, units: Sequen
     return board, small, page
 
 
+def network_cost(sources: Path) -> dict[str, int | None]:
+    """What a bundle's `policy.c` costs on an emulated Cortex-M4: instructions of a step, and bytes, as the evidence has them.
+
+    Raises as `measure`.
+    """
+    found = measure(MEASURED, sources, files=[NETWORK])
+    return {
+        "instructions": found.infer,
+        "code_bytes": found.code_bytes,
+        "constants_bytes": found.constants_bytes,
+        "stack_bytes": found.stack_bytes,
+    }
+
+
 def _add_microcontroller(file: VerifiedFile, folder: Path, units: Sequence[float] | None) -> Part:
     sources = folder / "microcontroller"
     try:
@@ -137,18 +152,18 @@ def _add_microcontroller(file: VerifiedFile, folder: Path, units: Sequence[float
     remark = f"TensorFlow Lite Micro: an arena of {arena:,} bytes, measured where pointers have 64 bits."
     if "policy.c" in names:
         remark += " `policy.c` needs none"
-        if missing_tools():
+        if missing_tools(MEASURED):
             remark += "."
         else:
             try:
-                cost = measure_plain_c(sources)
-            except (RuntimeError, TimeoutExpired) as error:  # tools that do not do what ours did
+                cost = network_cost(sources)
+            except RuntimeError as error:  # tools that do not do what ours did
                 remark += f"; what it costs is not known: {' '.join(str(error).split())[:200]}"
             else:
-                found["cortex_m4"] = asdict(cost)
+                found["cortex_m4"] = cost
                 remark += (
-                    f": {cost.instructions:,} instructions a step on an emulated Cortex-M4, {cost.code_bytes:,} bytes of code, "
-                    f"{cost.constants_bytes:,} of constants, {cost.stack_bytes:,} of stack."
+                    f": {cost['instructions']:,} instructions a step on an emulated Cortex-M4, {cost['code_bytes']:,} bytes of "
+                    f"code, {cost['constants_bytes']:,} of constants, {cost['stack_bytes']:,} of stack."
                 )
     evidence = {**file.evidence, "microcontroller": found}
     write_evidence(replace(file, path=folder / POLICY, evidence=evidence))

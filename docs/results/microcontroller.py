@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from edgedqn.agents.files import read_json, write_json
-from edgedqn.benchmarks.cortex_m4 import measure_plain_c
 from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
 from edgedqn.export.edge_policy import EdgePolicy, read_verified
 from edgedqn.export.tflite_file.tflm import arena_bytes, compare_runtimes, int8_inputs
+from edgedqn.pipeline.bundle import network_cost
 from edgedqn.pipeline.proving import states_on_prove_seeds
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -39,7 +39,7 @@ def measure(run: Path, env_id: str, names: list[str]) -> list[dict[str, Any]]:
             continue
         with tempfile.TemporaryDirectory() as folder:
             has_c = "policy.c" in write_microcontroller(file, Path(folder))
-            cost = asdict(measure_plain_c(Path(folder))) if has_c else None
+            cost = network_cost(Path(folder)) if has_c else None
         agreement = compare_runtimes(file.content, int8_inputs(file.device, observations))
         rows.append(
             {

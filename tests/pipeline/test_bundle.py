@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.benchmarks.cortex_m4 import measure_plain_c, missing_tools
+from edgedqn.benchmarks.cores.core import missing_tools
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.export import edge_policy
 from edgedqn.export.devices.board.bundle import TWIN
@@ -86,9 +86,11 @@ def test_the_evidence_gains_what_a_microcontroller_is_asked_for(models: Path, tm
     found = evidence.pop("microcontroller")
     assert (after.device, evidence) == (before.device, before.evidence)
     assert found["arena_bytes"] == tflm.arena_bytes(source.read_bytes())
-    if not missing_tools():
-        cost = measure_plain_c(tmp_path / "device" / "microcontroller")
-        assert found["cortex_m4"]["instructions"] == cost.instructions > 1_000
+    if not missing_tools(bundle.MEASURED):
+        cost = found["cortex_m4"]
+        assert cost == bundle.network_cost(tmp_path / "device" / "microcontroller")
+        assert cost.keys() == {"instructions", "code_bytes", "constants_bytes", "stack_bytes"}
+        assert cost["instructions"] > 1_000
     else:
         assert found["cortex_m4"] is None
 
@@ -99,8 +101,8 @@ def test_tools_that_fail_cost_the_figures_and_not_the_bundle(
     def broken(folder: Path) -> None:
         raise RuntimeError("arm-none-eabi-gcc exited with 1: unknown option")
 
-    monkeypatch.setattr(bundle, "missing_tools", list)
-    monkeypatch.setattr(bundle, "measure_plain_c", broken)
+    monkeypatch.setattr(bundle, "missing_tools", lambda core: [])
+    monkeypatch.setattr(bundle, "network_cost", broken)
     small = make_bundle(models / "qat-int8.tflite", tmp_path / "device")[1]
     assert small.there and "is not known: arm-none-eabi-gcc exited with 1" in small.remark
     assert read_verified(tmp_path / "device" / "policy.tflite").evidence["microcontroller"]["cortex_m4"] is None
@@ -142,7 +144,7 @@ def test_without_litert_js_there_is_a_bundle_and_a_word_about_it(
 def test_without_tools_and_without_tflite_micro_there_is_a_bundle(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle, "missing_tools", lambda: ["qemu-system-arm"])
+    monkeypatch.setattr(bundle, "missing_tools", lambda core: ["qemu-system-arm"])
     small = make_bundle(models / "qat-int8.tflite", tmp_path / "device")[1]
     assert small.there and small.remark.endswith("`policy.c` needs none.")
     assert read_verified(tmp_path / "device" / "policy.tflite").evidence["microcontroller"]["cortex_m4"] is None

@@ -16,7 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgedqn.agents.playing.environments import make_environment
-from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
+from edgedqn.benchmarks.cores.core import CORES, missing_tools
+from edgedqn.benchmarks.cores.programs import run_on
 from edgedqn.export.devices.board.bundle import TWIN
 from edgedqn.export.edge_policy import EdgePolicy
 from edgedqn.export.tflite_file.tflm import compare_runtimes, int8_inputs, tflm_rows
@@ -25,13 +26,14 @@ from edgedqn.pipeline.bundle import make_bundle
 POLICIES = Path(__file__).parents[3] / "docs" / "results" / "policies"
 NAMES = ("CartPole-v1", "LunarLander-v3", "MinAtar-Breakout-v1")
 OBSERVATIONS = 1_000
+CORTEX_M4 = CORES["cortex-m4f"]
 pytestmark = pytest.mark.skipif(not POLICIES.parent.exists(), reason="the wheel has no docs; the checkout's suite runs this")
 ARTIFACTS = Path(__file__).parents[3] / "build" / "device-lab"
 
 PROGRAM = """
 #include "policy.h"
 #include "policy_io.h"
-#include "semihosting.h"
+#include "port.h"
 static const union {{ uint32_t bits[{count}][POLICY_INPUTS]; float values[{count}][POLICY_INPUTS]; }} observations = {{ {{
 {bits}
 }} }};
@@ -111,7 +113,7 @@ def test_tflite_micro_acts_as_xnnpack_does(bundle: Bundle) -> None:
 
 def test_a_cortex_m4_computes_the_rows_of_tflite_micro(bundle: Bundle, absent: Callable[[str], NoReturn]) -> None:
     """From observation to action, in plain C."""
-    if missing := missing_tools():
+    if missing := missing_tools(CORTEX_M4):
         absent(f"needs {missing}")
     sources = bundle.folder / "microcontroller"
     evidence = json.loads((bundle.folder / "policy.json").read_text())["evidence"]["microcontroller"]
@@ -120,7 +122,7 @@ def test_a_cortex_m4_computes_the_rows_of_tflite_micro(bundle: Bundle, absent: C
     policy = EdgePolicy.load(bundle.folder / "policy.tflite")
     bits = ",\n".join("{" + ", ".join(f"{value}u" for value in row) + "}" for row in bundle.observations.view(np.uint32))
     program = PROGRAM.format(count=OBSERVATIONS, bits=bits)
-    printed = run_on_cortex_m4(program, [sources / "policy.c", sources / "policy_io.c"], [sources])
+    printed = run_on(CORTEX_M4, program, [sources / "policy.c", sources / "policy_io.c"], [sources])
     answers = np.array(printed.split(), int).reshape(OBSERVATIONS, -1)  # [N, 1 + A]
     content = (bundle.folder / "policy.tflite").read_bytes()
     rows = tflm_rows(content, int8_inputs(policy.device, bundle.observations))

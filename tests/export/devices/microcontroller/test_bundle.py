@@ -15,7 +15,8 @@ pytest.importorskip("tflite_micro", reason="the extra `micro` is not installed")
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.actions import ActionLevels
 from edgedqn.agents.playing.spec import EnvironmentSpec
-from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
+from edgedqn.benchmarks.cores.core import CORES, missing_tools
+from edgedqn.benchmarks.cores.programs import run_on
 from edgedqn.export.devices.microcontroller import bundle
 from edgedqn.export.devices.microcontroller.bundle import _actions, _in_comment, resolver_lines, write_microcontroller
 from edgedqn.export.devices.microcontroller.fixed_point import input_macros
@@ -26,7 +27,8 @@ from edgedqn.export.tflite_file.manifest import device_part, embed
 from edgedqn.export.tflite_file.reader import fix_names, read_operators
 from edgedqn.export.tflite_file.tflm import tflm_rows
 
-EMULATED = pytest.mark.skipif(bool(missing_tools()), reason=f"not installed: {missing_tools()}")
+CORTEX_M4 = CORES["cortex-m4f"]
+EMULATED = pytest.mark.skipif(bool(missing_tools(CORTEX_M4)), reason=f"not installed: {missing_tools(CORTEX_M4)}")
 DECLARED = Path(__file__).parent / "tflm_declared"
 
 # Observations travel as bit patterns: no decimal comes between.
@@ -38,7 +40,7 @@ static const union {{ uint32_t bits[{count}][POLICY_INPUTS]; float values[{count
 
 QUANTIZE = """
 #include "policy_io.h"
-#include "semihosting.h"
+#include "port.h"
 {observations}
 int main(void) {{
   int8_t input[POLICY_INPUTS];
@@ -54,7 +56,7 @@ STEP = """
 #include "policy_io.h"
 #include "policy_model.h"
 #include "policy_step.h"
-#include "semihosting.h"
+#include "port.h"
 {observations}
 extern "C" int main(void) {{
   put_number(policy_step(observations.values[0]));
@@ -85,7 +87,7 @@ def integers(path: Path, observations: NDArray[np.float32]) -> NDArray[np.int8]:
 
 def emulated_integers(path: Path, observations: NDArray[np.float32], folder: Path) -> NDArray[np.int8]:
     write_microcontroller(read_verified(path), folder)
-    printed = run_on_cortex_m4(program(QUANTIZE, observations), [folder / "policy_io.c"], [folder])
+    printed = run_on(CORTEX_M4, program(QUANTIZE, observations), [folder / "policy_io.c"], [folder])
     rows = np.array(printed.split(), int).reshape(len(observations), -1)
     assert (rows[:, 0] == 1).all()
     return rows[:, 1:].astype(np.int8)
@@ -126,7 +128,7 @@ def test_refuses_what_is_no_number(trained: Any, tmp_path: Path, bad: float) -> 
     write_microcontroller(read_verified(trained.path), tmp_path)
     observations = np.zeros((1, 4), np.float32)
     observations[0, 2] = bad
-    printed = run_on_cortex_m4(program(QUANTIZE, observations), [tmp_path / "policy_io.c"], [tmp_path])
+    printed = run_on(CORTEX_M4, program(QUANTIZE, observations), [tmp_path / "policy_io.c"], [tmp_path])
     assert printed.split()[0] == "0"
 
 
@@ -136,7 +138,7 @@ def test_steps_as_the_interpreter_would(trained: Any, tmp_path: Path) -> None:
     write_microcontroller(read_verified(trained.path), tmp_path)
     observations = np.concatenate([trained.observations, np.full((1, 4), np.nan, np.float32)])
     sources = [tmp_path / name for name in ("policy_step.cc", "policy_model.cc", "policy_io.c", "policy_observe.c", "policy.c")]
-    printed = run_on_cortex_m4(program(STEP, observations), sources, [tmp_path, DECLARED])
+    printed = run_on(CORTEX_M4, program(STEP, observations), sources, [tmp_path, DECLARED])
     before, first, second, whole, *actions = map(int, printed.split())
     assert (before, first, second, whole) == (-1, 1, 1, 1)
     expected = tflm_rows(trained.path.read_bytes(), trained.inputs).argmax(1)
@@ -154,7 +156,7 @@ def test_a_damaged_model_is_not_set_up(trained: Any, tmp_path: Path) -> None:
     assert c_array(content) in model.read_text()
     model.write_text(model.read_text().replace(c_array(content), c_array(changed)))
     sources = [tmp_path / name for name in ("policy_step.cc", "policy_model.cc", "policy_io.c", "policy_observe.c", "policy.c")]
-    printed = run_on_cortex_m4(program(STEP, trained.observations[:1]), sources, [tmp_path, DECLARED])
+    printed = run_on(CORTEX_M4, program(STEP, trained.observations[:1]), sources, [tmp_path, DECLARED])
     assert printed.split() == ["-1", "0", "0", "0", "-1"]
 
 

@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgedqn.benchmarks.cortex_m4 import missing_tools, run_on_cortex_m4
+from edgedqn.benchmarks.cores.core import CORES, missing_tools
+from edgedqn.benchmarks.cores.programs import run_on
 from edgedqn.export.devices.microcontroller.plain_c import c_array, memory, plain_c, scratch_bytes
 from edgedqn.export.edge_policy import TfliteModel
 from edgedqn.export.tflite_file.integer_network import IntegerConvolution, IntegerLayer, read_integer_network
 
 POLICIES = Path(__file__).parents[4] / "docs" / "results" / "policies"
 CHECKOUT = pytest.mark.skipif(not POLICIES.exists(), reason="the wheel has no docs; the checkout's suite runs this")
-EMULATED = pytest.mark.skipif(bool(missing_tools()), reason=f"not installed: {missing_tools()}")
+CORTEX_M4 = CORES["cortex-m4f"]
+EMULATED = pytest.mark.skipif(bool(missing_tools(CORTEX_M4)), reason=f"not installed: {missing_tools(CORTEX_M4)}")
 
 MAIN = """
 #include "policy.h"
-#include "semihosting.h"
+#include "port.h"
 static const int8_t inputs[][POLICY_INPUTS] = {{
 {inputs}
 }};
@@ -48,7 +50,7 @@ def emulated_rows(
 ) -> NDArray[np.int8]:
     write_sources(layers, folder)
     rows = ",\n".join("{" + c_array(row) + "}" for row in inputs)
-    printed = run_on_cortex_m4(MAIN.format(inputs=rows), [folder / "policy.c"], [folder], optimization)
+    printed = run_on(CORTEX_M4, MAIN.format(inputs=rows), [folder / "policy.c"], [folder], optimization=optimization)
     return np.array(printed.split(), np.int8).reshape(len(inputs), -1)
 
 

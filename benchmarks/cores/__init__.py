@@ -1,0 +1,7 @@
+"""Emulated cores of microcontrollers, and a big-endian one: builds C for them, runs it, and weighs a policy's C files.
+
+Read `core` (what is known of each), `programs` (building and running), `footprint` (what a policy costs). `sources/` is what is
+built beside a program. Emulated by QEMU and simavr, without a network or a display:
+
+    python -m edgedqn.benchmarks.cores device/microcontroller
+"""

@@ -1,0 +1,90 @@
+"""What a policy's C files cost on a core: what its steps take, and what they add to a program's flash, RAM and stack."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgedqn.benchmarks.cores.core import Core
+from edgedqn.benchmarks.cores.programs import SOURCES, TooLargeError, answer, build, run
+
+NETWORK, INPUT = "policy.c", "policy_io.c"
+HEADINGS = ("infer", "quantize", "flash", "RAM", "stack")
+READ_IN_PLACE = (".text", ".rodata")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What a policy costs, built with -O2: what a program has more of than one with empty functions in its place.
+
+    Attributes:
+      infer: instructions or cycles, as the core counts, of one `policy_infer`; None where it counts nothing.
+      quantize: of one `policy_quantize`, likewise.
+      flash_bytes: of the linked program, what only the policy calls of the compiler's library included.
+      constants_bytes: of these, tables that are read where they are; the rest is code, and what is copied to RAM.
+      ram_bytes: static memory.
+      stack_bytes: below the caller's frame, of the deeper of the two functions, measured on painted memory.
+    """
+
+    infer: int | None
+    quantize: int | None
+    flash_bytes: int
+    constants_bytes: int
+    ram_bytes: int
+    stack_bytes: int
+
+    @property
+    def code_bytes(self) -> int:
+        """What of the flash is no table."""
+        return self.flash_bytes - self.constants_bytes
+
+    def cells(self) -> list[str]:
+        """What stands under `HEADINGS` in a table."""
+        numbers = (self.infer, self.quantize, self.flash_bytes, self.ram_bytes, self.stack_bytes)
+        return ["-" if number is None else f"{number:,}" for number in numbers]
+
+
+def measure(core: Core, folder: Path, *, files: Sequence[str] = (NETWORK, INPUT)) -> Footprint:
+    """Weighs and counts C files of a device bundle.
+
+    Args:
+      core: one of `CORES`.
+      folder: with `policy.h`, and whatever the files include.
+      files: of the folder; without `policy_io.c`, it is the network alone.
+    Raises:
+      InputError, RuntimeError: as `run_on`.
+      TooLargeError: the chip has too little flash, or too little RAM, for the stack, too.
+    """
+    without, found = _of_program(core, folder, ()), _of_program(core, folder, files)
+    # An empty function has a stack, too: on an AVR, the address where it returns to.
+    without["stack_bytes"] = 0
+    more = {name: value - without[name] for name, value in found.items()}
+    infer, quantize = (round(more.pop(step) / core.ticks_per_unit) for step in ("infer", "quantize"))
+    return Footprint(infer=infer if core.unit else None, quantize=quantize if core.unit else None, **more)
+
+
+def _of_program(core: Core, folder: Path, files: Sequence[str]) -> dict[str, int]:
+    """The same of a program with these files of the policy; of its steps, in ticks of the core's counter."""
+    with tempfile.TemporaryDirectory() as name:
+        main = (SOURCES / "measure.c").read_text(encoding="utf-8")
+        sources = [SOURCES / "stubs.c", *(folder / file for file in files)]
+        program = build(core, main, sources, includes=[folder], folder=Path(name))
+        stack, room, infer, quantize = map(int, run(core, program).split())
+        if stack == room:
+            raise TooLargeError(f"{core.name}: expected the stack of a step to fit above static memory, in {room:,} bytes.")
+        sections = {line[0]: int(line[1]) for line in _cells(core, "size -A", program) if line[0].startswith(".")}
+        symbols = [line for line in _cells(core, "nm --print-size --format=sysv", program) if line[3:4] == ["OBJECT"]]
+    return {
+        "infer": infer,
+        "quantize": quantize,
+        "flash_bytes": sum(sections.get(name, 0) for name in (*READ_IN_PLACE, ".data")),
+        "constants_bytes": sum(int(line[4], 16) for line in symbols if line[-1] in READ_IN_PLACE and len(line) == 6),
+        "ram_bytes": sum(sections.get(name, 0) for name in (".data", ".bss")),
+        "stack_bytes": stack,
+    }
+
+
+def _cells(core: Core, tool: str, program: Path) -> list[list[str]]:
+    """The cells, none of them empty, of each line that one of the compiler's tools writes."""
+    lines = answer([*f"{core.compiler.removesuffix('gcc')}{tool}".split(), str(program)]).splitlines()
+    return [cells for cells in (line.replace("|", " ").split() for line in lines) if cells]

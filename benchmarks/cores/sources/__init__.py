@@ -1,0 +1,1 @@
+"""What is built beside a program: `port.h` with a file for each family, the memory map, simavr's host, the measurement."""
