@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edgedqn.compression.recipe import Recipe as Recipe
     from edgedqn.compression.recipes import RECIPES as RECIPES
     from edgedqn.export.config import ExportConfig as ExportConfig
+    from edgedqn.export.devices.npu import NpuTarget as NpuTarget
     from edgedqn.export.edge_policy import EdgePolicy as EdgePolicy
     from edgedqn.export.edge_policy import PolicyFileError as PolicyFileError
     from edgedqn.pipeline.bench_files import bench as bench
@@ -58,6 +59,7 @@ _NAMES = {
     "compression.recipe": ("Recipe",),
     "compression.recipes": ("RECIPES",),
     "export.config": ("ExportConfig",),
+    "export.devices.npu": ("NpuTarget",),
     "export.edge_policy": ("EdgePolicy", "PolicyFileError"),
     "pipeline.bench_files": ("bench",),
     "pipeline.bundle": ("make_bundle",),

@@ -17,28 +17,32 @@ from edgedqn.export.devices.browser import bundle as browser
 from edgedqn.export.devices.browser.bundle import write_browser
 from edgedqn.export.devices.microcontroller import bundle as microcontroller
 from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
+from edgedqn.export.devices.npu import NpuTarget, write_npu
+from edgedqn.export.devices.npu import readme as npu_readme
 from edgedqn.export.edge_policy import VerifiedFile, read_verified
+from edgedqn.export.tflite_file.arena import arena_bounds
 from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
 from edgedqn.export.tflite_file.rewriting import float_twin
-from edgedqn.export.tflite_file.tflm import arena_bytes
 
 POLICY, LOOP = "policy.tflite", "run_policy.py"
 # By these a folder is known as a bundle ...
 SIGNATURE = {POLICY, "policy.json", "edge_policy.py", LOOP}
 # ... and these are ours, to be made anew. Whatever else is there stays.
-OURS = SIGNATURE | {"bench_on_device.py", "README.md", "board", "microcontroller", "browser", "__pycache__"}
+OURS = SIGNATURE | {"bench_on_device.py", "README.md", "board", "microcontroller", "browser", "npu", "__pycache__"}
 
 
 @dataclass(frozen=True)
 class Part:
     """What a bundle has for one kind of device."""
 
-    device: str  # "Linux board", "microcontroller" or "browser"
+    device: str  # "Linux board", "microcontroller", "browser" or "NPU"
     there: bool  # whether the bundle has files for it
     remark: str  # what they are, or why they are not there; a sentence
 
 
-def make_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = False) -> tuple[Part, ...]:
+def make_bundle(
+    policy_file: str | Path, folder: str | Path, *, fetch: bool = False, npu: NpuTarget | None = None
+) -> tuple[Part, ...]:
     """Makes `folder`, in place of an old bundle: `policy.tflite`, the board's scripts, `microcontroller/`, `browser/`.
 
     What somebody put into an old bundle stays: files that are not ours, and a `run_policy.py` that was changed, by the name of
@@ -46,17 +50,19 @@ def make_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = Fa
 
     The policy file is copied byte for byte, whatever it scored: what a run ships, `Job` decides. Where it takes integers, its
     twin with float ends is made of it, for the browser and for Python on a board. The evidence in `policy.json` gains
-    `microcontroller`: the arena that TFLite Micro takes, and what `policy.c` costs on an emulated Cortex-M4.
+    `microcontroller`: the arena that TFLite Micro takes, and what `policy.c` costs on an emulated Cortex-M4; and with an NPU,
+    `npu`: what Vela made of the file, and its estimates.
 
     Args:
       policy_file: a `.tflite` with its manifest, inside or beside it.
       folder: complete or absent at any moment. A symlink is replaced, with a warning; what it leads to stays as it is.
       fetch: fetch LiteRT.js with npm if the cache does not hold it. The page is left out if it is in neither.
+      npu: compile the file for this one, too, into `npu/`.
     Returns:
       What the bundle has for each kind of device.
     Raises:
       PolicyFileError: the file is damaged.
-      InputError: `folder` holds something else than a bundle.
+      InputError: `folder` holds something else than a bundle, or Vela is missing or does not compile the file.
     """
     folder = Path(folder)
     there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
@@ -68,7 +74,7 @@ def make_bundle(policy_file: str | Path, folder: str | Path, *, fetch: bool = Fa
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=UNFINISHED))
     try:
-        parts = _write_parts(file, temporary, fetch)
+        parts = _write_parts(file, temporary, fetch=fetch, npu=npu)
         temporary.chmod(0o755)
         _carry_over(folder, temporary)
         old = temporary.with_name(f"{temporary.name}.old")
@@ -113,7 +119,13 @@ def _carry_over(old: Path, new: Path) -> None:
         shutil.copy2(loop, new / f"{loop.stem}.old.py")
 
 
-def _write_parts(file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, ...]:
+def _write_parts(file: VerifiedFile, folder: Path, *, fetch: bool, npu: NpuTarget | None) -> tuple[Part, ...]:
+    evidence = {key: value for key, value in file.evidence.items() if key != "npu"}  # of an earlier bundle
+    accelerated = []
+    if npu is not None:
+        evidence["npu"], estimate = write_npu(file, folder / "npu", npu)
+        accelerated.append((Part("NPU", True, f"{estimate}, *estimated*."), npu_readme(estimate)))
+    file = replace(file, evidence=evidence)
     with tempfile.TemporaryDirectory() as name:
         twin = None
         if file.model.input.dtype == "int8":
@@ -127,9 +139,10 @@ def _write_parts(file: VerifiedFile, folder: Path, fetch: bool) -> tuple[Part, .
         for heading, part, text in (
             ("On a microcontroller", small, microcontroller.readme()),
             ("In a browser", page, browser.readme()),
+            *(("On an NPU", *each) for each in accelerated),
         ):
             readme.write(f"\n## {heading}\n\n{part.remark}\n{text if part.there else ''}")
-    return board, small, page
+    return board, small, page, *(part for part, _ in accelerated)
 
 
 def _add_microcontroller(file: VerifiedFile, folder: Path) -> Part:
@@ -138,9 +151,13 @@ def _add_microcontroller(file: VerifiedFile, folder: Path) -> Part:
         names = write_microcontroller(file, sources)
     except InputError as error:
         return Part("microcontroller", False, f"Nothing for microcontrollers. {error}")
-    arena = arena_bytes(file.content)
-    found: dict[str, object] = {"arena_bytes": arena, "cortex_m4": None}
-    remark = f"TensorFlow Lite Micro: an arena of {arena:,} bytes, measured where pointers have 64 bits."
+    arena = arena_bounds(file.model)
+    bounds = {"reference": arena.reference, "cmsis_nn": arena.cmsis_nn, "esp_nn": arena.esp_nn}
+    found: dict[str, object] = {"arena_bytes": arena.measured, "arena_bounds": bounds, "cortex_m4": None}
+    remark = (
+        f"TensorFlow Lite Micro: an arena of {arena.measured:,} bytes, measured where pointers have 64 bits; {arena.largest:,} "
+        "are set aside, enough for Arm's and Espressif's kernels."
+    )
     if "policy.c" in names:
         remark += " `policy.c` needs none"
         if missing_tools():

@@ -20,12 +20,14 @@ from edgedqn.benchmarks.device_rows import merged
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, best_passing, read_benchmark
 from edgedqn.compression.recipes import FLOAT32
 from edgedqn.compression.report import CompressionRecord, StageReport
+from edgedqn.export.devices.npu import NpuTarget
 from edgedqn.pipeline import stages
 from edgedqn.pipeline.bundle import Part, make_bundle, remove_bundle
 from edgedqn.pipeline.config import Changes, ImportedAgent, RunSettings
 from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.training import check_training, find_training
+from edgedqn.pipeline.viewing.file_details import device_costs
 
 KINDS = ("train", "compress", "export", "bench", "report")
 
@@ -185,8 +187,9 @@ class Job:
         write_json(self.folder.benchmark, reduce(merged, measured, read_benchmark(self.folder.benchmark)).to_json())
         self._report_again()
 
-    def bundle(self) -> tuple[Part, ...]:
-        """Makes `device/` again, and whatever was missing for it when the run made it. The caller holds the lock.
+    def bundle(self, npu: NpuTarget | None = None) -> tuple[Part, ...]:
+        """Makes `device/` again, and whatever was missing for it when the run made it, and the report where it now says more of
+        devices. The caller holds the lock.
 
         Raises InputError where the run is not that far, or no file may be shipped.
         """
@@ -196,7 +199,11 @@ class Job:
                 f"{self.folder.path} has nothing to ship: expected an int8 file that passed its gate. "
                 "A .tflite given by its name is bundled whatever it scored."
             )
-        return make_bundle(self.folder.model(best.name), self.folder.device, fetch=True)
+        before = device_costs(self.folder)
+        parts = make_bundle(self.folder.model(best.name), self.folder.device, fetch=True, npu=npu)
+        if device_costs(self.folder) != before:
+            self._report_again()
+        return parts
 
     def command(self) -> str | None:
         """What makes this run again on the command line, if that can. The stage `train` must be done."""

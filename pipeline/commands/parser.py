@@ -131,6 +131,18 @@ BENCH: Arguments = {
 BUNDLE: Arguments = {
     "path": PATH | {"help": "a run folder, or a .tflite with a manifest"},
     "--out": DIR | {"help": "the bundle to make of a .tflite, in place of an earlier one (default: device)"},
+    "--npu": {
+        "metavar": "ACCELERATOR",
+        "help": "compile it for an Arm Ethos-U as well, with Vela, such as ethos-u55-128; needs the extra `npu`",
+    },
+    "--memory-mode": {
+        "metavar": "NAME",
+        "help": "where the NPU's weights and tensors lie, such as Sram_Only (default: Vela's)",
+    },
+    "--system-config": {
+        "metavar": "NAME",
+        "help": "clock and memories of the NPU, as Vela's --system-config, such as Ethos_U55_Deep_Embedded (default: Vela's)",
+    },
 }
 PLAY: Arguments = {
     **POLICY,

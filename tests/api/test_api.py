@@ -16,6 +16,7 @@ PUBLIC = (
         "InputError",
         "LatencyConfig",
         "ModelOptions",
+        "NpuTarget",
         "PolicyFileError",
         "QLearningConfig",
         "Recipe",
