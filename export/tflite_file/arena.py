@@ -86,8 +86,8 @@ def cmsis_nn_scratch(layer: Layer) -> int:
     """The largest scratch buffer, in bytes, that CMSIS-NN asks for an int8 layer on any Cortex-M.
 
     With vectors (MVE: Cortex-M55, M85) a dense layer keeps a sum of 4 bytes for each output, and a convolution four windows
-    that fill whole vectors of 16 bytes. The others, with DSP instructions (M4, M7, M33) and without, keep nothing for a dense layer
-    and two windows of 16-bit numbers for a convolution: no more. Kernels of 1x1 and one row high take as much or less.
+    that fill whole vectors of 16 bytes. The others, with DSP instructions (M4, M7, M33) and without, keep nothing for a dense
+    layer and two windows of 16-bit numbers for a convolution: no more. Kernels of 1x1 and one row high take as much or less.
 
     Source: ARM-software/CMSIS-NN, arm_fully_connected_get_buffer_sizes_s8.c V.1.1.0, arm_convolve_get_buffer_sizes_s8.c V.2.3.0
     and V.1.4.0; tensorflow/tflite-micro, micro/kernels/cmsis_nn/{conv,fully_connected}.cc.
