@@ -19,8 +19,8 @@ from edgedqn.export.tflite_file.arena import Layer, arena_bounds, cmsis_nn_scrat
 
 # MinAtar/Freeway: 16 filters of 3x3 over 10x10x7, then a dense layer of 128.
 FREEWAY = Layer((10, 10, 7), (3, 3), (8, 8, 16))
-# What ESP-NN 1.3.0 asks in all for that network on an ESP32-S3: an issue of a user, whose arena had 4,492 bytes left.
-ASKED, LEFT = 5_696, 4_492
+# What an ESP32-S3 with ESP-NN 1.3.0 asked in all for the tensors of that network; the arena had 4,492 bytes left.
+ASKED = 5_696
 
 
 def whole(size: int) -> int:
