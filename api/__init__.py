@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from edgedqn.export.config import ExportConfig as ExportConfig
     from edgedqn.export.devices.libraries.bundle import make_library as make_library
     from edgedqn.export.devices.libraries.library import LibraryDetails as LibraryDetails
+    from edgedqn.export.devices.npu import NpuTarget as NpuTarget
     from edgedqn.export.edge_policy import EdgePolicy as EdgePolicy
     from edgedqn.export.edge_policy import PolicyFileError as PolicyFileError
     from edgedqn.pipeline.bench_files import bench as bench
@@ -62,6 +63,7 @@ _NAMES = {
     "export.config": ("ExportConfig",),
     "export.devices.libraries.bundle": ("make_library",),
     "export.devices.libraries.library": ("LibraryDetails",),
+    "export.devices.npu": ("NpuTarget",),
     "export.edge_policy": ("EdgePolicy", "PolicyFileError"),
     "pipeline.bench_files": ("bench",),
     "pipeline.bundle": ("make_bundle",),

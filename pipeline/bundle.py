@@ -17,30 +17,37 @@ from edgedqn.export.devices.browser import bundle as browser
 from edgedqn.export.devices.browser.bundle import write_browser
 from edgedqn.export.devices.microcontroller import bundle as microcontroller
 from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
+from edgedqn.export.devices.npu import NpuTarget, write_npu
+from edgedqn.export.devices.npu import readme as npu_readme
 from edgedqn.export.edge_policy import VerifiedFile, read_verified
+from edgedqn.export.tflite_file.arena import arena_bounds
 from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
 from edgedqn.export.tflite_file.rewriting import float_twin
-from edgedqn.export.tflite_file.tflm import arena_bytes
 
 MEASURED = CORES["cortex-m4f"]
 POLICY, LOOP = "policy.tflite", "run_policy.py"
 # By these a folder is known as a bundle ...
 SIGNATURE = {POLICY, "policy.json", "edge_policy.py", LOOP}
 # ... and these are ours, to be made anew. Whatever else is there stays.
-OURS = SIGNATURE | {"bench_on_device.py", "README.md", "board", "microcontroller", "browser", "__pycache__"}
+OURS = SIGNATURE | {"bench_on_device.py", "README.md", "board", "microcontroller", "browser", "npu", "__pycache__"}
 
 
 @dataclass(frozen=True)
 class Part:
     """What a bundle has for one kind of device."""
 
-    device: str  # "Linux board", "microcontroller" or "browser"
+    device: str  # "Linux board", "microcontroller", "browser" or "NPU"
     there: bool  # whether the bundle has files for it
     remark: str  # what they are, or why they are not there; a sentence
 
 
 def make_bundle(
-    policy_file: str | Path, folder: str | Path, *, fetch: bool = False, units: Sequence[float] | None = None
+    policy_file: str | Path,
+    folder: str | Path,
+    *,
+    fetch: bool = False,
+    units: Sequence[float] | None = None,
+    npu: NpuTarget | None = None,
 ) -> tuple[Part, ...]:
     """Makes `folder`, in place of an old bundle: `policy.tflite`, the board's scripts, `microcontroller/`, `browser/`.
 
@@ -49,7 +56,8 @@ def make_bundle(
 
     The policy file is copied byte for byte, whatever it scored: what a run ships, `Job` decides. Where it takes integers, its
     twin with float ends is made of it, for the browser and for Python on a board. The evidence in `policy.json` gains
-    `microcontroller`: the arena that TFLite Micro takes, and what `policy.c` costs on an emulated Cortex-M4.
+    `microcontroller`: the arena that TFLite Micro takes, and what `policy.c` costs on an emulated Cortex-M4; and with an NPU,
+    `npu`: what Vela made of the file, and its estimates.
 
     Args:
       policy_file: a `.tflite` with its manifest, inside or beside it.
@@ -57,11 +65,13 @@ def make_bundle(
       fetch: fetch LiteRT.js with npm if the cache does not hold it. The page is left out if it is in neither.
       units: the real value of one count of the sensors of a microcontroller without floating point: for each feature, or one
         for all.
+      npu: compile the file for this one, too, into `npu/`.
     Returns:
       What the bundle has for each kind of device.
     Raises:
       PolicyFileError: the file is damaged.
-      InputError: `folder` holds something else than a bundle; or there are units, and nothing for microcontrollers.
+      InputError: `folder` holds something else than a bundle; there are units, and nothing for microcontrollers; or Vela is
+        missing or does not compile the file.
     """
     folder = Path(folder)
     there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
@@ -71,7 +81,7 @@ def make_bundle(
         raise InputError(f"{folder} is in the way: expected a new or an empty folder, or an earlier bundle. Got neither.")
     file = read_verified(policy_file)
     with atomic_folder(folder) as temporary:
-        parts = _write_parts(file, temporary, fetch=fetch, units=units)
+        parts = _write_parts(file, temporary, fetch=fetch, units=units, npu=npu)
         _carry_over(folder, temporary)
     return parts
 
@@ -106,7 +116,15 @@ def _carry_over(old: Path, new: Path) -> None:
         shutil.copy2(loop, new / f"{loop.stem}.old.py")
 
 
-def _write_parts(file: VerifiedFile, folder: Path, *, fetch: bool, units: Sequence[float] | None) -> tuple[Part, ...]:
+def _write_parts(
+    file: VerifiedFile, folder: Path, *, fetch: bool, units: Sequence[float] | None, npu: NpuTarget | None
+) -> tuple[Part, ...]:
+    evidence = {key: value for key, value in file.evidence.items() if key != "npu"}  # of an earlier bundle
+    accelerated = []
+    if npu is not None:
+        evidence["npu"], estimate = write_npu(file, folder / "npu", npu)
+        accelerated.append((Part("NPU", True, f"{estimate}, *estimated*."), npu_readme(estimate)))
+    file = replace(file, evidence=evidence)
     with tempfile.TemporaryDirectory() as name:
         twin = None
         if file.model.input.dtype == "int8":
@@ -120,9 +138,10 @@ def _write_parts(file: VerifiedFile, folder: Path, *, fetch: bool, units: Sequen
         for heading, part, text in (
             ("On a microcontroller", small, microcontroller.readme()),
             ("In a browser", page, browser.readme()),
+            *(("On an NPU", *each) for each in accelerated),
         ):
             readme.write(f"\n## {heading}\n\n{part.remark}\n{text if part.there else ''}")
-    return board, small, page
+    return board, small, page, *(part for part, _ in accelerated)
 
 
 def network_cost(sources: Path) -> dict[str, int | None]:
@@ -147,9 +166,13 @@ def _add_microcontroller(file: VerifiedFile, folder: Path, units: Sequence[float
         if units is not None:  # somebody wants them
             raise
         return Part("microcontroller", False, f"Nothing for microcontrollers. {error}")
-    arena = arena_bytes(file.content)
-    found: dict[str, object] = {"arena_bytes": arena, "cortex_m4": None}
-    remark = f"TensorFlow Lite Micro: an arena of {arena:,} bytes, measured where pointers have 64 bits."
+    arena = arena_bounds(file.model)
+    bounds = {"reference": arena.reference, "cmsis_nn": arena.cmsis_nn, "esp_nn": arena.esp_nn}
+    found: dict[str, object] = {"arena_bytes": arena.measured, "arena_bounds": bounds, "cortex_m4": None}
+    remark = (
+        f"TensorFlow Lite Micro: an arena of {arena.measured:,} bytes, measured where pointers have 64 bits; {arena.largest:,} "
+        "are set aside, enough for Arm's and Espressif's kernels."
+    )
     if "policy.c" in names:
         remark += " `policy.c` needs none"
         if missing_tools(MEASURED):

@@ -20,12 +20,14 @@ from edgedqn.benchmarks.device_rows import merged
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, best_passing, read_benchmark
 from edgedqn.compression.recipes import FLOAT32
 from edgedqn.compression.report import CompressionRecord, StageReport
+from edgedqn.export.devices.npu import NpuTarget
 from edgedqn.pipeline import stages
 from edgedqn.pipeline.bundle import Part, make_bundle, remove_bundle
 from edgedqn.pipeline.config import Changes, ImportedAgent, RunSettings
 from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.training import check_training, find_training
+from edgedqn.pipeline.viewing.file_details import device_costs
 
 KINDS = ("train", "compress", "export", "bench", "report")
 
@@ -185,13 +187,17 @@ class Job:
         write_json(self.folder.benchmark, reduce(merged, measured, read_benchmark(self.folder.benchmark)).to_json())
         self._report_again()
 
-    def bundle(self, units: Sequence[float] | None = None) -> tuple[Part, ...]:
-        """Makes `device/` again, and whatever was missing for it when the run made it, with units as `make_bundle` takes them.
-        The caller holds the lock.
+    def bundle(self, *, units: Sequence[float] | None = None, npu: NpuTarget | None = None) -> tuple[Part, ...]:
+        """Makes `device/` again, and whatever was missing for it when the run made it, with units and an NPU as `make_bundle`
+        takes them; and the report where it now says more of devices. The caller holds the lock.
 
         Errors as `shipped_file`.
         """
-        return make_bundle(self.shipped_file(), self.folder.device, fetch=True, units=units)
+        before = device_costs(self.folder)
+        parts = make_bundle(self.shipped_file(), self.folder.device, fetch=True, units=units, npu=npu)
+        if device_costs(self.folder) != before:
+            self._report_again()
+        return parts
 
     def shipped_file(self) -> Path:
         """The `.tflite` that the run ships. InputError where the run is not that far, or no file may be shipped."""

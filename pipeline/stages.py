@@ -224,19 +224,19 @@ def _record(file: VerifiedFile, **findings: object) -> VerifiedFile:
 def report(run: RunFolder, command: str | None) -> None:
     """Writes `report.html` and `report.md` from `benchmark.json`; `command` is what makes the run again, if a command can."""
     benchmark = read_benchmark(run.benchmark)
-    description = run.description.to_json()
+    description, files = run.description.to_json(), file_details(run, benchmark)
     page = render_report(
         benchmark,
         description,
         command=command,
         margin=_margin(run, benchmark),
         learning=learning_chart(run.agent),
-        files=file_details(run, benchmark),
+        files=files,
         film=_film(run, benchmark),
         fragility=read_fragility(run),
     )
     write_text(run.report, page)
-    write_text(run.report.with_suffix(".md"), render_report_markdown(benchmark, description, command=command))
+    write_text(run.report.with_suffix(".md"), render_report_markdown(benchmark, description, command=command, files=files))
 
 
 def _film(run: RunFolder, benchmark: Benchmark) -> Film | str | None:

@@ -77,12 +77,32 @@ class Rung:
     lacking: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class DeviceCost:
+    """What a step costs on a device that is not here.
+
+    Attributes:
+      device: which, and what runs on it.
+      step: how much a step takes, with its unit.
+      flash_bytes: of code and constants.
+      ram_bytes: of buffers or stack.
+      known: how: emulated, or whose estimate.
+    """
+
+    device: str
+    step: str
+    flash_bytes: int
+    ram_bytes: int
+    known: str
+
+
 @dataclass(frozen=True)
 class FileDetails:
-    """Of one file: its kernels, in the order they run, and the rungs of the ladder that made it, if one did."""
+    """Of one file: its kernels, in the order they run, the rungs of the ladder that made it, if one did, and its costs."""
 
     kernels: Sequence[KernelZeros] = ()
     rungs: Sequence[Rung] = ()
+    costs: Sequence[DeviceCost] = ()
 
 
 def render_report(
@@ -136,6 +156,7 @@ def render_report(
         film=film,
         fragility=fragility,
         ladders=[(name, each.rungs) for name, each in files.items() if each.rungs],
+        costs=_cost_lines(files),
         machine=benchmark.machine.to_json(),
         run=run or {},
         command=command,
@@ -150,7 +171,13 @@ def _embedded(chart: VegaLite) -> str:
     return json.dumps(chart, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def render_report_markdown(benchmark: Benchmark, run: Json | None = None, *, command: str | None = None) -> str:
+def render_report_markdown(
+    benchmark: Benchmark,
+    run: Json | None = None,
+    *,
+    command: str | None = None,
+    files: Mapping[str, FileDetails] | None = None,
+) -> str:
     """The same in short, as Markdown: summary, tables, machine, how to reproduce. Arguments as for `render_report`."""
     rows, machine = benchmark.rows, benchmark.machine.to_json()
     measured = "; ".join(f"{key} {machine[key]}" for key in SHORT if machine[key] is not None)
@@ -160,8 +187,20 @@ def render_report_markdown(benchmark: Benchmark, run: Json | None = None, *, com
         parts += [f"On {device.name}:", markdown_table(device_lines(device, rows))]
     if (test := benchmark.stress) is not None:
         parts += [stress_heading(test), markdown_table(stress_lines(test)), stress_summary(test), test.note]
+    if costs := _cost_lines(files or {}):
+        parts += ["On small devices, none of them here:", markdown_table(costs)]
     parts += [f"    {command}"] if command else []
     return "\n\n".join(parts) + "\n"
+
+
+def _cost_lines(files: Mapping[str, FileDetails]) -> list[list[str]]:
+    """The cells of the table of device costs, its head first; empty without any."""
+    lines = [
+        [name, each.device, each.step, f"{each.flash_bytes:,}", f"{each.ram_bytes:,}", each.known]
+        for name, details in files.items()
+        for each in details.costs
+    ]
+    return [["file", "device", "a step", "flash, bytes", "RAM, bytes", "known by"], *lines] if lines else []
 
 
 def _title(run: Json) -> str:

@@ -17,7 +17,6 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.processes import python_command
 from edgedqn.export.edge_policy import DeviceManifest
 
-ARENA_ALIGNMENT = 16
 # The interpreter prints the sum to stderr, from C++, past sys.stderr: only another process's stderr can be read.
 _PRINT_ALLOCATIONS = """
 import sys
@@ -143,12 +142,6 @@ def arena_bytes(content: bytes) -> int:
             f"TFLite Micro gave no arena size: expected its total. Got {' '.join(printed.split())[-200:]!r}."
         )
     return int(total[1])
-
-
-def arena_with_margin(measured: int) -> int:
-    """The arena to set aside: a quarter and 256 bytes more, because preparing takes short-lived memory beside the total."""
-    whole = measured + measured // 4 + 256
-    return -(-whole // ARENA_ALIGNMENT) * ARENA_ALIGNMENT
 
 
 def _generous(content: bytes) -> int:

@@ -22,6 +22,7 @@ from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.regression import compare_with
 from edgedqn.benchmarks.report.table import render_devices, render_stress, render_table
 from edgedqn.benchmarks.rows import Benchmark, read_benchmark
+from edgedqn.export.devices.npu import NpuTarget
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
 from edgedqn.pipeline.bench_files import bench as measure
 from edgedqn.pipeline.bench_files import wrong_with
@@ -66,8 +67,18 @@ def bundle(arguments: Namespace) -> int:
         return make_asked_library(arguments, arguments.path, arguments.path.stem)
     folder = arguments.out or Path("device")
     folder = folder.resolve() if folder.is_symlink() else folder  # it is named by the user, who means what it leads to
-    print_bundle(folder, make_bundle(arguments.path, folder, fetch=True, units=arguments.sensor_units), arguments)
+    parts = make_bundle(arguments.path, folder, fetch=True, units=arguments.sensor_units, npu=asked_npu(arguments))
+    print_bundle(folder, parts, arguments)
     return DONE
+
+
+def asked_npu(arguments: Namespace) -> NpuTarget | None:
+    """The NPU that a bundle's command line names, if it does."""
+    if arguments.npu is not None:
+        return NpuTarget(arguments.npu, arguments.memory_mode, arguments.system_config)
+    given = [f"--{name.replace('_', '-')}" for name in ("memory_mode", "system_config") if getattr(arguments, name) is not None]
+    require(not given, f"{' and '.join(given)} say where an NPU finds its memory: expected --npu beside it. Got none.")
+    return None
 
 
 def evaluate(arguments: Namespace) -> int:

@@ -152,6 +152,18 @@ BUNDLE: Arguments = {
     "--license": {"metavar": "SPDX_ID", "help": "of the library, such as MIT (default: none is stated)"},
     "--author": {"metavar": "NAME", "help": "of the library, or 'NAME <ADDRESS>' (default: none is named)"},
     "--url": {"metavar": "URL", "help": "a page on the library (default: none is named)"},
+    "--npu": {
+        "metavar": "ACCELERATOR",
+        "help": "compile it for an Arm Ethos-U as well, with Vela, such as ethos-u55-128; needs the extra `npu`",
+    },
+    "--memory-mode": {
+        "metavar": "NAME",
+        "help": "where the NPU's weights and tensors lie, such as Sram_Only (default: Vela's)",
+    },
+    "--system-config": {
+        "metavar": "NAME",
+        "help": "clock and memories of the NPU, as Vela's --system-config, such as Ethos_U55_Deep_Embedded (default: Vela's)",
+    },
 }
 PLAY: Arguments = {
     **POLICY,

@@ -17,7 +17,14 @@ from edgedqn.benchmarks.report.table import render_table
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.compression.report import StageReport
 from edgedqn.pipeline.commands import DONE, NOT_PASSED, REGRESSED, SCHEMA, print_json
-from edgedqn.pipeline.commands.files import print_benchmark, print_bundle, print_evaluation, read_references, show
+from edgedqn.pipeline.commands.files import (
+    asked_npu,
+    print_benchmark,
+    print_bundle,
+    print_evaluation,
+    read_references,
+    show,
+)
 from edgedqn.pipeline.commands.libraries import is_library_asked, make_asked_library
 from edgedqn.pipeline.commands.options import SETTING
 from edgedqn.pipeline.config import CONTROL, Changes, resolved
@@ -100,9 +107,9 @@ def bundle(arguments: Namespace) -> int:
         return make_asked_library(arguments, Job.open(arguments.path).shipped_file(), arguments.path.resolve().name)
     if arguments.out is not None:
         raise InputError(f"A run's bundle is {arguments.path / 'device'}: expected no --out, or a .tflite. Got both.")
-    job = Job.open(arguments.path)
+    npu, job = asked_npu(arguments), Job.open(arguments.path)
     with job.locked():
-        parts = job.bundle(arguments.sensor_units)
+        parts = job.bundle(units=arguments.sensor_units, npu=npu)
     print_bundle(job.folder.device, parts, arguments)
     return DONE
 

@@ -1,20 +1,22 @@
-"""What the report says of each file besides what was measured: the zeros of its kernels, and the rungs of its ladder."""
+"""What the report says of each file besides its row: the zeros of its kernels, the rungs of its ladder, its cost on devices."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
 
 from edgedqn.benchmarks.report.charts import KernelZeros
-from edgedqn.benchmarks.report.page import FileDetails, Rung
+from edgedqn.benchmarks.report.page import DeviceCost, FileDetails, Rung
 from edgedqn.benchmarks.rows import Benchmark
 from edgedqn.compression.report import Findings
+from edgedqn.export.devices.npu import NpuEstimate
 from edgedqn.export.edge_policy import PolicyFileError, VerifiedFile, read_verified
 from edgedqn.export.tflite_file.reader import kernels
+from edgedqn.pipeline.bundle import POLICY
 from edgedqn.pipeline.run_folder import RunFolder
 
 
 def file_details(run: RunFolder, benchmark: Benchmark) -> dict[str, FileDetails]:
     """By the name of the row; none of files that are gone, damaged, or others than those that were measured."""
-    found = {}
+    found, costs = {}, device_costs(run)
     for row in benchmark.rows:
         if row.status == "ok":
             try:
@@ -22,11 +24,42 @@ def file_details(run: RunFolder, benchmark: Benchmark) -> dict[str, FileDetails]
             except PolicyFileError:
                 continue
             if file.file_sha256 == row.sha256:
-                found[row.name] = _details(file)
+                found[row.name] = _details(file, costs.get(file.file_sha256, ()))
     return found
 
 
-def _details(file: VerifiedFile) -> FileDetails:
+def device_costs(run: RunFolder) -> dict[str, tuple[DeviceCost, ...]]:
+    """What a step of the bundle's policy costs on small devices, by the digest of the policy; empty without a bundle."""
+    try:
+        bundled = read_verified(run.device / POLICY)
+    except PolicyFileError:
+        return {}
+    evidence, costs = bundled.evidence, []
+    if plain := (evidence.get("microcontroller") or {}).get("cortex_m4"):
+        costs.append(
+            DeviceCost(
+                device="Cortex-M4, policy.c",
+                step=f"{plain['instructions']:,} instructions",
+                flash_bytes=plain["code_bytes"] + plain["constants_bytes"],
+                ram_bytes=plain["stack_bytes"],
+                known="emulated",
+            )
+        )
+    if npu := evidence.get("npu"):
+        estimate = NpuEstimate(**npu["estimate"])
+        costs.append(
+            DeviceCost(
+                device=f"{estimate.accelerator}, {estimate.system_config}, {estimate.memory_mode}",
+                step=f"{estimate.cycles:,} cycles; {estimate.npu_operators} of {estimate.operators} operators on the NPU",
+                flash_bytes=estimate.flash_bytes,
+                ram_bytes=estimate.sram_bytes + estimate.dram_bytes,
+                known=f"estimate of {estimate.compiler}: {npu['label']}",
+            )
+        )
+    return {bundled.file_sha256: tuple(costs)}
+
+
+def _details(file: VerifiedFile, costs: Sequence[DeviceCost]) -> FileDetails:
     try:
         findings = [Findings.from_json(stage) for stage in file.evidence.get("recipe", {}).get("stages", [])]
     except (AttributeError, KeyError, TypeError, ValueError):  # the evidence is of another version
@@ -37,7 +70,7 @@ def _details(file: VerifiedFile) -> FileDetails:
         KernelZeros(kernel.values.shape, zeros=1 - kernel.nonzero_weights / kernel.weights, asked=share)
         for kernel, share in zip_longest(stored, asked[: len(stored)])
     ]
-    return FileDetails(kernels=zeros, rungs=_rungs(findings))
+    return FileDetails(kernels=zeros, rungs=_rungs(findings), costs=costs)
 
 
 def _rungs(findings: Sequence[Findings]) -> list[Rung]:

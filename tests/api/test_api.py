@@ -17,6 +17,7 @@ PUBLIC = (
         "LatencyConfig",
         "LibraryDetails",
         "ModelOptions",
+        "NpuTarget",
         "PolicyFileError",
         "QLearningConfig",
         "Recipe",

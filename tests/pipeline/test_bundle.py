@@ -85,7 +85,7 @@ def test_the_evidence_gains_what_a_microcontroller_is_asked_for(models: Path, tm
     evidence = dict(after.evidence)
     found = evidence.pop("microcontroller")
     assert (after.device, evidence) == (before.device, before.evidence)
-    assert found["arena_bytes"] == tflm.arena_bytes(source.read_bytes())
+    assert found["arena_bytes"] == tflm.arena_bytes(source.read_bytes()) < found["arena_bounds"]["reference"]
     if not missing_tools(bundle.MEASURED):
         cost = found["cortex_m4"]
         assert cost == bundle.network_cost(tmp_path / "device" / "microcontroller")

@@ -19,9 +19,9 @@ from edgedqn.export.devices.microcontroller.plain_c import c_array, memory, plai
 from edgedqn.export.devices.microcontroller.preprocessing import LEGAL, input_units, observe_in_c
 from edgedqn.export.devices.microcontroller.sources import c_float, fill
 from edgedqn.export.edge_policy import OPERATORS, Actions, PolicyFileError, VerifiedFile
+from edgedqn.export.tflite_file.arena import arena_bounds
 from edgedqn.export.tflite_file.integer_network import IntegerLayer, read_integer_network
 from edgedqn.export.tflite_file.reader import quantization, read_operators
-from edgedqn.export.tflite_file.tflm import arena_bytes, arena_with_margin
 
 
 def write_microcontroller(file: VerifiedFile, folder: Path, *, units: Sequence[float] | None = None) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ def resolver_lines(codes: Iterable[int]) -> list[str]:
 
 
 def _settings(file: VerifiedFile, layers: Sequence[IntegerLayer], units: Sequence[float] | None) -> str:
-    device, measured, output = file.device, arena_bytes(file.content), quantization(file.model.output)
+    device, arena, output = file.device, arena_bounds(file.model), quantization(file.model.output)
     # Where observations number states, only the file says how many there are.
     shape = device.input_shape(math.prod(file.model.input.shape))
     scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
@@ -97,8 +97,10 @@ def _settings(file: VerifiedFile, layers: Sequence[IntegerLayer], units: Sequenc
         "meaning": device.meaning,
         "output_scale": c_float(output.scale),
         "output_zero_point": output.zero_point,
-        "arena_measured": measured,
-        "arena": arena_with_margin(measured),
+        "arena_reference": arena.reference,
+        "arena_cmsis_nn": arena.cmsis_nn,
+        "arena_esp_nn": arena.esp_nn,
+        "arena": arena.largest,
         "memory": memory(layers) if layers else "/* No policy.c: TFLite Micro alone has its operators. */\n",
         "model_bytes": len(file.content),
         "crc": f"0x{zlib.crc32(file.content):08x}u",

@@ -12,7 +12,7 @@ from edgedqn.agents.playing.fragility import Fragility, Loss
 from edgedqn.agents.playing.statistics import Interval
 from edgedqn.benchmarks.machine import Machine
 from edgedqn.benchmarks.report.learning_curve import learning_chart
-from edgedqn.benchmarks.report.page import FileDetails, Film, Rung, render_report, render_report_markdown, summary
+from edgedqn.benchmarks.report.page import DeviceCost, FileDetails, Film, Rung, render_report, render_report_markdown, summary
 from edgedqn.benchmarks.report.vega import FILES
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device, Stress, Stressed, StressTest
 
@@ -285,3 +285,13 @@ def test_the_ladder_of_a_file_says_what_was_taken_and_what_the_others_lacked() -
     assert "<b>fine_tune</b>" in text and "<b>round</b>" not in text
     assert all(shown in text for shown in ("31.25", "90.0%", "3.1%", "8.1", "of the &lt;states&gt;"))
     assert "What was changed" not in render_report(benchmark(row()))
+
+
+def test_a_cost_on_a_small_device_says_how_it_is_known() -> None:
+    cost = DeviceCost(device="<NPU>", step="1,234 cycles", flash_bytes=5_678, ram_bytes=90, known="estimate of Vela")
+    rows, files = benchmark(row(), row("qat-int8", 8_000, "pass")), {"qat-int8": FileDetails(costs=[cost])}
+    line = ["qat-int8", "<NPU>", "1,234 cycles", "5,678", "90", "estimate of Vela"]
+    assert f"| {' | '.join(line)} |" in render_report_markdown(rows, files=files)
+    cells = "".join(f"<td>{cell.replace('<', '&lt;').replace('>', '&gt;')}</td>" for cell in line[1:])
+    assert f'<th scope="row">{line[0]}</th>{cells}' in render_report(rows, files=files)
+    assert "On small devices" not in render_report(rows) + render_report_markdown(rows)

@@ -8,7 +8,7 @@ pytest.importorskip("tflite_micro", reason="the extra `micro` is not installed")
 
 from edgedqn.agents.errors import InputError
 from edgedqn.export.tflite_file import tflm
-from edgedqn.export.tflite_file.tflm import arena_bytes, arena_with_margin, compare_runtimes, tflm_rows, xnnpack_rows
+from edgedqn.export.tflite_file.tflm import arena_bytes, compare_runtimes, tflm_rows, xnnpack_rows
 
 
 def test_trained_policies_act_alike_in_both_runtimes(trained: Any) -> None:
@@ -46,21 +46,6 @@ def test_both_runtimes_are_asked(network: Any) -> None:
     inputs = np.random.default_rng(0).integers(-128, 128, (2_000, 4)).astype(np.int8)
     micro, board = tflm_rows(network.int8, inputs), xnnpack_rows(network.int8, inputs)
     assert 1 <= np.abs(micro.astype(int) - board.astype(int)).max() <= 2
-
-
-def test_the_network_runs_in_the_arena_with_its_margin(trained: Any) -> None:
-    from tflite_micro import runtime
-
-    content = trained.path.read_bytes()
-    measured = arena_bytes(content)
-    assert 500 < measured < 5_000
-    size = arena_with_margin(measured)
-    assert size % 16 == 0
-    interpreter = runtime.Interpreter.from_bytes(content, arena_size=size)
-    interpreter.set_input(np.zeros((1, 4), np.int8), 0)
-    interpreter.invoke()
-    with pytest.raises(RuntimeError):
-        runtime.Interpreter.from_bytes(content, arena_size=measured // 2)
 
 
 def test_says_what_is_missing(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:

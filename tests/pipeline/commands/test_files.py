@@ -1,5 +1,6 @@
 """`bench`, `bundle`, `evaluate` and `play` of files, and what runs share; films and windows are tested in `viewing`."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.export.devices.browser import bundle as browser
+from edgedqn.export.edge_policy import read_verified
 from edgedqn.pipeline import proving
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.commands import files
@@ -145,6 +147,39 @@ def test_a_bundle_is_completed_when_somebody_asks_for_it(
     assert (tmp_path / "device" / "browser" / "index.html").exists() and asked == [True, True, True]
     assert main(["bundle", "run", "--as", "cmake"]) == 0
     assert capsys.readouterr().out == "Folder: libraries/cmake/EdgeDQN_CartPole_v1_run\n"
+
+
+def test_an_npu_is_in_the_bundle_and_the_report_as_an_estimate_for_as_long_as_it_is_asked_for(
+    tiny_run: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ethosu.vela", reason="the extra `npu` is not installed")
+    monkeypatch.setattr(browser, "runtime_files", lambda fetch: {"litert.js": b""})
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run.folder, run)
+    assert main(["bundle", str(run), "--npu", "ethos-u55-128", "--memory-mode", "Sram_Only", "--json"]) == 0
+    part = json.loads(capsys.readouterr().out)["parts"][3]
+    assert part["device"] == "NPU" and part["remark"].endswith("*estimated*.")
+    file = read_verified(run / "device" / "policy.tflite")
+    found = file.evidence["npu"]
+    assert found["source_sha256"] == file.file_sha256 and found["estimate"]["memory_mode"] == "Sram_Only"
+    compiled = (run / "device" / found["file"]).read_bytes()
+    assert hashlib.sha256(compiled).hexdigest() == found["file_sha256"]
+    assert part["remark"] in (run / "device" / "README.md").read_text()
+    told = f"{found['estimate']['cycles']:,} cycles"
+    for report in ("report.html", "report.md"):
+        text = (run / report).read_text()
+        assert told in text and f"estimate of {found['estimate']['compiler']}: {found['label']}" in text
+    assert main(["bundle", str(run)]) == 0  # without, all of it goes
+    assert not (run / "device" / "npu").exists() and told not in (run / "report.md").read_text()
+    assert "npu" not in read_verified(run / "device" / "policy.tflite").evidence
+    capsys.readouterr()
+    for arguments, said in (
+        (["--npu", "u55"], "Unknown accelerator of an NPU: expected one of ethos-u55-32"),
+        (["--memory-mode", "Sram_Only"], "expected --npu beside it"),
+    ):
+        assert main(["bundle", str(run), *arguments]) == 2
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1
 
 
 def test_a_run_has_its_own_place_for_a_bundle_and_nothing_to_ship_unless_it_passed(

@@ -25,8 +25,15 @@
 #define POLICY_OUTPUT_SCALE $output_scale
 #define POLICY_OUTPUT_ZERO_POINT ($output_zero_point)
 
-/* TFLite Micro took $arena_measured bytes where pointers have 64 bits; a microcontroller's have 32. The rest is the margin. */
+/* Bounds of what TFLite Micro takes, by the kernels it is built with: its own (measured where pointers have 64 bits, with a margin),
+   and with the scratch buffers that Arm's and Espressif's may ask for. The default is the largest; the compiler may be told another,
+   -DPOLICY_ARENA_BYTES=POLICY_ARENA_REFERENCE_BYTES. */
+#define POLICY_ARENA_REFERENCE_BYTES $arena_reference
+#define POLICY_ARENA_CMSIS_NN_BYTES $arena_cmsis_nn
+#define POLICY_ARENA_ESP_NN_BYTES $arena_esp_nn
+#ifndef POLICY_ARENA_BYTES
 #define POLICY_ARENA_BYTES $arena
+#endif
 
 $memory
 #define POLICY_MODEL_BYTES $model_bytes

@@ -22,6 +22,7 @@ from edgedqn.export.devices.microcontroller.bundle import _actions, _in_comment,
 from edgedqn.export.devices.microcontroller.fixed_point import input_macros
 from edgedqn.export.devices.microcontroller.plain_c import c_array, memory
 from edgedqn.export.edge_policy import OPERATORS, EdgePolicy, PolicyFileError, TfliteModel, read_verified
+from edgedqn.export.tflite_file.arena import arena_bounds
 from edgedqn.export.tflite_file.integer_network import read_integer_network
 from edgedqn.export.tflite_file.manifest import device_part, embed
 from edgedqn.export.tflite_file.reader import fix_names, read_operators
@@ -168,6 +169,10 @@ def test_the_settings_are_the_files_own(trained: Any, tmp_path: Path) -> None:
     assert f"#define POLICY_MODEL_CRC32 0x{zlib.crc32(content):08x}u" in settings
     assert f"#define POLICY_MODEL_BYTES {len(content)}" in settings
     assert memory(read_integer_network(TfliteModel(content))) in settings
+    bounds = arena_bounds(TfliteModel(content))
+    for kernels, size in (("REFERENCE", bounds.reference), ("CMSIS_NN", bounds.cmsis_nn), ("ESP_NN", bounds.esp_nn)):
+        assert f"#define POLICY_ARENA_{kernels}_BYTES {size}\n" in settings
+    assert f"#ifndef POLICY_ARENA_BYTES\n#define POLICY_ARENA_BYTES {bounds.largest}\n#endif" in settings
     device = EdgePolicy.load(trained.path).device
     lines = settings.splitlines()
     for key, values in (("scale", device.scale), ("offset", device.offset)):
