@@ -64,7 +64,7 @@ RECIPES = {
         Recipe(
             "prune-td-int8",
             "80 % of the weights pruned (ERK) while it goes on learning by playing, then rounded to keep what it became",
-            (ScaleInput(), Prune(0.8, learning=TdLearning(), end=0.2), ROUND_ITSELF),
+            (ScaleInput(), Prune(0.8, learning=TdLearning(attempts=4), end=0.2), ROUND_ITSELF),
             "qat-int8",
         ),
         Recipe(

@@ -45,11 +45,13 @@ class TdLearning(Training):
     like. One gradient step per environment step.
 
     Attributes:
-      from_scratch: all settings are the agent's own, those of exploration too; no other but the next two may be given.
+      from_scratch: all settings are the agent's own, those of exploration too; no other but `trainings` and `attempts` may be
+        given.
       trainings: how long, in trainings of the agent, from scratch. A network that is pruned meanwhile learns more slowly, and
         only what it is after its last weights went can be chosen.
-      attempts: at most, from scratch and from the same weights: until one plays as well as the agent, within 0.2 % of its
-        return, in the episodes by which checkpoints are chosen. The best is taken.
+      attempts: at most, each from the same weights, and the second twice as long as the first, the third three times, unless
+        from scratch: until one plays as well as the agent, within 0.2 % of its return, in the episodes by which checkpoints
+        are chosen. The best is taken.
       batch_size, discount, n_step, averaging_steps, evaluation_episodes: None takes the agent's own.
       target_update_interval: gradient steps between two copies of the network to its target; rounded up to 50.
       first_epsilon: of random actions at the start; it falls to `epsilon` over the first tenth of the steps.
@@ -95,10 +97,9 @@ class TdLearning(Training):
             "Expected a discount in [0, 1] and 0 <= epsilon <= first_epsilon <= 1. "
             f"Got {self.discount}, {self.epsilon} and {self.first_epsilon}.",
         )
-        of_scratch = (self.trainings, self.attempts)
-        is_asked = self.from_scratch or max(of_scratch) == 1
-        expected = "Expected trainings and attempts of 1 or more, from scratch."
-        require(min(of_scratch) >= 1 and is_asked, f"{expected} Got {self.trainings} and {self.attempts}.")
+        require(self.attempts >= 1, f"Expected attempts of 1 or more. Got {self.attempts}.")
+        of_scratch = self.trainings >= 1 and (self.from_scratch or self.trainings == 1)
+        require(of_scratch, f"Expected trainings of 1 or more, from scratch. Got {self.trainings}.")
         others = [each for each in fields(self) if each.name not in ("from_scratch", "trainings", "attempts")]
         changed = [each.name for each in others if getattr(self, each.name) != each.default]
         require(
@@ -164,9 +165,10 @@ class TdLearning(Training):
         clustered, start = wrappers.is_clustered(wrapped), wrapped.get_weights()
         seeds = list(islice(context.reset_seeds, 10 * self.config(context.teacher).evaluation_episodes))
         tried: list[tuple[FineTuned, Weights]] = []
-        for _ in range(self.attempts):
+        for number in range(1, self.attempts + 1):
             wrapped.set_weights(start)
-            tried.append(self.learn(networks, context, label=label, seeds=seeds, ready_after=ready_after, clustered=clustered))
+            attempt = self if self.from_scratch else replace(self, steps=number * self.steps)
+            tried.append(attempt.learn(networks, context, label=label, seeds=seeds, ready_after=ready_after, clustered=clustered))
             if self.attempts == 1 or _plays_as_well(tried[-1][0], context, seeds):
                 break
         learned, weights = max(tried, key=lambda each: -np.inf if each[0].mean_return is None else each[0].mean_return)

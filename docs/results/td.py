@@ -58,7 +58,9 @@ def mostly_zeros(learning: Distillation | TdLearning) -> tuple[Prune]:
 
 NOTHING = Distillation(steps=50, learning_rate=1e-12, final_learning_rate=1e-12)
 BEFORE = Recipe("zeros98", "98 % zeros, nothing learned", mostly_zeros(NOTHING), "float32", control=True)
-AFTER = Recipe("zeros98-td", "the same, and learned", mostly_zeros(TdLearning(learning_rate=1e-3)), "float32", control=True)
+AFTER = Recipe(
+    "zeros98-td", "the same, and learned", mostly_zeros(TdLearning(learning_rate=1e-3, steps=60_000)), "float32", control=True
+)
 
 BOTH = ("prune-td-int8", "qat-td-int8")
 RUNS: dict[str, tuple[str | Recipe, ...]] = {
