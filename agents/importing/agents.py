@@ -28,7 +28,7 @@ from edgedqn.agents.importing.sb3 import DATA, read_sb3_archive
 from edgedqn.agents.importing.sb3 import WEIGHTS as SB3_WEIGHTS
 from edgedqn.agents.importing.torch_files import read_state_dict
 from edgedqn.agents.importing.vec_normalize import Normalization, read_vec_normalize, with_normalization
-from edgedqn.agents.teaching.teachers import Gives
+from edgedqn.agents.teaching.teachers import Answer
 
 Compute: TypeAlias = Callable[[NDArray[np.float32]], tuple[str, NDArray[np.generic]]]
 """The name of a file's own library, and what that makes of observations [B, *shape]: Q-values [B, A], or chosen actions [B]."""
@@ -56,7 +56,7 @@ class ModelOptions:
     """What a file does not say of its network, and its user does.
 
     Attributes:
-      activation: of hidden layers, where a file holds tensors alone; a ReLU if not told.
+      activation: of hidden layers, where a file holds tensors alone; a ReLU if not options.
       part: which of several networks of a state dict or a checkpoint, or of several outputs of an ONNX model.
       strides: of each convolution of a state dict.
       hidden: widths of the hidden layers of Keras' weights alone.
@@ -71,7 +71,7 @@ class ModelOptions:
     hidden: tuple[int, ...] | None = None
     model_json: Path | None = None
     normalize: Path | None = None
-    gives: Gives | None = None
+    gives: Answer | None = None
 
     def words(self) -> tuple[str, ...]:
         """What gives these on the command line."""
@@ -82,10 +82,10 @@ class ModelOptions:
         return tuple(words)
 
 
-NOTHING = ModelOptions()
+DEFAULTS = ModelOptions()
 
 
-def read_model(path: Path, told: ModelOptions = NOTHING) -> ForeignModel:
+def read_model(path: Path, options: ModelOptions = DEFAULTS) -> ForeignModel:
     """Reads somebody else's model.
 
     Keras' `.keras`, `.h5` and weights alone (Keras 1 to 3), checkpoints of TensorFlow (`.index`), `.onnx`, state dicts of
@@ -99,10 +99,10 @@ def read_model(path: Path, told: ModelOptions = NOTHING) -> ForeignModel:
         path = index_of(path)
         refuse_other_jobs(path)
         content = read_file(path)
-        found = _read(content, path, told)
-        unused = [name for name, value in vars(told).items() if value is not None and name not in _USED[found.kind]]
+        found = _read(content, path, options)
+        unused = [name for name, value in vars(options).items() if value is not None and name not in _USED[found.kind]]
         require(not unused, f"expected no {', '.join(unused)} beside a file of {found.kind}.")
-        normalization = None if told.normalize is None else read_vec_normalize(read_file(told.normalize))
+        normalization = None if options.normalize is None else read_vec_normalize(read_file(options.normalize))
         network = build(*found.network) if normalization is None else build(*with_normalization(found.network, normalization))
         model = ForeignModel(
             network=network,
@@ -158,39 +158,43 @@ class _Found(NamedTuple):
     compute: Compute | None = None
 
 
-def _read(content: bytes, path: Path, told: ModelOptions) -> _Found:
+def _read(content: bytes, path: Path, options: ModelOptions) -> _Found:
     if content.startswith(MAGIC):
-        network, assumed = _read_hdf5(content, told)
+        network, assumed = _read_hdf5(content, options)
         return _Found("keras", network, None, assumed)
     if path.suffix == ".index" and content.endswith(CHECKPOINT):
         network, assumed = read_checkpoint(
-            path, part=told.part, hidden=told.hidden, activation=told.activation or "relu", model_json=_model_json(told)
+            path,
+            part=options.part,
+            hidden=options.hidden,
+            activation=options.activation or "relu",
+            model_json=_model_json(options),
         )
         return _Found("tensorflow", network, None, assumed)
     if path.suffix == ".onnx":
-        model = read_onnx(content, path.parent, part=told.part)
+        model = read_onnx(content, path.parent, part=options.part)
         return _Found("onnx", model.network, input_dtype=model.dtype, compute=partial(run_onnx, path, model))
     names = open_archive(content).namelist() if content.startswith(b"PK") else []
     if {CONFIG, KERAS_WEIGHTS} <= set(names):
-        is_told = told.activation or told.hidden or told.model_json
+        is_told = options.activation or options.hidden or options.model_json
         require(not is_told, "expected nothing told of a .keras file: it says itself what its layers are.")
         return _Found("keras", read_keras_archive(content))
     if {DATA, SB3_WEIGHTS} <= set(names):
         layers, weights, dtype = read_sb3_archive(content)
         return _Found("stable-baselines3", (layers, weights), dtype)
     if any(name.endswith(("/data.pkl", "/constants.pkl")) for name in names):
-        state = read_state_dict(content, activation=told.activation or "relu", part=told.part, strides=told.strides)
+        state = read_state_dict(content, activation=options.activation or "relu", part=options.part, strides=options.strides)
         return _Found("pytorch", state.network, state.dtype, state.assumed)
     raise InputError(f"expected {READABLE}. Got {what_it_is(content, path.name, names)}.")
 
 
-def _read_hdf5(content: bytes, told: ModelOptions) -> tuple[Network, tuple[str, ...]]:
-    text = _model_json(told)
-    if told.hidden is None and text is None:
-        require(told.activation is None, "expected an activation beside hidden= only: a whole model says it itself.")
+def _read_hdf5(content: bytes, options: ModelOptions) -> tuple[Network, tuple[str, ...]]:
+    text = _model_json(options)
+    if options.hidden is None and text is None:
+        require(options.activation is None, "expected an activation beside hidden= only: a whole model says it itself.")
         return read_keras_hdf5(content), ()
-    return read_keras_weights(content, hidden=told.hidden, activation=told.activation or "relu", model_json=text)
+    return read_keras_weights(content, hidden=options.hidden, activation=options.activation or "relu", model_json=text)
 
 
-def _model_json(told: ModelOptions) -> str | None:
-    return None if told.model_json is None else read_file(told.model_json).decode(errors="replace")
+def _model_json(options: ModelOptions) -> str | None:
+    return None if options.model_json is None else read_file(options.model_json).decode(errors="replace")

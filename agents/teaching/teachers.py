@@ -12,7 +12,7 @@ from edgedqn.agents.playing.actions import ActionLevels
 from edgedqn.agents.playing.checks import told
 from edgedqn.agents.playing.observations import Convert
 
-Gives = Literal["values", "probabilities", "action"]
+Answer = Literal["values", "probabilities", "action"]
 Policy = Callable[[NDArray[Any]], ArrayLike]  # of an observation; see `FunctionTeacher`
 LEAST_PROBABILITY = 1e-6
 
@@ -39,7 +39,7 @@ class FunctionTeacher:
         name: str,
         *,
         n_actions: int,
-        gives: Gives = "values",
+        gives: Answer = "values",
         as_given: Convert = lambda observation: observation,
         actions: ActionLevels | None = None,
     ):
@@ -56,7 +56,7 @@ class FunctionTeacher:
         Raises:
           InputError: `gives` is none of these.
         """
-        require(gives in get_args(Gives), f"Expected gives of {', '.join(get_args(Gives))}. Got {gives!r}.")
+        require(gives in get_args(Answer), f"Expected gives of {', '.join(get_args(Answer))}. Got {gives!r}.")
         self._function, self._name, self._n_actions, self._gives = function, name, n_actions, gives
         self._as_given = as_given
         self._table = np.arange(n_actions) if actions is None else actions.table  # [A, *shape of an action]

@@ -17,7 +17,7 @@ import tf_keras
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import require
 from edgedqn.agents.files import Json
-from edgedqn.agents.importing.agents import NOTHING, ForeignModel, ModelOptions, read_model
+from edgedqn.agents.importing.agents import DEFAULTS, ForeignModel, ModelOptions, read_model
 from edgedqn.agents.importing.comparison import compare, random_observations
 from edgedqn.agents.importing.fitting import as_agent, fit
 from edgedqn.agents.playing.environments import agent_view, as_given, make_environment
@@ -51,7 +51,7 @@ Learn: TypeAlias = Callable[[SeedStreams, int, Gate], TrainedAgent]
 def import_agent(arguments: Namespace) -> int:
     """Makes a run of a model."""
     source = asked_source(arguments)
-    told = ModelOptions(
+    options = ModelOptions(
         activation=arguments.activation,
         part=arguments.part,
         strides=arguments.strides and tuple(arguments.strides),
@@ -66,15 +66,15 @@ def import_agent(arguments: Namespace) -> int:
         out=arguments.out,
         seed=arguments.seed,
         states=arguments.states,
-        told=told,
+        options=options,
         gate_episodes=arguments.gate_episodes,
     )
     agent = TrainedAgent.load(job.folder.agent)
     if arguments.json:
         origin: Json = asdict(job.settings.training)
         stages = [stage.to_json() for stage in job.folder.description.stages if stage.name == "train"]
-        told = (*FOUND, "assumed", "compared", "score", "taught")
-        origin |= {name: agent.statistics[name] for name in told if name in agent.statistics}
+        shown = (*FOUND, "assumed", "compared", "score", "taught")
+        origin |= {name: agent.statistics[name] for name in shown if name in agent.statistics}
         print_json(arguments, {"schema": SCHEMA, "run": str(job.folder.path), "stages": stages, **origin})
     else:
         print(*_summary(agent), f"import done: {job.folder.path}", sep="\n")
@@ -88,7 +88,7 @@ def import_model(
     out: str | Path | None = None,
     seed: int = 0,
     states: int = ON_POLICY_STATES,
-    told: ModelOptions = NOTHING,
+    options: ModelOptions = DEFAULTS,
     gate_episodes: int | None = None,
 ) -> Job:
     """Makes a run, its stage `train` done; `run` with the same environment, seed and folder goes on.
@@ -107,7 +107,7 @@ def import_model(
       out: as of `scripting.run`.
       seed: as of `scripting.run`.
       states: observations to gather while it plays, >= 1.
-      told: what the file does not say, or what the function gives.
+      options: what the file does not say, or what the function gives.
       gate_episodes: at most, of the gate, as of `run`: as many a teacher plays, too.
     Raises:
       InputError: the model or a part of it cannot be used, does not fit the environment, or gives other Q-values than its own
@@ -115,14 +115,14 @@ def import_model(
         may be there without an agent.
     """
     source = EnvironmentSource.of(source)
-    options = told.words() + (("--states", str(states)) if states != ON_POLICY_STATES else ())
-    options += () if gate_episodes is None else ("--gate-episodes", str(gate_episodes))
+    words = options.words() + (("--states", str(states)) if states != ON_POLICY_STATES else ())
+    words += () if gate_episodes is None else ("--gate-episodes", str(gate_episodes))
     if callable(model) or (":" in str(model) and not Path(model).exists()):
-        origin, learn = _of_function(model if callable(model) else str(model), source, told)
+        origin, learn = _of_function(model if callable(model) else str(model), source, options)
     else:
-        origin, learn = _of_file(model, source, told, seed=seed)
+        origin, learn = _of_file(model, source, options, seed=seed)
     changes = Changes(gate_episodes=gate_episodes)
-    job = Job.create(source, out=out, seed=seed, training=replace(origin, options=options), changes=changes)
+    job = Job.create(source, out=out, seed=seed, training=replace(origin, options=words), changes=changes)
     with job.locked():
         if not job.folder.is_done("train"):
             with job.folder.stage("train"):
@@ -130,9 +130,9 @@ def import_model(
     return job
 
 
-def _of_file(path: str | Path, source: EnvironmentSource, told: ModelOptions, *, seed: int) -> tuple[ImportedAgent, Learn]:
+def _of_file(path: str | Path, source: EnvironmentSource, options: ModelOptions, *, seed: int) -> tuple[ImportedAgent, Learn]:
     """Where the agent comes from, and what makes it."""
-    model = read_model(Path(path), told)
+    model = read_model(Path(path), options)
     with closing(make_environment(source)) as env:  # before the folder is made
         spec = fit(model, env, source=source)
         states = gather_observations(
@@ -201,9 +201,9 @@ def _layers_of(network: tf_keras.Model, *, is_chain: bool) -> Json:
     return words
 
 
-def _of_function(given: "str | Policy", source: EnvironmentSource, told: ModelOptions) -> tuple[ImportedAgent, Learn]:
+def _of_function(given: "str | Policy", source: EnvironmentSource, options: ModelOptions) -> tuple[ImportedAgent, Learn]:
     """The same of a function. One that no module has under its name goes by it alone."""
-    told_of_files = [option for option, value in vars(told).items() if value is not None and option != "gives"]
+    told_of_files = [option for option, value in vars(options).items() if value is not None and option != "gives"]
     require(not told_of_files, f"expected no {', '.join(told_of_files)} beside a function.")
     function = find_function(given) if isinstance(given, str) else given
     name = given if isinstance(given, str) else _name_of(given)
@@ -211,7 +211,7 @@ def _of_function(given: "str | Policy", source: EnvironmentSource, told: ModelOp
         spec = spec_of(env, source, flatten=is_beyond_images(env))
         given_back = as_given(env, spec)
     teacher = FunctionTeacher(
-        function, name, n_actions=spec.n_actions, gives=told.gives or "values", as_given=given_back, actions=spec.actions
+        function, name, n_actions=spec.n_actions, gives=options.gives or "values", as_given=given_back, actions=spec.actions
     )
     try:
         content = Path(inspect.getfile(function)).read_bytes()

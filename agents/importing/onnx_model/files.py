@@ -11,23 +11,14 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError, one_line, require
 from edgedqn.agents.importing.building import LARGEST_ACTIVATION
-from edgedqn.agents.importing.foreign_files import Network, leads_outside, read_file, short
+from edgedqn.agents.importing.foreign_files import leads_outside, read_file, short
 from edgedqn.agents.importing.onnx_model.graph import observation_of, translate_graph
-from edgedqn.agents.importing.onnx_model.values import Constant, Graph, Node
+from edgedqn.agents.importing.onnx_model.values import Constant, Graph, Node, OnnxModel
 
 MOST_NODES = 2000
 LARGEST_TENSOR = 2**28  # numbers
 _TYPES = ("FLOAT", "DOUBLE", "FLOAT16", "INT64", "INT32", "BOOL", "UINT8", "INT8")
 _OBSERVATIONS = ("FLOAT", "DOUBLE", "UINT8", "INT8", "INT32", "INT64", "BOOL")
-
-
-class OnnxModel(NamedTuple):
-    """What was read, and what it takes to run the file."""
-
-    network: Network
-    output: str
-    axes: tuple[int, ...]  # of the file's input [B, *], the network's of each axis behind the batch
-    dtype: str  # of the file's input
 
 
 def read_onnx(content: bytes, folder: Path, *, part: str | None = None) -> OnnxModel:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.importing.keras_model.other_process import limit_memory, read_elsewhere
-from edgedqn.agents.importing.onnx_model.files import OnnxModel
+from edgedqn.agents.importing.onnx_model.values import OnnxModel
 
 TIME_LIMIT = 300  # seconds; a small network takes one, but minutes where other work fills the processor
 MEMORY_LIMIT = 2**32  # bytes, beside some copies of the file

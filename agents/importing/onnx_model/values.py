@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError, require
+from edgedqn.agents.importing.foreign_files import Network
 
 Constant: TypeAlias = NDArray[Any]
 INT64 = 7  # in TensorProto.DataType
@@ -54,6 +55,15 @@ class Graph:
     is_single: bool  # whether the batch is fixed at 1
     output: str
     dtype: str = "float32"  # of the input
+
+
+class OnnxModel(NamedTuple):
+    """What was read, and what it takes to run the file."""
+
+    network: Network
+    output: str
+    axes: tuple[int, ...]  # of the file's input [B, *], the network's of each axis behind the batch
+    dtype: str  # of the file's input
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.actions import ActionLevels
-from edgedqn.agents.teaching.teachers import FunctionTeacher, Gives, find_function
+from edgedqn.agents.teaching.teachers import Answer, FunctionTeacher, find_function
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
 
@@ -25,7 +25,7 @@ OBSERVATIONS = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
         (lambda x: np.array([2.0]), "action", np.eye(3)[[2] * 20]),
     ],
 )
-def test_it_ranks_actions(function: Callable[[Any], Any], gives: Gives, wanted: Any) -> None:
+def test_it_ranks_actions(function: Callable[[Any], Any], gives: Answer, wanted: Any) -> None:
     teacher = FunctionTeacher(function, "mine:act", n_actions=3, gives=gives)
     found = teacher.q_values(OBSERVATIONS)
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
@@ -48,7 +48,7 @@ def test_it_ranks_actions(function: Callable[[Any], Any], gives: Gives, wanted: 
         ([0, 1], "action", "gave a bad action"),
     ],
 )
-def test_what_it_may_not_give_is_refused(given: Any, gives: Gives, reason: str) -> None:
+def test_what_it_may_not_give_is_refused(given: Any, gives: Answer, reason: str) -> None:
     with pytest.raises(InputError, match=f"^mine:act {re.escape(reason)}"):
         FunctionTeacher(lambda x: given, "mine:act", n_actions=3, gives=gives)(OBSERVATIONS[0])
 

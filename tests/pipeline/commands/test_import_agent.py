@@ -233,7 +233,7 @@ def test_a_clip_that_play_reaches_is_part_of_the_teacher(
 ) -> None:
     np.savez(tmp_path / "s.npz", mean=np.zeros(4), var=[1, 1, 1e-6, 1], clip_obs=10.0, epsilon=1e-8)
     with pytest.raises(InputError, match="would learn"):
-        import_model(model, "CartPole-v1", out=tmp_path / "run", told=ModelOptions(normalize=tmp_path / "s.npz"), states=300)
+        import_model(model, "CartPole-v1", out=tmp_path / "run", options=ModelOptions(normalize=tmp_path / "s.npz"), states=300)
     assert "VecNormalize clips at 10 what it sees in play." in capsys.readouterr().err
     seen = np.array([[0.1, 0.2, 10, -0.3]], np.float32)  # of an angle of 0.2, which is 200 standard deviations
     kernel, bias, last, end = tf_keras.models.load_model(model, compile=False).get_weights()
@@ -245,7 +245,7 @@ def test_a_function_is_given_what_the_environment_gives(tmp_path: Path, teachers
     seen: list[Any] = []
     with pytest.raises(InputError, match="would learn"):
         import_model(
-            lambda state: seen.append(state) or 2, "FrozenLake-v1", out=tmp_path / "run", told=ModelOptions(gives="action")
+            lambda state: seen.append(state) or 2, "FrozenLake-v1", out=tmp_path / "run", options=ModelOptions(gives="action")
         )
     assert teachers[0](np.eye(16, dtype=np.uint8)[7]) == 2
     assert seen == [7] and isinstance(seen[0], int)

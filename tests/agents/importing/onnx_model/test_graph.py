@@ -86,7 +86,7 @@ def test_integers_are_moved_and_cast(node: Any, computed: Any) -> None:
     np.testing.assert_allclose(got, np.maximum(x, 0) * 2 @ W)
 
 
-BATCHES = {
+BATCHES: dict[str, Any] = {
     "a factor": [("Cast", "b", "f", {"to": 1}), ("Mul", "x f", "y", {})],
     "a sum": [("Add", "b one", "y", {})],
     "a short integer": [("Cast", "b", "y", {"to": 6})],

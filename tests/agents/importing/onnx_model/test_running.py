@@ -8,9 +8,11 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.building import build
+from edgedqn.agents.importing.keras_model.other_process import read_elsewhere
 from edgedqn.agents.importing.onnx_model import running
-from edgedqn.agents.importing.onnx_model.files import OnnxModel, read_onnx
+from edgedqn.agents.importing.onnx_model.files import read_onnx
 from edgedqn.agents.importing.onnx_model.running import run_onnx
+from edgedqn.agents.importing.onnx_model.values import OnnxModel
 
 onnx = pytest.importorskip("onnx", reason="needs onnx: the extra onnx")
 
@@ -38,15 +40,16 @@ def test_images_are_turned_and_batches_are_as_long_as_they_must(
         pytest.importorskip("onnxruntime", reason="needs ONNX Runtime: the extra peers")
     else:
         without = "import sys; sys.modules['onnxruntime'] = None; "
-        read = running.read_elsewhere
-        monkeypatch.setattr(running, "read_elsewhere", lambda code, *rest, **more: read(without + code, *rest, **more))
+        monkeypatch.setattr(
+            running, "read_elsewhere", lambda code, *rest, **more: read_elsewhere(without + code, *rest, **more)
+        )
     node = onnx.helper.make_node
     nodes = [node("Conv", ["x", "k"], ["c"]), node("Relu", ["c"], ["r"]), node("Flatten", ["r"], ["f"])]
     model = written(tmp_path / "m.onnx", *nodes, node("MatMul", ["f", "w"], ["y"]), shape=[batch, 3, 3, 4], k=KERNEL, w=W)
     observations = RNG.normal(size=(6, 3, 4, 3)).astype(np.float32)
     name, values = run_onnx(tmp_path / "m.onnx", model, observations)
     assert name == library and values.shape == (6, 3)
-    np.testing.assert_allclose(values, build(*model.network)(observations), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(values.astype(np.float64), build(*model.network)(observations), rtol=1e-4, atol=1e-5)
 
 
 def test_bytes_come_in_and_actions_come_out(tmp_path: Path) -> None:
