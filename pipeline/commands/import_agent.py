@@ -275,8 +275,8 @@ def _summary(agent: TrainedAgent) -> Iterator[str]:
     own = _layers_of(agent.network, is_chain=True)
     yield f"Network: {', '.join(own['layers'])}; {agent.network.count_params():,} weights{rest}"
     if "score" in statistics:
-        found = Return.from_json(statistics["score"])
-        yield f"Return: {found.mean:.4g} [{found.low:.4g}, {found.high:.4g}], {found.episodes} episodes"
+        score = Return.from_json(statistics["score"])
+        yield f"Return: {score.mean:.4g} [{score.low:.4g}, {score.high:.4g}], {score.episodes} episodes"
     if "taught" in statistics:
         teacher, difference = statistics["taught"]["teacher_return"], Interval.from_json(statistics["taught"]["difference"])
         between = f"[{difference.low:+.3g}, {difference.high:+.3g}]"

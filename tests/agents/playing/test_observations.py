@@ -66,7 +66,6 @@ def test_parts_are_flattened_as_gymnasium_does(space: Any) -> None:
 
 
 @pytest.mark.filterwarnings(TOLD)
-@pytest.mark.filterwarnings(TOLD)
 @settings(max_examples=40, deadline=None)
 @given(SPACES | st.sampled_from([spaces.Box(0, 255, (3, 40, 50), np.uint8), spaces.Box(-1, 1, ()), spaces.Discrete(4)]))
 def test_what_was_made_of_an_observation_is_undone(space: Any) -> None:
@@ -86,6 +85,7 @@ def test_what_was_left_out_is_not_made_up() -> None:
     assert undone(spaces.Dict({"x": spaces.Box(0, 1, (2,)), "text": spaces.Text(3)})) is None
 
 
+@pytest.mark.filterwarnings(TOLD)
 def test_whole_numbers_take_the_smallest_type_that_holds_them() -> None:
     parts = spaces.Dict({"direction": spaces.Discrete(4), "image": spaces.Box(0, 255, (3, 3, 3), np.uint8)})
     assert one_array(Gives(parts), "My-v0").observation_space.dtype == np.uint8

@@ -243,10 +243,13 @@ def test_a_clip_that_play_reaches_is_part_of_the_teacher(
 
 def test_a_function_is_given_what_the_environment_gives(tmp_path: Path, teachers: list[Teacher]) -> None:
     seen: list[Any] = []
+
+    def act(state: Any) -> int:
+        seen.append(state)
+        return 2
+
     with pytest.raises(InputError, match="would learn"):
-        import_model(
-            lambda state: seen.append(state) or 2, "FrozenLake-v1", out=tmp_path / "run", options=ModelOptions(gives="action")
-        )
+        import_model(act, "FrozenLake-v1", out=tmp_path / "run", options=ModelOptions(gives="action"))
     assert teachers[0](np.eye(16, dtype=np.uint8)[7]) == 2
     assert seen == [7] and isinstance(seen[0], int)
 
