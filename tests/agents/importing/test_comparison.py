@@ -33,7 +33,7 @@ def computed(model: ForeignModel, add: float = 0.0) -> Any:
 
 
 def test_differences_are_told_or_refused() -> None:
-    model = model_of(layers.Dense(8), layers.Activation("tanh"))
+    model = model_of(layers.Dense(8), layers.Activation("tanh"), not_a_chain="it has a tanh")
     states = random_observations(model)
     assert states.shape == (64, 4) and states.max() > 200 and (np.abs(states) < 3).mean() > 0.4
     found, said = compare(replace(model, compute=computed(model)), states)

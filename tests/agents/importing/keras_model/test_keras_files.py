@@ -109,6 +109,7 @@ def test_so_does_one_that_is_no_plain_chain(
     assert_same(graph.q_values, model, observations)
 
 
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
 def test_theanos_kernels_are_turned(tmp_path: Path) -> None:
     """Its convolution is the sum of K[-i] x[i], and not of K[i] x[i]."""
     x = tf_keras.Input((5, 4, 1))
