@@ -53,8 +53,8 @@ class ChainReader:
         if isinstance(last, DuelingMerge):
             streams = [_back_to_fork(source) for source in _sources(last)]
             forks = {id(fork) for _, fork in streams}
-            if len(forks) != 1 or len({len(stream) for stream, _ in streams}) != 1:
-                raise NotAChainError("The two streams of a dueling head must leave the same layer and be equally deep.")
+            if len(forks) != 1:
+                raise NotAChainError("The two streams of a dueling head must leave the same layer.")
             self._dueling = [stream for stream, _ in streams]
             trunk = _back_to_input(streams[0][1])
         else:
@@ -171,10 +171,10 @@ def _back_to_input(layer: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:
 
 
 def _back_to_fork(layer: tf_keras.layers.Layer) -> tuple[list[tf_keras.layers.Layer], tf_keras.layers.Layer]:
-    """The Dense layers of one stream of a dueling head, and the layer it leaves."""
+    """The layers of one stream of a dueling head, and the layer it leaves."""
     layers = [layer]
     source = _sources(layer)[0]
-    while len(source.outbound_nodes) == 1 and isinstance(source, tf_keras.layers.Dense):
+    while len(source.outbound_nodes) == 1 and isinstance(source, tf_keras.layers.Dense | tf_keras.layers.Dropout):
         layers.insert(0, source)
         source = _sources(source)[0]
     return layers, source
@@ -218,7 +218,10 @@ def _mean_over_quantiles(dense: Dense, n_actions: int, quantiles: int) -> Dense:
 
 def _merge_streams(value: list[Operator], advantage: list[Operator], n_actions: int, quantiles: int) -> list[Operator]:
     """The two streams side by side in each layer, and V + A - mean A in the last one."""
-    pairs = [(v, a) for v, a in zip(value, advantage, strict=True) if isinstance(v, Dense) and isinstance(a, Dense)]
+    dense = [[each for each in stream if isinstance(each, Dense)] for stream in (value, advantage)]
+    if not value or len({len(value), len(advantage), *map(len, dense)}) != 1:
+        raise NotAChainError("The two streams of a dueling head must be Dense layers, equally many in both.")
+    pairs = list(zip(*dense, strict=True))
     if any(v.relu != a.relu for v, a in pairs) or pairs[-1][0].relu:
         raise NotAChainError("The two streams of a dueling head must have the same activations, and none at their ends.")
     merged: list[Operator] = []

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+PER_CHANNEL = {"BatchNormalization": 4, "LayerNormalization": 2}  # how many weights of one number per channel a layer has
 
 
 class Dense(NamedTuple):
@@ -113,6 +114,12 @@ class NumpyNetwork(GreedyPolicy):
         return x
 
 
+def same_margins(side: int, *, window: int, stride: int) -> tuple[int, int]:
+    """How much TensorFlow's padding "same" puts before and behind a side of an image, in pixels."""
+    padded = max((-(-side // stride) - 1) * stride + window - side, 0)
+    return padded // 2, padded - padded // 2
+
+
 def legal_alone(q_values: NDArray[np.float32], x: NDArray[np.generic]) -> NDArray[np.float32]:
     """Q-values [..., A] of observations [..., F], minus infinity where the last A features say that an action is not legal."""
     return np.where(x[..., -q_values.shape[-1] :].astype(bool), q_values, np.float32(-np.inf))
@@ -154,5 +161,4 @@ def _steps(size: int, window: int, stride: int, padding: str) -> tuple[int, int]
     """How much is padded before, and how many steps there are, by TensorFlow's rules."""
     if padding == "valid":
         return 0, (size - window) // stride + 1
-    steps = -(-size // stride)
-    return max((steps - 1) * stride + window - size, 0) // 2, steps
+    return same_margins(size, window=window, stride=stride)[0], -(-size // stride)

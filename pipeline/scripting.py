@@ -163,20 +163,20 @@ def import_agent(
     seed: int = 0,
     states: int = 10_000,
     gate_episodes: int | None = None,
-    told: "ModelOptions | None" = None,
+    options: "ModelOptions | None" = None,
     make_env: Callable[..., "gymnasium.Env[Any, Any]"] | None = None,
 ) -> "TrainedAgent":
     """Takes in an agent from elsewhere, or any policy as a teacher; `run` with the same environment, seed and `out` goes on.
 
     Args:
       model: a file of Keras, PyTorch, ONNX or SB3, of which nothing is run; or a function of one observation that gives
-        Q-values, logits, probabilities or an action (`told.gives`), or its name, `module:function`.
+        Q-values, logits, probabilities or an action (`options.gives`), or its name, `module:function`.
       env: as of `run`.
       out: the run folder; `runs/<environment>-seed<seed>` by default.
       seed: of all randomness, >= 0.
       states: observations to gather while it plays, >= 1.
       gate_episodes: at most, of the gate, >= 100; a policy that teaches plays as many, too. The environment's by default.
-      told: what the file does not say, or what the function gives.
+      options: what the file does not say, or what the function gives.
       make_env: as of `run`.
     Returns:
       The agent, or the network that was taught to act as the policy does; its return and how it compares with its teacher are
@@ -186,14 +186,16 @@ def import_agent(
     """
     with quiet():
         load_tensorflow()
-        from edgedqn.agents.importing.agents import NOTHING
+        from edgedqn.agents.importing.agents import DEFAULTS
         from edgedqn.agents.playing.source import EnvironmentSource
         from edgedqn.agents.trained_agent import TrainedAgent
         from edgedqn.pipeline.commands.import_agent import import_model
 
         source = EnvironmentSource.of(env)
         _register(source, make_env)
-        job = import_model(model, source, out=out, seed=seed, states=states, told=told or NOTHING, gate_episodes=gate_episodes)
+        job = import_model(
+            model, source, out=out, seed=seed, states=states, options=options or DEFAULTS, gate_episodes=gate_episodes
+        )
         return TrainedAgent.load(job.folder.agent)
 
 

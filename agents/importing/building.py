@@ -9,11 +9,11 @@ from edgedqn.agents.architecture import check, rebuild
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.agents.importing.foreign_files import Array
+from edgedqn.agents.numpy_network import PER_CHANNEL
 
 LARGEST_ACTIVATION = 2**24  # numbers between two layers
 Shape = tuple[int, ...]
 _POOLS = ("MaxPooling2D", "AveragePooling2D")
-_PER_CHANNEL = {"BatchNormalization": 4, "LayerNormalization": 2}  # how many weights of one number per channel
 
 
 def build(layers: list[Json], weights: dict[str, list[Array]]) -> tf_keras.Model:
@@ -86,8 +86,8 @@ def _after(layer: Json, sources: list[Shape]) -> tuple[Shape, list[Shape]]:
         return tuple(shape[axis - 1] for axis in layer["dims"]), []
     if kind == "Rescaling":
         return shape, _check_scale(layer, shape)
-    if kind in _PER_CHANNEL:
-        return shape, [shape[-1:]] * _PER_CHANNEL[kind]
+    if kind in PER_CHANNEL:
+        return shape, [shape[-1:]] * PER_CHANNEL[kind]
     if kind == "Dense":
         units = layer["units"]
         require(len(shape) == 1, f"layer {name!r} (Dense) takes {shape}: expected a vector. A Flatten before it is missing.")

@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import reprlib
 import zipfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -15,8 +17,13 @@ Array = NDArray[np.float32]
 Network = tuple[list[Json], dict[str, list[Array]]]
 """The layers as `architecture` describes them, and each one's weights by its name."""
 
+TARGET = re.compile(
+    r"target|tgt|frozen", re.IGNORECASE
+)  # in the name of a network that an agent learns from, and does not play by
 LARGEST_FILE = 2**29  # bytes; the Nature CNN has 7 million
 LARGEST_TEXT = 2**26  # bytes of JSON
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxtuple, _BRIEF.maxlist, _BRIEF.maxdict, _BRIEF.maxstring, _BRIEF.maxother = 3, 12, 12, 12, 160, 160
 
 
 def read_file(path: Path) -> bytes:
@@ -40,12 +47,16 @@ def open_archive(content: bytes) -> zipfile.ZipFile:
     seen = set()
     for member in archive.infolist():
         name = member.orig_filename
-        windows = PureWindowsPath(name)  # its rules for what leaves a folder include those of POSIX
-        if ".." in windows.parts or windows.anchor or PurePosixPath(name).is_absolute() or not name.isprintable():
-            raise InputError(f"expected names of files inside the archive. Got {name[:80]!r}.")
+        require(not leads_outside(name), f"expected names of files inside the archive. Got {name[:80]!r}.")
         require(name not in seen, f"expected each name once. Got {name[:80]!r} twice.")
         seen.add(name)
     return archive
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a path that a file names may lead out of the folder that it is taken in, on any system; or cannot be shown."""
+    windows = PureWindowsPath(name)  # its rules for what leaves a folder include those of POSIX
+    return ".." in windows.parts or bool(windows.anchor) or PurePosixPath(name).is_absolute() or not name.isprintable()
 
 
 def read_member(archive: zipfile.ZipFile, name: str, *, largest: int = LARGEST_FILE) -> bytes:
@@ -82,5 +93,5 @@ def parse_json(content: bytes | str, name: str) -> Json:
 
 
 def short(value: object) -> str:
-    """A value of such a file as a message shows it."""
-    return repr(value)[:80]
+    """A value of such a file as a message shows it. A list that is in itself again and again is not written out."""
+    return _BRIEF.repr(value)[:80]

@@ -3,7 +3,7 @@
 PyTorch's kernels are [out, in] and [out, in, height, width], its images channels first; Keras has both the other way round.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -27,6 +27,16 @@ def known_activation(name: str) -> str:
     if lower not in ACTIVATIONS:
         raise InputError(f"expected an activation of {', '.join(ACTIVATIONS)}. Got {short(name)}.")
     return _SYNONYMS.get(lower, lower)
+
+
+def order_of(kernels: Mapping[str, Array]) -> str:
+    """Says in which order layers are assumed to follow each other, and which might as well be in another one."""
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for name, kernel in kernels.items():
+        alike.setdefault(kernel.shape, []).append(name or "the layer")
+    told = f"one layer behind the other, in this order: {', '.join(name or 'the layer' for name in kernels)[:400]}"
+    several = [", ".join(names) for names in alike.values() if len(names) > 1]
+    return f"{told}; of one shape, so that they could be swapped: {' and '.join(several)[:400]}" if several else told
 
 
 class LayerWriter:

@@ -35,13 +35,16 @@ class Name:
     path: str
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Opaque:
     """An object that would have been made."""
 
     kind: str
     arguments: Any = ()
     state: Any = field(default=None)
+
+    def __repr__(self) -> str:
+        return self.kind
 
 
 def read_pickle(content: bytes) -> Any:
@@ -72,7 +75,7 @@ class _Machine:
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self._memo: dict[int, Any] = {}
-        self._rules: dict[str, Callable[[], None]] = {
+        self._rules: dict[str, Callable[[], object]] = {
             "MARK": lambda: self.stack.append(_MARK),
             "NONE": lambda: self.stack.append(None),
             "NEWTRUE": lambda: self.stack.append(True),
@@ -93,8 +96,8 @@ class _Machine:
             "APPEND": lambda: self._extend(self._take(1)),
             "SETITEM": lambda: self._set_items(None, self._take(2)),
             "SETITEMS": lambda: self._set_items(None, self._marked()),
-            "POP": lambda: self._drop(),
-            "POP_MARK": lambda: self._drop_marked(),
+            "POP": lambda: self.stack.pop(),
+            "POP_MARK": lambda: self._marked(),
             "DUP": lambda: self.stack.append(self.stack[-1]),
             "STACK_GLOBAL": lambda: self._name(*self._take(2)),
             "REDUCE": lambda: self._call(*self._take(2)),
@@ -134,12 +137,6 @@ class _Machine:
         values = self.stack[at + 1 :]
         del self.stack[at:]
         return values
-
-    def _drop(self) -> None:
-        self.stack.pop()
-
-    def _drop_marked(self) -> None:
-        self._marked()
 
     def _extend(self, values: list[Any]) -> None:
         if isinstance(self.stack[-1], list):

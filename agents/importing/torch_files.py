@@ -5,28 +5,17 @@ ReLU, convolutions do not pad, and their strides are known for the two networks 
 """
 
 import math
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.importing.foreign_files import Array, Network, short
-from edgedqn.agents.importing.layer_writer import LayerWriter, known_activation
-from edgedqn.agents.importing.torch_tensors import ONNX_LINES, Nested, Tensors, read_tensors
+from edgedqn.agents.importing.layer_writer import LayerWriter, known_activation, order_of
+from edgedqn.agents.importing.torch_networks import ADVANTAGE, VALUE, is_called, one_network, passed_over
+from edgedqn.agents.importing.torch_tensors import ONNX_LINES, Tensors, read_tensors
 from edgedqn.agents.networks import NATURE
 
 _MINATAR = ((16, 3, 1),)  # filters, size and stride
-_TARGET = re.compile(r"target|tgt|frozen", re.IGNORECASE)
-_ROOM = "(stream|head|net|layer|branch|fc)?"
-_VALUE = re.compile(rf"v|vals?|(state)?values?{_ROOM}")  # a word of a name
-_ADVANTAGE = re.compile(rf"a|adv{_ROOM}|advs|advantages?{_ROOM}")
-_OTHER_JOBS = {
-    "mlp_extractor.": "PPO or A2C, which has no Q-values",
-    "actor.": "an actor and its critics, which have no Q-values",
-    "quantile_net.": "a QR-DQN, whose actions are in the archive around it: import the whole .zip",
-}
 _NOISE = ("weight_sigma", "bias_sigma", "weight_epsilon", "bias_epsilon")  # of a noisy layer, beside the means that it plays by
 ADVICE = f"Make an ONNX file of the model: {ONNX_LINES}"
 
@@ -61,10 +50,12 @@ def read_state_dict(
       InputError: it is damaged, holds an object, or what it holds can be understood in more than one way; with the names.
     """
     activation = known_activation(activation)
-    tensors, assumed = _one_network(read_tensors(content, "the file"), part)
+    found = read_tensors(content, "the file")
+    tensors, assumed = one_network(found, part)
     modules = _modules(tensors)
     _check_modules(modules)
-    assumed += [f"a {activation} behind each hidden layer"]
+    assumed += passed_over(found, tensors, inputs=modules[0].weight.shape[1])
+    assumed += [f"a {activation} behind each hidden layer", order_of({each.name: each.weight for each in modules})]
     if any(name.endswith("weight_mu") for name in tensors):
         assumed += ["noisy layers at their means"]
     convolutions = [each for each in modules if each.weight.ndim == 4]
@@ -72,6 +63,12 @@ def read_state_dict(
     writer, image, dtype = LayerWriter(), None, None
     trunk, value, advantage = _streams(linears)
     first = [*trunk, *value][0]
+    table = next((each for each in linears if "emb" in each.name.lower()), None)
+    if table or (first.bias is None and not convolutions):
+        raise InputError(
+            f"{(table or first).name!r} may be a Linear, or the table of an Embedding, whose rows are looked up: expected a "
+            f"bias in the first layer. {_listed(linears)}. {ADVICE}."
+        )
     if convolutions:
         require(
             modules[: len(convolutions)] == convolutions, f"expected convolutions before linear layers. {_listed(modules)}."
@@ -85,71 +82,6 @@ def read_state_dict(
     if advantage:
         assumed += ["Q = V + A - mean A of the two streams"]
     return StateDict(writer.network, tuple(assumed), dtype)
-
-
-def _one_network(found: Nested, part: str | None) -> tuple[Tensors, list[str]]:
-    """The tensors of the one network that is meant, without its prefix."""
-    states = dict(_state_dicts(found, ""))
-    flat = {f"{place}.{name}".lstrip("."): tensor for place, state in states.items() for name, tensor in state.items()}
-    if not flat and set(found) == {"state"}:
-        raise InputError("expected tensors of a network. Got the state of its optimizer, which is saved beside the agent.")
-    require(bool(flat), f"expected tensors of a network. Got {short(list(found)) if found else 'none'}.")
-    for prefix, job in _OTHER_JOBS.items():
-        if part is None and any(name.startswith(prefix) for name in flat):
-            raise InputError(f"expected the tensors of a Q-network. Got those of {job}.")
-    if part is not None:
-        own = {name.removeprefix(f"{part}."): each for name, each in flat.items() if name.startswith(f"{part}.")}
-        require(bool(own), f"expected a part of {', '.join(_prefixes(flat, states))}. Got part={short(part)}.")
-        return own, []
-    assumed = []
-    if len(states) > 1:
-        online = {place: state for place, state in states.items() if not _TARGET.search(place)}
-        if len(online) != 1:
-            raise InputError(f"expected one network. Got several: choose with part={' or part='.join(map(short, states))}.")
-        assumed += [f"{next(iter(online))!r} is the network that plays"]
-        states = online
-    (state,) = states.values()
-    groups: dict[str, Tensors] = {}
-    for name, tensor in state.items():
-        groups.setdefault(name.partition(".")[0], {})[name] = tensor
-    kept = {prefix: group for prefix, group in groups.items() if not _TARGET.search(prefix)}
-    if kept and len(kept) < len(groups):
-        assumed += [f"of {', '.join(groups)} those without 'target' in their name play"]
-        groups = kept
-    _check_one(groups)
-    return {name: tensor for group in groups.values() for name, tensor in group.items()}, assumed
-
-
-def _state_dicts(found: Nested, place: str) -> list[tuple[str, Tensors]]:
-    """Every dict that holds kernels, with its place."""
-    own = {name: each for name, each in found.items() if isinstance(each, np.ndarray)}
-    states = [(place, own)] if any(each.ndim >= 2 for each in own.values()) else []
-    for name, each in found.items():
-        if isinstance(each, dict):
-            states += _state_dicts(each, f"{place}.{name}".lstrip("."))
-    return states
-
-
-def _prefixes(flat: Tensors, states: dict[str, Tensors]) -> list[str]:
-    return [short(place) for place in dict.fromkeys([*filter(None, states), *(name.partition(".")[0] for name in flat)])][:20]
-
-
-def _check_one(groups: dict[str, Tensors]) -> None:
-    """Refuses groups of tensors that look like several networks: each has layers of its own, and they begin alike."""
-    starts: dict[tuple[int, ...], list[str]] = {}
-    is_dueling = all(any(_is_called(pattern, prefix) for prefix in groups) for pattern in (_VALUE, _ADVANTAGE))
-    for prefix, group in groups.items():
-        kernels = [each for each in group.values() if each.ndim >= 2]
-        stream = is_dueling and (_is_called(_VALUE, prefix) or _is_called(_ADVANTAGE, prefix))
-        if len(kernels) > 1 and not stream and "adv" not in prefix.lower():
-            starts.setdefault(kernels[0].shape[1:], []).append(prefix)
-    for prefixes in starts.values():
-        if len(prefixes) > 1:
-            raise InputError(f"expected one network. Got several: choose with part={' or part='.join(map(short, prefixes))}.")
-
-
-def _is_called(pattern: re.Pattern[str], name: str) -> bool:
-    return any(pattern.fullmatch(word) for word in re.split(r"[._\d]+", name.lower()))
 
 
 def _modules(tensors: Tensors) -> list[_Module]:
@@ -184,8 +116,8 @@ def _check_modules(modules: Sequence[_Module]) -> None:
 
 def _streams(linears: list[_Module]) -> tuple[list[_Module], list[_Module], list[_Module]]:
     """What is common, and the streams of the value and of the advantages, both empty where there are none."""
-    advantage = [each for each in linears if _is_called(_ADVANTAGE, each.name)]
-    value = [each for each in linears if _is_called(_VALUE, each.name) and each not in advantage]
+    advantage = [each for each in linears if is_called(ADVANTAGE, each.name)]
+    value = [each for each in linears if is_called(VALUE, each.name) and each not in advantage]
     if not value and not any("adv" in each.name.lower() for each in advantage):
         advantage = []  # "a" alone is a name like any other
     if not advantage:

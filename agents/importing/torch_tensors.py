@@ -4,6 +4,8 @@ import importlib
 import io
 import pickletools
 import zipfile
+from collections.abc import Iterator
+from itertools import count
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -22,6 +24,7 @@ OF_SB3 = (
 )
 LARGEST_PICKLE = 2**26  # bytes; a state dict of the Nature CNN takes 1,500
 _DEEPEST = 4  # dicts within dicts
+_MOST = 10_000  # tensors and dicts, each counted as often as it is reached
 
 Tensors: TypeAlias = dict[str, Array]
 Nested: TypeAlias = "dict[str, Array | Nested]"
@@ -53,18 +56,19 @@ def read_tensors(content: bytes, name: str) -> Nested:
         reason = _pickled_object(archive) or one_line(error)[:200]
         raise InputError(f"{name} holds more than tensors, or is damaged: {reason}") from error
     require(isinstance(state, dict), f"expected {name} to hold a state dict. Got a {type(state).__name__}.")
-    return _arrays(state, torch, _DEEPEST)
+    return _arrays(state, torch, depth=_DEEPEST, counter=count())
 
 
-def _arrays(state: Any, torch: ModuleType, depth: int) -> Nested:
+def _arrays(state: Any, torch: ModuleType, *, depth: int, counter: Iterator[int]) -> Nested:
     found: Nested = {}
     for name, value in state.items():
+        require(next(counter) < _MOST, f"expected at most {_MOST:,} values. Got more.")
         if isinstance(value, torch.Tensor):
             require(isinstance(name, str), f"expected tensors by name. Got {short(name)}.")
             found[name] = _array(name, value, torch)
         elif isinstance(value, dict) and isinstance(name, str) and "optim" not in name:
             require(depth > 0, f"expected at most {_DEEPEST} dicts in each other. Got more.")
-            found[name] = _arrays(value, torch, depth - 1)
+            found[name] = _arrays(value, torch, depth=depth - 1, counter=counter)
     return found
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.errors import InputError, one_line, require
 from edgedqn.agents.importing.building import with_plain_input
 from edgedqn.agents.importing.foreign_files import Network, open_archive, read_member, short
+from edgedqn.agents.importing.layer_writer import LayerWriter
 from edgedqn.agents.importing.plain_pickle import Opaque, read_pickle
 
 KIND = "stable_baselines3.common.vec_env.vec_normalize.VecNormalize"
@@ -29,6 +30,17 @@ class Normalization:
     variance: NDArray[np.float64]  # [F]
     clip: float  # in standard deviations
     epsilon: float
+
+    def of(self, observations: NDArray[Any]) -> NDArray[np.float64]:
+        """Observations [N, F] as the network sees them."""
+        return self._scaled(observations).clip(-self.clip, self.clip)
+
+    def clips(self, observations: NDArray[Any]) -> bool:
+        """Whether it clips anything in observations [N, F]."""
+        return bool((np.abs(self._scaled(observations)) > self.clip).any())
+
+    def _scaled(self, observations: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray((observations - self.mean) / np.sqrt(self.variance + self.epsilon))  # [N, F]
 
     def __post_init__(self) -> None:
         values = (self.mean, self.variance, np.asarray([self.clip, self.epsilon]))
@@ -69,8 +81,10 @@ def read_vec_normalize(content: bytes) -> Normalization:
     return _normalization({**state, **own})
 
 
-def with_normalization(network: Network, normalization: Normalization) -> Network:
-    """The network on observations as they are: scaled by these statistics first, but not clipped.
+def with_normalization(network: Network, normalization: Normalization, *, clips: bool = True) -> Network:
+    """The network on observations as they are: scaled by these statistics first, and clipped where `clips`.
+
+    What is scaled to 0 .. 6 is clipped by a ReLU6, and scaled back.
 
     Raises:
       InputError: the network does not take vectors of as many features.
@@ -80,30 +94,33 @@ def with_normalization(network: Network, normalization: Normalization) -> Networ
     first = layers[0]
     require(first["shape"] == [count], f"expected the statistics of {first['shape']} numbers. Got those of {count}.")
     scale = 1 / np.sqrt(normalization.variance + normalization.epsilon)  # [F]
-    name = "normalization"
-    rescaling = {
-        "layer": "Rescaling",
-        "name": name,
-        "inputs": [first["name"]],
-        "scale": scale.tolist(),
-        "offset": (-normalization.mean * scale).tolist(),
-    }
-    behind = [{**each, "inputs": [name if i == first["name"] else i for i in each["inputs"]]} for each in layers[1:]]
-    return [first, rescaling, *behind], weights
+    by, plus = (3 / normalization.clip, 3.0) if clips else (1.0, 0.0)
+    writer = LayerWriter()
+    writer.add("InputLayer", first["name"], shape=first["shape"])
+    offset = plus - normalization.mean * scale * by
+    writer.add("Rescaling", "normalization", scale=(scale * by).tolist(), offset=offset.tolist())
+    if clips:
+        writer.activation("relu6", "normalization/clip")
+        writer.add("Rescaling", "normalization/unit", scale=1 / by, offset=-normalization.clip)
+    behind = [{**each, "inputs": [writer.at if i == first["name"] else i for i in each["inputs"]]} for each in layers[1:]]
+    return [*writer.layers, *behind], weights
 
 
 def _normalization(found: dict[str, Any]) -> Normalization:
     try:
-        return Normalization(
-            mean=np.asarray(found["mean"], np.float64),
-            variance=np.asarray(found["var"], np.float64),
-            clip=float(found["clip_obs"]),
-            epsilon=float(found["epsilon"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        mean, variance, clip, epsilon = (_numbers(found[name]) for name in ("mean", "var", "clip_obs", "epsilon"))
+        return Normalization(mean=mean, variance=variance, clip=float(clip), epsilon=float(epsilon))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"expected mean, var, clip_obs and epsilon. Got {one_line(error)}. {_advice()}") from error
+
+
+def _numbers(value: object) -> NDArray[np.float64]:
+    """Numbers and arrays of them alone: a list of lists may hold itself again and again."""
+    if not isinstance(value, np.ndarray | np.number | int | float):
+        raise TypeError(f"a {type(value).__name__}")
+    return np.asarray(value, np.float64)
 
 
 def _advice() -> str:

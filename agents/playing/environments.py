@@ -17,7 +17,7 @@ from edgedqn.agents.files import Json
 from edgedqn.agents.playing.actions import indexed
 from edgedqn.agents.playing.checks import CheckedEnvironment, told
 from edgedqn.agents.playing.legal import LegalActions, MaskFromObservation, WithMask, mask_in
-from edgedqn.agents.playing.observations import one_array
+from edgedqn.agents.playing.observations import Convert, one_array, undone
 from edgedqn.agents.playing.simulators import atari
 from edgedqn.agents.playing.simulators.old_gym import OLD_GYM, is_old, make_old
 from edgedqn.agents.playing.source import EnvironmentSource, format_arguments
@@ -170,6 +170,23 @@ def agent_view(env: gymnasium.Env[Any, Any], spec: EnvironmentSpec) -> gymnasium
     for step in spec.preprocessing:
         env = _preprocessed(env, step)
     return env
+
+
+def as_given(env: gymnasium.Env[Any, Any], spec: EnvironmentSpec) -> Convert:
+    """What turns a frame [*spec.input_shape] as the network sees it to what the simulator gives; see `observations.undone`.
+
+    It leaves an observation as it is where the simulator gives more than is looked at, or says which actions are legal.
+
+    Args:
+      env: as `make_environment` makes it.
+      spec: of it.
+    """
+    inner, as_it_is = env, spec.masked or bool(spec.source.observe)
+    while isinstance(inner, gymnasium.Wrapper) and not isinstance(inner, CheckedEnvironment):
+        as_it_is |= isinstance(inner, MaskFromObservation)
+        inner = inner.env
+    back = None if as_it_is else undone(inner.observation_space)
+    return back or (lambda observation: observation)
 
 
 def make_vector(spec: EnvironmentSpec, *, num_envs: int) -> gymnasium.vector.SyncVectorEnv:

@@ -53,13 +53,43 @@ def one_array(env: gymnasium.Env[Any, Any], env_id: str, observe: tuple[str, ...
             return env
         case spaces.Box() if not picked.shape:
             return gymnasium.wrappers.ReshapeObservation(env, (1,))
-        case spaces.Box() if _is_channels_first(picked):
+        case spaces.Box() if is_channels_first(picked.shape):
             tell(f"{env_id}: pictures come as {list(picked.shape)}, channels first; they are turned to channels last.")
             turned = spaces.Box(_last(picked.low), _last(picked.high), dtype=picked.dtype.type)
             return gymnasium.wrappers.TransformObservation(env, _last, turned)
         case spaces.Box():
             return env
     return _flattened(env, picked, env_id)
+
+
+def undone(space: Space) -> Convert | None:
+    """What makes of an observation of `one_array`, with the number of a state one-hot, one of the `space` it was made of: the
+    number of a state, a picture with its channels first, a Dict. None, where the space has more than was taken from it."""
+    numbers, _ = _numbers(space)
+    if numbers is not space:
+        return None
+    picked, _ = _single(space)
+
+    def give_back(x: Observation) -> Observation:
+        match picked:
+            case spaces.Discrete():
+                own: Observation = int(x.argmax()) + int(picked.start)
+            case spaces.Box():
+                turned = np.moveaxis(x, -1, 0) if is_channels_first(picked.shape) else x
+                own = np.asarray(turned, picked.dtype).reshape(picked.shape)
+            case _:
+                own = spaces.unflatten(picked, x)
+        return own if picked is space else spaces.unflatten(space, spaces.flatten(picked, own))
+
+    return give_back
+
+
+def is_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether these are pictures as PyTorch has them: fewer channels than rows and columns, which are alike or many."""
+    if len(shape) != 3 or min(shape[1:]) <= max(LEAST_SIDE, shape[0]):
+        return False
+    channels, height, width = shape
+    return height == width or min(height, width) >= MANY or (channels in CHANNELS and width not in CHANNELS)
 
 
 def _numbers(space: Space, name: str = "") -> tuple[Space | None, list[str]]:
@@ -140,14 +170,6 @@ def _dtypes(space: Space) -> list[np.dtype[Any]]:
         case spaces.Box():
             return [np.dtype(np.float32) if space.dtype == np.float64 else np.dtype(space.dtype)]
     return [np.dtype(np.uint8)]
-
-
-def _is_channels_first(space: spaces.Box) -> bool:
-    """Whether these are pictures as PyTorch has them: fewer channels than rows and columns, which are alike or many."""
-    if len(space.shape) != 3 or min(space.shape[1:]) <= max(LEAST_SIDE, space.shape[0]):
-        return False
-    channels, height, width = space.shape
-    return height == width or min(height, width) >= MANY or (channels in CHANNELS and width not in CHANNELS)
 
 
 def _last(picture: NDArray[Any]) -> NDArray[Any]:

@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from edgedqn.agents.files import Json
-from edgedqn.agents.numpy_network import Array, Conv, GreedyPolicy, NumpyNetwork
+from edgedqn.agents.numpy_network import PER_CHANNEL, Array, Conv, GreedyPolicy, NumpyNetwork, same_margins
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. (2017), "Self-normalizing neural networks"
 
@@ -94,8 +94,7 @@ class NumpyGraph(GreedyPolicy):
 
 def _count(layer: Json) -> int:
     """How many arrays of weights a layer has."""
-    fixed = {"BatchNormalization": 4, "LayerNormalization": 2}
-    return 1 + layer["use_bias"] if "use_bias" in layer else fixed.get(layer["layer"], 0)
+    return 1 + layer["use_bias"] if "use_bias" in layer else PER_CHANNEL.get(layer["layer"], 0)
 
 
 def _merged(layer: Json, value: Array, advantages: Array) -> Array:
@@ -110,7 +109,8 @@ def _pooled(layer: Json, x: Array) -> Array:
     is_max = layer["layer"] == "MaxPooling2D"
     size, strides = layer["pool_size"], layer["strides"]
     if layer["padding"] == "same":
-        margins = [_margins(*each) for each in zip(x.shape[1:3], size, strides, strict=True)]
+        sides = zip(x.shape[1:3], size, strides, strict=True)
+        margins = [same_margins(side, window=window, stride=stride) for side, window, stride in sides]
         inside = np.pad(np.ones((1, *x.shape[1:3], 1), np.float32), [(0, 0), *margins, (0, 0)])
         x = np.pad(x, [(0, 0), *margins, (0, 0)], constant_values=-np.inf if is_max else 0)
     else:
@@ -122,12 +122,6 @@ def _pooled(layer: Json, x: Array) -> Array:
     if is_max:
         return windows(x).max(axis=(-2, -1))
     return windows(x).sum(axis=(-2, -1)) / windows(inside).sum(axis=(-2, -1))
-
-
-def _margins(side: int, window: int, stride: int) -> tuple[int, int]:
-    """What is padded before and behind, by TensorFlow's rules."""
-    padded = max((-(-side // stride) - 1) * stride + window - side, 0)
-    return padded // 2, padded - padded // 2
 
 
 _PLAIN: dict[str, Callable[[Json, Array], Array]] = {

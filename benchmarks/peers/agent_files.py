@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.importing.agents import NOTHING, ModelOptions
+from edgedqn.agents.importing.agents import DEFAULTS, ModelOptions
 
 Weights = Sequence[NDArray[np.float32]]  # kernels [in, out] and biases [out] in turn
 QValues = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # [B, 4] -> [B, 2]
@@ -44,12 +44,12 @@ class AgentFile:
     Attributes:
       model: a file, or `module:function`, whose module lies in the folder.
       q_values: of the library that wrote it; of a function the logarithms of its probabilities.
-      told: what the file does not say.
+      options: what the file does not say.
     """
 
     model: str | Path
     q_values: QValues
-    told: ModelOptions = NOTHING
+    options: ModelOptions = DEFAULTS
 
 
 class Kind(NamedTuple):

@@ -72,17 +72,17 @@ def write_agent(kind: str, folder: Path) -> tuple[str, str | Path, ModelOptions]
         name: partial(each.write, weights[each.activation]) for name, each in KINDS.items()
     }
     written = (writers | {PPO: train_ppo})[kind](folder)
-    return "CartPole-v1", written.model, written.told
+    return "CartPole-v1", written.model, written.options
 
 
 def prove(kind: str, folder: Path) -> dict[str, Any]:
     """What came of an agent."""
     from edgedqn.pipeline.commands.import_agent import import_model
 
-    env_id, model, told = write_agent(kind, folder / "files")
+    env_id, model, options = write_agent(kind, folder / "files")
     said = io.StringIO()
     with redirect_stderr(said):
-        job = import_model(model, env_id, out=folder / "run", told=told)
+        job = import_model(model, env_id, out=folder / "run", options=options)
     taught = TrainedAgent.load(job.folder.agent).statistics.get("taught")
     result = run(env_id, out=folder / "run", recipes=["qat-int8"], config=RunConfig(latency=UNTIMED))
     kept = ("return", "return_delta", "gate", "reason", "size_bytes", "gate_looks")

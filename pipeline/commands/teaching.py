@@ -34,7 +34,7 @@ LEARNING = Distil(learning=Distillation(steps=10_000, final_learning_rate=1e-5),
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pupil(TrainedAgent):
+class _UntrainedStudent(TrainedAgent):
     """A fresh network, in whose place its teacher acts: what a recipe takes for the agent."""
 
     teacher: Teacher
@@ -65,10 +65,10 @@ def teach(teacher: Teacher, spec: EnvironmentSpec, *, streams: SeedStreams, stat
     with closing(agent_view(make_environment(spec.source), spec)) as env:
         observations = gather_observations(teacher, env, reset_seeds=seeds, count=states)
         network = build_network(spec, replace(config, dueling=False, quantiles=0), rng)
-        pupil = _Pupil(network=network, spec=spec, observations=observations, statistics={}, teacher=teacher)
+        student = _UntrainedStudent(network=network, spec=spec, observations=observations, statistics={}, teacher=teacher)
         learning = Stream() if len(spec.input_shape) == 3 else LEARNING
         recipe = Recipe("teach", "", (ScaleInput(), learning), "float32")
-        learned = compress(pupil, recipe, env=env, reset_seeds=seeds, rng=rng)
+        learned = compress(student, recipe, env=env, reset_seeds=seeds, rng=rng)
         chain = tf_keras.models.clone_model(learned.network)
         chain.set_weights(unfold_input_scaling(learned.network.get_weights(), learned.scaling))
         taught_by = {

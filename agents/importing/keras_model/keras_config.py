@@ -16,7 +16,8 @@ from edgedqn.agents.importing.foreign_files import Array, short
 from edgedqn.agents.importing.keras_model.keras_1 import as_keras_2
 from edgedqn.agents.importing.keras_model.keras_arithmetic import Value, Written, combine, operation_of, options_of
 from edgedqn.agents.importing.keras_model.keras_calls import Call, call_of, only_layers, only_tensor
-from edgedqn.agents.importing.keras_model.keras_layers import Layer, is_from_keras, plain_shape, read_layer
+from edgedqn.agents.importing.keras_model.keras_layers import INTEGERS, Layer, is_from_keras, plain_shape, read_layer
+from edgedqn.agents.playing.observations import is_channels_first
 
 LARGEST_DEPTH = 200  # layers
 
@@ -27,6 +28,7 @@ _GROUPS = {
     "BatchNormalization": "batch_normalization",
     "LayerNormalization": "layer_normalization",
 }
+_MOVES = ("Flatten", "Reshape", "Permute", "ZeroPadding2D", "MaxPooling2D", "ReLU", "Activation", "Dropout")  # integers, too
 _TO_VECTORS = ("Flatten", "GlobalAveragePooling2D", "DuelingMerge")
 
 
@@ -64,13 +66,26 @@ def translate(model: Any) -> list[KerasLayer]:
       InputError: it has other layers than `keras_layers` knows, or asks for something that these do not do here.
     """
     try:
-        layers = _translate(model)
+        layers = _channels_last(_translate(model))
         check([layer.description for layer in layers])
         return layers
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"its configuration is none that Keras writes: {error!r}"[:200]) from error
+
+
+def _channels_last(layers: list[KerasLayer]) -> list[KerasLayer]:
+    """Without keras-rl's Permute of pictures with their channels first: here an environment gives them last."""
+    first, turn = (layers[0].description, layers[1].description) if len(layers) > 1 else ({}, {})
+    shape = first.get("shape", ())
+    turns = turn.get("layer") == "Permute" and turn.get("dims") == [2, 3, 1] and turn["inputs"] == [first["name"]]
+    if not turns or not is_channels_first(tuple(shape)):
+        return layers
+    others = [each.description["inputs"] for each in layers[2:]]
+    require(all(first["name"] not in inputs for inputs in others), "expected pictures that are turned only. Got both.")
+    described = {**first, "name": turn["name"], "shape": [*shape[1:], shape[0]]}
+    return [layers[0]._replace(description=described), *layers[2:]]
 
 
 def _translate(model: Json) -> list[KerasLayer]:
@@ -110,6 +125,7 @@ class _Node:
         self.name = self.layer.name
         self.where = f"layer {short(self.name)}"
         self.is_input = (self.layer.description or {}).get("layer") == "InputLayer"
+        self.is_integer = self.is_input and entry["config"].get("dtype") in INTEGERS
         self.call = Call((), {})
 
     @property
@@ -143,10 +159,12 @@ class _Writer:
         self.values: dict[str, Value] = {}  # what each layer of Keras gives
         self.ranks: dict[str, int] = {}  # of what ours give, without the batch
         self.widths: dict[str, int | None] = {}  # of those that give vectors, where that is known
+        self.integers: set[str] = set()  # those layers of Keras that give integers, with which one counts otherwise
 
     def write(self, node: _Node, to_store: KerasLayer) -> None:
+        takes_integers = any(name in self.integers for name in node.sources)
         if node.operation:
-            self.values[node.name] = self._combined(node)
+            self.values[node.name] = self._combined(node, takes_integers=takes_integers)
             return
         inputs = only_layers(node.call, node.where)
         sources = [self.values[name] for name in inputs]
@@ -155,20 +173,21 @@ class _Writer:
         source = sources[0] if sources else ""
         if not isinstance(source, str):
             raise InputError(f"{node.where} takes a part of a dueling head: expected the output of a layer.")
-        if node.layer.description is None:
-            self.values[node.name] = source
-            return
+        assert node.layer.description is not None
+        if node.is_integer or (takes_integers and node.layer.description["layer"] in _MOVES):
+            self.integers.add(node.name)
         _check_axes(node, self.ranks.get(source, 0))
         self._add(to_store._replace(description=node.layer.description), [source] if source else [])
         if node.layer.behind:
             self._add(KerasLayer(node.layer.behind), [node.name])
         self.values[node.name] = self.layers[-1].description["name"]
 
-    def _combined(self, node: _Node) -> Value:
+    def _combined(self, node: _Node, *, takes_integers: bool) -> Value:
         operands = [self.values[each] if isinstance(each, str) else each for each in node.call.operands]
         options = options_of(node.entry, node.call)
         assert node.operation is not None
         try:
+            require(not takes_integers or node.operation in ("cast", "divide"), "expected a cast to float32 before it.")
             value: Value | float = operands[0] if operands else 0.0
             for i in range(1, max(2, len(operands))):  # an Add takes as many as there are
                 given = operands if len(operands) < 2 else [value, operands[i]]

@@ -2,8 +2,16 @@
 
 from collections.abc import Sequence
 
-from edgedqn.agents.errors import InputError
-from edgedqn.agents.importing.foreign_files import Array, Network, open_archive, parse_json, read_json_member, read_member
+from edgedqn.agents.errors import InputError, require
+from edgedqn.agents.importing.foreign_files import (
+    Array,
+    Network,
+    open_archive,
+    parse_json,
+    read_json_member,
+    read_member,
+    short,
+)
 from edgedqn.agents.importing.keras_model.hdf5_reader import Hdf5, read_hdf5
 from edgedqn.agents.importing.keras_model.keras_config import KerasLayer, translate
 
@@ -29,15 +37,30 @@ def read_keras_hdf5(content: bytes) -> Network:
     Raises:
       InputError: it is damaged, holds weights without their layers, or has a layer that is not understood.
     """
-    file = read_hdf5(content, groups=(_NAMED,), attributes=("model_config", "weight_names"))
+    file = read_hdf5(content, groups=(_NAMED,), attributes=("model_config", "weight_names", "backend"))
     if "@model_config" not in file.texts:
         raise InputError(
             "expected a whole model, as model.save writes it. Got HDF5 data without the text model_config: weights alone need "
             "their layers, hidden=(64, 64) for instance, or the text of model.to_json()."
         )
     layers = translate(parse_json(file.text("", "model_config"), "model_config"))
-    weights = {layer.description["name"]: _named(file, layer) for layer in layers if layer.weights}
+    owners = {layer.description["name"]: layer for layer in layers if layer.weights}
+    weights = {name: layer.all_weights(listed(file, name, root=_NAMED)) for name, layer in owners.items()}
     return [layer.description for layer in layers], weights
+
+
+def listed(file: Hdf5, layer: str, *, root: str = "") -> list[Array]:
+    """A layer's weights in an `.h5` file, which lists their paths within the layer's group; `root` is the group of all layers.
+
+    A convolution of Theano turns its kernel around, and one of TensorFlow does not: so Keras does, and so it is done here.
+    Source: `_need_convert_kernel` in engine/saving.py of Keras 2.3.
+    """
+    path = f"{root}/{layer}".strip("/")
+    names = file.texts.get(f"{path}@weight_names", [])
+    require(isinstance(names, list), f"expected the names of the weights of layer {short(layer)}. Got something else.")
+    found = [file.array(f"{path}/{name}") for name in names[:8]]
+    turned = file.texts.get(f"{root}@backend") == "theano"
+    return [array[::-1, ::-1] if turned and array.ndim == 4 else array for array in found]
 
 
 def numbered(file: Hdf5, layer: KerasLayer) -> list[Array]:
@@ -60,12 +83,3 @@ def _check_name(file: Hdf5, layer: KerasLayer) -> None:
     path, name = _place(file, layer), layer.description["name"]
     if layer.weights and f"{path}@name" in file.texts and file.text(path, "name") != name:
         raise InputError(f"the weights of layer {name!r} are those of {file.text(path, 'name')[:80]!r}.")
-
-
-def _named(file: Hdf5, layer: KerasLayer) -> list[Array]:
-    """A layer's weights in an `.h5` file, which lists their paths within the layer's group."""
-    path = f"{_NAMED}/{layer.description['name']}"
-    names = file.texts.get(f"{path}@weight_names")
-    if not isinstance(names, list):
-        raise InputError(f"expected the names of the weights of layer {layer.description['name']!r}. Got something else.")
-    return layer.all_weights([file.array(f"{path}/{name}") for name in names[:8]])

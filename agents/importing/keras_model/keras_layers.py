@@ -49,7 +49,8 @@ _ACTIVATIONS = {
 _ACTIVATIONS |= {"silu": "swish"}  # Keras 3
 _AS_LAYERS = ("ReLU", "LeakyReLU", "ELU")  # which are given as activations, too
 _POLICIES = ("DTypePolicy", "FloatDTypePolicy", "Policy")  # of Keras 3, its first versions, and Keras 2
-_INPUT_TYPES = ("float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
+INTEGERS = ("uint8", "int8", "int16", "int32", "int64", "bool")
+_INPUT_TYPES = ("float32", "float64", *INTEGERS)
 _WEIGHTS = {
     "Dense": ("kernel", "bias"),
     "Conv2D": ("kernel", "bias"),
@@ -73,7 +74,7 @@ class Layer(NamedTuple):
     """One layer of Keras."""
 
     name: str
-    description: Json | None  # without its inputs; None where it does nothing once a network is trained
+    description: Json | None  # without its inputs; None of what is no layer here
     behind: Json | None = None  # the activation, where `architecture` has it as a layer of its own
     weights: tuple[str, ...] = ()  # in the order in which files hold them
     axes: tuple[int, ...] = (-1,)  # those that a normalization is over, counted with the batch
@@ -91,7 +92,7 @@ def read_layer(entry: Json) -> Layer:
             "gives the model's Q-values, and import that: module:function --gives values."
         )
     if kind in _TRAINING_LAYERS and is_from_keras(entry, (kind,)):
-        return Layer(name, None)
+        return Layer(name, {"layer": "Dropout", "name": name, "rate": 0.0})  # does nothing once a network is trained
     if kind not in LAYERS or not is_from_keras(entry, (kind,)):
         origin = entry.get("registered_name") or entry.get("module")
         raise InputError(f"{where} is a {short(kind)} of {short(origin)}: expected Keras' own {', '.join(LAYERS)}.")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from edgedqn.agents.errors import require
-from edgedqn.agents.importing.foreign_files import LARGEST_FILE, Array, Network, short
+from edgedqn.agents.importing.foreign_files import LARGEST_FILE, TARGET, Array, Network, short
 from edgedqn.agents.importing.keras_model.keras_weights import put_into_layers
 from edgedqn.agents.importing.keras_model.other_process import read_elsewhere
 from edgedqn.agents.importing.keras_model.tf_reader import VARIABLE
@@ -23,7 +23,6 @@ TIME_LIMIT = 900  # seconds; TensorFlow takes 3 to load, but minutes where other
 _DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
 _ORDER = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 _LISTED = re.compile(r"(layer_with_weights-|_operations/)\d+$")  # by Keras 2 and 3, where a model knows its layers' order
-_TARGET = re.compile(r"target|tgt|frozen", re.IGNORECASE)
 
 
 def index_of(path: Path) -> Path:
@@ -61,10 +60,11 @@ def read_checkpoint(
     for owner, own in owners.items():
         strange = [name for name in own if name not in _ORDER]
         require(not strange, f"expected weights of {', '.join(_ORDER)}. Got {short(strange)} of {short(owner)}.")
-    if not all(_LISTED.search(owner) for owner in owners):
+    if model_json is not None and not all(_LISTED.search(owner) for owner in owners):
         assumed += ("layers in the order in which the model's class makes them",)
-    groups = [[own[name] for name in _ORDER if name in own] for own in owners.values()]
-    return put_into_layers(groups, hidden=hidden, activation=activation, model_json=model_json), assumed
+    groups = {owner: [own[name] for name in _ORDER if name in own] for owner, own in owners.items()}
+    network, more = put_into_layers(groups, hidden=hidden, activation=activation, model_json=model_json)
+    return network, assumed + more
 
 
 def _one_network(owners: dict[str, dict[str, Array]], part: str | None) -> tuple[dict[str, dict[str, Array]], tuple[str, ...]]:
@@ -74,7 +74,7 @@ def _one_network(owners: dict[str, dict[str, Array]], part: str | None) -> tuple
         own = {owner: each for owner, each in owners.items() if owner.startswith(f"{part.rstrip('/')}/")}
         require(bool(own), f"expected a part of {', '.join(heads)[:200]}. Got part={short(part)}.")
         return own, ()
-    kept = [head for head in heads if not _TARGET.search(head)]
+    kept = [head for head in heads if not TARGET.search(head)]
     if not kept or len(kept) == len(heads):
         return owners, ()
     told = f"of {', '.join(heads)} those without 'target' in their name play"

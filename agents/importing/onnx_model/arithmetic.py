@@ -8,7 +8,17 @@ import numpy as np
 from edgedqn.agents.files import Json
 from edgedqn.agents.importing.onnx_model.constants import axes_of
 from edgedqn.agents.importing.onnx_model.operands import IMAGE, Operands
-from edgedqn.agents.importing.onnx_model.values import Bell, Beyond, Centred, Constant, Mean, Quantiles, Signal, Sum, Value
+from edgedqn.agents.importing.onnx_model.values import (
+    Above,
+    Centred,
+    Constant,
+    Mean,
+    PartialGelu,
+    Quantiles,
+    Signal,
+    Sum,
+    Value,
+)
 from edgedqn.agents.importing.onnx_model.windows import global_average
 
 ONE, NONE = np.ones(()), np.zeros(())
@@ -21,7 +31,7 @@ def add(given: Operands) -> Value:
     match first, second:
         case Signal(), np.ndarray():
             return affine(given, first, ONE, second)
-        case Bell(), np.ndarray() if second.size == 1 and first == Bell(first.of):
+        case PartialGelu(), np.ndarray() if second.size == 1 and first == PartialGelu(first.of):
             if float(second.reshape(())) == 1:
                 return first._replace(plus_one=True)
         case (Signal(), Centred()) | (Centred(), Signal()):
@@ -52,23 +62,23 @@ def subtract(given: Operands) -> Value:
 
 def multiply(given: Operands) -> Value:
     first, second = given.values
-    if isinstance(first, np.ndarray | Bell):
+    if isinstance(first, np.ndarray | PartialGelu):
         first, second = second, first
     match first, second:
         case Signal(), np.ndarray():
             return affine(given, first, second, NONE)
-        case (Bell(), np.ndarray()) | (np.ndarray(), Bell()):
-            bell, factor = (first, second) if isinstance(first, Bell) else (second, first)
-            if isinstance(bell, Bell) and isinstance(factor, np.ndarray) and factor.size == 1:
-                return _finished(given, bell._replace(factor=bell.factor * float(factor.reshape(()))))
-        case Signal(), Bell() if second.plus_one and not second.times_x:
+        case (PartialGelu(), np.ndarray()) | (np.ndarray(), PartialGelu()):
+            gelu, factor = (first, second) if isinstance(first, PartialGelu) else (second, first)
+            if isinstance(gelu, PartialGelu) and isinstance(factor, np.ndarray) and factor.size == 1:
+                return _finished(given, gelu._replace(factor=gelu.factor * float(factor.reshape(()))))
+        case Signal(), PartialGelu() if second.plus_one and not second.times_x:
             source, multiple = (first, 1.0) if first == second.of else _scaled(given, first)
             if source == second.of:
                 return _finished(given, second._replace(times_x=True, factor=second.factor * multiple))
         case Signal(), Signal():
             for gate, x in ((first, second), (second, first)):
                 written = _layer(given, gate.layer)
-                if written.get("activation") == "sigmoid" and written["inputs"] == [x.layer] and gate.shape == x.shape:
+                if written.get("activation") == "sigmoid" and written["inputs"] == [x.layer] and gate.is_laid_out_as(x):
                     swish = given.write("Activation", x, shape=x.shape, axes=x.axes, activation="swish")
                     return replace(swish, order=x.order)
     raise given.refuse("what it is given here")
@@ -80,29 +90,29 @@ def divide(given: Operands) -> Value:
         return affine(given, given.signal(), 1 / divisor, NONE)
 
 
-def greater(given: Operands) -> Beyond:
+def greater(given: Operands) -> Above:
     limit = given.constant(1)
     if limit.size != 1:
         raise given.refuse(f"limits of {list(limit.shape)}")
-    return Beyond(given.signal(), float(limit.reshape(())))
+    return Above(given.signal(), float(limit.reshape(())))
 
 
 def where(given: Operands) -> Signal:
     """A softplus of x, and x itself where that is the same in float32."""
     condition, x, otherwise = given.values[0], given.signal(1), given.signal(2)
     written = _layer(given, otherwise.layer)
-    is_softplus = written.get("activation") == "softplus" and written["inputs"] == [x.layer]
-    if not isinstance(condition, Beyond) or condition.of != x or condition.limit < 15 or not is_softplus:
+    is_softplus = written.get("activation") == "softplus" and written["inputs"] == [x.layer] and otherwise.is_laid_out_as(x)
+    if not isinstance(condition, Above) or condition.of != x or condition.limit < 15 or not is_softplus:
         raise given.refuse("anything but the pieces of a softplus")
     return otherwise
 
 
-def error_function(given: Operands) -> Bell:
+def error_function(given: Operands) -> PartialGelu:
     """erf(x / sqrt 2), of which a GELU is made."""
     source, factor = _scaled(given, given.signal())
     if abs(factor * math.sqrt(2) - 1) > 1e-6:
         raise given.refuse("anything but x / sqrt 2")
-    return Bell(source)
+    return PartialGelu(source)
 
 
 def mean(given: Operands) -> Value:
@@ -157,19 +167,16 @@ def _scaled(given: Operands, signal: Signal) -> tuple[Signal, float]:
     return signal, 1.0
 
 
-def _finished(given: Operands, bell: Bell) -> Value:
+def _finished(given: Operands, gelu: PartialGelu) -> Value:
     """The GELU, where all of its pieces are there."""
-    if not bell.times_x or abs(bell.factor - 0.5) > 1e-6:
-        return bell
-    written = given.write("Activation", bell.of, shape=bell.of.shape, axes=bell.of.axes, activation="gelu")
-    return replace(written, order=bell.of.order)
+    if not gelu.times_x or abs(gelu.factor - 0.5) > 1e-6:
+        return gelu
+    written = given.write("Activation", gelu.of, shape=gelu.of.shape, axes=gelu.of.axes, activation="gelu")
+    return replace(written, order=gelu.of.order)
 
 
 def _residual(given: Operands, first: Signal, second: Signal) -> Signal:
-    same_order = (first.order is None) == (second.order is None) and (
-        first.order is None or second.order is None or bool((first.order == second.order).all())
-    )
-    if first.axes != second.axes or not same_order:
+    if not first.is_laid_out_as(second):
         raise given.refuse("two values in another order")
     written = given.write("Add", first, shape=first.shape, axes=first.axes)
     given.writer.layers[-1]["inputs"] = [first.layer, second.layer]

@@ -10,7 +10,15 @@ from edgedqn.agents.importing.onnx_model.values import Constant, Node
 
 LARGEST = 2**26  # numbers
 
-_DTYPES = {1: np.float32, 11: np.float64, 6: np.int64, 7: np.int64, 9: np.int64}  # TensorProto.DataType
+_DTYPES: dict[int, type[np.generic]] = {  # TensorProto.DataType
+    1: np.float32,
+    11: np.float64,
+    2: np.uint8,
+    3: np.int8,
+    6: np.int32,
+    7: np.int64,
+    9: np.bool_,
+}
 
 
 def fold(node: Node, inputs: Sequence[Constant | None]) -> Constant | None:
@@ -62,8 +70,13 @@ def _squeeze(node: Node, given: Sequence[Constant]) -> Constant:
 
 
 def _divide(node: Node, given: Sequence[Constant]) -> Constant:
-    whole = given[0].dtype.kind == given[1].dtype.kind == "i"
-    return given[0] // given[1] if whole else given[0] / given[1]
+    first, second = given
+    if first.dtype.kind not in "iu":
+        return first / second
+    if not second.all():
+        raise ZeroDivisionError("a division of integers by 0")
+    down = first // second
+    return down + ((first % second != 0) & ((first < 0) != (second < 0))).astype(first.dtype)  # truncated, as in C
 
 
 _RULES: dict[str, Callable[[Node, Sequence[Constant]], Constant]] = {

@@ -2,7 +2,7 @@
 
 import importlib
 import math
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError, one_line, require
 from edgedqn.agents.importing.building import LARGEST_ACTIVATION
-from edgedqn.agents.importing.foreign_files import LARGEST_FILE, Network, short
-from edgedqn.agents.importing.onnx_model.graph import translate_graph
-from edgedqn.agents.importing.onnx_model.values import Constant, Graph, Node
+from edgedqn.agents.importing.foreign_files import leads_outside, read_file, short
+from edgedqn.agents.importing.onnx_model.graph import observation_of, translate_graph
+from edgedqn.agents.importing.onnx_model.values import Constant, Graph, Node, OnnxModel
 
 MOST_NODES = 2000
 LARGEST_TENSOR = 2**28  # numbers
@@ -21,7 +21,7 @@ _TYPES = ("FLOAT", "DOUBLE", "FLOAT16", "INT64", "INT32", "BOOL", "UINT8", "INT8
 _OBSERVATIONS = ("FLOAT", "DOUBLE", "UINT8", "INT8", "INT32", "INT64", "BOOL")
 
 
-def read_onnx(content: bytes, folder: Path, *, part: str | None = None) -> Network:
+def read_onnx(content: bytes, folder: Path, *, part: str | None = None) -> OnnxModel:
     """Reads the Q-network in an ONNX model: one input [B, *] -> Q-values [B, A].
 
     Args:
@@ -49,11 +49,10 @@ def read_onnx(content: bytes, folder: Path, *, part: str | None = None) -> Netwo
         if isinstance(error, InputError):
             raise
         raise InputError(f"expected an ONNX model. Got {one_line(error)[:200]}.") from error
-    name, shape, is_single = _observation(onnx, [each for each in graph.input if each.name not in constants])
+    observation = _observation(onnx, [each for each in graph.input if each.name not in constants])
     output = _output([each.name for each in graph.output], part)
-    return translate_graph(
-        Graph(nodes=nodes, constants=constants, observation=name, shape=shape, is_single=is_single, output=output)
-    )
+    translated = Graph(nodes=nodes, constants=constants, output=output, **observation._asdict())
+    return OnnxModel(translate_graph(translated), output, observation_of(translated).axes or (0,), observation.dtype)
 
 
 class _Tensors:
@@ -79,17 +78,13 @@ class _Tensors:
             array: NDArray[Any] = np.frombuffer(self._external(tensor, count * dtype.itemsize), dtype).reshape(sizes)
         else:
             array = self._onnx.numpy_helper.to_array(tensor)
-        if array.dtype.kind == "f":
-            return array.astype(np.float64 if kind == "DOUBLE" else np.float32)
-        return array.astype(np.int64)
+        return array.astype(np.float32 if kind == "FLOAT16" else array.dtype.newbyteorder("="))
 
     def _external(self, tensor: Any, size: int) -> bytes:
         """The bytes of a tensor that lie in a file beside the model."""
         settings = {entry.key: entry.value for entry in tensor.external_data}
         place, offset = settings.get("location", ""), settings.get("offset", "0")
-        name = PureWindowsPath(place)  # its rules for what leaves a folder include those of POSIX
-        outside = not place or ".." in name.parts or name.anchor or PurePosixPath(place).is_absolute()
-        if outside or not place.isprintable() or not offset.isdecimal() or len(offset) > 12:
+        if not place or leads_outside(place) or not offset.isdecimal() or len(offset) > 12:
             raise InputError(f"expected weights in a file beside the model. Got {short(place)}, offset {short(offset)}.")
         length = settings.get("length", str(size))
         require(length == str(size), f"the tensor {short(tensor.name)} has {short(length)} bytes: expected {size}.")
@@ -104,14 +99,10 @@ class _Tensors:
         for step in PurePosixPath(place).parts:
             path = path / step
             require(not path.is_symlink(), f"expected weights in a file beside the model. Got a link, {short(place)}.")
-        require(path.is_file(), f"expected weights in {short(place)} beside the model. Got no such file.")
         try:
-            with path.open("rb") as file:
-                content = file.read(LARGEST_FILE + 1)
-        except OSError as error:
-            raise InputError(f"{short(place)} beside the model cannot be read: {one_line(error)}.") from error
-        require(len(content) <= LARGEST_FILE, f"expected at most {LARGEST_FILE:,} bytes in {short(place)}. Got more.")
-        return content
+            return read_file(path)
+        except InputError as error:
+            raise InputError(f"its weights in {short(place)} beside the model cannot be read: {error}") from error
 
 
 def _node(node: Any, store: _Tensors) -> Node:
@@ -143,8 +134,16 @@ _ATTRIBUTES: dict[int, Any] = {
 }
 
 
-def _observation(onnx: ModuleType, inputs: list[Any]) -> tuple[str, tuple[int, ...], bool]:
-    """The input's name, its shape without the batch, and whether that is fixed at 1."""
+class _Observation(NamedTuple):
+    """The input, as `Graph` has it."""
+
+    observation: str
+    shape: tuple[int, ...]
+    is_single: bool
+    dtype: str
+
+
+def _observation(onnx: ModuleType, inputs: list[Any]) -> _Observation:
     names = ", ".join(short(each.name) for each in inputs[:5])
     require(len(inputs) == 1, f"expected one input. Got {len(inputs)}: {names}.")
     kind = inputs[0].type.tensor_type
@@ -154,7 +153,8 @@ def _observation(onnx: ModuleType, inputs: list[Any]) -> tuple[str, tuple[int, .
     sizes = [int(each.dim_value) for each in kind.shape.dim]  # 0 where it has a name, or nothing
     if not 2 <= len(sizes) <= 4 or min(sizes[1:]) < 1 or math.prod(sizes[1:]) > LARGEST_ACTIVATION:
         raise InputError(f"expected an input [B, *] of a known shape of rank 2 to 4. Got {sizes}.")
-    return inputs[0].name, tuple(sizes[1:]), sizes[0] == 1
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name
+    return _Observation(inputs[0].name, tuple(sizes[1:]), sizes[0] == 1, dtype)
 
 
 def _output(names: list[str], part: str | None) -> str:

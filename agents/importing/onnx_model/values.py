@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError, require
+from edgedqn.agents.importing.foreign_files import Network
 
 Constant: TypeAlias = NDArray[Any]
+INT64 = 7  # in TensorProto.DataType
 BATCH = 2**40 + 8_191  # stands for the batch in a shape; whatever is computed of it is no size
 
 
@@ -52,6 +54,16 @@ class Graph:
     shape: tuple[int, ...]  # without the batch
     is_single: bool  # whether the batch is fixed at 1
     output: str
+    dtype: str = "float32"  # of the input
+
+
+class OnnxModel(NamedTuple):
+    """What was read, and what it takes to run the file."""
+
+    network: Network
+    output: str
+    axes: tuple[int, ...]  # of the file's input [B, *], the network's of each axis behind the batch
+    dtype: str  # of the file's input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +74,7 @@ class Signal:
     shape: tuple[int, ...]  # as ONNX has it, without the batch
     axes: tuple[int, ...] = ()  # of each axis in `shape`, the layer's; none where the layer gives a vector
     order: NDArray[np.int64] | None = field(default=None, compare=False)  # of a vector: ONNX's i is the layer's order[i]
+    is_integer: bool = False  # so that in ONNX what is computed of it wraps, and a quotient is rounded
 
     @property
     def size(self) -> int:
@@ -77,6 +90,11 @@ class Signal:
 
     def with_shape(self, shape: tuple[int, ...]) -> "Signal":
         return replace(self, shape=shape)
+
+    def is_laid_out_as(self, other: "Signal") -> bool:
+        """Whether each number stands where the other's does, so that layers may take the two number by number."""
+        first, second = (np.arange(each.size) if each.order is None else each.order for each in (self, other))
+        return (self.shape, self.axes) == (other.shape, other.axes) and np.array_equal(first, second)
 
 
 class Mean(NamedTuple):
@@ -98,7 +116,7 @@ class Sum(NamedTuple):
     advantages: Signal
 
 
-class Bell(NamedTuple):
+class PartialGelu(NamedTuple):
     """factor * [x] * ([1 +] erf(x / sqrt 2)): a piece of a GELU."""
 
     of: Signal  # x
@@ -107,7 +125,7 @@ class Bell(NamedTuple):
     times_x: bool = False
 
 
-class Beyond(NamedTuple):
+class Above(NamedTuple):
     """Where a signal is above a limit: PyTorch's softplus is the identity there."""
 
     of: Signal
@@ -126,4 +144,4 @@ class Action(NamedTuple):
     of: Signal
 
 
-Value: TypeAlias = Signal | Mean | Centred | Sum | Bell | Beyond | Quantiles | Action | Constant
+Value: TypeAlias = Signal | Mean | Centred | Sum | PartialGelu | Above | Quantiles | Action | Constant

@@ -3,6 +3,7 @@
 from edgedqn.agents.errors import require
 from edgedqn.agents.importing.onnx_model.operands import IMAGE, Operands
 from edgedqn.agents.importing.onnx_model.values import Signal
+from edgedqn.agents.numpy_network import same_margins
 
 
 def convolution(given: Operands) -> Signal:
@@ -59,8 +60,7 @@ def _window(given: Operands, signal: Signal, size: list[int], *, pads_zeros: boo
         raise given.refuse(f"strides of {strides} and windows of {size}")
     _, *sides = signal.shape
     steps = zip(sides, strides, size, strict=True)
-    totals = [max((-(-side // stride) - 1) * stride + window - side, 0) for side, stride, window in steps]
-    same = [[total // 2, total - total // 2] for total in totals]
+    same = [list(same_margins(side, window=window, stride=stride)) for side, stride, window in steps]
     auto, pads = node.text("auto_pad", "NOTSET"), node.integers("pads", [0, 0, 0, 0])
     if auto == "SAME_LOWER":
         margins = [[after, before] for before, after in same]

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.chain import ChainReader
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.importing.agents import as_agent, fit, read_model
+from edgedqn.agents.importing.agents import read_model
 from edgedqn.agents.importing.building import build
+from edgedqn.agents.importing.fitting import as_agent, fit
 from edgedqn.agents.importing.sb3 import read_sb3_archive
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.source import EnvironmentSource

@@ -84,7 +84,8 @@ VECTORS = np.random.default_rng(0).normal(0, 3, (100, 4)).astype(np.float32)
 def test_linear_layers_compute_what_they_computed(name: str) -> None:
     network = mlp(ACTIVATIONS[name])
     found = compare(stored(network.state_dict()), network, VECTORS, activation=name)
-    assert len(found.assumed) == 1 and found.assumed[0].endswith("behind each hidden layer") and found.dtype is None
+    order = "one layer behind the other, in this order: network.0, network.2, network.4"
+    assert found.assumed[0].endswith("behind each hidden layer") and found.assumed[1:] == (order,) and found.dtype is None
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "q_network"])
@@ -102,33 +103,6 @@ def test_other_floating_point_numbers(dtype: str) -> None:
     network = mlp().to(getattr(torch, dtype))
     content = stored(network.state_dict())
     compare(content, network.to(torch.float32), VECTORS)
-
-
-def test_the_online_network_is_taken_where_names_say_so() -> None:
-    online, target = mlp(), mlp(outputs=2)
-    with torch.no_grad():
-        target.network[0].weight.zero_()
-    both = {f"q_net.{k}": v for k, v in online.state_dict().items()}
-    both |= {f"q_net_target.{k}": v for k, v in target.state_dict().items()}
-    found = compare(stored(both), online, VECTORS)
-    assert any("without 'target' in their name play" in each for each in found.assumed)
-    compare(stored(both), target, VECTORS, part="q_net_target")
-    nested = {"policy_net": online.state_dict(), "target_net": target.state_dict()}
-    found = compare(stored(nested), online, VECTORS)
-    assert "'policy_net' is the network that plays" in found.assumed
-
-
-def test_several_networks_are_named() -> None:
-    first, second = mlp(), mlp(nn.Tanh)
-    for several in (
-        {"one": first.state_dict(), "two": second.state_dict()},
-        {f"{part}.{k}": v for part in ("one", "two") for k, v in first.state_dict().items()},
-    ):
-        with pytest.raises(InputError, match=r"expected one network\. Got several: choose with part='one' or part='two'"):
-            read_state_dict(stored(several))
-        compare(stored(several), first, VECTORS, part="one")
-        with pytest.raises(InputError, match=r"expected a part of 'one', 'two'.*Got part='three'"):
-            read_state_dict(stored(several), part="three")
 
 
 def test_natures_network_takes_bytes() -> None:
@@ -206,6 +180,23 @@ def test_a_whole_module_is_refused_with_the_lines_that_help(tmp_path: Path) -> N
         with pytest.raises(InputError, match=r"an object of '(posix|nt)\.mkdir'"):
             read_state_dict(stored(value))
     assert not (tmp_path / "ran").exists()
+
+
+def test_layers_that_could_be_swapped_are_named() -> None:
+    state = {"fc1.weight": torch.ones(8, 4), "fc1.bias": torch.ones(8), "fc3.weight": torch.ones(8, 8)}
+    state |= {"fc2.weight": torch.ones(8, 8), "out.weight": torch.ones(2, 8)}
+    order = (
+        "one layer behind the other, in this order: fc1, fc3, fc2, out; of one shape, so that they could be swapped: fc3, fc2"
+    )
+    assert order in read_state_dict(stored(state)).assumed
+
+
+def test_the_table_of_an_embedding_is_no_layer() -> None:
+    """Row i is what a Linear makes of the number i one-hot, where its kernel is the other way round."""
+    for name in ("emb", "first"):
+        state = {f"{name}.weight": torch.ones(16, 16), "fc.weight": torch.ones(4, 16), "fc.bias": torch.ones(4)}
+        with pytest.raises(InputError, match=rf"'{name}' may be a Linear, or the table of an Embedding"):
+            read_state_dict(stored(state))
 
 
 ONE = {"fc1.weight": torch.ones(8, 4), "fc1.bias": torch.ones(8)}

@@ -71,11 +71,14 @@ def linear(shape: list[int]) -> Any:
 @pytest.mark.parametrize("shape", [[4], [1, 4]])
 def test_the_network_sees_what_it_saw(normalizing: Any, content: bytes, shape: list[int]) -> None:
     network, weight = linear(shape)
-    observations = np.random.default_rng(1).normal(0, 0.03, (20, 4)).astype(np.float32)
-    expected = normalizing.normalize_obs(observations) @ weight.T  # none of these is clipped
-    assert np.abs(normalizing.normalize_obs(observations)).max() < 5
-    got = build(*with_normalization(network, read_vec_normalize(content)))(observations.reshape(20, 4))
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
+    normalization = read_vec_normalize(content)
+    for size, is_clipped in ((0.03, False), (30, True)):  # of the observations
+        observations = np.random.default_rng(1).normal(0, size, (20, 4)).astype(np.float32)
+        expected = normalizing.normalize_obs(observations) @ weight.T
+        assert normalization.clips(observations) == is_clipped == (np.abs(normalizing.normalize_obs(observations)).max() == 5)
+        for clips in (True, is_clipped):  # where nothing is clipped, the network without a clip is the same
+            got = build(*with_normalization(network, normalization, clips=clips))(observations)
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
 
 
 def test_statistics_of_others_are_refused(content: bytes) -> None:
@@ -135,6 +138,18 @@ def test_what_is_no_statistics_is_refused(content: bytes, reason: str) -> None:
     with pytest.raises(InputError, match=reason) as caught:
         read_vec_normalize(content)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("holder", ["obs_rms", "mean"])
+def test_lists_that_are_in_lists_again_and_again_are_not_written_out(normalizing: Any, holder: str) -> None:
+    """Two to the thirtieth power of them, in a file of some hundred bytes."""
+    nested: list[Any] = [1.0]
+    for _ in range(30):
+        nested = [nested, nested]
+    odd = VecNormalize(normalizing.venv)
+    setattr(odd if holder == "obs_rms" else odd.obs_rms, holder, nested)
+    with pytest.raises(InputError, match=r"expected (the statistics of one kind|mean, var, clip_obs and epsilon\. Got a list)"):
+        read_vec_normalize(pickle.dumps(odd))
 
 
 def test_statistics_that_were_not_used_are_refused(normalizing: Any) -> None:

@@ -18,6 +18,7 @@ from edgedqn.agents.playing.environments import (
     LONGEST_EPISODE,
     BadTransitionError,
     agent_view,
+    as_given,
     check_transition,
     make_environment,
     make_vector,
@@ -354,6 +355,47 @@ def test_a_function_of_the_users_makes_an_environment() -> None:
         register_factory("CartPole-v1", make)
     with pytest.raises(InputError, match=r"^Expected a name such as Mine-v0 .* Got 'no good name'"):
         register_factory("no good name", make)
+
+
+class Still(gymnasium.Env):
+    """One observation of each kind of space."""
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, observations: Any) -> None:
+        self.observation_space = observations
+        observations.seed(3)
+        self.given = observations.sample()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        return self.given, {}
+
+
+@pytest.mark.filterwarnings("ignore::edgedqn.agents.errors.EnvironmentWarning")
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(16, start=2),
+        spaces.Box(0, 255, (3, 40, 50), np.uint8),
+        spaces.Box(0, 255, (40, 50), np.uint8),
+        spaces.Box(-1, 1, (2, 3, 2, 2)),
+        spaces.Dict({"x": spaces.Box(-1, 1, (2,)), "n": spaces.Discrete(3)}),
+    ],
+    ids=lambda space: type(space).__name__,
+)
+def test_a_frame_goes_back_to_what_the_simulator_gave(space: Any) -> None:
+    still = Still(space)
+    register_factory("Still-v0", lambda: still)
+    try:
+        env = make_environment("Still-v0")
+        spec = spec_of(env, "Still-v0", flatten=len(space.shape or ()) > 3)
+        seen, _ = agent_view(env, spec).reset(seed=0)
+        assert seen.shape == spec.input_shape
+        back = as_given(env, spec)(seen)
+    finally:
+        gymnasium.registry.pop("Still-v0", None)
+    assert back in space
+    np.testing.assert_array_equal(spaces.flatten(space, back), spaces.flatten(space, still.given))
 
 
 @pytest.mark.parametrize(

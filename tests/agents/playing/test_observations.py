@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgedqn.agents.errors import EnvironmentWarning, InputError
-from edgedqn.agents.playing.observations import one_array
+from edgedqn.agents.playing.observations import one_array, undone
 
 TOLD = "ignore::edgedqn.agents.errors.EnvironmentWarning"
 
@@ -63,6 +63,26 @@ def test_parts_are_flattened_as_gymnasium_does(space: Any) -> None:
     env = Gives(space)
     observation = seen(env)
     assert observation.tolist() == spaces.flatten(space, env.given).tolist()  # type: ignore[union-attr]
+
+
+@pytest.mark.filterwarnings(TOLD)
+@settings(max_examples=40, deadline=None)
+@given(SPACES | st.sampled_from([spaces.Box(0, 255, (3, 40, 50), np.uint8), spaces.Box(-1, 1, ()), spaces.Discrete(4)]))
+def test_what_was_made_of_an_observation_is_undone(space: Any) -> None:
+    env = Gives(space)
+    observation = seen(env)
+    as_number = isinstance(observation, int | np.integer)
+    as_input = np.eye(64, dtype=np.uint8)[observation] if as_number else observation
+    undo = undone(space)
+    assert undo is not None
+    back = undo(as_input)
+    assert back in space
+    found, expected = (np.asarray(spaces.flatten(space, each)) for each in (back, env.given))
+    np.testing.assert_allclose(found, expected)
+
+
+def test_what_was_left_out_is_not_made_up() -> None:
+    assert undone(spaces.Dict({"x": spaces.Box(0, 1, (2,)), "text": spaces.Text(3)})) is None
 
 
 @pytest.mark.filterwarnings(TOLD)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.teaching.teachers import FunctionTeacher, Gives, find_function
+from edgedqn.agents.playing.actions import ActionLevels
+from edgedqn.agents.teaching.teachers import Answer, FunctionTeacher, find_function
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
 
@@ -24,7 +25,7 @@ OBSERVATIONS = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
         (lambda x: np.array([2.0]), "action", np.eye(3)[[2] * 20]),
     ],
 )
-def test_it_ranks_actions(function: Callable[[Any], Any], gives: Gives, wanted: Any) -> None:
+def test_it_ranks_actions(function: Callable[[Any], Any], gives: Answer, wanted: Any) -> None:
     teacher = FunctionTeacher(function, "mine:act", n_actions=3, gives=gives)
     found = teacher.q_values(OBSERVATIONS)
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
@@ -41,14 +42,33 @@ def test_it_ranks_actions(function: Callable[[Any], Any], gives: Gives, wanted: 
         ("left", "values", "gave bad values: expected 3 finite numbers"),
         ([0.5, 0.4, 0.3], "probabilities", "gave bad probabilities: expected a sum of 1"),
         ([1.5, -0.5, 0.0], "probabilities", "gave bad probabilities"),
-        (3, "action", "gave a bad action: expected 0 to 2. Got 3"),
+        (3, "action", "gave a bad action: expected 0 to 2, as the environment takes it. Got 3"),
+        (np.nan, "action", "gave a bad action"),
         (0.5, "action", "gave a bad action"),
         ([0, 1], "action", "gave a bad action"),
     ],
 )
-def test_what_it_may_not_give_is_refused(given: Any, gives: Gives, reason: str) -> None:
+def test_what_it_may_not_give_is_refused(given: Any, gives: Answer, reason: str) -> None:
     with pytest.raises(InputError, match=f"^mine:act {re.escape(reason)}"):
         FunctionTeacher(lambda x: given, "mine:act", n_actions=3, gives=gives)(OBSERVATIONS[0])
+
+
+ACTIONS = {
+    "counted from 1": (ActionLevels(((1, 2, 3),), (), "int64"), [(1, 0), (3, 2)], 0),
+    "of two numbers": (ActionLevels(((0, 1), (0, 1, 2)), (2,), "int64"), [([0, 2], 2), ([1, 0], 3)], [1, 3]),
+    "continuous": (ActionLevels(((-2.0, 0.0, 2.0),), (1,), "float32"), [([-0.9], 1), (1.1, 2), ([9.0], 2)], [np.inf]),
+}
+
+
+@pytest.mark.parametrize(("actions", "pairs", "bad"), ACTIONS.values(), ids=ACTIONS)
+def test_an_action_is_one_of_the_environments_own(actions: ActionLevels, pairs: Any, bad: Any) -> None:
+    def teacher(given: Any) -> FunctionTeacher:
+        return FunctionTeacher(lambda x: given, "mine:act", n_actions=actions.count, gives="action", actions=actions)
+
+    for given, index in pairs:
+        assert teacher(given)(OBSERVATIONS[0]) == index
+    with pytest.raises(InputError, match="gave a bad action"):
+        teacher(bad)(OBSERVATIONS[0])
 
 
 def test_its_own_error_is_told_with_its_line() -> None:

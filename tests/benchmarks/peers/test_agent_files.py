@@ -13,7 +13,7 @@ pytest.importorskip("tensorflow", reason="imports")
 
 from numpy.typing import NDArray
 
-from edgedqn.agents.importing.agents import NOTHING, ModelOptions, read_model
+from edgedqn.agents.importing.agents import DEFAULTS, ModelOptions, read_model
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.teaching.teachers import FunctionTeacher, find_function
 from edgedqn.agents.trained_agent import TrainedAgent
@@ -85,7 +85,7 @@ def assert_alike(found: NDArray[Any], wanted: NDArray[Any]) -> None:
 @pytest.mark.parametrize("name", CHAINS)
 def test_a_chain_is_the_agent(name: str, write: Callable[[str], AgentFile], tmp_path: Path) -> None:
     file = write(name)
-    job = import_model(file.model, "CartPole-v1", out=tmp_path / "run", states=200, told=file.told)
+    job = import_model(file.model, "CartPole-v1", out=tmp_path / "run", states=200, options=file.options)
     agent = TrainedAgent.load(job.folder.agent)
     wanted, visited = play(file.q_values)
     found, _ = play(agent.policy.q_values)
@@ -105,7 +105,7 @@ def test_a_network_with_tanh_teaches_one(write: Callable[[str], AgentFile], tmp_
     found, _ = play(lambda observations: model.network(observations).numpy())
     np.testing.assert_array_equal(found, wanted)
     assert_alike(model.network(visited[::50]).numpy(), file.q_values(visited[::50]))
-    assert_taught(import_and_load(file.model, tmp_path, told=file.told), file)
+    assert_taught(import_and_load(file.model, tmp_path, options=file.options), file)
 
 
 @pytest.mark.usefixtures("quick")
@@ -116,14 +116,14 @@ def test_ppo_teaches_one_as_a_function(write: Callable[[str], AgentFile], tmp_pa
     teacher = FunctionTeacher(find_function(str(file.model)), "ppo", n_actions=2, gives="probabilities")
     likely = np.maximum(file.q_values(visited[::50]), np.log(np.float32(1e-6)))
     assert_alike(teacher.q_values(visited[::50]), likely)
-    assert_taught(import_and_load(file.model, tmp_path, told=file.told), file)
+    assert_taught(import_and_load(file.model, tmp_path, options=file.options), file)
 
 
 def import_and_load(
-    model: str | Path, tmp_path: Path, *, env_id: str = "CartPole-v1", told: ModelOptions = NOTHING
+    model: str | Path, tmp_path: Path, *, env_id: str = "CartPole-v1", options: ModelOptions = DEFAULTS
 ) -> TrainedAgent:
     """Of few episodes of its teacher."""
-    job = import_model(model, env_id, out=tmp_path / "run", states=1_000, told=told, gate_episodes=EPISODES)
+    job = import_model(model, env_id, out=tmp_path / "run", states=1_000, options=options, gate_episodes=EPISODES)
     return TrainedAgent.load(job.folder.agent)
 
 
@@ -138,5 +138,5 @@ def assert_taught(agent: TrainedAgent, file: AgentFile) -> None:
 @pytest.mark.usefixtures("quick")
 def test_a_controller_teaches_one(tmp_path: Path) -> None:
     pytest.importorskip("Box2D", reason="needs the extra box2d")
-    agent = import_and_load(LANDER, tmp_path, env_id="LunarLander-v3", told=ModelOptions(gives="action"))
+    agent = import_and_load(LANDER, tmp_path, env_id="LunarLander-v3", options=ModelOptions(gives="action"))
     assert agent.statistics["taught"]["teacher_return"] > 250 and agent.statistics["score"]["mean"] > 100

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -15,7 +16,9 @@ import pytest
 import tf_keras
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.importing.agents import ModelOptions
 from edgedqn.agents.playing.source import EnvironmentSource
+from edgedqn.agents.teaching.teachers import Teacher
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.native_output import quiet
@@ -133,12 +136,17 @@ def test_the_command_says_where_it_is(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["import", str(model), "CartPole-v1", "--out", "mine"]) == 0
-    network, score, done = capsys.readouterr().out.splitlines()
-    assert (network, done) == ("Network: Dense 8, Dense 2; 58 weights", "import done: mine")
+    said = capsys.readouterr()
+    network, score, done = said.out.splitlines()
+    assert (network, done) == ("Network: Dense 8 relu, Dense 2; 58 weights", "import done: mine")
+    assert re.search(
+        r"^Compared: on 128 observations Q-values up to [\d.e+]+ differ in NumPy by at most [\d.e-]+\.$", said.err, re.M
+    )
     assert re.fullmatch(r"Return: \d+(\.\d)? \[.*\], 100 episodes", score)
     assert main(["import", str(model), "CartPole-v1", "--out", "mine", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["score"]["mean"] > 450
+    assert (told["layers"], told["folded"], told["left_out"]) == (["Dense 8 relu", "Dense 2"], [], [])
     assert (told["schema"], told["run"], told["source"], told["kind"]) == (1, "mine", "it is mine.keras", "keras")
     assert [stage["status"] for stage in told["stages"]] == ["done"]
     assert main(["evaluate", "mine", "--episodes", "5", "--json"]) == 0
@@ -193,7 +201,9 @@ def test_what_a_file_does_not_say_is_told_and_kept(
     out = tmp_path / "run"
     answer = edgedqn("import", tmp_path / "weights.h5", "CartPole-v1", *options, "--out", out)
     assert (answer.returncode, answer.stdout.splitlines()[-1]) == (0, f"import done: {out}"), answer.stderr
-    assert answer.stderr.splitlines()[-1] == "Not done here: VecNormalize clips what the network sees at 10."
+    reached = "VecNormalize's clip at 10 is left out: none of 300 observations of play is beyond it."
+    assert answer.stderr.splitlines()[-1] == reached
+    assert "Assumed of weights.h5: a relu behind each hidden layer." in answer.stderr
     agent = TrainedAgent.load(out / "agent")
     assert agent.observations.shape == (300, 4)
     observations = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
@@ -203,6 +213,54 @@ def test_what_a_file_does_not_say_is_told_and_kept(
     command = Job.open(out).command() or ""
     told = f"--activation relu --hidden 8 --normalize {statistics} --states 300"
     assert command.startswith(f"edgedqn import weights.h5 {told} CartPole-v1 --seed 0\n")
+
+
+@pytest.fixture
+def teachers(monkeypatch: pytest.MonkeyPatch) -> list[Teacher]:
+    """Those that were to teach. No network learns, which takes its time."""
+    found: list[Teacher] = []
+
+    def teach(teacher: Teacher, *_: Any, **__: Any) -> None:
+        found.append(teacher)
+        raise InputError("would learn")
+
+    monkeypatch.setattr("edgedqn.pipeline.commands.import_agent.teach", teach)
+    return found
+
+
+def test_a_clip_that_play_reaches_is_part_of_the_teacher(
+    model: Path, tmp_path: Path, teachers: list[Teacher], capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "s.npz", mean=np.zeros(4), var=[1, 1, 1e-6, 1], clip_obs=10.0, epsilon=1e-8)
+    with pytest.raises(InputError, match="would learn"):
+        import_model(model, "CartPole-v1", out=tmp_path / "run", options=ModelOptions(normalize=tmp_path / "s.npz"), states=300)
+    assert "VecNormalize clips at 10 what it sees in play." in capsys.readouterr().err
+    seen = np.array([[0.1, 0.2, 10, -0.3]], np.float32)  # of an angle of 0.2, which is 200 standard deviations
+    kernel, bias, last, end = tf_keras.models.load_model(model, compile=False).get_weights()
+    expected = np.maximum(seen @ kernel + bias, 0) @ last + end
+    np.testing.assert_allclose(teachers[0].q_values(np.array([[0.1, 0.2, 0.2, -0.3]])), expected, rtol=1e-4)
+
+
+def test_a_function_is_given_what_the_environment_gives(tmp_path: Path, teachers: list[Teacher]) -> None:
+    seen: list[Any] = []
+
+    def act(state: Any) -> int:
+        seen.append(state)
+        return 2
+
+    with pytest.raises(InputError, match="would learn"):
+        import_model(act, "FrozenLake-v1", out=tmp_path / "run", options=ModelOptions(gives="action"))
+    assert teachers[0](np.eye(16, dtype=np.uint8)[7]) == 2
+    assert seen == [7] and isinstance(seen[0], int)
+
+
+def test_how_an_input_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tf_keras.Sequential([tf_keras.Input((8,)), layers.Dropout(0.1), layers.Dense(2)]).save(tmp_path / "stacked.keras")
+    job = import_model(tmp_path / "stacked.keras", "CartPole-v1", out=tmp_path / "run", states=10)
+    told = "its input of [8] is the last 2 observations, the oldest first"
+    assert f"Assumed of stacked.keras: {told}.\n" in capsys.readouterr().err
+    statistics = TrainedAgent.load(job.folder.agent).statistics
+    assert statistics["assumed"] == [told] and statistics["left_out"] == ["Dropout dropout"]
 
 
 @pytest.mark.parametrize(

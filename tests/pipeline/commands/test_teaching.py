@@ -99,7 +99,7 @@ def test_a_function_at_hand_teaches_from_a_script(tmp_path: Path) -> None:
         return int(observation[2] + 0.5 * observation[3] > 0)
 
     out = tmp_path / "run"
-    agent = import_agent(lean, "CartPole-v1", out=out, states=500, gate_episodes=100, told=ModelOptions(gives="action"))
+    agent = import_agent(lean, "CartPole-v1", out=out, states=500, gate_episodes=100, options=ModelOptions(gives="action"))
     assert agent.statistics["score"]["mean"] > 400
     assert Job.open(out).command() is None  # nobody else has it
 
@@ -119,7 +119,7 @@ def test_a_network_of_other_layers_teaches_a_chain(tmp_path: Path, capsys: pytes
 
 def test_a_function_that_fails_leaves_no_agent(controller: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"controller:fails gave a bad action: expected 0 to 1\. Got 7"):
-        import_model(f"{controller}:fails", "CartPole-v1", out=tmp_path / "run", told=ModelOptions(gives="action"))
+        import_model(f"{controller}:fails", "CartPole-v1", out=tmp_path / "run", options=ModelOptions(gives="action"))
     assert not (tmp_path / "run" / "agent" / "agent.json").exists()
     with pytest.raises(InputError, match=r"No function 'controller:none'"):
         import_model(f"{controller}:none", "CartPole-v1", out=tmp_path / "other")

@@ -14,7 +14,7 @@ import tf_keras
 
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.importing.agents import read_model
+from edgedqn.agents.importing.agents import ModelOptions, read_model
 from edgedqn.agents.teaching.graph import NumpyGraph
 
 # Keras 3 comes with TensorFlow. Keras 2 is tf_keras.
@@ -107,6 +107,26 @@ def test_so_does_one_that_is_no_plain_chain(
     assert (imported.not_a_chain is None) == (network == "dueling")
     graph = NumpyGraph(describe(imported.network), imported.network.get_weights())
     assert_same(graph.q_values, model, observations)
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
+def test_theanos_kernels_are_turned(tmp_path: Path) -> None:
+    """Its convolution is the sum of K[-i] x[i], and not of K[i] x[i]."""
+    x = tf_keras.Input((5, 4, 1))
+    convolution = tf_keras.layers.Conv2D(2, (3, 2), activation="relu")
+    model = tf_keras.Model(x, tf_keras.layers.Dense(2)(tf_keras.layers.Flatten()(convolution(x))))
+    model.save(tmp_path / "whole.h5")
+    model.save_weights(tmp_path / "weights.h5")
+    (tmp_path / "model.json").write_text(model.to_json())
+    for name in ("whole.h5", "weights.h5"):
+        with h5py.File(tmp_path / name, "a") as file:
+            file["model_weights" if name == "whole.h5" else "/"].attrs["backend"] = b"theano"
+    kernel, bias = convolution.get_weights()
+    convolution.set_weights([kernel[::-1, ::-1], bias])
+    observations = np.random.default_rng(0).normal(size=(9, 5, 4, 1)).astype(np.float32)
+    beside = ModelOptions(model_json=tmp_path / "model.json")
+    for found in (read_model(tmp_path / "whole.h5"), read_model(tmp_path / "weights.h5", beside)):
+        np.testing.assert_allclose(found.network(observations), model(observations), rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Keras' weights without their layers, in layers that are told."""
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ def test_weights_in_a_chain_that_is_told(tmp_path: Path, library: str, name: str
     (tmp_path / "model.json").write_text(model.to_json())
     options: Any
     for options in ({"hidden": (8,) * 12}, {"model_json": tmp_path / "model.json"}):
-        got = read_model(path, ModelOptions(**options)).network(X)
-        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
+        found = read_model(path, ModelOptions(**options))
+        np.testing.assert_allclose(found.network(X), expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
+        assert ("a relu behind each hidden layer" in found.assumed) == ("hidden" in options)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -71,8 +73,30 @@ def test_weights_of_other_layers(
 def test_another_activation(tmp_path: Path) -> None:
     model = model_of(tf_keras, "tanh")
     path = saved(model, tmp_path / "w.h5")
-    network = build(*read_keras_weights(path.read_bytes(), hidden=(8, 8), activation="tanh"))
+    layers, assumed = read_keras_weights(path.read_bytes(), hidden=(8, 8), activation="tanh")
+    assert assumed[0] == "a tanh behind each hidden layer"
+    network = build(*layers)
     np.testing.assert_allclose(network(X), model(X), rtol=1e-4, atol=1e-5)
+
+
+class Subclassed(tf_keras.Model):  # type: ignore[misc]
+    """Whose layers' names are not in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = (tf_keras.layers.Dense(width, "relu") for width in (8, 8, 8))
+        self.z = tf_keras.layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.z(self.three(self.two(self.one(x))))
+
+
+def test_an_order_that_is_assumed_is_told(tmp_path: Path) -> None:
+    model = Subclassed()
+    model(X)
+    model.save_weights(tmp_path / "w.weights.h5")
+    _, assumed = read_keras_weights((tmp_path / "w.weights.h5").read_bytes(), hidden=(8, 8, 8))
+    assert re.search(r"in this order: (\S+/)?one, (\S+/)?three, (\S+/)?two, (\S+/)?z; .* swapped: (\S+/)?three, ", assumed[1])
 
 
 def test_other_layers_are_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def _node(operator: str, inputs: str, output: str, **attributes: Any) -> Node:
     return Node(operator, tuple("" if name == "-" else name for name in inputs.split()), (output,), attributes)
 
 
-def _translated(shape: tuple[int, ...], *nodes: Node, is_single: bool = False, **constants: Any) -> Any:
+def _translated(shape: tuple[int, ...], *nodes: Node, is_single: bool = False, dtype: str = "float32", **constants: Any) -> Any:
     """The layers of nodes that end in "y", with a Dense of ones behind it where `head` says how many numbers that takes."""
     arrays = {name: np.asarray(value) for name, value in constants.items() if name != "head"}
     made, output = list(nodes), "y"
@@ -25,7 +25,7 @@ def _translated(shape: tuple[int, ...], *nodes: Node, is_single: bool = False, *
         arrays["ones"] = np.linspace(-1, 1, count * 2, dtype=np.float32).reshape(count, 2)
         made += [_node("Flatten", "y", "flat"), _node("MatMul", "flat ones", "q")]
         output = "q"
-    graph = Graph(nodes=made, constants=arrays, observation="x", shape=shape, is_single=is_single, output=output)
+    graph = Graph(nodes=made, constants=arrays, observation="x", shape=shape, is_single=is_single, output=output, dtype=dtype)
     return translate_graph(graph)
 
 

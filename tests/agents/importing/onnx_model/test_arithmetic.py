@@ -134,6 +134,26 @@ def test_a_residual_of_flattened_images(node: Any, computed: Any) -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
+GATES = {  # of a square image, behind which comes what turns it
+    "x * sigmoid(x).T": [("Sigmoid", "c", "s"), ("Transpose", "s", "t"), ("Mul", "c t", "y")],
+    "a softplus that is turned": [
+        ("Softplus", "c", "s"),
+        ("Transpose", "s", "t"),
+        ("Greater", "c limit", "above"),
+        ("Where", "above c t", "y"),
+    ],
+    "a sum": [("Transpose", "c", "t"), ("Add", "c t", "y")],
+}
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_two_values_meet_number_by_number_or_not_at_all(node: Any, translated: Any, name: str) -> None:
+    turn = {"Transpose": {"perm": [0, 1, 3, 2]}}
+    nodes = [node("Conv", "x k", "c"), *(node(*each, **turn.get(each[0], {})) for each in GATES[name])]
+    with pytest.raises(InputError, match="is not understood with"):
+        translated((1, 3, 3), *nodes, k=np.ones((2, 1, 1, 1), np.float32), limit=np.float32(20), head=18)
+
+
 REFUSED: dict[str, Any] = {
     "a constant of another size": ([("Add", "x c3")], r"Add is not understood with a constant of \[3\] and \(4,\)"),
     "a constant of a batch": ([("Mul", "x batch")], r"constant of \[2, 4\]"),

@@ -24,7 +24,7 @@ RULES: dict[str, Any] = {
     "Add": ([A, np.float32(2)], {}, A + 2),
     "Sub": ([A, np.float32(2)], {}, A - 2),
     "Mul": ([A, np.float32(2)], {}, A * 2),
-    "Div": ([np.array([7]), np.array([2])], {}, np.array([3])),
+    "Div": ([np.array([7, -7, 7, -8]), np.array([2, 2, -2, 2])], {}, np.array([3, -3, -3, -4])),
     "Sqrt": ([A], {}, np.sqrt(A)),
     "Neg": ([A], {}, -A),
 }
@@ -34,6 +34,19 @@ RULES: dict[str, Any] = {
 def test_each_operator(node: Any, operator: str) -> None:
     inputs, attributes, expected = RULES[operator]
     np.testing.assert_array_equal(fold(node(operator, "a", "y", **attributes), [np.asarray(each) for each in inputs]), expected)
+
+
+@pytest.mark.parametrize(
+    ("operator", "inputs", "to", "expected"),
+    [
+        ("Cast", [0.5, 0.0, np.nan], 9, [True, False, True]),  # not 0 is true
+        ("Add", np.array([[200], [100]], np.uint8), 0, [44]),  # bytes wrap
+        ("Div", np.array([[200], [3]], np.uint8), 0, [66]),
+    ],
+)
+def test_integers_are_those_of_their_type(node: Any, operator: str, inputs: Any, to: int, expected: Any) -> None:
+    given = [np.asarray(inputs, np.float32)] if operator == "Cast" else list(inputs)
+    assert np.asarray(fold(node(operator, "a b", "y", to=to), given)).tolist() == expected
 
 
 def test_older_axes_are_attributes(node: Any) -> None:
@@ -53,6 +66,7 @@ def test_others_are_not_computed(node: Any) -> None:
         ("Cast", [A], {"to": 8}),
         ("Transpose", [A], {"perm": [0, 0]}),
         ("Add", [A, A.T], {}),
+        ("Div", [np.array([1]), np.array([0])], {}),
         ("Slice", [A], {}),
         ("Slice", [A, np.array([0]), np.array([1]), np.array([0]), np.array([0])], {}),
     ],

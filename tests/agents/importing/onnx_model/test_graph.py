@@ -70,6 +70,55 @@ def test_settings_that_are_not_known_are_refused(node: Any, translated: Any) -> 
             translated((4,), node(operator, "x", "y", **{name: 1}))
 
 
+@pytest.mark.parametrize("operator", ["Add", "Sub", "Mul", "Div", "Sigmoid", "MatMul"])
+def test_what_is_computed_of_integers_is_refused(node: Any, translated: Any, operator: str) -> None:
+    """In ONNX 200 * 2 of bytes is 144, and 7 / 2 of integers 3."""
+    count = node(operator, "x" if operator == "Sigmoid" else "x c", "a")
+    nodes = [node("Identity", "x", "i"), count, node("Cast", "a", "f", to=1), node("MatMul", "f w", "y")]
+    with pytest.raises(InputError, match=f"{operator} is not understood of integers: expected a Cast to float before it"):
+        translated((4,), *nodes, c=np.full(4, 2, np.uint8), w=W, dtype="uint8")
+
+
+def test_integers_are_moved_and_cast(node: Any, computed: Any) -> None:
+    x = np.array([[-3, 4, 5, -128]], np.float32)
+    nodes = [node("Relu", "x", "r"), node("Cast", "r", "f", to=1), node("Mul", "f c", "m"), node("MatMul", "m w", "y")]
+    got = computed(x, (4,), *nodes, c=np.float32(2), w=W, dtype="uint8")
+    np.testing.assert_allclose(got, np.maximum(x, 0) * 2 @ W)
+
+
+BATCHES: dict[str, Any] = {
+    "a factor": [("Cast", "b", "f", {"to": 1}), ("Mul", "x f", "y", {})],
+    "a sum": [("Add", "b one", "y", {})],
+    "a short integer": [("Cast", "b", "y", {"to": 6})],
+    "a piece": [("Slice", "w zero b", "y", {})],
+    "one of several": [("Gather", "w b", "y", {})],
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_the_size_of_the_batch_is_no_number(node: Any, translated: Any, name: str) -> None:
+    size = [node("Shape", "x", "s"), node("Gather", "s zero", "b")]
+    nodes = [node(operator, inputs, output, **settings) for operator, inputs, output, settings in BATCHES[name]]
+    with pytest.raises(InputError, match="counts with the size of the batch"):
+        translated((4,), *size, *nodes, w=W, zero=np.array(0), one=np.array(1))
+
+
+MALFORMED = {
+    "a limit of two numbers": [("Clip", "x two", "y")],
+    "one summand": [("Add", "x", "y")],
+    "three factors": [("Mul", "x x x", "y")],
+    "no axis": [("MatMul", "x w", "q"), ("ReduceMean", "q nan", "y")],
+    "no size": [("Reshape", "x nan", "y")],
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_node_that_cannot_be_is_named(node: Any, translated: Any, name: str) -> None:
+    constants = {"two": np.zeros(2, np.float32), "nan": np.array([np.nan], np.float32), "w": W}
+    with pytest.raises(InputError, match=f"the node '{MALFORMED[name][-1][0]}' that gives 'y' has inputs or settings"):
+        translated((4,), *(node(*each) for each in MALFORMED[name]), **constants)
+
+
 def test_an_image_is_no_output(node: Any, translated: Any) -> None:
     with pytest.raises(InputError, match=r"its output is \(2, 2\): expected one Q-value per action"):
         translated((2, 2), node("Relu", "x", "y"))
