@@ -5,6 +5,8 @@ TFLM rounds twice where XNNPACK rounds once, so integer rows differ by a step he
 
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +56,47 @@ class RuntimeAgreement:
     tolerance_steps: float | None
 
 
+class MicroInterpreter:
+    """TFLite Micro's interpreter with those methods of ai-edge-litert's that `EdgePolicy` calls.
+
+    Args:
+      content: a `.tflite` with int8 input and output, of a static batch of 1.
+    Raises:
+      MicroUnavailableError: the extra `micro` is missing, or TFLM has no such operator.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        try:
+            from tflite_micro import runtime
+        except ImportError as error:
+            raise MicroUnavailableError("TFLite Micro is not installed: pip install --pre 'edgedqn[micro]'.") from error
+        with _refusal():
+            self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=_generous(content))
+        self._input_shape = tuple(self._interpreter.get_input_details(0)["shape"])
+
+    def get_input_details(self) -> list[dict[str, object]]:
+        """Of the one input: `index`, `shape`, `dtype`."""
+        return [self._interpreter.get_input_details(0) | {"index": 0}]
+
+    def get_output_details(self) -> list[dict[str, object]]:
+        """The same of the one output."""
+        return [self._interpreter.get_output_details(0) | {"index": 0}]
+
+    def set_tensor(self, index: int, value: NDArray[np.int8]) -> None:
+        """Copies the input, as many numbers as the network takes."""
+        self._interpreter.set_input(value.reshape(self._input_shape), index)
+
+    def invoke(self) -> None:
+        """Computes the output."""
+        with _refusal():
+            self._interpreter.invoke()
+
+    def get_tensor(self, index: int) -> NDArray[np.int8]:
+        """A copy of the output [1, A]."""
+        row: NDArray[np.int8] = self._interpreter.get_output(index)
+        return row
+
+
 def int8_inputs(device: DeviceManifest, observations: NDArray[Any]) -> NDArray[np.int8]:
     """What a device feeds to a network with int8 input, [N, ...], of finite observations [N, ...] after all preprocessing."""
     scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
@@ -66,28 +109,18 @@ def tflm_rows(content: bytes, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
     """The output rows [N, A] of TFLM's interpreter.
 
     Args:
-      content: a `.tflite` with int8 input and output, of a static batch of 1.
+      content: as `MicroInterpreter`.
       inputs: int8 [N, ...], as many entries each as the network takes.
     Raises:
-      MicroUnavailableError: the extra `micro` is missing, or TFLM has no such operator.
+      MicroUnavailableError: as `MicroInterpreter`.
     """
-    try:
-        from tflite_micro import runtime
-    except ImportError as error:
-        raise MicroUnavailableError("TFLite Micro is not installed: pip install --pre 'edgedqn[micro]'.") from error
+    interpreter = MicroInterpreter(content)
     rows = []
-    try:
-        interpreter = runtime.Interpreter.from_bytes(content, arena_size=_generous(content))
-        shape = interpreter.get_input_details(0)["shape"]
-        # Its kernels are plain loops: an image takes it up to a tenth of a second.
-        for row in tqdm(inputs, desc="TFLite Micro", unit=" states", disable=None, leave=False, delay=1):
-            interpreter.set_input(row.reshape(shape), 0)
-            interpreter.invoke()
-            rows.append(interpreter.get_output(0)[0])
-    except RuntimeError as error:
-        raise MicroUnavailableError(
-            f"TFLite Micro cannot run this network: expected one it can prepare. Got {error}."
-        ) from error
+    # Its kernels are plain loops: an image takes it up to a tenth of a second.
+    for row in tqdm(inputs, desc="TFLite Micro", unit=" states", disable=None, leave=False, delay=1):
+        interpreter.set_tensor(0, row)
+        interpreter.invoke()
+        rows.append(interpreter.get_tensor(0)[0])
     return np.array(rows, np.int8)  # [N, A]
 
 
@@ -142,6 +175,17 @@ def arena_bytes(content: bytes) -> int:
             f"TFLite Micro gave no arena size: expected its total. Got {' '.join(printed.split())[-200:]!r}."
         )
     return int(total[1])
+
+
+@contextmanager
+def _refusal() -> Iterator[None]:
+    """MicroUnavailableError where TFLM refuses."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise MicroUnavailableError(
+            f"TFLite Micro cannot run this network: expected one it can prepare. Got {error}."
+        ) from error
 
 
 def _generous(content: bytes) -> int:

@@ -28,6 +28,7 @@ def make_asked_library(arguments: Namespace, policy_file: Path, run: str) -> int
         arguments.ecosystem,
         run=run,
         details=LibraryDetails(**said),
+        units=arguments.sensor_units,
         zipped=arguments.zip,
     )
     places = {name: None if path is None else str(path) for name, path in made._asdict().items()}

@@ -1,10 +1,12 @@
 /* Runs a program on an emulated AVR until it sleeps with interrupts off; UART 0 is stdin and stdout.
 
-   simavr_host CHIP PROGRAM.elf
+   simavr_host CHIP PROGRAM.elf [PIN]
 
+   With a pin, such as B5, each change of it is a line on stdout: cycles since the start, and its level.
    The exit status is what the program left in GPIOR0, or 99 where it crashed. A write to GPIOR1 notes how many cycles have gone by,
    in 32 bits; each read of it gives one byte of them, the lowest first. */
 #include <poll.h>
+#include <simavr/avr_ioport.h>
 #include <simavr/avr_uart.h>
 #include <simavr/sim_avr.h>
 #include <simavr/sim_elf.h>
@@ -35,6 +37,9 @@ static void put(struct avr_irq_t *irq, uint32_t byte, void *unused) {
 static void listen(struct avr_irq_t *irq, uint32_t value, void *now) {
   (void)irq, (void)value;
   listening = now != NULL;
+}
+static void tell_level(struct avr_irq_t *irq, uint32_t level, void *avr) {
+  if (level != irq->value) (void)printf("%llu %u\n", (unsigned long long)((avr_t *)avr)->cycle, level);
 }
 static void sleep_no_time(avr_t *avr, avr_cycle_count_t cycles) { (void)avr, (void)cycles; }
 static void complain(avr_t *avr, const int level, const char *format, va_list values) {
@@ -71,8 +76,12 @@ static avr_irq_t *connected_uart(avr_t *avr) {
 }
 
 int main(int count, char **arguments) {
-  if (count != 3) return 2;
+  if (count < 3 || count > 4) return 2;
   avr_t *avr = made(arguments[1], arguments[2]);
+  if (count == 4) {
+    const char *pin = arguments[3];
+    avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_IOPORT_GETIRQ(pin[0]), pin[1] - '0'), tell_level, avr);
+  }
   avr_irq_t *uart = connected_uart(avr);
   struct pollfd input = {STDIN_FILENO, POLLIN, 0};
   uint8_t bytes[256];

@@ -1,6 +1,7 @@
 """Writes a policy as a library, and as a zip of it."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ def make_library(
     *,
     run: str | None = None,
     details: LibraryDetails = LibraryDetails(),
+    units: Sequence[float] | None = None,
     zipped: bool = False,
 ) -> MadeLibrary:
     """Makes a library of a policy in `folder`, in place of an earlier one, for the microcontrollers of one ecosystem.
@@ -38,15 +40,17 @@ def make_library(
       ecosystem: "arduino", "platformio", "esp-idf", "zephyr" or "cmake".
       run: which policy of its environment it is, for the library's name; by default the name of the file.
       details: what its author says of it.
+      units: the real value of one count of sensors that give integers: for each feature, or one for all. None: `act` takes
+        what the environment gives.
       zipped: make a zip beside it, too, called as the ecosystem's own archives are.
     Raises:
       PolicyFileError: the file is damaged.
-      InputError: there is no such ecosystem, the policy is none for microcontrollers, or the extra `micro` is missing; or files
-        are in the library's place that are none of the library's.
+      InputError: there is no such ecosystem, the policy is none for microcontrollers, the units fit no observation, or the
+        extra `micro` is missing; or files are in the library's place that are none of the library's.
     """
     require(ecosystem in FORMS, f"Unknown ecosystem: expected one of {', '.join(FORMS)}. Got {ecosystem!r}.")
     form, file = FORMS[ecosystem], read_verified(policy_file)
-    library = build_library(file, Path(policy_file).stem if run is None else run, details)
+    library = build_library(file, Path(policy_file).stem if run is None else run, details, units=units)
     texts = library_files(library, ecosystem)
     place, archive = Path(folder) / form.folder(library), Path(folder) / form.archive(library)
     _require_room(place, texts)

@@ -1,46 +1,76 @@
 """The example of every library: an observation that is built in, and the action that the policy must give for it."""
 
+import math
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedqn.export.devices.libraries.templates import fill
-from edgedqn.export.edge_policy import ONE_HOT, VerifiedFile
-from edgedqn.export.tflite_file.tflm import int8_inputs, tflm_rows
+from edgedqn.export.devices.microcontroller.preprocessing import element_in_c
+from edgedqn.export.devices.microcontroller.sources import c_float
+from edgedqn.export.edge_policy import EdgePolicy, VerifiedFile
+from edgedqn.export.tflite_file.tflm import MicroInterpreter
 
 CANDIDATES = 16  # observations; the interpreter takes a tenth of a second for an image
-MOST_STEPS = 100  # of the 127 to each side of zero, so that nothing is saturated
+MOST_STEPS = 100  # of the 127 to each side of zero, so that little is saturated
+LARGEST = 1e30  # which a float32 holds
+NEAR_HALF = 1e-3  # more than the arithmetic of integers differs from that of floats (policy_io.h)
 
 
-def observation_header(file: VerifiedFile) -> str:
-    """`observation.h`, with `observation` and `EXPECTED_ACTION`: the same file gives the same text.
+def observation_header(file: VerifiedFile, units: Sequence[float] | None = None) -> str:
+    """`observation.h`, with `observation`, `legal` where the caller says which actions are, and `EXPECTED_ACTION`, that of
+    `EdgePolicy` on TensorFlow Lite Micro's interpreter for the first observation of an episode.
 
-    The observation is what the network takes, after all preprocessing. Where one of some random ones leads to another action
-    than 0, it is such a one, because a device that computes nothing at all gives 0, too.
+    The same file gives the same text. Where one of some random observations leads to another action than 0, it is such a one,
+    because a device that computes nothing at all gives 0, too.
 
+    Args:
+      file: the policy.
+      units: of sensors that give integers, as `write_microcontroller` takes them.
     Raises:
       MicroUnavailableError: as `tflm_rows`.
     """
     device, rng = file.device, np.random.default_rng(0)
-    shape = device.input_shape(int(np.prod(file.model.input.shape)))
-    steps = rng.integers(-MOST_STEPS, MOST_STEPS + 1, (CANDIDATES, *shape))  # [N, *shape]
-    scale, offset = np.array(device.scale), np.array(device.offset)
-    drawn = np.divide(steps - offset, scale, out=np.zeros(steps.shape), where=scale != 0).clip(-1e30, 1e30)  # [N, *shape]
-    if np.dtype(device.observation_dtype).kind in "biu":
-        drawn = np.rint(drawn)
-    legal = np.ones((CANDIDATES, device.n_actions), bool)  # [N, A]
-    values = drawn[:, : -device.n_actions] if device.masked else drawn  # without the mask
-    if ONE_HOT in device.preprocessing:
-        values[:] = np.arange(values.shape[1]) == rng.integers(values.shape[1], size=(CANDIDATES, 1))
-    if device.masked:
-        legal = rng.random(legal.shape) < 0.5
-        legal[np.arange(CANDIDATES), rng.integers(device.n_actions, size=CANDIDATES)] = True
-        drawn[:, -device.n_actions :] = legal
-    texts = [[repr(float(f"{value:.4g}")) for value in row] for row in drawn.reshape(CANDIDATES, -1)]
-    observations = np.array(texts, np.float32).reshape(drawn.shape)
-    rows = tflm_rows(file.content, int8_inputs(device, observations))  # [N, A]
-    actions = np.where(legal, rows.astype(np.int16), -129).argmax(1)  # [N]
-    chosen = int((actions != 0).argmax())
-    numbers = ", ".join(f"{text}f" for text in texts[chosen])
-    lines = textwrap.wrap(numbers, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
-    return fill("observation.h", {"action": actions[chosen], "inputs": len(texts[chosen]), "numbers": "\n".join(lines)})
+    policy = EdgePolicy(MicroInterpreter(file.content), device)
+    legal = None
+    for _ in range(CANDIDATES):
+        observation = _drawn_observation(file, units, rng)
+        if device.masked:
+            legal = (rng.random(device.n_actions) < 0.5).astype(int)
+            legal[rng.integers(device.n_actions)] = 1
+        policy.reset()
+        if action := policy(observation if units is None else observation * np.array(units), legal):
+            break
+    numbers = [c_float(x) if isinstance(x, float) else str(x) for x in observation.ravel().tolist()]
+    lines = textwrap.wrap(", ".join(numbers), 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    told = "" if legal is None else f"static const uint8_t legal[POLICY_ACTIONS] = {{{', '.join(map(str, legal))}}};\n"
+    return fill("observation.h", {"action": action, "numbers": "\n".join(lines), "legal": told})
+
+
+def _drawn_observation(file: VerifiedFile, units: Sequence[float] | None, rng: np.random.Generator) -> NDArray[np.generic]:
+    """One that the input's scale fits, of `policy_element`s: floats of four digits, which a float32 holds, or integers."""
+    device, size = file.device, math.prod(file.model.input.shape)
+    shape, taken = device.observation_shape, device.input_shape(size)
+    if not shape:
+        return np.array(rng.integers(size - device.n_actions * device.masked))
+    # What the network takes begins with the observation's own numbers, whatever is stacked or put behind them.
+    scale, offset = (
+        np.broadcast_to(values, taken).ravel()[: math.prod(shape)].reshape(shape) for values in (device.scale, device.offset)
+    )
+    per_count = scale if units is None else scale * np.array(units)
+    steps = rng.integers(-MOST_STEPS, MOST_STEPS + 1, shape)
+    x = np.divide(steps - offset, per_count, out=np.zeros(shape), where=per_count != 0).clip(-LARGEST, LARGEST)
+    element, _ = element_in_c(device, counts=units is not None)
+    if element == "float" and device.observation_dtype.startswith("float"):
+        return np.array([float(f"{value:.4g}") for value in x.ravel()]).reshape(shape)
+    x = np.rint(x)
+    if units is not None:
+        x += np.abs((x * per_count + offset) % 1 - 0.5) < NEAR_HALF
+    if element == "float":
+        return x
+    lowest, highest = (
+        (0, 1) if device.observation_dtype == "bool" else (0, 255) if element == "uint8_t" else (-(2**31), 2**31 - 1)
+    )
+    return x.clip(lowest, highest).astype(np.int64)

@@ -14,11 +14,15 @@ from edgedqn.export.devices.board.bundle import proof
 from edgedqn.export.devices.libraries.example import observation_header
 from edgedqn.export.devices.libraries.library import AUTHOR, Library
 from edgedqn.export.devices.libraries.templates import fill
+from edgedqn.export.devices.microcontroller.preprocessing import element_in_c, legal_in_c
 
 Texts = dict[str, str]  # path in the library -> text
 
 UNKNOWN_PAGE = "https://example.com/"  # Arduino wants one
 MAIN = {"main": "int main() { return check(); }"}
+OWN_ACTION = (
+    "| `policy.action(action, own)` | writes the environment's own action of it into `float own[POLICY_ACTION_SIZE]` |\n"
+)
 APP_MAIN = {"main": 'extern "C" void app_main() { check(); }'}
 
 
@@ -62,7 +66,13 @@ def arduino(library: Library) -> Texts:
         "includes": f"{library.name}.h",
         **_stated(license=details.license),
     }
-    words = {"Policy": "KEYWORD1", "act": "KEYWORD2", "POLICY_INPUTS": "LITERAL1", "POLICY_ACTIONS": "LITERAL1"}
+    methods = ["reset", "act", "saturated", *(["action"] if library.file.device.actions else [])]
+    words = {
+        "Policy": "KEYWORD1",
+        **dict.fromkeys(methods, "KEYWORD2"),
+        "POLICY_OBSERVATION": "LITERAL1",
+        "POLICY_ACTIONS": "LITERAL1",
+    }
     return {
         "library.properties": "".join(f"{key}={value}\n" for key, value in properties.items()),
         "keywords.txt": "".join(f"{word}\t{kind}\n" for word, kind in words.items()),
@@ -113,14 +123,14 @@ def esp_idf(library: Library) -> Texts:
         f"{main}/CMakeLists.txt": "idf_component_register(SRCS main.cpp)\n",
         f"{main}/idf_component.yml": _yaml({"dependencies": {library.name.lower(): {"path": "../../.."}}}),
         f"{main}/main.cpp": fill("main.cpp", values | APP_MAIN),
-        f"{main}/observation.h": observation_header(library.file),
+        f"{main}/observation.h": observation_header(library.file, library.units),
     }
 
 
 def zephyr(library: Library) -> Texts:
     """A module of Zephyr, off until its option is on, with a sample that twister can run."""
     values, sample = _values(library), "samples/policy"
-    observation = observation_header(library.file)
+    observation = observation_header(library.file, library.units)
     expected = observation.partition("EXPECTED_ACTION ")[2].split()[0]
     module = {
         "name": library.name.lower(),
@@ -151,7 +161,7 @@ def cmake(library: Library) -> Texts:
     return {
         "CMakeLists.txt": fill("cmake.txt", values | {"sources": _listed(library, "src/", "\n  ")}),
         "examples/policy/main.cpp": fill("main.cpp", values | MAIN),
-        "examples/policy/observation.h": observation_header(library.file),
+        "examples/policy/observation.h": observation_header(library.file, library.units),
     }
 
 
@@ -168,7 +178,7 @@ def _sketch(library: Library) -> Texts:
     folder = "examples/Policy"
     return {
         f"{folder}/Policy.ino": fill("Policy.ino", _values(library)),
-        f"{folder}/observation.h": observation_header(library.file),
+        f"{folder}/observation.h": observation_header(library.file, library.units),
     }
 
 
@@ -181,6 +191,7 @@ def _values(library: Library) -> Texts:
         "upper": library.name.upper(),
         "environment": library.environment,
         "sentence": library.sentence,
+        "argument": legal_in_c(library.file.device)["argument"],
         "number": library.details.version.partition("-")[0],  # CMake knows no prereleases
         "tflm": "OFF" if plain else "ON",
         "default": "n" if plain else "y",
@@ -196,7 +207,8 @@ def _listed(library: Library, folder: str, separator: str) -> str:
 
 def _readme(library: Library, ecosystem: str) -> str:
     file, values = library.file, _values(library)
-    shape = file.device.input_shape(math.prod(file.model.input.shape))
+    device = file.device
+    element, meaning = element_in_c(device, counts=library.units is not None)
     plain, asked = "`src/policy.c`, C99 and nothing else.", "TensorFlow Lite Micro, which has to be installed, and takes C++17."
     engine = f"{plain} Where `POLICY_USE_TFLM` is 1, {asked} Both compute the same integers." if library.has_plain_c else asked
     return fill(
@@ -204,10 +216,17 @@ def _readme(library: Library, ecosystem: str) -> str:
         values
         | {
             "proof": proof(file.evidence),
-            "inputs": str(math.prod(shape)),
-            "shape": ", ".join(map(str, shape)),
-            "preprocessing": ", ".join(map(str, file.device.preprocessing)) or "nothing",
-            "last": str(file.device.n_actions - 1),
+            "element": element,
+            "meaning": meaning,
+            "elements": str(math.prod(device.observation_shape)),
+            "shape": ", ".join(map(str, device.observation_shape)),
+            "dtype": device.observation_dtype,
+            "preprocessing": ", ".join([*map(str, device.preprocessing), "scaling and rounding"]),
+            "legal": f"| `legal` | `uint8_t[{device.n_actions}]`, not 0 for each action that is legal |\n"
+            if device.masked
+            else "",
+            "own_action": OWN_ACTION if device.actions else "",
+            "last": str(device.n_actions - 1),
             "version": library.details.version,
             "license": library.details.license or "none stated: nobody but its author may copy it",
             "sha256": file.file_sha256,

@@ -1,7 +1,7 @@
 """What a library is whatever its form: a name, what its author says of it, and the sources in `src/`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 from edgedqn.agents.errors import require
 from edgedqn.export.devices.libraries.templates import fill
 from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
+from edgedqn.export.devices.microcontroller.preprocessing import legal_in_c
+from edgedqn.export.devices.microcontroller.sources import harmless
 from edgedqn.export.edge_policy import VerifiedFile
 
 LONGEST_NAME = 63  # Arduino's limit
@@ -16,7 +18,6 @@ VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}(-[0-9A-Za-z-]+(\.[0-9A-Za
 LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*( (AND|OR|WITH) [A-Za-z0-9][A-Za-z0-9.+-]*)*")
 AUTHOR = re.compile(r"(?!arduino)(?P<name>[^<>\x00-\x1f]*[^<>\x00-\x20])( <(?P<email>[^<>@\s]+@[^<>@\s]+)>)?", re.IGNORECASE)
 URL = re.compile(r"https?://[^\s\"<>]+")
-TFLM = ("policy_step", "policy_model")  # what TensorFlow Lite Micro is for
 # A build without it is not broken: neither these files nor what they include are read unless somebody asks for them.
 GUARDED = '#include "policy_engine.h"\n#if POLICY_USE_TFLM\n\n{}\n#endif\n'
 
@@ -60,12 +61,14 @@ class Library:
       name: a C identifier that begins with EdgeDQN, at most `LONGEST_NAME` characters; its header is `<name>.h`.
       file: the policy.
       details: as its author says.
+      units: of sensors that give integers, as `write_microcontroller` takes them.
       sources: the texts of `src/`, by name, sorted.
     """
 
     name: str
     file: VerifiedFile
     details: LibraryDetails
+    units: Sequence[float] | None
     sources: Mapping[str, str]
 
     @property
@@ -81,16 +84,16 @@ class Library:
     @property
     def environment(self) -> str:
         """The environment's id as it may stand in any of the files."""
-        return _harmless(self.file.device.env_id)
+        return harmless(self.file.device.env_id)
 
     @property
     def sentence(self) -> str:
         """What it is, in a line."""
-        recipe = _harmless(self.file.device.recipe)
-        return f"A policy for {self.environment} by EdgeDQN's recipe {recipe}: float observation in, action out, int8 inside."
+        recipe = harmless(self.file.device.recipe)
+        return f"A policy for {self.environment} by EdgeDQN's recipe {recipe}: observation in, action out, int8 inside."
 
 
-def build_library(file: VerifiedFile, run: str, details: LibraryDetails) -> Library:
+def build_library(file: VerifiedFile, run: str, details: LibraryDetails, *, units: Sequence[float] | None = None) -> Library:
     """The library of a policy with int8 ends; errors as `write_microcontroller`.
 
     The sources are those that a bundle has for microcontrollers, whatever they are; `<name>.h`, a class around them; and
@@ -101,30 +104,25 @@ def build_library(file: VerifiedFile, run: str, details: LibraryDetails) -> Libr
       file: the policy.
       run: which of this environment's, for the name: a run, or a file.
       details: as its author says.
+      units: as `write_microcontroller` takes them.
     """
     with TemporaryDirectory() as folder:
-        names = write_microcontroller(file, Path(folder))
+        names = write_microcontroller(file, Path(folder), units=units)
         texts = {name: (Path(folder) / name).read_text(encoding="utf-8") for name in names}
     sources = {
         re.sub(r"\.cc$", ".cpp", name): GUARDED.format(text) if name.endswith(".cc") else text for name, text in texts.items()
     }
     name = library_name(file.device.env_id, run)
-    device = file.device
     values = {
         "name": name,
         "sha256": file.file_sha256,
         "default": int("policy.c" not in sources),
-        "headers": "\n".join(
-            f'#include "{each}"'
-            for each in sorted(sources)
-            if each.endswith(".h") and each != "policy.h" and not each.startswith(TFLM)
-        ),
-        "choice": "policy_argmax_legal(output_, observation + POLICY_INPUTS - POLICY_ACTIONS)"
-        if device.masked
-        else "policy_argmax(output_)",
+        "include": '#include "policy_action.h"\n' if file.device.actions else "",
+        "own_action": fill("own_action.h", {}) if file.device.actions else "",
+        **legal_in_c(file.device, "output_"),
     }
     sources |= {f"{name}.h": fill("class.h", values), "policy_engine.h": fill("policy_engine.h", values)}
-    return Library(name=name, file=file, details=details, sources=dict(sorted(sources.items())))
+    return Library(name=name, file=file, details=details, units=units, sources=dict(sorted(sources.items())))
 
 
 def library_name(env_id: str, run: str) -> str:
@@ -136,8 +134,3 @@ def library_name(env_id: str, run: str) -> str:
     environment, own = (re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") for text in (env_id, run))
     named = [own] if own.lower().startswith(environment.lower()) else [environment, own]
     return "_".join(filter(None, ("EdgeDQN", *named)))[:LONGEST_NAME].rstrip("_")
-
-
-def _harmless(text: str) -> str:
-    """What ends no comment, line or text of any language here."""
-    return re.sub(r"[^\w.:/-]", "_", text, flags=re.ASCII)

@@ -5,7 +5,6 @@ itself, `policy.c`, where dense layers and convolutions are all of it: a device 
 """
 
 import math
-import re
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,8 +15,8 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import write_text
 from edgedqn.export.devices.microcontroller.fixed_point import Q16_16, input_macros
 from edgedqn.export.devices.microcontroller.plain_c import c_array, memory, plain_c
-from edgedqn.export.devices.microcontroller.preprocessing import LEGAL, input_units, observe_in_c
-from edgedqn.export.devices.microcontroller.sources import c_float, fill
+from edgedqn.export.devices.microcontroller.preprocessing import input_units, legal_in_c, observe_in_c
+from edgedqn.export.devices.microcontroller.sources import c_float, fill, harmless
 from edgedqn.export.edge_policy import OPERATORS, Actions, PolicyFileError, VerifiedFile
 from edgedqn.export.tflite_file.arena import arena_bounds
 from edgedqn.export.tflite_file.integer_network import IntegerLayer, read_integer_network
@@ -88,7 +87,7 @@ def _settings(file: VerifiedFile, layers: Sequence[IntegerLayer], units: Sequenc
     real = np.array([Q16_16]) if units is None else input_units(device, math.prod(shape), units)
     values = {
         "sha256": file.file_sha256,
-        "environment": _in_comment(device.env_id),
+        "environment": harmless(device.env_id),
         "shape": ", ".join(map(str, shape)),
         "preprocessing": ", ".join(map(str, device.preprocessing)) or "nothing",
         "inputs": math.prod(shape),
@@ -111,13 +110,10 @@ def _settings(file: VerifiedFile, layers: Sequence[IntegerLayer], units: Sequenc
 def _step(file: VerifiedFile) -> dict[str, str]:
     """`policy_step.h` and `policy_step.cc`."""
     lines = resolver_lines(operator.code for operator in read_operators(file.model))
-    row = "interpreter->output(0)->data.int8"
     values = {
         "operator_count": len(lines),
         "resolver_lines": " &&\n         ".join(f"resolver.{line}() == kTfLiteOk" for line in lines),
-        "parameter": LEGAL if file.device.masked else "",
-        "argument": ", legal" if file.device.masked else "",
-        "choice": f"policy_argmax_legal({row}, legal)" if file.device.masked else f"policy_argmax({row})",
+        **legal_in_c(file.device, "interpreter->output(0)->data.int8"),
     }
     return {name: fill(name, values) for name in ("policy_step.h", "policy_step.cc")}
 
@@ -133,8 +129,3 @@ def _actions(actions: Actions, sha256: str) -> dict[str, str]:
         "counts": ", ".join(str(len(each)) for each in actions.levels),
     }
     return {name: fill(name, values) for name in ("policy_action.h", "policy_action.c")}
-
-
-def _in_comment(text: str) -> str:
-    """An environment's id as it may stand in a C comment: what ids are not made of becomes `_`, so nothing ends the comment."""
-    return re.sub(r"[^\w.:/-]", "_", text, flags=re.ASCII)

@@ -11,7 +11,6 @@ from edgedqn.export.devices.microcontroller.sources import fill
 from edgedqn.export.edge_policy import ACTION_MASK, ATARI, FLATTEN, ONE_HOT, DeviceManifest, shape_after
 
 LEAST_UNIT, GREATEST_UNIT = 2.0**-96, 2.0**96  # so that every count but 0 stands for a normal float32
-LEGAL = ", const uint8_t legal[POLICY_ACTIONS]"  # a parameter more, where the caller says which actions are legal
 
 
 def observe_in_c(device: DeviceManifest, inputs: int, *, counts: bool, sha256: str) -> dict[str, str]:
@@ -27,24 +26,17 @@ def observe_in_c(device: DeviceManifest, inputs: int, *, counts: bool, sha256: s
     states = inputs - device.n_actions * device.masked if ONE_HOT in steps else 0
     at = next((at for at, step in enumerate(steps) if step.frames > 1), len(steps))
     frame = shape_after(shape, steps[:at], states=states, actions=device.n_actions)
-    if states:
-        element, meaning = "int32_t", "the number of a state, from 0"
-    elif device.observation_dtype in ("bool", "uint8"):
-        element, meaning = "uint8_t", "as the environment gives it"
-    elif counts:
-        element, meaning = "int32_t", "the sensors' integers, of the units that policy_settings.h names"
-    else:
-        element, meaning = "float", "as the environment gives it"
+    element, meaning = element_in_c(device, counts=counts)
     values = {
         "sha256": sha256,
         "shape": ", ".join(map(str, shape)),
         "dtype": device.observation_dtype,
         "preprocessing": ", ".join(map(str, steps)) or "nothing",
-        "meaning": f"{meaning}; what `atari` stands for is done" if ATARI in steps else meaning,
+        "meaning": meaning,
         "elements": math.prod(shape),
         "element": element,
         "masked": int(device.masked),
-        "parameter": LEGAL if device.masked else "",
+        "parameter": legal_in_c(device)["parameter"],
         "states": states,
         "frames": device.frame_stack,
         "frame": math.prod(frame),
@@ -53,6 +45,25 @@ def observe_in_c(device: DeviceManifest, inputs: int, *, counts: bool, sha256: s
         "feature": "policy_feature_q(i, (int32_t)(x))" if counts else "policy_feature(i, (float)(x))",
     }
     return {name: fill(name, values) for name in ("policy_observe.h", "policy_observe.c")}
+
+
+def element_in_c(device: DeviceManifest, *, counts: bool) -> tuple[str, str]:
+    """What an observation in C is made of, `policy_element`: its type, and what it is. Arguments as `observe_in_c`."""
+    if ONE_HOT in device.preprocessing:
+        return "int32_t", "the number of a state, from 0"
+    given = "as the environment gives it" + ("; what `atari` stands for is done" if ATARI in device.preprocessing else "")
+    if device.observation_dtype in ("bool", "uint8"):
+        return "uint8_t", given
+    return ("int32_t", "the sensors' integers, of the units that policy_settings.h names") if counts else ("float", given)
+
+
+def legal_in_c(device: DeviceManifest, row: str = "") -> dict[str, str]:
+    """How C says which actions are legal, where the caller does: a `parameter` and an `argument` more, and the `choice` among
+    the numbers of an output `row`."""
+    if not device.masked:
+        return {"parameter": "", "argument": "", "choice": f"policy_argmax({row})"}
+    parameter = ", const uint8_t legal[POLICY_ACTIONS]"
+    return {"parameter": parameter, "argument": ", legal", "choice": f"policy_argmax_legal({row}, legal)"}
 
 
 def input_units(device: DeviceManifest, inputs: int, units: Sequence[float]) -> NDArray[np.float64]:

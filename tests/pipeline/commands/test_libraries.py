@@ -24,10 +24,12 @@ def test_a_file_becomes_a_library_with_what_its_author_says(
     manifest = json.loads(Path(place, "library.json").read_text())
     assert (manifest["version"], manifest["license"], manifest["homepage"]) == ("2.0.0", "MIT", "https://b.org")
     assert manifest["authors"] == [{"name": "Ada", "email": "a@b.org"}] and zipfile.is_zipfile(archive)
-    assert main(["bundle", str(POLICY), "--as", "cmake", "--out", "mine", "--json"]) == 0
+    assert main(["bundle", str(POLICY), "--as", "cmake", "--sensor-units", "0.001", "--out", "mine", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told == {"schema": 1, "ecosystem": "cmake", "folder": "mine/EdgeDQN_CartPole_v1", "zip": None}
-    assert (tmp_path / "mine" / "EdgeDQN_CartPole_v1" / "CMakeLists.txt").exists() and not (tmp_path / "device").exists()
+    made = tmp_path / "mine" / "EdgeDQN_CartPole_v1"
+    assert "typedef int32_t policy_element;" in (made / "src" / "policy_observe.h").read_text()
+    assert (made / "CMakeLists.txt").exists() and not (tmp_path / "device").exists()
 
 
 def test_what_only_a_library_has_needs_one(capsys: pytest.CaptureFixture[str]) -> None:

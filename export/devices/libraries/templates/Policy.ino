@@ -10,7 +10,7 @@ void setup() {
   while (!Serial) {
   }
   Serial.print("action ");
-  Serial.print(policy.act(observation));
+  Serial.print(policy.act(observation$argument));
   Serial.print(", expected ");
   Serial.println(EXPECTED_ACTION);
 }

@@ -1,30 +1,40 @@
-// The policy as a class, C++11. Made by EdgeDQN from $sha256.
+// The policy as a class, C++11: observation in, action out. Made by EdgeDQN from $sha256.
 #ifndef ${name}_H
 #define ${name}_H
 
 #include <stdint.h>
 
 #include "policy_engine.h"
-$headers
-#if POLICY_USE_TFLM
+#include "policy_io.h"
+#include "policy_observe.h"
+$include#if POLICY_USE_TFLM
 #include "policy_step.h"
 #else
 #include "policy.h"
 #endif
 
+// The observations of an episode are remembered once for all objects.
 class Policy {
  public:
-  // observation: float [POLICY_INPUTS], what the network takes; see policy_settings.h. Returns the action,
-  // 0 .. POLICY_ACTIONS - 1; or -1, where a number is a NaN or an infinity, or TensorFlow Lite Micro does not run the model.
+  // Before each episode: forgets the observations of the last one.
+  void reset() { policy_reset(); }
+
+  // What policy_observe.h says, as the environment gives it. Returns the action, 0 .. POLICY_ACTIONS - 1; or -1: nothing that
+  // policy_observe() takes, or TensorFlow Lite Micro does not run the model.
+  int act(const policy_element observation[POLICY_OBSERVATION]$parameter) {
 #if POLICY_USE_TFLM
-  int act(const float *observation) { return policy_setup() ? policy_step(observation) : -1; }
+    return policy_setup() ? policy_step(observation$argument) : -1;
 #else
-  int act(const float *observation) {
-    if (!policy_quantize(observation, input_)) return -1;
+    if (!policy_observe(observation$argument, input_)) return -1;
     policy_infer(input_, output_);
     return $choice;
+#endif
   }
 
+  // How many features of the last observation were clamped. Many: sensors outside what the policy was trained on.
+  int saturated() const { return policy_saturated(); }
+$own_action
+#if !POLICY_USE_TFLM
  private:
   int8_t input_[POLICY_INPUTS] = {}, output_[POLICY_ACTIONS] = {};
 #endif

@@ -7,7 +7,7 @@
 static Policy policy;
 
 static int check() {
-  const int action = policy.act(observation);
+  const int action = policy.act(observation$argument);
   printf("action %d, expected %d\n", action, EXPECTED_ACTION);
   return action != EXPECTED_ACTION;
 }

@@ -1,6 +1,7 @@
-/* An observation as the network takes it, drawn at random, and the action that TensorFlow Lite Micro's interpreter gave for it. */
+/* An observation that was drawn at random, the first of an episode, and EdgePolicy's action by TensorFlow Lite Micro's interpreter. */
 #define EXPECTED_ACTION $action
 
-static const float observation[$inputs] = {
+static const policy_element observation[POLICY_OBSERVATION] = {
 $numbers
 };
+$legal

@@ -3,6 +3,7 @@
 `memory.h`, `dense.c` and `convolution.c` are parts of other files.
 """
 
+import re
 from collections.abc import Mapping
 from importlib import resources
 from string import Template
@@ -11,6 +12,11 @@ from string import Template
 def fill(name: str, values: Mapping[str, object] | None = None) -> str:
     """The text of a file of this folder with its values filled in; KeyError where one is missing."""
     return Template((resources.files(__name__) / name).read_text(encoding="utf-8")).substitute(values or {})
+
+
+def harmless(text: str) -> str:
+    """What ends no comment, line or text of any language here: what environments' ids are not made of becomes `_`."""
+    return re.sub(r"[^\w.:/-]", "_", text, flags=re.ASCII)
 
 
 def c_float(value: float) -> str:

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("tflite_micro", reason="the extra `micro` is not installed")
 
 from edgedqn.export.devices.libraries.bundle import make_library
-from edgedqn.export.edge_policy import DeviceManifest, TfliteModel, VerifiedFile, parse_step, read_verified
+from edgedqn.export.edge_policy import Actions, DeviceManifest, TfliteModel, VerifiedFile, parse_step, read_verified
 from edgedqn.export.tflite_file.manifest import embed
 from edgedqn.export.tflite_file.reader import fix_names, quantization
 
@@ -36,9 +36,9 @@ def make(tmp_path: Path) -> Callable[[Path, str], Path]:
 
 @pytest.fixture
 def seen_as(network: Any, tmp_path: Path) -> Callable[..., VerifiedFile]:
-    """A file whose network takes four numbers, with an observation of another shape and dtype, and preprocessing."""
+    """A file whose network takes four numbers, with an observation of another shape and dtype, preprocessing, and actions."""
 
-    def build(shape: tuple[int, ...], dtype: str, *steps: str) -> VerifiedFile:
+    def build(shape: tuple[int, ...], dtype: str, *steps: str, actions: Actions | None = None) -> VerifiedFile:
         content = fix_names(TfliteModel(network.int8), "preferences")
         given = quantization(TfliteModel(content).input)
         device = DeviceManifest(
@@ -46,6 +46,7 @@ def seen_as(network: Any, tmp_path: Path) -> Callable[..., VerifiedFile]:
             observation_shape=shape,
             observation_dtype=dtype,
             n_actions=2,
+            actions=actions,
             preprocessing=tuple(map(parse_step, steps)),
             scale=(1 / given.scale,),
             offset=(given.zero_point,),

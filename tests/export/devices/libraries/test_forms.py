@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from edgedqn.benchmarks.cores.core import CORES, missing_tools
+from edgedqn.benchmarks.cores.programs import command_for
 from edgedqn.export.devices.libraries.bundle import make_library
 from edgedqn.export.devices.libraries.library import LibraryDetails
 
@@ -21,8 +23,9 @@ HERE = Path(__file__).parent
 # TensorFlow Lite Micro as far as policy_step.cc uses it, run by policy.c.
 TFLM_DECLARED = HERE.parent / "microcontroller" / "tflm_declared"
 CORE = Path("/usr/share/arduino/hardware")  # where Debian's arduino-core-avr is
-NO_UNO = not (shutil.which("arduino-builder") and shutil.which("simavr") and (CORE / "arduino" / "avr").is_dir())
-UNO = pytest.mark.skipif(NO_UNO, reason="not installed: Debian's arduino-builder, arduino-core-avr and simavr")
+CHIP = CORES["atmega328p"]
+NO_UNO = missing_tools(CHIP) or not (shutil.which("arduino-builder") and (CORE / "arduino" / "avr").is_dir())
+UNO = pytest.mark.skipif(bool(NO_UNO), reason="not installed: Debian's arduino-builder, arduino-core-avr or libsimavr-dev")
 CMAKE = pytest.mark.skipif(shutil.which("cmake") is None, reason="not installed: cmake")
 STRICT = "-Wall -Wextra -Wconversion -pedantic -Werror"
 # github.com/arduino/arduino-lint, etc/schemas/arduino-library-properties-definitions-schema.json
@@ -96,15 +99,14 @@ def test_an_uno_prints_what_is_expected(policy: Path, make: Make, tmp_path: Path
     hardware += ["-fqbn", "arduino:avr:uno", "-prefs=compiler.cpp.extra_flags=-DDECIMAL_DIG=__DECIMAL_DIG__"]
     sketch = library / "examples" / "Policy" / "Policy.ino"
     run("arduino-builder", "-compile", *hardware, "-libraries", library.parent, "-build-path", build, sketch)
-    uno = ["simavr", "-m", "atmega328p", "-f", "16000000", str(build / "Policy.ino.elf")]
-    with subprocess.Popen(uno, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command_for(CHIP, build / "Policy.ino.elf"), stdout=subprocess.PIPE, text=True) as process:
         stop = threading.Timer(120, process.kill)
         stop.start()
-        assert process.stderr is not None
-        printed = next((line for line in process.stderr if "expected" in line), "nothing")
+        assert process.stdout is not None
+        printed = process.stdout.readline()
         stop.cancel()
         process.kill()
-    assert expected(library) in printed
+    assert printed == f"{expected(library)}\n"
 
 
 def test_platformios_manifest_names_what_is_there(cartpole: Path, make: Make) -> None:
@@ -155,10 +157,11 @@ def test_a_module_keeps_zephyrs_schema_and_defines_the_options_it_reads(cartpole
 
 @CMAKE
 @pytest.mark.parametrize("options", [(), ("-DPOLICY_USE_TFLM=ON", f"-DCMAKE_CXX_FLAGS=-I{TFLM_DECLARED}")], ids=["c", "tflm"])
+@pytest.mark.parametrize("name", ["CartPole-v1", "MinAtar-Breakout-v1"])
 def test_cmake_builds_its_library_with_either_engine(
-    cartpole: Path, make: Make, tmp_path: Path, options: tuple[str, ...]
+    cartpole: Path, make: Make, tmp_path: Path, name: str, options: tuple[str, ...]
 ) -> None:
-    library = make(cartpole, "cmake")
+    library = make(cartpole.with_name(f"{name}.tflite"), "cmake")
     build = built_by_cmake(library, tmp_path / "build", "-DCMAKE_CXX_STANDARD_REQUIRED=ON", *options)
     assert "100% tests passed" in run("ctest", "--test-dir", build)
     assert run(build / "policy_example") == f"{expected(library)}\n"

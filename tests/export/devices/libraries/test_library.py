@@ -1,12 +1,78 @@
 import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edgedqn.agents.errors import InputError
+from edgedqn.export.devices.libraries.example import observation_header
 from edgedqn.export.devices.libraries.library import LONGEST_NAME, LibraryDetails, build_library, library_name
 from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
-from edgedqn.export.edge_policy import read_verified
+from edgedqn.export.edge_policy import Actions, VerifiedFile, read_verified
+
+STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Wsign-compare", "-pedantic", "-Werror")
+TFLM_DECLARED = Path(__file__).parents[1] / "microcontroller" / "tflm_declared"
+# The expected action twice, whatever was in between; then how many features were clamped, and the environment's own action.
+PROGRAM = """
+#include <stdio.h>
+#include "{name}.h"
+#include "observation.h"
+int main() {{
+  const policy_element other[POLICY_OBSERVATION] = {{}};
+  float own[1] = {{}};
+  Policy policy;
+  const int first = policy.act(observation{legal});
+  policy.act(other{legal});
+  policy.reset();
+  printf("%d %d %d", first == EXPECTED_ACTION, policy.act(observation{legal}) == EXPECTED_ACTION, policy.saturated());
+  {own}
+  (void)own;
+}}
+"""
+
+
+@pytest.mark.parametrize("engine", [0, 1])
+@pytest.mark.parametrize(
+    ("shape", "dtype", "steps", "units"),
+    [
+        ((4,), "float32", "", None),
+        ((4,), "float32", "", [0.001, -0.5, 1.0, 2.0]),
+        ((2,), "float64", "frame_stack:2", None),
+        ((2,), "float32", "action_mask", [0.25]),
+        ((2, 2), "uint8", "flatten", None),
+        ((1, 2, 1), "bool", "frame_stack:2", None),
+        ((), "int64", "one_hot action_mask", None),
+    ],
+)
+def test_the_class_takes_what_the_environment_gives_and_acts_as_edge_policy_does(
+    seen_as: Callable[..., VerifiedFile],
+    tmp_path: Path,
+    shape: tuple[int, ...],
+    dtype: str,
+    steps: str,
+    units: list[float] | None,
+    engine: int,
+) -> None:
+    """Without a warning, as C99 and C++11 or, with TensorFlow Lite Micro, C++17."""
+    actions = Actions(((-0.5, 0.25),), (1,), "float32") if dtype == "float64" else None
+    file = seen_as(shape, dtype, *steps.split(), actions=actions)
+    library = build_library(file, "demo", LibraryDetails(), units=units)
+    legal = ", legal" if file.device.masked else ""
+    own = "" if actions is None else 'printf(" %d", policy.action(1, own) && own[0] == 0.25f && !policy.action(-1, own));'
+    main = PROGRAM.format(name=library.name, legal=legal, own=own)
+    for name, text in {**library.sources, "observation.h": observation_header(file, units), "main.cpp": main}.items():
+        (tmp_path / name).write_text(text)
+    sources = [name for name in library.compiled if engine or not name.endswith(".cpp")]
+    c, cpp = ([name for name in sources if name.endswith(end)] for end in (".c", ".cpp"))
+    defined = [*STRICT, f"-DPOLICY_USE_TFLM={engine}"]
+    cpp_options = ["-std=c++17", f"-I{TFLM_DECLARED}", "-I."] if engine else ["-std=c++11"]
+    objects = [f"{name}.o" for name in c]
+    for name, compiled in zip(c, objects, strict=True):
+        subprocess.run(["cc", "-std=c99", *defined, "-c", name, "-o", compiled], cwd=tmp_path, check=True)
+    subprocess.run(["c++", *cpp_options, *defined, "main.cpp", *cpp, *objects, "-o", "main"], cwd=tmp_path, check=True)
+    printed = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch("1 1 0 1" if actions else r"1 1 \d", printed)
 
 
 def test_a_library_has_the_sources_of_a_bundle_whatever_they_are(policy: Path, tmp_path: Path) -> None:
