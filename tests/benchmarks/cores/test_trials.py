@@ -64,11 +64,11 @@ def test_the_linked_binary_has_the_ram_that_is_stated(name: str, readme_policy: 
     stated = dict(re.findall(r"#define POLICY_(\w+) (\d+)", (readme_policy.folder / "policy_settings.h").read_text()))
     found = measure(CORES[name], readme_policy.folder)
     scratch = int(stated["SCRATCH_BYTES"])
-    counter = CORES[name].int_bytes  # of what was saturated
+    saturated = CORES[name].int_bytes  # policy_io.c counts them in an `int`
     beside_the_stack = scratch * (scratch > 512)
-    assert found.ram_bytes - counter - beside_the_stack in range(4)
+    assert found.ram_bytes - saturated - beside_the_stack in range(4)
     assert found.stack_bytes >= scratch - beside_the_stack
-    assert found.flash_bytes > int(stated["CONSTANT_BYTES"]) - 8 * CORES[name].int_bytes * 2
+    assert found.flash_bytes > int(stated["CONSTANT_BYTES"])
 
 
 def test_halves_are_hit_and_missed_on_either_side(sources_of: Any, readme_policies: Path) -> None:
