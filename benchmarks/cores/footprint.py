@@ -1,5 +1,6 @@
 """What a policy's C files cost on a core: what its steps take, and what they add to a program's flash, RAM and stack."""
 
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,6 +62,20 @@ def measure(core: Core, folder: Path, *, files: Sequence[str] = (NETWORK, INPUT)
     more = {name: value - without[name] for name, value in found.items()}
     infer, quantize = (round(more.pop(step) / core.ticks_per_unit) for step in ("infer", "quantize"))
     return Footprint(infer=infer if core.unit else None, quantize=quantize if core.unit else None, **more)
+
+
+def too_small(core: Core, folder: Path) -> str | None:
+    """Why a chip cannot have a policy, by what its `policy_settings.h` states alone; None where only the linker knows.
+
+    In RAM are what lies around and between the layers, and an observation as `policy_quantize` takes it; in flash, constants.
+    """
+    text = (folder / "policy_settings.h").read_text(encoding="utf-8")
+    stated = {name: int(value) for name, value in re.findall(r"#define POLICY_(\w+) (\d+)$", text, re.MULTILINE)}
+    ram, flash = stated["RAM_BYTES"] + 4 * stated["INPUTS"], stated["CONSTANT_BYTES"]
+    for kind, need, there in (("RAM", ram, core.ram_bytes), ("flash", flash, core.flash_bytes)):
+        if there is not None and need > there:
+            return f"{core.name}: expected at least {need:,} bytes of {kind}. Got {there:,}."
+    return None
 
 
 def _of_program(core: Core, folder: Path, files: Sequence[str]) -> dict[str, int]:

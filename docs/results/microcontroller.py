@@ -1,25 +1,20 @@
-"""How the README's policies do on microcontrollers: TFLite Micro against XNNPACK, arena, and what policy.c costs.
+"""How the README's policies do on microcontrollers: TFLite Micro against XNNPACK, and its arena.
 
 python docs/results/microcontroller.py                       # runs of docs/results/policies.py
 python docs/results/microcontroller.py CartPole-v1 --runs DIR
 
 For each file with int8 ends of a run: whether TFLite Micro's interpreter acts as XNNPACK does on 10,000 states that the float
-agent visits on `prove` seeds, the arena, and where `policy.c` is possible its instructions, code, constants and stack on an
-emulated Cortex-M4 (Debian's gcc-arm-none-eabi and qemu-system-arm). Writes docs/results/microcontroller.json and prints the
-table of docs/export.md.
+agent visits on `prove` seeds, and the arena. Writes docs/results/microcontroller.json and prints the table of docs/export.md.
 """
 
 import argparse
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from edgedqn.agents.files import read_json, write_json
-from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
 from edgedqn.export.edge_policy import EdgePolicy, read_verified
 from edgedqn.export.tflite_file.tflm import arena_bytes, compare_runtimes, int8_inputs
-from edgedqn.pipeline.bundle import network_cost
 from edgedqn.pipeline.proving import states_on_prove_seeds
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -37,9 +32,6 @@ def measure(run: Path, env_id: str, names: list[str]) -> list[dict[str, Any]]:
         file = read_verified(path)
         if (file.model.input.dtype, file.model.output.dtype) != ("int8", "int8"):
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            has_c = "policy.c" in write_microcontroller(file, Path(folder))
-            cost = network_cost(Path(folder)) if has_c else None
         agreement = compare_runtimes(file.content, int8_inputs(file.device, observations))
         rows.append(
             {
@@ -48,7 +40,6 @@ def measure(run: Path, env_id: str, names: list[str]) -> list[dict[str, Any]]:
                 "size_bytes": len(file.content),
                 "tflite_micro": asdict(agreement),
                 "arena_bytes": arena_bytes(file.content),
-                "cortex_m4": cost,
             }
         )
         print(table_row(env_id, rows[-1]), flush=True)
@@ -57,12 +48,9 @@ def measure(run: Path, env_id: str, names: list[str]) -> list[dict[str, Any]]:
 
 def table_row(env_id: str, row: dict[str, Any]) -> str:
     """A line of Markdown."""
-    found, cost = row["tflite_micro"], row["cortex_m4"]
-    costs = (
-        [f"{cost[key]:,}" for key in ("instructions", "code_bytes", "constants_bytes", "stack_bytes")] if cost else ["-"] * 4
-    )
+    found = row["tflite_micro"]
     gaps = f"{found['largest_gap_of_a_disagreement_steps']} of {found['largest_difference_steps']}"
-    cells = [env_id, f"`{row['name']}`", f"{found['action_agreement']:.2%}", gaps, f"{row['arena_bytes']:,}", *costs]
+    cells = [env_id, f"`{row['name']}`", f"{found['action_agreement']:.2%}", gaps, f"{row['arena_bytes']:,}"]
     return f"| {' | '.join(cells)} |"
 
 

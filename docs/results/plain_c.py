@@ -1,11 +1,12 @@
-"""Networks for images in plain C: whole rows of policy.c against those of TFLite Micro's interpreter, on this machine.
+"""Networks for images in plain C: whole rows of policy.c against those of TFLite Micro's interpreter.
 
 python docs/results/plain_c.py [--states 1000]
 
 MinAtar Breakout's policy of docs/results/policies, on states of its own episodes, a tenth of the actions at random; and the
-Nature network, untrained, as `ptq-int8`, on images of random bytes. Needs a C compiler, `cc`. TFLite Micro takes up to a tenth
-of a second for an image. Prints a line of Markdown for each: rows that differ, how many different rows there are, bytes of
-constants and of RAM.
+Nature network, untrained, as `ptq-int8`, on images of random bytes: built for this machine, and Nature's for an emulated
+Cortex-M4F, too, with ten images (docs/results/cores.py has MinAtar's there). Needs a C compiler, `cc`, and what the core needs.
+TFLite Micro takes up to a tenth of a second for an image. Prints a line of Markdown for each: rows that differ, how many
+different rows there are, bytes of constants and of RAM; then the core's.
 """
 
 import argparse
@@ -25,14 +26,19 @@ from edgedqn.agents.networks import nature_torso, q_network
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.benchmarks.cores.core import CORES, Core
+from edgedqn.benchmarks.cores.stepping import Task, build_stepping
+from edgedqn.benchmarks.cores.trials import Trial, expected_rows
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
 from edgedqn.export.devices.microcontroller.plain_c import plain_c
-from edgedqn.export.edge_policy import EdgePolicy, TfliteModel
+from edgedqn.export.edge_policy import EdgePolicy, TfliteModel, read_verified
 from edgedqn.export.tflite import to_tflite
 from edgedqn.export.tflite_file.integer_network import read_integer_network
 from edgedqn.export.tflite_file.tflm import int8_inputs, tflm_rows
 
+ON_CORE, TIMEOUT_S = 10, 600
 MINATAR = Path(__file__).parent / "policies" / "MinAtar-Breakout-v1.tflite"
 
 
@@ -96,6 +102,17 @@ def compare(name: str, content: bytes, inputs: NDArray[np.int8]) -> str:
     return f"| {name} | {' | '.join(f'{cell:,}' for cell in cells)} |"
 
 
+def compare_on(core: Core, content: bytes, inputs: NDArray[np.int8]) -> str:
+    """How many rows of a core are wrong, in words."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "policy.tflite").write_bytes(content)
+        write_microcontroller(read_verified(folder / "policy.tflite"), folder)
+        trial = Trial(tuple(map(Task.INPUT.written, inputs)), expected_rows(content, inputs), inputs.shape[1])
+        wrong = trial.wrong(core, build_stepping(core, folder, folder), timeout_s=TIMEOUT_S)
+    return f"{core.name}: {wrong} of {len(inputs)} rows are wrong."
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--states", type=int, default=1_000)
@@ -104,4 +121,6 @@ if __name__ == "__main__":
     minatar = EdgePolicy.load(MINATAR)
     print(compare("MinAtar/Breakout-v1", MINATAR.read_bytes(), int8_inputs(minatar.device, states(minatar, count))), flush=True)
     images = np.random.default_rng(7).integers(-128, 128, (count, 84 * 84 * 4)).astype(np.int8)
-    print(compare("Nature, untrained", nature(), images))
+    content = nature()
+    print(compare("Nature, untrained", content, images), flush=True)
+    print(f"\nNature, untrained, {compare_on(CORES['cortex-m4f'], content, images[:ON_CORE])}")

@@ -8,8 +8,12 @@ void put_number(int32_t value) {
   if (value < 0) text[--at] = '-';
   put_text(text + at);
 }
+int32_t get_int32(void) {
+  uint32_t bits = 0;
+  for (int shift = 0; shift < 32; shift += 8) bits |= (uint32_t)get_byte() << shift;
+  return (int32_t)bits;
+}
 float get_float(void) {
-  union { uint32_t bits; float value; } number = {0};
-  for (int shift = 0; shift < 32; shift += 8) number.bits |= (uint32_t)get_byte() << shift;
+  const union { int32_t bits; float value; } number = {get_int32()};
   return number.value;
 }

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.benchmarks.cores.core import CORES, missing_tools
-from edgedqn.benchmarks.cores.programs import run_on
+from edgedqn.benchmarks.cores.stepping import Task, build_stepping, run_steps
 from edgedqn.export.devices.board.bundle import TWIN
-from edgedqn.export.edge_policy import EdgePolicy
+from edgedqn.export.edge_policy import EdgePolicy, read_verified
 from edgedqn.export.tflite_file.tflm import compare_runtimes, int8_inputs, tflm_rows
 from edgedqn.pipeline.bundle import make_bundle
 
@@ -29,25 +29,6 @@ OBSERVATIONS = 1_000
 CORTEX_M4 = CORES["cortex-m4f"]
 pytestmark = pytest.mark.skipif(not POLICIES.parent.exists(), reason="the wheel has no docs; the checkout's suite runs this")
 ARTIFACTS = Path(__file__).parents[3] / "build" / "device-lab"
-
-PROGRAM = """
-#include "policy.h"
-#include "policy_io.h"
-#include "port.h"
-static const union {{ uint32_t bits[{count}][POLICY_INPUTS]; float values[{count}][POLICY_INPUTS]; }} observations = {{ {{
-{bits}
-}} }};
-int main(void) {{
-  int8_t input[POLICY_INPUTS], output[POLICY_OUTPUTS];
-  for (int i = 0; i < {count}; ++i) {{
-    if (!policy_quantize(observations.values[i], input)) return 1;
-    policy_infer(input, output);
-    put_number(policy_argmax(output));
-    for (int o = 0; o < POLICY_OUTPUTS; ++o) put_number(output[o]);
-  }}
-  return 0;
-}}
-"""
 
 
 @dataclass(frozen=True)
@@ -111,7 +92,9 @@ def test_tflite_micro_acts_as_xnnpack_does(bundle: Bundle) -> None:
     assert found.largest_gap_of_a_disagreement_steps <= 2 * found.largest_difference_steps
 
 
-def test_a_cortex_m4_computes_the_rows_of_tflite_micro(bundle: Bundle, absent: Callable[[str], NoReturn]) -> None:
+def test_a_cortex_m4_computes_the_rows_of_tflite_micro(
+    bundle: Bundle, absent: Callable[[str], NoReturn], tmp_path: Path
+) -> None:
     """From observation to action, in plain C."""
     if missing := missing_tools(CORTEX_M4):
         absent(f"needs {missing}")
@@ -119,15 +102,13 @@ def test_a_cortex_m4_computes_the_rows_of_tflite_micro(bundle: Bundle, absent: C
     evidence = json.loads((bundle.folder / "policy.json").read_text())["evidence"]["microcontroller"]
     assert evidence["arena_bytes"] > 500
     assert evidence["cortex_m4"]["instructions"] > 50
-    policy = EdgePolicy.load(bundle.folder / "policy.tflite")
-    bits = ",\n".join("{" + ", ".join(f"{value}u" for value in row) + "}" for row in bundle.observations.view(np.uint32))
-    program = PROGRAM.format(count=OBSERVATIONS, bits=bits)
-    printed = run_on(CORTEX_M4, program, [sources / "policy.c", sources / "policy_io.c"], [sources])
-    answers = np.array(printed.split(), int).reshape(OBSERVATIONS, -1)  # [N, 1 + A]
-    content = (bundle.folder / "policy.tflite").read_bytes()
-    rows = tflm_rows(content, int8_inputs(policy.device, bundle.observations))
-    np.testing.assert_array_equal(answers[:, 1:], rows)
-    np.testing.assert_array_equal(answers[:, 0], rows.argmax(1))
+    observations = bundle.observations
+    tasks = [Task.OBSERVATION.written(observation) for observation in observations]
+    found = run_steps(CORTEX_M4, build_stepping(CORTEX_M4, sources, tmp_path), tasks, inputs=observations[0].size)
+    file = read_verified(bundle.folder / "policy.tflite")
+    rows = tflm_rows(file.content, int8_inputs(file.device, observations))
+    np.testing.assert_array_equal(found.outputs, rows)
+    np.testing.assert_array_equal(found.actions, rows.argmax(1))
 
 
 def test_a_browser_computes_the_actions_of_python(bundle: Bundle, page: Any, serve: Callable[[Path], str]) -> None:

@@ -1,0 +1,46 @@
+/* Answers tasks, each one byte and as many values as what it gives has: with a line of the network's input, its output, the
+   action, and the count of the whole step. Task 0 ends. */
+#include "policy.h"
+#include "policy_io.h"
+#include "policy_observe.h"
+#include "port.h"
+enum { END, OBSERVATION, REALS, COUNTS, INPUT };
+static union {
+  policy_element observation[POLICY_OBSERVATION];
+  float reals[POLICY_INPUTS];
+  int32_t counts[POLICY_INPUTS];
+} given;
+static int8_t input[POLICY_INPUTS], output[POLICY_OUTPUTS];
+
+static void receive(uint8_t task) {
+  const size_t values = task == OBSERVATION ? POLICY_OBSERVATION : POLICY_INPUTS;
+  for (size_t i = 0; i < values; ++i)
+    if (task == OBSERVATION) given.observation[i] = (policy_element)get_float();
+    else if (task == REALS) given.reals[i] = get_float();
+    else if (task == COUNTS) given.counts[i] = get_int32();
+    else input[i] = (int8_t)get_byte();
+}
+
+static int prepare(uint8_t task) {
+  if (task == OBSERVATION) return policy_observe(given.observation, input);
+  if (task == REALS) return policy_quantize(given.reals, input);
+  if (task == COUNTS) policy_quantize_q(given.counts, input);
+  return 1;
+}
+
+int main(void) {
+  for (uint8_t task = get_byte(); task != END; task = get_byte()) {
+    receive(task);
+    const uint32_t before = count();
+    if (!prepare(task)) return 1;
+    policy_infer(input, output);
+    const int action = policy_argmax(output);
+    const uint32_t taken = count() - before;
+    for (size_t i = 0; i < POLICY_INPUTS; ++i) put_number(input[i]);
+    for (size_t i = 0; i < POLICY_OUTPUTS; ++i) put_number(output[i]);
+    put_number(action);
+    put_number((int32_t)taken);
+    put_text("\n");
+  }
+  return 0;
+}
