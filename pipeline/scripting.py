@@ -116,6 +116,7 @@ def run(
                 gate=asked.gate,
                 tolerance=tolerance,
                 latency=asked.latency or latency,
+                fit=asked.fit,
             ),
             force=force,
         )
