@@ -109,7 +109,7 @@ def fit_heading(test: FitTest) -> str:
     given = [f"{budget.flash_bytes:,} bytes of flash", f"{budget.ram_bytes:,} of RAM"]
     given += [] if budget.cycles is None else [f"{budget.cycles:,} cycles per step"]
     given += [] if budget.rate_hz is None else [f"{budget.rate_hz:g} steps per second"]
-    known = f"instructions times {WORST_CYCLES}, an *estimate*: no instruction of a loop takes more"
+    known = f"instructions times {WORST_CYCLES}, an *estimate*, of memory without wait states"
     known = "measured in simavr" if budget.is_measured else known
     limit = " Nothing else may ship." if test.is_limit else ""
     return (

@@ -9,7 +9,7 @@ import pytest
 import edgedqn
 
 PUBLIC = (
-    *("RECIPES", "Benchmark", "CompressedPolicy", "EdgePolicy", "EnvironmentSource", "ExportConfig"),
+    *("RECIPES", "Benchmark", "Budget", "CompressedPolicy", "EdgePolicy", "EnvironmentSource", "ExportConfig"),
     *(
         "ForeignFile",
         "Gate",
@@ -25,8 +25,8 @@ PUBLIC = (
         "RunResult",
         "TrainedAgent",
     ),
-    *("TrainingConfig", "WrapperSource", "__version__", "bench", "compress", "export_tflite", "import_agent", "make_bundle"),
-    *("make_library", "run", "train"),
+    *("TrainingConfig", "WrapperSource", "__version__", "bench", "compress", "export_tflite", "find_budget"),
+    *("import_agent", "make_bundle", "make_library", "measure_fit", "run", "train"),
 )
 
 
