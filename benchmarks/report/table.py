@@ -125,7 +125,7 @@ def fit_lines(test: FitTest) -> list[list[str]]:
     for each in test.files:
         taken = [_text(number, "{:,}".format) for number in (each.flash_bytes, each.ram_bytes, each.cycles)]
         said = "yes" if each.reason is None else f"no: {each.reason}"
-        lines.append([each.name, *taken, _text(each.rate_hz, "{:,.0f}".format), said])
+        lines.append([each.name, *taken, _text(each.rate_hz, "{:,.1f}".format), said])
     return lines
 
 

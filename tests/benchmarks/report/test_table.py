@@ -81,7 +81,7 @@ def test_what_fits_a_board_stands_with_what_does_not_and_why() -> None:
     assert "160,000 cycles per step, 100 steps per second" in heading and "measured in simavr" in heading
     assert head.split() == ["file", "flash", "RAM", "cycles", "highest", "rate,", "Hz", "fits"]
     assert [line.split() for line in lines] == [
-        ["small", "3,000", "101", "6,400", "2,500", "yes"],
+        ["small", "3,000", "101", "6,400", "2,500.0", "yes"],
         ["float32", "-", "-", "-", "-", "no:", "float", "ends"],
     ]
     assert "*estimate*" in fit_heading(replace(fits, budget=find_budget("pico")))
