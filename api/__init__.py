@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from edgedqn.pipeline.bench_files import bench as bench
     from edgedqn.pipeline.bundle import make_bundle as make_bundle
     from edgedqn.pipeline.config import RunConfig as RunConfig
-    from edgedqn.pipeline.fitting import measure_fit as measure_fit
+    from edgedqn.pipeline.devices.fitting import measure_fit as measure_fit
     from edgedqn.pipeline.job import RunResult as RunResult
     from edgedqn.pipeline.scripting import compress as compress
     from edgedqn.pipeline.scripting import export_tflite as export_tflite
@@ -72,7 +72,7 @@ _NAMES = {
     "pipeline.bench_files": ("bench",),
     "pipeline.bundle": ("make_bundle",),
     "pipeline.config": ("RunConfig",),
-    "pipeline.fitting": ("measure_fit",),
+    "pipeline.devices.fitting": ("measure_fit",),
     "pipeline.job": ("RunResult",),
     "pipeline.scripting": ("compress", "export_tflite", "import_agent", "run", "train"),
 }

@@ -60,16 +60,15 @@ def compress(
     student = Student(network=network, scaling=scaling, states=agent.observations, preferences=q_values)
     reports: list[StageReport] = []
     if recipe.stages:
-        gap, conversion = median_action_gap(q_values), recipe.conversion
         context = CompressionContext(
             teacher=agent,
             env=env,
             reset_seeds=reset_seeds,
             rng=rng,
-            gap=gap,
+            gap=median_action_gap(q_values),
             judge=judge,
             excess=excess,
-            conversion=conversion,
+            conversion=recipe.conversion,
             tolerates=tolerates,
         )
         student = replace(student, preferences=context.preferences(agent.observations))

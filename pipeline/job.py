@@ -24,7 +24,7 @@ from edgedqn.export.devices.npu import NpuTarget
 from edgedqn.pipeline import stages
 from edgedqn.pipeline.bundle import Part, make_bundle, remove_bundle
 from edgedqn.pipeline.config import Changes, ImportedAgent, RunSettings
-from edgedqn.pipeline.fitting import require_tools
+from edgedqn.pipeline.devices.fitting import require_tools
 from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.training import check_training, find_training, with_mask

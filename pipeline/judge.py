@@ -28,7 +28,7 @@ from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, RuntimeRefusedError, read_verified
 from edgedqn.export.tflite import exported as export_policy
 from edgedqn.export.tflite_file.manifest import write_policy
-from edgedqn.pipeline.fitting import fit_of_file
+from edgedqn.pipeline.devices.fitting import fit_of_file
 from edgedqn.pipeline.proving import play_on_seeds
 from edgedqn.pipeline.seeds import SeedStreams
 

@@ -33,7 +33,7 @@ from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
 from edgedqn.export.tflite_file.tflm import MicroUnavailableError
 from edgedqn.export.verify import verify, verify_micro
 from edgedqn.pipeline.config import ImportedAgent, RunSettings
-from edgedqn.pipeline.fitting import measure_fit
+from edgedqn.pipeline.devices.fitting import measure_fit
 from edgedqn.pipeline.fragility import measure_fragility
 from edgedqn.pipeline.judge import excess_of, judging
 from edgedqn.pipeline.proving import play_on_seeds, states_on_prove_seeds, with_stress

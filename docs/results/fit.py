@@ -13,7 +13,7 @@ from edgedqn.agents.files import read_json, write_json
 from edgedqn.benchmarks.cores.budget import find_budget
 from edgedqn.benchmarks.cores.fit import FitTest
 from edgedqn.benchmarks.report.table import fit_heading, fit_lines, markdown_table
-from edgedqn.pipeline.fitting import measure_fit
+from edgedqn.pipeline.devices.fitting import measure_fit
 
 RESULTS = Path(__file__).with_suffix(".json")
 POLICIES = Path(__file__).parent / "policies"

@@ -30,7 +30,7 @@ from edgedqn.pipeline.bench_files import wrong_with
 from edgedqn.pipeline.bundle import Part, make_bundle
 from edgedqn.pipeline.commands import DONE, REGRESSED, SCHEMA, print_json
 from edgedqn.pipeline.commands.libraries import is_library_asked, make_asked_library
-from edgedqn.pipeline.fitting import measure_fit, require_tools
+from edgedqn.pipeline.devices.fitting import measure_fit, require_tools
 from edgedqn.pipeline.native import limit_memory
 from edgedqn.pipeline.proving import source_of, spec_for
 from edgedqn.pipeline.viewing.play import Load, Player, film_path

@@ -17,10 +17,10 @@ from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.stage import Student
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import read_verified
-from edgedqn.pipeline.fitting import measure_fit, require_tools
+from edgedqn.pipeline.devices.fitting import measure_fit, require_tools
 from edgedqn.pipeline.stages import write_verified
 
-POLICIES = Path(__file__).parents[2] / "docs" / "results" / "policies"
+POLICIES = Path(__file__).parents[3] / "docs" / "results" / "policies"
 LUNAR_LANDER, BREAKOUT = POLICIES / "LunarLander-v3.tflite", POLICIES / "MinAtar-Breakout-v1.tflite"
 pytestmark = pytest.mark.skipif(not POLICIES.exists(), reason="looks at the checkout, not at the package")
 
