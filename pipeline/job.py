@@ -101,7 +101,9 @@ class Job:
         there = RunFolder.open(path) if (path / "run.json").exists() else None
         before = there and RunSettings.from_json(there.description.config).training
         source = with_mask(
-            source, there and there.description.source, is_imported=isinstance(training or before, ImportedAgent)
+            source,
+            None if there is None else there.description.source,
+            is_imported=isinstance(training or before, ImportedAgent),
         )
         base = training or (before if isinstance(before, ImportedAgent) else find_training(source, algorithm))
         if isinstance(base, ImportedAgent):

@@ -125,7 +125,7 @@ def compress_judged(
             reset_seeds=streams.reset_seeds("calibrate"),
             rng=streams.rng("calibrate", recipe.name),
             judge=judge,
-            excess=fit and excess_of(fit, export),
+            excess=None if fit is None else excess_of(fit, export),
             tolerates=lambda disagreement: known().tolerates(disagreement, tolerance=gate.tolerance),
         )
 

@@ -57,7 +57,7 @@ def test_importing_it_loads_neither_numpy_nor_tensorflow() -> None:
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        AttributeError, match="has no attribute 'trian': expected one of RECIPES, Benchmark, CompressedPolicy, EdgePolicy"
+        AttributeError, match="has no attribute 'trian': expected one of RECIPES, Benchmark, Budget, CompressedPolicy"
     ):
         edgedqn.trian  # noqa: B018
 

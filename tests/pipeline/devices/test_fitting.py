@@ -1,5 +1,6 @@
 """Verdicts on real files: an Uno's by running the firmware in simavr, an Arm board's by linking it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import q_network
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.agents.trained_agent import TrainedAgent
-from edgedqn.benchmarks.cores import core as cores
 from edgedqn.benchmarks.cores.budget import TARGETS, find_budget
 from edgedqn.benchmarks.cores.core import missing_tools
 from edgedqn.benchmarks.cores.fit import FitTest
@@ -71,6 +71,6 @@ def test_a_file_without_a_manifest_does_not_fit_and_that_is_said(tmp_path: Path)
 
 
 def test_tools_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores.shutil, "which", lambda tool: None)
+    monkeypatch.setattr(shutil, "which", lambda tool: None)
     with pytest.raises(InputError, match=r"pico is emulated by its core, cortex-m0.* Missing: arm-none-eabi-gcc"):
         require_tools(find_budget("pico"))
