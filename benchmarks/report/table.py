@@ -100,7 +100,14 @@ def stress_summary(test: StressTest) -> str:
 
 def render_fits(benchmark: Benchmark) -> str:
     """A table for each board: which files fit it. Empty where nobody asked."""
-    return "\n\n".join("\n".join([fit_heading(test), *_aligned(fit_lines(test))]) for test in benchmark.fits)
+    return "\n\n".join("\n".join([fit_heading(test), *_aligned_fits(fit_lines(test))]) for test in benchmark.fits)
+
+
+def _aligned_fits(lines: Sequence[Sequence[str]]) -> list[str]:
+    """The reasons, at the end, are as long as they are."""
+    head, rule, *body = _aligned([line[:-1] for line in lines])
+    first, *others = (line[-1] for line in lines)
+    return [f"{text}  {last}" for text, last in zip((head, rule, *body), (first, "-" * len(first), *others), strict=True)]
 
 
 def fit_heading(test: FitTest) -> str:
