@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from edgedqn.agents.trained_agent import TrainedAgent as TrainedAgent
     from edgedqn.agents.training.config import QLearningConfig as QLearningConfig
     from edgedqn.agents.training.config import TrainingConfig as TrainingConfig
+    from edgedqn.benchmarks.cores.budget import Budget as Budget
+    from edgedqn.benchmarks.cores.budget import find_budget as find_budget
     from edgedqn.benchmarks.foreign import ForeignFile as ForeignFile
     from edgedqn.benchmarks.latency.interleaved import LatencyConfig as LatencyConfig
     from edgedqn.benchmarks.rows import Benchmark as Benchmark
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from edgedqn.pipeline.bench_files import bench as bench
     from edgedqn.pipeline.bundle import make_bundle as make_bundle
     from edgedqn.pipeline.config import RunConfig as RunConfig
+    from edgedqn.pipeline.devices.fitting import measure_fit as measure_fit
     from edgedqn.pipeline.job import RunResult as RunResult
     from edgedqn.pipeline.scripting import compress as compress
     from edgedqn.pipeline.scripting import export_tflite as export_tflite
@@ -54,6 +57,7 @@ _NAMES = {
     "agents.playing.source": ("EnvironmentSource", "WrapperSource"),
     "agents.trained_agent": ("TrainedAgent",),
     "agents.training.config": ("QLearningConfig", "TrainingConfig"),
+    "benchmarks.cores.budget": ("Budget", "find_budget"),
     "benchmarks.foreign": ("ForeignFile",),
     "benchmarks.latency.interleaved": ("LatencyConfig",),
     "benchmarks.rows": ("Benchmark",),
@@ -68,6 +72,7 @@ _NAMES = {
     "pipeline.bench_files": ("bench",),
     "pipeline.bundle": ("make_bundle",),
     "pipeline.config": ("RunConfig",),
+    "pipeline.devices.fitting": ("measure_fit",),
     "pipeline.job": ("RunResult",),
     "pipeline.scripting": ("compress", "export_tflite", "import_agent", "run", "train"),
 }

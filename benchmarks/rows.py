@@ -9,6 +9,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json, JsonValue, read_json
 from edgedqn.agents.playing.gate import GatePower
 from edgedqn.agents.playing.statistics import Bounded, Interval
+from edgedqn.benchmarks.cores.fit import FitTest
 from edgedqn.benchmarks.machine import Machine
 
 SCHEMA = 1
@@ -240,15 +241,17 @@ class Benchmark(JsonValue):
       rows: one for each file.
       devices: what was merged in.
       stress: what `--stress` asked for.
+      fits: what `--fit` asked for, one for each board.
     """
 
-    LEFT_OUT = ("devices", "stress")
+    LEFT_OUT = ("devices", "stress", "fits")
 
     machine: Machine
     baseline: str
     rows: tuple[BenchmarkRow, ...]
     devices: tuple[Device, ...] = ()
     stress: StressTest | None = None
+    fits: tuple[FitTest, ...] = ()
 
     def row(self, name: str) -> BenchmarkRow | None:
         """The row of this name, if there is one."""
@@ -280,13 +283,14 @@ def model_of(rows: Sequence[BenchmarkRow], baseline: str) -> tuple[str, float | 
     return baseline if base.gate is None else f"the policy that taught {baseline}", mean
 
 
-def best_passing(rows: Sequence[BenchmarkRow]) -> BenchmarkRow | None:
-    """The smallest int8 file that passed its gate; None where none did.
+def best_passing(rows: Sequence[BenchmarkRow], fits: Sequence[FitTest] = ()) -> BenchmarkRow | None:
+    """The smallest int8 file that passed its gate, and fits the board where that is a limit; None where none did.
 
     Of equally large ones it is one that no other is better than, then the one that packs smaller, then the first by name: never
     the luck of a timing.
     """
     passed = [row for row in rows if row.gate == "pass" and row.input_dtype != "float32"]
+    passed = [row for row in passed if all(fit.allows(row.name) for fit in fits)]
     worse = {name for row in passed for name in row.better_than or ()}
 
     def order(row: BenchmarkRow) -> tuple[int, bool, int, str]:

@@ -14,7 +14,7 @@ from edgedqn.agents.errors import require
 from edgedqn.agents.playing.evaluation import Policy, RandomPolicy, evaluate
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.folding import InputScaling, plain_network
-from edgedqn.compression.policy import FLOAT_OUTPUT, CompressedPolicy, Judge
+from edgedqn.compression.policy import FLOAT_OUTPUT, CompressedPolicy, Excess, Judge
 from edgedqn.compression.preferences import median_action_gap
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.report import StageReport
@@ -32,6 +32,7 @@ def compress(
     reset_seeds: Iterator[int],
     rng: np.random.Generator,
     judge: Judge | None = None,
+    excess: Excess | None = None,
     tolerates: Callable[[float], bool] = lambda disagreement: False,
 ) -> CompressedPolicy:
     """Runs a recipe's stages on a float agent.
@@ -43,6 +44,7 @@ def compress(
       reset_seeds: of those episodes (the `calibrate` stream), endless.
       rng: for exploration and minibatches.
       judge: exports candidates and plays the files. `shrink` and `search` need it, others do without.
+      excess: why a candidate's file does not fit the board that it is for; `search` asks it. None: it fits.
       tolerates: whether the agent may act otherwise in such a share of the states, by gap, at no cost that matters; see
         `CompressionContext`.
     Returns:
@@ -58,15 +60,15 @@ def compress(
     student = Student(network=network, scaling=scaling, states=agent.observations, preferences=q_values)
     reports: list[StageReport] = []
     if recipe.stages:
-        gap, conversion = median_action_gap(q_values), recipe.conversion
         context = CompressionContext(
             teacher=agent,
             env=env,
             reset_seeds=reset_seeds,
             rng=rng,
-            gap=gap,
+            gap=median_action_gap(q_values),
             judge=judge,
-            conversion=conversion,
+            excess=excess,
+            conversion=recipe.conversion,
             tolerates=tolerates,
         )
         student = replace(student, preferences=context.preferences(agent.observations))

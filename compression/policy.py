@@ -106,3 +106,6 @@ class CompressedPolicy:
 Judge = Callable[[CompressedPolicy], Judgement]
 """How a candidate plays as the file it would become. Handed to a recipe like a generator: `pipeline`, which can export and play
 integers, gives one."""
+
+Excess = Callable[[CompressedPolicy], str]
+"""Why the file that a candidate would become does not fit a board; empty where it does. Handed to a recipe likewise."""

@@ -91,6 +91,11 @@ class Recipe:
         """Whether what comes out depends on what the gate lets pass."""
         return any(stage.asks_gate for stage in self.stages)
 
+    @property
+    def searches(self) -> bool:
+        """Whether what comes out depends on the board that it is to fit."""
+        return any(stage.name == Search.name for stage in self.stages)
+
     def to_json(self) -> Json:
         """The JSON object `from_json` reads."""
         return {

@@ -18,7 +18,7 @@ from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, gather_obse
 from edgedqn.agents.playing.spec import EnvironmentSpec, OneHot
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.compression.folding import InputScaling, Weights, in_batches, unfold_input_scaling
-from edgedqn.compression.policy import FLOAT_INPUT, FLOAT_OUTPUT, CompressedPolicy, Conversion, Judge, Meaning
+from edgedqn.compression.policy import FLOAT_INPUT, FLOAT_OUTPUT, CompressedPolicy, Conversion, Excess, Judge, Meaning
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.report import Findings
 from edgedqn.compression.rounded_network import RoundedNetwork
@@ -33,6 +33,7 @@ class CompressionContext:
     Attributes:
       gap: the teacher's median action gap on-policy: the unit of the targets.
       conversion: what the exporter will do in the end.
+      excess: why a candidate's file does not fit the board that it is for, empty where it does; None where any will do.
       tolerates: whether the policy may act otherwise in such a share of the states, each weighted by its action gap, at no cost
         that matters, see `Fragility.tolerates`. Where nobody measured it, it may not.
     """
@@ -43,6 +44,7 @@ class CompressionContext:
     rng: np.random.Generator
     gap: float
     judge: Judge | None = None
+    excess: Excess | None = None
     conversion: Conversion = "qat-int8"
     tolerates: Callable[[float], bool] = lambda disagreement: False
 

@@ -11,6 +11,7 @@ from edgedqn.agents.playing.gate import Gate, gate_for, looks_within
 from edgedqn.agents.playing.spec import EnvironmentSpec, observation_kind
 from edgedqn.agents.training.config import ALGORITHMS, Config, config_from_json
 from edgedqn.agents.training.presets import find_preset
+from edgedqn.benchmarks.cores.budget import Budget
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import DEFAULT_RECIPES, RECIPES, checked, recipe
@@ -28,12 +29,15 @@ class RunConfig:
       export: how files are written. None in a new run: `ExportConfig()`.
       gate: the test each file is put to. None in a new run: 2 % may be lost, 5 % where returns are noisy.
       latency: how much is timed. None in a new run: `LatencyConfig()`.
+      fit: a board that `auto-int8` searches within, and that what ships must fit, as `find_budget` gives it. None in a new run:
+        any.
     """
 
     training: Config | None = None
     export: ExportConfig | None = None
     gate: Gate | None = None
     latency: LatencyConfig | None = None
+    fit: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class RunSettings:
     gate: Gate = field(default_factory=Gate)
     latency: LatencyConfig = field(default_factory=LatencyConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+    fit: Budget | None = None
 
     def __post_init__(self) -> None:
         names = [each.name for each in self.recipes]
@@ -76,6 +81,7 @@ class RunSettings:
             "gate": asdict(self.gate),
             "latency": self.latency.to_json(),
             "export": asdict(self.export),
+            "fit": self.fit and self.fit.to_json(),
         }
 
     @classmethod
@@ -94,6 +100,7 @@ class RunSettings:
                 gate=Gate(**{**gate, "looks": tuple(gate["looks"])}),
                 latency=LatencyConfig(**value["latency"]),
                 export=ExportConfig(**value.get("export", {})),
+                fit=value.get("fit") and Budget.from_json(value["fit"]),
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"Another version of EdgeDQN made this run; its settings are not understood: {error}.") from error
@@ -111,6 +118,7 @@ class RunSettings:
         told = replace(usual, tolerance=self.gate.tolerance)
         if self.gate not in (told, replace(told, looks=(episodes // 4, episodes // 2, episodes))):
             return None
+        options += [self.fit.options()] if self.fit else []
         last = [*options, "--recipes", *(recipe.name for recipe in self.recipes)]
         of_both = " ".join([env_id, *map(shlex.quote, spec.source.options()), f"--seed {seed}"])
         if isinstance(self.training, ImportedAgent):
@@ -131,6 +139,7 @@ class Changes:
     tolerance: float | None = None  # of the gate alone
     gate_episodes: int | None = None  # at most; it looks after a quarter and a half of them, too
     latency: LatencyConfig | None = None
+    fit: Budget | None = None
 
     def apply(self, settings: RunSettings) -> RunSettings:
         """`settings` with these changes. InputError: a value cannot be used."""
@@ -143,6 +152,7 @@ class Changes:
             export=replace(settings.export, **{name: value for name, value in self.export.items() if value is not None}),
             gate=gate,
             latency=self.latency or settings.latency,
+            fit=self.fit or settings.fit,
         )
 
 

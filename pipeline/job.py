@@ -3,19 +3,19 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial, reduce
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError, plain, require
 from edgedqn.agents.files import Json, remove_folder, write_json
-from edgedqn.agents.playing.first_look import resolved
 from edgedqn.agents.playing.fragility import Fragility
 from edgedqn.agents.playing.gate import gate_for
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import remove_checkpoints
 from edgedqn.agents.training.config import Config, with_settings
+from edgedqn.benchmarks.cores.budget import Budget
 from edgedqn.benchmarks.device_rows import merged
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, best_passing, read_benchmark
 from edgedqn.compression.recipes import FLOAT32
@@ -24,9 +24,10 @@ from edgedqn.export.devices.npu import NpuTarget
 from edgedqn.pipeline import stages
 from edgedqn.pipeline.bundle import Part, make_bundle, remove_bundle
 from edgedqn.pipeline.config import Changes, ImportedAgent, RunSettings
+from edgedqn.pipeline.devices.fitting import require_tools
 from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.run_folder import RunFolder
-from edgedqn.pipeline.training import check_training, find_training
+from edgedqn.pipeline.training import check_training, find_training, with_mask
 from edgedqn.pipeline.viewing.file_details import device_costs
 
 KINDS = ("train", "compress", "export", "bench", "report")
@@ -99,7 +100,11 @@ class Job:
         path = Path(out) if out is not None else Path("runs") / f"{env_id.replace(':', '-').replace('/', '-')}-seed{seed}"
         there = RunFolder.open(path) if (path / "run.json").exists() else None
         before = there and RunSettings.from_json(there.description.config).training
-        source = _with_mask(source, there, is_imported=isinstance(training or before, ImportedAgent))
+        source = with_mask(
+            source,
+            None if there is None else there.description.source,
+            is_imported=isinstance(training or before, ImportedAgent),
+        )
         base = training or (before if isinstance(before, ImportedAgent) else find_training(source, algorithm))
         if isinstance(base, ImportedAgent):
             if settings or algorithm:
@@ -108,6 +113,8 @@ class Job:
         else:
             base = with_settings(base, settings or {}, env_id=env_id)
         config = changes.apply(RunSettings(training=base, gate=gate_for(env_id)))
+        if config.fit is not None:
+            require_tools(config.fit)
         if source.action_mask and config.export.output == "action":
             raise InputError(f"{env_id} says which actions are legal: expected an output to choose from. Got output=action.")
         if not isinstance(base, ImportedAgent) and (force or not (there and there.is_done("train"))):
@@ -136,7 +143,8 @@ class Job:
             here = RunSettings.from_json(self.folder.description.config)
             self.settings = self._changes.apply(here)
             ungated = {recipe.name for recipe in self.settings.all_recipes if not recipe.asks_gate}
-            self.folder.change(here.to_json(), self.settings.to_json(), ungated=ungated, outdated=self._outdated())
+            outdated = self._outdated() | (self._searched() if here.fit != self.settings.fit else set())
+            self.folder.change(here.to_json(), self.settings.to_json(), ungated=ungated, outdated=outdated)
             yield
 
     def do(self, kinds: Sequence[str], *, force: bool = False) -> None:
@@ -170,7 +178,7 @@ class Job:
     def result(self) -> RunResult:
         """What the run came to. The stage `bench` must be done."""
         benchmark = read_benchmark(self.folder.benchmark)
-        return RunResult(self.folder.path, benchmark, best_passing(benchmark.rows), fragility=self.fragility())
+        return RunResult(self.folder.path, benchmark, best_passing(benchmark.rows, benchmark.fits), fragility=self.fragility())
 
     def stress(self, *, force: bool = False) -> None:
         """Plays the files with noisy, late and stuck sensors, unless that is done; the report is made again where there is one.
@@ -178,6 +186,12 @@ class Job:
         """
         if force or read_benchmark(self.folder.benchmark).stress is None:
             stages.stress(self.folder)
+            self._report_again()
+
+    def fit(self, budget: Budget, *, force: bool = False) -> None:
+        """Says which files fit a board, unless that is done; all else as for `stress`."""
+        if force or all(test.budget != budget for test in read_benchmark(self.folder.benchmark).fits):
+            stages.fit(self.folder, budget)
             self._report_again()
 
     def merge(self, measured: Sequence[Path]) -> None:
@@ -244,7 +258,8 @@ class Job:
                 )
 
     def _bench(self) -> None:
-        best = best_passing(stages.bench(self.folder, self.settings.all_recipes).rows)
+        benchmark = stages.bench(self.folder, self.settings.all_recipes)
+        best = best_passing(benchmark.rows, benchmark.fits)
         if best is None:
             remove_bundle(self.folder.device)
         else:  # a run fetches nothing from the network: `bundle` adds the page
@@ -269,19 +284,13 @@ class Job:
                 outdated.add(each.name)
         return outdated
 
+    def _searched(self) -> set[str]:
+        """The recipes that are done and may have been searched for on a board: those of an earlier call, too."""
+        others = {recipe.name for recipe in (FLOAT32, *self.settings.all_recipes) if not recipe.searches}
+        stages_done = (stage.name.partition("/") for stage in self.folder.description.stages)
+        return {name for kind, _, name in stages_done if kind == "compress" and name not in others}
+
     def _remove_checkpoints(self) -> None:
         """Once the training is recorded as done: a kill before that goes on from them."""
         if self.folder.is_done("train"):
             remove_checkpoints(self.folder.checkpoints)
-
-
-def _with_mask(source: EnvironmentSource, there: RunFolder | None, *, is_imported: bool) -> EnvironmentSource:
-    """The source with whether the policy is told which actions are legal: as the run has it that is there already; of a new one
-    as asked, or where the environment says so. A model from elsewhere was not told."""
-    before = None if there is None else there.description.source
-    if before is not None and before.id == source.id and not (source.action_mask or before.action_mask):
-        return replace(source, action_mask=before.action_mask)  # None and False are the same to it
-    if before is not None:
-        return source if source.action_mask is not None or is_imported else replace(source, action_mask=before.action_mask)
-    looked_at = resolved(source)  # what is odd is told
-    return source if is_imported else looked_at

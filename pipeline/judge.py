@@ -18,15 +18,17 @@ from edgedqn.agents.playing.evaluation import gather_from_episodes
 from edgedqn.agents.playing.gate import Gate, NotBetterThanRandomError, Verdict, run_gate
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.agreement import agreement, legal_in, preferences_of
+from edgedqn.benchmarks.cores.budget import Budget
 from edgedqn.benchmarks.playing import Players
 from edgedqn.compression.folding import InputScaling, plain_network
-from edgedqn.compression.policy import CompressedPolicy, Judge
+from edgedqn.compression.policy import CompressedPolicy, Excess, Judge
 from edgedqn.compression.report import UNPLAYABLE, Judgement
 from edgedqn.compression.stage import Student
 from edgedqn.export.config import ExportConfig
-from edgedqn.export.edge_policy import EdgePolicy, RuntimeRefusedError
+from edgedqn.export.edge_policy import EdgePolicy, RuntimeRefusedError, read_verified
 from edgedqn.export.tflite import exported as export_policy
 from edgedqn.export.tflite_file.manifest import write_policy
+from edgedqn.pipeline.devices.fitting import fit_of_file
 from edgedqn.pipeline.proving import play_on_seeds
 from edgedqn.pipeline.seeds import SeedStreams
 
@@ -147,6 +149,18 @@ class _FileJudge:
         path = self.folder / "float.tflite"
         write_float_file(self.agent, path, self.export)
         return path
+
+
+def excess_of(budget: Budget, export: ExportConfig) -> Excess:
+    """What says why a candidate, as a file, does not fit a board; empty where it does. Measured, as `measure_fit` does."""
+
+    def excess(policy: CompressedPolicy) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "candidate.tflite"
+            _write(policy, path, export)
+            return fit_of_file(read_verified(path), budget, name=path.stem).reason or ""
+
+    return excess
 
 
 def write_float_file(agent: TrainedAgent, path: Path, config: ExportConfig) -> None:

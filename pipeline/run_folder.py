@@ -17,7 +17,8 @@ from edgedqn.agents.training.checkpoints import has_checkpoints
 
 SCHEMA = 1
 # `change` takes these for the same agent, and redoes what depends on them.
-TAKEN_BY_CHANGE = ("recipes", "export.", "gate.", "latency.")
+TAKEN_BY_CHANGE = ("recipes", "export.", "gate.", "latency.", "fit")
+TAKEN = {key.rstrip(".") for key in TAKEN_BY_CHANGE}
 # What may change in the midst of a run, with nothing to be done again.
 INCIDENTAL = ("training.keep_checkpoints",)
 VERSIONED = ("edgedqn", "numpy", "gymnasium", "ai-edge-litert", "tensorflow", "tf_keras", "tensorflow-model-optimization")
@@ -244,7 +245,7 @@ class RunFolder:
     def _take(self, asked: Mapping[str, object], differences: set[str]) -> None:
         """Puts the settings asked for in the place of those here. The caller holds the lock."""
         changed = differences.difference(INCIDENTAL)
-        kept = {key: value for key, value in self.description.config.items() if key in ("recipes", "export", "gate", "latency")}
+        kept = {key: value for key, value in self.description.config.items() if key in TAKEN}
         stages = () if changed else self.description.stages
         self.description = replace(self.description, config={**asked, **kept}, stages=stages)
         self.save()

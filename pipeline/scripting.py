@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgedqn.agents.playing.source import EnvironmentSource
     from edgedqn.agents.teaching.teachers import Policy
     from edgedqn.agents.trained_agent import TrainedAgent
+    from edgedqn.benchmarks.cores.budget import Budget
     from edgedqn.compression.policy import CompressedPolicy
     from edgedqn.compression.recipe import Recipe
     from edgedqn.export.config import ExportConfig
@@ -116,6 +117,7 @@ def run(
                 gate=asked.gate,
                 tolerance=tolerance,
                 latency=asked.latency or latency,
+                fit=asked.fit,
             ),
             force=force,
         )
@@ -206,6 +208,7 @@ def compress(
     seed: int = 0,
     gate: Gate | None = None,
     export: "ExportConfig | None" = None,
+    fit: "Budget | None" = None,
 ) -> "CompressedPolicy":
     """Runs a recipe on an agent.
 
@@ -215,6 +218,7 @@ def compress(
       seed: of all randomness, >= 0.
       gate: the test of candidates, for recipes with `asks_gate` (`qat-int8`, searches); the environment's by default.
       export: how it writes them; `ExportConfig()` by default.
+      fit: a board that `auto-int8` searches within, as `find_budget` gives it; any by default.
     Raises:
       InputError: the agent cannot be compressed this way, or a fine-tuning diverged.
     """
@@ -231,6 +235,7 @@ def compress(
             streams=SeedStreams(seed),
             gate=gate or gate_for(agent.spec.id),
             export=export or ExportConfig(),
+            fit=fit,
         )
 
 

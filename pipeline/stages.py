@@ -14,6 +14,7 @@ from edgedqn.agents.playing.gate import Gate, GateResult
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.trained_agent import TrainedAgent, read_taught_by
 from edgedqn.benchmarks.comparison import Candidates, compare
+from edgedqn.benchmarks.cores.budget import Budget
 from edgedqn.benchmarks.device_rows import still_true
 from edgedqn.benchmarks.report.charts import stress_chart
 from edgedqn.benchmarks.report.learning_curve import learning_chart
@@ -32,8 +33,9 @@ from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
 from edgedqn.export.tflite_file.tflm import MicroUnavailableError
 from edgedqn.export.verify import verify, verify_micro
 from edgedqn.pipeline.config import ImportedAgent, RunSettings
+from edgedqn.pipeline.devices.fitting import measure_fit
 from edgedqn.pipeline.fragility import measure_fragility
-from edgedqn.pipeline.judge import judging
+from edgedqn.pipeline.judge import excess_of, judging
 from edgedqn.pipeline.proving import play_on_seeds, states_on_prove_seeds, with_stress
 from edgedqn.pipeline.run_folder import RunFolder, versions
 from edgedqn.pipeline.seeds import SeedStreams
@@ -91,7 +93,9 @@ def compress(run: RunFolder, recipe: Recipe) -> None:
     _, config, streams = _of(run)
     agent = TrainedAgent.load(run.agent)
     known = read_fragility(run)
-    policy = compress_judged(agent, recipe, streams=streams, gate=config.gate, export=config.export, fragility=known)
+    policy = compress_judged(
+        agent, recipe, streams=streams, gate=config.gate, export=config.export, fragility=known, fit=config.fit
+    )
     policy.save(run.compressed(recipe.name))
 
 
@@ -103,11 +107,12 @@ def compress_judged(
     gate: Gate,
     export: ExportConfig,
     fragility: Fragility | None = None,
+    fit: Budget | None = None,
 ) -> CompressedPolicy:
     """Runs one recipe on an agent, in its environment, as `scripting.compress` does.
 
     Of the streams, `calibrate` is for states and minibatches, `select` for the judge that stages with `asks_gate` are given.
-    `fragility` is measured, on `select` as well, where it is None and a stage asks.
+    `fragility` is measured, on `select` as well, where it is None and a stage asks. A search stays within `fit`.
     """
 
     known = cache(lambda: fragility or measure_fragility(agent, streams=streams, gate=gate))
@@ -120,6 +125,7 @@ def compress_judged(
             reset_seeds=streams.reset_seeds("calibrate"),
             rng=streams.rng("calibrate", recipe.name),
             judge=judge,
+            excess=None if fit is None else excess_of(fit, export),
             tolerates=lambda disagreement: known().tolerates(disagreement, tolerance=gate.tolerance),
         )
 
@@ -196,7 +202,9 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
     devices: tuple[Device, ...] = ()
     with suppress(InputError):  # where nothing was measured before
         devices = read_benchmark(run.benchmark).devices
-    benchmark = replace(benchmark, devices=still_true(devices, benchmark.rows))
+    limit = config.fit
+    fits = () if limit is None else (measure_fit({path.stem: path for path in files}, limit, is_limit=True),)
+    benchmark = replace(benchmark, devices=still_true(devices, benchmark.rows), fits=fits)
     write_json(run.benchmark, benchmark.to_json())
     return benchmark
 
@@ -211,6 +219,15 @@ def stress(run: RunFolder) -> None:
     if (chart := stress_chart(benchmark.stress)) is not None:
         with suppress(InputError):  # as for the learning curve
             write_text(run.path / "stress.svg", picture(chart))
+
+
+def fit(run: RunFolder, budget: Budget) -> None:
+    """Builds a firmware of each file that `bench` has measured, for a board: adds to the `fits` of `benchmark.json`."""
+    benchmark = read_benchmark(run.benchmark)
+    is_limit = any(test.is_limit and test.budget == budget for test in benchmark.fits)
+    found = measure_fit({row.name: run.path / row.file for row in benchmark.rows}, budget, is_limit=is_limit)
+    fits = [found if test.budget == budget else test for test in benchmark.fits]
+    write_json(run.benchmark, replace(benchmark, fits=tuple(fits if found in fits else [*fits, found])).to_json())
 
 
 def _record(file: VerifiedFile, **findings: object) -> VerifiedFile:
@@ -244,7 +261,7 @@ def _film(run: RunFolder, benchmark: Benchmark) -> Film | str | None:
     played = [row for row in benchmark.rows if row.episode_return and row.name != benchmark.baseline]
     if not played:
         return None
-    other = best_passing(benchmark.rows) or played[-1]
+    other = best_passing(benchmark.rows, benchmark.fits) or played[-1]
     source, _, streams = _of(run)
     seed = streams.first_reset_seeds("prove", 1)[0]
     return side_by_side(run.model(benchmark.baseline), run.path / other.file, source, seed)

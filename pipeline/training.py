@@ -17,7 +17,7 @@ from edgedqn.agents.files import Json
 from edgedqn.agents.networks import table_network
 from edgedqn.agents.playing.environments import agent_view, make_environment, make_vector
 from edgedqn.agents.playing.evaluation import gather_observations
-from edgedqn.agents.playing.first_look import with_scale
+from edgedqn.agents.playing.first_look import resolved, with_scale
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, is_beyond_images, observation_kind, spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
@@ -176,3 +176,14 @@ def _statistics(config: Config, report: TrainingReport) -> Json:
         "evaluations": [list(evaluation) for evaluation in report.evaluations],
         "seconds": round(report.seconds, 2),
     }
+
+
+def with_mask(source: EnvironmentSource, before: EnvironmentSource | None, *, is_imported: bool) -> EnvironmentSource:
+    """The source with whether the policy is told which actions are legal: as the run has it that is there already, from
+    `before`; of a new one as asked, or where the environment says so. A model from elsewhere was not told."""
+    if before is not None and before.id == source.id and not (source.action_mask or before.action_mask):
+        return replace(source, action_mask=before.action_mask)  # None and False are the same to it
+    if before is not None:
+        return source if source.action_mask is not None or is_imported else replace(source, action_mask=before.action_mask)
+    looked_at = resolved(source)  # what is odd is told
+    return source if is_imported else looked_at

@@ -3,7 +3,7 @@
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgedqn.benchmarks.cores.core import Core
@@ -87,16 +87,32 @@ def _of_program(core: Core, folder: Path, files: Sequence[str]) -> dict[str, int
         stack, room, infer, quantize = map(int, run(core, program).split())
         if stack == room:
             raise TooLargeError(f"{core.name}: expected the stack of a step to fit above static memory, in {room:,} bytes.")
-        sections = {line[0]: int(line[1]) for line in _cells(core, "size -A", program) if line[0].startswith(".")}
+        memory = memory_of(core, program)
         symbols = [line for line in _cells(core, "nm --print-size --format=sysv", program) if line[3:4] == ["OBJECT"]]
     return {
         "infer": infer,
         "quantize": quantize,
-        "flash_bytes": sum(sections.get(name, 0) for name in (*READ_IN_PLACE, ".data")),
+        **asdict(memory),
         "constants_bytes": sum(int(line[4], 16) for line in symbols if line[-1] in READ_IN_PLACE and len(line) == 6),
-        "ram_bytes": sum(sections.get(name, 0) for name in (".data", ".bss")),
         "stack_bytes": stack,
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What a linked program takes: of flash, what is copied to RAM included; of RAM, without a stack."""
+
+    flash_bytes: int
+    ram_bytes: int
+
+
+def memory_of(core: Core, program: Path) -> Memory:
+    """Weighs the sections of an ELF file."""
+    sections = {line[0]: int(line[1]) for line in _cells(core, "size -A", program) if line[0].startswith(".")}
+    return Memory(
+        flash_bytes=sum(sections.get(name, 0) for name in (*READ_IN_PLACE, ".data")),
+        ram_bytes=sum(sections.get(name, 0) for name in (".data", ".bss")),
+    )
 
 
 def _cells(core: Core, tool: str, program: Path) -> list[list[str]]:

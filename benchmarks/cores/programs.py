@@ -20,8 +20,8 @@ CPP_OPTIONS = ("-std=c++11", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-st
 # Contraction off: the contract of a policy's input is a rounding after the product and another one after the sum. Sections of
 # their own, so that the linker leaves out what nothing calls.
 OPTIONS = ("-ffp-contract=off", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables")
-# How linkers say it, and GCC of an array that an AVR cannot have at all.
-TOO_LARGE = re.compile("overflowed by|will not fit in region|is not within region|size of array .* is too large")
+# How linkers say it, GCC of an array that an AVR cannot have at all, and policy.c.
+TOO_LARGE = re.compile("overflowed by|will not fit in region|is not within region|size of array .* is too large|do not fit")
 MESSAGE_LENGTH = 400
 TIMEOUT_S = 60
 

@@ -10,11 +10,14 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.fragility import Fragility
 from edgedqn.agents.playing.statistics import Interval
+from edgedqn.benchmarks.cores.fit import FitTest
 from edgedqn.benchmarks.report.charts import KernelZeros, draw_charts, stress_chart
 from edgedqn.benchmarks.report.table import (
     ABSENT,
     MORE_COLUMNS,
     device_lines,
+    fit_heading,
+    fit_lines,
     in_digits,
     kilobytes,
     markdown_table,
@@ -144,7 +147,7 @@ def render_report(
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string((FILES / "page.html").read_text())
     return page.render(
         title=_title(run or {}),
-        summary=summary(rows, baseline),
+        summary=summary(rows, baseline, benchmark.fits),
         columns=[title for title, _ in MORE_COLUMNS],
         table=[(row, [(title, cell(row), _sorted_by(title, cell(row))) for title, cell in MORE_COLUMNS]) for row in rows],
         baseline=baseline,
@@ -153,6 +156,7 @@ def render_report(
         devices=[(device, device_lines(device, rows)) for device in benchmark.devices],
         charts=drawn,
         stress=benchmark.stress and (benchmark.stress, stress_summary(benchmark.stress), stress_lines(benchmark.stress)),
+        fits=[(fit_heading(test), fit_lines(test)) for test in benchmark.fits],
         film=film,
         fragility=fragility,
         ladders=[(name, each.rungs) for name, each in files.items() if each.rungs],
@@ -181,12 +185,14 @@ def render_report_markdown(
     """The same in short, as Markdown: summary, tables, machine, how to reproduce. Arguments as for `render_report`."""
     rows, machine = benchmark.rows, benchmark.machine.to_json()
     measured = "; ".join(f"{key} {machine[key]}" for key in SHORT if machine[key] is not None)
-    parts = [f"# {_title(run or {})}", summary(rows, benchmark.baseline), render_markdown(rows)]
+    parts = [f"# {_title(run or {})}", summary(rows, benchmark.baseline, benchmark.fits), render_markdown(rows)]
     parts += [f"Measured on: {measured}."] if measured else []
     for device in benchmark.devices:
         parts += [f"On {device.name}:", markdown_table(device_lines(device, rows))]
     if (test := benchmark.stress) is not None:
         parts += [stress_heading(test), markdown_table(stress_lines(test)), stress_summary(test), test.note]
+    for fit in benchmark.fits:
+        parts += [fit_heading(fit), markdown_table(fit_lines(fit))]
     if costs := _cost_lines(files or {}):
         parts += ["On small devices, none of them here:", markdown_table(costs)]
     parts += [f"    {command}"] if command else []
@@ -207,13 +213,14 @@ def _title(run: Json) -> str:
     return f"EdgeDQN: {run['env_id']}, seed {run['seed']}" if run else "EdgeDQN benchmark"
 
 
-def summary(rows: Sequence[BenchmarkRow], baseline: str) -> str:
+def summary(rows: Sequence[BenchmarkRow], baseline: str, fits: Sequence[FitTest] = ()) -> str:
     """The smallest file that passed and what it saves, or that there is none; where it is slower, that too."""
-    best, (model, mean) = best_passing(rows), model_of(rows, baseline)
+    best, (model, mean) = best_passing(rows, fits), model_of(rows, baseline)
     if best is None:
         if all(row.episode_return is None for row in rows):
             return "Nothing was played, so no file was put to the gate: size and speed alone say nothing of the policy."
-        return f"No int8 file passed its gate: none is proven to play like {model}."
+        board = next((f" and fits {fit.budget.board}" for fit in fits if fit.is_limit), "")
+        return f"No int8 file passed its gate{board}: none is proven to play like {model}."
     base = next(row for row in rows if row.name == baseline)
     assert mean is not None and best.return_delta and base.size_bytes and best.size_bytes  # or nothing had passed
     assert best.speedup and best.step_speedup

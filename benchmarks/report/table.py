@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from edgedqn.benchmarks.cores.budget import WORST_CYCLES
+from edgedqn.benchmarks.cores.fit import FitTest
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device, Latency, Ratio, Return, StressTest
 
 ABSENT = "-"
@@ -94,6 +96,44 @@ def stress_summary(test: StressTest) -> str:
         return f"No file loses more than {baseline} beyond chance."
     told = "; ".join(f"{name} at {', '.join(stresses)}" for name, stresses in worse.items())
     return f"More brittle than {baseline}, beyond chance (one in 40 comparisons is that by chance): {told}."
+
+
+def render_fits(benchmark: Benchmark) -> str:
+    """A table for each board: which files fit it. Empty where nobody asked."""
+    return "\n\n".join("\n".join([fit_heading(test), *_aligned_fits(fit_lines(test))]) for test in benchmark.fits)
+
+
+def _aligned_fits(lines: Sequence[Sequence[str]]) -> list[str]:
+    """The reasons, at the end, are as long as they are."""
+    head, rule, *body = _aligned([line[:-1] for line in lines])
+    first, *others = (line[-1] for line in lines)
+    return [f"{text}  {last}" for text, last in zip((head, rule, *body), (first, "-" * len(first), *others), strict=True)]
+
+
+def fit_heading(test: FitTest) -> str:
+    """What the table shows, and how it is known."""
+    budget = test.budget
+    given = [f"{budget.flash_bytes:,} bytes of flash", f"{budget.ram_bytes:,} of RAM"]
+    given += [] if budget.cycles is None else [f"{budget.cycles:,} cycles per step"]
+    given += [] if budget.rate_hz is None else [f"{budget.rate_hz:g} steps per second"]
+    known = f"instructions times {WORST_CYCLES}, an *estimate*, of memory without wait states"
+    known = "measured in simavr" if budget.is_measured else known
+    limit = " Nothing else may ship." if test.is_limit else ""
+    return (
+        f"On {budget.board} ({budget.core}; {', '.join(given)}): policy_observe, policy_infer and the choice of an action, as "
+        f"a linked program; cycles are {known}.{limit}"
+    )
+
+
+def fit_lines(test: FitTest) -> list[list[str]]:
+    """The cells of a board's table, its head first."""
+    cycles = "cycles" if test.budget.is_measured else "cycles, estimated"
+    lines = [["file", "flash", "RAM", cycles, "highest rate, Hz", "fits"]]
+    for each in test.files:
+        taken = [_text(number, "{:,}".format) for number in (each.flash_bytes, each.ram_bytes, each.cycles)]
+        said = "yes" if each.reason is None else f"no: {each.reason}"
+        lines.append([each.name, *taken, _text(each.rate_hz, "{:,.1f}".format), said])
+    return lines
 
 
 def device_lines(device: Device, rows: Sequence[BenchmarkRow]) -> list[list[str]]:

@@ -1,13 +1,15 @@
 """The search for the smallest new network that plays as well as the agent."""
 
 import time
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+import numpy as np
 import tf_keras
 
-from edgedqn.agents.errors import require
+from edgedqn.agents.errors import InputError, require
 from edgedqn.compression.methods.distillation import Distil, Distillation
 from edgedqn.compression.methods.ladder import SMALL_STUDENT, Quantize, judgement_of
 from edgedqn.compression.methods.streaming import Stream
@@ -17,6 +19,7 @@ from edgedqn.compression.report import Attempt, Findings
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 LAYER_BYTES = 330  # of tensors, quantization and an operator: the difference between files with a layer more and less
+PROBED = 100  # states that an untrained network is rounded on
 Widths = tuple[tuple[int, ...], tuple[int, ...]]  # filters, hidden
 
 ONE_LAYER: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (4,), (6,), (8,), (12,), (16,), (24,), (32,))
@@ -28,6 +31,8 @@ STREAM = Stream()
 @dataclass(frozen=True, kw_only=True)
 class Search(Stage):
     """Looks for the smallest network that passes the gate as int8, by bisection; then tries the size below it once more.
+
+    Where it is for a board, only sizes are tried whose untrained files fit, and one that passes must fit as it is.
 
     Attributes:
       attempts: networks tried at most.
@@ -63,6 +68,8 @@ class Search(Stage):
             student = self.teaching.gather(student, context)
         sizes = [size for size in _sizes(student) if any(size) or context.conversion != FLOAT_OUTPUT]
         require(bool(sizes), "A float output leaves nothing to round of a network of one layer. Expected a larger agent.")
+        if context.excess is not None:
+            sizes = self._within(sizes, student, context)
         bisection, attempts, rounded = _Bisection(passing=len(sizes)), list[Attempt](), list[Student]()
         stopped = ""
         while not stopped and (index := bisection.next()) is not None:
@@ -74,13 +81,15 @@ class Search(Stage):
             judged, findings = self.quantizing.apply(candidate, context)
             del candidate  # its states fill the memory
             judgement = judgement_of(findings)
-            attempts.append(Attempt(judgement=judgement, size=size_of(network)))
             judged = replace(judged, states=student.states[:0], preferences=student.preferences[:0])
+            excess = _excess(judged, context) if judgement.verdict == "pass" else ""
+            attempts.append(Attempt(judgement=judgement, size=size_of(network), lacking=excess or None))
             rounded.append(judged)
             bisection.record(index, passed=judgement.verdict == "pass")
             seconds = time.monotonic() - started
             stopped = judgement.reason if judgement.agent_is_no_better_than_random else self._spent(attempts, seconds)
-        passing = [i for i, attempt in enumerate(attempts) if attempt.judgement.verdict == "pass"]  # each smaller than before
+        passed = [attempt.judgement.verdict == "pass" and not attempt.lacking for attempt in attempts]
+        passing = [i for i, one in enumerate(passed) if one]  # each smaller than before
         found = rounded[passing[-1] if passing else min(range(len(attempts)), key=lambda i: attempts[i].judgement.loss)]
         return found, Findings(
             passed=bool(passing),
@@ -89,6 +98,30 @@ class Search(Stage):
             env_steps=_played(attempts),
             attempts=tuple(attempts),
         )
+
+    def _within(self, sizes: list[Widths], student: Student, context: CompressionContext) -> list[Widths]:
+        """The sizes that fit, of which the untrained files are measured. Of those with equal filters and as many layers, all up
+        to the largest that fits do, and it is found by bisection.
+
+        Raises:
+          InputError: none fits.
+        """
+        few = replace(student, states=student.states[:PROBED], preferences=student.preferences[:PROBED], meaning=self.meaning)
+        unjudged, rng = replace(context, judge=None), np.random.default_rng(0)
+
+        def over(size: Widths) -> str:
+            network = fresh(resized(student.network, filters=size[0], hidden=size[1]), rng)
+            rounded, _ = self.quantizing.apply(replace(few, network=network), unjudged)
+            return _excess(rounded, context)
+
+        chains: dict[tuple[tuple[int, ...], int], list[Widths]] = {}
+        for size in sizes:
+            chains.setdefault((size[0], len(size[1])), []).append(size)
+        largest = ((chain, bisect_left(chain, True, key=lambda size: bool(over(size)))) for chain in chains.values())
+        fits = {size for chain, count in largest for size in chain[:count]}
+        if not fits:
+            raise InputError(f"No network fits the board: expected one of {len(sizes)} sizes to. Got {over(sizes[0])}.")
+        return [size for size in sizes if size in fits]
 
     def _teaching(self, network: tf_keras.Model, *, seconds: float) -> Distil | Stream:
         """What teaches a network, within the minutes that are left after so many seconds."""
@@ -132,6 +165,13 @@ class _Bisection:
             self.passing, self.failing, self.retries = index, min(self.failing, index - 1), 1
         else:
             self.failing = max(self.failing, index)
+
+
+def _excess(student: Student, context: CompressionContext) -> str:
+    """Why a rounded student does not fit its board; empty where it does, or is for none."""
+    if context.excess is None:
+        return ""
+    return context.excess(student.as_compressed(context.teacher, conversion=context.conversion, recipe="candidate"))
 
 
 def _played(attempts: Sequence[Attempt]) -> int:

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial, reduce
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from edgedqn.agents.playing.evaluation import Evaluation
 from edgedqn.agents.playing.evaluation import evaluate as play_all
 from edgedqn.agents.playing.processes import WorkerDiedError, Workers
 from edgedqn.agents.playing.source import EnvironmentSource
+from edgedqn.benchmarks.cores.budget import Budget, find_budget
 from edgedqn.benchmarks.device_rows import merged, read_device
 from edgedqn.benchmarks.feeding import fed
 from edgedqn.benchmarks.foreign import ForeignFile, is_foreign, read_foreign
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.regression import compare_with
-from edgedqn.benchmarks.report.table import render_devices, render_stress, render_table
+from edgedqn.benchmarks.report.table import render_devices, render_fits, render_stress, render_table
 from edgedqn.benchmarks.rows import Benchmark, read_benchmark
 from edgedqn.export.devices.npu import NpuTarget
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
@@ -29,6 +30,7 @@ from edgedqn.pipeline.bench_files import wrong_with
 from edgedqn.pipeline.bundle import Part, make_bundle
 from edgedqn.pipeline.commands import DONE, REGRESSED, SCHEMA, print_json
 from edgedqn.pipeline.commands.libraries import is_library_asked, make_asked_library
+from edgedqn.pipeline.devices.fitting import measure_fit, require_tools
 from edgedqn.pipeline.native import limit_memory
 from edgedqn.pipeline.proving import source_of, spec_for
 from edgedqn.pipeline.viewing.play import Load, Player, film_path
@@ -38,7 +40,7 @@ from edgedqn.pipeline.viewing.serving import address, page_folder, serve, server
 
 def bench(arguments: Namespace) -> int:
     """Measures files that are in no run."""
-    earlier = read_references(arguments)
+    earlier, budget = read_references(arguments), asked_budget(arguments)
     benchmark = measure(
         _with_scale(arguments.paths, arguments.scale),
         baseline=arguments.baseline,
@@ -49,6 +51,8 @@ def bench(arguments: Namespace) -> int:
         tolerance=arguments.tolerance,
         stress=arguments.stress,
     )
+    if budget is not None:
+        benchmark = replace(benchmark, fits=(measure_fit({path.stem: path for path in arguments.paths}, budget),))
     regressed = print_benchmark(reduce(merged, arguments.merge, benchmark), arguments, earlier)
     return REGRESSED if regressed else DONE
 
@@ -79,6 +83,15 @@ def asked_npu(arguments: Namespace) -> NpuTarget | None:
     given = [f"--{name.replace('_', '-')}" for name in ("memory_mode", "system_config") if getattr(arguments, name) is not None]
     require(not given, f"{' and '.join(given)} say where an NPU finds its memory: expected --npu beside it. Got none.")
     return None
+
+
+def asked_budget(arguments: Namespace) -> Budget | None:
+    """What the board of the command line gives, if one is named; its compiler and its emulator are there."""
+    require(arguments.fit is not None or arguments.rate is None, "A rate is a board's. Expected --fit beside --rate. Got none.")
+    if arguments.fit is None:
+        return None
+    require_tools(budget := find_budget(arguments.fit, arguments.rate))
+    return budget
 
 
 def evaluate(arguments: Namespace) -> int:
@@ -159,6 +172,8 @@ def print_benchmark(benchmark: Benchmark, arguments: Namespace, earlier: Benchma
             print(f"\n{devices}")
         if stress := render_stress(benchmark):
             print(f"\n{stress}")
+        if fits := render_fits(benchmark):
+            print(f"\n{fits}")
         if against:
             print(f"\n{against.render(arguments.against)}")
     return bool(arguments.fail_on_regression and against and against.regressions)

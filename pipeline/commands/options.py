@@ -1,4 +1,4 @@
-"""An option for every setting of a training, and how numbers are read."""
+"""An option for every setting of a training, how numbers are read, and the kinds of arguments that there are."""
 
 import argparse
 import math
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from functools import partial
+from pathlib import Path
+from typing import TypeAlias
 
 from edgedqn.agents.training.config import ALGORITHMS, QLearningConfig, TrainingConfig
 from edgedqn.agents.training.presets import DEFAULTS, PRESETS
@@ -86,3 +88,15 @@ number = partial(_read, float, "a number", -math.inf)
 natural = partial(_read, int, "a whole number of 0 or more", 0)
 positive = partial(_read, int, "a whole number of 1 or more", 1)
 READ: dict[type, Callable[[str], object]] = {int: partial(_read, int, "a whole number", -math.inf), float: number, str: str}
+
+How: TypeAlias = dict[str, object]  # what `add_argument` takes besides a name
+Arguments: TypeAlias = dict[str, How]
+
+SWITCH: How = {"action": "store_true"}
+SEVERAL: How = {"action": "append", "default": []}
+EITHER: How = {"action": argparse.BooleanOptionalAction}
+FILE: How = {"type": Path, "metavar": "FILE"}
+DIR: How = {"type": Path, "metavar": "DIR"}
+PATH: How = {"type": Path, "metavar": "PATH"}
+COUNT: How = {"type": positive, "metavar": "N"}
+NATURAL: How = {"type": natural, "metavar": "N"}

@@ -1,23 +1,24 @@
 """The words of the command line: each command with its arguments. Imports nothing that takes time."""
 
 import argparse
-from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 
 from edgedqn.pipeline.commands import BAD_INPUT
-from edgedqn.pipeline.commands.options import add_training, factors, natural, number, positive
-
-How: TypeAlias = dict[str, object]  # what `add_argument` takes besides a name
-Arguments: TypeAlias = dict[str, How]
-
-SWITCH: How = {"action": "store_true"}
-SEVERAL: How = {"action": "append", "default": []}
-EITHER: How = {"action": argparse.BooleanOptionalAction}
-FILE: How = {"type": Path, "metavar": "FILE"}
-DIR: How = {"type": Path, "metavar": "DIR"}
-PATH: How = {"type": Path, "metavar": "PATH"}
-COUNT: How = {"type": positive, "metavar": "N"}
-NATURAL: How = {"type": natural, "metavar": "N"}
+from edgedqn.pipeline.commands.device_arguments import BUNDLE, fit
+from edgedqn.pipeline.commands.options import (
+    COUNT,
+    DIR,
+    EITHER,
+    FILE,
+    NATURAL,
+    PATH,
+    SEVERAL,
+    SWITCH,
+    Arguments,
+    add_training,
+    factors,
+    number,
+)
 
 RUN: Arguments = {"path": PATH | {"metavar": "RUN", "help": "a run folder"}}
 POLICY: Arguments = {"path": PATH | {"help": "a .tflite, an agent folder, or a run folder (its float agent)"}}
@@ -125,45 +126,9 @@ BENCH: Arguments = {
         "help": "play 300 episodes each with noisy sensors (1 to 10 %% of a feature's standard deviation), late by a step, and "
         "stuck (in 5 to 20 %% of the steps), too: is the small policy more brittle?"
     },
+    **fit("say which files fit a board's flash, RAM and cycles"),
     "--no-play": SWITCH | {"help": "time and weigh files only, without playing their environment"},
     **FORCE,
-}
-BUNDLE: Arguments = {
-    "path": PATH | {"help": "a run folder, or a .tflite with a manifest"},
-    "--out": DIR
-    | {
-        "help": "the bundle to make of a .tflite, in place of an earlier one (default: device); with --as the folder that the "
-        "library is put into (default: libraries/ECOSYSTEM)"
-    },
-    "--sensor-units": {
-        "nargs": "+",
-        "type": number,
-        "metavar": "U",
-        "help": "for microcontrollers without floating point: what one count of a sensor stands for, such as 0.001, for each "
-        "feature or one for all; policy_observe() takes these integers then",
-    },
-    "--as": {
-        "dest": "ecosystem",
-        "choices": ("arduino", "platformio", "esp-idf", "zephyr", "cmake"),
-        "help": "make a library for these microcontrollers in place of a bundle",
-    },
-    "--zip": SWITCH | {"help": "and a zip of the library"},
-    "--library-version": {"metavar": "X.Y.Z", "help": "of the library (default: 0.1.0)"},
-    "--license": {"metavar": "SPDX_ID", "help": "of the library, such as MIT (default: none is stated)"},
-    "--author": {"metavar": "NAME", "help": "of the library, or 'NAME <ADDRESS>' (default: none is named)"},
-    "--url": {"metavar": "URL", "help": "a page on the library (default: none is named)"},
-    "--npu": {
-        "metavar": "ACCELERATOR",
-        "help": "compile it for an Arm Ethos-U as well, with Vela, such as ethos-u55-128; needs the extra `npu`",
-    },
-    "--memory-mode": {
-        "metavar": "NAME",
-        "help": "where the NPU's weights and tensors lie, such as Sram_Only (default: Vela's)",
-    },
-    "--system-config": {
-        "metavar": "NAME",
-        "help": "clock and memories of the NPU, as Vela's --system-config, such as Ethos_U55_Deep_Embedded (default: Vela's)",
-    },
 }
 PLAY: Arguments = {
     **POLICY,
@@ -211,7 +176,7 @@ MODEL: Arguments = {
 COMMANDS: dict[str, tuple[str, Arguments]] = {
     "run": (
         "the main job: train, compress, export, bench, report; goes on where it stopped",
-        LEARNING_ENVIRONMENT | RECIPES | EXPORTING | GATE | FORCE,
+        LEARNING_ENVIRONMENT | RECIPES | EXPORTING | GATE | fit("ship only what fits a board, and search for that") | FORCE,
     ),
     "train": ("train the float agent of a run; goes on from its newest checkpoint", LEARNING_ENVIRONMENT | FORCE),
     "compress": (

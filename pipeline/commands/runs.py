@@ -13,11 +13,12 @@ from edgedqn.agents.playing.fragility import Fragility
 from edgedqn.agents.playing.source import EnvironmentSource, WrapperSource, parse_arguments
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import has_checkpoints
-from edgedqn.benchmarks.report.table import render_table
+from edgedqn.benchmarks.report.table import render_fits, render_table
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.compression.report import StageReport
 from edgedqn.pipeline.commands import DONE, NOT_PASSED, REGRESSED, SCHEMA, print_json
 from edgedqn.pipeline.commands.files import (
+    asked_budget,
     asked_npu,
     print_benchmark,
     print_bundle,
@@ -49,6 +50,8 @@ def run(arguments: Namespace) -> int:
         print(render_table(result.measured.rows))
         if result.fragility is not None:
             print(f"\n{result.fragility.summary}")
+        if fits := render_fits(result.measured):
+            print(f"\n{fits}")
         print(f"\nReport: {job.folder.report}")
     return _verdict(result, arguments.json)
 
@@ -84,7 +87,7 @@ def report(arguments: Namespace) -> int:
 
 def bench(arguments: Namespace) -> int:
     """Measures the files of a run."""
-    earlier = read_references(arguments)
+    earlier, budget = read_references(arguments), asked_budget(arguments)
     given = [f"--{name}" for name in ("baseline", "seed", "threads", "env", "scale") if getattr(arguments, name) is not None]
     given += [f"--{name.replace('_', '-')}" for name in ("no_play", "no_xnnpack", "mlperf") if getattr(arguments, name)]
     require(not given, f"A run knows how it is measured: expected no {', '.join(given)} beside it.")
@@ -93,6 +96,8 @@ def bench(arguments: Namespace) -> int:
         job.do(("bench",), force=arguments.force)
         if arguments.stress:
             job.stress(force=arguments.force)
+        if budget is not None:
+            job.fit(budget, force=arguments.force)
         if arguments.merge:
             job.merge(arguments.merge)
     result = job.result()
@@ -184,6 +189,7 @@ def asked_changes(arguments: Namespace) -> Changes:
         export={name: getattr(arguments, name, None) for name in EXPORT_OPTIONS},
         tolerance=getattr(arguments, "tolerance", None),
         gate_episodes=getattr(arguments, "gate_episodes", None),
+        fit=asked_budget(arguments) if arguments.command == "run" else None,
     )
 
 
@@ -243,7 +249,8 @@ def _verdict(result: RunResult, as_json: bool) -> int:
     if as_json:
         return DONE if result.shipped else NOT_PASSED
     if result.shipped is None:
-        print("No int8 file passed its gate, so there is no device bundle. All files are kept.")
+        limit = next((f" and fits {fit.budget.board}" for fit in result.measured.fits if fit.is_limit), "")
+        print(f"No int8 file passed its gate{limit}, so there is no device bundle. All files are kept.")
         return NOT_PASSED
     device = result.folder / "device"
     print(f"Deploy: {device} ({result.shipped.name}, {(result.shipped.size_bytes or 0) / 1000:.1f} KB)")

@@ -9,7 +9,7 @@ import pytest
 import edgedqn
 
 PUBLIC = (
-    *("RECIPES", "Benchmark", "CompressedPolicy", "EdgePolicy", "EnvironmentSource", "ExportConfig"),
+    *("RECIPES", "Benchmark", "Budget", "CompressedPolicy", "EdgePolicy", "EnvironmentSource", "ExportConfig"),
     *(
         "ForeignFile",
         "Gate",
@@ -25,8 +25,8 @@ PUBLIC = (
         "RunResult",
         "TrainedAgent",
     ),
-    *("TrainingConfig", "WrapperSource", "__version__", "bench", "compress", "export_tflite", "import_agent", "make_bundle"),
-    *("make_library", "run", "train"),
+    *("TrainingConfig", "WrapperSource", "__version__", "bench", "compress", "export_tflite", "find_budget"),
+    *("import_agent", "make_bundle", "make_library", "measure_fit", "run", "train"),
 )
 
 
@@ -57,7 +57,7 @@ def test_importing_it_loads_neither_numpy_nor_tensorflow() -> None:
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        AttributeError, match="has no attribute 'trian': expected one of RECIPES, Benchmark, CompressedPolicy, EdgePolicy"
+        AttributeError, match="has no attribute 'trian': expected one of RECIPES, Benchmark, Budget, CompressedPolicy"
     ):
         edgedqn.trian  # noqa: B018
 

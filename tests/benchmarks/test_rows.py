@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from edgedqn.agents.errors import InputError
+from edgedqn.benchmarks.cores.budget import find_budget
+from edgedqn.benchmarks.cores.fit import Fit, FitTest
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, best_passing, read_benchmark
 
 LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "mean": 1.5, "n": 10, "timer_us": 0.04}
@@ -43,6 +45,15 @@ def test_the_smallest_int8_file_that_passed_ships() -> None:
     assert best is not None and best.name == "ptq-int8"
     assert best_passing([*rows[:2], row("open", 2, "undecided"), rows[-1]]) is None
     assert best_passing([]) is None
+
+
+def test_where_a_board_is_the_limit_a_file_that_does_not_fit_it_does_not_ship() -> None:
+    rows = [row("small", 1), row("fits", 2)]
+    found = (Fit(name="small", reason="cycles: 2 of 1 per step"), Fit(name="fits"))
+    limit, asked = (FitTest(budget=find_budget("uno"), is_limit=is_limit, files=found) for is_limit in (True, False))
+    shipped = [best_passing(rows, fits) for fits in ([limit, asked], [asked])]
+    assert [best and best.name for best in shipped] == ["fits", "small"]
+    assert Benchmark.from_json(BENCHMARK | {"fits": [limit.to_json()]}).fits == (limit,)
 
 
 def test_of_equally_large_files_the_better_ships_then_the_one_that_packs_smaller_then_the_first_by_name() -> None:

@@ -8,6 +8,7 @@ import pytest
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
 from edgedqn.agents.training.presets import find_preset
+from edgedqn.benchmarks.cores.budget import find_budget
 from edgedqn.compression.methods.pruning import Threshold
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import RECIPES
@@ -22,6 +23,7 @@ def test_round_trips_through_json() -> None:
         training=find_preset("CartPole-v1"),
         recipes=resolved(["prune-qat-int8", MINE]),
         export=ExportConfig(strip=True, manifest="beside"),
+        fit=find_budget("uno", 100.0),
     )
     assert RunSettings.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert config.to_json()["recipes"][0] == "prune-qat-int8"

@@ -20,6 +20,7 @@ from edgedqn.agents.playing.environments import register_factory
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.training.checkpoints import has_checkpoints
 from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.benchmarks.cores.budget import find_budget
 from edgedqn.benchmarks.native_output import quiet
 from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.export.edge_policy import TfliteModel, read_verified
@@ -142,6 +143,21 @@ def test_another_way_to_write_files_writes_them_again_and_another_tolerance_sear
         assert (job.settings.gate.tolerance, job.settings.export.strip) == (0.1, True)  # as it was asked for before
     with pytest.raises(InputError, match=r"Expected it in \(0, 1\)\. Got 2"):
         Job.open(folder, Changes(tolerance=2.0))
+
+
+def test_for_another_board_a_search_is_done_again_and_nothing_else(tiny_run: RunResult, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_run.folder, folder)
+    for board in ("uno", "mega"):
+        job = Job.open(folder, Changes(recipes=resolved(["qat-int8", "auto-int8"]), fit=find_budget(board, 100.0)))
+        with job.locked():
+            assert not any(job.folder.is_done(name) for name in ("compress/auto-int8", "bench", "report"))
+            assert job.folder.is_done("compress/qat-int8") and job.folder.is_done("export/qat-int8")
+            with job.folder.stage("compress/auto-int8"):
+                pass
+    later = Job.open(folder)
+    with later.locked():
+        assert later.settings.fit == find_budget("mega", 100.0) and later.folder.is_done("compress/auto-int8")
 
 
 def test_what_another_process_finished_meanwhile_is_not_forgotten(tiny_run: RunResult, tmp_path: Path) -> None:

@@ -14,12 +14,14 @@ from edgedqn.agents.playing.evaluation import evaluate, gather_observations
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.benchmarks.cores.budget import find_budget
+from edgedqn.benchmarks.cores.core import CORES, missing_tools
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.report import UNPLAYABLE
 from edgedqn.compression.stage import Student
 from edgedqn.export.config import ExportConfig
-from edgedqn.pipeline.judge import judging
+from edgedqn.pipeline.judge import excess_of, judging
 from edgedqn.pipeline.seeds import SeedStreams
 
 GATE = Gate(tolerance=0.1, looks=(30, 60))
@@ -101,6 +103,15 @@ def test_of_an_agent_that_was_taught_the_teacher_is_the_measure(agent: TrainedAg
             said = judge(as_file(agent))
         assert (said.verdict, said.episodes) == (verdict, 10)
         assert said.loss == pytest.approx(loss, abs=0.2)  # margins, a tenth of what the teacher earns over random
+
+
+def test_says_why_a_candidate_does_not_fit_a_board(agent: TrainedAgent) -> None:
+    if missing := missing_tools(CORES["atmega328p"]):
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    policy = replace(as_file(agent), conversion="ptq-int8")
+    assert excess_of(find_budget("uno"), ExportConfig())(policy) == ""
+    assert excess_of(find_budget("atmega328p:32768,2048,100"), ExportConfig())(policy).endswith("of 100 per step")
+    assert "expected int8 input and output" in excess_of(find_budget("uno"), ExportConfig())(as_file(agent))
 
 
 def test_starts_nothing_where_nobody_asks(agent: TrainedAgent, monkeypatch: pytest.MonkeyPatch) -> None:

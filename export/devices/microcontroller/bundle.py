@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import write_text
 from edgedqn.export.devices.microcontroller.fixed_point import Q16_16, input_macros
 from edgedqn.export.devices.microcontroller.plain_c import c_array, memory, plain_c
 from edgedqn.export.devices.microcontroller.preprocessing import input_units, legal_in_c, observe_in_c
 from edgedqn.export.devices.microcontroller.sources import c_float, fill, harmless
 from edgedqn.export.edge_policy import OPERATORS, Actions, PolicyFileError, VerifiedFile
-from edgedqn.export.tflite_file.arena import arena_bounds
+from edgedqn.export.tflite_file.arena import ArenaBounds, arena_bounds
 from edgedqn.export.tflite_file.integer_network import IntegerLayer, read_integer_network
 from edgedqn.export.tflite_file.reader import quantization, read_operators
 
@@ -39,20 +39,10 @@ def write_microcontroller(file: VerifiedFile, folder: Path, *, units: Sequence[f
       InputError: an end of the network is float, TFLM lacks an operator, the units fit no observation, or the extra `micro` is
         missing, which measures the arena.
     """
-    ends = (file.model.input.dtype, file.model.output.dtype)
-    if ends != ("int8", "int8"):
-        raise InputError(
-            "policy_step() wants integers: expected int8 input and output, as the recipes qat-int8 and ptq-int8 write. "
-            f"Got {' and '.join(ends)}."
-        )
-    try:
-        layers = read_integer_network(file.model)
-    except PolicyFileError:  # pooling, for one: TFLite Micro is its only way
-        layers = ()
+    layers = _layers(file)
     sources = {
-        "policy_settings.h": _settings(file, layers, units),
-        **{name: fill(name) for name in ("policy_flash.h", "policy_io.h", "policy_io.c", "policy_model.h")},
-        **observe_in_c(file.device, math.prod(file.model.input.shape), counts=units is not None, sha256=file.file_sha256),
+        **_plain_sources(file, layers, units, arena_bounds(file.model)),
+        "policy_model.h": fill("policy_model.h"),
         "policy_model.cc": fill(
             "policy_model.cc", {"sha256": file.file_sha256, "bytes": c_array(np.frombuffer(file.content, np.uint8))}
         ),
@@ -60,12 +50,22 @@ def write_microcontroller(file: VerifiedFile, folder: Path, *, units: Sequence[f
     }
     if file.device.actions is not None:
         sources |= _actions(file.device.actions, file.file_sha256)
-    if layers:
-        sources |= plain_c(layers, file.file_sha256)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in sources.items():
         write_text(folder / name, text)
     return tuple(sorted(sources))
+
+
+def write_plain(file: VerifiedFile, folder: Path) -> None:
+    """Writes what a firmware without TensorFlow Lite Micro is built of into `folder`, which is there; no arena is measured.
+
+    Raises:
+      InputError: an end of the network is float, or it has no plain C.
+    """
+    layers = _layers(file)
+    require(bool(layers), "Expected a network of dense layers and convolutions. Got one without plain C.")
+    for name, text in _plain_sources(file, layers, None, ArenaBounds(0, 0, 0, 0)).items():
+        write_text(folder / name, text)
 
 
 def readme() -> str:
@@ -79,8 +79,35 @@ def resolver_lines(codes: Iterable[int]) -> list[str]:
     return [f"Add{name.title().replace('_', '')}" for name in names]  # CONV_2D: AddConv2D
 
 
-def _settings(file: VerifiedFile, layers: Sequence[IntegerLayer], units: Sequence[float] | None) -> str:
-    device, arena, output = file.device, arena_bounds(file.model), quantization(file.model.output)
+def _layers(file: VerifiedFile) -> Sequence[IntegerLayer]:
+    """The network, empty where it has no plain C. InputError: an end is float."""
+    ends = (file.model.input.dtype, file.model.output.dtype)
+    if ends != ("int8", "int8"):
+        raise InputError(
+            "policy_step() wants integers: expected int8 input and output, as the recipes qat-int8 and ptq-int8 write. "
+            f"Got {' and '.join(ends)}."
+        )
+    try:
+        return read_integer_network(file.model)
+    except PolicyFileError:  # pooling, for one: TFLite Micro is its only way
+        return ()
+
+
+def _plain_sources(
+    file: VerifiedFile, layers: Sequence[IntegerLayer], units: Sequence[float] | None, arena: ArenaBounds
+) -> dict[str, str]:
+    """What needs no TensorFlow Lite Micro, by the files' names; `policy.h/.c` where there are layers."""
+    inputs = math.prod(file.model.input.shape)
+    return {
+        "policy_settings.h": _settings(file, layers, units, arena),
+        **{name: fill(name) for name in ("policy_flash.h", "policy_io.h", "policy_io.c")},
+        **observe_in_c(file.device, inputs, counts=units is not None, sha256=file.file_sha256),
+        **(plain_c(layers, file.file_sha256) if layers else {}),
+    }
+
+
+def _settings(file: VerifiedFile, layers: Sequence[IntegerLayer], units: Sequence[float] | None, arena: ArenaBounds) -> str:
+    device, output = file.device, quantization(file.model.output)
     # Where observations number states, only the file says how many there are.
     shape = device.input_shape(math.prod(file.model.input.shape))
     scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)

@@ -10,6 +10,8 @@ from typing import Any
 
 from edgedqn.agents.playing.fragility import Fragility, Loss
 from edgedqn.agents.playing.statistics import Interval
+from edgedqn.benchmarks.cores.budget import find_budget
+from edgedqn.benchmarks.cores.fit import Fit, FitTest
 from edgedqn.benchmarks.machine import Machine
 from edgedqn.benchmarks.report.learning_curve import learning_chart
 from edgedqn.benchmarks.report.page import DeviceCost, FileDetails, Film, Rung, render_report, render_report_markdown, summary
@@ -265,7 +267,17 @@ def test_what_mistakes_and_stress_cost_has_a_table_each() -> None:
     assert page.charts["chart-stress"]["data"]["values"][1]["name"] == "<q>"
     assert "+3.00 [+2.50, +3.50]" in render_report_markdown(stressed)
     empty = render_report(benchmark(row()))
-    assert "Under stress" not in empty and "How fragile" not in empty
+    assert "Under stress" not in empty and "How fragile" not in empty and "What fits" not in empty
+
+
+def test_what_fits_a_board_has_a_table_and_a_limit_is_part_of_the_summary() -> None:
+    files = (Fit(name="float32", reason="<float> ends"), Fit(name="qat-int8", reason="flash: 9 of 8 bytes"))
+    fits = FitTest(budget=find_budget("uno"), is_limit=True, files=files)
+    found = replace(benchmark(row(), row("qat-int8", 8_000, "pass", 1.5)), fits=(fits,))
+    text = render_report(found)
+    assert "<h2>What fits</h2>" in text and "no: &lt;float&gt; ends" in text
+    assert "No int8 file passed its gate and fits uno" in text
+    assert "| qat-int8 | - | - | - | - | no: flash: 9 of 8 bytes |" in render_report_markdown(found)
 
 
 def test_the_ladder_of_a_file_says_what_was_taken_and_what_the_others_lacked() -> None:

@@ -1,10 +1,21 @@
 """The table lines up, whatever is missing."""
 
+from dataclasses import replace
 from typing import Any
 
 from edgedqn.agents.playing.statistics import Interval
+from edgedqn.benchmarks.cores.budget import find_budget
+from edgedqn.benchmarks.cores.fit import Fit, FitTest
 from edgedqn.benchmarks.machine import Machine
-from edgedqn.benchmarks.report.table import render_markdown, render_stress, render_table, slow_note, stress_summary
+from edgedqn.benchmarks.report.table import (
+    fit_heading,
+    render_fits,
+    render_markdown,
+    render_stress,
+    render_table,
+    slow_note,
+    stress_summary,
+)
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Stress, Stressed, StressTest
 
 LATENCY = {"p50": 1.234, "p90": 2, "p99": 3, "mean": 1.5, "n": 10, "timer_us": 0.04}
@@ -61,6 +72,19 @@ def test_small_returns_and_small_files_have_a_digit_more() -> None:
     small = full(size_bytes=704, gzip_bytes=13_531, **{"return": {"mean": 0.744, "ci95": [0.7, 0.79], "episodes": 300}})
     shown = cells(render_table([small]).splitlines()[2])
     assert (shown[1], shown[7], shown[8]) == ("0.74 [0.70, 0.79]", "0.70", "13.5")
+
+
+def test_what_fits_a_board_stands_with_what_does_not_and_why() -> None:
+    small = Fit(name="small", flash_bytes=3_000, ram_bytes=101, cycles=6_400, rate_hz=2_500.0)
+    fits = FitTest(budget=find_budget("uno", 100.0), is_limit=False, files=(small, Fit(name="float32", reason="float ends")))
+    heading, head, _, *lines = render_fits(Benchmark(Machine(cpu="one"), "float32", (), fits=(fits,))).splitlines()
+    assert "160,000 cycles per step, 100 steps per second" in heading and "measured in simavr" in heading
+    assert head.split() == ["file", "flash", "RAM", "cycles", "highest", "rate,", "Hz", "fits"]
+    assert [line.split() for line in lines] == [
+        ["small", "3,000", "101", "6,400", "2,500.0", "yes"],
+        ["float32", "-", "-", "-", "-", "no:", "float", "ends"],
+    ]
+    assert "*estimate*" in fit_heading(replace(fits, budget=find_budget("pico")))
 
 
 def test_stress_stands_file_by_file_and_says_who_is_more_brittle() -> None:

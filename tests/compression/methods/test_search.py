@@ -141,6 +141,40 @@ def test_a_float_output_asks_for_a_layer_that_is_rounded(start: tuple[Student, C
     assert () not in hidden_sizes(said)
 
 
+def neurons(policy: CompressedPolicy) -> int:
+    """Of all layers, the two actions included."""
+    return sum(layer["units"] for layer in policy.layers if layer["layer"] == "Dense")
+
+
+def test_for_a_board_only_sizes_that_fit_it_are_tried_and_the_smallest_that_passes_is_found(
+    start: tuple[Student, CompressionContext],
+) -> None:
+    student, context = start
+    judge = Judge(enough=6)
+    limited = replace(context, judge=judge, excess=lambda policy: "flash" if neurons(policy) > 10 else "")
+    _, said = QUICK.apply(student, limited)
+    assert said.passed and said.size is not None and said.size.hidden == (4,)
+    assert all(sum(hidden) <= 8 for hidden in hidden_sizes(said))
+    free = Judge(enough=6)
+    QUICK.apply(student, replace(context, judge=free))
+    assert max(map(neurons, free.shown)) > 10
+
+
+def test_a_file_that_passes_and_does_not_fit_as_it_is_is_not_taken(start: tuple[Student, CompressionContext]) -> None:
+    student, context = start
+    judge = Judge(enough=0)
+    limited = replace(context, judge=judge, excess=lambda policy: "cycles" if judge.shown else "")  # untrained, all fit
+    _, said = QUICK.apply(student, limited)
+    assert said.passed is False and said.attempts is not None
+    assert {attempt.lacking for attempt in said.attempts} == {"cycles"}
+
+
+def test_where_no_size_fits_that_is_said_with_the_reason(start: tuple[Student, CompressionContext]) -> None:
+    student, context = start
+    with pytest.raises(InputError, match=r"No network fits the board.*RAM: 9 of 8 bytes"):
+        QUICK.apply(student, replace(context, judge=Judge(enough=0), excess=lambda policy: "RAM: 9 of 8 bytes"))
+
+
 @pytest.mark.parametrize("settings", [{"attempts": 0}, {"minutes": -1.0}, {"env_steps": -1}])
 def test_refuses_budgets_of_nothing(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="Expected attempts of 1 or more"):

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from edgedqn.benchmarks.cores.core import CORES, missing_tools
 from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.export.devices.browser import bundle as browser
 from edgedqn.export.edge_policy import read_verified
-from edgedqn.pipeline import proving
+from edgedqn.pipeline import proving, stages
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.commands import files
 from edgedqn.pipeline.job import RunResult
@@ -79,6 +80,26 @@ def test_stress_is_played_once_and_shown_beside_the_rows(
     assert "Under stress, mean return of 3 episodes each:" in capsys.readouterr().out
     assert main(["bench", str(folder / "models" / "float32.tflite"), "--stress", "--no-play"]) == 2
     assert "expected no --no-play" in capsys.readouterr().err.lower()
+
+
+def test_what_fits_a_board_is_measured_once_and_shown_beside_the_rows(
+    tiny_run: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing := missing_tools(CORES["atmega328p"]):
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.folder, folder)
+    assert main(["bench", str(folder), "--fit", "uno", "--rate", "50", "--json"]) == (0 if tiny_run.best else 3)
+    found = json.loads(capsys.readouterr().out)
+    (fits,) = found.pop("fits")
+    assert found == tiny_run.benchmark and fits["budget"]["cycles"] == 320_000
+    assert {each["name"]: each["reason"] is None for each in fits["files"]} == {
+        row["name"]: row["name"] != "float32" for row in found["rows"]
+    }
+    assert "<h2>What fits</h2>" in (folder / "report.html").read_text()
+    monkeypatch.setattr(stages, "measure_fit", lambda *_, **__: pytest.fail("measured again"))
+    main(["bench", str(folder), "--fit", "uno", "--rate", "50"])
+    assert "On uno (atmega328p; 32,256 bytes of flash" in capsys.readouterr().out
 
 
 def test_what_a_board_measured_is_shown_beside_the_hosts_rows(

@@ -8,7 +8,7 @@ pytest.importorskip("tflite_micro", reason="the extra `micro` is not installed")
 
 from edgedqn.export.devices.libraries.forms import FORMS
 from edgedqn.pipeline.cli import main
-from edgedqn.pipeline.commands.parser import BUNDLE
+from edgedqn.pipeline.commands.device_arguments import BUNDLE
 
 POLICY = Path(__file__).parents[3] / "docs" / "results" / "policies" / "CartPole-v1.tflite"
 

@@ -1,0 +1,73 @@
+"""Which policy files fit a board: each as the firmware of its plain C, linked, weighed and run. Needs no TensorFlow."""
+
+import math
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from edgedqn.agents.errors import InputError, one_line, require
+from edgedqn.benchmarks.cores.budget import TARGETS, Budget
+from edgedqn.benchmarks.cores.core import missing_tools
+from edgedqn.benchmarks.cores.fit import Fit, FitTest, fit_of
+from edgedqn.export.devices.microcontroller.bundle import write_plain
+from edgedqn.export.edge_policy import PolicyFileError, VerifiedFile, read_verified
+
+OBSERVATIONS = 8  # that a step is counted on
+BYTES, STATE, REAL = np.dtype("u1"), np.dtype("<i4"), np.dtype("<f4")  # what `policy_element` is
+
+
+def measure_fit(files: Mapping[str, Path], budget: Budget, *, is_limit: bool = False) -> FitTest:
+    """Builds and weighs the firmware of each file, and runs it where it fits.
+
+    Args:
+      files: `.tflite` files by name. What is damaged, has no manifest, float ends or no plain C does not fit, with the reason.
+      budget: of the board.
+      is_limit: what does not fit may not ship.
+    Raises:
+      InputError: a compiler or an emulator is missing.
+    """
+    require_tools(budget)
+    return FitTest(budget=budget, is_limit=is_limit, files=tuple(_fit(*each, budget) for each in files.items()))
+
+
+def require_tools(budget: Budget) -> None:
+    """InputError where a command is missing that builds a firmware for the board, or runs it."""
+    missing = missing_tools(TARGETS[budget.core])
+    expected = f"{budget.board} is emulated by its core, {budget.core}: expected its compiler and its emulator"
+    require(not missing, f"{expected}. Missing: {', '.join(missing)}.")
+
+
+def _fit(name: str, path: Path, budget: Budget) -> Fit:
+    try:
+        return fit_of_file(read_verified(path), budget, name=name)
+    except PolicyFileError as error:
+        return Fit(name=name, reason=one_line(error))
+
+
+def fit_of_file(file: VerifiedFile, budget: Budget, *, name: str) -> Fit:
+    """The same of one file. Raises as `benchmarks.cores.fit.fit_of`."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        try:
+            write_plain(file, folder)
+        except InputError as error:
+            return Fit(name=name, reason=one_line(error))
+        return fit_of(name, folder, budget, observations=_observations(file))
+
+
+def _observations(file: VerifiedFile) -> list[bytes]:
+    """Drawn from all that the network's input holds, the same ones each time, as the bytes of `policy_element`s."""
+    device, rng = file.device, np.random.default_rng(0)
+    inputs, size = math.prod(file.model.input.shape), math.prod(device.observation_shape)
+    shape = (OBSERVATIONS, size)
+    if not device.observation_shape:
+        states = inputs - device.n_actions * device.masked
+        drawn = rng.integers(states, size=shape).astype(STATE)
+    elif device.observation_dtype in ("bool", "uint8"):
+        drawn = rng.integers(2 if device.observation_dtype == "bool" else 256, size=shape).astype(BYTES)
+    else:
+        scale, offset = (np.resize(each, size) for each in (device.scale, device.offset))
+        drawn = ((rng.uniform(-128, 127, shape) - offset) / scale).astype(REAL)
+    return [row.tobytes() for row in drawn]
