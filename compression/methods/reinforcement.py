@@ -168,7 +168,9 @@ class TdLearning(Training):
         for number in range(1, self.attempts + 1):
             wrapped.set_weights(start)
             attempt = self if self.from_scratch else replace(self, steps=number * self.steps)
-            tried.append(attempt.learn(networks, context, label=label, seeds=seeds, ready_after=ready_after, clustered=clustered))
+            tried.append(
+                attempt.learn(networks, context, label=label, seeds=seeds, ready_after=ready_after, clustered=clustered)
+            )
             if self.attempts == 1 or _plays_as_well(tried[-1][0], context, seeds):
                 break
         learned, weights = max(tried, key=lambda each: -np.inf if each[0].mean_return is None else each[0].mean_return)
