@@ -34,6 +34,7 @@ from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import ROUND_ITSELF
 from edgedqn.compression.report import StageReport
+from edgedqn.compression.stage import Stage
 from edgedqn.export.edge_policy import EdgePolicy, read_verified
 from edgedqn.pipeline.config import RunConfig
 from edgedqn.pipeline.job import RunResult
@@ -51,9 +52,9 @@ SCRATCH = Recipe(
 )
 
 
-def mostly_zeros(learning: Distillation | TdLearning) -> tuple[Prune]:
-    """98 % at once, in float."""
-    return (Prune(0.98, schedule="constant", learning=learning),)
+def mostly_zeros(learning: Distillation | TdLearning) -> tuple[Stage, ...]:
+    """98 % at once, in float, with scaled inputs, as all recipes have them."""
+    return (ScaleInput(), Prune(0.98, schedule="constant", learning=learning))
 
 
 NOTHING = Distillation(steps=50, learning_rate=1e-12, final_learning_rate=1e-12)
