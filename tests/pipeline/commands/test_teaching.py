@@ -111,14 +111,15 @@ def test_a_network_of_other_layers_teaches_a_chain(tmp_path: Path, capsys: pytes
     network.set_weights([kernel, np.zeros(8), values, np.zeros(2)])
     network.save(tmp_path / "tanh.keras")
     job = import_model(tmp_path / "tanh.keras", "CartPole-v1", out=tmp_path / "run", states=500, gate_episodes=100)
-    assert capsys.readouterr().err.startswith("It is no chain of ours, so it teaches one. Layer ")
+    compared, taught = capsys.readouterr().err.splitlines()[:2]
+    assert compared.startswith("Compared: ") and taught.startswith("It is no chain of ours, so it teaches one. Layer ")
     agent = TrainedAgent.load(job.folder.agent)
     wanted = network(agent.observations).numpy().argmax(axis=1)
     assert (agent.policy.actions(agent.observations) == wanted).mean() > 0.97
 
 
 def test_a_function_that_fails_leaves_no_agent(controller: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"controller:fails gave a bad action: expected 0 to 1\. Got 7"):
+    with pytest.raises(InputError, match=r"controller:fails gave a bad action: expected 0 to 1, as .* takes it\. Got 7"):
         import_model(f"{controller}:fails", "CartPole-v1", out=tmp_path / "run", options=ModelOptions(gives="action"))
     assert not (tmp_path / "run" / "agent" / "agent.json").exists()
     with pytest.raises(InputError, match=r"No function 'controller:none'"):
