@@ -18,9 +18,10 @@ from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.benchmarks.cores.core import CORES, missing_tools
 from edgedqn.benchmarks.cores.programs import run_on
 from edgedqn.export.devices.microcontroller import bundle
-from edgedqn.export.devices.microcontroller.bundle import _actions, _in_comment, resolver_lines, write_microcontroller
+from edgedqn.export.devices.microcontroller.bundle import _actions, resolver_lines, write_microcontroller
 from edgedqn.export.devices.microcontroller.fixed_point import input_macros
 from edgedqn.export.devices.microcontroller.plain_c import c_array, memory
+from edgedqn.export.devices.microcontroller.sources import harmless
 from edgedqn.export.edge_policy import OPERATORS, EdgePolicy, PolicyFileError, TfliteModel, read_verified
 from edgedqn.export.tflite_file.arena import arena_bounds
 from edgedqn.export.tflite_file.integer_network import read_integer_network
@@ -225,9 +226,9 @@ def test_refuses_a_damaged_policy(int8_policy: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("env_id", ["*//", "**//", "a*/ int x; /*-v0", "a\nb", "a??/\nb", "a\\"])
 def test_an_environments_id_cannot_end_the_comment_it_stands_in(env_id: str) -> None:
-    written = _in_comment(env_id)
+    written = harmless(env_id)
     assert re.fullmatch(r"[A-Za-z0-9_.:/-]*", written) and len(written) == len(env_id)
-    assert _in_comment("my_module:MinAtar/Breakout-v1") == "my_module:MinAtar/Breakout-v1"
+    assert harmless("my_module:MinAtar/Breakout-v1") == "my_module:MinAtar/Breakout-v1"
 
 
 ACTIONS = """
