@@ -14,7 +14,7 @@ STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Wsign-compare", "-pedantic", "-W
 
 
 def write_surroundings(folder: Path, settings: Mapping[str, object], sources: Mapping[str, str]) -> list[Path]:
-    """Makes `folder` with policy_io.c and `sources`, and returns its .c files; settings that are not given are 0, of memory none."""
+    """Makes `folder` with policy_io.c and `sources`, and returns its .c files; settings that are not given are 0."""
     folder.mkdir(parents=True)
     made = {name: fill(name) for name in ("policy_io.c", "policy_io.h", "policy_flash.h")}
     made["policy_settings.h"] = fill("policy_settings.h", defaultdict(int, {"memory": "", **settings}))
