@@ -1,12 +1,25 @@
-"""What a reader makes of damaged files: bad input or a reading, and nothing else."""
+"""A model to import, and what a reader makes of damaged files: bad input or a reading, and nothing else."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tf_keras
 
 from edgedqn.agents.errors import InputError
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Any:
+    """A model for CartPole that pushes to the side where the pole falls."""
+    model = tf_keras.Sequential([tf_keras.Input((4,)), tf_keras.layers.Dense(4, "relu"), tf_keras.layers.Dense(2)])
+    lean = np.array([0, 0, 1, 0.5], np.float32)
+    kernel = np.stack([lean, -lean, 0 * lean, 0 * lean], axis=1)
+    model.set_weights([kernel, np.zeros(4), np.array([[-1, 1], [1, -1], [0, 0], [0, 0]]), np.zeros(2)])
+    model.save(tmp_path / "mine.keras")
+    return tmp_path / "mine.keras"
 
 
 @pytest.fixture(scope="session")

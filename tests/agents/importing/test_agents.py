@@ -15,17 +15,6 @@ from edgedqn.agents.importing.agents import ModelOptions, read_model
 layers = tf_keras.layers
 
 
-@pytest.fixture
-def saved(tmp_path: Path) -> Any:
-    """A model for CartPole that pushes to the side where the pole falls."""
-    model = tf_keras.Sequential([tf_keras.Input((4,)), layers.Dense(4, "relu"), layers.Dense(2)])
-    lean = np.array([0, 0, 1, 0.5], np.float32)
-    kernel = np.stack([lean, -lean, 0 * lean, 0 * lean], axis=1)
-    model.set_weights([kernel, np.zeros(4), np.array([[-1, 1], [1, -1], [0, 0], [0, 0]]), np.zeros(2)])
-    model.save(tmp_path / "mine.keras")
-    return tmp_path / "mine.keras"
-
-
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.keras").write_text("hello")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:

@@ -93,17 +93,6 @@ def test_so_is_another_output_or_dtype() -> None:
         fit(model_of((10, 9, 3), dtype="float32"), images, source=EnvironmentSource("My-v0"))
 
 
-@pytest.fixture
-def saved(tmp_path: Path) -> Any:
-    """A model for CartPole that pushes to the side where the pole falls."""
-    model = tf_keras.Sequential([tf_keras.Input((4,)), layers.Dense(4, "relu"), layers.Dense(2)])
-    lean = np.array([0, 0, 1, 0.5], np.float32)
-    kernel = np.stack([lean, -lean, 0 * lean, 0 * lean], axis=1)
-    model.set_weights([kernel, np.zeros(4), np.array([[-1, 1], [1, -1], [0, 0], [0, 0]]), np.zeros(2)])
-    model.save(tmp_path / "mine.keras")
-    return tmp_path / "mine.keras"
-
-
 def test_a_model_that_is_played_becomes_an_agent(saved: Any, tmp_path: Path) -> None:
     model = read_model(saved)
     sha256 = hashlib.sha256(saved.read_bytes()).hexdigest()
