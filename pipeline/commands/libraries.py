@@ -9,6 +9,7 @@ from edgedqn.export.devices.libraries.bundle import make_library
 from edgedqn.export.devices.libraries.library import LibraryDetails
 from edgedqn.pipeline.commands import DONE, SCHEMA, print_json
 
+OF_BUNDLES = ("npu", "memory_mode", "system_config")
 OPTION = {"version": "library_version"}  # the arguments that are not called like the detail they give
 
 
@@ -16,6 +17,9 @@ def is_library_asked(arguments: Namespace) -> bool:
     """Whether `bundle` is to make a library; InputError where only what is said of one is there."""
     given = [f"--{name.replace('_', '-')}" for name in (*_options(), "zip") if getattr(arguments, name)]
     require(arguments.ecosystem is not None or not given, f"Only a library has {', '.join(given)}: expected --as. Got none.")
+    of_bundles = [f"--{name.replace('_', '-')}" for name in OF_BUNDLES if getattr(arguments, name)]
+    alone = arguments.ecosystem is None or not of_bundles
+    require(alone, f"A library has nothing for an NPU: expected a bundle, without --as. Got {', '.join(of_bundles)}.")
     return arguments.ecosystem is not None
 
 

@@ -39,6 +39,10 @@ def test_what_only_a_library_has_needs_one(capsys: pytest.CaptureFixture[str]) -
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("expected MAJOR.MINOR.PATCH such as 1.0.0. Got '1'.")
 
+    assert main(["bundle", str(POLICY), "--as", "arduino", "--npu", "ethos-u55-128"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("A library has nothing for an NPU: expected a bundle, without --as. Got --npu.")
+
 
 def test_the_ecosystems_of_the_command_line_are_those_that_there_are() -> None:
     assert BUNDLE["--as"]["choices"] == tuple(FORMS)
