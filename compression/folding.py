@@ -16,6 +16,7 @@ from edgedqn.agents.playing.spec import EnvironmentSpec, OneHot
 
 Weights = list[NDArray[np.float32]]  # kernel [in, out] or [height, width, in, out] and bias [out] of each layer in turn
 
+HEADROOM = 0.1  # of the range that a feature has on-policy, at each end
 BATCH = 256  # states that go through a network at once: stacked Atari images are 29 MB as float32
 
 
@@ -41,7 +42,9 @@ class InputScaling(JsonValue):
         return cls((1.0,), (0.0,))
 
     @classmethod
-    def fitting(cls, spec: EnvironmentSpec, observations: NDArray[Any], *, pads: bool) -> "InputScaling":
+    def fitting(
+        cls, spec: EnvironmentSpec, observations: NDArray[Any], *, pads: bool, headroom: float = HEADROOM
+    ) -> "InputScaling":
         """The scaling for what a network sees of an environment.
 
         The number of a state, and images of booleans and of bytes, have theirs by their type: it represents each value they
@@ -51,6 +54,7 @@ class InputScaling(JsonValue):
           spec: of the environment.
           observations: [N, *input_shape], on-policy, N >= 1.
           pads: the first kernel is a convolution that pads with zeros, so a zero must stay one.
+          headroom: as `measured` takes it.
         """
         image = len(spec.observation_shape) > 1
         if OneHot() in spec.preprocessing or (image and spec.observation_dtype == "bool"):
@@ -61,11 +65,11 @@ class InputScaling(JsonValue):
                 pixels = observations.shape[-1] // spec.frame_stack - spec.n_actions
                 scale = (scale * pixels + (1.0,) * spec.n_actions) * spec.frame_stack
             return cls(scale, (0.0,) * len(scale), (0.0, 1.0))
-        return cls.measured(observations.reshape(-1, observations.shape[-1]), centred=not pads)
+        return cls.measured(observations.reshape(-1, observations.shape[-1]), headroom=headroom, centred=not pads)
 
     @classmethod
     def measured(
-        cls, observations: NDArray[Any], *, tail: float = 1e-3, headroom: float = 0.1, centred: bool = True
+        cls, observations: NDArray[Any], *, tail: float = 1e-3, headroom: float = HEADROOM, centred: bool = True
     ) -> "InputScaling":
         """Centres and scales each feature by the range it has on-policy, to [-1, 1].
 

@@ -1,10 +1,12 @@
 """What a student begins with: a scaled input, or fresh weights in place of the teacher's, in its own network or another."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+import numpy as np
+
 from edgedqn.agents.errors import require
-from edgedqn.compression.folding import InputScaling, fold_input_scaling, pads_input
+from edgedqn.compression.folding import HEADROOM, InputScaling, fold_input_scaling, pads_input
 from edgedqn.compression.networks import fresh, resized, widths
 from edgedqn.compression.report import Findings, NetworkSize
 from edgedqn.compression.stage import CompressionContext, Stage, Student
@@ -12,13 +14,23 @@ from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 @dataclass(frozen=True)
 class ScaleInput(Stage):
-    """Gives the input a scale for int8, each feature or channel its own, and folds that into the first layer."""
+    """Gives the input a scale for int8, each feature or channel its own, and folds that into the first layer.
 
+    Attributes:
+      headroom: of what is measured: how much wider the range is than that of the agent's play, as a share of it at each end,
+        >= 0. A network that goes on learning by playing sees more than the agent did.
+    """
+
+    headroom: float = field(default=HEADROOM, metadata={"later": True})
     name: ClassVar[str] = "scale_input"
+
+    def __post_init__(self) -> None:
+        require(0 <= self.headroom < np.inf, f"Expected a finite headroom of 0 or more. Got {self.headroom}.")
 
     def apply(self, student: Student, context: CompressionContext) -> tuple[Student, Findings]:
         observations = context.teacher.observations
-        scaling = InputScaling.fitting(context.teacher.spec, observations, pads=pads_input(student.network))
+        pads = pads_input(student.network)
+        scaling = InputScaling.fitting(context.teacher.spec, observations, pads=pads, headroom=self.headroom)
         scaled = student.with_weights(fold_input_scaling(student.network.get_weights(), scaling))
         assert scaling.limits is not None
         features = list(zip(scaling.scale, scaling.offset, strict=True))

@@ -15,7 +15,7 @@ from edgedqn.compression.methods.ladder import SMALL_STUDENT, Quantize, judgemen
 from edgedqn.compression.methods.streaming import Stream
 from edgedqn.compression.networks import fresh, resized, size_of, widths
 from edgedqn.compression.policy import FLOAT_OUTPUT, Meaning
-from edgedqn.compression.report import Attempt, Findings
+from edgedqn.compression.report import Attempt, Findings, Judgement
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 LAYER_BYTES = 330  # of tensors, quantization and an operator: the difference between files with a layer more and less
@@ -66,37 +66,21 @@ class Search(Stage):
         started = time.monotonic()
         if not widths(student.network)[0]:
             student = self.teaching.gather(student, context)
+        trials = _Trials(self, student, context, started=started)
         sizes = [size for size in _sizes(student) if any(size) or context.conversion != FLOAT_OUTPUT]
         require(bool(sizes), "A float output leaves nothing to round of a network of one layer. Expected a larger agent.")
         if context.excess is not None:
             sizes = self._within(sizes, student, context)
-        bisection, attempts, rounded = _Bisection(passing=len(sizes)), list[Attempt](), list[Student]()
-        stopped = ""
-        while not stopped and (index := bisection.next()) is not None:
-            filters, hidden = sizes[index]
-            network = fresh(resized(student.network, filters=filters, hidden=hidden), context.rng)
-            teaching = self._teaching(network, seconds=time.monotonic() - started)
-            label = f"try {' x '.join(map(str, (*filters, *hidden)))}"
-            candidate, _ = teaching.train(replace(student, network=network), context, label=label)
-            judged, findings = self.quantizing.apply(candidate, context)
-            del candidate  # its states fill the memory
-            judgement = judgement_of(findings)
-            judged = replace(judged, states=student.states[:0], preferences=student.preferences[:0])
-            excess = _excess(judged, context) if judgement.verdict == "pass" else ""
-            attempts.append(Attempt(judgement=judgement, size=size_of(network), lacking=excess or None))
-            rounded.append(judged)
-            bisection.record(index, passed=judgement.verdict == "pass")
-            seconds = time.monotonic() - started
-            stopped = judgement.reason if judgement.agent_is_no_better_than_random else self._spent(attempts, seconds)
-        passed = [attempt.judgement.verdict == "pass" and not attempt.lacking for attempt in attempts]
-        passing = [i for i, one in enumerate(passed) if one]  # each smaller than before
-        found = rounded[passing[-1] if passing else min(range(len(attempts)), key=lambda i: attempts[i].judgement.loss)]
+        bisection = _Bisection(passing=len(sizes))
+        while not trials.stopped and (index := bisection.next()) is not None:
+            bisection.record(index, passed=trials.judge(sizes[index]) == "pass")
+        found, passed = trials.smallest()
         return found, Findings(
-            passed=bool(passing),
+            passed=passed,
             size=size_of(found.network),
-            stopped=stopped or "all sizes are settled",
-            env_steps=_played(attempts),
-            attempts=tuple(attempts),
+            stopped=trials.stopped or "all sizes are settled",
+            env_steps=_played(trials.attempts),
+            attempts=tuple(trials.attempts),
         )
 
     def _within(self, sizes: list[Widths], student: Student, context: CompressionContext) -> list[Widths]:
@@ -140,6 +124,53 @@ class Search(Stage):
         if self.env_steps and _played(attempts) >= self.env_steps:
             return f"after {_played(attempts):,} environment steps"
         return ""
+
+
+class _Trials:
+    """The networks tried so far."""
+
+    def __init__(self, search: Search, student: Student, context: CompressionContext, *, started: float):
+        self._search, self._student, self._context, self._started = search, student, context, started
+        self.attempts: list[Attempt] = []
+        self.stopped = ""  # why no more may be tried
+        self._rounded: list[Student] = []
+
+    def judge(self, size: Widths) -> str:
+        """Teaches a fresh network of this size and has it played: the verdict. One that sees images and is undecided loses
+        about what is allowed, so it is taught on, and judged once more."""
+        filters, hidden = size
+        network = fresh(resized(self._student.network, filters=filters, hidden=hidden), self._context.rng)
+        for _ in range(2 if filters else 1):
+            network, judgement = self._judge(network)
+            if judgement.verdict != "undecided" or self.stopped:
+                break
+        return judgement.verdict
+
+    def smallest(self) -> tuple[Student, bool]:
+        """That passed and fits, and True; where none does, what lost least, and False."""
+        passed = [attempt.judgement.verdict == "pass" and not attempt.lacking for attempt in self.attempts]
+        passing = [student for student, one in zip(self._rounded, passed, strict=True) if one]  # each smaller than before
+        if passing:
+            return passing[-1], True
+        return self._rounded[int(np.argmin([attempt.judgement.loss for attempt in self.attempts]))], False
+
+    def _judge(self, network: tf_keras.Model) -> tuple[tf_keras.Model, Judgement]:
+        """A network that is taught on from these weights, in float, and what it came to as a file."""
+        search, student, context, began = self._search, self._student, self._context, time.monotonic()
+        label = f"try {' x '.join(map(str, sum(widths(network), ())))}"
+        teaching = search._teaching(network, seconds=began - self._started)
+        taught, _ = teaching.train(replace(student, network=network), context, label=label)
+        judged, findings = search.quantizing.apply(taught, context)
+        network = taught.network
+        del taught  # its states fill the memory
+        judgement = judgement_of(findings)
+        judged = replace(judged, states=student.states[:0], preferences=student.preferences[:0])
+        excess = _excess(judged, context) if judgement.verdict == "pass" else ""
+        self.attempts.append(Attempt(judgement=judgement, size=size_of(network), lacking=excess or None))
+        self._rounded.append(judged)
+        seconds = time.monotonic() - self._started
+        self.stopped = judgement.reason if judgement.agent_is_no_better_than_random else search._spent(self.attempts, seconds)
+        return network, judgement
 
 
 @dataclass

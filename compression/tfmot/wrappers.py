@@ -42,8 +42,8 @@ class Schedule:
 
     @property
     def final_step(self) -> int:
-        """The gradient step from which on sparsity is the final one, though masks may still change, >= 1."""
-        return max(1, self.begin_step if self.end_step is None else self.end_step)
+        """The gradient step from which on sparsity is the final one, though masks may still change."""
+        return self.begin_step if self.end_step is None else self.end_step
 
     def for_kernel(self, sparsity: float) -> tfmot.sparsity.keras.PruningSchedule:
         """As TF-MOT takes it, with the final share of zeros of a kernel."""
@@ -82,7 +82,7 @@ def wrap_for_pruning(
 
 
 def reset_pruning(wrapped: tf_keras.Model) -> None:
-    """Sets TF-MOT's step counters to 0, as its `UpdatePruningStep` callback does under `fit`.
+    """Sets TF-MOT's step counters to 0, as its `UpdatePruningStep` callback does under `fit`, and the masks to those of step 0.
 
     The wrappers count on from here by themselves, one per call with training=True. After a gradient step masked weights are no
     longer zero; `effective_weights` are.
@@ -90,6 +90,7 @@ def reset_pruning(wrapped: tf_keras.Model) -> None:
     for layer in wrapped.layers:
         if isinstance(layer, PruneLowMagnitude):
             layer.pruning_step.assign(0)
+            layer.pruning_obj.conditional_mask_update()
 
 
 def wrap_for_clustering(model: tf_keras.Model, layers: Sequence[bool], *, clusters: int, keep_zeros: bool) -> tf_keras.Model:

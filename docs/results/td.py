@@ -8,8 +8,8 @@ For each environment and training seed: `prune-td-int8` and `qat-td-int8` agains
 CartPole-v1 also a network of the same size that is pruned to 80 % *while* it is trained from fresh weights, by the settings of
 the preset, for twice as long. And whether it learns at all: from an agent that has lost 98 % of its weights (ERK) at once, and
 fails its gate, the return after learning minus before, paired by reset seed. Beside: how many features still reach an output,
-through weights that are not zero, with these masks and with 98 % zeros in each kernel (uniform), which leave CartPole-v1's
-networks 10 weights before their outputs. Where a feature reaches nothing, no learning can use it. Writes docs/results/td.json.
+through weights that are not zero, with these masks and with 98 % zeros in each kernel (uniform). Where a feature reaches
+nothing, no learning can use it. Writes docs/results/td.json.
 """
 
 import sys
@@ -26,7 +26,7 @@ from edgedqn.agents.playing.evaluation import evaluate
 from edgedqn.agents.playing.statistics import bootstrap_interval
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
-from edgedqn.compression.folding import kernels_of, plain_network
+from edgedqn.compression.folding import InputScaling, fold_input_scaling, plain_network
 from edgedqn.compression.methods.distillation import Distillation
 from edgedqn.compression.methods.initialization import Restart, ScaleInput
 from edgedqn.compression.methods.pruning import Allocation, Prune, allocate
@@ -51,9 +51,12 @@ SCRATCH = Recipe(
 )
 
 
-def mostly_zeros(learning: Distillation | TdLearning) -> tuple[Prune]:
+WIDE = ScaleInput(headroom=1.0)  # three times the range of the agent's play: one that fails sees more than that
+
+
+def mostly_zeros(learning: Distillation | TdLearning) -> tuple[ScaleInput, Prune]:
     """98 % at once, in float."""
-    return (Prune(0.98, schedule="constant", learning=learning),)
+    return (WIDE, Prune(0.98, schedule="constant", learning=learning))
 
 
 NOTHING = Distillation(steps=50, learning_rate=1e-12, final_learning_rate=1e-12)
@@ -99,7 +102,9 @@ def returns(path: Path, env_id: str, seed: int) -> Any:
 
 def features_left(agent: TrainedAgent, allocation: Allocation) -> int:
     """How many features reach an output through the largest 2 % of the weights, of an MLP."""
-    kernels = [np.abs(kernel) for kernel in kernels_of(plain_network(agent.network))]  # [in, out]
+    scaling = InputScaling.measured(agent.observations, headroom=WIDE.headroom)
+    weights = fold_input_scaling(plain_network(agent.network).get_weights(), scaling)
+    kernels = [np.abs(kernel) for kernel in weights if kernel.ndim > 1]  # [in, out]
     reach = np.eye(len(kernels[0]), dtype=bool)  # [F, in]
     for kernel, share in zip(kernels, allocate([each.shape for each in kernels], 0.98, allocation=allocation), strict=True):
         reach = reach @ (kernel > np.quantile(kernel, share) if share > 0 else kernel >= 0)

@@ -64,6 +64,15 @@ def test_scale_input_folds_what_it_measures(student: Student, context: Compressi
     assert not scaled.pruned
 
 
+def test_more_headroom_makes_each_range_wider(student: Student, context: CompressionContext) -> None:
+    usual, wide = (ScaleInput(headroom).apply(student, context)[1] for headroom in (0.1, 1.0))
+    assert usual.highest and usual.lowest and wide.highest and wide.lowest
+    widths = np.subtract(usual.highest, usual.lowest)
+    np.testing.assert_allclose(np.subtract(wide.highest, wide.lowest), widths / 1.2 * 3, rtol=1e-5)
+    with pytest.raises(InputError, match=r"Expected a finite headroom of 0 or more\. Got -1"):
+        ScaleInput(-1)
+
+
 def test_the_scaled_input_of_any_network_changes_nothing(case: Any, start_of: Any) -> None:
     student, context = start_of(case)
     scaled, said = ScaleInput().apply(student, context)

@@ -9,6 +9,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import minatar_torso, q_network
 from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.methods.distillation import Distil, Distillation
+from edgedqn.compression.methods.initialization import ScaleInput
 from edgedqn.compression.methods.ladder import SMALL_STUDENT
 from edgedqn.compression.methods.search import HIDDEN, LAYER_BYTES, Search, _sizes
 from edgedqn.compression.methods.streaming import Stream
@@ -132,6 +133,26 @@ def test_images_are_taught_from_a_stream_within_the_minutes_that_are_left() -> N
     assert search._teaching(image, seconds=60) == Stream(minutes=9.0)
     assert replace(search, streaming=Stream(minutes=2.0))._teaching(image, seconds=60) == Stream(minutes=2.0)
     assert replace(search, minutes=0.0)._teaching(image, seconds=60) == Stream()
+
+
+def test_of_images_what_is_undecided_is_taught_on_once(frames: Any, start_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    student, context = start_of(frames)
+    student = ScaleInput().apply(student, context)[0]
+    given: list[list[Any]] = []
+
+    def train(_: Stream, student: Student, context: CompressionContext, *, label: str) -> tuple[Student, Findings]:
+        given.append(student.network.get_weights())
+        return student.with_weights([array + 1 for array in given[-1]]), Findings()
+
+    def undecided(policy: CompressedPolicy) -> Judgement:
+        return replace(Judge(enough=1_000)(policy), verdict="undecided")
+
+    monkeypatch.setattr(Stream, "train", train)
+    said = replace(QUICK, attempts=3).apply(student, replace(context, judge=undecided))[1]
+    assert said.attempts is not None
+    assert said.attempts[0].size == said.attempts[1].size != said.attempts[2].size
+    for array, taught in zip(given[0], given[1], strict=True):
+        np.testing.assert_array_equal(array + 1, taught)
 
 
 def test_a_float_output_asks_for_a_layer_that_is_rounded(start: tuple[Student, CompressionContext]) -> None:

@@ -94,12 +94,14 @@ def test_masks_follow_the_schedule_step_by_step() -> None:
             assert share == pytest.approx(expected, abs=0.003)
 
 
-def test_the_smallest_weights_go() -> None:
+@pytest.mark.parametrize(("schedule", "calls"), [(Schedule(0, 1, 1), 1), (Schedule(0, None, 50), 0)])
+def test_the_smallest_weights_go(schedule: Schedule, calls: int) -> None:
     network = q_network((4,), 2, hidden=(32,), rng=np.random.default_rng(5))
     before = kernels_of(network)[0]
-    wrapped = wrap_for_pruning(network, (0.75, 0.0), schedule=Schedule(0, 1, 1))
+    wrapped = wrap_for_pruning(network, (0.75, 0.0), schedule=schedule)
     reset_pruning(wrapped)
-    wrapped(np.zeros((1, 4), np.float32), training=True)
+    for _ in range(calls):
+        wrapped(np.zeros((1, 4), np.float32), training=True)
     after = kernels_of(strip(wrapped, network))[0]
     assert (after == 0).sum() == 96
     np.testing.assert_array_equal(after, np.where(np.abs(before) >= np.sort(np.abs(before).ravel())[96], before, 0))
@@ -141,7 +143,6 @@ def test_weights_that_a_pruned_network_once_had_bring_their_masks() -> None:
     network = q_network((4,), 2, hidden=(16,), rng=np.random.default_rng(8))
     wrapped = wrap_for_pruning(network, (0.75, 0.0), schedule=Schedule(0, None, 1))
     reset_pruning(wrapped)
-    wrapped(np.zeros((1, 4), np.float32), training=True)
     once = [np.asarray(tensor) for tensor in effective_weights(wrapped)]
     other = [array[::-1] for array in once]  # other weights are zero
     set_effective_weights(wrapped, other)

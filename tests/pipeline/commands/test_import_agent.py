@@ -255,7 +255,9 @@ def test_a_function_is_given_what_the_environment_gives(tmp_path: Path, teachers
 
 
 def test_how_an_input_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tf_keras.Sequential([tf_keras.Input((8,)), layers.Dropout(0.1, name="left"), layers.Dense(2)]).save(tmp_path / "stacked.keras")
+    tf_keras.Sequential([tf_keras.Input((8,)), layers.Dropout(0.1, name="left"), layers.Dense(2)]).save(
+        tmp_path / "stacked.keras"
+    )
     job = import_model(tmp_path / "stacked.keras", "CartPole-v1", out=tmp_path / "run", states=10)
     told = "its input of [8] is the last 2 observations, the oldest first"
     assert f"Assumed of stacked.keras: {told}.\n" in capsys.readouterr().err
