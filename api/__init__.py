@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from edgedqn.pipeline.scripting import export_tflite as export_tflite
     from edgedqn.pipeline.scripting import import_agent as import_agent
     from edgedqn.pipeline.scripting import run as run
+    from edgedqn.pipeline.scripting import sweep as sweep
     from edgedqn.pipeline.scripting import train as train
+    from edgedqn.pipeline.sweeps.results import SweepResult as SweepResult
 
     __version__: str
 
@@ -74,7 +76,8 @@ _NAMES = {
     "pipeline.config": ("RunConfig",),
     "pipeline.devices.fitting": ("measure_fit",),
     "pipeline.job": ("RunResult",),
-    "pipeline.scripting": ("compress", "export_tflite", "import_agent", "run", "train"),
+    "pipeline.scripting": ("compress", "export_tflite", "import_agent", "run", "sweep", "train"),
+    "pipeline.sweeps.results": ("SweepResult",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted(["__version__", *_MODULES], key=lambda name: (not name.isupper(), name))  # constants first

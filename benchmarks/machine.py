@@ -84,7 +84,8 @@ def _version(package: str) -> str | None:
 
 
 def usable_cores() -> int:
-    """How many cores this process may use, at least 1: those it is kept to, and no more than its control group's quota allows.
+    """How many cores this process may use, at least 1: those it is kept to, and no more than its control group's quota, or
+    EDGEDQN_CORES, allows.
 
     Source: Linux, Documentation/admin-guide/cgroup-v2.rst, `cpu.max`.
     """
@@ -92,4 +93,6 @@ def usable_cores() -> int:
     with suppress(OSError, ValueError):  # no quota, or an older kind of control groups
         quota, period = map(int, CPU_MAX.read_text().split())
         cores = min(cores, max(1, quota // period))
+    with suppress(KeyError, ValueError):
+        cores = min(cores, max(1, int(os.environ["EDGEDQN_CORES"])))
     return cores

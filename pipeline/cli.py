@@ -20,8 +20,13 @@ from edgedqn.pipeline.commands.parser import build_parser
 from edgedqn.pipeline.native import load_tensorflow
 
 OF_FILES = ("bench", "bundle", "evaluate", "play")  # where their arguments are .tflite files; else of runs and agents
-ALONE = {"import": "import_agent", "inspect": "inspect", "doctor": "doctor"}  # command -> its module and the function in it
-GOES_ON = ("run", "train", "compress", "export", "bench", "report")  # where it was interrupted
+ALONE = {
+    "import": "import_agent",
+    "inspect": "inspect",
+    "doctor": "doctor",
+    "sweep": "sweep",
+}  # command -> its module and the function in it
+GOES_ON = ("run", "train", "compress", "export", "bench", "report", "sweep")  # where it was interrupted
 # What is the machine's or the user's: a disk that is full or broken, a limit, a place that may not be written, or is none.
 NOT_OURS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE),

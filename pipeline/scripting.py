@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgedqn.export.config import ExportConfig
     from edgedqn.pipeline.config import RunConfig
     from edgedqn.pipeline.job import RunResult
+    from edgedqn.pipeline.sweeps.results import SweepResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -199,6 +200,41 @@ def import_agent(
             model, source, out=out, seed=seed, states=states, options=options or DEFAULTS, gate_episodes=gate_episodes
         )
         return TrainedAgent.load(job.folder.agent)
+
+
+def sweep(
+    asked: "str | Path | Json",
+    *,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    storage: str | None = None,
+) -> "SweepResult":
+    """Searches trainings and recipes for the files worth having; goes on where an earlier call stopped.
+
+    Args:
+      asked: a TOML file, what one would say, or the folder of an earlier call; see docs/sweeps.md.
+      out: where all of it goes, a folder or a URL that fsspec knows; `runs/<name of the file>` by default.
+      workers: processes of the engine `local`, with one core each; as many as there are cores by default.
+      engine: who does the work, `local` or `ray`. With a budget in trials both come to the same files.
+      address: of the Ray cluster; that of this machine by default.
+      storage: the URL of a database for Optuna's record; a journal file in `out` by default.
+    Raises:
+      InputError: something of this cannot be used; nothing was done.
+    """
+    with quiet():
+        load_tensorflow()
+        from edgedqn.pipeline.sweeps.experiment import run_experiment
+
+        return run_experiment(
+            Path(asked) if isinstance(asked, str) else asked,
+            out=None if out is None else str(out),
+            workers=workers,
+            engine=engine,
+            address=address,
+            storage=storage,
+        )
 
 
 def compress(

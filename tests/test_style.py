@@ -68,6 +68,9 @@ OTHER_JSON = (
     "agents/teaching/graph.py",
     "benchmarks/report/learning_curve.py",  # training.csv and the statistics in agent.json
     "pipeline/commands/inspect.py",  # what `inspect` found in another process
+    "pipeline/sweeps/jobs.py",  # the statistics in agent.json
+    "pipeline/sweeps/space.py",  # what a sweep file says
+    "pipeline/sweeps/sweep_file.py",
     "pipeline/run_folder.py",  # the configuration of a run, compared with an earlier one
 )
 # gymnasium's and Keras' methods, whose signatures are theirs.

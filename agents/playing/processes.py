@@ -11,11 +11,11 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from edgedqn.agents.errors import InputError
 
@@ -72,7 +72,10 @@ class Workers:
 
     def __init__(self, count: int):
         """Starts so many. OSError: the system does not let them be started."""
+        self._count = count
         self._processes: dict[_Channel, subprocess.Popen[bytes]] = {}
+        self._waiting: deque[tuple[int, Callable[[], object]]] = deque()
+        self._running: dict[_Channel, int] = {}
         try:
             for _ in range(count):
                 self._start()
@@ -87,25 +90,45 @@ class Workers:
           WorkerDiedError: a process ended in the midst of a call.
           Exception: whatever a call raises, with its traceback as a note; or why a call cannot be pickled.
         """
-        waiting, answers = deque(enumerate(calls)), dict[int, tuple[R, Exception | None]]()
-        idle, running = list(self._processes), dict[_Channel, int]()
+        answers: dict[int, object] = {}
+        for number, call in enumerate(calls):
+            self.submit(number, call)
         for i in range(len(calls)):
             while i not in answers:
-                while idle and waiting:
-                    number, call = waiting.popleft()
-                    request, connection = ForkingPickler.dumps(call), idle.pop()
-                    with self._alive(connection):
-                        connection.send_bytes(request)
-                    running[connection] = number
-                wait(running)
-                for connection in [each for each in running if each.poll()]:
-                    with self._alive(connection):
-                        answers[running.pop(connection)] = connection.recv()
-                    idle.append(connection)
-            answer, error = answers.pop(i)
-            if error is not None:
-                raise error
-            yield answer
+                number, answers[number] = self.next()
+            answer = answers.pop(i)
+            if isinstance(answer, Exception):
+                raise answer
+            yield cast(R, answer)
+
+    def submit(self, number: int, call: Callable[[], object]) -> None:
+        """Lets a process answer a call when it has time; a number tells calls apart."""
+        self._waiting.append((number, call))
+
+    def next(self) -> tuple[int, object]:
+        """The number of a call that was submitted, the first that is answered, and what it returned; or the exception that it
+        raised, with its traceback as a note. A WorkerDiedError where its process ended: another one takes that one's place.
+        """
+        while self._waiting and (connection := self._idle()) is not None:
+            number, call = self._waiting[0]
+            request = ForkingPickler.dumps(call)
+            self._waiting.popleft()
+            self._running[connection] = number
+            with suppress(ConnectionError):  # it has ended, and the answer says so
+                connection.send_bytes(request)
+        wait(self._running)
+        connection = next(each for each in self._running if each.poll())
+        number = self._running.pop(connection)
+        try:
+            answer, error = connection.recv()
+        except (EOFError, ConnectionError):
+            return number, self._died(connection)
+        return number, answer if error is None else error
+
+    def _idle(self) -> "_Channel | None":
+        if len(self._processes) < self._count:
+            self._start()
+        return next((each for each in reversed(self._processes) if each not in self._running), None)
 
     def end(self) -> None:
         """Ends the processes; one in the midst of a call may finish it within 5 seconds."""
@@ -124,14 +147,11 @@ class Workers:
                 command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=chatter, stderr=chatter
             )
 
-    @contextmanager
-    def _alive(self, connection: _Channel) -> Iterator[None]:
-        try:
-            yield
-        except (EOFError, ConnectionError) as error:
-            code = _end_of(self._processes[connection])
-            died = "A process died at work, by the environment or by the runtime of a file"
-            raise WorkerDiedError(f"{died}: expected an answer. Got exit code {code}.") from error
+    def _died(self, connection: _Channel) -> WorkerDiedError:
+        connection.close()
+        code = _end_of(self._processes.pop(connection))
+        died = "A process died at work, by the environment or by the runtime of a file"
+        return WorkerDiedError(f"{died}: expected an answer. Got exit code {code}.")
 
 
 def _end_of(process: subprocess.Popen[bytes]) -> int:

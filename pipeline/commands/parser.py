@@ -172,6 +172,17 @@ MODEL: Arguments = {
     | {"default": 10_000, "help": "observations to gather while it plays; fewer where a simulator is slow (default: 10,000)"},
     "--gate-episodes": GATE["--gate-episodes"],
 }
+SWEEP: Arguments = {
+    "path": FILE | {"metavar": "SWEEP", "help": "a file SWEEP.toml that says what is searched; docs/sweeps.md"},
+    "--out": {"metavar": "DIR", "help": "where all of it goes, a folder or a URL that fsspec knows (default: runs/SWEEP)"},
+    "--workers": COUNT | {"help": "processes, with one core each (default: as many as there are cores)"},
+    "--engine": {"choices": ("local", "ray"), "default": "local", "help": "who does the work (default: local)"},
+    "--address": {"metavar": "ADDRESS", "help": "of a Ray cluster that runs (default: the one of this machine)"},
+    "--storage": {"metavar": "URL", "help": "of a database for Optuna's record (default: a journal file in the folder)"},
+    "--best": {"choices": ("size", "return"), "help": "make the bundle of the smallest file that passed, or of the best one"},
+    "--env": {"metavar": "ENV_ID", "help": "whose best, where the sweep has several"},
+    "--bundle": DIR | {"help": "where that bundle goes"},
+}
 
 COMMANDS: dict[str, tuple[str, Arguments]] = {
     "run": (
@@ -205,6 +216,7 @@ COMMANDS: dict[str, tuple[str, Arguments]] = {
     ),
     "play": ("play a policy for people to watch: in a window, as a film, or in a browser", PLAY),
     "import": ("make a run of a model of Keras, PyTorch, ONNX or Stable-Baselines3, in place of a training", MODEL),
+    "sweep": ("search trainings and recipes for the files worth having, as a file says; goes on where it stopped", SWEEP),
     "doctor": ("say what is installed and whether it works", {}),
 }
 IMPORT_EPILOG = (

@@ -23,10 +23,11 @@ PUBLIC = (
         "Recipe",
         "RunConfig",
         "RunResult",
+        "SweepResult",
         "TrainedAgent",
     ),
     *("TrainingConfig", "WrapperSource", "__version__", "bench", "compress", "export_tflite", "find_budget"),
-    *("import_agent", "make_bundle", "make_library", "measure_fit", "run", "train"),
+    *("import_agent", "make_bundle", "make_library", "measure_fit", "run", "sweep", "train"),
 )
 
 

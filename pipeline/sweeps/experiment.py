@@ -1,0 +1,103 @@
+"""The folder of a sweep: one experiment and nothing else, which is gone on with by the same call."""
+
+import json
+import sys
+from pathlib import Path
+
+from edgedqn.agents.errors import InputError, require
+from edgedqn.agents.files import Json
+from edgedqn.benchmarks.machine import usable_cores
+from edgedqn.pipeline.bundle import Part, make_bundle
+from edgedqn.pipeline.sweeps.engines import Engine, LocalEngine, RayEngine
+from edgedqn.pipeline.sweeps.record import open_storage
+from edgedqn.pipeline.sweeps.results import Proven, SweepResult, proven_of
+from edgedqn.pipeline.sweeps.store import Store
+from edgedqn.pipeline.sweeps.sweep import planned, run_sweep
+from edgedqn.pipeline.sweeps.sweep_file import Sweep, read_sweep
+
+ENGINES = ("local", "ray")
+EXTENDED = ("trials", "minutes")  # what a sweep that is gone on with may say otherwise
+
+
+def run_experiment(
+    asked: Path | Json,
+    *,
+    out: str | None = None,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    storage: str | None = None,
+) -> SweepResult:
+    """Does what is not done yet of a sweep, as `scripting.sweep` does.
+
+    Raises:
+      InputError: something of this cannot be used, before anything is done.
+    """
+    require(isinstance(asked, Path) or out is not None, "Expected out, where a sweep of no file is to go. Got none.")
+    store = Store(out if out is not None else str(asked if _is_folder(asked) else Path("runs") / asked.stem))  # type: ignore[union-attr]
+    sweep = _claim(store, asked)
+    if storage is None and store.folder is None:
+        raise InputError(
+            f"A journal file needs a folder of this machine. Expected --storage, the URL of a database. Got {out}."
+        )
+    doing = _engine(engine, workers, address)
+    try:
+        record = open_storage(storage if storage is not None else Path(str(store.folder)) / "journal.log")
+        print(_announcement(sweep, workers, engine), file=sys.stderr)
+        found = run_sweep(sweep, store=store, storage=record, engine=doing)
+    finally:
+        doing.end()
+    result = SweepResult(store, sweep, found, {env_id: proven_of(each, store) for env_id, each in found.items()})
+    store.write_text("results.json", json.dumps(result.to_json(), indent=1))
+    return result
+
+
+def copy_best(result: SweepResult, best: Proven, out: Path) -> tuple[Part, ...]:
+    """Makes the bundle of a file, of the first seed."""
+    place = result.store.folder
+    require(place is not None, f"Expected a sweep in a folder of this machine. Got {result.store.url}.")
+    assert place is not None
+    return make_bundle(place / best.runs[0] / best.files[0], out)
+
+
+def _is_folder(asked: Path | Json) -> bool:
+    return isinstance(asked, Path) and asked.is_dir()
+
+
+def _claim(store: Store, asked: Path | Json) -> Sweep:
+    """The sweep that is asked for, or the folder's own, which is written down. InputError: the folder is another's."""
+    there = store.read_text("sweep.json")
+    before: Json | None = None if there is None else json.loads(there)
+    if _is_folder(asked):
+        require(before is not None, f"{asked} is no folder of a sweep: expected a sweep.json in it. Got none.")
+        value: Json = before or {}
+    else:
+        value = read_sweep(asked) if isinstance(asked, Path) else asked
+    sweep = Sweep.from_json(value)
+    if before is not None:
+        changed = [key for key in {**before, **value} if value.get(key) != before.get(key) and key not in EXTENDED]
+        expected = f"expected {', '.join(changed)} as it is there"
+        require(not changed, f"{store.url} holds another sweep: {expected}. Got another; choose another --out.")
+    store.write_text("sweep.json", json.dumps(value, indent=1))
+    return sweep
+
+
+def _announcement(sweep: Sweep, workers: int | None, engine: str) -> str:
+    trials = sweep.trials or len(sweep.grid())
+    who = f"{workers or usable_cores()} processes" if engine == "local" else "a Ray cluster"
+    names = ", ".join(each.recipe.name for each in sweep.recipes)
+    seeds = ", ".join(map(str, sweep.seeds))
+    return (
+        f"{', '.join(sweep.environments)}: {trials} trials each of {names}, with training seeds {seeds}, "
+        f"for {', '.join(sweep.objectives)}, by {sweep.sampler}. {planned(sweep)} pieces of work, done by {who}."
+    )
+
+
+def _engine(name: str, workers: int | None, address: str | None) -> Engine:
+    require(name in ENGINES, f"Expected an engine of {', '.join(ENGINES)}. Got {name!r}.")
+    if name == "local":
+        require(address is None, "An --address is that of a Ray cluster. Expected --engine ray beside it. Got local.")
+        require(workers is None or workers >= 1, f"Expected 1 worker or more. Got {workers}.")
+        return LocalEngine(workers or usable_cores())
+    require(workers is None, "A cluster has as many workers as it has cores. Expected no --workers beside --engine ray.")
+    return RayEngine(address)

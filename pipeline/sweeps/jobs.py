@@ -1,0 +1,215 @@
+"""The pieces of work of a sweep. Each depends on nothing but what it says, so it can be done anywhere, and again."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import ClassVar, TypeAlias
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import Json, JsonValue
+from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.agents.training.config import config_from_json
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
+from edgedqn.benchmarks.native_output import quiet
+from edgedqn.benchmarks.rows import BenchmarkRow
+from edgedqn.compression.policy import CompressedPolicy
+from edgedqn.compression.recipe import Recipe
+from edgedqn.compression.recipes import RECIPES
+from edgedqn.export.edge_policy import VerifiedFile, read_verified
+from edgedqn.export.tflite_file.arena import arena_bounds
+from edgedqn.export.tflite_file.inspection import multiply_accumulates
+from edgedqn.pipeline.config import CONTROL, Changes
+from edgedqn.pipeline.job import Job
+from edgedqn.pipeline.judge import judging
+from edgedqn.pipeline.native import load_tensorflow
+from edgedqn.pipeline.seeds import SeedStreams
+from edgedqn.pipeline.sweeps.store import Store
+from edgedqn.pipeline.sweeps.sweep_file import Objective, fingerprint
+
+UNTIMED = LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0.0)  # beside other work: latency is measured apart
+SCRATCH = ("checkpoints", ".lock")  # of a run folder, that nobody needs any more
+
+
+@dataclass(frozen=True)
+class TeacherResult(JsonValue):
+    """A trained agent.
+
+    Attributes:
+      score: the mean return by which its checkpoint was chosen.
+    """
+
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileResult(JsonValue):
+    """A file that was compressed and judged.
+
+    Attributes:
+      verdict: of the judge, on the `select` seeds.
+      reason: why the gate could not be asked; empty where it was.
+      kept: the share of the float agent's return over acting at random that it keeps.
+      size_bytes: of the file.
+      multiply_accumulates: of a step.
+      arena_bytes: that any kernels of TFLite Micro can ask for; None where it is not installed, or takes no such file.
+      sha256: of the file.
+    """
+
+    verdict: str
+    reason: str
+    kept: float
+    size_bytes: int
+    multiply_accumulates: int
+    arena_bytes: int | None
+    sha256: str
+
+    def value(self, objective: Objective) -> float:
+        """What is searched for. InputError: it is not known here."""
+        known = {
+            "return": self.kept,
+            "bytes": self.size_bytes,
+            "macs": self.multiply_accumulates,
+            "arena": self.arena_bytes,
+        }
+        found = known[objective]
+        if found is None:
+            raise InputError("The arena is an objective: expected the extra `micro`, and a file for TFLite Micro. Got none.")
+        return found
+
+
+@dataclass(frozen=True)
+class ProofResult(JsonValue):
+    """The rows of a benchmark, on the `prove` seeds."""
+
+    rows: tuple[BenchmarkRow, ...]
+
+
+Result: TypeAlias = TeacherResult | FileResult | ProofResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work(JsonValue, ABC):
+    """A piece of work: from what it says, and what was done before it, to a run folder and a result."""
+
+    kind: ClassVar[str]
+    comes_to: ClassVar[type[Result]]
+
+    @property
+    def key(self) -> str:
+        """By which it is found when it is done: of all that decides it."""
+        said = {"kind": self.kind, "version": metadata.version("edgedqn"), **self.to_json()}
+        return f"{self.kind}-{fingerprint(said)}"
+
+    @abstractmethod
+    def do(self, store: Store, folder: Path) -> Result:
+        """Fills an empty run folder, and says what it came to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherWork(Work):
+    """Trains a float agent.
+
+    Attributes:
+      training: as `asdict` writes a TrainingConfig or a QLearningConfig, with its "algorithm".
+      changes: to the other settings of the run, of those of `Changes`: `export`, `tolerance` and `gate_episodes`.
+    """
+
+    kind: ClassVar[str] = "teacher"
+    comes_to: ClassVar[type[Result]] = TeacherResult
+    env_id: str
+    seed: int
+    training: Mapping[str, object]
+    changes: Mapping[str, object] = field(default_factory=dict)
+
+    def do(self, store: Store, folder: Path) -> TeacherResult:
+        job = self.job(folder, RECIPES[CONTROL])
+        with job.locked():
+            job.do(("train", "compress", "export"))
+        return TeacherResult(float(TrainedAgent.load(job.folder.agent).statistics["checkpoint"]["mean_return"]))
+
+    def job(self, folder: Path, recipe: Recipe) -> Job:
+        """The run in a folder, with one recipe."""
+        changes = Changes(recipes=(recipe,), latency=UNTIMED, **self.changes)  # type: ignore[arg-type]
+        return Job.create(self.env_id, out=folder, seed=self.seed, training=config_from_json(self.training), changes=changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileWork(Work):
+    """Compresses an agent by a recipe, and has the file played on the `select` seeds."""
+
+    kind: ClassVar[str] = "file"
+    comes_to: ClassVar[type[Result]] = FileResult
+    teacher: TeacherWork
+    recipe: Mapping[str, object]
+
+    def do(self, store: Store, folder: Path) -> FileResult:
+        recipe = Recipe.from_json(self.recipe)
+        store.get(self.teacher.key, folder)
+        job = self.teacher.job(folder, recipe)
+        with job.locked():
+            job.do(("compress", "export"))
+        settings, agent = job.settings, TrainedAgent.load(job.folder.agent)
+        with judging(agent, streams=SeedStreams(self.teacher.seed), gate=settings.gate, export=settings.export) as judge:
+            judged = judge(CompressedPolicy.load(job.folder.compressed(recipe.name)))
+        file = read_verified(job.folder.model(recipe.name))
+        return FileResult(
+            verdict=judged.verdict,
+            reason=judged.reason,
+            kept=1 - judged.loss * settings.gate.tolerance,
+            size_bytes=len(file.content),
+            multiply_accumulates=multiply_accumulates(file.model),
+            arena_bytes=_arena(file),
+            sha256=hashlib.sha256(file.content).hexdigest(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProofWork(Work):
+    """Proves a file on the `prove` seeds, and makes the run's report."""
+
+    kind: ClassVar[str] = "proof"
+    comes_to: ClassVar[type[Result]] = ProofResult
+    file: FileWork
+
+    def do(self, store: Store, folder: Path) -> ProofResult:
+        store.get(self.file.key, folder)
+        job = self.file.teacher.job(folder, Recipe.from_json(self.file.recipe))
+        with job.locked():
+            job.do(("bench", "report"))
+        return ProofResult(job.result().measured.rows)
+
+
+KINDS: dict[str, type[Work]] = {each.kind: each for each in (TeacherWork, FileWork, ProofWork)}
+
+
+def perform(kind: str, said: Json, url: str) -> Json:
+    """Does a piece of work in this process, which does nothing else, with one core; returns what it came to. What is done
+    already is not done again."""
+    os.environ["EDGEDQN_CORES"] = "1"
+    work, store = KINDS[kind].from_json(said), Store(url)
+    done = store.result(work.key)
+    if done is not None:
+        return done
+    with quiet(), tempfile.TemporaryDirectory(prefix="edgedqn-") as scratch:
+        load_tensorflow()
+        folder = Path(scratch) / "run"
+        folder.mkdir()
+        result = work.do(store, folder).to_json()
+        for name in SCRATCH:
+            for path in folder.rglob(name):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        store.put(work.key, folder, result)
+    return result
+
+
+def _arena(file: VerifiedFile) -> int | None:
+    try:
+        return arena_bounds(file.model).largest
+    except InputError:
+        return None

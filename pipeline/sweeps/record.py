@@ -1,0 +1,150 @@
+"""What was tried: an Optuna study for each search, in a journal file or a database. `optuna-dashboard` opens it as it is.
+
+A study holds finished trials alone, in the order of their numbers: what is under way is known by the store. What a trial is
+to try depends on the seed, its number, and the trials of earlier batches; so a search that was interrupted asks again for what
+it had asked for, whoever had finished what by then.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import Json
+from edgedqn.pipeline.sweeps.sweep_file import Direction, Sampler
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+STARTING = 10  # trials at random, before TPE has anything to go by
+
+
+def open_storage(where: str | Path) -> BaseStorage:
+    """A journal file in a folder of this machine, or a database by its URL, such as `postgresql://...`.
+
+    Raises:
+      InputError: the database cannot be reached, or what it needs is not installed.
+    """
+    if isinstance(where, Path):
+        return JournalStorage(JournalFileBackend(str(where)))
+    try:
+        return RDBStorage(where)
+    except Exception as error:  # SQLAlchemy's, and those of each driver
+        raise InputError(f"Cannot open {where}: expected the URL of a database. Got: {error}.".replace("\n", " ")) from error
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial that is to be tried, or was: its number, and the settings by name."""
+
+    number: int
+    point: Json
+    trial: Trial
+
+
+class Record:
+    """One search."""
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        name: str,
+        *,
+        directions: Sequence[Direction],
+        sampler: Sampler,
+        seed: int,
+        batch: int,
+        suggest: Callable[[Trial], Json],
+        grid: Sequence[Json] = (),
+    ):
+        """Opens the study of this name, or makes it.
+
+        Args:
+          storage: of it.
+          name: of the study.
+          directions: "minimize" or "maximize", of each objective.
+          sampler: what chooses; all of `grid`, in order, where it is "grid".
+          seed: of what is chosen.
+          batch: trials that are chosen at once.
+          suggest: a trial -> what it is to try.
+          grid: parameters, as Optuna names them.
+        """
+        self._study = optuna.create_study(
+            storage=storage, study_name=name, directions=list(directions), load_if_exists=True, sampler=RandomSampler(seed)
+        )
+        self._directions, self._sampler, self._seed = list(directions), sampler, seed
+        self._batch, self._suggest, self._grid = batch, suggest, grid
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All that are finished, in the order of their numbers."""
+        return self._study.get_trials(deepcopy=False)
+
+    def failure(self, number: int) -> str:
+        """Why a finished trial could not be done; empty where it could, or is not finished."""
+        trials = self.trials
+        return "" if number >= len(trials) else str(trials[number].user_attrs.get("error", ""))
+
+    def ask(self, first: int, count: int) -> list[Asked]:
+        """The trials of a batch, of which the number of the first is given: what they are to try is the same each time."""
+        earlier = self.trials[:first]
+        memory = optuna.create_study(directions=self._directions)
+        memory.add_trials(earlier)
+        asked = []
+        for number in range(first, first + count):
+            memory.sampler = self._seeded(number)
+            if self._grid:
+                memory.enqueue_trial(self._grid[number])
+            trial = memory.ask()
+            asked.append(Asked(number, self._suggest(trial), trial))
+        return asked
+
+    def tell(self, asked: Asked, *, values: Sequence[float] | None, notes: Json) -> None:
+        """Writes a finished trial down, the next by its number, unless it is there. What could not be done has no values."""
+        if asked.number < len(self.trials):
+            return
+        assert asked.number == len(self.trials), "in the order of their numbers"
+        known = asked.trial.study.get_trials(deepcopy=False)[asked.number]
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.FAIL if values is None else TrialState.COMPLETE,
+                values=None if values is None else list(values),
+                params=known.params,
+                distributions=known.distributions,
+                user_attrs=notes,
+                system_attrs=known.system_attrs,
+            )
+        )
+
+    def importances(self, objective: int) -> dict[str, float]:
+        """How much each parameter matters for an objective, 0 to 1; empty where nothing can be said."""
+        done = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        if len(done) < 4:
+            return {}
+        sign = 1 if self._directions[objective] == "minimize" else -1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that it is about low values: they are the good ones here
+            try:
+                return dict(
+                    optuna.importance.get_param_importances(self._study, target=lambda trial: sign * trial.values[objective])
+                )
+            except (RuntimeError, ValueError):  # nothing varies, in what was tried
+                return {}
+
+    def _seeded(self, number: int) -> BaseSampler:
+        """What chooses a trial: it knows nothing but the seed, the number and the trials before."""
+        seed = int(np.random.SeedSequence(self._seed, spawn_key=(number,)).generate_state(1)[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            if self._sampler == "tpe":
+                return TPESampler(seed=seed, n_startup_trials=STARTING, constant_liar=True, multivariate=True, group=True)
+            if self._sampler == "nsga2":
+                return NSGAIISampler(seed=seed, population_size=max(2, self._batch))
+        return RandomSampler(seed=seed)

@@ -1,0 +1,144 @@
+"""What a sweep came to, as JSON, as a table, and as the bundle of its best file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgedqn.agents.errors import require
+from edgedqn.agents.files import Json
+from edgedqn.compression.recipes import FLOAT32
+from edgedqn.pipeline.sweeps.store import Store
+from edgedqn.pipeline.sweeps.sweep import Found, Tried
+from edgedqn.pipeline.sweeps.sweep_file import Objective, Sweep
+
+SCHEMA = 1
+BEST = ("size", "return")
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A file of the front, after it was put to the gate on the `prove` seeds, once for each training seed.
+
+    Attributes:
+      trial: its number.
+      settings: what was tried, by name.
+      passed: whether it passed with every seed.
+      returns: its mean return, for each seed, in reward units.
+      floats: the float agents'.
+      size_bytes: the mean of its files.
+      runs: the run folders, below that of the sweep, one for each seed.
+      files: below them.
+      errors: why it could not be proven, where it could not.
+    """
+
+    trial: int
+    settings: Json
+    passed: bool
+    returns: tuple[float, ...]
+    floats: tuple[float, ...]
+    size_bytes: float
+    runs: tuple[str, ...]
+    files: tuple[str, ...]
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep came to.
+
+    Attributes:
+      store: where all files are.
+      sweep: the experiment.
+      found: of each environment, what was tried.
+      proven: of each environment, its front, from small to large.
+    """
+
+    store: Store
+    sweep: Sweep
+    found: Mapping[str, Found]
+    proven: Mapping[str, tuple[Proven, ...]]
+
+    def to_json(self) -> Json:
+        """The object of `results.json`."""
+        return {
+            "schema": SCHEMA,
+            "environments": {
+                env_id: {
+                    "teacher": found.teacher,
+                    "error": found.error or None,
+                    "trials": [_trial_to_json(each, self.sweep.objectives) for each in found.trials],
+                    "front": [vars(each) for each in self.proven[env_id]],
+                }
+                for env_id, found in self.found.items()
+            },
+        }
+
+    def best(self, env_id: str, by: str = "size") -> Proven:
+        """The smallest file that passed its gate with every seed, or the one with the highest return.
+
+        Raises:
+          InputError: none did, or `by` is neither.
+        """
+        require(by in BEST, f"Expected the best by {' or '.join(BEST)}. Got {by!r}.")
+        passed = [each for each in self.proven.get(env_id, ()) if each.passed]
+        require(bool(passed), f"Nothing to take for {env_id}: expected a file that passed its gate with every seed. Got none.")
+        return min(passed, key=lambda each: (each.size_bytes, each.trial) if by == "size" else (-sum(each.returns), each.trial))
+
+
+def proven_of(found: Found, store: Store) -> tuple[Proven, ...]:
+    """The front of a search, from small to large."""
+    fronts = []
+    for number, proofs in found.proofs.items():
+        done = [(proof, row) for proof in proofs if (row := proof.own_row) is not None]
+        floats = [proof.row(FLOAT32.name) for proof, _ in done]
+        fronts.append(
+            Proven(
+                trial=number,
+                settings=found.trials[number].settings,
+                passed=len(done) == len(proofs) and all(row.gate == "pass" for _, row in done),
+                returns=tuple(row.episode_return.mean for _, row in done if row.episode_return),
+                floats=tuple(row.episode_return.mean for row in floats if row is not None and row.episode_return),
+                size_bytes=found.trials[number].value("bytes"),
+                runs=tuple(store.place(proof.work.key) for proof, _ in done),
+                files=tuple(row.file for _, row in done),
+                errors=tuple(proof.error for proof in proofs if proof.error),
+            )
+        )
+    return tuple(sorted(fronts, key=lambda each: (each.size_bytes, each.trial)))
+
+
+def _trial_to_json(trial: Tried, objectives: Sequence[Objective]) -> Json:
+    return {
+        "number": trial.number,
+        "settings": trial.settings,
+        "passed": trial.passed,
+        "error": trial.error or None,
+        "values": {each: trial.value(each) for each in objectives} if trial.results else None,
+        "sha256": [result.sha256 for result in trial.results],
+    }
+
+
+def render(result: SweepResult, folder: Path | None) -> str:
+    """For people: the front of each environment."""
+    lines = []
+    for env_id, found in result.found.items():
+        if found.error:
+            lines += [f"{env_id}: {found.error}", ""]
+            continue
+        failed = sum(1 for trial in found.trials if trial.error)
+        passed = sum(1 for trial in found.trials if trial.passed)
+        told = f", {failed} could not be done" if failed else ""
+        lines.append(f"{env_id}: {len(found.trials)} trials{told}, {passed} passed; on the front, proven:")
+        for each in result.proven[env_id]:
+            shown = ", ".join(f"{name}={value}" for name, value in each.settings.items())
+            seeds = len(each.returns)
+            returns = sum(each.returns) / seeds if seeds else float("nan")
+            floats = sum(each.floats) / seeds if seeds else float("nan")
+            verdict = "passed" if each.passed else "; ".join(each.errors) or "did not pass"
+            lines.append(
+                f"  {each.size_bytes:>9,.0f} B  {returns:9.1f} of {floats:.1f}  {verdict}: trial {each.trial}, {shown}"
+            )
+        lines.append("")
+    if folder is not None:
+        lines.append(f"All files: {folder}")
+    return "\n".join(lines).rstrip()

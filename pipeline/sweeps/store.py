@@ -1,0 +1,101 @@
+"""Where finished work lies: a folder, or anything that fsspec can write, such as `s3://bucket/sweep`."""
+
+import hashlib
+import json
+import uuid
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import Json, write_bytes
+
+SCHEMA = 1
+
+
+class Store:
+    """Holds artefacts, each a folder of files and what the work came to. Each is there whole, or not at all.
+
+    The files of an artefact lie in a folder that nobody else writes; `KEY.json`, which is written last, names them with their
+    SHA-256. So two machines that do the same work do not disturb each other: the later one counts.
+    """
+
+    def __init__(self, url: str):
+        """Takes a path, or a URL that fsspec knows. InputError: it knows none, or what it needs is not installed."""
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise InputError(f"Cannot store a sweep in {url}: expected a folder or a URL for fsspec. Got: {error}.") from error
+        self.url = url
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it is, if it is on this machine."""
+        return Path(self._root) if isinstance(self._files, LocalFileSystem) else None
+
+    def result(self, key: str) -> Json | None:
+        """What the work came to; None where it is not done."""
+        manifest = self._manifest(key)
+        return None if manifest is None else manifest["result"]
+
+    def place(self, key: str) -> str:
+        """Where the files of finished work lie, below the root."""
+        manifest = self._manifest(key)
+        assert manifest is not None, "only of finished work"
+        return str(manifest["folder"])
+
+    def put(self, key: str, folder: Path, result: Json) -> None:
+        """Keeps all files of a folder, and what they came to."""
+        place, digests = f"work/{key}-{uuid.uuid4().hex[:8]}", {}
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                name = path.relative_to(folder).as_posix()
+                digests[name] = self._write(f"{place}/{name}", path.read_bytes())
+        manifest = {"schema": SCHEMA, "folder": place, "files": digests, "result": result}
+        self._write(f"work/{key}.json", json.dumps(manifest, indent=1).encode())
+
+    def get(self, key: str, folder: Path) -> None:
+        """Copies the files of finished work into a folder. InputError: one of them is damaged."""
+        manifest = self._manifest(key)
+        assert manifest is not None, "only of finished work"
+        for name, digest in manifest["files"].items():
+            content = self._files.cat_file(f"{self._root}/{manifest['folder']}/{name}")
+            if hashlib.sha256(content).hexdigest() != digest:
+                raise InputError(
+                    f"{self.url}/{manifest['folder']}/{name} is damaged: expected SHA-256 {digest[:16]}... Got another."
+                )
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(folder / name, content)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a file below the root, whole."""
+        self._write(name, text.encode())
+
+    def read_text(self, name: str) -> str | None:
+        """What a file below the root holds; None where there is none."""
+        try:
+            content: bytes = self._files.cat_file(f"{self._root}/{name}")
+        except FileNotFoundError:
+            return None
+        return content.decode()
+
+    def _manifest(self, key: str) -> Json | None:
+        text = self.read_text(f"work/{key}.json")
+        if text is None:
+            return None
+        manifest: Json = json.loads(text)
+        if manifest.get("schema") != SCHEMA:
+            raise InputError(
+                f"{self.url} was written by another version: expected schema {SCHEMA}. Got {manifest.get('schema')}."
+            )
+        return manifest
+
+    def _write(self, name: str, content: bytes) -> str:
+        path = f"{self._root}/{name}"
+        if isinstance(self._files, LocalFileSystem):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(Path(path), content)
+        else:  # an object is there when it is written whole
+            self._files.pipe_file(path, content)
+        return hashlib.sha256(content).hexdigest()

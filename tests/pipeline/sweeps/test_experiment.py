@@ -1,0 +1,58 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgedqn.agents.errors import InputError
+from edgedqn.pipeline.sweeps.experiment import copy_best, run_experiment
+
+
+def trials(folder: Path) -> Any:
+    """What was tried, with the SHA-256 of each file."""
+    return json.loads((folder / "results.json").read_text())["environments"]["CartPole-v1"]["trials"]
+
+
+def test_two_processes_come_to_the_same_files_as_one(done: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    result = run_experiment(tiny, out=str(tmp_path / "two"), workers=2)
+    assert trials(tmp_path / "two") == trials(done)
+    assert len(trials(done)) == 4 and all(trial["sha256"] for trial in trials(done))
+    (front,) = result.proven.values()
+    for each in front:
+        assert (tmp_path / "two" / each.runs[0] / "report.html").is_file()
+    best = result.best("CartPole-v1")
+    assert best.passed and best.size_bytes == min(each.size_bytes for each in front if each.passed)
+    assert copy_best(result, best, tmp_path / "bundle")
+    assert (tmp_path / "bundle" / "policy.tflite").read_bytes() == (
+        tmp_path / "two" / best.runs[0] / best.files[0]
+    ).read_bytes()
+
+
+def test_a_folder_is_gone_on_with_by_itself(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = trials(done)
+    result = run_experiment(done, workers=1)
+    assert trials(done) == before
+    assert result.sweep.trials == 4
+
+
+def test_a_folder_holds_one_sweep(done: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds another sweep: expected seeds as it is there"):
+        run_experiment({**tiny, "seeds": [1]}, out=str(done))
+    with pytest.raises(InputError, match=r"is no folder of a sweep: expected a sweep\.json in it"):
+        run_experiment(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"engine": "slurm"}, r"Expected an engine of local, ray\. Got 'slurm'"),
+        ({"workers": 0}, r"Expected 1 worker or more\. Got 0"),
+        ({"address": "x:1"}, "Expected --engine ray beside it"),
+        ({"engine": "ray", "workers": 2}, "Expected no --workers"),
+        ({"out": None}, "Expected out, where a sweep of no file is to go"),
+        ({"out": "memory://sweep"}, "Expected --storage, the URL of a database"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(tiny: dict[str, Any], tmp_path: Path, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        run_experiment(tiny, **{"out": str(tmp_path / "x"), **settings})

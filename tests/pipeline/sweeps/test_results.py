@@ -1,0 +1,72 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgedqn.agents.errors import InputError
+from edgedqn.pipeline.sweeps.jobs import FileResult
+from edgedqn.pipeline.sweeps.results import Proven, SweepResult, render
+from edgedqn.pipeline.sweeps.store import Store
+from edgedqn.pipeline.sweeps.sweep import Found, Tried
+from edgedqn.pipeline.sweeps.sweep_file import Sweep
+
+FILE = FileResult(verdict="pass", reason="", kept=1.0, size_bytes=700, multiply_accumulates=10, arena_bytes=None, sha256="ab")
+
+
+def proven(trial: int, size: float, returns: tuple[float, ...], passed: bool = True) -> Proven:
+    runs = tuple(f"work/{trial}-{seed}" for seed, _ in enumerate(returns))
+    return Proven(
+        trial=trial,
+        settings={"recipe": "r", "stage.width": trial},
+        passed=passed,
+        returns=returns,
+        floats=(500.0,) * len(returns),
+        size_bytes=size,
+        runs=runs,
+        files=("models/r.tflite",) * len(returns),
+    )
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> SweepResult:
+    value: dict[str, Any] = {"environments": ["CartPole-v1", "Acrobot-v1"], "trials": 3}
+    tried = tuple(Tried(i, {"stage.width": i}, (), (FILE,)) for i in range(3))
+    found = {
+        "CartPole-v1": Found("CartPole-v1", {}, (*tried[:2], Tried(2, {"stage.width": 2}, (), error="It cannot be done."))),
+        "Acrobot-v1": Found("Acrobot-v1", {}, error="No agent of Acrobot-v1 could be trained: expected one."),
+    }
+    fronts = {
+        "CartPole-v1": (proven(2, 600, (90.0,), passed=False), proven(0, 704, (499.0, 500.0)), proven(1, 800, (500.0, 500.0))),
+        "Acrobot-v1": (),
+    }
+    return SweepResult(Store(str(tmp_path)), Sweep.from_json(value), found, fronts)
+
+
+def test_the_best_has_passed_and_is_the_smallest_or_plays_best(result: SweepResult) -> None:
+    assert result.best("CartPole-v1").trial == 0
+    assert result.best("CartPole-v1", "return").trial == 1
+    with pytest.raises(InputError, match=r"Nothing to take for Acrobot-v1: expected a file that passed its gate"):
+        result.best("Acrobot-v1")
+    with pytest.raises(InputError, match=r"Expected the best by size or return\. Got 'speed'"):
+        result.best("CartPole-v1", "speed")
+
+
+def test_all_is_told(result: SweepResult, tmp_path: Path) -> None:
+    assert render(result, tmp_path).splitlines() == [
+        "CartPole-v1: 3 trials, 1 could not be done, 2 passed; on the front, proven:",
+        "        600 B       90.0 of 500.0  did not pass: trial 2, recipe=r, stage.width=2",
+        "        704 B      499.5 of 500.0  passed: trial 0, recipe=r, stage.width=0",
+        "        800 B      500.0 of 500.0  passed: trial 1, recipe=r, stage.width=1",
+        "",
+        "Acrobot-v1: No agent of Acrobot-v1 could be trained: expected one.",
+        "",
+        f"All files: {tmp_path}",
+    ]
+
+
+def test_as_json_it_has_what_was_tried_and_what_was_proven(result: SweepResult) -> None:
+    value = result.to_json()["environments"]
+    assert [trial["error"] for trial in value["CartPole-v1"]["trials"]] == [None, None, "It cannot be done."]
+    assert value["CartPole-v1"]["trials"][0]["values"] == {"return": 1.0, "bytes": 700}
+    assert [each["trial"] for each in value["CartPole-v1"]["front"]] == [2, 0, 1]
+    assert value["Acrobot-v1"]["error"]

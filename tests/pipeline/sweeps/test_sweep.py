@@ -1,0 +1,174 @@
+import itertools
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgedqn.agents.errors import InputError
+from edgedqn.agents.playing.processes import WorkerDiedError
+from edgedqn.benchmarks.rows import BenchmarkRow
+from edgedqn.pipeline.sweeps.engines import Answer
+from edgedqn.pipeline.sweeps.jobs import FileResult, FileWork, ProofWork, TeacherWork, Work
+from edgedqn.pipeline.sweeps.record import open_storage
+from edgedqn.pipeline.sweeps.store import Store
+from edgedqn.pipeline.sweeps.sweep import Found, Tried, front, run_sweep
+from edgedqn.pipeline.sweeps.sweep_file import Sweep
+
+SWEEP: dict[str, Any] = {
+    "environments": ["CartPole-v1", "MountainCar-v0"],
+    "seeds": [0, 1],
+    "trials": 6,
+    "batch": 3,
+    "teacher": {"trials": 2, "sampler": "grid", "settings": {"learning_rate": {"choice": [1e-3, 1e-2]}}},
+    "recipes": [{"recipe": "student-qat-int8", "settings": {"new_student.hidden": {"choice": [[2], [4], [8], [16], [32]]}}}],
+}
+
+
+class Killed(BaseException):
+    """In the place of a signal."""
+
+
+class MadeUp:
+    """An engine that makes results up from what the work says, and finishes it in any order."""
+
+    def __init__(self, seed: int = 0, *, dies: Callable[[int], bool] = lambda _: False, killed_at: int = -1):
+        self.done: list[Work] = []
+        self._rng, self._dies, self._killed_at = random.Random(seed), dies, killed_at
+        self._waiting: list[tuple[int, Work, str]] = []
+        self._count = itertools.count()
+
+    def submit(self, number: int, work: Work, url: str) -> None:
+        self._waiting.append((number, work, url))
+
+    def next(self) -> tuple[int, Answer]:
+        count = next(self._count)
+        if count == self._killed_at:
+            raise Killed
+        number, work, url = self._waiting.pop(self._rng.randrange(len(self._waiting)))
+        if self._dies(count):
+            return number, WorkerDiedError("Who did it is gone.")
+        outcome = made_up(work)
+        self.done.append(work)
+        if isinstance(outcome, dict):
+            folder = Path(url) / "empty"
+            folder.mkdir(parents=True, exist_ok=True)
+            Store(url).put(work.key, folder, outcome)
+        return number, outcome
+
+    def end(self) -> None:
+        self._waiting.clear()
+
+
+def made_up(work: Work) -> Answer:
+    if isinstance(work, TeacherWork):
+        return {"score": 100 * float(str(work.training["learning_rate"]))}
+    if isinstance(work, FileWork):
+        hidden = work.recipe["stages"][1]["hidden"][0]  # type: ignore[index]
+        if hidden == 4:
+            return InputError("It cannot be done.")
+        kept = 1 - 1 / hidden
+        return file_result(verdict="pass" if hidden > 2 else "fail", kept=kept, size_bytes=100 * hidden).to_json()
+    assert isinstance(work, ProofWork)
+    row = BenchmarkRow(name=str(work.file.recipe["name"]), file="models/x.tflite", status="ok", gate="pass")
+    return {"rows": [row.to_json()]}
+
+
+def file_result(*, verdict: str, kept: float, size_bytes: int) -> FileResult:
+    return FileResult(
+        verdict=verdict,
+        reason="",
+        kept=kept,
+        size_bytes=size_bytes,
+        multiply_accumulates=10,
+        arena_bytes=None,
+        sha256=f"{size_bytes:064x}",
+    )
+
+
+def run(folder: Path, engine: MadeUp, change: dict[str, Any] | None = None) -> dict[str, Found]:
+    folder.mkdir(exist_ok=True)
+    sweep = Sweep.from_json(SWEEP | (change or {}))
+    return run_sweep(sweep, store=Store(str(folder)), storage=open_storage(folder / "journal.log"), engine=engine)
+
+
+def test_each_environment_has_its_search_and_the_front_is_proven(tmp_path: Path) -> None:
+    found = run(tmp_path / "a", MadeUp())
+    assert list(found) == SWEEP["environments"]
+    for env_id, each in found.items():
+        assert each.teacher == {"learning_rate": 1e-2}  # it scored higher
+        assert [trial.number for trial in each.trials] == list(range(6))
+        assert {work.teacher.env_id for trial in each.trials for work in trial.works} == {env_id}
+        assert all([work.teacher.seed for work in trial.works] == [0, 1] for trial in each.trials)
+        assert set(each.proofs) == {trial.number for trial in front(each.trials, ("return", "bytes"))}
+        assert all(
+            proof.own_row is not None and proof.own_row.gate == "pass" for proofs in each.proofs.values() for proof in proofs
+        )
+
+
+def test_nothing_is_done_twice_and_the_order_does_not_matter(tmp_path: Path) -> None:
+    engine = MadeUp(1)
+    found = run(tmp_path / "a", engine)
+    keys = [work.key for work in engine.done]
+    assert len(set(keys)) == len(keys)
+    assert found == run(tmp_path / "b", MadeUp(2))
+    again = MadeUp()
+    assert found == run(tmp_path / "a", again)
+    assert not again.done  # nor what could not be done
+
+
+@pytest.mark.parametrize("killed_at", [0, 3, 4, 7, 12, 20])
+def test_a_driver_that_is_killed_goes_on(tmp_path: Path, killed_at: int) -> None:
+    undisturbed = run(tmp_path / "a", MadeUp())
+    first = MadeUp(killed_at=killed_at)
+    with pytest.raises(Killed):
+        run(tmp_path / "b", first)
+    second = MadeUp(3)
+    assert run(tmp_path / "b", second) == undisturbed
+    finished = {work.key for work in first.done if isinstance(made_up(work), dict)}
+    assert not finished & {work.key for work in second.done}
+    assert run(tmp_path / "b", third := MadeUp()) == undisturbed
+    assert not third.done
+
+
+def test_what_could_not_be_done_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    change = {"recipes": [{"recipe": "student-qat-int8", "settings": {"new_student.hidden": {"choice": [[4], [8]]}}}]}
+    trials = run(tmp_path / "a", MadeUp(), change)["CartPole-v1"].trials
+    failed = [trial for trial in trials if trial.error]
+    assert failed and len(failed) < len(trials)
+    assert all(trial.error == "It cannot be done." and not trial.passed for trial in failed)
+
+
+def test_who_dies_is_replaced_a_few_times(tmp_path: Path) -> None:
+    assert run(tmp_path / "a", MadeUp(dies=lambda count: count % 4 == 0)) == run(tmp_path / "b", MadeUp())
+    found = run(tmp_path / "c", MadeUp(dies=lambda _: True))
+    assert "No agent of CartPole-v1 could be trained: expected one. Got: Who did it is gone." in found["CartPole-v1"].error
+
+
+def test_a_full_disk_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = MadeUp()
+    monkeypatch.setattr(engine, "next", lambda: (0, OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        run(tmp_path / "a", engine)
+
+
+def test_more_trials_go_on_from_those_there_are(tmp_path: Path) -> None:
+    few = run(tmp_path / "a", MadeUp())["CartPole-v1"].trials
+    more = run(tmp_path / "a", MadeUp(), {"trials": 9})["CartPole-v1"].trials
+    assert more[:6] == few and len(more) == 9
+
+
+def test_after_its_minutes_no_other_batch_is_begun(tmp_path: Path) -> None:
+    found = run(tmp_path / "a", MadeUp(), {"minutes": 1e-9})
+    assert all(len(found[env_id].trials) == SWEEP["batch"] for env_id in found)
+
+
+def tried(number: int, bytes_: int, kept: float, verdict: str = "pass") -> Tried:
+    return Tried(number, {}, (), (file_result(verdict=verdict, kept=kept, size_bytes=bytes_),))
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    trials = [tried(0, 10, 0.9), tried(1, 20, 0.9), tried(2, 20, 1.0), tried(3, 10, 0.9), tried(4, 1, 0.5, "fail")]
+    assert [trial.number for trial in front(trials, ("return", "bytes"))] == [0, 2]
+    assert front([], ("return",)) == []
