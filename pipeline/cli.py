@@ -106,11 +106,13 @@ def _is_current_folder_gone() -> bool:
 def _work(arguments: Namespace) -> int:
     """Imports the command's module, TensorFlow first where it needs that, and runs it."""
     name = ALONE.get(arguments.command, arguments.command)
+    if getattr(arguments, "seeds", None):
+        name = "run_seeds"
     of_files = arguments.command in OF_FILES and _is_of_files(arguments)
     if not of_files and name not in ("inspect", "doctor"):
         _require_folder(arguments)
         load_tensorflow()
-    module = name if arguments.command in ALONE else "files" if of_files else "runs"
+    module = "sweep" if name == "run_seeds" else name if arguments.command in ALONE else "files" if of_files else "runs"
     code: int = getattr(import_module(f"edgedqn.pipeline.commands.{module}"), name)(arguments)
     return code
 

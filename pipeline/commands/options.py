@@ -73,6 +73,17 @@ def _read(kind: type[int] | type[float], expected: str, least: float, text: str)
     raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
 
 
+def several_seeds(text: str) -> tuple[int, ...]:
+    """Of `0-9`, or of `0,3,7`: each once, 0 or more. ArgumentTypeError: it is none of these."""
+    first, dash, last = text.partition("-")
+    if dash and first.isdecimal() and last.isdecimal() and int(first) <= int(last):
+        return tuple(range(int(first), int(last) + 1))
+    seeds = text.split(",")
+    if all(seed.isdecimal() for seed in seeds) and len(set(seeds)) == len(seeds):
+        return tuple(map(int, seeds))
+    raise argparse.ArgumentTypeError(f"expected seeds such as 0-9 or 0,3,7, each once. Got {text!r}")
+
+
 def factors(text: str) -> tuple[float, ...]:
     """`A,B,...` or `float`, the factor 1: numbers, or fractions such as 1/255."""
     if text == "float":

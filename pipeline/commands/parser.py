@@ -18,6 +18,7 @@ from edgedqn.pipeline.commands.options import (
     add_training,
     factors,
     number,
+    several_seeds,
 )
 
 RUN: Arguments = {"path": PATH | {"metavar": "RUN", "help": "a run folder"}}
@@ -49,6 +50,19 @@ LEARNING_ENVIRONMENT: Arguments = {
     "--action-levels": COUNT
     | {"help": "of each dimension of continuous actions, ends included (default: 5, from four dimensions on 3)"},
     "--action-mask": EITHER | {"help": "tell the policy which actions are legal (default: where the environment does)"},
+}
+WORKERS: Arguments = {
+    "--workers": COUNT
+    | {"help": "processes of a sweep, or of --seeds, with one core each (default: as many as there are cores)"}
+}
+SEEDS: Arguments = {
+    "--seeds": {
+        "type": several_seeds,
+        "metavar": "A-B",
+        "help": "do it with each of these training seeds, such as 0-9 or 0,3,7, and say what comes of all together; --out is "
+        "then the folder of all (default: runs/ENV_ID-seeds)",
+    },
+    **WORKERS,
 }
 ENVIRONMENT_OF_A_FILE: Arguments = {
     "--env": {
@@ -175,7 +189,7 @@ MODEL: Arguments = {
 SWEEP: Arguments = {
     "path": FILE | {"metavar": "SWEEP", "help": "a file SWEEP.toml that says what is searched; docs/sweeps.md"},
     "--out": {"metavar": "DIR", "help": "where all of it goes, a folder or a URL that fsspec knows (default: runs/SWEEP)"},
-    "--workers": COUNT | {"help": "processes, with one core each (default: as many as there are cores)"},
+    **WORKERS,
     "--engine": {"choices": ("local", "ray"), "default": "local", "help": "who does the work (default: local)"},
     "--address": {"metavar": "ADDRESS", "help": "of a Ray cluster that runs (default: the one of this machine)"},
     "--storage": {"metavar": "URL", "help": "of a database for Optuna's record (default: a journal file in the folder)"},
@@ -187,7 +201,13 @@ SWEEP: Arguments = {
 COMMANDS: dict[str, tuple[str, Arguments]] = {
     "run": (
         "the main job: train, compress, export, bench, report; goes on where it stopped",
-        LEARNING_ENVIRONMENT | RECIPES | EXPORTING | GATE | fit("ship only what fits a board, and search for that") | FORCE,
+        LEARNING_ENVIRONMENT
+        | SEEDS
+        | RECIPES
+        | EXPORTING
+        | GATE
+        | fit("ship only what fits a board, and search for that")
+        | FORCE,
     ),
     "train": ("train the float agent of a run; goes on from its newest checkpoint", LEARNING_ENVIRONMENT | FORCE),
     "compress": (

@@ -148,16 +148,11 @@ def create_job(arguments: Namespace) -> Job:
     """The job of `run` and `train`: of a new run, or of the one that is there."""
     if arguments.resume and arguments.force:
         raise InputError("Expected --resume, which goes on, or --force, which starts over. Got both.")
-    settings = {
-        name.removeprefix(SETTING): tuple(value) if isinstance(value, list) else value
-        for name, value in vars(arguments).items()
-        if name.startswith(SETTING) and value is not None
-    }
     job = Job.create(
         asked_source(arguments),
         out=arguments.out,
         seed=arguments.seed,
-        settings=settings,
+        settings=asked_settings(arguments),
         algorithm=arguments.algorithm,
         changes=asked_changes(arguments),
         force=arguments.force,
@@ -166,6 +161,15 @@ def create_job(arguments: Namespace) -> Job:
     if arguments.resume and not folder.is_done("train") and not has_checkpoints(folder.checkpoints):
         print(f"Nothing to resume in {folder.path}: training starts at step 0.", file=sys.stderr)
     return job
+
+
+def asked_settings(arguments: Namespace) -> Json:
+    """Of the training, those that are given, by name."""
+    return {
+        name.removeprefix(SETTING): tuple(value) if isinstance(value, list) else value
+        for name, value in vars(arguments).items()
+        if name.startswith(SETTING) and value is not None
+    }
 
 
 def asked_source(arguments: Namespace) -> EnvironmentSource:

@@ -1,12 +1,19 @@
-"""Many runs as one experiment."""
+"""Many runs as one experiment: what a file says, or the same run with many training seeds."""
 
 from argparse import Namespace
+from pathlib import Path
 
-from edgedqn.agents.errors import require
+from edgedqn.agents.errors import InputError, require
+from edgedqn.agents.files import Json
 from edgedqn.pipeline.commands import DONE, NOT_PASSED, SCHEMA, print_json
 from edgedqn.pipeline.commands.files import print_bundle
+from edgedqn.pipeline.commands.runs import asked_changes, asked_settings, asked_source
+from edgedqn.pipeline.config import CONTROL
+from edgedqn.pipeline.sweeps import many_seeds
 from edgedqn.pipeline.sweeps.experiment import copy_best, run_experiment
 from edgedqn.pipeline.sweeps.results import render
+
+ALONE = ("algorithm", "fit", "rate", "force", "resume")  # options of one run
 
 
 def sweep(arguments: Namespace) -> int:
@@ -20,7 +27,7 @@ def sweep(arguments: Namespace) -> int:
         storage=arguments.storage,
     )
     if arguments.best is not None:
-        environments = result.sweep.environments
+        environments = [each.id for each in result.sweep.environments]
         env_id = arguments.env or environments[0]
         require(
             arguments.env is not None or len(environments) == 1, f"Expected --env, one of {', '.join(environments)}. Got none."
@@ -34,3 +41,43 @@ def sweep(arguments: Namespace) -> int:
         print(render(result, result.store.folder))
     passed = all(any(each.passed for each in front) for front in result.proven.values())
     return DONE if passed else NOT_PASSED
+
+
+def run_seeds(arguments: Namespace) -> int:
+    """The main job with each of many training seeds, in as many processes as are asked for."""
+    given = [f"--{name}" for name in ALONE if getattr(arguments, name, None)]
+    require(not given, f"Many seeds are many runs: expected no {', '.join(given)} beside --seeds.")
+    require(arguments.seed == 0, f"Expected --seed or --seeds. Got both, {arguments.seed} and {list(arguments.seeds)}.")
+    source = asked_source(arguments)
+    out = arguments.out or Path("runs") / f"{source.id.replace(':', '-').replace('/', '-')}-seeds"
+    result = run_experiment(_as_sweep(arguments), out=str(out), workers=arguments.workers)
+    found = result.found[source.id]
+    if found.error:
+        raise InputError(found.error)
+    files = many_seeds.across(found, arguments.seeds)
+    errors = [trial.error for trial in found.trials if trial.error]
+    if arguments.json:
+        print_json(arguments, {"schema": SCHEMA, "runs": str(out), **many_seeds.to_json(files, errors)})
+    else:
+        print("\n".join([many_seeds.render(files), *errors, f"All files: {out}"]))
+    recipes = [each for each in files if each.gates and each.name != CONTROL]
+    return DONE if any(set(each.gates) == {"pass"} for each in recipes) else NOT_PASSED
+
+
+def _as_sweep(arguments: Namespace) -> Json:
+    """What a file would say: every recipe once, with every seed, and all proven."""
+    changes = asked_changes(arguments)
+    recipes = [each.to_json() for each in changes.recipes if each.name != CONTROL]
+    asked = {
+        "environments": [asked_source(arguments).to_json()],
+        "seeds": list(arguments.seeds),
+        "sampler": "grid",
+        "prove": "all",
+        "batch": max(1, len(recipes) or 3),
+        "teacher": {"settings": asked_settings(arguments)},
+        "export": {name: value for name, value in changes.export.items() if value is not None},
+        "tolerance": changes.tolerance,
+        "gate_episodes": changes.gate_episodes,
+        "recipes": [{"recipe": each} for each in recipes],
+    }
+    return {name: value for name, value in asked.items() if value not in (None, {}, [])}

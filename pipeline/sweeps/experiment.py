@@ -88,7 +88,7 @@ def _announcement(sweep: Sweep, workers: int | None, engine: str) -> str:
     names = ", ".join(each.recipe.name for each in sweep.recipes)
     seeds = ", ".join(map(str, sweep.seeds))
     return (
-        f"{', '.join(sweep.environments)}: {trials} trials each of {names}, with training seeds {seeds}, "
+        f"{', '.join(each.id for each in sweep.environments)}: {trials} trials each of {names}, with training seeds {seeds}, "
         f"for {', '.join(sweep.objectives)}, by {sweep.sampler}. {planned(sweep)} pieces of work, done by {who}."
     )
 

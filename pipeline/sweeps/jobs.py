@@ -13,6 +13,7 @@ from typing import ClassVar, TypeAlias
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json, JsonValue
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import config_from_json
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
@@ -116,13 +117,14 @@ class TeacherWork(Work):
     """Trains a float agent.
 
     Attributes:
+      environment: as an EnvironmentSource writes it.
       training: as `asdict` writes a TrainingConfig or a QLearningConfig, with its "algorithm".
       changes: to the other settings of the run, of those of `Changes`: `export`, `tolerance` and `gate_episodes`.
     """
 
     kind: ClassVar[str] = "teacher"
     comes_to: ClassVar[type[Result]] = TeacherResult
-    env_id: str
+    environment: Mapping[str, object]
     seed: int
     training: Mapping[str, object]
     changes: Mapping[str, object] = field(default_factory=dict)
@@ -136,7 +138,8 @@ class TeacherWork(Work):
     def job(self, folder: Path, recipe: Recipe) -> Job:
         """The run in a folder, with one recipe."""
         changes = Changes(recipes=(recipe,), latency=UNTIMED, **self.changes)  # type: ignore[arg-type]
-        return Job.create(self.env_id, out=folder, seed=self.seed, training=config_from_json(self.training), changes=changes)
+        source, training = EnvironmentSource.from_json(self.environment), config_from_json(self.training)
+        return Job.create(source, out=folder, seed=self.seed, training=training, changes=changes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from optuna.trial import Trial
 
 from edgedqn.agents.errors import InputError, one_line
 from edgedqn.agents.files import Json
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import RECIPES
@@ -86,7 +87,7 @@ class Found:
       env_id: of the environment.
       teacher: the settings of the training that were best, by name, in place of the preset's.
       trials: all, in order.
-      proofs: of each trial on the front, by its number, one for each seed.
+      proofs: of each trial on the front, or of all, by its number, one for each seed.
       error: why there is nothing, where no agent could be trained.
     """
 
@@ -100,7 +101,7 @@ class Found:
 def run_sweep(sweep: Sweep, *, store: Store, storage: BaseStorage, engine: Engine) -> dict[str, Found]:
     """Does what is not done yet of a sweep: by environment, what it came to. The engine is the caller's to end."""
     started = time.monotonic()
-    searches = {env_id: _Search(sweep, env_id, storage, started=started).steps() for env_id in sweep.environments}
+    searches = {source.id: _Search(sweep, source, storage, started=started).steps() for source in sweep.environments}
     return Dispatcher(store, engine, total=planned(sweep)).run(searches)
 
 
@@ -128,20 +129,21 @@ def front(trials: Sequence[Tried], objectives: Sequence[Objective]) -> list[Trie
 class _Search:
     """Of one environment."""
 
-    def __init__(self, sweep: Sweep, env_id: str, storage: BaseStorage, *, started: float):
-        self._sweep, self._env_id, self._storage, self._started = sweep, env_id, storage, started
+    def __init__(self, sweep: Sweep, source: EnvironmentSource, storage: BaseStorage, *, started: float):
+        self._sweep, self._source, self._storage, self._started = sweep, source, storage, started
 
     def steps(self) -> Steps[Found]:
         try:
             settings, teachers = yield from self._teachers()
         except InputError as error:
-            return Found(self._env_id, {}, error=one_line(error))
+            return Found(self._source.id, {}, error=one_line(error))
         trials = yield from self._trials(teachers)
-        best = front(trials, self._sweep.objectives)
+        done = [trial for trial in trials if trial.results]
+        best = front(trials, self._sweep.objectives) if self._sweep.prove == "front" else done
         works = [ProofWork(file=work) for trial in best for work in trial.works]
         proofs = map(_proof, works, (yield works))
         proven = {trial.number: tuple(itertools.islice(proofs, len(trial.works))) for trial in best}
-        return Found(self._env_id, settings, tuple(trials), proven)
+        return Found(self._source.id, settings, tuple(trials), proven)
 
     def _teachers(self) -> Steps[tuple[Json, list[TeacherWork]]]:
         """The settings of the best trainings, and their work, one for each seed. InputError: none could be done."""
@@ -163,7 +165,7 @@ class _Search:
                 if not reason and (best is None or score > best[0]):
                     best = score, each.point, several
         if best is None:
-            raise InputError(f"No agent of {self._env_id} could be trained: expected one. Got: {reason}")
+            raise InputError(f"No agent of {self._source.id} could be trained: expected one. Got: {reason}")
         return best[1:]
 
     def _trials(self, teachers: Sequence[TeacherWork]) -> Steps[list[Tried]]:
@@ -208,19 +210,19 @@ class _Search:
         sampler = sweep.teacher.sampler if is_teacher else sweep.sampler
         return Record(
             self._storage,
-            f"{self._env_id} {what}",
+            f"{self._source.id} {what}",
             directions=[DIRECTIONS[each] for each in objectives],
             sampler=sampler,
-            seed=sweep.seed + int(fingerprint([self._env_id, is_teacher])[:8], 16),
+            seed=sweep.seed + int(fingerprint([self._source.id, is_teacher])[:8], 16),
             batch=sweep.batch,
             suggest=suggest,
             grid=() if sampler != "grid" else sweep.teacher.grid() if is_teacher else sweep.grid(),
         )
 
     def _teacher(self, settings: Json, seed: int) -> TeacherWork:
-        training = RunSettings(training=self._sweep.training(self._env_id, settings)).to_json()["training"]
+        training = RunSettings(training=self._sweep.training(self._source, settings)).to_json()["training"]
         plain = json.loads(json.dumps(training))
-        return TeacherWork(env_id=self._env_id, seed=seed, training=plain, changes=self._sweep.changes)
+        return TeacherWork(environment=self._source.to_json(), seed=seed, training=plain, changes=self._sweep.changes)
 
     def _suggested(self, trial: Trial) -> Json:
         """The settings to try, and which recipe is taken."""

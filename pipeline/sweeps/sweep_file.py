@@ -23,7 +23,7 @@ Sampler = Literal["grid", "random", "tpe", "nsga2"]
 Direction = Literal["minimize", "maximize"]
 Objective = Literal["return", "bytes", "macs", "arena"]
 DIRECTIONS: dict[str, Direction] = {"return": "maximize", "bytes": "minimize", "macs": "minimize", "arena": "minimize"}
-TABLES = ("teacher", "recipes")
+Proving = Literal["front", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class Sweep:
     """An experiment. The same file and the same versions give the same trials and the same files, whoever does the work.
 
     Attributes:
-      environments: ids; each is a search of its own.
+      environments: how each is made; each is a search of its own.
       seeds: of training; a trial is done with each, and its objectives are the means.
       teacher: the float agents; those of the best settings are the teachers of all trials.
       recipes: of which a trial takes one.
@@ -71,6 +71,7 @@ class Sweep:
         better), and of the file its bytes, multiply-accumulates of a step, or the arena in bytes (fewer are).
       sampler: how trials are chosen: by Optuna's NSGA-II, TPE or at random, or each point of a grid of choices.
       trials: of each environment; of a grid, all by default.
+      prove: which of the files that passed the judge are put to the gate: those on the front, or all files that there are.
       batch: trials that are chosen at once, before anything is known of them; whoever works on them. Trials of a batch run side
         by side, so it should be no smaller than the number of workers.
       export: how files are written; see `ExportConfig`.
@@ -80,13 +81,14 @@ class Sweep:
       seed: of what is chosen, >= 0.
     """
 
-    environments: tuple[str, ...]
+    environments: tuple[EnvironmentSource, ...]
     seeds: tuple[int, ...] = (0,)
     teacher: TeacherSearch = field(default_factory=TeacherSearch)
     recipes: tuple[RecipeSpace, ...] = ()
     objectives: tuple[Objective, ...] = ("return", "bytes")
     sampler: Sampler = "nsga2"
     trials: int = 0
+    prove: Proving = "front"
     batch: int = 8
     export: Mapping[str, object] = field(default_factory=dict)
     tolerance: float | None = None
@@ -104,26 +106,36 @@ class Sweep:
     def from_json(cls, value: Json) -> "Sweep":
         """Reads what a file says. InputError: it asks for what cannot be done, with what was expected."""
         given = _known(value, cls, what="A sweep")
-        require(bool(given.get("environments")), "Expected environments = [...], their ids. Got none.")
+        environments = given.pop("environments", None)
+        require(isinstance(environments, list) and bool(environments), f"Expected environments = [...]. Got {environments!r}.")
         teacher = _known(given.pop("teacher", {}), TeacherSearch, what="teacher")
         teacher["settings"] = space_from_json(teacher.get("settings", {}), what="the teacher")
         tables = given.pop("recipes", [{"recipe": name} for name in DEFAULT_RECIPES])
         require(isinstance(tables, list), f"Expected recipes as [[recipes]]. Got {tables!r}.")
         plain: Json = {name: tuple(item) if isinstance(item, list) else item for name, item in given.items()}
-        sweep = cls(teacher=TeacherSearch(**teacher), recipes=tuple(map(_recipe_space, tables)), **plain)
+        sweep = cls(
+            environments=tuple(map(_source, environments)),
+            teacher=TeacherSearch(**teacher),
+            recipes=tuple(map(_recipe_space, tables)),
+            **plain,
+        )
         sweep._check()
         return sweep
 
     def _check(self) -> None:
         """InputError: something of it cannot be done. Nothing is trained for it."""
-        _each_once(self.environments, str, "environments, by their ids")
+        _each_once([each.id for each in self.environments], str, "environments, by their ids")
         _each_once(self.seeds, int, "seeds of 0 or more")
         require(min(self.seeds) >= 0, f"Expected seeds of 0 or more. Got {min(self.seeds)}.")
         _each_once(self.objectives, str, f"objectives of {', '.join(DIRECTIONS)}", known=DIRECTIONS)
         _each_once([each.recipe.name for each in self.recipes], str, "recipes")
-        for name, sampler in (("sampler", self.sampler), ("the teacher's sampler", self.teacher.sampler)):
-            known = get_args(Sampler)
-            require(sampler in known, f"Expected a {name} of {', '.join(known)}. Got {sampler!r}.")
+        named: tuple[tuple[str, object, object], ...] = (
+            ("sampler", self.sampler, Sampler),
+            ("sampler of the teacher", self.teacher.sampler, Sampler),
+            ("prove", self.prove, Proving),
+        )
+        for name, word, words in named:
+            require(word in get_args(words), f"Expected {name} to be {', '.join(get_args(words))}. Got {word!r}.")
         for what, number, least in (("trials", self.trials, 0), ("batch", self.batch, 1), ("seed", self.seed, 0)):
             require(type(number) is int and number >= least, f"Expected a whole {what} of {least} or more. Got {number!r}.")
         trials = self.teacher.trials
@@ -143,11 +155,12 @@ class Sweep:
             for name, varied in space.settings.items():
                 for end in varied.ends:
                     changed(space.recipe, {name: end})
-        for env_id in self.environments:
-            self.training(env_id, {name: varied.ends[0] for name, varied in self.teacher.settings.items()})
+        for source in self.environments:
+            first = {name: varied.ends[0] for name, varied in self.teacher.settings.items()}
+            self.training(source, first)
             for name, varied in self.teacher.settings.items():
                 for end in varied.ends:
-                    self.training(env_id, {name: end})
+                    self.training(source, first | {name: end})
 
     def grid(self) -> list[Json]:
         """All trials of a grid, as Optuna's parameters. InputError: something has a range."""
@@ -158,11 +171,10 @@ class Sweep:
             for point in grid(each.settings, prefix=f"{each.recipe.name}/")
         ]
 
-    def training(self, env_id: str, settings: Mapping[str, object]) -> Config:
+    def training(self, source: EnvironmentSource, settings: Mapping[str, object]) -> Config:
         """Of an environment, with these settings in place of the preset's. InputError: they cannot be used there."""
-        source = EnvironmentSource.of(env_id)
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-        return with_settings(find_training(source, None), plain, env_id=env_id)
+        return with_settings(find_training(source, None), plain, env_id=source.id)
 
 
 def read_sweep(path: Path) -> Json:
@@ -178,10 +190,20 @@ def fingerprint(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _source(value: object) -> EnvironmentSource:
+    if isinstance(value, str):
+        return EnvironmentSource.of(value)
+    try:
+        return EnvironmentSource.from_json(_known(value, EnvironmentSource, what="An environment"))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"Expected an environment as its id, or as a table with an id. Got {value!r}.") from error
+
+
 def _recipe_space(value: object) -> RecipeSpace:
     given = _known(value, RecipeSpace, what="recipes")
-    require(isinstance(given.get("recipe"), str), f"Expected recipe = NAME in [[recipes]]. Got {given.get('recipe')!r}.")
-    found = recipe(given["recipe"])
+    named = given.get("recipe")
+    require(isinstance(named, str | dict), f"Expected recipe = NAME in [[recipes]]. Got {named!r}.")
+    found = recipe(named) if isinstance(named, str) else Recipe.from_json(named)
     require(bool(found.stages), f"Expected a recipe with something to search for. Got {found.name}, which has no stages.")
     return RecipeSpace(found, space_from_json(given.get("settings", {}), what=found.name))
 

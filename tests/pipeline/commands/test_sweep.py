@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from edgedqn.agents.errors import InputError
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.sweeps.results import Proven, SweepResult
 from edgedqn.pipeline.sweeps.store import Store
@@ -63,3 +64,40 @@ def test_what_is_to_be_taken_must_be_there(
 ) -> None:
     assert main(["sweep", "a.toml", *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_many_seeds_are_a_sweep_that_proves_every_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[dict[str, object], str, int]] = []
+
+    def run_experiment(value: dict[str, object], *, out: str, workers: int) -> None:
+        asked.append((value, out, workers))
+        raise InputError("That is enough.")
+
+    monkeypatch.setattr("edgedqn.pipeline.commands.sweep.run_experiment", run_experiment)
+    words = "run CartPole-v1 --seeds 0-2 --workers 2 --steps 5000 --recipes qat-int8 ptq-int8 --strip --env-arg a=1 --out"
+    assert main([*words.split(), str(tmp_path)]) == 2
+    ((value, out, workers),) = asked
+    assert (out, workers) == (str(tmp_path), 2)
+    assert value["environments"] == [{"id": "CartPole-v1", "arguments": {"a": 1}}]
+    assert (value["seeds"], value["sampler"], value["prove"]) == ([0, 1, 2], "grid", "all")
+    assert value["teacher"] == {"settings": {"steps": 5000}} and value["export"] == {"strip": True}
+    assert [each["recipe"]["name"] for each in value["recipes"]] == ["qat-int8"]  # type: ignore[attr-defined]
+    value["environments"] = ["CartPole-v1"]
+    assert len(Sweep.from_json(value).grid()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--seeds 0-1 --seed 3", "Expected --seed or --seeds. Got both"),
+        ("--seeds 0-1 --force", "expected no --force beside --seeds"),
+        ("--seeds 3-1", "expected seeds such as 0-9 or 0,3,7, each once"),
+        ("--seeds 1,1", "expected seeds such as 0-9 or 0,3,7, each once"),
+    ],
+)
+def test_what_is_no_list_of_seeds_is_refused(capsys: pytest.CaptureFixture[str], words: str, told: str) -> None:
+    try:
+        code = main(["run", "CartPole-v1", *words.split()])
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    assert code == 2 and told in capsys.readouterr().err

@@ -29,7 +29,7 @@ class Answering:
 
 
 def teacher(seed: int) -> TeacherWork:
-    return TeacherWork(env_id="CartPole-v1", seed=seed, training={})
+    return TeacherWork(environment={"id": "CartPole-v1"}, seed=seed, training={})
 
 
 def asking(*seeds: int) -> Steps[list[object]]:

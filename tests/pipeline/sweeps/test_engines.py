@@ -15,7 +15,7 @@ from edgedqn.pipeline.sweeps.engines import Engine, LocalEngine, RayEngine
 from edgedqn.pipeline.sweeps.jobs import TeacherWork
 from edgedqn.pipeline.sweeps.store import Store
 
-UNKNOWN = TeacherWork(env_id="CartPole-v1", seed=0, training={"algorithm": "no such"})
+UNKNOWN = TeacherWork(environment={"id": "CartPole-v1"}, seed=0, training={"algorithm": "no such"})
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 
 def test_what_is_done_already_is_answered_at_once(engine: Engine, tmp_path: Path) -> None:
-    works = [TeacherWork(env_id="CartPole-v1", seed=seed, training={}) for seed in range(3)]
+    works = [TeacherWork(environment={"id": "CartPole-v1"}, seed=seed, training={}) for seed in range(3)]
     (tmp_path / "empty").mkdir()
     for work in works:
         Store(str(tmp_path)).put(work.key, tmp_path / "empty", {"score": float(work.seed)})
@@ -106,7 +106,7 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 def test_work_uses_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEDQN_CORES", "8")
     (tmp_path / "empty").mkdir()
-    work = TeacherWork(env_id="CartPole-v1", seed=0, training={})
+    work = TeacherWork(environment={"id": "CartPole-v1"}, seed=0, training={})
     Store(str(tmp_path)).put(work.key, tmp_path / "empty", {})
     jobs.perform(work.kind, work.to_json(), str(tmp_path))
     assert os.environ["EDGEDQN_CORES"] == "1"

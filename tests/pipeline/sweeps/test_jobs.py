@@ -8,15 +8,15 @@ from edgedqn.compression.recipes import RECIPES
 from edgedqn.pipeline.sweeps.jobs import FileResult, FileWork, ProofWork, TeacherWork, perform
 from edgedqn.pipeline.sweeps.store import Store
 
-TEACHER = TeacherWork(env_id="CartPole-v1", seed=0, training={"algorithm": "dqn", "steps": 100})
+TEACHER = TeacherWork(environment={"id": "CartPole-v1"}, seed=0, training={"algorithm": "dqn", "steps": 100})
 FILE = FileWork(teacher=TEACHER, recipe=RECIPES["qat-int8"].to_json())
 
 
 def test_work_is_known_by_all_that_decides_it() -> None:
     works = [
         TEACHER,
-        TeacherWork(env_id="CartPole-v1", seed=1, training=TEACHER.training),
-        TeacherWork(env_id="CartPole-v1", seed=0, training={"algorithm": "dqn", "steps": 200}),
+        TeacherWork(environment={"id": "CartPole-v1"}, seed=1, training=TEACHER.training),
+        TeacherWork(environment={"id": "CartPole-v1"}, seed=0, training={"algorithm": "dqn", "steps": 200}),
         FILE,
         FileWork(teacher=TEACHER, recipe=RECIPES["prune-qat-int8"].to_json()),
         ProofWork(file=FILE),

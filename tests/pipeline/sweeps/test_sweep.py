@@ -99,12 +99,17 @@ def test_each_environment_has_its_search_and_the_front_is_proven(tmp_path: Path)
     for env_id, each in found.items():
         assert each.teacher == {"learning_rate": 1e-2}  # it scored higher
         assert [trial.number for trial in each.trials] == list(range(6))
-        assert {work.teacher.env_id for trial in each.trials for work in trial.works} == {env_id}
+        assert {work.teacher.environment["id"] for trial in each.trials for work in trial.works} == {env_id}
         assert all([work.teacher.seed for work in trial.works] == [0, 1] for trial in each.trials)
         assert set(each.proofs) == {trial.number for trial in front(each.trials, ("return", "bytes"))}
         assert all(
             proof.own_row is not None and proof.own_row.gate == "pass" for proofs in each.proofs.values() for proof in proofs
         )
+
+
+def test_all_files_are_proven_where_that_is_asked(tmp_path: Path) -> None:
+    found = run(tmp_path / "a", MadeUp(), {"prove": "all"})["CartPole-v1"]
+    assert set(found.proofs) == {trial.number for trial in found.trials if trial.results}
 
 
 def test_nothing_is_done_twice_and_the_order_does_not_matter(tmp_path: Path) -> None:
