@@ -139,7 +139,7 @@ def render_report(
     files = files or {}
     charts = draw_charts(rows, baseline, margin=margin, kernels={name: each.kernels for name, each in files.items()})
     charts |= {"learning": learning, "stress": stress_chart(benchmark.stress)}
-    drawn = {name: _embedded(chart) for name, chart in charts.items() if chart is not None}
+    drawn = {name: embedded(chart) for name, chart in charts.items() if chart is not None}
     try:
         from jinja2 import Environment
     except ImportError as error:
@@ -170,7 +170,7 @@ def render_report(
     )
 
 
-def _embedded(chart: VegaLite) -> str:
+def embedded(chart: VegaLite) -> str:
     """As JSON within a script of a page."""
     return json.dumps(chart, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 

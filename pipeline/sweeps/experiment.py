@@ -7,8 +7,10 @@ from pathlib import Path
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.benchmarks.machine import usable_cores
+from edgedqn.benchmarks.report.sweep_page import render_sweep
 from edgedqn.pipeline.bundle import Part, make_bundle
 from edgedqn.pipeline.sweeps.engines import Engine, LocalEngine, RayEngine
+from edgedqn.pipeline.sweeps.page import parts_of
 from edgedqn.pipeline.sweeps.record import open_storage
 from edgedqn.pipeline.sweeps.results import Proven, SweepResult, proven_of
 from edgedqn.pipeline.sweeps.store import Store
@@ -49,6 +51,7 @@ def run_experiment(
         doing.end()
     result = SweepResult(store, sweep, found, {env_id: proven_of(each, store) for env_id, each in found.items()})
     store.write_text("results.json", json.dumps(result.to_json(), indent=1))
+    store.write_text("report.html", render_sweep(parts_of(result)))
     return result
 
 

@@ -60,6 +60,7 @@ class FileResult(JsonValue):
       multiply_accumulates: of a step.
       arena_bytes: that any kernels of TFLite Micro can ask for; None where it is not installed, or takes no such file.
       sha256: of the file.
+      over_random: what the float agent returns over acting at random, in reward units; None where it was not measured.
     """
 
     verdict: str
@@ -69,6 +70,7 @@ class FileResult(JsonValue):
     multiply_accumulates: int
     arena_bytes: int | None
     sha256: str
+    over_random: float | None = None
 
     def value(self, objective: Objective) -> float:
         """What is searched for. InputError: it is not known here."""
@@ -160,11 +162,12 @@ class FileWork(Work):
         settings, agent = job.settings, TrainedAgent.load(job.folder.agent)
         with judging(agent, streams=SeedStreams(self.teacher.seed), gate=settings.gate, export=settings.export) as judge:
             judged = judge(CompressedPolicy.load(job.folder.compressed(recipe.name)))
-        file = read_verified(job.folder.model(recipe.name))
+        file, fragility = read_verified(job.folder.model(recipe.name)), job.fragility()
         return FileResult(
             verdict=judged.verdict,
             reason=judged.reason,
             kept=1 - judged.loss * settings.gate.tolerance,
+            over_random=None if fragility is None else fragility.mean_return - fragility.random_return,
             size_bytes=len(file.content),
             multiply_accumulates=multiply_accumulates(file.model),
             arena_bytes=_arena(file),

@@ -88,6 +88,7 @@ class Found:
       teacher: the settings of the training that were best, by name, in place of the preset's.
       trials: all, in order.
       proofs: of each trial on the front, or of all, by its number, one for each seed.
+      importances: of each objective, how much each setting matters, 0 to 1.
       error: why there is nothing, where no agent could be trained.
     """
 
@@ -95,6 +96,7 @@ class Found:
     teacher: Json
     trials: tuple[Tried, ...] = ()
     proofs: Mapping[int, tuple[Proof, ...]] = field(default_factory=dict)
+    importances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     error: str = ""
 
 
@@ -137,13 +139,13 @@ class _Search:
             settings, teachers = yield from self._teachers()
         except InputError as error:
             return Found(self._source.id, {}, error=one_line(error))
-        trials = yield from self._trials(teachers)
+        trials, importances = yield from self._trials(teachers)
         done = [trial for trial in trials if trial.results]
         best = front(trials, self._sweep.objectives) if self._sweep.prove == "front" else done
         works = [ProofWork(file=work) for trial in best for work in trial.works]
         proofs = map(_proof, works, (yield works))
         proven = {trial.number: tuple(itertools.islice(proofs, len(trial.works))) for trial in best}
-        return Found(self._source.id, settings, tuple(trials), proven)
+        return Found(self._source.id, settings, tuple(trials), proofs=proven, importances=importances)
 
     def _teachers(self) -> Steps[tuple[Json, list[TeacherWork]]]:
         """The settings of the best trainings, and their work, one for each seed. InputError: none could be done."""
@@ -168,7 +170,8 @@ class _Search:
             raise InputError(f"No agent of {self._source.id} could be trained: expected one. Got: {reason}")
         return best[1:]
 
-    def _trials(self, teachers: Sequence[TeacherWork]) -> Steps[list[Tried]]:
+    def _trials(self, teachers: Sequence[TeacherWork]) -> Steps[tuple[list[Tried], dict[str, dict[str, float]]]]:
+        """All trials, in order, and what mattered in them."""
         sweep = self._sweep
         what = f"files of {fingerprint([teacher.key for teacher in teachers])}"
         record = self._record(what, self._suggested, objectives=sweep.objectives)
@@ -182,7 +185,7 @@ class _Search:
                 values = None if done.error else [done.value(objective) for objective in sweep.objectives]
                 record.tell(each, values=values, notes=_notes(done.error, done.works) | {"passed": done.passed})
                 tried.append(done)
-        return tried
+        return tried, {objective: record.importances(i) for i, objective in enumerate(sweep.objectives)}
 
     def _finished(self, trial: Tried, came: Sequence[Outcome]) -> Tried:
         """With what it came to, or why it could not be done."""

@@ -10,7 +10,15 @@ from edgedqn.pipeline.sweeps.store import Store
 from edgedqn.pipeline.sweeps.sweep import Found, Tried
 from edgedqn.pipeline.sweeps.sweep_file import Sweep
 
-FILE = FileResult(verdict="pass", reason="", kept=1.0, size_bytes=700, multiply_accumulates=10, arena_bytes=None, sha256="ab")
+FILE = FileResult(
+    verdict="pass",
+    reason="",
+    kept=1.0,
+    size_bytes=700,
+    multiply_accumulates=10,
+    arena_bytes=None,
+    sha256="ab",
+)
 
 
 def proven(trial: int, size: float, returns: tuple[float, ...], passed: bool = True) -> Proven:
