@@ -26,7 +26,7 @@ from edgedqn.agents.training.checkpoints import Checkpoints
 from edgedqn.agents.training.config import Config, QLearningConfig, TrainingConfig
 from edgedqn.agents.training.interaction import Agent, Play, interact, interact_with_all
 from edgedqn.agents.training.log import FileLog
-from edgedqn.agents.training.loop import TrainingReport, TrainingSchedule, train
+from edgedqn.agents.training.loop import TrainingLog, TrainingReport, TrainingSchedule, train
 from edgedqn.agents.training.presets import find_preset
 from edgedqn.agents.training.selection import Candidate, CheckpointSelection
 from edgedqn.pipeline.seeds import SeedStreams
@@ -34,7 +34,9 @@ from edgedqn.pipeline.seeds import SeedStreams
 ON_POLICY_STATES = 10_000
 
 
-def train_agent(source: EnvironmentSource, config: Config, *, streams: SeedStreams, folder: Path) -> TrainedAgent:
+def train_agent(
+    source: EnvironmentSource, config: Config, *, streams: SeedStreams, folder: Path, log: TrainingLog | None = None
+) -> TrainedAgent:
     """Trains an agent and writes it to `folder`, or goes on from the newest checkpoint there.
 
     While it trains, the best candidate so far is in `checkpoints/best/`, what it takes to go on in `checkpoints/`, and
@@ -45,6 +47,7 @@ def train_agent(source: EnvironmentSource, config: Config, *, streams: SeedStrea
       config: how; which of the two classes decides between a deep Q-network and a Q-table.
       streams: the randomness: `train`, `select` for the choice of the checkpoint, `calibrate` for on-policy observations.
       folder: made if it is not there.
+      log: of what happens; a `FileLog` in the folder by default. What it raises ends the training.
     Raises:
       InputError: the environment or the settings cannot be used, the disk is too full for the checkpoints, or learning
         diverged (DivergedError).
@@ -79,7 +82,7 @@ def train_agent(source: EnvironmentSource, config: Config, *, streams: SeedStrea
                 reset_seeds=streams.reset_seeds("train"),
                 selection=selection,
                 checkpoints=checkpoints,
-                log=FileLog(folder),
+                log=log or FileLog(folder),
             )
         best = _unfinished(report.best, network, spec)
         env = stack.enter_context(closing(agent_view(make_environment(source), spec)))

@@ -44,9 +44,9 @@ def run_experiment(
         )
     doing = _engine(engine, workers, address)
     try:
-        record = open_storage(storage if storage is not None else Path(str(store.folder)) / "journal.log")
-        print(_announcement(sweep, workers, engine), file=sys.stderr)
-        found = run_sweep(sweep, store=store, storage=record, engine=doing)
+        with open_storage(storage if storage is not None else Path(str(store.folder)) / "journal.log") as record:
+            print(_announcement(sweep, workers, engine), file=sys.stderr)
+            found = run_sweep(sweep, store=store, storage=record, engine=doing)
     finally:
         doing.end()
     result = SweepResult(store, sweep, found, {env_id: proven_of(each, store) for env_id, each in found.items()})

@@ -4,8 +4,9 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +17,7 @@ from edgedqn.agents.files import Json, JsonValue
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import config_from_json
+from edgedqn.agents.training.log import FileLog
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.benchmarks.native_output import quiet
 from edgedqn.benchmarks.rows import BenchmarkRow
@@ -25,13 +27,14 @@ from edgedqn.compression.recipes import RECIPES
 from edgedqn.export.edge_policy import VerifiedFile, read_verified
 from edgedqn.export.tflite_file.arena import arena_bounds
 from edgedqn.export.tflite_file.inspection import multiply_accumulates
-from edgedqn.pipeline.config import CONTROL, Changes
+from edgedqn.pipeline.config import CONTROL, Changes, ImportedAgent
 from edgedqn.pipeline.job import Job
 from edgedqn.pipeline.judge import judging
 from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.seeds import SeedStreams
 from edgedqn.pipeline.sweeps.store import Store
 from edgedqn.pipeline.sweeps.sweep_file import Objective, fingerprint
+from edgedqn.pipeline.training import train_agent
 
 UNTIMED = LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0.0)  # beside other work: latency is measured apart
 SCRATCH = ("checkpoints", ".lock")  # of a run folder, that nobody needs any more
@@ -39,13 +42,17 @@ SCRATCH = ("checkpoints", ".lock")  # of a run folder, that nobody needs any mor
 
 @dataclass(frozen=True)
 class TeacherResult(JsonValue):
-    """A trained agent.
+    """A trained agent, or one that was given up.
 
     Attributes:
-      score: the mean return by which its checkpoint was chosen.
+      score: the mean return by which its checkpoint was chosen, or the highest before it was given up.
+      curve: the mean returns on the way, by environment steps: pairs.
+      given_up: whether its training was ended as hopeless; its run folder then holds no agent.
     """
 
     score: float
+    curve: tuple[tuple[int, float], ...] = ()
+    given_up: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +128,7 @@ class TeacherWork(Work):
     Attributes:
       environment: as an EnvironmentSource writes it.
       training: as `asdict` writes a TrainingConfig or a QLearningConfig, with its "algorithm".
+      hopeless: pairs of environment steps and a mean return: where its best is less by then, it is given up.
       changes: to the other settings of the run, of those of `Changes`: `export`, `tolerance` and `gate_episodes`.
     """
 
@@ -129,19 +137,49 @@ class TeacherWork(Work):
     environment: Mapping[str, object]
     seed: int
     training: Mapping[str, object]
+    hopeless: tuple[tuple[int, float], ...] = ()
     changes: Mapping[str, object] = field(default_factory=dict)
 
     def do(self, store: Store, folder: Path) -> TeacherResult:
         job = self.job(folder, RECIPES[CONTROL])
-        with job.locked():
-            job.do(("train", "compress", "export"))
-        return TeacherResult(float(TrainedAgent.load(job.folder.agent).statistics["checkpoint"]["mean_return"]))
+        log = PatientLog(job.folder.agent, self.hopeless)
+        try:
+            with job.locked():
+                with job.folder.stage("train"):
+                    source, training = job.folder.description.source, job.settings.training
+                    assert not isinstance(training, ImportedAgent)
+                    train_agent(source, training, streams=SeedStreams(self.seed), folder=job.folder.agent, log=log)
+                job.do(("compress", "export"))
+        except HopelessError:
+            return TeacherResult(max(score for _, score in log.curve), tuple(log.curve), given_up=True)
+        agent = TrainedAgent.load(job.folder.agent)
+        return TeacherResult(float(agent.statistics["checkpoint"]["mean_return"]), tuple(log.curve))
 
     def job(self, folder: Path, recipe: Recipe) -> Job:
         """The run in a folder, with one recipe."""
         changes = Changes(recipes=(recipe,), latency=UNTIMED, **self.changes)  # type: ignore[arg-type]
         source, training = EnvironmentSource.from_json(self.environment), config_from_json(self.training)
         return Job.create(source, out=folder, seed=self.seed, training=training, changes=changes)
+
+
+class HopelessError(InputError):
+    """A training has come to less than others had by then."""
+
+
+class PatientLog(FileLog):
+    """Keeps the mean returns on the way, and ends a training whose best is too little."""
+
+    def __init__(self, folder: Path, hopeless: Sequence[tuple[int, float]]):
+        super().__init__(folder)
+        self.curve: list[tuple[int, float]] = []
+        self._hopeless = hopeless
+
+    def evaluation(self, env_steps: int, mean_return: float) -> None:
+        super().evaluation(env_steps, mean_return)
+        self.curve.append((env_steps, mean_return))
+        asked = [least for steps, least in self._hopeless if steps <= env_steps]
+        if asked and max(score for _, score in self.curve) < asked[-1]:
+            raise HopelessError(f"Its best is below {asked[-1]:g} after {env_steps:,} steps.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +237,7 @@ def perform(kind: str, said: Json, url: str) -> Json:
     already is not done again."""
     os.environ["EDGEDQN_CORES"] = "1"
     work, store = KINDS[kind].from_json(said), Store(url)
-    done = store.result(work.key)
+    done, started = store.result(work.key), time.monotonic()
     if done is not None:
         return done
     with quiet(), tempfile.TemporaryDirectory(prefix="edgedqn-") as scratch:
@@ -210,7 +248,7 @@ def perform(kind: str, said: Json, url: str) -> Json:
         for name in SCRATCH:
             for path in folder.rglob(name):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        store.put(work.key, folder, result)
+        store.put(work.key, folder, result, seconds=round(time.monotonic() - started, 2))
     return result
 
 

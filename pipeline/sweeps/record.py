@@ -6,7 +6,8 @@ it had asked for, whoever had finished what by then.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, one_line
 from edgedqn.agents.files import Json
 from edgedqn.pipeline.sweeps.sweep_file import Direction, Sampler
 
@@ -26,18 +27,25 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 STARTING = 10  # trials at random, before TPE has anything to go by
 
 
-def open_storage(where: str | Path) -> BaseStorage:
+@contextmanager
+def open_storage(where: str | Path) -> Iterator[BaseStorage]:
     """A journal file in a folder of this machine, or a database by its URL, such as `postgresql://...`.
 
     Raises:
       InputError: the database cannot be reached, or what it needs is not installed.
     """
     if isinstance(where, Path):
-        return JournalStorage(JournalFileBackend(str(where)))
+        yield JournalStorage(JournalFileBackend(str(where)))
+        return
     try:
-        return RDBStorage(where)
+        storage = RDBStorage(where)
     except Exception as error:  # SQLAlchemy's, and those of each driver
-        raise InputError(f"Cannot open {where}: expected the URL of a database. Got: {error}.".replace("\n", " ")) from error
+        raise InputError(f"Cannot open {where}: expected the URL of a database. Got: {one_line(error)}.") from error
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 @dataclass(frozen=True)
@@ -106,16 +114,27 @@ class Record:
             asked.append(Asked(number, self._suggest(trial), trial))
         return asked
 
-    def tell(self, asked: Asked, *, values: Sequence[float] | None, notes: Json) -> None:
-        """Writes a finished trial down, the next by its number, unless it is there. What could not be done has no values."""
+    def tell(
+        self,
+        asked: Asked,
+        *,
+        values: Sequence[float] | None,
+        notes: Json,
+        curve: Mapping[int, float] | None = None,
+        given_up: bool = False,
+    ) -> None:
+        """Writes a finished trial down, the next by its number, unless it is there. What could not be done has no
+        values; `curve` is what came on the way, by steps."""
         if asked.number < len(self.trials):
             return
         assert asked.number == len(self.trials), "in the order of their numbers"
+        done = TrialState.PRUNED if given_up else TrialState.COMPLETE
         known = asked.trial.study.get_trials(deepcopy=False)[asked.number]
         self._study.add_trial(
             optuna.trial.create_trial(
-                state=TrialState.FAIL if values is None else TrialState.COMPLETE,
+                state=TrialState.FAIL if values is None else done,
                 values=None if values is None else list(values),
+                intermediate_values=dict(curve or {}),
                 params=known.params,
                 distributions=known.distributions,
                 user_attrs=notes,

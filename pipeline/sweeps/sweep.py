@@ -16,6 +16,7 @@ from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.pipeline.config import RunSettings
+from edgedqn.pipeline.sweeps.curves import Curve, mean_curve, median_curve
 from edgedqn.pipeline.sweeps.dispatch import Dispatcher, Outcome, Steps, results_of
 from edgedqn.pipeline.sweeps.engines import Engine
 from edgedqn.pipeline.sweeps.jobs import FileResult, FileWork, ProofResult, ProofWork, TeacherResult, TeacherWork
@@ -152,10 +153,15 @@ class _Search:
         search = self._sweep.teacher
         record = self._record("teacher", lambda trial: suggested(search.settings, trial), objectives=("return",))
         best: tuple[float, Json, list[TeacherWork]] | None = None
+        curves: list[dict[int, float]] = []
         reason = ""
         for asked in self._asked(record, search.trials):
+            hopeless = median_curve(curves) if search.give_up else ()
             failed = {each.number: record.failure(each.number) for each in asked}
-            works = {each.number: [self._teacher(each.point, seed) for seed in self._sweep.seeds] for each in asked}
+            works = {
+                each.number: [self._teacher(each.point, seed, hopeless=hopeless) for seed in self._sweep.seeds]
+                for each in asked
+            }
             outcomes = iter((yield [work for number, several in works.items() if not failed[number] for work in several]))
             for each in asked:
                 several, error = works[each.number], failed[each.number]
@@ -163,8 +169,11 @@ class _Search:
                 results, reason = results_of(came, TeacherResult)
                 reason = error or reason
                 score = sum(result.score for result in results) / max(1, len(results))
-                record.tell(each, values=None if reason else [score], notes=_notes(reason, several))
-                if not reason and (best is None or score > best[0]):
+                given_up, curve = any(result.given_up for result in results), mean_curve([result.curve for result in results])
+                values = None if reason else [score]
+                record.tell(each, values=values, notes=_notes(reason, several), curve=curve, given_up=given_up)
+                curves += [curve] if curve else []
+                if not reason and not given_up and (best is None or score > best[0]):
                     best = score, each.point, several
         if best is None:
             raise InputError(f"No agent of {self._source.id} could be trained: expected one. Got: {reason}")
@@ -222,10 +231,16 @@ class _Search:
             grid=() if sampler != "grid" else sweep.teacher.grid() if is_teacher else sweep.grid(),
         )
 
-    def _teacher(self, settings: Json, seed: int) -> TeacherWork:
+    def _teacher(self, settings: Json, seed: int, *, hopeless: Curve) -> TeacherWork:
         training = RunSettings(training=self._sweep.training(self._source, settings)).to_json()["training"]
         plain = json.loads(json.dumps(training))
-        return TeacherWork(environment=self._source.to_json(), seed=seed, training=plain, changes=self._sweep.changes)
+        return TeacherWork(
+            environment=self._source.to_json(),
+            seed=seed,
+            training=plain,
+            hopeless=tuple(hopeless),
+            changes=self._sweep.changes,
+        )
 
     def _suggested(self, trial: Trial) -> Json:
         """The settings to try, and which recipe is taken."""

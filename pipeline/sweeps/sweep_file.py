@@ -34,11 +34,13 @@ class TeacherSearch:
       settings: of the training, those of the preset otherwise; see `TrainingConfig`.
       trials: settings that are tried in each environment; 1 where nothing varies.
       sampler: how they are chosen.
+      give_up: whether a training ends once its best is less than the median of those of *earlier batches* had by then.
     """
 
     settings: Space = field(default_factory=dict)
     trials: int = 1
     sampler: Sampler = "tpe"
+    give_up: bool = True
 
     def grid(self) -> list[Json]:
         """All settings of a grid, as Optuna's parameters. InputError: something has a range."""

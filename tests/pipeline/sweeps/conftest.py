@@ -1,3 +1,8 @@
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +51,41 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sweep") / "tiny"
     run_experiment(TINY, out=str(folder), workers=1)
     return folder
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of two nodes of one core each, on this machine."""
+    utils = pytest.importorskip("ray.cluster_utils")
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+    started = utils.Cluster(initialize_head=True, head_node_args=node)
+    started.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    yield started
+    started.shutdown()
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a database of a server that is started for the tests, reached by its socket alone."""
+    pytest.importorskip("psycopg")
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not programs:
+        pytest.skip("PostgreSQL's server is not installed")
+    bin_folder, folder = programs[-1].parent, Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path is short
+    # The server refuses to be root's.
+    as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    if as_user:
+        shutil.chown(folder, "postgres")
+
+    def do(program: str, *arguments: str) -> None:
+        command = [*as_user, str(bin_folder / program), *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+
+    data = str(folder / "data")
+    do("initdb", "-D", data, "-A", "trust", "-U", "edgedqn", "--no-sync")
+    do("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", f"-k {folder} -c listen_addresses=''", "start")
+    try:
+        yield f"postgresql+psycopg://edgedqn@/postgres?host={folder}"
+    finally:
+        do("pg_ctl", "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder)

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,17 +15,6 @@ from edgedqn.pipeline.sweeps.jobs import TeacherWork
 from edgedqn.pipeline.sweeps.store import Store
 
 UNKNOWN = TeacherWork(environment={"id": "CartPole-v1"}, seed=0, training={"algorithm": "no such"})
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """Two nodes of one core each, on this machine."""
-    utils = pytest.importorskip("ray.cluster_utils")
-    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-    started = utils.Cluster(initialize_head=True, head_node_args=node)
-    started.add_node(num_cpus=1, object_store_memory=80 * 2**20)
-    yield started
-    started.shutdown()
 
 
 @pytest.fixture(params=["local", "ray"])

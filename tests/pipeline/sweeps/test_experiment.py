@@ -1,4 +1,5 @@
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,30 @@ def test_two_processes_come_to_the_same_files_as_one(done: Path, tiny: dict[str,
     assert (tmp_path / "bundle" / "policy.tflite").read_bytes() == (
         tmp_path / "two" / best.runs[0] / best.files[0]
     ).read_bytes()
+
+
+def test_a_cluster_that_loses_a_machine_comes_to_the_same_files(
+    done: Path, tiny: dict[str, Any], tmp_path: Path, cluster: Any, postgresql: str
+) -> None:
+    """With Optuna's record in a database."""
+    (lost,) = cluster.worker_nodes
+    over = threading.Event()
+
+    def lose() -> None:
+        while not over.wait(0.2):
+            if list((tmp_path / "ray" / "work").glob("file-*.json")):  # it is in the midst of the trials
+                cluster.remove_node(lost)
+                return
+
+    losing = threading.Thread(target=lose)
+    losing.start()
+    try:
+        run_experiment(tiny, out=str(tmp_path / "ray"), engine="ray", address=cluster.address, storage=postgresql)
+    finally:
+        over.set()
+        losing.join()
+    assert trials(tmp_path / "ray") == trials(done)
+    assert not cluster.worker_nodes
 
 
 def test_a_folder_is_gone_on_with_by_itself(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:

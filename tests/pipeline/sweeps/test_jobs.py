@@ -5,7 +5,7 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.compression.recipes import RECIPES
-from edgedqn.pipeline.sweeps.jobs import FileResult, FileWork, ProofWork, TeacherWork, perform
+from edgedqn.pipeline.sweeps.jobs import FileResult, FileWork, HopelessError, PatientLog, ProofWork, TeacherWork, perform
 from edgedqn.pipeline.sweeps.store import Store
 
 TEACHER = TeacherWork(environment={"id": "CartPole-v1"}, seed=0, training={"algorithm": "dqn", "steps": 100})
@@ -40,6 +40,16 @@ def test_what_is_done_is_a_run_that_can_be_gone_on_with(done: Path) -> None:
             result = FileResult.from_json(store.result(key) or {})
             assert result.verdict in ("pass", "fail", "undecided")
             assert result.value("macs") in (12, 24, 48) and 0 < result.value("bytes") < 3_000 < result.value("arena") + 2_000
+
+
+def test_a_training_that_comes_to_too_little_is_given_up(tmp_path: Path) -> None:
+    log = PatientLog(tmp_path, ((1_000, 5.0), (3_000, 20.0)))
+    log.evaluation(500, 1.0)
+    log.evaluation(1_000, 6.0)
+    log.evaluation(2_000, 2.0)  # its best counts
+    with pytest.raises(HopelessError, match=r"Its best is below 20 after 3,000 steps\."):
+        log.evaluation(3_000, 19.0)
+    assert log.curve == [(500, 1.0), (1_000, 6.0), (2_000, 2.0), (3_000, 19.0)]
 
 
 def test_an_arena_that_is_not_known_is_no_objective() -> None:

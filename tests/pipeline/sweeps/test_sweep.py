@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from edgedqn.agents.errors import InputError
@@ -33,8 +34,16 @@ class Killed(BaseException):
 class MadeUp:
     """An engine that makes results up from what the work says, and finishes it in any order."""
 
-    def __init__(self, seed: int = 0, *, dies: Callable[[int], bool] = lambda _: False, killed_at: int = -1):
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        dies: Callable[[int], bool] = lambda _: False,
+        killed_at: int = -1,
+        answers: Callable[[Work], Answer] | None = None,
+    ):
         self.done: list[Work] = []
+        self._answers = answers or made_up
         self._rng, self._dies, self._killed_at = random.Random(seed), dies, killed_at
         self._waiting: list[tuple[int, Work, str]] = []
         self._count = itertools.count()
@@ -49,7 +58,7 @@ class MadeUp:
         number, work, url = self._waiting.pop(self._rng.randrange(len(self._waiting)))
         if self._dies(count):
             return number, WorkerDiedError("Who did it is gone.")
-        outcome = made_up(work)
+        outcome = self._answers(work)
         self.done.append(work)
         if isinstance(outcome, dict):
             folder = Path(url) / "empty"
@@ -90,7 +99,8 @@ def file_result(*, verdict: str, kept: float, size_bytes: int) -> FileResult:
 def run(folder: Path, engine: MadeUp, change: dict[str, Any] | None = None) -> dict[str, Found]:
     folder.mkdir(exist_ok=True)
     sweep = Sweep.from_json(SWEEP | (change or {}))
-    return run_sweep(sweep, store=Store(str(folder)), storage=open_storage(folder / "journal.log"), engine=engine)
+    with open_storage(folder / "journal.log") as storage:
+        return run_sweep(sweep, store=Store(str(folder)), storage=storage, engine=engine)
 
 
 def test_each_environment_has_its_search_and_the_front_is_proven(tmp_path: Path) -> None:
@@ -105,6 +115,33 @@ def test_each_environment_has_its_search_and_the_front_is_proven(tmp_path: Path)
         assert all(
             proof.own_row is not None and proof.own_row.gate == "pass" for proofs in each.proofs.values() for proof in proofs
         )
+
+
+def test_a_training_that_is_worse_than_half_of_the_earlier_ones_is_given_up(tmp_path: Path) -> None:
+    asked: list[TeacherWork] = []
+
+    def trained(work: Work) -> Answer:
+        if not isinstance(work, TeacherWork):
+            return made_up(work)
+        asked.append(work)
+        rate = float(str(work.training["learning_rate"]))
+        least = dict(work.hopeless).get(2_000, 0)
+        return {"score": 100 * rate, "curve": [[1_000, 1.0], [2_000, 100 * rate]], "given_up": 100 * rate < least}
+
+    rates = {"choice": [1e-2, 2e-2, 4e-2, 1e-3, 8e-2]}
+    teacher = {"trials": 5, "sampler": "grid", "settings": {"learning_rate": rates}}
+    found = run(tmp_path / "a", MadeUp(answers=trained), {"teacher": teacher})["CartPole-v1"]
+    assert found.teacher == {"learning_rate": 8e-2}
+    mine = {float(str(work.training["learning_rate"])): work.hopeless for work in asked if work.seed == 0}
+    assert mine[4e-2] == ()  # nothing was known yet
+    assert mine[1e-3] == mine[8e-2] == ((1_000, 1.0), (2_000, 2.0))
+    with open_storage(tmp_path / "a" / "journal.log") as storage:
+        study = optuna.load_study(study_name="CartPole-v1 teacher", storage=storage)
+        states = [trial.state.name for trial in study.trials]
+    assert states == ["COMPLETE", "COMPLETE", "COMPLETE", "PRUNED", "COMPLETE"]
+    asked.clear()
+    never = run(tmp_path / "b", MadeUp(answers=trained), {"teacher": {**teacher, "give_up": False}})
+    assert never["CartPole-v1"].teacher == found.teacher and not any(work.hopeless for work in asked)
 
 
 def test_all_files_are_proven_where_that_is_asked(tmp_path: Path) -> None:
