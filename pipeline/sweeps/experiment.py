@@ -16,9 +16,10 @@ from edgedqn.pipeline.sweeps.results import Proven, SweepResult, proven_of
 from edgedqn.pipeline.sweeps.store import Store
 from edgedqn.pipeline.sweeps.sweep import planned, run_sweep
 from edgedqn.pipeline.sweeps.sweep_file import Sweep, read_sweep
+from edgedqn.pipeline.sweeps.timing import timed
 
 ENGINES = ("local", "ray")
-EXTENDED = ("trials", "minutes")  # what a sweep that is gone on with may say otherwise
+EXTENDED = ("trials", "minutes", "latency")  # what a sweep that is gone on with may say otherwise
 
 
 def run_experiment(
@@ -49,7 +50,10 @@ def run_experiment(
             found = run_sweep(sweep, store=store, storage=record, engine=doing)
     finally:
         doing.end()
-    result = SweepResult(store, sweep, found, {env_id: proven_of(each, store) for env_id, each in found.items()})
+    fronts = {env_id: proven_of(each, store) for env_id, each in found.items()}
+    if sweep.latency and store.folder is not None:
+        fronts = {env_id: timed(front, store.folder) for env_id, front in fronts.items()}
+    result = SweepResult(store, sweep, found, fronts)
     store.write_text("results.json", json.dumps(result.to_json(), indent=1))
     store.write_text("report.html", render_sweep(parts_of(result)))
     return result

@@ -64,12 +64,17 @@ def _point(sweep: Sweep, trial: Tried, *, proven: Proven | None, proofs: Sequenc
         number=trial.number,
         outcome=judged if proven is None else "proven" if proven.passed else "not proven",
         settings=settings,
-        values={each: trial.value(each) for each in sweep.objectives},
+        values={each: trial.value(each) for each in sweep.objectives} | _time(proven),
         size_bytes=trial.value("bytes"),
         kept=trial.value("return"),
         interval=_interval(trial, proofs),
         runs=() if proven is None else proven.runs,
     )
+
+
+def _time(proven: Proven | None) -> dict[str, float]:
+    """Of a file that was timed."""
+    return {} if proven is None or proven.latency_us is None else {"µs": round(proven.latency_us, 2)}
 
 
 def _interval(trial: Tried, proofs: Sequence[Proof]) -> Interval | None:

@@ -12,7 +12,7 @@ from edgedqn.pipeline.sweeps.sweep import Found, Tried
 from edgedqn.pipeline.sweeps.sweep_file import Objective, Sweep
 
 SCHEMA = 1
-BEST = ("size", "return")
+BEST = ("size", "return", "latency")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Proven:
       runs: the run folders, below that of the sweep, one for each seed.
       files: below them.
       errors: why it could not be proven, where it could not.
+      latency_us: the median of one invoke(), of the first seed's file, measured apart; None where it was not.
+      step_speedup: of a whole step, against the float32 file.
     """
 
     trial: int
@@ -40,6 +42,8 @@ class Proven:
     runs: tuple[str, ...]
     files: tuple[str, ...]
     errors: tuple[str, ...] = ()
+    latency_us: float | None = None
+    step_speedup: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,15 +78,21 @@ class SweepResult:
         }
 
     def best(self, env_id: str, by: str = "size") -> Proven:
-        """The smallest file that passed its gate with every seed, or the one with the highest return.
+        """The smallest file that passed its gate with every seed, the one with the highest return, or the fastest.
 
         Raises:
           InputError: none did, or `by` is neither.
         """
-        require(by in BEST, f"Expected the best by {' or '.join(BEST)}. Got {by!r}.")
+        require(by in BEST, f"Expected the best by {', '.join(BEST)}. Got {by!r}.")
         passed = [each for each in self.proven.get(env_id, ()) if each.passed]
+        passed = passed if by != "latency" else [each for each in passed if each.latency_us is not None]
         require(bool(passed), f"Nothing to take for {env_id}: expected a file that passed its gate with every seed. Got none.")
-        return min(passed, key=lambda each: (each.size_bytes, each.trial) if by == "size" else (-sum(each.returns), each.trial))
+        keys = {
+            "size": lambda each: each.size_bytes,
+            "return": lambda each: -sum(each.returns),
+            "latency": lambda each: each.latency_us,
+        }
+        return min(passed, key=lambda each: (keys[by](each), each.trial))
 
 
 def proven_of(found: Found, store: Store) -> tuple[Proven, ...]:
@@ -134,9 +144,10 @@ def render(result: SweepResult, folder: Path | None) -> str:
             seeds = len(each.returns)
             returns = sum(each.returns) / seeds if seeds else float("nan")
             floats = sum(each.floats) / seeds if seeds else float("nan")
+            time = "" if each.latency_us is None else f"  {each.latency_us:7.2f} µs"
             verdict = "passed" if each.passed else "; ".join(each.errors) or "did not pass"
             lines.append(
-                f"  {each.size_bytes:>9,.0f} B  {returns:9.1f} of {floats:.1f}  {verdict}: trial {each.trial}, {shown}"
+                f"  {each.size_bytes:>9,.0f} B  {returns:9.1f} of {floats:.1f}{time}  {verdict}: trial {each.trial}, {shown}"
             )
         lines.append("")
     if folder is not None:

@@ -79,6 +79,7 @@ class Sweep:
       export: how files are written; see `ExportConfig`.
       tolerance: of the gate, a share; the environment's where it is None.
       gate_episodes: that the gate may see, 100 or more; the environment's where it is None.
+      latency: whether the files on the front are timed, when all else is done, where the sweep lies on this machine.
       minutes: after which no batch is begun; 0 sets no limit. With one, what is tried depends on the machine.
       seed: of what is chosen, >= 0.
     """
@@ -95,6 +96,7 @@ class Sweep:
     export: Mapping[str, object] = field(default_factory=dict)
     tolerance: float | None = None
     gate_episodes: int | None = None
+    latency: bool = True
     minutes: float = 0.0
     seed: int = 0
 
@@ -145,6 +147,7 @@ class Sweep:
             points = len(self.teacher.grid())
             require(trials <= points, f"Expected trials of at most {points} of the teacher, as its grid has. Got {trials}.")
         require(type(trials) is int and trials >= 1, f"Expected trials of 1 or more of the teacher. Got {trials!r}.")
+        require(type(self.latency) is bool, f"Expected latency to be true or false. Got {self.latency!r}.")
         minutes = self.minutes
         require(type(minutes) in (int, float) and minutes >= 0, f"Expected minutes of 0 or more. Got {minutes!r}.")
         require(self.trials > 0 or self.sampler == "grid", "Expected trials = N, of each environment. Got none.")

@@ -14,6 +14,7 @@ TINY: dict[str, Any] = {
     "seeds": [0],
     "trials": 4,
     "batch": 2,
+    "latency": False,
     "teacher": {
         "settings": {
             "steps": 3_000,

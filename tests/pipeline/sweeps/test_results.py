@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,12 @@ def test_the_best_has_passed_and_is_the_smallest_or_plays_best(result: SweepResu
     assert result.best("CartPole-v1", "return").trial == 1
     with pytest.raises(InputError, match=r"Nothing to take for Acrobot-v1: expected a file that passed its gate"):
         result.best("Acrobot-v1")
-    with pytest.raises(InputError, match=r"Expected the best by size or return\. Got 'speed'"):
+    with pytest.raises(InputError, match="Nothing to take for CartPole-v1"):  # none was timed
+        result.best("CartPole-v1", "latency")
+    fast = replace(result.proven["CartPole-v1"][2], latency_us=1.0)
+    slow = replace(result.proven["CartPole-v1"][1], latency_us=2.0)
+    assert replace(result, proven={"CartPole-v1": (slow, fast)}).best("CartPole-v1", "latency") == fast
+    with pytest.raises(InputError, match=r"Expected the best by size, return, latency\. Got 'speed'"):
         result.best("CartPole-v1", "speed")
 
 

@@ -78,6 +78,7 @@ def test_a_grid_is_that_of_each_recipe() -> None:
         ({"sampler": "best"}, r"Expected sampler to be grid, random, tpe, nsga2\. Got 'best'"),
         ({"trials": 0}, "Expected trials = N"),
         ({"trials": 2.5}, r"Expected a whole trials of 0 or more\. Got 2.5"),
+        ({"latency": 1}, r"Expected latency to be true or false\. Got 1"),
         ({"batch": 0}, "Expected a whole batch of 1 or more"),
         ({"minutes": -1}, "Expected minutes of 0 or more"),
         ({"workers": 2}, r"A sweep has no such setting: expected environments, .*Got workers"),
