@@ -7,7 +7,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import ClassVar, TypeAlias
@@ -27,13 +27,14 @@ from edgedqn.compression.recipes import RECIPES
 from edgedqn.export.edge_policy import VerifiedFile, read_verified
 from edgedqn.export.tflite_file.arena import arena_bounds
 from edgedqn.export.tflite_file.inspection import multiply_accumulates
-from edgedqn.pipeline.config import CONTROL, Changes, ImportedAgent
+from edgedqn.pipeline.config import CONTROL, ImportedAgent
+from edgedqn.pipeline.devices.fitting import fit_of_file
 from edgedqn.pipeline.job import Job
 from edgedqn.pipeline.judge import judging
 from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.seeds import SeedStreams
 from edgedqn.pipeline.sweeps.store import Store
-from edgedqn.pipeline.sweeps.sweep_file import Objective, fingerprint
+from edgedqn.pipeline.sweeps.sweep_file import Objective, changes_of, fingerprint
 from edgedqn.pipeline.training import train_agent
 
 UNTIMED = LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0.0)  # beside other work: latency is measured apart
@@ -67,6 +68,7 @@ class FileResult(JsonValue):
       multiply_accumulates: of a step.
       arena_bytes: that any kernels of TFLite Micro can ask for; None where it is not installed, or takes no such file.
       sha256: of the file.
+      misfit: why it does not fit its board; empty where it does, or is for none.
       over_random: what the float agent returns over acting at random, in reward units; None where it was not measured.
     """
 
@@ -78,6 +80,12 @@ class FileResult(JsonValue):
     arena_bytes: int | None
     sha256: str
     over_random: float | None = None
+    misfit: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the judge lets it pass, and it fits its board."""
+        return self.verdict == "pass" and not self.misfit
 
     def value(self, objective: Objective) -> float:
         """What is searched for. InputError: it is not known here."""
@@ -129,7 +137,7 @@ class TeacherWork(Work):
       environment: as an EnvironmentSource writes it.
       training: as `asdict` writes a TrainingConfig or a QLearningConfig, with its "algorithm".
       hopeless: pairs of environment steps and a mean return: where its best is less by then, it is given up.
-      changes: to the other settings of the run, of those of `Changes`: `export`, `tolerance` and `gate_episodes`.
+      changes: to the other settings of the run, as `Sweep.changes` gives them.
     """
 
     kind: ClassVar[str] = "teacher"
@@ -157,7 +165,7 @@ class TeacherWork(Work):
 
     def job(self, folder: Path, recipe: Recipe) -> Job:
         """The run in a folder, with one recipe."""
-        changes = Changes(recipes=(recipe,), latency=UNTIMED, **self.changes)  # type: ignore[arg-type]
+        changes = replace(changes_of(dict(self.changes)), recipes=(recipe,), latency=UNTIMED)
         source, training = EnvironmentSource.from_json(self.environment), config_from_json(self.training)
         return Job.create(source, out=folder, seed=self.seed, training=training, changes=changes)
 
@@ -205,6 +213,7 @@ class FileWork(Work):
             verdict=judged.verdict,
             reason=judged.reason,
             kept=1 - judged.loss * settings.gate.tolerance,
+            misfit="" if settings.fit is None else fit_of_file(file, settings.fit, name=recipe.name).reason or "",
             over_random=None if fragility is None else fragility.mean_return - fragility.random_return,
             size_bytes=len(file.content),
             multiply_accumulates=multiply_accumulates(file.model),

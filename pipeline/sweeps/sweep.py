@@ -48,8 +48,8 @@ class Tried:
 
     @property
     def passed(self) -> bool:
-        """Whether the judge lets its file pass with every seed."""
-        return bool(self.results) and all(result.verdict == "pass" for result in self.results)
+        """Whether the judge lets its file pass with every seed, and it fits its board."""
+        return bool(self.results) and all(result.passed for result in self.results)
 
     def value(self, objective: Objective) -> float:
         """The mean over the seeds."""

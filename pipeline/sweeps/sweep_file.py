@@ -12,10 +12,12 @@ from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.training.config import Config, TrainingConfig, with_settings
+from edgedqn.benchmarks.cores.budget import Budget, find_budget
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import DEFAULT_RECIPES, recipe
 from edgedqn.export.config import ExportConfig
 from edgedqn.pipeline.config import Changes, RunSettings
+from edgedqn.pipeline.devices.fitting import require_tools
 from edgedqn.pipeline.sweeps.space import Space, changed, grid, space_from_json
 from edgedqn.pipeline.training import find_training
 
@@ -79,6 +81,8 @@ class Sweep:
       export: how files are written; see `ExportConfig`.
       tolerance: of the gate, a share; the environment's where it is None.
       gate_episodes: that the gate may see, 100 or more; the environment's where it is None.
+      fit: a board, or three numbers, as `find_budget` takes them: what does not fit it has not passed; any by default.
+      rate: steps per second there.
       latency: whether the files on the front are timed, when all else is done, where the sweep lies on this machine.
       minutes: after which no batch is begun; 0 sets no limit. With one, what is tried depends on the machine.
       seed: of what is chosen, >= 0.
@@ -96,6 +100,8 @@ class Sweep:
     export: Mapping[str, object] = field(default_factory=dict)
     tolerance: float | None = None
     gate_episodes: int | None = None
+    fit: str | None = None
+    rate: float | None = None
     latency: bool = True
     minutes: float = 0.0
     seed: int = 0
@@ -104,7 +110,8 @@ class Sweep:
     def changes(self) -> Json:
         """To the settings of each run, as `TeacherWork` takes them."""
         asked = {"export": dict(self.export), "tolerance": self.tolerance, "gate_episodes": self.gate_episodes}
-        return {name: value for name, value in asked.items() if value not in ({}, None)}
+        fit = {} if self.fit is None else {"fit": find_budget(self.fit, self.rate).to_json()}
+        return {name: value for name, value in asked.items() if value not in ({}, None)} | fit
 
     @classmethod
     def from_json(cls, value: Json) -> "Sweep":
@@ -155,7 +162,10 @@ class Sweep:
             points = len(self.grid())
             require(self.trials <= points, f"Expected trials of at most {points}, as the grid has. Got {self.trials}.")
         ExportConfig(**_known(self.export, ExportConfig, what="export"))
-        Changes(**self.changes).apply(RunSettings(training=TrainingConfig()))
+        changes_of(self.changes).apply(RunSettings(training=TrainingConfig()))
+        require(self.rate is None or self.fit is not None, "A rate is that of a board. Expected fit beside it. Got none.")
+        if self.fit is not None:
+            require_tools(find_budget(self.fit, self.rate))
         for space in self.recipes:
             for name, varied in space.settings.items():
                 for end in varied.ends:
@@ -180,6 +190,12 @@ class Sweep:
         """Of an environment, with these settings in place of the preset's. InputError: they cannot be used there."""
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
         return with_settings(find_training(source, None), plain, env_id=source.id)
+
+
+def changes_of(value: Json) -> Changes:
+    """What `Sweep.changes` gives, for a run."""
+    fit = value.get("fit")
+    return Changes(**{**value, "fit": fit and Budget.from_json(fit)})
 
 
 def read_sweep(path: Path) -> Json:

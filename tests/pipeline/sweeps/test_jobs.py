@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,11 @@ def test_a_training_that_comes_to_too_little_is_given_up(tmp_path: Path) -> None
     with pytest.raises(HopelessError, match=r"Its best is below 20 after 3,000 steps\."):
         log.evaluation(3_000, 19.0)
     assert log.curve == [(500, 1.0), (1_000, 6.0), (2_000, 2.0), (3_000, 19.0)]
+
+
+def test_what_does_not_fit_its_board_has_not_passed() -> None:
+    fitting = FileResult(verdict="pass", reason="", kept=1, size_bytes=1, multiply_accumulates=1, arena_bytes=None, sha256="")
+    assert fitting.passed and not replace(fitting, misfit="flash").passed and not replace(fitting, verdict="fail").passed
 
 
 def test_an_arena_that_is_not_known_is_no_objective() -> None:

@@ -5,9 +5,11 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.source import EnvironmentSource
+from edgedqn.benchmarks.cores.budget import find_budget
 from edgedqn.compression.recipes import DEFAULT_RECIPES
+from edgedqn.pipeline.config import Changes
 from edgedqn.pipeline.sweeps.space import Choice, Range
-from edgedqn.pipeline.sweeps.sweep_file import Sweep, fingerprint, read_sweep
+from edgedqn.pipeline.sweeps.sweep_file import Sweep, changes_of, fingerprint, read_sweep
 
 LEAST: dict[str, Any] = {"environments": ["CartPole-v1"], "trials": 4}
 
@@ -51,6 +53,13 @@ def test_what_it_does_not_say_is_the_default() -> None:
     assert (sweep.seeds, sweep.objectives, sweep.sampler, sweep.teacher.trials) == ((0,), ("return", "bytes"), "nsga2", 1)
 
 
+def test_a_board_is_a_limit_of_each_run() -> None:
+    sweep = Sweep.from_json(LEAST | {"fit": "uno", "rate": 50, "tolerance": 0.05})
+    changes = changes_of(sweep.changes)
+    assert changes.fit == find_budget("uno", 50) and changes.tolerance == 0.05
+    assert changes_of(Sweep.from_json(LEAST).changes) == Changes()
+
+
 def test_a_grid_is_that_of_each_recipe() -> None:
     recipes = [
         {"recipe": "prune-qat-int8", "settings": {"prune.sparsity": {"choice": [0.5, 0.8]}}},
@@ -78,6 +87,8 @@ def test_a_grid_is_that_of_each_recipe() -> None:
         ({"sampler": "best"}, r"Expected sampler to be grid, random, tpe, nsga2\. Got 'best'"),
         ({"trials": 0}, "Expected trials = N"),
         ({"trials": 2.5}, r"Expected a whole trials of 0 or more\. Got 2.5"),
+        ({"fit": "no such board"}, "No such board: expected uno"),
+        ({"rate": 100}, "A rate is that of a board"),
         ({"latency": 1}, r"Expected latency to be true or false\. Got 1"),
         ({"batch": 0}, "Expected a whole batch of 1 or more"),
         ({"minutes": -1}, "Expected minutes of 0 or more"),
