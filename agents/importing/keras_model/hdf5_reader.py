@@ -18,7 +18,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.importing.keras_model.other_process import limit_memory, read_elsewhere
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-TIME_LIMIT = 120  # seconds; the Nature CNN takes less than one
+TIME_LIMIT = 45  # seconds; the Nature CNN takes less than one
 MEMORY_LIMIT = 2**28  # bytes, beside some copies of the file
 
 
