@@ -19,6 +19,7 @@ from edgedqn.pipeline.sweeps.sweep_file import Sweep, read_sweep
 from edgedqn.pipeline.sweeps.timing import timed
 
 ENGINES = ("local", "ray")
+SECONDS_OF_WORK = (20.0, 60.0)  # of a core, of classic control: seen from the quickest recipe to a training
 EXTENDED = ("trials", "minutes", "latency")  # what a sweep that is gone on with may say otherwise
 
 
@@ -91,12 +92,16 @@ def _claim(store: Store, asked: Path | Json) -> Sweep:
 
 def _announcement(sweep: Sweep, workers: int | None, engine: str) -> str:
     trials = sweep.trials or len(sweep.grid())
-    who = f"{workers or usable_cores()} processes" if engine == "local" else "a Ray cluster"
+    who, how_long = "a Ray cluster", ""
+    if engine == "local":
+        who = f"{workers or usable_cores()} processes"
+        least, most = (planned(sweep) * seconds / 60 / (workers or usable_cores()) for seconds in SECONDS_OF_WORK)
+        how_long = f" Estimate, for classic control: {least:.0f} to {most:.0f} minutes."
     names = ", ".join(each.recipe.name for each in sweep.recipes)
     seeds = ", ".join(map(str, sweep.seeds))
     return (
         f"{', '.join(each.id for each in sweep.environments)}: {trials} trials each of {names}, with training seeds {seeds}, "
-        f"for {', '.join(sweep.objectives)}, by {sweep.sampler}. {planned(sweep)} pieces of work, done by {who}."
+        f"for {', '.join(sweep.objectives)}, by {sweep.sampler}. {planned(sweep)} pieces of work, done by {who}.{how_long}"
     )
 
 
