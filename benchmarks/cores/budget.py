@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import JsonValue
-from edgedqn.benchmarks.cores.core import CORES, Core
+from edgedqn.benchmarks.cores.core import CORES, Core, with_all_memory
 
 # Where cycles are not measured, as many per instruction: what a taken branch takes on a Cortex-M3 or M4, and a call on a
 # Cortex-M0 (Arm's technical reference manuals, "instruction timing"), from memory without wait states; loads and products take
@@ -51,8 +51,7 @@ def _targets() -> dict[str, Core]:
     # The same instructions run on the larger board of a Cortex-M3, too.
     small, large = counting["cortex-m0"], counting["cortex-m3"]
     counting["cortex-m0"] = replace(large, name=small.name, options=small.options)
-    # The first of an AVR's linker options is the chip's size.
-    return {name: replace(core, link=core.link[1:]) if core.unit == "cycles" else core for name, core in counting.items()}
+    return {name: with_all_memory(core) if core.is_avr else core for name, core in counting.items()}
 
 
 TARGETS = _targets()

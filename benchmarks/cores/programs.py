@@ -1,6 +1,7 @@
 """Builds C and C++ for a core without a single warning, and runs it."""
 
 import atexit
+import os
 import re
 import shutil
 import subprocess
@@ -116,7 +117,9 @@ def answer(command: Sequence[str], *, name: str = "", input_bytes: bytes = b"", 
     """What a command, `name` in errors, writes. Another status than 0, or a word on stderr, is a RuntimeError in one line."""
     name = name or command[0]
     try:
-        done = subprocess.run(command, input=input_bytes, capture_output=True, timeout=timeout_s, check=False)
+        # In English: what compilers say is looked at.
+        english = os.environ | {"LC_ALL": "C"}
+        done = subprocess.run(command, input=input_bytes, capture_output=True, timeout=timeout_s, check=False, env=english)
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(f"{name}: expected an end within {timeout_s:g} s. Got none.") from error
     output, complaints = (text.decode(errors="replace") for text in (done.stdout, done.stderr))

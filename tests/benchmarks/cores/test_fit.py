@@ -62,10 +62,34 @@ def test_what_is_too_large_is_not_run(firmware: Path) -> None:
         pytest.skip(f"not installed: {', '.join(missing)}")
     found = fit_of("known", firmware, find_budget("atmega328p:100,2048,1"), observations=OBSERVATIONS)
     assert found.cycles is None and found.reason == f"flash: {found.flash_bytes:,} of 100 bytes"
-    source = firmware / "policy.c"
-    source.write_text(source.read_text().replace("table[64]", "table[40000]"))
+    enlarge(firmware, 33_000)
     found = fit_of("known", firmware, find_budget("uno"), observations=OBSERVATIONS)
-    assert found.reason is not None and found.cycles is None
+    assert found == Fit(name="known", reason="flash: 33,000 bytes of constants of 32,256")
+    found = fit_of("known", firmware, find_budget("mega"), observations=OBSERVATIONS)
+    assert found == Fit(name="known", reason="flash: a table of constants is larger than avr-gcc can have")
+
+
+def test_a_program_of_any_size_is_weighed(firmware: Path) -> None:
+    """The linker has no say in the verdict: it gets more memory than any chip has."""
+    if missing := missing_tools(TARGETS["cortex-m0"]):
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    enlarge(firmware, 5_000_000)
+    for bytes_there, reason in (
+        (5_000_000, "flash: {0:,} of 5,000,000 bytes"),
+        (5_010_000, "cycles: unknown, as no cortex-m0 "),
+    ):
+        found = fit_of("known", firmware, find_budget(f"{bytes_there},2048,1"), observations=OBSERVATIONS)
+        assert found.reason is not None and found.reason.startswith(reason.format(found.flash_bytes))
+
+
+def enlarge(firmware: Path, size: int) -> None:
+    """Makes its table so large, and says so."""
+    for name, before, after in (
+        ("policy.c", "table[64]", f"table[{size}]"),
+        ("policy_settings.h", "BYTES 64", f"BYTES {size}"),
+    ):
+        source = firmware / name
+        source.write_text(source.read_text().replace(before, after))
 
 
 def test_only_a_limit_keeps_files_from_shipping() -> None:
