@@ -77,9 +77,10 @@ def test_arduinos_rules_are_kept(cartpole: Path, make: Make) -> None:
         assert re.fullmatch(r"\w+\t(KEYWORD[12]|LITERAL1)", line)
 
 
-def test_what_an_author_says_stands_in_every_manifest(cartpole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("author", ["Ada <ada@example.org>", 'Åda "𝔸" \\ Lovelace'])
+def test_what_an_author_says_stands_in_every_manifest(cartpole: Path, tmp_path: Path, author: str) -> None:
     yaml = pytest.importorskip("yaml")
-    said = LibraryDetails(version="2.0.1-rc.1", license="MIT", author="Ada <ada@example.org>", url="https://example.org/")
+    said = LibraryDetails(version="2.0.1-rc.1", license="MIT", author=author, url="https://example.org/")
     places = {each: make_library(cartpole, tmp_path, each, details=said).folder for each in ("arduino", "esp-idf")}
     found = properties(places["arduino"])
     assert (found["version"], found["license"], found["url"]) == (said.version, said.license, said.url)
