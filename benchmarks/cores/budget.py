@@ -69,6 +69,7 @@ BOARDS = {
         Budget(board="esp32c3", core="rv32imac", flash_bytes=4 << 20, ram_bytes=400 << 10, clock_hz=160_000_000),
     )
 }
+RATES_HZ = (0.001, 1_000_000.0)  # from one step in a quarter of an hour to a few cycles of the slowest clock
 TRIPLE = re.compile(r"(?:([\w-]+):)?(\d+),(\d+),(\d+)", re.ASCII)
 
 
@@ -78,11 +79,13 @@ def find_budget(text: str, rate_hz: float | None = None) -> Budget:
     Args:
       text: one of `BOARDS`; or FLASH,RAM,CYCLES, bytes, bytes and cycles per step, on the smallest common core; or
         CORE:FLASH,RAM,CYCLES on one of `TARGETS`.
-      rate_hz: steps per second, > 0, which turn the clock of a board into cycles per step.
+      rate_hz: steps per second, within `RATES_HZ`, which turn the clock of a board into cycles per step.
     Raises:
       InputError: no such board or core, more memory than the core's chip has, or a rate of what has no clock.
     """
-    require(rate_hz is None or 0 < rate_hz < float("inf"), f"Expected a rate above 0 steps per second. Got {rate_hz}.")
+    least, most = RATES_HZ
+    wanted = f"Expected a rate of {least:g} to {most:,.0f} steps per second"
+    require(rate_hz is None or least <= rate_hz <= most, f"{wanted}. Got {rate_hz}.")
     if text in BOARDS:
         board = BOARDS[text]
         assert board.clock_hz is not None

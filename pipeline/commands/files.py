@@ -81,7 +81,7 @@ def asked_npu(arguments: Namespace) -> NpuTarget | None:
     if arguments.npu is not None:
         return NpuTarget(arguments.npu, arguments.memory_mode, arguments.system_config)
     given = [f"--{name.replace('_', '-')}" for name in ("memory_mode", "system_config") if getattr(arguments, name) is not None]
-    require(not given, f"{' and '.join(given)} say where an NPU finds its memory: expected --npu beside it. Got none.")
+    require(not given, f"Only an NPU has {' and '.join(given)}: expected --npu beside it. Got none.")
     return None
 
 

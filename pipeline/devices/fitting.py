@@ -2,7 +2,8 @@
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,17 @@ def measure_fit(files: Mapping[str, Path], budget: Budget, *, is_limit: bool = F
     """
     require_tools(budget)
     return FitTest(budget=budget, is_limit=is_limit, files=tuple(_fit(*each, budget) for each in files.items()))
+
+
+def measure_fits(files: Mapping[str, Path], earlier: Sequence[FitTest], limit: Budget | None) -> tuple[FitTest, ...]:
+    """The same for the limit, if there is one, and again for boards that were asked about earlier, as far as their tools are
+    there."""
+    found = [] if limit is None else [measure_fit(files, limit, is_limit=True)]
+    for test in earlier:
+        if not test.is_limit and test.budget != limit:
+            with suppress(InputError):
+                found.append(measure_fit(files, test.budget))
+    return tuple(found)
 
 
 def require_tools(budget: Budget) -> None:

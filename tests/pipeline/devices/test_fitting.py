@@ -1,6 +1,7 @@
 """Verdicts on real files: an Uno's by running the firmware in simavr, an Arm board's by linking it."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from edgedqn.compression.folding import InputScaling
 from edgedqn.compression.stage import Student
 from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import read_verified
-from edgedqn.pipeline.devices.fitting import measure_fit, require_tools
+from edgedqn.pipeline.devices.fitting import measure_fit, measure_fits, require_tools
 from edgedqn.pipeline.stages import write_verified
 
 POLICIES = Path(__file__).parents[3] / "docs" / "results" / "policies"
@@ -67,6 +68,17 @@ def test_an_arm_boards_flash_and_ram_are_those_of_the_linked_firmware() -> None:
     assert found.reason is None and found.flash_bytes and found.ram_bytes
     one_less = f"cortex-m4f:{found.flash_bytes - 1},{found.ram_bytes},99999999"
     assert fitted(one_less, LUNAR_LANDER).files[0].reason == f"flash: {found.flash_bytes:,} of {found.flash_bytes - 1:,} bytes"
+
+
+def test_boards_that_were_asked_about_are_measured_again_beside_the_limit() -> None:
+    files, (uno, nano33) = {"CartPole-v1": POLICIES / "CartPole-v1.tflite"}, map(find_budget, ("uno", "nano33"))
+    for budget in (uno, nano33):
+        if missing := missing_tools(TARGETS[budget.core]):
+            pytest.skip(f"not installed: {', '.join(missing)}")
+    earlier = [FitTest(budget=each, is_limit=is_limit, files=()) for each, is_limit in ((uno, True), (nano33, False))]
+    found = measure_fits(files, earlier, None)
+    assert [(each.budget, each.is_limit, len(each.files)) for each in found] == [(nano33, False, 1)]
+    assert measure_fits(files, earlier, nano33) == (replace(found[0], is_limit=True),)
 
 
 def test_a_file_without_a_manifest_does_not_fit_and_that_is_said(tmp_path: Path) -> None:
