@@ -7,10 +7,11 @@ from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import JsonValue
 from edgedqn.benchmarks.cores.core import CORES, Core, with_all_memory
 
-# Where cycles are not measured, as many per instruction: what a taken branch takes on a Cortex-M3 or M4, and a call on a
-# Cortex-M0 (Arm's technical reference manuals, "instruction timing"), from memory without wait states; loads and products take
-# one or two. Divisions, and pushes and pops of many registers, take more, but are rare.
-WORST_CYCLES = 4
+# Where cycles are not measured, they are estimated as so many per instruction: what a taken branch takes on a Cortex-M3 or M4,
+# and a call on a Cortex-M0 (Arm's technical reference manuals, "instruction timing"), where most instructions take one or two.
+# It is no bound: divisions, and pushes and pops of many registers, take more, and so does each fetch from a flash with wait
+# states.
+CYCLES_PER_INSTRUCTION = 4
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgedqn.agents.files import JsonValue
-from edgedqn.benchmarks.cores.budget import TARGETS, WORST_CYCLES, Budget
+from edgedqn.benchmarks.cores.budget import CYCLES_PER_INSTRUCTION, TARGETS, Budget
 from edgedqn.benchmarks.cores.core import with_all_memory
 from edgedqn.benchmarks.cores.footprint import INPUT, NETWORK, OBSERVED, memory_of
 from edgedqn.benchmarks.cores.programs import SOURCES, TooLargeError, build, run
@@ -89,7 +89,7 @@ def _measured(name: str, folder: Path, budget: Budget, observations: Sequence[by
         stack, room, ticks = map(int, run(core, program, input_bytes=given, timeout_s=TIMEOUT_S).split())
     if stack == room:
         return replace(weighed, reason=f"RAM: {room:,} bytes above static memory are too few for the stack of a step")
-    cycles = round(ticks / core.ticks_per_unit) * (1 if budget.is_measured else WORST_CYCLES)
+    cycles = round(ticks / core.ticks_per_unit) * (1 if budget.is_measured else CYCLES_PER_INSTRUCTION)
     ram = memory.ram_bytes + stack
     return Fit(
         name=name,

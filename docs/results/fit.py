@@ -30,4 +30,4 @@ if __name__ == "__main__":
         write_json(RESULTS, results)
     for kept in read_json(RESULTS, 1)["boards"].values():
         test = FitTest.from_json(kept)
-        print(f"{fit_heading(test)}\n\n{markdown_table(fit_lines(test))}\n")
+        print(f"{fit_heading(test)}\n\n{markdown_table(fit_lines(test), text=(1, 6))}\n")

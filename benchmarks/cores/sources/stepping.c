@@ -36,13 +36,15 @@ static int prepare(uint8_t task) {
 }
 
 int main(void) {
+  uint32_t empty = count();
+  empty = count() - empty;
   for (uint8_t task = get_byte(); task != END; task = get_byte()) {
     receive(task);
     const uint32_t before = count();
     if (!prepare(task)) return 1;
     policy_infer(input, output);
     const int action = policy_argmax(output);
-    const uint32_t taken = count() - before;
+    const uint32_t taken = count() - before - empty;
     for (size_t i = 0; i < POLICY_INPUTS; ++i) put_number(input[i]);
     for (size_t i = 0; i < POLICY_OUTPUTS; ++i) put_number(output[i]);
     put_number(action);

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedqn.benchmarks.cores.budget import TARGETS, WORST_CYCLES, find_budget
+from edgedqn.benchmarks.cores.budget import CYCLES_PER_INSTRUCTION, TARGETS, find_budget
 from edgedqn.benchmarks.cores.core import missing_tools
 from edgedqn.benchmarks.cores.fit import Fit, FitTest, fit_of
 
@@ -45,7 +45,7 @@ def test_measures_a_whole_step_and_names_what_is_not_enough(core: str, firmware:
     found = fit_of("known", firmware, budget, observations=OBSERVATIONS)
     assert found.reason is None and found.rate_hz is None
     assert found.flash_bytes and found.ram_bytes and found.cycles
-    loop = 2_000 if budget.is_measured else 1_000 * WORST_CYCLES
+    loop = 2_000 if budget.is_measured else 1_000 * CYCLES_PER_INSTRUCTION
     assert loop < found.cycles < 1.6 * loop
     assert 96 + 5 < found.ram_bytes < 300  # its stack, and its static memory
     assert 64 < found.flash_bytes < 4_000
