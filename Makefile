@@ -12,7 +12,7 @@ demo: $(INSTALLED)  ## train, compress, export, measure: runs/demo/
 
 # What docs/results/ holds of the README's policies. About a day of one core; goes on where it stopped, in runs/.
 results: $(INSTALLED)
-	for script in policies microcontroller cores uno compression distillation_ablation precisions compression_page; do \
+	for script in policies microcontroller cores uno plain_c fit npu compression distillation_ablation precisions compression_page; do \
 		$(BIN)/python docs/results/$$script.py || exit 1; done
 
 test: $(INSTALLED)
