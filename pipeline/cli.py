@@ -101,7 +101,8 @@ def _is_current_folder_gone() -> bool:
 def _work(arguments: Namespace) -> int:
     """Imports the command's module, TensorFlow first where it needs that, and runs it."""
     name = ALONE.get(arguments.command, arguments.command)
-    of_files = arguments.command in OF_FILES and _is_of_files(arguments)
+    is_library = getattr(arguments, "ecosystem", None) is not None  # of what a run ships, which is a file, too
+    of_files = arguments.command in OF_FILES and (is_library or _is_of_files(arguments))
     if not of_files and name not in ("inspect", "doctor"):
         _require_folder(arguments)
         load_tensorflow()

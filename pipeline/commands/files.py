@@ -68,7 +68,7 @@ def _with_scale(paths: Sequence[Path], scale: tuple[float, ...] | None) -> list[
 def bundle(arguments: Namespace) -> int:
     """Makes what devices need of one file, or a library."""
     if is_library_asked(arguments):
-        return make_asked_library(arguments, arguments.path, arguments.path.stem)
+        return make_asked_library(arguments)
     folder = arguments.out or Path("device")
     folder = folder.resolve() if folder.is_symlink() else folder  # it is named by the user, who means what it leads to
     parts = make_bundle(arguments.path, folder, fetch=True, units=arguments.sensor_units, npu=asked_npu(arguments))
