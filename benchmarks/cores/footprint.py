@@ -60,16 +60,18 @@ def measure(core: Core, folder: Path, *, files: Sequence[str] = (NETWORK, INPUT)
       TooLargeError: the chip has too little flash, or too little RAM, for the stack, too.
     """
     has_room = StatedMemory.read(folder).has_room_for_reals(core.ram_bytes)
-    step, more = ("REALS", ()) if has_room else ("OBSERVATION", (OBSERVED,))
+    step, more = "REALS" if has_room else "OBSERVATION", [] if has_room or INPUT not in files else [OBSERVED]
     without, found = _of_program(core, folder, (), step), _of_program(core, folder, (*files, *more), step)
     # An empty function has a stack, too: on an AVR, the address where it returns to.
     without["stack_bytes"] = 0
     added = {name: value - without[name] for name, value in found.items()}
-    counted = {"infer": added.pop("infer"), "quantize": added.pop("quantize")}
-    if has_room:
-        counted["quantize_q"] = _of_program(core, folder, files, "COUNTS")["quantize"] - without["quantize"]
-    steps = {name: round(ticks / core.ticks_per_unit) if core.unit else None for name, ticks in counted.items()}
-    return Footprint(**steps, **added)
+    by_integers = _of_program(core, folder, files, "COUNTS")["quantize"] - without["quantize"] if has_room else None
+
+    def units(ticks: int | None) -> int | None:
+        return None if ticks is None or core.unit is None else round(ticks / core.ticks_per_unit)
+
+    infer, quantize = added.pop("infer"), added.pop("quantize")
+    return Footprint(infer=units(infer), quantize=units(quantize), quantize_q=units(by_integers), **added)
 
 
 def too_small(core: Core, folder: Path) -> str | None:

@@ -28,7 +28,7 @@ TIMEOUT_S = 60
 
 
 class TooLargeError(RuntimeError):
-    """A program does not fit into the flash or the RAM of a chip: in the linker's words."""
+    """A program does not fit into the flash or the RAM of a chip: in words of ours, as the linker's name its own files."""
 
 
 def run_on(
@@ -125,6 +125,7 @@ def answer(command: Sequence[str], *, name: str = "", input_bytes: bytes = b"", 
     output, complaints = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
     if done.returncode or complaints:
         told = " ".join(re.sub(r"\S*/", "", f"{complaints} {output}").split())[:MESSAGE_LENGTH]  # without folders
-        kind = TooLargeError if TOO_LARGE.search(complaints) else RuntimeError
-        raise kind(f"{name} exited with {done.returncode}: {told}")
+        if TOO_LARGE.search(complaints):
+            raise TooLargeError(f"{name}: expected a program that fits the flash and the RAM of the chip. Got a larger one.")
+        raise RuntimeError(f"{name} exited with {done.returncode}: {told}")
     return output

@@ -85,7 +85,7 @@ def _observations(file: VerifiedFile) -> list[bytes]:
         drawn = rng.integers(2 if device.observation_dtype == "bool" else 256, size=shape).astype(BYTES)
     else:
         scale, offset = (np.resize(each, size) for each in (device.scale, device.offset))
-        drawn = _reals(rng, shape, scale, offset)
+        return [row.tobytes() for row in _reals(rng, shape, scale, offset)]
     return [row.tobytes() for row in drawn]
 
 

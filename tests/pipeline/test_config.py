@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_round_trips_through_json() -> None:
 
 
 @pytest.mark.parametrize("export", [{"float_io": True}, {"output": "action"}])
-def test_no_file_that_has_no_firmware_is_put_to_a_limit(export: dict[str, object]) -> None:
+def test_no_file_that_has_no_firmware_is_put_to_a_limit(export: dict[str, Any]) -> None:
     settings, uno = RunSettings(training=TrainingConfig()), find_budget("uno", 100.0)
     with pytest.raises(InputError, match=r"expected int8 ends, and .* Got .* beside a limit, --fit uno --rate 100\."):
         Changes(export=export, fit=uno).apply(settings)
