@@ -50,8 +50,9 @@ def test_an_image_is_quantized_from_bytes_where_floats_have_no_room(sources_of: 
         pytest.skip(f"not installed: {missing_tools(core)}")
     folder = sources_of(readme_policies / "MinAtar-Breakout-v1.tflite").folder
     found, alone = measure(core, folder), measure(core, folder, files=["policy.c"])
-    assert (alone.infer, alone.quantize) == (found.infer, 0) and alone.flash_bytes < found.flash_bytes
     assert found.quantize_q is None and found.quantize is not None and found.infer is not None
+    assert alone.infer == pytest.approx(found.infer, rel=0.01)  # of another input
+    assert alone.quantize == 0 and alone.flash_bytes < found.flash_bytes
     assert 100_000 < found.quantize < 1_000_000 < found.infer
 
 
