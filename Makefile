@@ -12,7 +12,7 @@ demo: $(INSTALLED)  ## train, compress, export, measure: runs/demo/
 
 # What docs/results/ holds of the README's policies. About a day of one core; goes on where it stopped, in runs/.
 results: $(INSTALLED)
-	for script in policies microcontroller cores uno compression distillation_ablation precisions compression_page; do \
+	for script in policies microcontroller cores uno plain_c fit npu compression distillation_ablation precisions compression_page; do \
 		$(BIN)/python docs/results/$$script.py || exit 1; done
 
 test: $(INSTALLED)
@@ -65,7 +65,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 # own index has a CPU build: where pip is pointed at that, nothing else is needed.
 $(PEERS): requirements-peers.lock $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -r requirements-peers.lock -c requirements.lock
-	@$(BIN)/python -c 'import onnx, onnxruntime, onnxscript, stable_baselines3, torch' 2> /dev/null  # an install that was broken off leaves no stamp
+	@$(BIN)/python -c 'import kconfcheck, kconfiglib, idf_component_manager, onnx, onnxruntime, onnxscript, platformio, stable_baselines3, torch' 2> /dev/null  # an install that was broken off leaves no stamp
 	@touch $@
 
 # Editors and the type checker see the mapped packages under their real names: a folder of links, `api/` being `edgedqn` itself.

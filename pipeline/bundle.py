@@ -12,6 +12,7 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import UNFINISHED, atomic_folder
 from edgedqn.benchmarks.cores.core import CORES, missing_tools
 from edgedqn.benchmarks.cores.footprint import NETWORK, measure
+from edgedqn.benchmarks.rows import best_passing, read_benchmark
 from edgedqn.export.devices.board.bundle import shipped_loop, write_board
 from edgedqn.export.devices.browser import bundle as browser
 from edgedqn.export.devices.browser.bundle import write_browser
@@ -23,6 +24,7 @@ from edgedqn.export.edge_policy import VerifiedFile, read_verified
 from edgedqn.export.tflite_file.arena import arena_bounds
 from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
 from edgedqn.export.tflite_file.rewriting import float_twin
+from edgedqn.pipeline.run_folder import RunFolder
 
 MEASURED = CORES["cortex-m4f"]
 POLICY, LOOP = "policy.tflite", "run_policy.py"
@@ -39,6 +41,18 @@ class Part:
     device: str  # "Linux board", "microcontroller", "browser" or "NPU"
     there: bool  # whether the bundle has files for it
     remark: str  # what they are, or why they are not there; a sentence
+
+
+def shipped_file(run: RunFolder) -> Path:
+    """The `.tflite` that a run ships. InputError where the run is not that far, or no file may be shipped."""
+    benchmark = read_benchmark(run.benchmark)
+    best = best_passing(benchmark.rows, benchmark.fits)
+    if best is None:
+        raise InputError(
+            f"{run.path} has nothing to ship: expected an int8 file that passed its gate. "
+            "A .tflite given by its name is bundled whatever it scored."
+        )
+    return run.model(best.name)
 
 
 def make_bundle(

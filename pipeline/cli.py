@@ -108,7 +108,8 @@ def _work(arguments: Namespace) -> int:
     name = ALONE.get(arguments.command, arguments.command)
     if getattr(arguments, "seeds", None):
         name = "run_seeds"
-    of_files = arguments.command in OF_FILES and _is_of_files(arguments)
+    is_library = getattr(arguments, "ecosystem", None) is not None  # of what a run ships, which is a file, too
+    of_files = arguments.command in OF_FILES and (is_library or _is_of_files(arguments))
     if not of_files and name not in ("inspect", "doctor"):
         _require_folder(arguments)
         load_tensorflow()

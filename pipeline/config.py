@@ -146,13 +146,20 @@ class Changes:
         gate = self.gate or settings.gate
         gate = gate if self.tolerance is None else replace(gate, tolerance=self.tolerance)
         gate = gate if self.gate_episodes is None else replace(gate, looks=looks_within(self.gate_episodes))
+        export = replace(settings.export, **{name: value for name, value in self.export.items() if value is not None})
+        fit = self.fit or settings.fit
+        if fit is not None and (self.fit or any(self.export.values())):
+            # Not where an earlier version took both: what it made can be looked at.
+            other = "float_io" if export.float_io else "output=action" if export.output == "action" else None
+            wanted = "What fits a board is a firmware of plain C: expected int8 ends, and preferences or Q-values"
+            require(other is None, f"{wanted}. Got {other} beside a limit, {fit.options()}.")
         return replace(
             settings,
             recipes=self.recipes or settings.recipes,
-            export=replace(settings.export, **{name: value for name, value in self.export.items() if value is not None}),
+            export=export,
             gate=gate,
             latency=self.latency or settings.latency,
-            fit=self.fit or settings.fit,
+            fit=fit,
         )
 
 

@@ -22,7 +22,7 @@ from edgedqn.compression.recipes import FLOAT32
 from edgedqn.compression.report import CompressionRecord, StageReport
 from edgedqn.export.devices.npu import NpuTarget
 from edgedqn.pipeline import stages
-from edgedqn.pipeline.bundle import Part, make_bundle, remove_bundle
+from edgedqn.pipeline.bundle import Part, make_bundle, remove_bundle, shipped_file
 from edgedqn.pipeline.config import Changes, ImportedAgent, RunSettings
 from edgedqn.pipeline.devices.fitting import require_tools
 from edgedqn.pipeline.native import load_tensorflow
@@ -214,14 +214,8 @@ class Job:
         return parts
 
     def shipped_file(self) -> Path:
-        """The `.tflite` that the run ships. InputError where the run is not that far, or no file may be shipped."""
-        best = self.result().shipped
-        if best is None:
-            raise InputError(
-                f"{self.folder.path} has nothing to ship: expected an int8 file that passed its gate. "
-                "A .tflite given by its name is bundled whatever it scored."
-            )
-        return self.folder.model(best.name)
+        """As `bundle.shipped_file`."""
+        return shipped_file(self.folder)
 
     def command(self) -> str | None:
         """What makes this run again on the command line, if that can. The stage `train` must be done."""

@@ -263,6 +263,9 @@ def versions() -> dict[str, str]:
 
 
 def _read(path: Path) -> RunDescription:
+    if not (path / "run.json").exists():
+        there = "a folder without run.json" if path.is_dir() else "a file" if path.exists() else "nothing there"
+        raise InputError(f"There is no run in {path}: expected a run folder, or a .tflite. Got {there}.")
     value = read_json(path / "run.json", SCHEMA)
     try:
         return RunDescription.from_json(value)

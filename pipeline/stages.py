@@ -15,6 +15,7 @@ from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.trained_agent import TrainedAgent, read_taught_by
 from edgedqn.benchmarks.comparison import Candidates, compare
 from edgedqn.benchmarks.cores.budget import Budget
+from edgedqn.benchmarks.cores.fit import FitTest
 from edgedqn.benchmarks.device_rows import still_true
 from edgedqn.benchmarks.report.charts import stress_chart
 from edgedqn.benchmarks.report.learning_curve import learning_chart
@@ -33,7 +34,7 @@ from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
 from edgedqn.export.tflite_file.tflm import MicroUnavailableError
 from edgedqn.export.verify import verify, verify_micro
 from edgedqn.pipeline.config import ImportedAgent, RunSettings
-from edgedqn.pipeline.devices.fitting import measure_fit
+from edgedqn.pipeline.devices.fitting import measure_fit, measure_fits
 from edgedqn.pipeline.fragility import measure_fragility
 from edgedqn.pipeline.judge import excess_of, judging
 from edgedqn.pipeline.proving import play_on_seeds, states_on_prove_seeds, with_stress
@@ -200,10 +201,11 @@ def bench(run: RunFolder, recipes: tuple[Recipe, ...]) -> Benchmark:
             gate = gates.get(path.stem)
             _record(verified[path.stem], benchmark=row.to_json(), gate=asdict(gate) if gate else None)
     devices: tuple[Device, ...] = ()
+    asked: tuple[FitTest, ...] = ()
     with suppress(InputError):  # where nothing was measured before
-        devices = read_benchmark(run.benchmark).devices
-    limit = config.fit
-    fits = () if limit is None else (measure_fit({path.stem: path for path in files}, limit, is_limit=True),)
+        earlier = read_benchmark(run.benchmark)
+        devices, asked = earlier.devices, earlier.fits
+    fits = measure_fits({path.stem: path for path in files}, asked, config.fit)
     benchmark = replace(benchmark, devices=still_true(devices, benchmark.rows), fits=fits)
     write_json(run.benchmark, benchmark.to_json())
     return benchmark

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import JsonValue
-from edgedqn.benchmarks.cores.core import CORES, Core
+from edgedqn.benchmarks.cores.core import CORES, Core, with_all_memory
 
-# Where cycles are not measured, as many per instruction: what a taken branch takes on a Cortex-M3 or M4, and a call on a
-# Cortex-M0 (Arm's technical reference manuals, "instruction timing"), from memory without wait states; loads and products take
-# one or two. Divisions, and pushes and pops of many registers, take more, but are rare.
-WORST_CYCLES = 4
+# Where cycles are not measured, they are estimated as so many per instruction: what a taken branch takes on a Cortex-M3 or M4,
+# and a call on a Cortex-M0 (Arm's technical reference manuals, "instruction timing"), where most instructions take one or two.
+# It is no bound: divisions, and pushes and pops of many registers, take more, and so does each fetch from a flash with wait
+# states.
+CYCLES_PER_INSTRUCTION = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,7 @@ def _targets() -> dict[str, Core]:
     # The same instructions run on the larger board of a Cortex-M3, too.
     small, large = counting["cortex-m0"], counting["cortex-m3"]
     counting["cortex-m0"] = replace(large, name=small.name, options=small.options)
-    # The first of an AVR's linker options is the chip's size.
-    return {name: replace(core, link=core.link[1:]) if core.unit == "cycles" else core for name, core in counting.items()}
+    return {name: with_all_memory(core) if core.is_avr else core for name, core in counting.items()}
 
 
 TARGETS = _targets()
@@ -70,6 +70,7 @@ BOARDS = {
         Budget(board="esp32c3", core="rv32imac", flash_bytes=4 << 20, ram_bytes=400 << 10, clock_hz=160_000_000),
     )
 }
+RATES_HZ = (0.001, 1_000_000.0)  # from one step in a quarter of an hour to a few cycles of the slowest clock
 TRIPLE = re.compile(r"(?:([\w-]+):)?(\d+),(\d+),(\d+)", re.ASCII)
 
 
@@ -79,11 +80,13 @@ def find_budget(text: str, rate_hz: float | None = None) -> Budget:
     Args:
       text: one of `BOARDS`; or FLASH,RAM,CYCLES, bytes, bytes and cycles per step, on the smallest common core; or
         CORE:FLASH,RAM,CYCLES on one of `TARGETS`.
-      rate_hz: steps per second, > 0, which turn the clock of a board into cycles per step.
+      rate_hz: steps per second, within `RATES_HZ`, which turn the clock of a board into cycles per step.
     Raises:
       InputError: no such board or core, more memory than the core's chip has, or a rate of what has no clock.
     """
-    require(rate_hz is None or 0 < rate_hz < float("inf"), f"Expected a rate above 0 steps per second. Got {rate_hz}.")
+    least, most = RATES_HZ
+    wanted = f"Expected a rate of {least:g} to {most:,.0f} steps per second"
+    require(rate_hz is None or least <= rate_hz <= most, f"{wanted}. Got {rate_hz}.")
     if text in BOARDS:
         board = BOARDS[text]
         assert board.clock_hz is not None

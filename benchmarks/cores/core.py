@@ -1,7 +1,7 @@
 """The cores: with what each is built for and emulated, what its emulator counts, and how much memory its chip has."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -49,6 +49,11 @@ class Core:
     ram_bytes: int | None = None
 
     @property
+    def is_avr(self) -> bool:
+        """Whether constants are read by instructions of their own, and `int` has 16 bits."""
+        return self.int_bytes == 2
+
+    @property
     def cpp_compiler(self) -> str:
         """The command of the C++ compiler."""
         return self.compiler.removesuffix("gcc") + "g++"
@@ -66,6 +71,12 @@ class _Memory:
     def link(self) -> tuple[str, ...]:
         defined = ",".join(f"--defsym={name.upper()}={value}" for name, value in vars(self).items())
         return ("-nostdlib", "-nostartfiles", "-T", "memory.ld", f"-Wl,{defined},--no-warn-rwx-segments")
+
+
+def with_all_memory(core: Core) -> Core:
+    """A microcontroller's core as if its chip had more memory than any: a program of any size is linked, and can be weighed."""
+    # Of the options of an AVR's linker the first is the chip's limits.
+    return replace(core, link=core.link[1:] if core.is_avr else _ALL_MEMORY.link())
 
 
 def missing_tools(core: Core) -> list[str]:
@@ -122,6 +133,7 @@ def _avr(name: str, flash_bytes: int, ram_bytes: int) -> Core:
     )
 
 
+_ALL_MEMORY = _Memory(0x1000_0000, 1 << 28, 0x3000_0000, 1 << 28)
 _MPS2 = _Memory(0, 4 << 20, 0x2000_0000, 4 << 20)
 CORES = {
     core.name: core

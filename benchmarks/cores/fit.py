@@ -2,16 +2,17 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgedqn.agents.errors import one_line
 from edgedqn.agents.files import JsonValue
-from edgedqn.benchmarks.cores.budget import TARGETS, WORST_CYCLES, Budget
-from edgedqn.benchmarks.cores.footprint import INPUT, NETWORK, memory_of
+from edgedqn.benchmarks.cores.budget import CYCLES_PER_INSTRUCTION, TARGETS, Budget
+from edgedqn.benchmarks.cores.core import with_all_memory
+from edgedqn.benchmarks.cores.footprint import INPUT, NETWORK, OBSERVED, memory_of
 from edgedqn.benchmarks.cores.programs import SOURCES, TooLargeError, build, run
+from edgedqn.benchmarks.cores.stated import StatedMemory
 
-OBSERVED = "policy_observe.c"
+FIRMWARE, LOOP = (NETWORK, INPUT, OBSERVED), (SOURCES / "firmware.c").read_text(encoding="utf-8")
 TIMEOUT_S = 600
 
 
@@ -64,26 +65,31 @@ def fit_of(name: str, folder: Path, budget: Budget, *, observations: Sequence[by
       InputError: a tool of the core is missing.
       RuntimeError: the compiler complained, or the program failed.
     """
-    try:
-        return _measured(name, folder, budget, observations)
-    except TooLargeError as error:
-        return Fit(name=name, reason=one_line(error))
+    stated, core = StatedMemory.read(folder), TARGETS[budget.core]
+    lacking = stated.lacking(flash_bytes=budget.flash_bytes, ram_bytes=budget.ram_bytes, is_avr=core.is_avr)
+    return Fit(name=name, reason=lacking) if lacking else _measured(name, folder, budget, observations)
 
 
 def _measured(name: str, folder: Path, budget: Budget, observations: Sequence[bytes]) -> Fit:
-    core, loop = TARGETS[budget.core], (SOURCES / "firmware.c").read_text(encoding="utf-8")
-    sources = [folder / each for each in (NETWORK, INPUT, OBSERVED)]
+    core, sources = TARGETS[budget.core], [folder / each for each in FIRMWARE]
     with tempfile.TemporaryDirectory() as place:
-        memory = memory_of(core, build(core, loop, sources, includes=[folder], folder=Path(place)))
-        over = _over(budget, flash=memory.flash_bytes, ram=memory.ram_bytes)
-        if over:
-            return Fit(name=name, flash_bytes=memory.flash_bytes, ram_bytes=memory.ram_bytes, reason=over)
-        program = build(core, f"#define MEASURED\n{loop}", sources, includes=[folder], folder=Path(place))
+        try:
+            linked = build(with_all_memory(core), LOOP, sources, includes=[folder], folder=Path(place))
+        except TooLargeError:
+            return Fit(name=name, reason=f"flash: a table of constants is larger than {core.compiler} can have")
+        memory = memory_of(core, linked)
+        weighed = Fit(name=name, flash_bytes=memory.flash_bytes, ram_bytes=memory.ram_bytes)
+        if over := _over(budget, flash=memory.flash_bytes, ram=memory.ram_bytes):
+            return replace(weighed, reason=over)
+        try:
+            program = build(core, f"#define MEASURED\n{LOOP}", sources, includes=[folder], folder=Path(place))
+        except TooLargeError:
+            return replace(weighed, reason=f"cycles: unknown, as no {core.name} with so much memory is emulated")
         given = bytes([len(observations)]) + b"".join(observations)
         stack, room, ticks = map(int, run(core, program, input_bytes=given, timeout_s=TIMEOUT_S).split())
     if stack == room:
-        raise TooLargeError(f"RAM: expected the stack of a step to fit above static memory, in {room:,} bytes.")
-    cycles = round(ticks / core.ticks_per_unit) * (1 if budget.is_measured else WORST_CYCLES)
+        return replace(weighed, reason=f"RAM: {room:,} bytes above static memory are too few for the stack of a step")
+    cycles = round(ticks / core.ticks_per_unit) * (1 if budget.is_measured else CYCLES_PER_INSTRUCTION)
     ram = memory.ram_bytes + stack
     return Fit(
         name=name,

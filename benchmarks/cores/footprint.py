@@ -1,6 +1,5 @@
 """What a policy's C files cost on a core: what its steps take, and what they add to a program's flash, RAM and stack."""
 
-import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,9 +7,10 @@ from pathlib import Path
 
 from edgedqn.benchmarks.cores.core import Core
 from edgedqn.benchmarks.cores.programs import SOURCES, TooLargeError, answer, build, run
+from edgedqn.benchmarks.cores.stated import StatedMemory
 
-NETWORK, INPUT = "policy.c", "policy_io.c"
-HEADINGS = ("infer", "quantize", "flash", "RAM", "stack")
+NETWORK, INPUT, OBSERVED = "policy.c", "policy_io.c", "policy_observe.c"
+HEADINGS = ("infer", "quantize", "quantize_q", "flash", "RAM", "stack")
 READ_IN_PLACE = (".text", ".rodata")
 
 
@@ -20,7 +20,9 @@ class Footprint:
 
     Attributes:
       infer: instructions or cycles, as the core counts, of one `policy_infer`; None where it counts nothing.
-      quantize: of one `policy_quantize`, likewise.
+      quantize: of one `policy_quantize`, likewise; of `policy_observe`, which takes bytes, where the chip has no room for all
+        features as floats.
+      quantize_q: of one `policy_quantize_q`, likewise; None there.
       flash_bytes: of the linked program, what only the policy calls of the compiler's library included.
       constants_bytes: of these, tables that are read where they are; the rest is code, and what is copied to RAM.
       ram_bytes: static memory.
@@ -29,6 +31,7 @@ class Footprint:
 
     infer: int | None
     quantize: int | None
+    quantize_q: int | None = None
     flash_bytes: int
     constants_bytes: int
     ram_bytes: int
@@ -41,7 +44,7 @@ class Footprint:
 
     def cells(self) -> list[str]:
         """What stands under `HEADINGS` in a table."""
-        numbers = (self.infer, self.quantize, self.flash_bytes, self.ram_bytes, self.stack_bytes)
+        numbers = (self.infer, self.quantize, self.quantize_q, self.flash_bytes, self.ram_bytes, self.stack_bytes)
         return ["-" if number is None else f"{number:,}" for number in numbers]
 
 
@@ -50,38 +53,41 @@ def measure(core: Core, folder: Path, *, files: Sequence[str] = (NETWORK, INPUT)
 
     Args:
       core: one of `CORES`.
-      folder: with `policy.h`, and whatever the files include.
+      folder: with `policy.h`, `policy_settings.h`, and whatever the files include.
       files: of the folder; without `policy_io.c`, it is the network alone.
     Raises:
       InputError, RuntimeError: as `run_on`.
       TooLargeError: the chip has too little flash, or too little RAM, for the stack, too.
     """
-    without, found = _of_program(core, folder, ()), _of_program(core, folder, files)
+    has_room = StatedMemory.read(folder).has_room_for_reals(core.ram_bytes)
+    step, more = "REALS" if has_room else "OBSERVATION", [] if has_room or INPUT not in files else [OBSERVED]
+    without, found = _of_program(core, folder, (), step), _of_program(core, folder, (*files, *more), step)
     # An empty function has a stack, too: on an AVR, the address where it returns to.
     without["stack_bytes"] = 0
-    more = {name: value - without[name] for name, value in found.items()}
-    infer, quantize = (round(more.pop(step) / core.ticks_per_unit) for step in ("infer", "quantize"))
-    return Footprint(infer=infer if core.unit else None, quantize=quantize if core.unit else None, **more)
+    added = {name: value - without[name] for name, value in found.items()}
+    by_integers = _of_program(core, folder, files, "COUNTS")["quantize"] - without["quantize"] if has_room else None
+
+    def units(ticks: int | None) -> int | None:
+        return None if ticks is None or core.unit is None else round(ticks / core.ticks_per_unit)
+
+    infer, quantize = added.pop("infer"), added.pop("quantize")
+    return Footprint(infer=units(infer), quantize=units(quantize), quantize_q=units(by_integers), **added)
 
 
 def too_small(core: Core, folder: Path) -> str | None:
-    """Why a chip cannot have a policy, by what its `policy_settings.h` states alone; None where only the linker knows.
+    """Why a chip cannot have a policy, by what its `policy_settings.h` states alone; None where only a linked program tells."""
+    memory = StatedMemory.read(folder)
+    lacking = memory.lacking(flash_bytes=core.flash_bytes, ram_bytes=core.ram_bytes, is_avr=core.is_avr)
+    return lacking and f"{core.name} has too little: {lacking}"
 
-    In RAM are what lies around and between the layers, and an observation as `policy_quantize` takes it; in flash, constants.
+
+def _of_program(core: Core, folder: Path, files: Sequence[str], step: str) -> dict[str, int]:
+    """The same of a program with these files of the policy; of its steps, in ticks of the core's counter.
+
+    `step` is what `quantize` starts from, as `measure.c` knows it: REALS, COUNTS, or an OBSERVATION.
     """
-    text = (folder / "policy_settings.h").read_text(encoding="utf-8")
-    stated = {name: int(value) for name, value in re.findall(r"#define POLICY_(\w+) (\d+)$", text, re.MULTILINE)}
-    ram, flash = stated["RAM_BYTES"] + 4 * stated["INPUTS"], stated["CONSTANT_BYTES"]
-    for kind, need, there in (("RAM", ram, core.ram_bytes), ("flash", flash, core.flash_bytes)):
-        if there is not None and need > there:
-            return f"{core.name}: expected at least {need:,} bytes of {kind}. Got {there:,}."
-    return None
-
-
-def _of_program(core: Core, folder: Path, files: Sequence[str]) -> dict[str, int]:
-    """The same of a program with these files of the policy; of its steps, in ticks of the core's counter."""
     with tempfile.TemporaryDirectory() as name:
-        main = (SOURCES / "measure.c").read_text(encoding="utf-8")
+        main = f"#define {step}\n" + (SOURCES / "measure.c").read_text(encoding="utf-8")
         sources = [SOURCES / "stubs.c", *(folder / file for file in files)]
         program = build(core, main, sources, includes=[folder], folder=Path(name))
         stack, room, infer, quantize = map(int, run(core, program).split())

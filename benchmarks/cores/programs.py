@@ -1,6 +1,7 @@
 """Builds C and C++ for a core without a single warning, and runs it."""
 
 import atexit
+import os
 import re
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ TIMEOUT_S = 60
 
 
 class TooLargeError(RuntimeError):
-    """A program does not fit into the flash or the RAM of a chip: in the linker's words."""
+    """A program does not fit into the flash or the RAM of a chip: in words of ours, as the linker's name its own files."""
 
 
 def run_on(
@@ -116,12 +117,15 @@ def answer(command: Sequence[str], *, name: str = "", input_bytes: bytes = b"", 
     """What a command, `name` in errors, writes. Another status than 0, or a word on stderr, is a RuntimeError in one line."""
     name = name or command[0]
     try:
-        done = subprocess.run(command, input=input_bytes, capture_output=True, timeout=timeout_s, check=False)
+        # In English: what compilers say is looked at.
+        english = os.environ | {"LC_ALL": "C"}
+        done = subprocess.run(command, input=input_bytes, capture_output=True, timeout=timeout_s, check=False, env=english)
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(f"{name}: expected an end within {timeout_s:g} s. Got none.") from error
     output, complaints = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
     if done.returncode or complaints:
         told = " ".join(re.sub(r"\S*/", "", f"{complaints} {output}").split())[:MESSAGE_LENGTH]  # without folders
-        kind = TooLargeError if TOO_LARGE.search(complaints) else RuntimeError
-        raise kind(f"{name} exited with {done.returncode}: {told}")
+        if TOO_LARGE.search(complaints):
+            raise TooLargeError(f"{name}: expected a program that fits the flash and the RAM of the chip. Got a larger one.")
+        raise RuntimeError(f"{name} exited with {done.returncode}: {told}")
     return output

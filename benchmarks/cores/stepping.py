@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgedqn.benchmarks.cores.core import Core
 from edgedqn.benchmarks.cores.programs import SOURCES, TIMEOUT_S, build, run
+from edgedqn.benchmarks.cores.stated import StatedMemory
 
 FILES = ("policy.c", "policy_io.c", "policy_observe.c")
 
@@ -52,7 +53,7 @@ class Steps:
 
 
 def build_stepping(core: Core, folder: Path, into: Path, *, optimization: str = "-O2") -> Path:
-    """Builds the program of a policy that has a `policy.c`.
+    """Builds the program of a policy that has a `policy.c`; for the tasks `known_tasks` alone.
 
     Args:
       core: one of `CORES`.
@@ -64,9 +65,16 @@ def build_stepping(core: Core, folder: Path, into: Path, *, optimization: str = 
     Raises:
       InputError, TooLargeError, RuntimeError: as `run_on`.
     """
-    main = (SOURCES / "stepping.c").read_text(encoding="utf-8")
+    lean = "" if Task.REALS in known_tasks(core, folder) else "#define LEAN\n"
+    main = lean + (SOURCES / "stepping.c").read_text(encoding="utf-8")
     sources = [folder / name for name in FILES]
     return build(core, main, sources, includes=[folder], folder=into, optimization=optimization)
+
+
+def known_tasks(core: Core, folder: Path) -> frozenset[Task]:
+    """What a program of `build_stepping` can be given: not REALS and COUNTS where a chip has no room for them."""
+    has_room = StatedMemory.read(folder).has_room_for_reals(core.ram_bytes)
+    return frozenset(Task if has_room else (Task.OBSERVATION, Task.INPUT))
 
 
 def run_steps(core: Core, program: Path, tasks: Sequence[bytes], *, inputs: int, timeout_s: float = TIMEOUT_S) -> Steps:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from edgedqn.benchmarks.cores.stepping import Steps, Task, run_steps
 from edgedqn.export.edge_policy import DeviceManifest, VerifiedFile
 from edgedqn.export.tflite_file.tflm import int8_inputs, tflm_rows
 
-SEED, MOST_CORNERS = 0, 256
+SEED, MOST_CORNERS, RANDOM = 0, 256, 256
 Q16_16 = 2.0**16  # counts per one
 INT32 = np.iinfo(np.int32)
 # By how much the roundings of policy_quantize_q may move a number, as policy_io.h says: nearer to a half, either side is right.
@@ -37,6 +37,11 @@ class Trial:
     rows: NDArray[np.int8]
     inputs: int
 
+    def of(self, kinds: Collection[Task]) -> "Trial":
+        """The tasks of these kinds alone."""
+        kept = [at for at, task in enumerate(self.tasks) if task[0] in kinds]
+        return Trial(tuple(self.tasks[at] for at in kept), self.rows[kept], self.inputs)
+
     def every(self, n: int) -> "Trial":
         """One task of n, from all over."""
         return Trial(self.tasks[::n], self.rows[::n], self.inputs)
@@ -53,8 +58,8 @@ def trial_of(file: VerifiedFile, observations: NDArray[Any]) -> Trial:
       file: a policy whose frames are not stacked, and without action masks.
       observations: [N, ...] as the environment gives them.
     Returns:
-      The observations, from floats and in Q16.16; of each feature the rounding halves, and the least and the largest count; the
-      corners of the network's input.
+      The observations, from floats and in Q16.16; of each feature the rounding halves, and the least and the largest count; of
+      the network's input the corners, and random ones.
     Raises:
       MicroUnavailableError: TFLite Micro is not installed.
     """
@@ -91,6 +96,8 @@ def _given(
     yield Task.COUNTS, *decided(device, np.concatenate([in_counts, extremes]))
     in_corners = corners(math.prod(shape))
     yield Task.INPUT, in_corners, in_corners
+    drawn = np.random.default_rng(SEED).integers(-128, 128, (RANDOM, math.prod(shape))).astype(np.int8)
+    yield Task.INPUT, drawn, drawn
 
 
 def halves(device: DeviceManifest, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from edgedqn.benchmarks.report.table import (
     device_lines,
     fit_heading,
     fit_lines,
+    fit_title,
     in_digits,
     kilobytes,
     markdown_table,
@@ -90,6 +91,7 @@ class DeviceCost:
       flash_bytes: of code and constants.
       ram_bytes: of buffers or stack.
       known: how: emulated, or whose estimate.
+      is_estimate: whether all figures are estimates, which are marked as such.
     """
 
     device: str
@@ -97,6 +99,7 @@ class DeviceCost:
     flash_bytes: int
     ram_bytes: int
     known: str
+    is_estimate: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ def render_report(
         devices=[(device, device_lines(device, rows)) for device in benchmark.devices],
         charts=drawn,
         stress=benchmark.stress and (benchmark.stress, stress_summary(benchmark.stress), stress_lines(benchmark.stress)),
-        fits=[(fit_heading(test), fit_lines(test)) for test in benchmark.fits],
+        fits=[(fit_title(test), fit_heading(test), fit_lines(test)) for test in benchmark.fits],
         film=film,
         fragility=fragility,
         ladders=[(name, each.rungs) for name, each in files.items() if each.rungs],
@@ -192,20 +195,21 @@ def render_report_markdown(
     if (test := benchmark.stress) is not None:
         parts += [stress_heading(test), markdown_table(stress_lines(test)), stress_summary(test), test.note]
     for fit in benchmark.fits:
-        parts += [fit_heading(fit), markdown_table(fit_lines(fit))]
+        parts += [fit_heading(fit), markdown_table(fit_lines(fit), text=(1, 6))]
     if costs := _cost_lines(files or {}):
-        parts += ["On small devices, none of them here:", markdown_table(costs)]
+        parts += ["On small devices, none of them here:", markdown_table(costs, text=(1, 2, 5))]
     parts += [f"    {command}"] if command else []
     return "\n\n".join(parts) + "\n"
 
 
 def _cost_lines(files: Mapping[str, FileDetails]) -> list[list[str]]:
     """The cells of the table of device costs, its head first; empty without any."""
-    lines = [
-        [name, each.device, each.step, f"{each.flash_bytes:,}", f"{each.ram_bytes:,}", each.known]
-        for name, details in files.items()
-        for each in details.costs
-    ]
+    lines = []
+    for name, details in files.items():
+        for each in details.costs:
+            marked = " *estimate*" if each.is_estimate else ""
+            taken = [f"{figure}{marked}" for figure in (each.step, f"{each.flash_bytes:,}", f"{each.ram_bytes:,}")]
+            lines.append([name, each.device, *taken, each.known])
     return [["file", "device", "a step", "flash, bytes", "RAM, bytes", "known by"], *lines] if lines else []
 
 

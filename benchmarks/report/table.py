@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from edgedqn.benchmarks.cores.budget import WORST_CYCLES
+from edgedqn.benchmarks.cores.budget import CYCLES_PER_INSTRUCTION
 from edgedqn.benchmarks.cores.fit import FitTest
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device, Latency, Ratio, Return, StressTest
 
@@ -107,7 +107,15 @@ def _aligned_fits(lines: Sequence[Sequence[str]]) -> list[str]:
     """The reasons, at the end, are as long as they are."""
     head, rule, *body = _aligned([line[:-1] for line in lines])
     first, *others = (line[-1] for line in lines)
-    return [f"{text}  {last}" for text, last in zip((head, rule, *body), (first, "-" * len(first), *others), strict=True)]
+    return [
+        f"{text}  {last}".rstrip() for text, last in zip((head, rule, *body), (first, "-" * len(first), *others), strict=True)
+    ]
+
+
+def fit_title(test: FitTest) -> str:
+    """What the table is called."""
+    rate = "" if test.budget.rate_hz is None else f" at {test.budget.rate_hz:,.10g} Hz"
+    return f"What fits {test.budget.board}{rate}"
 
 
 def fit_heading(test: FitTest) -> str:
@@ -116,7 +124,7 @@ def fit_heading(test: FitTest) -> str:
     given = [f"{budget.flash_bytes:,} bytes of flash", f"{budget.ram_bytes:,} of RAM"]
     given += [] if budget.cycles is None else [f"{budget.cycles:,} cycles per step"]
     given += [] if budget.rate_hz is None else [f"{budget.rate_hz:g} steps per second"]
-    known = f"instructions times {WORST_CYCLES}, an *estimate*, of memory without wait states"
+    known = f"instructions times {CYCLES_PER_INSTRUCTION}, an *estimate*, of memory without wait states"
     known = "measured in simavr" if budget.is_measured else known
     limit = " Nothing else may ship." if test.is_limit else ""
     return (
@@ -128,11 +136,11 @@ def fit_heading(test: FitTest) -> str:
 def fit_lines(test: FitTest) -> list[list[str]]:
     """The cells of a board's table, its head first."""
     cycles = "cycles" if test.budget.is_measured else "cycles, estimated"
-    lines = [["file", "flash", "RAM", cycles, "highest rate, Hz", "fits"]]
+    lines = [["file", "fits", "flash", "RAM", cycles, "highest rate, Hz", "why not"]]
     for each in test.files:
         taken = [_text(number, "{:,}".format) for number in (each.flash_bytes, each.ram_bytes, each.cycles)]
-        said = "yes" if each.reason is None else f"no: {each.reason}"
-        lines.append([each.name, *taken, _text(each.rate_hz, "{:,.1f}".format), said])
+        rate, verdict = _text(each.rate_hz, "{:,.1f}".format), "yes" if each.reason is None else "no"
+        lines.append([each.name, verdict, *taken, rate, each.reason or ""])
     return lines
 
 
@@ -163,10 +171,10 @@ def kilobytes(size: int) -> str:
     return f"{size / 1_000:.1f}" if size >= 10_000 else f"{size / 1_000:.2f}"
 
 
-def markdown_table(lines: Sequence[Sequence[str]]) -> str:
-    """A table of Markdown, its head first: names to the left, numbers to the right."""
+def markdown_table(lines: Sequence[Sequence[str]], *, text: Sequence[int] = ()) -> str:
+    """A table of Markdown, its head first: the first column and those of `text` to the left, numbers to the right."""
     head, *body = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    rule = ["---"] + ["---:"] * (len(head) - 1)
+    rule = ["---" if column in (0, *text) else "---:" for column in range(len(head))]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
 
 

@@ -5,8 +5,8 @@ python docs/results/plain_c.py [--states 1000]
 MinAtar Breakout's policy of docs/results/policies, on states of its own episodes, a tenth of the actions at random; and the
 Nature network, untrained, as `ptq-int8`, on images of random bytes: built for this machine, and Nature's for an emulated
 Cortex-M4F, too, with ten images (docs/results/cores.py has MinAtar's there). Needs a C compiler, `cc`, and what the core needs.
-TFLite Micro takes up to a tenth of a second for an image. Prints a line of Markdown for each: rows that differ, how many
-different rows there are, bytes of constants and of RAM; then the core's.
+TFLite Micro takes up to a tenth of a second for an image. Writes docs/results/plain_c.json and prints a line of Markdown for
+each: rows that differ, how many different rows there are, bytes of constants and of RAM; then the core's.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.architecture import describe
+from edgedqn.agents.files import write_json
 from edgedqn.agents.networks import nature_torso, q_network
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.source import EnvironmentSource
@@ -29,6 +30,7 @@ from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.benchmarks.cores.core import CORES, Core
 from edgedqn.benchmarks.cores.stepping import Task, build_stepping
 from edgedqn.benchmarks.cores.trials import Trial, expected_rows
+from edgedqn.benchmarks.report.table import markdown_table
 from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
@@ -83,8 +85,8 @@ def nature() -> bytes:
     return to_tflite(policy)
 
 
-def compare(name: str, content: bytes, inputs: NDArray[np.int8]) -> str:
-    """A line of Markdown."""
+def compare(content: bytes, inputs: NDArray[np.int8]) -> dict[str, int]:
+    """What is kept of a network, in the order of the table."""
     layers = read_integer_network(TfliteModel(content))
     rows = np.zeros((len(inputs), layers[-1].outputs), np.int8)
     with tempfile.TemporaryDirectory() as folder:
@@ -98,29 +100,38 @@ def compare(name: str, content: bytes, inputs: NDArray[np.int8]) -> str:
             infer(ctypes.c_void_p(given.ctypes.data), ctypes.c_void_p(row.ctypes.data))
     wrong = int((rows != tflm_rows(content, inputs)).any(1).sum())
     stated = dict(re.findall(r"#define POLICY_(\w+) (\d+)", sources["policy.h"]))
-    cells = [wrong, len(inputs), len(np.unique(rows, axis=0)), *(int(stated[f"{key}_BYTES"]) for key in ("CONSTANT", "RAM"))]
-    return f"| {name} | {' | '.join(f'{cell:,}' for cell in cells)} |"
+    return {
+        "wrong": wrong,
+        "rows": len(inputs),
+        "different_rows": len(np.unique(rows, axis=0)),
+        "constant_bytes": int(stated["CONSTANT_BYTES"]),
+        "ram_bytes": int(stated["RAM_BYTES"]),
+    }
 
 
-def compare_on(core: Core, content: bytes, inputs: NDArray[np.int8]) -> str:
-    """How many rows of a core are wrong, in words."""
+def compare_on(core: Core, content: bytes, inputs: NDArray[np.int8]) -> int:
+    """How many rows of a core are wrong."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "policy.tflite").write_bytes(content)
         write_microcontroller(read_verified(folder / "policy.tflite"), folder)
         trial = Trial(tuple(map(Task.INPUT.written, inputs)), expected_rows(content, inputs), inputs.shape[1])
-        wrong = trial.wrong(core, build_stepping(core, folder, folder), timeout_s=TIMEOUT_S)
-    return f"{core.name}: {wrong} of {len(inputs)} rows are wrong."
+        return trial.wrong(core, build_stepping(core, folder, folder), timeout_s=TIMEOUT_S)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--states", type=int, default=1_000)
     count = parser.parse_args().states
-    print("| network | wrong rows | of | different rows | constants | RAM |\n|---|---|---|---|---|---|")
-    minatar = EdgePolicy.load(MINATAR)
-    print(compare("MinAtar/Breakout-v1", MINATAR.read_bytes(), int8_inputs(minatar.device, states(minatar, count))), flush=True)
+    minatar, content = EdgePolicy.load(MINATAR), nature()
     images = np.random.default_rng(7).integers(-128, 128, (count, 84 * 84 * 4)).astype(np.int8)
-    content = nature()
-    print(compare("Nature, untrained", content, images), flush=True)
-    print(f"\nNature, untrained, {compare_on(CORES['cortex-m4f'], content, images[:ON_CORE])}")
+    found = {
+        "MinAtar/Breakout-v1": compare(MINATAR.read_bytes(), int8_inputs(minatar.device, states(minatar, count))),
+        "Nature, untrained": compare(content, images),
+    }
+    wrong = compare_on(CORES["cortex-m4f"], content, images[:ON_CORE])
+    on_core = {"network": "Nature, untrained", "core": "cortex-m4f", "wrong": wrong, "rows": ON_CORE}
+    write_json(Path(__file__).with_suffix(".json"), {"schema": 1, "here": found, "on_core": on_core})
+    lines = [["network", "wrong rows", "of", "different rows", "constants", "RAM"]]
+    lines += [[name, *(f"{each:,}" for each in figures.values())] for name, figures in found.items()]
+    print(f"{markdown_table(lines)}\n\nNature, untrained, on a Cortex-M4F: {wrong} of {ON_CORE} rows are wrong.")

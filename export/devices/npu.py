@@ -49,7 +49,8 @@ _RUN_VELA = "import sys; from ethosu.vela.vela import main; sys.exit(main(sys.ar
 
 @dataclass(frozen=True)
 class NpuTarget:
-    """What a file is compiled for. InputError: a name that Vela does not know, with those that it does.
+    """What a file is compiled for. InputError: a name that Vela does not know, with those that it does, or memories of another
+    family of NPUs, of which Vela would compute its estimates all the same.
 
     Attributes:
       accelerator: one of `ACCELERATORS`; the number is that of its multiply-accumulates per cycle.
@@ -69,6 +70,13 @@ class NpuTarget:
         ):
             listed = ", ".join(filter(None, known))
             require(name in known, f"Unknown {what} of an NPU: expected one of {listed}. Got {name}.")
+        family = self.accelerator.split("-")[1].upper()  # U55
+        fitting = [name for name in SYSTEM_CONFIGS if name.split("_")[1] == family]
+        require(
+            self.system_config is None or self.system_config in fitting,
+            f"The clock and the memories of another NPU than {self.accelerator}: expected one of {', '.join(fitting)}. "
+            f"Got {self.system_config}.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ def _with_scale(paths: Sequence[Path], scale: tuple[float, ...] | None) -> list[
 def bundle(arguments: Namespace) -> int:
     """Makes what devices need of one file, or a library."""
     if is_library_asked(arguments):
-        return make_asked_library(arguments, arguments.path, arguments.path.stem)
+        return make_asked_library(arguments)
     folder = arguments.out or Path("device")
     folder = folder.resolve() if folder.is_symlink() else folder  # it is named by the user, who means what it leads to
     parts = make_bundle(arguments.path, folder, fetch=True, units=arguments.sensor_units, npu=asked_npu(arguments))
@@ -81,7 +81,7 @@ def asked_npu(arguments: Namespace) -> NpuTarget | None:
     if arguments.npu is not None:
         return NpuTarget(arguments.npu, arguments.memory_mode, arguments.system_config)
     given = [f"--{name.replace('_', '-')}" for name in ("memory_mode", "system_config") if getattr(arguments, name) is not None]
-    require(not given, f"{' and '.join(given)} say where an NPU finds its memory: expected --npu beside it. Got none.")
+    require(not given, f"Only an NPU has {' and '.join(given)}: expected --npu beside it. Got none.")
     return None
 
 

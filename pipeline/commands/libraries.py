@@ -7,7 +7,9 @@ from pathlib import Path
 from edgedqn.agents.errors import require
 from edgedqn.export.devices.libraries.bundle import make_library
 from edgedqn.export.devices.libraries.library import LibraryDetails
+from edgedqn.pipeline.bundle import shipped_file
 from edgedqn.pipeline.commands import DONE, SCHEMA, print_json
+from edgedqn.pipeline.run_folder import RunFolder
 
 OF_BUNDLES = ("npu", "memory_mode", "system_config")
 OPTION = {"version": "library_version"}  # the arguments that are not called like the detail they give
@@ -23,15 +25,18 @@ def is_library_asked(arguments: Namespace) -> bool:
     return arguments.ecosystem is not None
 
 
-def make_asked_library(arguments: Namespace, policy_file: Path, run: str) -> int:
-    """Makes it, and prints where it is. `run` is which of its environment's policies it is, for the name."""
+def make_asked_library(arguments: Namespace) -> int:
+    """Makes it, and prints where it is."""
     said = {detail: value for option, detail in _options().items() if (value := getattr(arguments, option)) is not None}
+    details, path = LibraryDetails(**said), arguments.path
+    is_file = path.suffix == ".tflite"
+    policy_file = path if is_file else shipped_file(RunFolder.open(path))
     made = make_library(
         policy_file,
         arguments.out or Path("libraries", arguments.ecosystem),
         arguments.ecosystem,
-        run=run,
-        details=LibraryDetails(**said),
+        run=path.stem if is_file else path.resolve().name,
+        details=details,
         units=arguments.sensor_units,
         zipped=arguments.zip,
     )

@@ -26,7 +26,7 @@ from edgedqn.pipeline.commands.files import (
     read_references,
     show,
 )
-from edgedqn.pipeline.commands.libraries import is_library_asked, make_asked_library
+from edgedqn.pipeline.commands.libraries import is_library_asked
 from edgedqn.pipeline.commands.options import SETTING
 from edgedqn.pipeline.config import CONTROL, Changes, resolved
 from edgedqn.pipeline.job import KINDS, Job, RunResult
@@ -107,9 +107,8 @@ def bench(arguments: Namespace) -> int:
 
 
 def bundle(arguments: Namespace) -> int:
-    """Makes what devices need of a run's best file, or a library."""
-    if is_library_asked(arguments):
-        return make_asked_library(arguments, Job.open(arguments.path).shipped_file(), arguments.path.resolve().name)
+    """Makes what devices need of a run's best file; a library is made by `files`."""
+    assert not is_library_asked(arguments)  # or it says what only a library has
     if arguments.out is not None:
         raise InputError(f"A run's bundle is {arguments.path / 'device'}: expected no --out, or a .tflite. Got both.")
     npu, job = asked_npu(arguments), Job.open(arguments.path)

@@ -2,10 +2,13 @@
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError, one_line, require
 from edgedqn.benchmarks.cores.budget import TARGETS, Budget
@@ -14,7 +17,9 @@ from edgedqn.benchmarks.cores.fit import Fit, FitTest, fit_of
 from edgedqn.export.devices.microcontroller.bundle import write_plain
 from edgedqn.export.edge_policy import PolicyFileError, VerifiedFile, read_verified
 
-OBSERVATIONS = 8  # that a step is counted on
+# That a step is counted on: of many numbers fewer, because what one takes more another takes less, and an image takes long.
+OBSERVATIONS, OF_MANY, MANY = 255, 16, 100
+LARGEST = 1e30  # which a float32 holds
 BYTES, STATE, REAL = np.dtype("u1"), np.dtype("<i4"), np.dtype("<f4")  # what `policy_element` is
 
 
@@ -30,6 +35,17 @@ def measure_fit(files: Mapping[str, Path], budget: Budget, *, is_limit: bool = F
     """
     require_tools(budget)
     return FitTest(budget=budget, is_limit=is_limit, files=tuple(_fit(*each, budget) for each in files.items()))
+
+
+def measure_fits(files: Mapping[str, Path], earlier: Sequence[FitTest], limit: Budget | None) -> tuple[FitTest, ...]:
+    """The same for the limit, if there is one, and again for boards that were asked about earlier, as far as their tools are
+    there."""
+    found = [] if limit is None else [measure_fit(files, limit, is_limit=True)]
+    for test in earlier:
+        if not test.is_limit and test.budget != limit:
+            with suppress(InputError):
+                found.append(measure_fit(files, test.budget))
+    return tuple(found)
 
 
 def require_tools(budget: Budget) -> None:
@@ -58,10 +74,10 @@ def fit_of_file(file: VerifiedFile, budget: Budget, *, name: str) -> Fit:
 
 
 def _observations(file: VerifiedFile) -> list[bytes]:
-    """Drawn from all that the network's input holds, the same ones each time, as the bytes of `policy_element`s."""
+    """Drawn from what the network's input holds and beside it, the same ones each time, as the bytes of `policy_element`s."""
     device, rng = file.device, np.random.default_rng(0)
     inputs, size = math.prod(file.model.input.shape), math.prod(device.observation_shape)
-    shape = (OBSERVATIONS, size)
+    shape = (OBSERVATIONS if size < MANY else OF_MANY, size)
     if not device.observation_shape:
         states = inputs - device.n_actions * device.masked
         drawn = rng.integers(states, size=shape).astype(STATE)
@@ -69,5 +85,17 @@ def _observations(file: VerifiedFile) -> list[bytes]:
         drawn = rng.integers(2 if device.observation_dtype == "bool" else 256, size=shape).astype(BYTES)
     else:
         scale, offset = (np.resize(each, size) for each in (device.scale, device.offset))
-        drawn = ((rng.uniform(-128, 127, shape) - offset) / scale).astype(REAL)
+        return [row.tobytes() for row in _reals(rng, shape, scale, offset)]
     return [row.tobytes() for row in drawn]
+
+
+def _reals(rng: np.random.Generator, shape: tuple[int, int], scale: NDArray[Any], offset: NDArray[Any]) -> NDArray[np.float32]:
+    """Of floats, [N, F]: rows within the input's range, far outside, of numbers that are next to nothing, and of such that the
+    offset takes to a few steps: there a processor without floating point shifts longest, which was measured."""
+    few, none = (np.exp2(rng.uniform(*powers, shape)) * rng.choice([-1, 1], shape) for powers in ((0, 2), (-24, 0)))
+    kinds = np.stack(
+        [rng.uniform(-128, 127, shape), rng.uniform(-2_000, 2_000, shape), none * scale + offset, none, *[few] * 4]
+    )
+    steps = kinds[rng.integers(len(kinds), size=shape[0]), np.arange(shape[0])]
+    x = np.divide(steps - offset, scale, out=np.zeros(shape), where=scale != 0)
+    return x.clip(-LARGEST, LARGEST).astype(REAL)

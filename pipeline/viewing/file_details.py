@@ -54,6 +54,7 @@ def device_costs(run: RunFolder) -> dict[str, tuple[DeviceCost, ...]]:
                 flash_bytes=estimate.flash_bytes,
                 ram_bytes=estimate.sram_bytes + estimate.dram_bytes,
                 known=f"estimate of {estimate.compiler}: {npu['label']}",
+                is_estimate=True,
             )
         )
     return {bundled.file_sha256: tuple(costs)}

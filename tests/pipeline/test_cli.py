@@ -56,7 +56,7 @@ LONG = "n" * 300
         (["inspect", f"{LONG}.tflite"], f"{LONG}.tflite"),
         (["train", "CartPole-v1", "--out", LONG], f"{LONG}/run.json. Got: File name too long."),
         (["train", "CartPole-v1", "--out", "file/run"], "Cannot make a run in file/run"),
-        (["compress", "file/run"], "file/run/run.json"),
+        (["compress", "file/run"], "There is no run in file/run: "),
         (["bench", "folder.tflite"], "folder.tflite"),
         (["bundle", "MODEL", "--out", "file/device"], "Cannot read or write file. Got: File exists."),
         (["bundle", "MODEL", "--out", LONG], f"Cannot read or write {LONG}. Got: File name too long."),
@@ -105,7 +105,7 @@ def test_a_fault_of_ours_is_none_of_the_users(monkeypatch: pytest.MonkeyPatch, t
     def fail(*_: object) -> None:
         raise OSError(errno.EINVAL, "Invalid argument")
 
-    monkeypatch.setattr("edgedqn.pipeline.job.read_benchmark", fail)
+    monkeypatch.setattr("edgedqn.pipeline.bundle.read_benchmark", fail)
     with pytest.raises(OSError, match="Invalid argument"):
         main(["bundle", str(tiny_run.folder)])
 

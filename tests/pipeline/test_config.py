@@ -1,7 +1,8 @@
 """What a run is told."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from edgedqn.compression.methods.pruning import Threshold
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.export.config import ExportConfig
-from edgedqn.pipeline.config import ImportedAgent, RunSettings, resolved
+from edgedqn.pipeline.config import Changes, ImportedAgent, RunSettings, resolved
 
 MINE = Recipe("mine", "of my own", (Threshold(0.03),), "float32")
 
@@ -27,6 +28,18 @@ def test_round_trips_through_json() -> None:
     )
     assert RunSettings.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert config.to_json()["recipes"][0] == "prune-qat-int8"
+
+
+@pytest.mark.parametrize("export", [{"float_io": True}, {"output": "action"}])
+def test_no_file_that_has_no_firmware_is_put_to_a_limit(export: dict[str, Any]) -> None:
+    settings, uno = RunSettings(training=TrainingConfig()), find_budget("uno", 100.0)
+    with pytest.raises(InputError, match=r"expected int8 ends, and .* Got .* beside a limit, --fit uno --rate 100\."):
+        Changes(export=export, fit=uno).apply(settings)
+    with pytest.raises(InputError, match="beside a limit"):
+        Changes(export=export).apply(replace(settings, fit=uno))
+    assert Changes(export={"strip": True}, fit=uno).apply(settings).fit == uno
+    old = replace(settings, fit=uno, export=replace(settings.export, **export))
+    assert Changes().apply(old) == old  # an earlier version made it
 
 
 def test_an_earlier_version_wrote_files_with_names_and_manifests() -> None:

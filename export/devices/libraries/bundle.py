@@ -11,6 +11,15 @@ from edgedqn.export.devices.libraries.forms import FORMS, Texts, library_files
 from edgedqn.export.devices.libraries.library import LibraryDetails, build_library
 from edgedqn.export.edge_policy import read_verified
 
+# By which an ecosystem's library is known; the first that is there.
+MANIFESTS = {
+    "arduino": "library.properties",
+    "platformio": "library.json",
+    "esp-idf": "idf_component.yml",
+    "zephyr": "zephyr/module.yml",
+    "cmake": "CMakeLists.txt",
+}
+
 
 class MadeLibrary(NamedTuple):
     """Where a library is: its folder, and the zip of that, if one was asked for."""
@@ -42,7 +51,8 @@ def make_library(
       details: what its author says of it.
       units: the real value of one count of sensors that give integers: for each feature, or one for all. None: `act` takes
         what the environment gives.
-      zipped: make a zip beside it, too, called as the ecosystem's own archives are.
+      zipped: make a zip beside it, too, called as the ecosystem's own archives are. Without, a zip of this name, of an earlier
+        library, is removed.
     Raises:
       PolicyFileError: the file is damaged.
       InputError: there is no such ecosystem, the policy is none for microcontrollers, the units fit no observation, or the
@@ -53,18 +63,22 @@ def make_library(
     library = build_library(file, Path(policy_file).stem if run is None else run, details, units=units)
     texts = library_files(library, ecosystem)
     place, archive = Path(folder) / form.folder(library), Path(folder) / form.archive(library)
-    _require_room(place, texts)
+    _require_room(place, texts, ecosystem)
     with atomic_folder(place) as temporary:
         for name, text in texts.items():
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             write_text(temporary / name, text)
+    archive.unlink(missing_ok=True)  # of an earlier one
     if zipped:
         _write_zip(archive, {f"{place.name}/{name}": text for name, text in texts.items()})
     return MadeLibrary(place, archive if zipped else None)
 
 
-def _require_room(place: Path, texts: Texts) -> None:
+def _require_room(place: Path, texts: Texts, ecosystem: str) -> None:
     """Refuses to put a library in the place of anything else, or of what somebody added to an earlier one."""
+    other = next((of for of, manifest in MANIFESTS.items() if manifest not in texts and (place / manifest).exists()), ecosystem)
+    wrong = f"it holds a library for {FORMS[other].name}. Expected another folder for one for {FORMS[ecosystem].name} (--out)."
+    require(other == ecosystem, f"{place} is in the way: {wrong}")
     others = [place.name] if place.is_file() or place.is_symlink() else []
     others += sorted(path.relative_to(place).as_posix() for path in place.rglob("*") if not path.is_dir())
     strange = next((name for name in others if name not in texts), None)

@@ -41,7 +41,9 @@ def observation_header(file: VerifiedFile, units: Sequence[float] | None = None)
             legal = (rng.random(device.n_actions) < 0.5).astype(int)
             legal[rng.integers(device.n_actions)] = 1
         policy.reset()
-        if action := policy(observation if units is None else observation * np.array(units), legal):
+        # The number of a state is its own unit, and has no dimension to multiply along.
+        real = observation if units is None or not device.observation_shape else observation * np.array(units)
+        if action := policy(real, legal):
             break
     numbers = [c_float(x) if isinstance(x, float) else str(x) for x in observation.ravel().tolist()]
     lines = textwrap.wrap(", ".join(numbers), 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)

@@ -2,7 +2,8 @@
 
 Sources: Arduino, "Library specification" (docs.arduino.cc/arduino-cli/library-specification). PlatformIO, "library.json"
 (docs.platformio.org). Espressif, "idf_component.yml" (docs.espressif.com/projects/idf-component-manager). Zephyr, "Modules"
-(docs.zephyrproject.org/latest/develop/modules.html). Texts in YAML are written as JSON has them, which YAML contains.
+(docs.zephyrproject.org/latest/develop/modules.html). Texts in YAML are written as JSON has them, which YAML contains but for
+escapes of what lies outside Unicode's first 65,536 characters: JSON writes two for one.
 """
 
 import json
@@ -251,6 +252,6 @@ def _person(author: str) -> Texts:
 def _yaml(value: Mapping[str, object], indent: str = "") -> str:
     lines = []
     for key, each in value.items():
-        nested = f"\n{_yaml(each, indent + '  ')}" if isinstance(each, dict) else f" {json.dumps(each)}\n"
+        nested = f"\n{_yaml(each, indent + '  ')}" if isinstance(each, dict) else f" {json.dumps(each, ensure_ascii=False)}\n"
         lines.append(f"{indent}{key}:{nested}")
     return "".join(lines)

@@ -16,8 +16,13 @@ from edgedqn.export.edge_policy import VerifiedFile
 LONGEST_NAME = 63  # Arduino's limit
 VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?", re.ASCII)
 LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*( (AND|OR|WITH) [A-Za-z0-9][A-Za-z0-9.+-]*)*")
-AUTHOR = re.compile(r"(?!arduino)(?P<name>[^<>\x00-\x1f]*[^<>\x00-\x20])( <(?P<email>[^<>@\s]+@[^<>@\s]+)>)?", re.IGNORECASE)
-URL = re.compile(r"https?://[^\s\"<>]+")
+UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"  # in YAML
+AUTHOR = re.compile(
+    rf"(?!arduino)(?P<name>[^<>{UNPRINTABLE}]*[^<> {UNPRINTABLE}])"
+    rf"( <(?P<email>[^<>@\s{UNPRINTABLE}]+@[^<>@\s{UNPRINTABLE}]+)>)?",
+    re.IGNORECASE,
+)
+URL = re.compile(rf"https?://[^\s\"<>{UNPRINTABLE}]+")
 # A build without it is not broken: neither these files nor what they include are read unless somebody asks for them.
 GUARDED = '#include "policy_engine.h"\n#if POLICY_USE_TFLM\n\n{}\n#endif\n'
 

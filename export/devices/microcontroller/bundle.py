@@ -15,7 +15,7 @@ from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import write_text
 from edgedqn.export.devices.microcontroller.fixed_point import Q16_16, input_macros
 from edgedqn.export.devices.microcontroller.plain_c import c_array, memory, plain_c
-from edgedqn.export.devices.microcontroller.preprocessing import input_units, legal_in_c, observe_in_c
+from edgedqn.export.devices.microcontroller.preprocessing import input_units, legal_in_c, observe_in_c, observe_ram_bytes
 from edgedqn.export.devices.microcontroller.sources import c_float, fill, harmless
 from edgedqn.export.edge_policy import OPERATORS, Actions, PolicyFileError, VerifiedFile
 from edgedqn.export.tflite_file.arena import ArenaBounds, arena_bounds
@@ -128,6 +128,7 @@ def _settings(file: VerifiedFile, layers: Sequence[IntegerLayer], units: Sequenc
         "arena_esp_nn": arena.esp_nn,
         "arena": arena.largest,
         "memory": memory(layers) if layers else "/* No policy.c: TFLite Micro alone has its operators. */\n",
+        "observe_ram": observe_ram_bytes(device, math.prod(shape), counts=units is not None),
         "model_bytes": len(file.content),
         "crc": f"0x{zlib.crc32(file.content):08x}u",
     }

@@ -23,9 +23,7 @@ def observe_in_c(device: DeviceManifest, inputs: int, *, counts: bool, sha256: s
       sha256: of the `.tflite`, in hexadecimal.
     """
     steps, shape = device.preprocessing, device.observation_shape
-    states = inputs - device.n_actions * device.masked if ONE_HOT in steps else 0
-    at = next((at for at, step in enumerate(steps) if step.frames > 1), len(steps))
-    frame = shape_after(shape, steps[:at], states=states, actions=device.n_actions)
+    states, at, frame = _frame(device, inputs)
     element, meaning = element_in_c(device, counts=counts)
     values = {
         "sha256": sha256,
@@ -45,6 +43,23 @@ def observe_in_c(device: DeviceManifest, inputs: int, *, counts: bool, sha256: s
         "feature": "policy_feature_q(i, (int32_t)(x))" if counts else "policy_feature(i, (float)(x))",
     }
     return {name: fill(name, values) for name in ("policy_observe.h", "policy_observe.c")}
+
+
+def observe_ram_bytes(device: DeviceManifest, inputs: int, *, counts: bool) -> int:
+    """What an observation takes of RAM, and the ring of frames of `policy_observe.c`. Arguments as `observe_in_c`."""
+    _, _, frame = _frame(device, inputs)
+    stacked = device.frame_stack * math.prod(frame) if device.frame_stack > 1 else 0
+    element, _ = element_in_c(device, counts=counts)
+    return (math.prod(device.observation_shape) + stacked) * (1 if element == "uint8_t" else 4)
+
+
+def _frame(device: DeviceManifest, inputs: int) -> tuple[int, int, tuple[int, ...]]:
+    """How many states there are, 0 where observations are no numbers of them; after how many steps frames are stacked; and the
+    shape of a frame."""
+    steps = device.preprocessing
+    states = inputs - device.n_actions * device.masked if ONE_HOT in steps else 0
+    at = next((at for at, step in enumerate(steps) if step.frames > 1), len(steps))
+    return states, at, shape_after(device.observation_shape, steps[:at], states=states, actions=device.n_actions)
 
 
 def element_in_c(device: DeviceManifest, *, counts: bool) -> tuple[str, str]:

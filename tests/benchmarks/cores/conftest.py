@@ -25,6 +25,12 @@ HEADER = """
 #define POLICY_OUTPUTS 1
 void policy_infer(const int8_t *input, int8_t *output);
 """
+SETTINGS = """
+#define POLICY_INPUTS 1
+#define POLICY_RAM_BYTES 2
+#define POLICY_OBSERVE_RAM_BYTES 4
+#define POLICY_CONSTANT_BYTES 64
+"""
 # A loop of two instructions, 500 times, which take four cycles on an AVR; 96 bytes of stack, of which the lowest is written; 5
 # bytes of RAM. The table of 64 bytes lies in flash, or in RAM, too, where constants do.
 NETWORK = """
@@ -70,7 +76,8 @@ def core(request: pytest.FixtureRequest) -> Core:
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
     """A folder with its files."""
-    for name, text in (("policy.h", HEADER), ("policy.c", NETWORK), ("policy_io.c", INPUT)):
+    files = {"policy.h": HEADER, "policy_settings.h": SETTINGS, "policy.c": NETWORK, "policy_io.c": INPUT}
+    for name, text in files.items():
         (tmp_path / name).write_text(text)
     return tmp_path
 

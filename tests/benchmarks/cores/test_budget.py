@@ -28,8 +28,10 @@ def test_each_board_has_a_core_that_counts() -> None:
         ("due", None, "expected uno, mega, nano33, pico, esp32c3, or FLASH,RAM,CYCLES"),
         ("s390x:1,2,3", None, "atmega328p.* Got 's390x:1,2,3'"),
         ("atmega328p:32769,1,1", None, "expected at most 32768 bytes of flash"),
-        ("uno", 0.0, "Expected a rate above 0"),
-        ("uno", float("nan"), "Expected a rate above 0"),
+        ("uno", 0.0, "Expected a rate of 0.001 to 1,000,000 steps per second"),
+        ("uno", 1e-300, "Expected a rate of 0.001 to 1,000,000"),
+        ("uno", 1e9, "Expected a rate of 0.001 to 1,000,000"),
+        ("uno", float("nan"), "Expected a rate of 0.001 to 1,000,000"),
         ("1,2,3", 10.0, "expected no rate beside them"),
     ],
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedqn.benchmarks.cores.budget import TARGETS, WORST_CYCLES, find_budget
+from edgedqn.benchmarks.cores.budget import CYCLES_PER_INSTRUCTION, TARGETS, find_budget
 from edgedqn.benchmarks.cores.core import missing_tools
 from edgedqn.benchmarks.cores.fit import Fit, FitTest, fit_of
 
@@ -45,7 +45,7 @@ def test_measures_a_whole_step_and_names_what_is_not_enough(core: str, firmware:
     found = fit_of("known", firmware, budget, observations=OBSERVATIONS)
     assert found.reason is None and found.rate_hz is None
     assert found.flash_bytes and found.ram_bytes and found.cycles
-    loop = 2_000 if budget.is_measured else 1_000 * WORST_CYCLES
+    loop = 2_000 if budget.is_measured else 1_000 * CYCLES_PER_INSTRUCTION
     assert loop < found.cycles < 1.6 * loop
     assert 96 + 5 < found.ram_bytes < 300  # its stack, and its static memory
     assert 64 < found.flash_bytes < 4_000
@@ -62,10 +62,34 @@ def test_what_is_too_large_is_not_run(firmware: Path) -> None:
         pytest.skip(f"not installed: {', '.join(missing)}")
     found = fit_of("known", firmware, find_budget("atmega328p:100,2048,1"), observations=OBSERVATIONS)
     assert found.cycles is None and found.reason == f"flash: {found.flash_bytes:,} of 100 bytes"
-    source = firmware / "policy.c"
-    source.write_text(source.read_text().replace("table[64]", "table[40000]"))
+    enlarge(firmware, 33_000)
     found = fit_of("known", firmware, find_budget("uno"), observations=OBSERVATIONS)
-    assert found.reason is not None and found.cycles is None
+    assert found == Fit(name="known", reason="flash: 33,000 bytes of constants of 32,256")
+    found = fit_of("known", firmware, find_budget("mega"), observations=OBSERVATIONS)
+    assert found == Fit(name="known", reason="flash: a table of constants is larger than avr-gcc can have")
+
+
+def test_a_program_of_any_size_is_weighed(firmware: Path) -> None:
+    """The linker has no say in the verdict: it gets more memory than any chip has."""
+    if missing := missing_tools(TARGETS["cortex-m0"]):
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    enlarge(firmware, 5_000_000)
+    for bytes_there, reason in (
+        (5_000_000, "flash: {0:,} of 5,000,000 bytes"),
+        (5_010_000, "cycles: unknown, as no cortex-m0 "),
+    ):
+        found = fit_of("known", firmware, find_budget(f"{bytes_there},2048,1"), observations=OBSERVATIONS)
+        assert found.reason is not None and found.reason.startswith(reason.format(found.flash_bytes))
+
+
+def enlarge(firmware: Path, size: int) -> None:
+    """Makes its table so large, and says so."""
+    for name, before, after in (
+        ("policy.c", "table[64]", f"table[{size}]"),
+        ("policy_settings.h", "BYTES 64", f"BYTES {size}"),
+    ):
+        source = firmware / name
+        source.write_text(source.read_text().replace(before, after))
 
 
 def test_only_a_limit_keeps_files_from_shipping() -> None:

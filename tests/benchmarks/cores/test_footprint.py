@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,27 @@ def test_the_network_alone_costs_less(policy: Path) -> None:
     alone, whole = measure(core, policy, files=["policy.c"]), measure(core, policy)
     assert (alone.infer, alone.quantize, alone.constants_bytes) == (whole.infer, 0, 64)
     assert alone.flash_bytes < whole.flash_bytes - 50
+
+
+def test_integers_quantize_at_a_quarter_of_what_floats_took_on_a_cortex_m0(sources_of: Any, readme_policies: Path) -> None:
+    core = CORES["cortex-m0"]
+    if missing_tools(core):
+        pytest.skip(f"not installed: {missing_tools(core)}")
+    found = measure(core, sources_of(readme_policies / "CartPole-v1.tflite").folder)
+    assert found.quantize is not None and found.quantize_q is not None
+    assert found.quantize_q < 2_612 / 4 < found.quantize
+
+
+def test_an_image_is_quantized_from_bytes_where_floats_have_no_room(sources_of: Any, readme_policies: Path) -> None:
+    core = CORES["atmega328p"]
+    if missing_tools(core):
+        pytest.skip(f"not installed: {missing_tools(core)}")
+    folder = sources_of(readme_policies / "MinAtar-Breakout-v1.tflite").folder
+    found, alone = measure(core, folder), measure(core, folder, files=["policy.c"])
+    assert found.quantize_q is None and found.quantize is not None and found.infer is not None
+    assert alone.infer == pytest.approx(found.infer, rel=0.01)  # of another input
+    assert alone.quantize == 0 and alone.flash_bytes < found.flash_bytes
+    assert 100_000 < found.quantize < 1_000_000 < found.infer
 
 
 def test_counts_further_than_the_counter_goes(policy: Path) -> None:

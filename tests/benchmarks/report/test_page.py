@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -140,7 +141,7 @@ def test_everything_given_is_escaped() -> None:
 def test_failed_rows_are_shown_with_their_reason() -> None:
     text = render_report(benchmark(row(), failed("broken", "The file was changed after its export.")))
     assert "<b>broken</b> (failed): The file was changed after its export." in text
-    assert '<td data-value="failed" class="failed">failed</td>' in text
+    assert '<td data-value="failed" class="text failed">failed</td>' in text
     assert "What did not work out" not in render_report(benchmark(row()))
 
 
@@ -275,9 +276,16 @@ def test_what_fits_a_board_has_a_table_and_a_limit_is_part_of_the_summary() -> N
     fits = FitTest(budget=find_budget("uno"), is_limit=True, files=files)
     found = replace(benchmark(row(), row("qat-int8", 8_000, "pass", 1.5)), fits=(fits,))
     text = render_report(found)
-    assert "<h2>What fits</h2>" in text and "no: &lt;float&gt; ends" in text
+    assert "<h2>What fits uno</h2>" in text and '<td class="wrapped">&lt;float&gt; ends</td>' in text
+    assert text.count('<td class="text">no</td>') == 2
     assert "No int8 file passed its gate and fits uno" in text
-    assert "| qat-int8 | - | - | - | - | no: flash: 9 of 8 bytes |" in render_report_markdown(found)
+    assert "| qat-int8 | no | - | - | - | - | flash: 9 of 8 bytes |" in render_report_markdown(found)
+    estimated = render_report(replace(found, fits=(replace(fits, budget=find_budget("pico", 50.0)),)))
+    assert (
+        "<h2>What fits pico at 50 Hz</h2>" in estimated
+        and "an <i>estimate</i>, of" in estimated
+        and "*" not in estimated.partition("What fits")[2].partition("</p>")[0]
+    )
 
 
 def test_the_ladder_of_a_file_says_what_was_taken_and_what_the_others_lacked() -> None:
@@ -300,10 +308,17 @@ def test_the_ladder_of_a_file_says_what_was_taken_and_what_the_others_lacked() -
 
 
 def test_a_cost_on_a_small_device_says_how_it_is_known() -> None:
-    cost = DeviceCost(device="<NPU>", step="1,234 cycles", flash_bytes=5_678, ram_bytes=90, known="estimate of Vela")
+    known = "estimate of Vela"
+    cost = DeviceCost(device="<NPU>", step="1,234 cycles", flash_bytes=5_678, ram_bytes=90, known=known, is_estimate=True)
     rows, files = benchmark(row(), row("qat-int8", 8_000, "pass")), {"qat-int8": FileDetails(costs=[cost])}
-    line = ["qat-int8", "<NPU>", "1,234 cycles", "5,678", "90", "estimate of Vela"]
+    line = ["qat-int8", "<NPU>", "1,234 cycles *estimate*", "5,678 *estimate*", "90 *estimate*", known]
     assert f"| {' | '.join(line)} |" in render_report_markdown(rows, files=files)
-    cells = "".join(f"<td>{cell.replace('<', '&lt;').replace('>', '&gt;')}</td>" for cell in line[1:])
-    assert f'<th scope="row">{line[0]}</th>{cells}' in render_report(rows, files=files)
+    cells = re.findall(r'<td(?: class="(.*?)")?>(.*?)</td>', render_report(rows, files=files).partition("On small devices")[2])
+    assert cells[:5] == [
+        ("wrapped", "&lt;NPU&gt;"),
+        ("wrapped", "1,234 cycles <i>estimate</i>"),
+        ("", "5,678 <i>estimate</i>"),
+        ("", "90 <i>estimate</i>"),
+        ("wrapped", known),
+    ]
     assert "On small devices" not in render_report(rows) + render_report_markdown(rows)

@@ -9,6 +9,7 @@ from edgedqn.benchmarks.cores.fit import Fit, FitTest
 from edgedqn.benchmarks.machine import Machine
 from edgedqn.benchmarks.report.table import (
     fit_heading,
+    fit_title,
     render_fits,
     render_markdown,
     render_stress,
@@ -79,10 +80,14 @@ def test_what_fits_a_board_stands_with_what_does_not_and_why() -> None:
     fits = FitTest(budget=find_budget("uno", 100.0), is_limit=False, files=(small, Fit(name="float32", reason="float ends")))
     heading, head, _, *lines = render_fits(Benchmark(Machine(cpu="one"), "float32", (), fits=(fits,))).splitlines()
     assert "160,000 cycles per step, 100 steps per second" in heading and "measured in simavr" in heading
-    assert head.split() == ["file", "flash", "RAM", "cycles", "highest", "rate,", "Hz", "fits"]
+    assert head.split() == ["file", "fits", "flash", "RAM", "cycles", "highest", "rate,", "Hz", "why", "not"]
     assert [line.split() for line in lines] == [
-        ["small", "3,000", "101", "6,400", "2,500.0", "yes"],
-        ["float32", "-", "-", "-", "-", "no:", "float", "ends"],
+        ["small", "yes", "3,000", "101", "6,400", "2,500.0"],
+        ["float32", "no", "-", "-", "-", "-", "float", "ends"],
+    ]
+    assert [fit_title(replace(fits, budget=each)) for each in (fits.budget, find_budget("1,2,3"))] == [
+        "What fits uno at 100 Hz",
+        "What fits 1,2,3",
     ]
     assert "*estimate*" in fit_heading(replace(fits, budget=find_budget("pico")))
 

@@ -70,9 +70,14 @@ def test_what_is_written_says_whence_it_is_and_is_no_policy_file(tmp_path: Path)
             ("ethos-u55-128", None, "Corstone"),
             r"system configuration of an NPU: expected one of Ethos_U55_Deep.* Got Corstone\.",
         ),
+        (
+            ("ethos-u55-128", None, "Ethos_U65_High_End"),
+            r"another NPU than ethos-u55-128: expected one of Ethos_U55_Deep_Embedded, Ethos_U55_High_End_Embedded\. Got",
+        ),
+        (("ethos-u85-256", None, "Ethos_U65_Embedded"), r"expected one of Ethos_U85_SYS_Flash_Low, .* Got Ethos_U65_Embedded"),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_list(names: tuple[str, ...], message: str) -> None:
+def test_a_name_that_is_unknown_or_another_npus_is_refused_with_the_list(names: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         NpuTarget(*names)
 

@@ -10,7 +10,7 @@ from edgedqn.pipeline.cli import main
     [
         (["--fit", "due"], "expected uno, mega, nano33, pico, esp32c3, or FLASH,RAM,CYCLES"),
         (["--rate", "100"], "Expected --fit beside --rate"),
-        (["--fit", "uno", "--rate", "0"], "Expected a rate above 0"),
+        (["--fit", "uno", "--rate", "0"], "Expected a rate of 0.001 to 1,000,000 steps per second"),
     ],
 )
 def test_a_board_that_nobody_knows_is_refused_before_anything_is_measured(

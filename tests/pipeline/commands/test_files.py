@@ -96,10 +96,13 @@ def test_what_fits_a_board_is_measured_once_and_shown_beside_the_rows(
     assert {each["name"]: each["reason"] is None for each in fits["files"]} == {
         row["name"]: row["name"] != "float32" for row in found["rows"]
     }
-    assert "<h2>What fits</h2>" in (folder / "report.html").read_text()
+    assert "<h2>What fits uno at 50 Hz</h2>" in (folder / "report.html").read_text()
     monkeypatch.setattr(stages, "measure_fit", lambda *_, **__: pytest.fail("measured again"))
     main(["bench", str(folder), "--fit", "uno", "--rate", "50"])
     assert "On uno (atmega328p; 32,256 bytes of flash" in capsys.readouterr().out
+    monkeypatch.undo()
+    main(["bench", str(folder), "--force", "--json"])
+    assert json.loads(capsys.readouterr().out)["fits"] == [fits]  # measured again, and not forgotten
 
 
 def test_what_a_board_measured_is_shown_beside_the_hosts_rows(

@@ -1,6 +1,7 @@
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,19 @@ def test_what_only_a_library_has_needs_one(capsys: pytest.CaptureFixture[str]) -
     assert main(["bundle", str(POLICY), "--as", "arduino", "--npu", "ethos-u55-128"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("A library has nothing for an NPU: expected a bundle, without --as. Got --npu.")
+
+
+def test_what_a_run_ships_becomes_a_library_without_tensorflow(
+    tiny_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("edgedqn.pipeline.cli.load_tensorflow", lambda: pytest.fail("TensorFlow was loaded"))
+    asked = ["bundle", str(tiny_run.folder), "--as", "cmake", "--out", str(tmp_path)]
+    assert main([*asked, "--license", "?"]) == 2 and "expected an SPDX id" in capsys.readouterr().err
+    assert main(asked) == (2 if tiny_run.shipped is None else 0)
+    said = capsys.readouterr()
+    assert "has nothing to ship" in said.err if tiny_run.shipped is None else said.out.startswith("Folder: ")
+    assert main(["bundle", str(tmp_path / "nothing"), "--as", "cmake"]) == 2
+    assert "There is no run in " in capsys.readouterr().err
 
 
 def test_the_ecosystems_of_the_command_line_are_those_that_there_are() -> None:

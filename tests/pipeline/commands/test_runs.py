@@ -142,7 +142,7 @@ def test_resuming_what_was_never_begun_is_said(edgedqn: CommandLine, tmp_path: P
 def test_a_stage_whose_input_is_missing_is_refused(
     assert_refused: Refused, edgedqn: CommandLine, tiny_run: RunResult, tmp_path: Path
 ) -> None:
-    assert_refused(edgedqn("compress", tmp_path / "nothing"), "cannot be read")
+    assert_refused(edgedqn("compress", tmp_path / "nothing"), "expected a run folder, or a .tflite. Got nothing there.")
     shutil.copytree(tiny_run.folder, tmp_path / "run")
     description = json.loads((tmp_path / "run" / "run.json").read_text())
     description["stages"] = []

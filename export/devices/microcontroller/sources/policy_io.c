@@ -11,9 +11,11 @@ static const float offset[POLICY_INPUT_PAIRS] POLICY_FLASH = POLICY_INPUT_OFFSET
 static int saturated;
 
 int8_t policy_feature(size_t i, float x) {
-  /* volatile: multiplied, rounded, then added, as where the policy was judged; a fused multiply-add rounds once. */
-  volatile const float product = x * POLICY_READ_FLOAT(scale + PAIR(i));
-  const float real = product + POLICY_READ_FLOAT(offset + PAIR(i));
+  /* volatile: multiplied, rounded, then added and rounded, as where the policy was judged. A fused multiply-add rounds once, and
+     an x87 keeps more digits than a float has until it is stored. */
+  volatile float rounded = x * POLICY_READ_FLOAT(scale + PAIR(i));
+  rounded = rounded + POLICY_READ_FLOAT(offset + PAIR(i));
+  const float real = rounded;
   if (i == 0) saturated = 0;
   /* Clamped first: a cast of what no int holds is undefined. */
   if (real >= 127.5f || real < -128.5f) {

@@ -36,6 +36,9 @@
 #endif
 
 $memory
+/* What policy_observe.c takes of RAM: an observation, and the ring of frames where those are stacked. */
+#define POLICY_OBSERVE_RAM_BYTES $observe_ram
+
 #define POLICY_MODEL_BYTES $model_bytes
 #define POLICY_MODEL_CRC32 $crc
 

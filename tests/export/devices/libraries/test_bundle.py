@@ -1,3 +1,4 @@
+import itertools
 import zipfile
 from pathlib import Path
 
@@ -66,6 +67,22 @@ def test_what_somebody_put_there_is_in_the_way(cartpole: Path, tmp_path: Path) -
     with pytest.raises(InputError, match="is in the way"):
         make_library(cartpole, tmp_path, "arduino")
     assert (elsewhere / "src" / "mine.h").exists()
+
+
+@pytest.mark.parametrize(("first", "second"), [*itertools.permutations(FORMS, 2)])
+def test_libraries_of_two_ecosystems_do_not_share_a_folder(first: str, second: str, cartpole: Path, tmp_path: Path) -> None:
+    place = make_library(cartpole, tmp_path, first).folder
+    if FORMS[first].is_lowercase == FORMS[second].is_lowercase:
+        with pytest.raises(InputError, match=f"holds a library for {FORMS[first].name}. .* one for {FORMS[second].name} "):
+            make_library(cartpole, tmp_path, second)
+    else:
+        assert make_library(cartpole, tmp_path, second).folder != place
+
+
+def test_no_zip_outlives_the_library_it_was_made_of(cartpole: Path, tmp_path: Path) -> None:
+    made = make_library(cartpole, tmp_path, "arduino", zipped=True)
+    assert made.zip is not None and made.zip.exists()
+    assert make_library(cartpole, tmp_path, "arduino").zip is None and not made.zip.exists()
 
 
 def test_what_is_no_library_leaves_nothing(cartpole: Path, float_policy: bytes, tmp_path: Path) -> None:

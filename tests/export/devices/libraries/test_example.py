@@ -54,9 +54,12 @@ def test_a_frame_fills_the_stack(seen_as: Callable[..., VerifiedFile], run_integ
     assert action == row(file, np.tile(observation, 2), run_integer_network).argmax()
 
 
-def test_a_state_is_drawn_and_some_action_legal(seen_as: Callable[..., VerifiedFile], run_integer_network: Rows) -> None:
+@pytest.mark.parametrize("units", [None, [1.0]])
+def test_a_state_is_drawn_and_some_action_legal(
+    seen_as: Callable[..., VerifiedFile], run_integer_network: Rows, units: list[float] | None
+) -> None:
     file = seen_as((), "int64", "one_hot", "action_mask")
-    (state,), legal, action = parsed(observation_header(file))
+    (state,), legal, action = parsed(observation_header(file, units))
     assert state in (0, 1) and legal is not None and legal[action] == 1
     output = row(file, np.concatenate([np.arange(2) == state, legal]), run_integer_network)
     assert action == np.where(legal == 1, output.astype(int), -129).argmax()

@@ -1,11 +1,14 @@
 """Each form by its ecosystem's rules, and built where that can be: Arduino's by its own builder, for a Uno that is emulated;
-CMake's by CMake; ESP-IDF's and Zephyr's by CMake, with stand-ins for their functions.
+CMake's by CMake; ESP-IDF's and Zephyr's by CMake, with stand-ins for their functions. The ecosystems' own tools run offline.
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
+import tarfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +40,17 @@ def run(*command: str | Path, **environment: str) -> str:
     answer = subprocess.run(command, env=environment or None, capture_output=True, text=True, timeout=300, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
+
+
+def checked_by(tool: str, *arguments: str | Path, home: Path) -> str:
+    """What an ecosystem's own tool, of the extra `libraries`, says without a network and without settings of its user."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = shutil.which(tool, path=path)
+    if command is None:
+        pytest.skip(f"the extra `libraries` is not installed: {tool}")
+    nowhere = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    alone = {"PLATFORMIO_SETTING_ENABLE_TELEMETRY": "No", "HOME": str(home), "PATH": path, "LC_ALL": "C.UTF-8"}
+    return run(command, *arguments, **nowhere, **alone)
 
 
 def built_by_cmake(source: Path, build: Path, *options: str | Path) -> Path:
@@ -77,9 +91,10 @@ def test_arduinos_rules_are_kept(cartpole: Path, make: Make) -> None:
         assert re.fullmatch(r"\w+\t(KEYWORD[12]|LITERAL1)", line)
 
 
-def test_what_an_author_says_stands_in_every_manifest(cartpole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("author", ["Ada <ada@example.org>", 'Åda "𝔸" \\ Lovelace'])
+def test_what_an_author_says_stands_in_every_manifest(cartpole: Path, tmp_path: Path, author: str) -> None:
     yaml = pytest.importorskip("yaml")
-    said = LibraryDetails(version="2.0.1-rc.1", license="MIT", author="Ada <ada@example.org>", url="https://example.org/")
+    said = LibraryDetails(version="2.0.1-rc.1", license="MIT", author=author, url="https://example.org/")
     places = {each: make_library(cartpole, tmp_path, each, details=said).folder for each in ("arduino", "esp-idf")}
     found = properties(places["arduino"])
     assert (found["version"], found["license"], found["url"]) == (said.version, said.license, said.url)
@@ -118,6 +133,34 @@ def test_platformios_manifest_names_what_is_there(cartpole: Path, make: Make) ->
     assert all((library / "src" / header).is_file() for header in found["headers"])
     (example,) = found["examples"]
     assert sorted(example["files"]) == sorted(path.name for path in (library / example["base"]).iterdir())
+
+
+def test_platformio_packs_its_library(cartpole: Path, make: Make, tmp_path: Path) -> None:
+    library, packed = make(cartpole, "platformio"), tmp_path / "packed.tar.gz"
+    checked_by("pio", "pkg", "pack", library, "-o", packed, home=tmp_path)
+    with tarfile.open(packed) as archive:
+        names = {member.name for member in archive if member.isfile()}
+    assert names == {path.relative_to(library).as_posix() for path in library.rglob("*") if path.is_file()}
+
+
+def test_espressifs_tools_take_the_component_and_its_options(cartpole: Path, make: Make, tmp_path: Path) -> None:
+    library = make(cartpole, "esp-idf")
+    checked_by("compote", "-W", "manifest", "lint", library, home=tmp_path)
+    pack = ("component", "pack", "--project-dir", library, "--name", library.name, "--dest-dir", tmp_path / "packed")
+    checked_by("compote", "-W", *pack, home=tmp_path)
+    with tarfile.open(tmp_path / "packed" / f"{library.name}_0.1.0.tgz") as archive:
+        names = {member.name.removeprefix("./") for member in archive if member.isfile()}
+    assert {"idf_component.yml", "CMakeLists.txt", "Kconfig", "src/policy.c", "README.md"} <= names
+    pytest.importorskip("kconfcheck", reason="the extra `libraries` is not installed")
+    assert "Kconfig: OK" in run(sys.executable, "-m", "kconfcheck", library / "Kconfig")
+
+
+def test_zephyrs_kconfig_reads_the_modules_options(cartpole: Path, make: Make) -> None:
+    kconfiglib = pytest.importorskip("kconfiglib", reason="the extra `libraries` is not installed")
+    library = make(cartpole, "zephyr")
+    found = kconfiglib.Kconfig(str(library / "zephyr" / "Kconfig"))
+    assert not found.warnings
+    assert {each.name for each in found.unique_defined_syms} == options((library / "zephyr" / "Kconfig").read_text())
 
 
 def test_a_component_finds_its_example_and_its_option(cartpole: Path, make: Make) -> None:

@@ -43,6 +43,7 @@ int main() {{
         ((2, 2), "uint8", "flatten", None),
         ((1, 2, 1), "bool", "frame_stack:2", None),
         ((), "int64", "one_hot action_mask", None),
+        ((), "int64", "one_hot", [1.0]),
     ],
 )
 def test_the_class_takes_what_the_environment_gives_and_acts_as_edge_policy_does(

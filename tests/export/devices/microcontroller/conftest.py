@@ -3,7 +3,7 @@
 import ctypes
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,11 +24,13 @@ def write_surroundings(folder: Path, settings: Mapping[str, object], sources: Ma
     return sorted(folder.glob("*.c"))
 
 
-def build_library(folder: Path, settings: Mapping[str, object], sources: Mapping[str, str]) -> ctypes.CDLL:
+def build_library(
+    folder: Path, settings: Mapping[str, object], sources: Mapping[str, str], options: Sequence[str] = ()
+) -> ctypes.CDLL:
     """The same, compiled without a warning."""
     files = write_surroundings(folder, settings, sources)
     built = folder / "policy.so"
-    subprocess.run(["cc", "-std=c99", "-O1", *STRICT, "-shared", "-fPIC", "-o", built, *files], check=True)
+    subprocess.run(["cc", "-std=c99", "-O1", *STRICT, "-shared", "-fPIC", *options, "-o", built, *files], check=True)
     return ctypes.CDLL(str(built))
 
 

@@ -2,11 +2,13 @@
 
 import ctypes
 import math
+import platform
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -110,6 +112,22 @@ def test_every_half_of_q16_16_goes_to_the_even_integer_and_what_lies_outside_is_
             float_row, float_saturated = quantized(policy, (counts / 65536).astype(np.float32))
             np.testing.assert_array_equal(float_row, row)
             assert float_saturated == saturated
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="no x87 here")
+@pytest.mark.parametrize("standard", ["c99", "gnu99"])
+def test_an_fpu_that_keeps_more_digits_rounds_as_numpy_does(build: Build, tmp_path: Path, standard: str) -> None:
+    """An x87 does, and with its extensions GCC lets it, unless a number is stored."""
+    rng = np.random.default_rng(4)
+    scale = rng.uniform(1, 40, 2_000).astype(np.float32)
+    offset = rng.uniform(-100, 100, 2_000).astype(np.float32)
+    x87 = (f"-std={standard}", "-O2", "-mfpmath=387")
+    policy = build(tmp_path / "c", {"inputs": 2_000, "actions": 2, **input_macros(scale, offset, np.array([Q16_16]))}, {}, x87)
+    for _ in range(4):
+        on = ((rng.integers(-128, 128, 2_000).astype(np.float32) + np.float32(0.5) - offset) / scale).astype(np.float32)
+        for x in (on, np.nextafter(on, np.float32(np.inf)), np.nextafter(on, np.float32(-np.inf))):
+            row, _ = quantized(policy, x)
+            np.testing.assert_array_equal(row, np.rint(x * scale + offset).clip(-128, 127))
 
 
 FLOATS = st.floats(-(2.0**60), 2.0**60, width=32, allow_subnormal=False)

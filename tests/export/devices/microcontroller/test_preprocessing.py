@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.errors import InputError
 from edgedqn.export.devices.microcontroller.bundle import _actions as actions_in_c
 from edgedqn.export.devices.microcontroller.fixed_point import Q16_16, input_macros
-from edgedqn.export.devices.microcontroller.preprocessing import input_units, observe_in_c
+from edgedqn.export.devices.microcontroller.preprocessing import element_in_c, input_units, observe_in_c, observe_ram_bytes
 from edgedqn.export.edge_policy import Actions, DeviceManifest, EdgePolicy, parse_step, shape_after
 
 STATES, ACTIONS = 7, 3
@@ -136,6 +136,22 @@ def test_the_network_is_fed_what_edge_policy_feeds_it(
             assert observe.library.policy_saturated() == policy.saturated
             saturated.add(policy.saturated)
     assert len(saturated) > 1 or dtype in ("bool", "int64")
+
+
+@OF_EVERY_CASE
+@pytest.mark.parametrize("units", [None, [1.0]])
+def test_the_stated_ram_is_that_of_an_observation_and_the_ring(
+    write_surroundings: Callable[..., list[Path]], tmp_path: Path, shape: tuple[int, ...], dtype: str, steps: str, units: Any
+) -> None:
+    of, size = device(shape, dtype, steps)
+    write_surroundings(tmp_path / "c", *surroundings(of, size, units))
+    source, compiled = tmp_path / "c" / "policy_observe.c", tmp_path / "policy_observe.o"
+    subprocess.run(["cc", "-std=c99", "-O1", "-c", "-o", compiled, source], check=True)
+    told = subprocess.run(["nm", "--print-size", compiled], capture_output=True, text=True, check=True).stdout
+    ring = sum(int(line.split()[1], 16) for line in told.splitlines() if line.endswith(" frames"))
+    assert (ring > 0) == (of.frame_stack > 1)
+    bytes_each = 1 if element_in_c(of, counts=units is not None)[0] == "uint8_t" else 4
+    assert observe_ram_bytes(of, size, counts=units is not None) == ring + bytes_each * int(np.prod(shape))
 
 
 @OF_EVERY_CASE
