@@ -25,6 +25,7 @@ class TrialPoint:
       size_bytes, kept: of the file, the mean over seeds; None where it could not be done.
       interval: what was kept where it was proven, at 95 %.
       runs: where its run folders are, relative to the page; of the front.
+      reason: why it could not be done.
     """
 
     number: int
@@ -35,6 +36,7 @@ class TrialPoint:
     kept: float | None = None
     interval: Interval | None = None
     runs: Sequence[str] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +107,11 @@ def render_sweep(searches: Sequence[SearchPart]) -> str:
 
 def front_chart(search: SearchPart) -> VegaLite | None:
     """What files keep against what they take; None where nothing could be done."""
+    line = {trial.number for trial in _running_best(search.trials)}
     points = [
         {
             "trial": trial.number,
+            "line": trial.number in line,
             "KB": trial.size_bytes / 1_000,
             "kept": trial.kept if trial.interval is None else trial.interval.mean,
             "outcome": trial.outcome,
@@ -130,6 +134,16 @@ def front_chart(search: SearchPart) -> VegaLite | None:
     )
 
 
+def _running_best(trials: Sequence[TrialPoint]) -> list[TrialPoint]:
+    """Of what was proven, from small to large: what keeps more than all that is smaller."""
+    best: list[TrialPoint] = []
+    proven = [trial for trial in trials if trial.outcome == "proven" and trial.interval is not None]
+    for trial in sorted(proven, key=lambda each: each.size_bytes or 0.0):
+        if not best or trial.interval.mean > best[-1].interval.mean:  # type: ignore[union-attr]
+            best.append(trial)
+    return best
+
+
 def importance_chart(search: SearchPart) -> VegaLite | None:
     """How much each setting matters; None where nothing can be said."""
     bars = [
@@ -150,7 +164,8 @@ def parallel_chart(search: SearchPart) -> VegaLite | None:
         name: [trial.settings.get(name, "-") for trial in done] for name in dict.fromkeys(n for t in done for n in t.settings)
     }
     columns: dict[str, list[float | str]] = {name: list(values) for name, values in tried.items() if len(set(values)) > 1}
-    columns |= {name: [trial.values[name] for trial in done] for name in (done[0].values if done else ())}
+    shared = [name for name in (done[0].values if done else ()) if all(name in trial.values for trial in done)]
+    columns |= {name: [trial.values[name] for trial in done] for name in shared}
     if len(columns) < 3:
         return None
     places = []

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import sysconfig
+import tomllib
 from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
@@ -38,7 +39,20 @@ def names_own(arguments: Namespace) -> bool:
     given = [getattr(arguments, name, None) for name in ("env_id", "env", "model", f"{SETTING}network")]
     given += getattr(arguments, "wrapper", None) or []
     paths = [*(getattr(arguments, "paths", None) or []), getattr(arguments, "path", None)]
-    return any(":" in text for text in [*given, *map(_environment_from_json, filter(None, paths))] if text)
+    read = [reader(path) for path in filter(None, paths) for reader in (_environment_from_json, _environments_of_sweep)]
+    return any(":" in text for text in [*given, *read] if text)
+
+
+def _environments_of_sweep(path: Path) -> str:
+    """The environments of a sweep's file or folder, their wrappers, and its network; empty where it is none of these."""
+    with suppress(*DAMAGED):
+        text = (path / "sweep.json" if path.is_dir() else path).read_text()
+        sweep = json.loads(text) if path.is_dir() else tomllib.loads(text)
+        named = [each for each in sweep["environments"] if isinstance(each, str)]
+        made = [each for each in sweep["environments"] if not isinstance(each, str)]
+        network = json.dumps(sweep.get("teacher", {}).get("settings", {}).get("network", ""))
+        return " ".join([*named, *(f"{each['id']} {_wrappers(each)}" for each in made), network.replace(": ", " ")])
+    return ""
 
 
 def _environment_from_json(path: Path) -> str:

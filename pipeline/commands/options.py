@@ -12,6 +12,7 @@ from typing import TypeAlias
 from edgedqn.agents.training.config import ALGORITHMS, QLearningConfig, TrainingConfig
 from edgedqn.agents.training.presets import DEFAULTS, PRESETS
 
+MOST_SEEDS = 1_000
 SETTING = "setting_"  # begins the names of training options among the parsed arguments
 
 
@@ -76,7 +77,7 @@ def _read(kind: type[int] | type[float], expected: str, least: float, text: str)
 def several_seeds(text: str) -> tuple[int, ...]:
     """Of `0-9`, or of `0,3,7`: each once, 0 or more. ArgumentTypeError: it is none of these."""
     first, dash, last = text.partition("-")
-    if dash and first.isdecimal() and last.isdecimal() and int(first) <= int(last):
+    if dash and first.isdecimal() and last.isdecimal() and int(first) <= int(last) < int(first) + MOST_SEEDS:
         return tuple(range(int(first), int(last) + 1))
     seeds = text.split(",")
     if all(seed.isdecimal() for seed in seeds) and len(set(seeds)) == len(seeds):

@@ -1,10 +1,12 @@
 """Many runs as one experiment: what a file says, or the same run with many training seeds."""
 
+import itertools
 from argparse import Namespace
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
+from edgedqn.compression.recipes import RECIPES
 from edgedqn.pipeline.commands import DONE, NOT_PASSED, SCHEMA, print_json
 from edgedqn.pipeline.commands.files import print_bundle
 from edgedqn.pipeline.commands.runs import asked_changes, asked_settings, asked_source
@@ -55,19 +57,23 @@ def run_seeds(arguments: Namespace) -> int:
     if found.error:
         raise InputError(found.error)
     files = many_seeds.across(found, arguments.seeds)
-    errors = [trial.error for trial in found.trials if trial.error]
+    proofs = itertools.chain.from_iterable(found.proofs.values())
+    errors = [*(trial.error for trial in found.trials if trial.error), *(proof.error for proof in proofs if proof.error)]
     if arguments.json:
         print_json(arguments, {"schema": SCHEMA, "runs": str(out), **many_seeds.to_json(files, errors)})
     else:
         print("\n".join([many_seeds.render(files), *errors, f"All files: {out}"]))
-    recipes = [each for each in files if each.gates and each.name != CONTROL]
-    return DONE if any(set(each.gates) == {"pass"} for each in recipes) else NOT_PASSED
+    controls = {each.name for each in RECIPES.values() if each.control}
+    passed = any(each.gates == ("pass",) * len(arguments.seeds) for each in files if each.name not in controls)
+    return DONE if passed else NOT_PASSED
 
 
 def _as_sweep(arguments: Namespace) -> Json:
     """What a file would say: every recipe once, with every seed, and all proven."""
     changes = asked_changes(arguments)
     recipes = [each.to_json() for each in changes.recipes if each.name != CONTROL]
+    expected = "Expected another recipe, or none, for the default ones"
+    require(bool(recipes) or not changes.recipes, f"{CONTROL} is shown beside the others anyway. {expected}. Got it alone.")
     asked = {
         "environments": [asked_source(arguments).to_json()],
         "seeds": list(arguments.seeds),

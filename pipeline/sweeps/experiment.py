@@ -1,7 +1,11 @@
 """The folder of a sweep: one experiment and nothing else, which is gone on with by the same call."""
 
+import fcntl
 import json
 import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError, require
@@ -20,6 +24,7 @@ from edgedqn.pipeline.sweeps.timing import timed
 
 ENGINES = ("local", "ray")
 SECONDS_OF_WORK = (20.0, 60.0)  # of a core, of classic control: seen from the quickest recipe to a training
+NAME = "name"  # in sweep.json: of this sweep among others in one database
 EXTENDED = ("trials", "minutes", "latency")  # what a sweep that is gone on with may say otherwise
 
 
@@ -39,18 +44,20 @@ def run_experiment(
     """
     require(isinstance(asked, Path) or out is not None, "Expected out, where a sweep of no file is to go. Got none.")
     store = Store(out if out is not None else str(asked if _is_folder(asked) else Path("runs") / asked.stem))  # type: ignore[union-attr]
-    sweep = _claim(store, asked)
+    value, sweep = _asked(store, asked)
     if storage is None and store.folder is None:
         raise InputError(
             f"A journal file needs a folder of this machine. Expected --storage, the URL of a database. Got {out}."
         )
-    doing = _engine(engine, workers, address)
-    try:
-        with open_storage(storage if storage is not None else Path(str(store.folder)) / "journal.log") as record:
-            print(_announcement(sweep, workers, engine), file=sys.stderr)
-            found = run_sweep(sweep, store=store, storage=record, engine=doing)
-    finally:
-        doing.end()
+    with ExitStack() as stack:
+        stack.enter_context(_locked(store))
+        doing = _engine(engine, workers, address)
+        stack.callback(doing.end)
+        where = storage if storage is not None else Path(str(store.folder)) / "journal.log"
+        record = stack.enter_context(open_storage(where))
+        store.write_text("sweep.json", json.dumps(value, indent=1))
+        print(_announcement(sweep, workers, engine), file=sys.stderr)
+        found = run_sweep(sweep, store=store, storage=record, engine=doing, name=value[NAME])
     fronts = {env_id: proven_of(each, store) for env_id, each in found.items()}
     if sweep.latency and store.folder is not None:
         fronts = {env_id: timed(front, store.folder) for env_id, front in fronts.items()}
@@ -72,22 +79,46 @@ def _is_folder(asked: Path | Json) -> bool:
     return isinstance(asked, Path) and asked.is_dir()
 
 
-def _claim(store: Store, asked: Path | Json) -> Sweep:
-    """The sweep that is asked for, or the folder's own, which is written down. InputError: the folder is another's."""
+def _asked(store: Store, asked: Path | Json) -> tuple[Json, Sweep]:
+    """What `sweep.json` is to say, with a name of its own, and the sweep: the one that is asked for, or the folder's.
+
+    Raises:
+      InputError: the folder is another's, or damaged.
+    """
     there = store.read_text("sweep.json")
-    before: Json | None = None if there is None else json.loads(there)
-    if _is_folder(asked):
-        require(before is not None, f"{asked} is no folder of a sweep: expected a sweep.json in it. Got none.")
-        value: Json = before or {}
-    else:
-        value = read_sweep(asked) if isinstance(asked, Path) else asked
+    try:
+        before: Json = {} if there is None else dict(json.loads(there))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{store.url}/sweep.json is damaged: expected what a sweep says. Got: {error}.") from error
+    name = before.pop(NAME, None)
+    require(bool(before) or not _is_folder(asked), f"{asked} is no folder of a sweep: expected a sweep.json in it. Got none.")
+    value = before if _is_folder(asked) else read_sweep(asked) if isinstance(asked, Path) else dict(asked)
     sweep = Sweep.from_json(value)
-    if before is not None:
-        changed = [key for key in {**before, **value} if value.get(key) != before.get(key) and key not in EXTENDED]
-        expected = f"expected {', '.join(changed)} as it is there"
-        require(not changed, f"{store.url} holds another sweep: {expected}. Got another; choose another --out.")
-    store.write_text("sweep.json", json.dumps(value, indent=1))
-    return sweep
+    changed = (
+        [key for key in {**before, **value} if value.get(key) != before.get(key) and key not in EXTENDED] if before else []
+    )
+    expected = f"expected {', '.join(changed)} as it is there"
+    require(not changed, f"{store.url} holds another sweep: {expected}. Got another; choose another --out.")
+    return {**value, NAME: name or uuid.uuid4().hex[:8]}, sweep
+
+
+@contextmanager
+def _locked(store: Store) -> Iterator[None]:
+    """Keeps other processes of this machine from driving the same sweep. InputError: one does, or it cannot be written."""
+    if store.folder is None:
+        yield
+        return
+    try:
+        store.folder.mkdir(parents=True, exist_ok=True)
+        file = (store.folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"Cannot write in {store.url}: expected a writable folder. Got: {error}.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{store.url} is in use by a running process: expected it to be free.") from error
+        yield
 
 
 def _announcement(sweep: Sweep, workers: int | None, engine: str) -> str:

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json, JsonValue
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.trained_agent import TrainedAgent
@@ -24,6 +24,7 @@ from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import RECIPES
+from edgedqn.compression.report import UNPLAYABLE
 from edgedqn.export.edge_policy import VerifiedFile, read_verified
 from edgedqn.export.tflite_file.arena import arena_bounds
 from edgedqn.export.tflite_file.inspection import multiply_accumulates
@@ -208,6 +209,7 @@ class FileWork(Work):
         settings, agent = job.settings, TrainedAgent.load(job.folder.agent)
         with judging(agent, streams=SeedStreams(self.teacher.seed), gate=settings.gate, export=settings.export) as judge:
             judged = judge(CompressedPolicy.load(job.folder.compressed(recipe.name)))
+        require(judged.loss < UNPLAYABLE, f"No runtime takes the file. Got: {judged.reason}")
         file, fragility = read_verified(job.folder.model(recipe.name)), job.fragility()
         return FileResult(
             verdict=judged.verdict,

@@ -58,7 +58,7 @@ def _summary(found: Found, fronts: Sequence[Proven]) -> str:
 def _point(sweep: Sweep, trial: Tried, *, proven: Proven | None, proofs: Sequence[Proof], varied: Sequence[str]) -> TrialPoint:
     settings = {name: _text(trial.settings[name]) for name in varied if name in trial.settings}
     if not trial.results:
-        return TrialPoint(number=trial.number, outcome="could not be done", settings=settings)
+        return TrialPoint(number=trial.number, outcome="could not be done", settings=settings, reason=trial.error)
     judged = "passed" if trial.passed else "did not pass"
     return TrialPoint(
         number=trial.number,

@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from edgedqn.agents.errors import InputError, one_line
-from edgedqn.agents.files import Json
+from edgedqn.agents.files import Json, write_bytes
 from edgedqn.pipeline.sweeps.sweep_file import Direction, Sampler
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -35,7 +35,7 @@ def open_storage(where: str | Path) -> Iterator[BaseStorage]:
       InputError: the database cannot be reached, or what it needs is not installed.
     """
     if isinstance(where, Path):
-        yield JournalStorage(JournalFileBackend(str(where)))
+        yield _journal(where)
         return
     try:
         storage = RDBStorage(where)
@@ -46,6 +46,18 @@ def open_storage(where: str | Path) -> Iterator[BaseStorage]:
     finally:
         storage.remove_session()
         storage.engine.dispose()
+
+
+def _journal(path: Path) -> BaseStorage:
+    """A line that was cut off, by a full disk or a power cut, is taken away first: what it told is told again."""
+    if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
+        write_bytes(path, content[: content.rfind(b"\n") + 1])
+    try:
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        storage.get_all_studies()  # reads it
+        return storage
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged: expected Optuna's journal. Got: {one_line(error)}.") from error
 
 
 @dataclass(frozen=True)

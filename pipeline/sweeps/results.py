@@ -105,7 +105,9 @@ def proven_of(found: Found, store: Store) -> tuple[Proven, ...]:
             Proven(
                 trial=number,
                 settings=found.trials[number].settings,
-                passed=len(done) == len(proofs) and all(row.gate == "pass" for _, row in done),
+                passed=len(done) == len(proofs)
+                and all(row.gate == "pass" for _, row in done)
+                and not any(result.misfit for result in found.trials[number].results),
                 returns=tuple(row.episode_return.mean for _, row in done if row.episode_return),
                 floats=tuple(row.episode_return.mean for row in floats if row is not None and row.episode_return),
                 size_bytes=found.trials[number].value("bytes"),

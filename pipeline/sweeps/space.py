@@ -88,7 +88,8 @@ def _varied(value: object, *, what: str) -> Choice | Range:
             type(each) in (int, float) for each in _ends(dict(value))
         ):
             low, high = _ends(dict(value))
-            return Range(low, high, log=value.get("log", False) is True)
+            if type(value.get("log", False)) is bool:
+                return Range(low, high, log=value.get("log", False))
     except InputError as error:
         raise InputError(f"{what}: {error}") from error
     expected = (

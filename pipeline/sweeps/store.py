@@ -3,7 +3,7 @@
 import hashlib
 import json
 import uuid
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -27,7 +27,8 @@ class Store:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
             raise InputError(f"Cannot store a sweep in {url}: expected a folder or a URL for fsspec. Got: {error}.") from error
-        self.url = url
+        local = isinstance(self._files, LocalFileSystem)
+        self.url = str(Path(self._root).absolute()) if local else url  # workers may stand elsewhere
 
     @property
     def folder(self) -> Path | None:
@@ -60,6 +61,8 @@ class Store:
         manifest = self._manifest(key)
         assert manifest is not None, "only of finished work"
         for name, digest in manifest["files"].items():
+            if name.startswith("/") or "\\" in name or ".." in PurePosixPath(name).parts:  # it leads elsewhere
+                raise InputError(f"{self.url}/work/{key}.json is damaged: expected names below its folder. Got {name!r}.")
             content = self._files.cat_file(f"{self._root}/{manifest['folder']}/{name}")
             if hashlib.sha256(content).hexdigest() != digest:
                 raise InputError(
@@ -84,12 +87,15 @@ class Store:
         text = self.read_text(f"work/{key}.json")
         if text is None:
             return None
-        manifest: Json = json.loads(text)
-        if manifest.get("schema") != SCHEMA:
-            raise InputError(
-                f"{self.url} was written by another version: expected schema {SCHEMA}. Got {manifest.get('schema')}."
-            )
-        return manifest
+        try:
+            manifest: Json = json.loads(text)
+            place = manifest["folder"]
+            is_below = place.startswith(f"work/{key}-") and ".." not in place
+            if manifest["schema"] == SCHEMA and is_below and {"files", "result"} <= set(manifest):
+                return manifest
+        except (AttributeError, KeyError, TypeError, ValueError):
+            pass
+        raise InputError(f"{self.url}/work/{key}.json is damaged, or of another version. Expected what came of that work.")
 
     def _write(self, name: str, content: bytes) -> str:
         path = f"{self._root}/{name}"

@@ -101,10 +101,12 @@ class Found:
     error: str = ""
 
 
-def run_sweep(sweep: Sweep, *, store: Store, storage: BaseStorage, engine: Engine) -> dict[str, Found]:
-    """Does what is not done yet of a sweep: by environment, what it came to. The engine is the caller's to end."""
+def run_sweep(sweep: Sweep, *, store: Store, storage: BaseStorage, engine: Engine, name: str = "") -> dict[str, Found]:
+    """Does what is not done yet of a sweep: by environment, what it came to. The engine is the caller's to end; the name tells
+    its studies from those of other sweeps in the same storage."""
+    recorder = _Recorder(storage, name)
     started = time.monotonic()
-    searches = {source.id: _Search(sweep, source, storage, started=started).steps() for source in sweep.environments}
+    searches = {source.id: _Search(sweep, source, recorder, started=started).steps() for source in sweep.environments}
     return Dispatcher(store, engine, total=planned(sweep)).run(searches)
 
 
@@ -129,11 +131,19 @@ def front(trials: Sequence[Tried], objectives: Sequence[Objective]) -> list[Trie
     return [trial for trial in passed if not any(beats(other, trial) for other in passed)]
 
 
+@dataclass(frozen=True)
+class _Recorder:
+    """Where the studies of a sweep lie, and what their names end with."""
+
+    storage: BaseStorage
+    name: str
+
+
 class _Search:
     """Of one environment."""
 
-    def __init__(self, sweep: Sweep, source: EnvironmentSource, storage: BaseStorage, *, started: float):
-        self._sweep, self._source, self._storage, self._started = sweep, source, storage, started
+    def __init__(self, sweep: Sweep, source: EnvironmentSource, recorder: _Recorder, *, started: float):
+        self._sweep, self._source, self._recorder, self._started = sweep, source, recorder, started
 
     def steps(self) -> Steps[Found]:
         try:
@@ -153,13 +163,13 @@ class _Search:
         search = self._sweep.teacher
         record = self._record("teacher", lambda trial: suggested(search.settings, trial), objectives=("return",))
         best: tuple[float, Json, list[TeacherWork]] | None = None
-        curves: list[dict[int, float]] = []
+        curves: dict[int, list[dict[int, float]]] = {seed: [] for seed in self._sweep.seeds}
         reason = ""
         for asked in self._asked(record, search.trials):
-            hopeless = median_curve(curves) if search.give_up else ()
+            hopeless = {seed: median_curve(before) if search.give_up else () for seed, before in curves.items()}
             failed = {each.number: record.failure(each.number) for each in asked}
             works = {
-                each.number: [self._teacher(each.point, seed, hopeless=hopeless) for seed in self._sweep.seeds]
+                each.number: [self._teacher(each.point, seed, hopeless=hopeless[seed]) for seed in self._sweep.seeds]
                 for each in asked
             }
             outcomes = iter((yield [work for number, several in works.items() if not failed[number] for work in several]))
@@ -172,7 +182,8 @@ class _Search:
                 given_up, curve = any(result.given_up for result in results), mean_curve([result.curve for result in results])
                 values = None if reason else [score]
                 record.tell(each, values=values, notes=_notes(reason, several), curve=curve, given_up=given_up)
-                curves += [curve] if curve else []
+                for seed, result in zip(self._sweep.seeds, results, strict=False):
+                    curves[seed].append(mean_curve([result.curve]))
                 if not reason and not given_up and (best is None or score > best[0]):
                     best = score, each.point, several
         if best is None:
@@ -221,8 +232,8 @@ class _Search:
         sweep, is_teacher = self._sweep, what == "teacher"
         sampler = sweep.teacher.sampler if is_teacher else sweep.sampler
         return Record(
-            self._storage,
-            f"{self._source.id} {what}",
+            self._recorder.storage,
+            f"{self._source.id} {what} {self._recorder.name}".rstrip(),
             directions=[DIRECTIONS[each] for each in objectives],
             sampler=sampler,
             seed=sweep.seed + int(fingerprint([self._source.id, is_teacher])[:8], 16),

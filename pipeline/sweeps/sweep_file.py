@@ -26,6 +26,16 @@ Direction = Literal["minimize", "maximize"]
 Objective = Literal["return", "bytes", "macs", "arena"]
 DIRECTIONS: dict[str, Direction] = {"return": "maximize", "bytes": "minimize", "macs": "minimize", "arena": "minimize"}
 Proving = Literal["front", "all"]
+NUMBER = (int, float)
+KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("trials", "batch", "seed", "trials of the teacher"), (int,)),
+    **dict.fromkeys(("latency", "give_up of the teacher"), (bool,)),
+    "minutes": NUMBER,
+    **dict.fromkeys(("tolerance", "rate"), (*NUMBER, type(None))),
+    "gate_episodes": (int, type(None)),
+    "fit": (str, type(None)),
+    "export": (dict,),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +126,10 @@ class Sweep:
     @classmethod
     def from_json(cls, value: Json) -> "Sweep":
         """Reads what a file says. InputError: it asks for what cannot be done, with what was expected."""
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"A sweep is made of numbers, texts, lists and tables, all finite. Got: {error}.") from error
         given = _known(value, cls, what="A sweep")
         environments = given.pop("environments", None)
         require(isinstance(environments, list) and bool(environments), f"Expected environments = [...]. Got {environments!r}.")
@@ -135,9 +149,15 @@ class Sweep:
 
     def _check(self) -> None:
         """InputError: something of it cannot be done. Nothing is trained for it."""
+        of_teacher = {f"{name} of the teacher": value for name, value in vars(self.teacher).items()}
+        for name, value in {**vars(self), **of_teacher}.items():
+            kinds = KINDS.get(name, (type(value),))
+            require(type(value) in kinds, f"Expected {name} as {_named(kinds)}. Got {value!r}.")
         _each_once([each.id for each in self.environments], str, "environments, by their ids")
         _each_once(self.seeds, int, "seeds of 0 or more")
+        largest = max(*self.seeds, self.seed)
         require(min(self.seeds) >= 0, f"Expected seeds of 0 or more. Got {min(self.seeds)}.")
+        require(largest < 2**31, f"Expected seeds below {2**31:,}. Got {largest}.")
         _each_once(self.objectives, str, f"objectives of {', '.join(DIRECTIONS)}", known=DIRECTIONS)
         _each_once([each.recipe.name for each in self.recipes], str, "recipes")
         named: tuple[tuple[str, object, object], ...] = (
@@ -148,20 +168,21 @@ class Sweep:
         for name, word, words in named:
             require(word in get_args(words), f"Expected {name} to be {', '.join(get_args(words))}. Got {word!r}.")
         for what, number, least in (("trials", self.trials, 0), ("batch", self.batch, 1), ("seed", self.seed, 0)):
-            require(type(number) is int and number >= least, f"Expected a whole {what} of {least} or more. Got {number!r}.")
+            require(number >= least, f"Expected a whole {what} of {least} or more. Got {number!r}.")
         trials = self.teacher.trials
         if self.teacher.sampler == "grid":
             points = len(self.teacher.grid())
             require(trials <= points, f"Expected trials of at most {points} of the teacher, as its grid has. Got {trials}.")
-        require(type(trials) is int and trials >= 1, f"Expected trials of 1 or more of the teacher. Got {trials!r}.")
-        require(type(self.latency) is bool, f"Expected latency to be true or false. Got {self.latency!r}.")
-        minutes = self.minutes
-        require(type(minutes) in (int, float) and minutes >= 0, f"Expected minutes of 0 or more. Got {minutes!r}.")
+        require(trials >= 1, f"Expected trials of 1 or more of the teacher. Got {trials}.")
+        require(self.minutes >= 0, f"Expected minutes of 0 or more. Got {self.minutes}.")
         require(self.trials > 0 or self.sampler == "grid", "Expected trials = N, of each environment. Got none.")
         if self.sampler == "grid":
             points = len(self.grid())
             require(self.trials <= points, f"Expected trials of at most {points}, as the grid has. Got {self.trials}.")
-        ExportConfig(**_known(self.export, ExportConfig, what="export"))
+        export = _known(self.export, ExportConfig, what="export")
+        switches = [name for name in ("strip", "float_io", "sparse") if type(export.get(name, False)) is not bool]
+        require(not switches, f"Expected {', '.join(switches)} of export to be true or false. Got {export}.")
+        ExportConfig(**export)
         changes_of(self.changes).apply(RunSettings(training=TrainingConfig()))
         require(self.rate is None or self.fit is not None, "A rate is that of a board. Expected fit beside it. Got none.")
         if self.fit is not None:
@@ -190,6 +211,11 @@ class Sweep:
         """Of an environment, with these settings in place of the preset's. InputError: they cannot be used there."""
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
         return with_settings(find_training(source, None), plain, env_id=source.id)
+
+
+def _named(kinds: tuple[type, ...]) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", dict: "a table"}
+    return " or ".join(names[kind] for kind in kinds if kind in names)
 
 
 def changes_of(value: Json) -> Changes:
@@ -225,7 +251,7 @@ def _recipe_space(value: object) -> RecipeSpace:
     named = given.get("recipe")
     require(isinstance(named, str | dict), f"Expected recipe = NAME in [[recipes]]. Got {named!r}.")
     found = recipe(named) if isinstance(named, str) else Recipe.from_json(named)
-    require(bool(found.stages), f"Expected a recipe with something to search for. Got {found.name}, which has no stages.")
+    require(bool(found.stages) or not given.get("settings"), f"{found.name} has no stages: expected no settings. Got some.")
     return RecipeSpace(found, space_from_json(given.get("settings", {}), what=found.name))
 
 

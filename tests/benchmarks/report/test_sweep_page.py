@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 
@@ -32,7 +33,7 @@ TRIALS = [
         size_bytes=2_000,
         kept=0.5,
     ),
-    TrialPoint(number=2, outcome="could not be done", settings={"width": "<b>"}),
+    TrialPoint(number=2, outcome="could not be done", settings={"width": "<b>"}, reason="It diverged."),
 ]
 
 
@@ -46,7 +47,7 @@ def test_the_page_has_each_trial_with_its_runs_and_nothing_from_elsewhere(search
     page = render_sweep([search, SearchPart(env_id="Acrobot-v1", summary="No agent could be trained.")])
     assert page == render_sweep([search, SearchPart(env_id="Acrobot-v1", summary="No agent could be trained.")])
     assert '<a href="work/proof-a/report.html">report</a>' in page
-    assert "&lt;b&gt;" in page and "No agent could be trained." in page
+    assert "<li>2: It diverged.</li>" in page and "&lt;b&gt;" in page and "No agent could be trained." in page
     assert not re.search(r'(src|href)="https?:', page)
     charts = re.findall(r'id="(chart-[a-z]+-\d)">', page)
     assert charts == ["chart-front-1", "chart-importance-1", "chart-parallel-1"]
@@ -64,6 +65,17 @@ def test_the_front_shows_what_was_done_and_the_interval_of_what_was_proven(searc
     assert front_chart(SearchPart(env_id="x", summary="", trials=TRIALS[2:])) is None
 
 
+def test_the_line_goes_up_from_small_to_large(search: SearchPart) -> None:
+    sizes = [(700, 0.9), (800, 0.85), (900, 0.95)]
+    trials = [
+        dataclasses.replace(TRIALS[0], number=i, size_bytes=size, interval=Interval(kept, kept, kept))
+        for i, (size, kept) in enumerate(sizes)
+    ]
+    chart = front_chart(dataclasses.replace(search, trials=trials))
+    assert chart is not None
+    assert [point["line"] for point in chart["data"]["values"]] == [True, False, True]  # type: ignore[index]
+
+
 def test_what_matters_is_a_bar_for_each_setting_and_objective(search: SearchPart) -> None:
     chart = importance_chart(search)
     assert chart is not None and len(chart["data"]["values"]) == 4  # type: ignore[index]
@@ -79,4 +91,6 @@ def test_a_line_goes_through_what_varied_and_what_came_of_it(search: SearchPart)
         (0, "return"): 1, (1, "return"): 0, (0, "bytes"): 0, (1, "bytes"): 1,
     }  # fmt: skip
     assert json.dumps(chart)
+    timed = dataclasses.replace(TRIALS[0], values={**TRIALS[0].values, "µs": 3.0})
+    assert parallel_chart(dataclasses.replace(search, trials=[timed, TRIALS[1]])) is not None
     assert parallel_chart(SearchPart(env_id="x", summary="", trials=TRIALS[:1])) is None

@@ -66,3 +66,19 @@ def test_a_named_module_does_not_replace_what_is_installed(edgedqn: CommandLine,
     answer = edgedqn("train", f"{own}:Base-v0", "--steps", "1500", "--out", "run", "--json")
     assert answer.returncode == 0, answer.stderr
     assert not (tmp_path / "imported").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ('environments = ["CartPole-v1"]', False),
+        ('environments = ["my_env:Mine-v0"]', True),
+        ('environments = [{ id = "CartPole-v1", wrappers = [{ name = "mine:Wrapper" }] }]', True),
+        ('environments = ["CartPole-v1"]\n[teacher.settings]\nnetwork = "mine:network"', True),
+        ("environments = 3", False),
+        ("nothing", False),
+    ],
+)
+def test_a_sweep_may_name_a_module(tmp_path: Path, text: str, own: bool) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    assert names_own(Namespace(path=tmp_path / "a.toml")) == own

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import threading
 from pathlib import Path
@@ -65,6 +66,16 @@ def test_a_folder_holds_one_sweep(done: Path, tiny: dict[str, Any], tmp_path: Pa
         run_experiment({**tiny, "seeds": [1]}, out=str(done))
     with pytest.raises(InputError, match=r"is no folder of a sweep: expected a sweep\.json in it"):
         run_experiment(tmp_path)
+    (tmp_path / "sweep.json").write_text("[1]")
+    with pytest.raises(InputError, match=r"sweep\.json is damaged"):
+        run_experiment(tmp_path)
+
+
+def test_one_process_drives_a_sweep(done: Path) -> None:
+    with (done / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="is in use by a running process"):
+            run_experiment(done, workers=1)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,19 @@ def test_what_matters_is_said_once_there_is_enough_to_say_it(tmp_path: Path) -> 
     assert set(found) <= {"kind", "a/x", "b/x"} and sum(found.values()) == pytest.approx(1)
 
 
+def test_a_journal_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
+    undisturbed = searched(tmp_path / "a.log", "random")
+    with (tmp_path / "a.log").open("a") as file:
+        file.write('{"op_code": 4, "worker_id": "')  # the disk was full
+    assert searched(tmp_path / "a.log", "random") == undisturbed
+
+
+def test_a_journal_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text("what\nis this\n")
+    with pytest.raises(InputError, match=r"a\.log is damaged: expected Optuna's journal"), open_storage(tmp_path / "a.log"):
+        pass
+
+
 def test_optunas_own_tools_read_it(tmp_path: Path) -> None:
     searched(tmp_path / "a.log", "nsga2")
     with open_storage(tmp_path / "a.log") as storage:

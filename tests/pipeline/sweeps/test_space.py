@@ -32,6 +32,7 @@ def test_a_table_of_settings_says_what_varies() -> None:
         ({"low": 2, "high": 2}, r"to a larger one\. Got low=2 and high=2"),
         ({"low": 0, "high": 2, "log": True}, r"numbers above 0\. Got low=0"),
         ({"low": "1", "high": 2}, "Expected a value"),
+        ({"low": 1, "high": 2, "log": "yes"}, "Expected a value"),
     ],
 )
 def test_what_is_no_choice_and_no_range_is_refused(value: object, words: str) -> None:

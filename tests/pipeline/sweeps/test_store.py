@@ -1,3 +1,4 @@
+import json
 import uuid
 from pathlib import Path
 
@@ -69,6 +70,33 @@ def test_a_damaged_file_is_refused_by_name(run: Path, tmp_path: Path) -> None:
     (tmp_path / "sweep" / store.place("file-1") / "models" / "a.tflite").write_bytes(b"\x01\xff")
     with pytest.raises(InputError, match=r"a\.tflite is damaged: expected SHA-256"):
         store.get("file-1", tmp_path / "copy")
+
+
+@pytest.mark.parametrize("name", ["/tmp/elsewhere", "../elsewhere", "a/../../b", "a\\\\b"])
+def test_a_manifest_that_leads_elsewhere_is_refused(run: Path, tmp_path: Path, name: str) -> None:
+    store = Store(str(tmp_path / "sweep"))
+    store.put("file-1", run, {})
+    path = tmp_path / "sweep" / "work" / "file-1.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "files": {name: "0" * 64}}))
+    with pytest.raises(InputError, match="expected names below its folder"):
+        store.get("file-1", tmp_path / "copy")
+    path.write_text(json.dumps({**manifest, "folder": "work/file-1-x/../../.."}))
+    with pytest.raises(InputError, match="is damaged, or of another version"):
+        store.place("file-1")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"schema": 1}'])
+def test_a_damaged_manifest_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    store = Store(str(tmp_path))
+    store.write_text("work/file-1.json", text)
+    with pytest.raises(InputError, match=r"work/file-1\.json is damaged"):
+        store.result("file-1")
+
+
+def test_workers_that_stand_elsewhere_find_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Store("runs/x").url == str(tmp_path / "runs" / "x")
 
 
 def test_a_folder_is_known_as_one(tmp_path: Path) -> None:

@@ -144,6 +144,14 @@ def test_a_training_that_is_worse_than_half_of_the_earlier_ones_is_given_up(tmp_
     assert never["CartPole-v1"].teacher == found.teacher and not any(work.hopeless for work in asked)
 
 
+def test_two_sweeps_may_share_a_database(tmp_path: Path) -> None:
+    with open_storage(tmp_path / "journal.log") as storage:
+        for name, objectives in (("one", ["return", "bytes"]), ("two", ["return"])):
+            sweep = Sweep.from_json({**SWEEP, "objectives": objectives})
+            found = run_sweep(sweep, store=Store(str(tmp_path / name)), storage=storage, engine=MadeUp(), name=name)
+            assert all(len(each.trials) == 6 for each in found.values())
+
+
 def test_all_files_are_proven_where_that_is_asked(tmp_path: Path) -> None:
     found = run(tmp_path / "a", MadeUp(), {"prove": "all"})["CartPole-v1"]
     assert set(found.proofs) == {trial.number for trial in found.trials if trial.results}

@@ -1,3 +1,4 @@
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,22 @@ def test_a_grid_is_that_of_each_recipe() -> None:
         ({"objectives": ["speed"]}, r"Expected objectives of return, bytes, macs, arena, each once\. Got \['speed'\]"),
         ({"sampler": "best"}, r"Expected sampler to be grid, random, tpe, nsga2\. Got 'best'"),
         ({"trials": 0}, "Expected trials = N"),
-        ({"trials": 2.5}, r"Expected a whole trials of 0 or more\. Got 2.5"),
+        ({"trials": 2.5}, r"Expected trials as a whole number\. Got 2\.5"),
+        ({"fit": 3}, r"Expected fit as a text\. Got 3"),
+        ({"fit": "uno", "rate": "x"}, r"Expected rate as a whole number or a number\. Got 'x'"),
+        ({"gate_episodes": 300.5}, r"Expected gate_episodes as a whole number\. Got 300\.5"),
+        ({"tolerance": [1]}, "Expected tolerance as a whole number or a number"),
+        ({"teacher": {"trials": "a", "sampler": "grid"}}, "Expected trials of the teacher as a whole number"),
+        ({"teacher": {"give_up": "x"}}, r"Expected give_up of the teacher as true or false\. Got 'x'"),
+        (
+            {"teacher": {"settings": {"steps": datetime.date(2026, 1, 1)}}},
+            "A sweep is made of numbers, texts, lists and tables",
+        ),
+        ({"seed": 10**29}, "Expected seeds below 2,147,483,648"),
+        ({"export": {"strip": "x"}}, "Expected strip of export to be true or false"),
         ({"fit": "no such board"}, "No such board: expected uno"),
         ({"rate": 100}, "A rate is that of a board"),
-        ({"latency": 1}, r"Expected latency to be true or false\. Got 1"),
+        ({"latency": 1}, r"Expected latency as true or false\. Got 1"),
         ({"batch": 0}, "Expected a whole batch of 1 or more"),
         ({"minutes": -1}, "Expected minutes of 0 or more"),
         ({"workers": 2}, r"A sweep has no such setting: expected environments, .*Got workers"),
@@ -97,7 +110,7 @@ def test_a_grid_is_that_of_each_recipe() -> None:
         ({"recipes": [{"settings": {}}]}, "Expected recipe = NAME"),
         ({"recipes": [{"recipe": "no-such"}]}, "Unknown recipe 'no-such'"),
         ({"recipes": [{"recipe": "qat-int8"}, {"recipe": "qat-int8"}]}, "Expected recipes, each once"),
-        ({"recipes": [{"recipe": "ptq-int8"}]}, "something to search for"),
+        ({"recipes": [{"recipe": "ptq-int8", "settings": {"a.b": 1}}]}, "ptq-int8 has no stages: expected no settings"),
         ({"recipes": [{"recipe": "prune-qat-int8", "settings": {"prune.sparsity": {"low": 0.5, "high": 2}}}]}, "A sparsity"),
         ({"teacher": {"settings": {"speed": 3}}}, "Got speed"),
         ({"export": {"strip": True, "colour": 1}}, "export has no such setting: .*Got colour"),
