@@ -60,13 +60,13 @@ def done(out: Path, kind: str) -> int:
     return len(list((out / "work").glob(f"{kind}-*.json")))
 
 
-def is_in(out: Path, phase: str, trials: int) -> bool:
-    """Whether a sweep is in the midst of it."""
+def is_in(out: Path, phase: str, all_files: int) -> bool:
+    """Whether a sweep that comes to so many files is in the midst of it."""
     teachers, files, proofs = (done(out, kind) for kind in ("teacher", "file", "proof"))
     return {
         "training": not teachers,
-        "compression": bool(teachers) and files < trials,
-        "proof": bool(files) and not proofs,
+        "compression": bool(teachers) and files < all_files,
+        "proof": files == all_files and not proofs,
         "report": bool(proofs),
     }[phase]
 
@@ -88,7 +88,7 @@ def kills(runs: Path) -> Json:
     for phase in sorted(PHASES, key=("training", "compression", "proof", "report").index):
         process = run(file, killed)
         time.sleep(4 if phase == "training" else 0)
-        while process.poll() is None and not is_in(killed, phase, len(tried(undisturbed))):
+        while process.poll() is None and not is_in(killed, phase, done(undisturbed, "file")):
             time.sleep(0.05)
         time.sleep(rng.uniform(0, 0.2 if phase == "report" else 3))
         was_running = process.poll() is None
