@@ -1,6 +1,7 @@
 """Values as JSON, and files that are complete or absent: written beside their place, flushed to the disk, and renamed."""
 
 import errno
+import fcntl
 import json
 import math
 import mmap
@@ -156,6 +157,26 @@ def remove_folder(path: Path) -> None:
         path.unlink()
     else:
         shutil.rmtree(path)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Keeps other processes of this machine from writing in a folder that is there; the lock goes with the process, however it
+    ends.
+
+    Raises:
+      InputError: another process is at work here, or the folder cannot be written.
+    """
+    try:
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"Cannot write in {folder}: expected a writable folder. Got: {error}.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{folder} is in use by a running process: expected it to be free.") from error
+        yield
 
 
 def remove_unfinished(folder: Path) -> None:

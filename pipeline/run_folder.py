@@ -1,6 +1,5 @@
 """The run folder: what lies where, who may write in it, and which stages are done."""
 
-import fcntl
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -11,7 +10,16 @@ from pathlib import Path
 from typing import ClassVar
 
 from edgedqn.agents.errors import InputError, require
-from edgedqn.agents.files import UNFINISHED, Json, JsonValue, read_json, remove_folder, remove_unfinished, write_json
+from edgedqn.agents.files import (
+    UNFINISHED,
+    Json,
+    JsonValue,
+    locked_folder,
+    read_json,
+    remove_folder,
+    remove_unfinished,
+    write_json,
+)
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.training.checkpoints import has_checkpoints
 
@@ -135,15 +143,7 @@ class RunFolder:
         Raises:
           InputError: another process is at work here, or the folder cannot be written.
         """
-        try:
-            file = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise InputError(f"Cannot write in {self.path}: expected a writable folder. Got: {error}.") from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError(f"{self.path} is in use by a running process: expected it to be free.") from error
+        with locked_folder(self.path):
             remove_unfinished(self.path)
             yield
 

@@ -1,6 +1,5 @@
 """The folder of a sweep: one experiment and nothing else, which is gone on with by the same call."""
 
-import fcntl
 import json
 import sys
 import uuid
@@ -9,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError, require
-from edgedqn.agents.files import Json
+from edgedqn.agents.files import Json, locked_folder
 from edgedqn.benchmarks.machine import usable_cores
 from edgedqn.benchmarks.report.sweep_page import render_sweep
 from edgedqn.pipeline.bundle import Part, make_bundle
@@ -110,14 +109,9 @@ def _locked(store: Store) -> Iterator[None]:
         return
     try:
         store.folder.mkdir(parents=True, exist_ok=True)
-        file = (store.folder / ".lock").open("w")
     except OSError as error:
         raise InputError(f"Cannot write in {store.url}: expected a writable folder. Got: {error}.") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{store.url} is in use by a running process: expected it to be free.") from error
+    with locked_folder(store.folder):
         yield
 
 
