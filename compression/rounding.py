@@ -1,9 +1,7 @@
 """Rounds a plain network to int8 without training it, so that its decisions suffer least. B is the batch, N the states."""
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from operator import itemgetter
 
 import numpy as np
 import tensorflow as tf
@@ -12,16 +10,12 @@ from numpy.typing import NDArray
 
 from edgedqn.compression.folding import Weights
 from edgedqn.compression.rewriting import Batches
-
-Range = tuple[float, float]
+from edgedqn.compression.saturation import OutputRanges, Range, fake_quantized, output_ranges
 
 LEVELS = 127  # of a weight, on either side of 0
 RIDGE = 0.01  # of a Gram matrix, as a share of its mean diagonal: what few states show is not relied on
 MOST_ROWS = 512  # of a batch, per layer: a convolution sees one per pixel
 RANGE_SHARES = np.linspace(0.3, 1.0, 29)  # of the largest activation
-# Of the largest outputs and below them, in median gaps: where an output may saturate.
-TAILS, WIDTHS = (0, 1e-4, 3e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2), (0.0, 0.5, 1.0, 2.0)
-MOST_TIES = 0.02  # some more are in states that it was not chosen on
 MOST_VALUES = 5_000  # of an activation and batch, to choose its range
 
 
@@ -56,7 +50,7 @@ def round_network(
     per_output: bool = True,
     keep_zeros: bool = False,
     float_output: bool = False,
-    legal: NDArray[np.bool_] | None = None,
+    ranges_of: Callable[[NDArray[np.float32], NDArray[np.float32]], OutputRanges] = output_ranges,
 ) -> Rounded:
     """Rounds the kernels one after the other, each on what the rounded ones before it compute.
 
@@ -67,7 +61,7 @@ def round_network(
       per_output: a Dense kernel has one scale per output, else one for all. Of a convolution each filter has its own.
       keep_zeros: weights that are 0 stay 0.
       float_output: the last layer is not rounded, but makes up for what those before it have lost.
-      legal: [N, A], which actions are legal in what the batches hold; None where all are.
+      ranges_of: where the output may saturate: of what the rounded last layer makes [N, A], and of what it should [N, A].
     """
     state = _Rounding(network, batches, limits)
     scales, widest = list[NDArray[np.float32]](), None
@@ -87,7 +81,7 @@ def round_network(
         outputs = (state.twin.layers[i](x).numpy() for _, x in state.inputs_of(i))
         if is_last:
             wanted = np.concatenate([network(batch).numpy() for batch in batches()])  # [N, A]
-            state.ranges[layer.name], widest = _output_ranges(np.concatenate(list(outputs)), wanted, legal)
+            state.ranges[layer.name], widest, _ = ranges_of(np.concatenate(list(outputs)), wanted)
         else:
             state.ranges[layer.name] = _activation_range(np.concatenate([_some(each) for each in outputs]))
     return Rounded(state.twin.get_weights(), tuple(scales), tuple(state.ranges.values()), widest)
@@ -229,49 +223,3 @@ def _activation_range(values: NDArray[np.float32]) -> Range:
     ranges = [(low * share, high * share) for share in RANGE_SHARES.tolist()]
     errors = [np.square(values - fake_quantized(values, each).numpy()).mean() for each in ranges]
     return ranges[int(np.argmin(errors))]
-
-
-def _output_ranges(
-    outputs: NDArray[np.float32], wanted: NDArray[np.float32], legal: NDArray[np.bool_] | None = None
-) -> tuple[Range, Range]:
-    """Where the outputs [N, A] may saturate: the ranges in which they choose most like the wanted ones [N, A], by gap, with
-    ties in 2 % of the states, and with as many as that makes.
-
-    What lies below the best action by more than some gaps may as well be lower; int8 clips it for nothing. What is not legal is
-    as the worst that is.
-    """
-    if legal is not None:
-        worst = (np.where(legal, each, np.inf).min(axis=1, keepdims=True) for each in (outputs, wanted))
-        outputs, wanted = (np.where(legal, each, low) for each, low in zip((outputs, wanted), worst, strict=True))
-    gaps = gaps_of(wanted)
-    gap = float(np.median(gaps[gaps > 0])) if gaps.any() else 1.0
-    second, largest = np.sort(outputs, axis=1)[:, -2:].T  # [N], [N]
-    lowest = min(0.0, float(outputs.min()))
-    whole = lowest, max(lowest + gap, float(outputs.max()))  # where no action is better than another
-    few_ties, any_ties = (np.inf, whole), (np.inf, whole)
-    for top, bottom, width in itertools.product(TAILS, TAILS, WIDTHS):
-        low = min(0.0, float(np.quantile(largest, bottom)) - width * gap)
-        high = max(0.0, float(np.quantile(second, 1 - top)) + width * gap)
-        if high - low >= gap:
-            wrong, ties = lost_choices(fake_quantized(outputs, (low, high)).numpy(), wanted)
-            few_ties = min(few_ties, (wrong + max(0.0, ties - MOST_TIES), (low, high)), key=itemgetter(0))
-            any_ties = min(any_ties, (wrong, (low, high)), key=itemgetter(0))
-    return few_ties[1], any_ties[1]
-
-
-def gaps_of(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """By how much the largest of outputs [N, A] exceeds the second: [N]."""
-    ordered = np.sort(outputs, axis=1)
-    return ordered[:, -1] - ordered[:, -2]
-
-
-def lost_choices(outputs: NDArray[np.float32], wanted: NDArray[np.float32]) -> tuple[float, float]:
-    """The share of the gaps between wanted outputs [N, A] in states where others [N, A] choose otherwise, and that of ties."""
-    gaps = gaps_of(wanted)
-    ties = ((outputs == outputs.max(axis=1, keepdims=True)).sum(axis=1) > 1).mean()
-    return float(gaps[outputs.argmax(axis=1) != wanted.argmax(axis=1)].sum() / (gaps.sum() or 1.0)), float(ties)
-
-
-def fake_quantized(values: NDArray[np.float32] | tf.Tensor, limits: Range) -> tf.Tensor:
-    """As an int8 tensor of this range holds them; 0 is exact."""
-    return tf.quantization.fake_quant_with_min_max_args(values, *limits, num_bits=8)

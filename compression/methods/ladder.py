@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
 from edgedqn.agents.playing.statistics import bootstrap_interval
+from edgedqn.compression.comparing import MOST_ACTIONS
 from edgedqn.compression.folding import kernels_of
 from edgedqn.compression.methods.decisions import DecisionTuning
 from edgedqn.compression.methods.distillation import Distil, Distillation
@@ -21,6 +22,7 @@ from edgedqn.compression.methods.quantization import (
     QUANTIZING,
     QuantizeAware,
     at_balanced_ranges,
+    compare,
     reinforce,
     round_student,
     widen,
@@ -32,7 +34,7 @@ from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 WITHOUT_JUDGE = "the gate: there is no judge to play files, so the first was taken"
 Candidate = tuple[Student, Findings]
-Rung = Literal["round", "widen", "fine_tune", "distil", "reinforce"]
+Rung = Literal["round", "widen", "compare", "fine_tune", "distil", "reinforce"]
 TUNING = DecisionTuning()
 REINFORCING = TdLearning(steps=5_000, learning_rate=3e-5, evaluations=10)  # small steps: it plays already
 CONFIDENCE = 0.99  # the gate's, of the paired difference in return by which a candidate must be better than the one below
@@ -49,8 +51,10 @@ class Quantize(Stage):
       the errors of their weights cancel on real states, and the output's range saturates where no decision needs it.
     - `widen`: the same weights, and an output that saturates only where no choice is lost by it. Its levels are farther apart
       then, and more actions tie whose values are nearly the same. Where nothing but ties is lacking, it is passed over.
-    - `fine_tune`: quantization-aware training of the better of these two, towards the teacher's choices, at a small learning
-      rate that it measures, for as long as states it does not learn from gain by it.
+    - `compare`: two layers in the place of the last one, which are exact in float, too: differences between outputs, which
+      int8 holds finely, and the sums that choose. A student with zeros would lose them, and a float output needs none of it.
+    - `fine_tune`: quantization-aware training of the best of these, towards the teacher's choices, at a small learning rate
+      that it measures, for as long as states it does not learn from gain by it.
     - `distil`: the float network is trained anew, to clipped action gaps, unless an earlier stage has done so, and rounded by
       quantization-aware training.
     - `reinforce`: that one goes on learning by playing, rounded, and its best is taken. A student of an earlier stage that has
@@ -95,7 +99,7 @@ class Quantize(Stage):
         in_order = tuple(rung for rung in known if rung in self.rungs)
         expected = f"Expected rungs of {', '.join(known)}, each once and in this order."
         require(bool(in_order) and self.rungs == in_order, f"{expected} Got {self.rungs}.")
-        expected = "widen, fine_tune and reinforce go on from round. Expected round before them."
+        expected = "widen, compare, fine_tune and reinforce go on from round. Expected round before them."
         require("round" in self.rungs or self.rungs == ("distil",), f"{expected} Got {self.rungs}.")
         sizes = (self.states, self.attempts)
         require(min(sizes) >= 1, f"Expected states and attempts of 1 or more. Got {self.states} and {self.attempts}.")
@@ -168,8 +172,13 @@ class Quantize(Stage):
             yield "widen", lambda: (wide[0], Findings(sparsity_reached=zeros)) if wide else narrow
             if wide and is_best("widen"):
                 rounded, details = wide
+        if "compare" in self.rungs:
+            compared = cache(lambda: compare(balanced, states, context=context, per_output=self.per_output))
+            unfit = _unfit_to_compare(student, context)
+            yield "compare", lambda: unfit or (compared(), Findings())
         if "fine_tune" in self.rungs:
-            yield "fine_tune", lambda: filled or self._tuned(rounded, states, context)
+            start = compared() if is_best("compare") else rounded
+            yield "fine_tune", lambda: filled or self._tuned(start, states, context)
         if "distil" in self.rungs:
             # An earlier stage may have taught it, and set zeros.
             taught = cache(lambda: student if _is_taught(student) else self.teaching.apply(student, context)[0])
@@ -212,6 +221,16 @@ class Quantize(Stage):
 
 # A smaller network is another policy than its teacher's, so the gate alone decides. A scale per output costs 12 bytes.
 SMALL_STUDENT = Quantize(("round",), per_output=False, least_agreement=0.0, enough_agreement=0.0)
+
+
+def _unfit_to_compare(student: Student, context: CompressionContext) -> str:
+    """Why outputs are not compared; empty where they can be."""
+    if context.conversion == FLOAT_OUTPUT:
+        return "an output in float holds all differences"
+    if student.pruned:
+        return "differences of outputs have fewer zeros"
+    n_actions = context.teacher.spec.n_actions
+    return f"the pairs of {n_actions} actions are too many" if n_actions > MOST_ACTIONS else ""
 
 
 def _is_taught(student: Student) -> bool:

@@ -1,6 +1,7 @@
 """Rounding to int8: by quantization-aware training, or of the weights as they are."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -8,6 +9,7 @@ import tf_keras
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
+from edgedqn.compression.comparing import round_compared
 from edgedqn.compression.folding import InputScaling, in_batches, kernels_of
 from edgedqn.compression.methods.clustering import clusters_of
 from edgedqn.compression.methods.distillation import Distillation
@@ -17,7 +19,8 @@ from edgedqn.compression.methods.rounded_learning import learn_rounded
 from edgedqn.compression.policy import FLOAT_OUTPUT
 from edgedqn.compression.report import Findings
 from edgedqn.compression.rewriting import Batches, with_balanced_ranges, without_common_value
-from edgedqn.compression.rounding import Rounded, lost_choices, round_network
+from edgedqn.compression.rounding import Rounded, round_network
+from edgedqn.compression.saturation import lost_choices, output_ranges
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 from edgedqn.compression.tfmot import fake_quantization
 
@@ -107,7 +110,7 @@ def round_student(
         per_output=per_output,
         keep_zeros=student.pruned,
         float_output=float_output,
-        legal=context.teacher.spec.legal_in(states),
+        ranges_of=partial(output_ranges, legal=context.teacher.spec.legal_in(states)),
     )
     student = replace(student, meaning="preferences", per_output=per_output)
     return replace(student, quantized=_rounded_network(student, rounded, float_output=float_output)), rounded
@@ -117,6 +120,21 @@ def widen(rounded: Student, details: Rounded) -> tuple[Student, Rounded] | None:
     """What `round_student` made, with an output as wide as its choices need, whatever ties that makes; None where it is so."""
     wide = details.widened()
     return (replace(rounded, quantized=_rounded_network(rounded, wide)), wide) if wide else None
+
+
+def compare(student: Student, states: NDArray[Any], *, context: CompressionContext, per_output: bool = True) -> Student:
+    """Rounds a student, as `round_student` does, with two layers in the place of the last one that compare its outputs."""
+    limits = student.scaling.limits
+    assert limits is not None, "a recipe scales the input first"
+    network, rounded = round_compared(
+        student.network,
+        _inputs(student.scaling, states),
+        limits=limits,
+        per_output=per_output,
+        legal=context.teacher.spec.legal_in(states),
+    )
+    student = replace(student, network=network, meaning="preferences", per_output=per_output)
+    return replace(student, quantized=_rounded_network(student, rounded))
 
 
 def reinforce(

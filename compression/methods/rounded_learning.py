@@ -14,7 +14,8 @@ from edgedqn.compression.folding import Weights
 from edgedqn.compression.methods.distillation import FineTuned
 from edgedqn.compression.methods.reinforcement import QNetwork, TdLearning
 from edgedqn.compression.rounded_network import RoundedNetwork, rounded_kernel
-from edgedqn.compression.rounding import Rounded, fake_quantized
+from edgedqn.compression.rounding import Rounded
+from edgedqn.compression.saturation import fake_quantized
 from edgedqn.compression.stage import CompressionContext, Student, StudentPolicy, scaled_policy
 from edgedqn.compression.tfmot import fake_quantization
 

@@ -30,7 +30,8 @@ from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.agreement import agreement
 from edgedqn.compression.folding import InputScaling, fold_input_scaling, in_batches, pads_input, plain_network
 from edgedqn.compression.rewriting import with_balanced_ranges, without_common_value
-from edgedqn.compression.rounding import Range, Rounded, fake_quantized, round_network
+from edgedqn.compression.rounding import Rounded, round_network
+from edgedqn.compression.saturation import Range, fake_quantized
 from edgedqn.pipeline.seeds import SeedStreams
 
 SHARES = (0.0, 0.2, 0.4)

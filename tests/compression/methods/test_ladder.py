@@ -140,7 +140,7 @@ def test_every_rung_can_be_climbed_and_rounds_the_student(scaled: tuple[Student,
     student, context = scaled
     weights = student.network.get_weights()
     climbed = made(QUICK, student, context)
-    assert list(climbed) == ["round", "widen", "fine_tune", "distil", "reinforce"]
+    assert list(climbed) == ["round", "widen", "compare", "fine_tune", "distil", "reinforce"]
     for candidate, _ in climbed.values():
         assert candidate.quantized is not None and candidate.meaning == "preferences"
     rounded, _ = climbed["round"]
@@ -245,6 +245,16 @@ def test_zeros_of_a_float_output_are_not_filled_in(scaled: tuple[Student, Compre
     assert said.skipped == (f"fine_tune: {reason}", f"distil: {reason}") and said.rung == "round"
 
 
+def test_outputs_are_compared_where_int8_has_to_tell_them_apart_and_nothing_is_lost_by_it(
+    scaled: tuple[Student, CompressionContext],
+) -> None:
+    student, context = scaled
+    ladder = replace(QUICK, rungs=("round", "compare"))
+    assert "compare" in made(ladder, student, context)
+    assert "compare" not in made(ladder, replace(student, pruned=True), context)
+    assert "compare" not in made(ladder, student, replace(context, conversion="qat-int8-float-output"))
+
+
 @pytest.mark.parametrize("conversion", ["qat-int8", "qat-int8-float-output"])
 def test_a_candidate_is_judged_as_what_would_ship(scaled: tuple[Student, CompressionContext], conversion: Any) -> None:
     student, context = scaled
@@ -287,7 +297,7 @@ def test_zeros_stay_zeros(scaled: tuple[Student, CompressionContext]) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"rungs": ()}, "Expected rungs of round, widen, fine_tune, distil, reinforce, each once and in this order"),
+        ({"rungs": ()}, "Expected rungs of round, widen, compare, fine_tune, distil, reinforce, each once and in this order"),
         ({"rungs": ("distil", "round")}, "in this order"),
         ({"rungs": ("fine_tune",)}, "Expected round before them"),
         ({"rungs": ("distil", "reinforce")}, "Expected round before them"),

@@ -11,7 +11,7 @@ from edgedqn.compression.methods.distillation import Distillation
 from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.methods.quantization import SHARES, QuantizeAware, at_balanced_ranges, round_student
 from edgedqn.compression.rewriting import with_balanced_ranges
-from edgedqn.compression.rounding import lost_choices
+from edgedqn.compression.saturation import lost_choices
 from edgedqn.compression.stage import CompressionContext, Student
 
 
