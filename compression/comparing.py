@@ -38,14 +38,18 @@ def round_compared(
     choice = _Reach(network.output_shape[-1], legal)
     *trunk, kernel, bias = network.get_weights()
     weights: Weights = [*trunk, kernel @ choice.differ, bias @ choice.differ]
-    differing = _ending(network, [tf_keras.layers.Dense(len(choice.add))], weights)
+    name = network.layers[-1].name  # no other layer has it
+    differing = _ending(network, [tf_keras.layers.Dense(len(choice.add), name=name)], weights)
     rounded = round_network(differing, batches, limits=limits, per_output=per_output, ranges_of=choice)
 
     def compared(given: Weights) -> Weights:
         offset = np.full(len(kernel[0]), -choice.reach * (len(kernel[0]) - 1), np.float32)
         return [*given[:-1], given[-1] + np.float32(choice.reach), choice.add, offset]
 
-    last = [tf_keras.layers.Dense(len(choice.add), "relu", name="compared"), tf_keras.layers.Dense(len(kernel[0]), name="sums")]
+    last = [
+        tf_keras.layers.Dense(len(choice.add), "relu", name=f"{name}_compared"),
+        tf_keras.layers.Dense(len(kernel[0]), name=name),
+    ]
     ones = np.full(len(kernel[0]), 1 / LEVELS, np.float32)
     return _ending(network, last, compared(weights)), replace(
         rounded,

@@ -63,7 +63,8 @@ class Quantize(Stage):
     The ladder ends at the first candidate that passes the gate, with ties in at most `most_ties` and agreement by gap in at
     least `least_agreement` of the states of fresh episodes; in `enough_agreement`, where it was measured that as many mistakes
     cost the agent nothing. Where none is that good, the best is taken: a candidate replaces the one below where it alone
-    passes, is better by the interval of their paired returns, or no worse and smaller.
+    passes, is better by the interval of their paired returns, or no worse and smaller, or no worse and nearer to its teacher,
+    in agreement by gap and in ties.
 
     Attributes:
       rungs: to be tried.
@@ -246,7 +247,8 @@ def judgement_of(findings: Findings) -> Judgement:
 
 
 def _is_better(candidate: Judgement, below: Judgement) -> bool:
-    """Whether a candidate alone passed, or plays better on the same reset seeds, or no worse and is smaller."""
+    """Whether a candidate alone passed, or plays better on the same reset seeds, or no worse and is smaller, or no worse and
+    nearer to its teacher in both agreement by gap and ties."""
     if (candidate.verdict == "pass") != (below.verdict == "pass"):
         return candidate.verdict == "pass"
     if not candidate.returns or not below.returns:
@@ -254,4 +256,5 @@ def _is_better(candidate: Judgement, below: Judgement) -> bool:
     played = min(len(candidate.returns), len(below.returns))
     difference = np.subtract(candidate.returns[:played], below.returns[:played])
     interval = bootstrap_interval(difference, CONFIDENCE)
-    return interval.low > 0 or (interval.high >= 0 and candidate.size_bytes < below.size_bytes)
+    nearer = candidate.gap_weighted_agreement > below.gap_weighted_agreement and candidate.tie_rate <= below.tie_rate
+    return interval.low > 0 or (interval.high >= 0 and (nearer or candidate.size_bytes < below.size_bytes))

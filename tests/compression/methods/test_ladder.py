@@ -120,7 +120,7 @@ def test_ends_at_the_first_that_is_good_enough(
     assert all(attempt.judgement.returns is None for attempt in said.attempts)  # thousands of numbers, in a report
 
 
-def test_a_rung_replaces_the_one_below_only_where_it_is_better_or_equal_and_smaller() -> None:
+def test_a_rung_replaces_the_one_below_only_where_it_is_better_or_equal_and_smaller_or_nearer() -> None:
     rng = np.random.default_rng(0)
     noise = tuple(rng.normal(0, 10, 200).tolist())
     below = judgement("undecided", returns=noise, size=100)
@@ -130,6 +130,9 @@ def test_a_rung_replaces_the_one_below_only_where_it_is_better_or_equal_and_smal
     assert not _is_better(other, below)
     assert _is_better(replace(other, size_bytes=99), below)
     assert not _is_better(replace(below, size_bytes=99), better)  # smaller, but worse
+    nearer = replace(other, gap_weighted_agreement=1.0, tie_rate=0.01)
+    assert _is_better(nearer, replace(below, gap_weighted_agreement=0.99, tie_rate=0.01))
+    assert not _is_better(nearer, replace(below, gap_weighted_agreement=0.99, tie_rate=0.0))
     passed = replace(below, verdict="pass")
     assert _is_better(passed, better) and not _is_better(better, passed)
     refused = replace(below, verdict="fail", loss=UNPLAYABLE, returns=None)  # by the runtime
