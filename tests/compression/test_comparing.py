@@ -36,7 +36,7 @@ def network() -> tf_keras.Model:
     hidden = tf_keras.layers.Dense(32, "relu", name="hidden")(observation)
     network = tf_keras.Model(observation, tf_keras.layers.Dense(4, name="q_values")(hidden))
     *rest, kernel, bias = network.get_weights()
-    kernel = kernel / 30 + np.float32([1, 1, -1, -1]) * kernel[:, :1]
+    kernel = kernel / 30 + np.array([1, 1, -1, -1], np.float32) * kernel[:, :1]
     network.set_weights([*rest, kernel, bias])
     return network
 
@@ -66,7 +66,7 @@ def test_small_differences_of_large_outputs_survive(network: tf_keras.Model, per
 
 def test_the_unit_of_the_reach_is_the_median_gap_of_legal_actions(network: tf_keras.Model) -> None:
     """What the others are worth was never learned."""
-    outputs = network(states_of(0)).numpy() * np.float32([1, 1, 1, 1000])
+    outputs = network(states_of(0)).numpy() * np.array([1, 1, 1, 1000], np.float32)
     choice = _Reach(4, np.tile(np.array([True, True, True, False]), (len(outputs), 1)))
     choice(outputs @ choice.differ, outputs @ choice.differ)
     assert np.isclose(choice.reach, np.array(REACHES) * median_gap(outputs[:, :3]), rtol=1e-3).any()
