@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json, write_bytes
@@ -34,6 +35,11 @@ class Store:
     def folder(self) -> Path | None:
         """Where it is, if it is on this machine."""
         return Path(self._root) if isinstance(self._files, LocalFileSystem) else None
+
+    @property
+    def is_private(self) -> bool:
+        """Whether no other process sees what is written here."""
+        return isinstance(self._files, MemoryFileSystem)
 
     def result(self, key: str) -> Json | None:
         """What the work came to; None where it is not done."""
