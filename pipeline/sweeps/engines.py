@@ -1,6 +1,7 @@
 """Who does the work of a sweep: processes of this machine, or a Ray cluster."""
 
 import os
+import resource
 import shutil
 import socket
 import tempfile
@@ -110,7 +111,7 @@ def perform(kind: str, said: Json, url: str, scratch: str | None = None) -> Json
     already is not done again. `scratch` is a folder for temporary files."""
     os.environ["EDGEDQN_CORES"] = "1"
     work, store = KINDS[kind].from_json(said), Store(url)
-    done, started = store.result(work.key), time.monotonic()
+    done, started, of_processor = store.result(work.key), time.monotonic(), _cpu_seconds()
     if done is not None:
         return done
     with quiet(), _place(work, store, scratch) as folder:
@@ -119,8 +120,13 @@ def perform(kind: str, said: Json, url: str, scratch: str | None = None) -> Json
         for name in UNNEEDED:
             for path in folder.rglob(name):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        store.put(work.key, folder, result, seconds=round(time.monotonic() - started, 2))
+        store.put(work.key, folder, result, seconds=time.monotonic() - started, cpu_seconds=_cpu_seconds() - of_processor)
     return result
+
+
+def _cpu_seconds() -> float:
+    """Of this process and those that it has waited for."""
+    return sum(sum(resource.getrusage(whose)[:2]) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 @contextmanager

@@ -52,14 +52,15 @@ class Store:
         assert manifest is not None, "only of finished work"
         return str(manifest["folder"])
 
-    def put(self, key: str, folder: Path, result: Json, *, seconds: float = 0.0) -> None:
-        """Keeps all files of a folder, and what they came to, in how many seconds."""
+    def put(self, key: str, folder: Path, result: Json, *, seconds: float = 0.0, cpu_seconds: float = 0.0) -> None:
+        """Keeps all files of a folder, and what they came to, in how many seconds, and how many of a processor."""
         place, digests = f"work/{key}-{uuid.uuid4().hex[:8]}", {}
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 name = path.relative_to(folder).as_posix()
                 digests[name] = self._write(f"{place}/{name}", path.read_bytes())
-        manifest = {"schema": SCHEMA, "folder": place, "files": digests, "seconds": seconds, "result": result}
+        took = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
+        manifest = {"schema": SCHEMA, "folder": place, "files": digests, **took, "result": result}
         self._write(f"work/{key}.json", json.dumps(manifest, indent=1).encode())
 
     def get(self, key: str, folder: Path) -> None:
