@@ -2,15 +2,15 @@
 
     python -m edgedqn.benchmarks.scaling docs/results/scaling.json --workers 1 10 100 1000
 
-The agents are trained. Then a driver asks for a batch of trials and looks up in the store what of them is done, workers do
-the rest, and it tells what came of them; then the next batch. A worker reads the agent from the store, computes, and writes its
-run folder there. The driver does one thing at a time, the store serves a number of requests at once, and a batch waits for its
-slowest trial. Nobody fails, and what is proven at the end is left out.
+The agents are trained. Then a driver asks for a batch of trials, workers do them, and it tells what came of them; then the next
+batch. A worker reads the agent from the store, computes, and writes its run folder there. The driver does one thing at a time,
+the store serves a number of requests at once, and a batch waits for its slowest trial. Nobody fails, and what is proven at the
+end is left out.
 """
 
 import argparse
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ class Costs(JsonValue):
       start: of a worker, before its first trial.
       ask: of the driver, for a trial, where nothing was tried yet.
       ask_each: what each earlier trial adds to that.
-      dispatch: of the driver, for a piece of work that is begun and answered, without the request that looks for it.
+      dispatch: of the driver, for a piece of work that is begun and answered.
       tell: of the driver, for a trial.
       request: of the store, for a file.
       files: that a trial reads and writes.
@@ -63,7 +63,7 @@ class Costs(JsonValue):
 
     def asking(self, count: int, *, earlier: int) -> float:
         """What the driver spends on a batch before workers begin, where so many trials were tried before."""
-        return count * (self.ask + self.ask_each * earlier + self.dispatch + self.request)
+        return count * (self.ask + self.ask_each * earlier + self.dispatch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--without", choices=WITHOUT, nargs="+", default=[], help="parts that cost nothing")
     arguments = parser.parse_args(argv)
     try:
-        costs = replace(Costs.from_json(read_json(arguments.costs, 1)["costs"]), **dict.fromkeys(arguments.without, 0.0))
+        costs = Costs.from_json({**read_json(arguments.costs, 1)["costs"], **dict.fromkeys(arguments.without, 0.0)})
     except (KeyError, TypeError) as error:
         raise InputError(f"{arguments.costs} has no costs of a sweep: expected those of docs/results/scaling.py.") from error
     found = []

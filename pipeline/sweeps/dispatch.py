@@ -41,6 +41,7 @@ class Dispatcher:
     def __init__(self, store: Store, engine: Engine, *, total: int):
         """`total` is how many pieces of work there are to come, for the progress bar."""
         self._store, self._engine = store, engine
+        self._there = store.keys()  # what is done from here on is told by the engine
         self._numbers = itertools.count()
         self._running: dict[int, tuple[Work, int]] = {}  # with how often it was begun
         self._waiting: dict[str, list[Work]] = {}  # by the key of the work that they need
@@ -76,7 +77,7 @@ class Dispatcher:
     def _want(self, work: Work) -> None:
         if work.key in self._outcomes or work.key in self._pending:
             return
-        done = self._store.result(work.key)
+        done = self._store.result(work.key) if work.key in self._there else None
         if done is not None:
             self._finish(work, work.comes_to.from_json(done))
             return

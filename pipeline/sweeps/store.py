@@ -41,6 +41,15 @@ class Store:
         """Whether no other process sees what is written here."""
         return isinstance(self._files, MemoryFileSystem)
 
+    def keys(self) -> set[str]:
+        """Of all finished work, by one request."""
+        self._files.invalidate_cache()
+        try:
+            names = self._files.ls(f"{self._root}/work", detail=False)
+        except FileNotFoundError:
+            return set()
+        return {PurePosixPath(name).stem for name in names if name.endswith(".json")}
+
     def result(self, key: str) -> Json | None:
         """What the work came to; None where it is not done."""
         manifest = self._manifest(key)

@@ -50,18 +50,12 @@ def test_a_training_comes_before_all_else() -> None:
     assert simulate(trained, workers=2, batch=4, trials=4, agents=4).hours == pytest.approx((2 * 32 + 20) / 3_600)
 
 
-def test_looking_for_what_is_done_takes_a_request() -> None:
-    found = simulate(replace(STEADY, request=0.5), workers=10, batch=10, trials=10)
-    assert found.hours == pytest.approx((10 * 0.5 + 10) / 3_600)
-
-
 def test_a_store_serves_so_many_at_once() -> None:
     shared = replace(STEADY, request=1.0, files=5, megabytes=5.0)
     assert shared.store == 10.0
     alone = simulate(shared, workers=4, batch=4, trials=4, at_once=1)
-    looked_for = 4 * 1
-    assert alone.hours == pytest.approx((looked_for + 4 * 10 + 10) / 3_600)
-    assert simulate(shared, workers=4, batch=4, trials=4, at_once=4).hours == pytest.approx((looked_for + 20) / 3_600)
+    assert alone.hours == pytest.approx((4 * 10 + 10) / 3_600)
+    assert simulate(shared, workers=4, batch=4, trials=4, at_once=4).hours == pytest.approx(20 / 3_600)
 
 
 def test_a_batch_waits_for_its_slowest() -> None:
