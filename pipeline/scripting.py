@@ -210,6 +210,7 @@ def sweep(
     engine: str = "local",
     address: str | None = None,
     storage: str | None = None,
+    retry_failed: bool = False,
 ) -> "SweepResult":
     """Searches trainings and recipes for the files worth having; goes on where an earlier call stopped.
 
@@ -220,6 +221,7 @@ def sweep(
       engine: who does the work, `local` or `ray`. With a budget in trials both come to the same files.
       address: of the Ray cluster; that of this machine by default.
       storage: the URL of a database for Optuna's record; a journal file in `out` by default.
+      retry_failed: whether what could not be done in an earlier call is tried again.
     Raises:
       InputError: something of this cannot be used; nothing was done.
     """
@@ -234,6 +236,7 @@ def sweep(
             engine=engine,
             address=address,
             storage=storage,
+            retry_failed=retry_failed,
         )
 
 

@@ -53,7 +53,8 @@ LEARNING_ENVIRONMENT: Arguments = {
 }
 WORKERS: Arguments = {
     "--workers": COUNT
-    | {"help": "processes of a sweep, or of --seeds, with one core each (default: as many as there are cores)"}
+    | {"help": "processes of a sweep, or of --seeds, with one core each (default: as many as there are cores)"},
+    "--retry-failed": SWITCH | {"help": "of a sweep, or of --seeds, try again what could not be done in an earlier call"},
 }
 SEEDS: Arguments = {
     "--seeds": {
@@ -199,6 +200,7 @@ SWEEP: Arguments = {
     },
     "--env": {"metavar": "ENV_ID", "help": "whose best, where the sweep has several"},
     "--bundle": DIR | {"help": "where that bundle goes"},
+    **fit("take only what fits a board"),
 }
 
 COMMANDS: dict[str, tuple[str, Arguments]] = {

@@ -38,6 +38,7 @@ EXPORT_OPTIONS = ("strip", "manifest", "float_io", "output", "sparse")
 
 def run(arguments: Namespace) -> int:
     """The main job."""
+    require(not arguments.retry_failed, "A run tries again by itself: expected --seeds beside --retry-failed. Got none.")
     job = create_job(arguments)
     with job.locked():
         job.do(KINDS, force=arguments.force)
