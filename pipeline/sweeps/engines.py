@@ -1,16 +1,14 @@
 """Who does the work of a sweep: processes of this machine, or a Ray cluster."""
 
-import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol, TypeAlias, cast
 
-from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.processes import WorkerDiedError, Workers
+from edgedqn.pipeline.collection.cluster import join_cluster
 from edgedqn.pipeline.sweeps.jobs import Work, perform
 
-PATIENCE_S = 10.0  # for a cluster to answer
 Answer: TypeAlias = Json | Exception  # what a piece of work came to, or why it could not be done
 
 
@@ -49,20 +47,7 @@ class RayEngine:
 
     def __init__(self, address: str | None):
         """Joins the cluster of this address; `auto` finds the one of this machine. InputError: there is none, or no Ray."""
-        try:
-            import ray
-        except ImportError as error:
-            raise InputError(
-                f"The engine ray needs the extra `cluster`: pip install 'edgedqn[cluster]'. Got: {error}."
-            ) from error
-        self._ray = ray
-        try:
-            if not ray.is_initialized():
-                _require_listener(address)
-                ray.init(address=address or "auto", log_to_driver=False, configure_logging=False)
-        except (OSError, ValueError, RuntimeError) as error:
-            expected = "expected the --address of a running Ray cluster"
-            raise InputError(f"Cannot join a cluster: {expected}, as `ray start --head` prints it. Got: {error}.") from error
+        self._ray = ray = join_cluster(address)
         self._task = ray.remote(num_cpus=1, max_retries=0)(_answer)
         self._running: dict[object, int] = {}
 
@@ -84,13 +69,6 @@ class RayEngine:
         for task in self._running:
             self._ray.cancel(task, force=True)
         self._ray.shutdown()
-
-
-def _require_listener(address: str | None) -> None:
-    """OSError: nobody listens at HOST:PORT. Ray itself waits for minutes."""
-    host, _, port = (address or "").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.removeprefix("ray://"), int(port)), PATIENCE_S).close()
 
 
 def _call(work: Work, url: str) -> Callable[[], Json]:
