@@ -132,7 +132,9 @@ class RunSettings:
             return f"edgedqn import {model} {of_both}\nedgedqn run {of_both} {' '.join(last)}"
         of_both = " ".join([of_both, *_training_options(self.training, env_id, kind)])
         run = " ".join(["edgedqn run", of_both, *last])
-        return f"edgedqn train {of_both} {self.collection.options()}\n{run}" if self.collection else run
+        if self.collection is None:
+            return run
+        return f"# Actors collected, so this comes to other weights.\nedgedqn train {of_both} {self.collection.options()}\n{run}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from edgedqn.pipeline.collection.published import published_bytes
 from edgedqn.pipeline.collection.publishing import RecentObservations, publish_float, publish_int8
 from edgedqn.pipeline.collection.record import CollectionRecord
 
-PATIENCE_S = 120.0  # for the first actor to answer
+PATIENCE_S = 300.0  # for any actor to begin, where none plays
 MOST_DEATHS = 3  # of an actor in a row, without a chunk between
 LOOK_S = 1.0  # between looks at whether there was Ctrl-C
 
@@ -48,10 +48,11 @@ class _Actor:
     unpack: Unpacker
     life: int
     deaths: int  # in a row
+    plays: bool = False  # it has sent a chunk
     run: int = -1  # the stream of steps that its episodes belong to
     version: int | None = None  # of the last policy it was sent
     spare_seeds: int = 0  # that it was given and has not told to be used
-    in_flight: int = field(default=0)
+    in_flight: int = 0
 
 
 class Actors:
@@ -76,7 +77,6 @@ class Actors:
         self._new_rng = new_rng
         self._remote = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Collector)
         self._asked: dict[object, _Asked] = {}
-        self._answered = False
         self._run = -1
         self._published: Any = None  # Ray's reference to it
         self._published_size = 0
@@ -159,7 +159,7 @@ class Actors:
         while not ready:
             ready, _ = ray.wait(list(self._asked), num_returns=1, timeout=LOOK_S)
             waited = time.monotonic() - started
-            if not ready and not self._answered and waited > PATIENCE_S:
+            if not ready and waited > PATIENCE_S and not any(actor.plays for actor in self._actors):
                 raise InputError(f"No actor began within {PATIENCE_S:g} s: expected free cores in the cluster. Got none.")
         self.record.waiting_seconds += time.monotonic() - started
         asked = self._asked.pop(ready[0])
@@ -174,7 +174,7 @@ class Actors:
         except ray.exceptions.RayError as error:  # its process or its machine is gone
             self._replace(asked.actor, agent, type(error).__name__)
             return None
-        self._answered = True
+        actor.plays = True
         actor.in_flight -= 1
         actor.deaths = 0
         actor.spare_seeds -= answer.resets

@@ -10,7 +10,7 @@ from edgedqn.agents.training.interaction import Step
 
 
 class Chunk(NamedTuple):
-    """N steps. The s_tm1 of each is the s_t of its environment's step before or, where an episode begins, the next of `starts`."""
+    """N steps. In s_tm1 an environment's step before ended or, where an episode begins, it is the next of `starts`."""
 
     starts: NDArray[Any]  # [E, *observation_shape], of the episodes that begin here
     s_t: NDArray[Any]  # [N, *observation_shape]

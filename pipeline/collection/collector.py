@@ -2,7 +2,7 @@
 
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedqn.agents.numpy_network import NumpyNetwork
 from edgedqn.agents.playing.environments import agent_view, make_environment, make_vector
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.agents.training.exploration import EpsilonGreedyExploration
-from edgedqn.agents.training.interaction import Step, interact, interact_with_all
+from edgedqn.agents.training.interaction import Acting, Step, interact, interact_with_all
 from edgedqn.pipeline.collection.chunks import Chunk, pack
-from edgedqn.pipeline.collection.published import Published, read_published
+from edgedqn.pipeline.collection.published import FilePolicy, Published, read_published
 
 
 class Request(NamedTuple):
@@ -56,10 +57,10 @@ class Collector:
             lambda step: self._epsilon, n_actions=spec.n_actions, rng=rng, duration=duration, masked=spec.masked
         )
         self._version: int | None = None
-        self._policy: Any = None
+        self._policy: FilePolicy | NumpyNetwork | None = None
         self._seeds: deque[int] = deque()
         self._resets = 0
-        self._play: Any = None
+        self._play: Callable[[Acting, Iterator[int]], Iterator[Step]] | None = None
         self._steps: Iterator[Step] = iter(())
 
     def collect(self, request: Request, published: Published | None = None) -> Answer:
@@ -80,13 +81,17 @@ class Collector:
 
     def act(self, observation: NDArray[Any], legal: NDArray[np.bool_] | None = None, /) -> int:
         """Epsilon-greedy."""
-        return self._exploration.act(observation, self.env_steps, lambda: self._policy(observation))
+        return self._exploration.act(observation, self.env_steps, lambda: self._known()(observation))
 
     def act_in_all(self, observations: NDArray[Any], /) -> NDArray[np.int64]:
         """Epsilon-greedy, each environment by itself."""
-        return self._exploration.act_in_all(observations, self.env_steps, lambda: self._policy.actions(observations))
+        return self._exploration.act_in_all(observations, self.env_steps, lambda: self._known().actions(observations))
 
-    def _playing(self) -> Any:
+    def _known(self) -> FilePolicy | NumpyNetwork:
+        assert self._policy is not None  # or epsilon is 1
+        return self._policy
+
+    def _playing(self) -> Callable[[Acting, Iterator[int]], Iterator[Step]]:
         if self._play is None:
             sys.path.extend(place for place in self._path if place not in sys.path)
             spec, name = self._spec, self._spec.id
