@@ -134,7 +134,7 @@ class RunSettings:
         run = " ".join(["edgedqn run", of_both, *last])
         if self.collection is None:
             return run
-        return f"# Actors collected, so this comes to other weights.\nedgedqn train {of_both} {self.collection.options()}\n{run}"
+        return f"# Actors collected: this gives other weights.\nedgedqn train {of_both} {self.collection.options()}\n{run}"
 
 
 @dataclass(frozen=True, kw_only=True)
