@@ -2,9 +2,10 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -33,11 +34,10 @@ NewRng = Callable[[str], np.random.Generator]  # of a purpose
 
 
 class _Asked(NamedTuple):
-    """A chunk that was asked for."""
+    """A chunk that is in flight."""
 
-    actor: int
-    life: int  # of the actor
-    run: int  # of the stream of steps
+    reference: object  # Ray's
+    run: int  # the stream of steps that it belongs to
 
 
 @dataclass
@@ -49,10 +49,11 @@ class _Actor:
     life: int
     deaths: int  # in a row
     plays: bool = False  # it has sent a chunk
+    asked: deque[_Asked] = field(default_factory=deque)  # oldest first
+    number: int = 0  # of the next request
     run: int = -1  # the stream of steps that its episodes belong to
     version: int | None = None  # of the last policy it was sent
     spare_seeds: int = 0  # that it was given and has not told to be used
-    in_flight: int = 0
 
 
 class Actors:
@@ -76,7 +77,6 @@ class Actors:
         self._ray, self._config, self._spec, self._training = ray, config, spec, training
         self._new_rng = new_rng
         self._remote = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Collector)
-        self._asked: dict[object, _Asked] = {}
         self._run = -1
         self._published: Any = None  # Ray's reference to it
         self._published_size = 0
@@ -116,7 +116,6 @@ class Actors:
         """Nobody plays any more when this returns."""
         for actor in self._actors:
             self._ray.kill(actor.handle)
-        self._asked.clear()
 
     def _begin(self, index: int, life: int = 0, deaths: int = 0) -> _Actor:
         training = self._training
@@ -133,9 +132,10 @@ class Actors:
         """Has the actor asked for as many chunks as may be in flight."""
         config, actor = self._config, self._actors[index]
         most_resets = config.chunk_steps + self._training.num_envs
-        while actor.in_flight < config.chunks_ahead:
-            needed = max(0, (actor.in_flight + 1) * most_resets - actor.spare_seeds)
+        while len(actor.asked) < config.chunks_ahead:
+            needed = max(0, (len(actor.asked) + 1) * most_resets - actor.spare_seeds)
             request = Request(
+                number=actor.number,
                 steps=config.chunk_steps,
                 begins=actor.run != self._run,
                 epsilon=agent.epsilon ** config.exponent(index),
@@ -147,35 +147,34 @@ class Actors:
             if is_new:
                 self.record.published_bytes += self._published_size
             reference = actor.handle.collect.remote(request, *([self._published] if is_new else []))
+            actor.asked.append(_Asked(reference, self._run))
             actor.run, actor.version = self._run, self._version
+            actor.number += 1
             actor.spare_seeds += needed
-            actor.in_flight += 1
-            self._asked[reference] = _Asked(index, actor.life, self._run)
 
     def _next(self, agent: DQN) -> tuple[_Actor, Answer] | None:
-        """The first chunk that has come, or None where what came is of no use."""
+        """The first chunk that has come, or None where what came is of no use. Those of one actor come in their order."""
         ray, started = self._ray, time.monotonic()
+        awaited = {actor.asked[0].reference: index for index, actor in enumerate(self._actors)}
         ready: list[object] = []
         while not ready:
-            ready, _ = ray.wait(list(self._asked), num_returns=1, timeout=LOOK_S)
+            ready, _ = ray.wait(list(awaited), num_returns=1, timeout=LOOK_S)
             waited = time.monotonic() - started
             if not ready and waited > PATIENCE_S and not any(actor.plays for actor in self._actors):
                 raise InputError(f"No actor began within {PATIENCE_S:g} s: expected free cores in the cluster. Got none.")
         self.record.waiting_seconds += time.monotonic() - started
-        asked = self._asked.pop(ready[0])
-        actor = self._actors[asked.actor]
-        if asked.life != actor.life:
-            return None
+        index = awaited[ready[0]]
+        actor = self._actors[index]
+        asked = actor.asked.popleft()
         try:
-            answer: Answer = ray.get(ready[0])
+            answer: Answer = ray.get(asked.reference)
         except ray.exceptions.RayTaskError as error:
             cause = getattr(error, "cause", None)
             raise cause if isinstance(cause, Exception) else error from None
         except ray.exceptions.RayError as error:  # its process or its machine is gone
-            self._replace(asked.actor, agent, type(error).__name__)
+            self._replace(index, agent, type(error).__name__)
             return None
         actor.plays = True
-        actor.in_flight -= 1
         actor.deaths = 0
         actor.spare_seeds -= answer.resets
         return (actor, answer) if asked.run == self._run else None

@@ -22,6 +22,7 @@ from edgedqn.pipeline.collection.published import FilePolicy, Published, read_pu
 class Request(NamedTuple):
     """What an actor is asked for."""
 
+    number: int  # of the request, counted from 0
     steps: int  # of the chunk
     begins: bool  # in episodes of its own; else those in progress go on
     epsilon: float
@@ -50,6 +51,7 @@ class Collector:
         """Takes how the environments are made and how many are played side by side; `duration` and `rng` as of
         `EpsilonGreedyExploration`; `path`: where modules are looked for behind those of this process."""
         self.env_steps = 0
+        self._number = 0  # of the next request
         self._spec, self._num_envs = spec, num_envs
         self._path = path
         self._epsilon = 1.0
@@ -69,6 +71,8 @@ class Collector:
         Raises:
           InputError: the environment cannot be made, or gave what cannot be learned from.
         """
+        assert request.number == self._number, "requests come in their order"
+        self._number += 1
         if published is not None:
             self._policy, self._version = read_published(published, self._spec), request.version
         self._epsilon = request.epsilon if self._policy is not None else 1.0

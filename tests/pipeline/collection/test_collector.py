@@ -13,7 +13,7 @@ from edgedqn.pipeline.collection.collector import Collector, Request
 SPEC = spec_of(make_environment("CartPole-v1"), "CartPole-v1")
 # Always to the left, whatever it sees: the pole falls in ten steps or less.
 LEFT = [Dense(np.zeros((4, 2), np.float32), np.array([1, 0], np.float32), False)]
-ASKED = Request(steps=40, begins=True, epsilon=0.0, env_steps=0, version=None, seeds=range(100))
+ASKED = Request(number=0, steps=40, begins=True, epsilon=0.0, env_steps=0, version=None, seeds=range(100))
 
 
 def collector(num_envs: int = 1) -> Collector:
@@ -24,9 +24,9 @@ def test_it_acts_at_random_until_it_has_a_policy_and_then_by_its_epsilon() -> No
     actor = collector()
     answer = actor.collect(ASKED)
     assert answer.version is None and set(answer.chunk.a_tm1.tolist()) == {0, 1}
-    answer = actor.collect(ASKED._replace(begins=False, version=7, seeds=range(100, 140)), LEFT)
+    answer = actor.collect(ASKED._replace(number=1, begins=False, version=7, seeds=range(100, 140)), LEFT)
     assert answer.version == 7 and set(answer.chunk.a_tm1.tolist()) == {0}
-    answer = actor.collect(ASKED._replace(begins=False, epsilon=0.5, version=8, seeds=()))
+    answer = actor.collect(ASKED._replace(number=2, begins=False, epsilon=0.5, version=8, seeds=()))
     assert answer.version == 7  # of what it has
     assert 0 < answer.chunk.a_tm1.sum() < 30
 
@@ -36,10 +36,15 @@ def test_episodes_go_on_unless_they_shall_begin(num_envs: int) -> None:
     actor = collector(num_envs)
     first = actor.collect(ASKED._replace(steps=6), LEFT).chunk
     assert first.episode_length.max() == 6 // num_envs and len(first.starts) == num_envs
-    on = actor.collect(ASKED._replace(steps=2, begins=False, seeds=())).chunk
+    on = actor.collect(ASKED._replace(number=1, steps=2, begins=False, seeds=())).chunk
     assert on.episode_length.min() == 6 // num_envs + 1 and not len(on.starts)
-    anew = actor.collect(ASKED._replace(steps=2, seeds=())).chunk
+    anew = actor.collect(ASKED._replace(number=2, steps=2, seeds=())).chunk
     assert anew.episode_length[0] == 1 and len(anew.starts) == num_envs
+
+
+def test_requests_are_taken_in_their_order() -> None:
+    with pytest.raises(AssertionError, match="in their order"):
+        collector().collect(ASKED._replace(number=1))
 
 
 def test_it_tells_how_many_seeds_it_used() -> None:
