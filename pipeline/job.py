@@ -101,11 +101,8 @@ class Job:
         there = RunFolder.open(path) if (path / "run.json").exists() else None
         known = None if there is None else RunSettings.from_json(there.description.config)
         before = None if known is None else known.training
-        source = with_mask(
-            source,
-            None if there is None else there.description.source,
-            is_imported=isinstance(training or before, ImportedAgent),
-        )
+        made = None if there is None else there.description.source
+        source = with_mask(source, made, is_imported=isinstance(training or before, ImportedAgent))
         base = training or (before if isinstance(before, ImportedAgent) else find_training(source, algorithm))
         if isinstance(base, ImportedAgent):
             if settings or algorithm:

@@ -91,11 +91,9 @@ def train_agent(
             )
         best = _unfinished(report.best, network, spec)
         env = stack.enter_context(closing(agent_view(make_environment(source), spec)))
-        observations = gather_observations(
-            best.policy, env, reset_seeds=streams.reset_seeds("calibrate"), count=ON_POLICY_STATES
-        )
-    collected = {"collection": play.record.to_json()} if isinstance(play, Actors) else {}
-    result = replace(best, observations=observations, statistics=_statistics(config, report) | collected)
+        seeds = streams.reset_seeds("calibrate")
+        observations = gather_observations(best.policy, env, reset_seeds=seeds, count=ON_POLICY_STATES)
+    result = replace(best, observations=observations, statistics=_statistics(config, report, play))
     result.save(folder)
     return result
 
@@ -200,7 +198,8 @@ def _advice_on_divergence(best: Path) -> Iterator[None]:
         ) from error
 
 
-def _statistics(config: Config, report: TrainingReport) -> Json:
+def _statistics(config: Config, report: TrainingReport, play: Play) -> Json:
+    collected = {"collection": play.record.to_json()} if isinstance(play, Actors) else {}
     return {
         "training": asdict(config),
         "env_steps": config.steps,
@@ -208,6 +207,7 @@ def _statistics(config: Config, report: TrainingReport) -> Json:
         "checkpoint": {"env_steps": report.best.env_steps, "mean_return": report.best.mean_return},
         "evaluations": [list(evaluation) for evaluation in report.evaluations],
         "seconds": round(report.seconds, 2),
+        **collected,
     }
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -33,6 +33,19 @@ LOOK_S = 1.0  # between looks at whether there was Ctrl-C
 NewRng = Callable[[str], np.random.Generator]  # of a purpose
 
 
+class _Remote(Protocol):
+    """A method of an actor."""
+
+    def remote(self, request: Request, *published: object) -> object:
+        """Has it called with what the reference stands for; a reference to what comes of it."""
+
+
+class _Handle(Protocol):
+    """Ray's, of a `Collector`."""
+
+    collect: _Remote
+
+
 class _Asked(NamedTuple):
     """A chunk that is in flight."""
 
@@ -44,7 +57,7 @@ class _Asked(NamedTuple):
 class _Actor:
     """What is known of one actor in its present life."""
 
-    handle: Any  # Ray's
+    handle: _Handle
     unpack: Unpacker
     life: int
     deaths: int  # in a row
@@ -78,7 +91,7 @@ class Actors:
         self._new_rng = new_rng
         self._remote = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Collector)
         self._run = -1
-        self._published: Any = None  # Ray's reference to it
+        self._published: object = None  # Ray's reference to it
         self._published_size = 0
         self._version: int | None = None  # the gradient steps behind it
         self._due = 1  # gradient steps, of the next one

@@ -9,10 +9,11 @@ from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.pipeline.collection.collector import Collector, Request
+from edgedqn.pipeline.collection.published import Published
 
 SPEC = spec_of(make_environment("CartPole-v1"), "CartPole-v1")
 # Always to the left, whatever it sees: the pole falls in ten steps or less.
-LEFT = [Dense(np.zeros((4, 2), np.float32), np.array([1, 0], np.float32), False)]
+LEFT: Published = [Dense(np.zeros((4, 2), np.float32), np.array([1, 0], np.float32), False)]
 ASKED = Request(number=0, steps=40, begins=True, epsilon=0.0, env_steps=0, version=None, seeds=range(100))
 
 
