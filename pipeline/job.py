@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
 
@@ -99,12 +99,10 @@ class Job:
         env_id = source.id
         path = Path(out) if out is not None else Path("runs") / f"{env_id.replace(':', '-').replace('/', '-')}-seed{seed}"
         there = RunFolder.open(path) if (path / "run.json").exists() else None
-        before = there and RunSettings.from_json(there.description.config).training
-        source = with_mask(
-            source,
-            None if there is None else there.description.source,
-            is_imported=isinstance(training or before, ImportedAgent),
-        )
+        known = None if there is None else RunSettings.from_json(there.description.config)
+        before = None if known is None else known.training
+        made = None if there is None else there.description.source
+        source = with_mask(source, made, is_imported=isinstance(training or before, ImportedAgent))
         base = training or (before if isinstance(before, ImportedAgent) else find_training(source, algorithm))
         if isinstance(base, ImportedAgent):
             if settings or algorithm:
@@ -112,13 +110,16 @@ class Job:
                 raise InputError(f"{path} holds an agent imported from {base.source}: expected nothing to train. Got {given}.")
         else:
             base = with_settings(base, settings or {}, env_id=env_id)
+        is_trained = there is not None and there.is_done("train") and not force
+        if is_trained and known is not None:  # who collected it is of no matter to what comes after
+            changes = replace(changes, collection=changes.collection or known.collection)
         config = changes.apply(RunSettings(training=base, gate=gate_for(env_id)))
         if config.fit is not None:
             require_tools(config.fit)
         if source.action_mask and config.export.output == "action":
             raise InputError(f"{env_id} says which actions are legal: expected an output to choose from. Got output=action.")
-        if not isinstance(base, ImportedAgent) and (force or not (there and there.is_done("train"))):
-            check_training(source, base, path / "agent")
+        if not isinstance(base, ImportedAgent) and not is_trained:
+            check_training(source, base, path / "agent", collection=config.collection)
         folder = RunFolder.create(
             path,
             source,
@@ -226,7 +227,7 @@ class Job:
         """All stages by name, in order."""
         folder = self.folder
         recipes = {recipe.name: recipe for recipe in (FLOAT32, *self.settings.all_recipes)}
-        plan = {"train": stages.PlannedStage("train", (), partial(stages.train, folder))}
+        plan = {"train": stages.PlannedStage("train", (), partial(stages.train, folder, self.settings.collection))}
         # Nothing needs it, so that runs of earlier versions, which have none, stay as they are.
         plan["fragility"] = stages.PlannedStage("compress", ("train",), partial(stages.fragility, folder))
         for name, each in recipes.items():

@@ -33,6 +33,7 @@ from edgedqn.export.tflite import exported as export_policy
 from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
 from edgedqn.export.tflite_file.tflm import MicroUnavailableError
 from edgedqn.export.verify import verify, verify_micro
+from edgedqn.pipeline.collection.config import CollectionConfig
 from edgedqn.pipeline.config import ImportedAgent, RunSettings
 from edgedqn.pipeline.devices.fitting import measure_fit, measure_fits
 from edgedqn.pipeline.fragility import measure_fragility
@@ -63,8 +64,10 @@ def dependents(plan: Mapping[str, PlannedStage], name: str) -> set[str]:
     return found
 
 
-def train(run: RunFolder) -> None:
+def train(run: RunFolder, collection: CollectionConfig | None = None) -> None:
     """Trains the float agent, or goes on where that was interrupted: `agent/`, with `learning_curve.svg`.
+
+    `collection` is that of the run's settings, with the address of the cluster.
 
     Raises:
       InputError: the environment gave a NaN, or learning diverged. The best candidate so far stays in
@@ -72,7 +75,7 @@ def train(run: RunFolder) -> None:
     """
     source, config, streams = _of(run)
     assert not isinstance(config.training, ImportedAgent)
-    train_agent(source, config.training, streams=streams, folder=run.agent)
+    train_agent(source, config.training, streams=streams, folder=run.agent, collection=collection)
     if (curve := learning_chart(run.agent)) is not None:
         with suppress(InputError):  # without vl-convert-python there is no picture, but an agent all the same
             write_text(run.agent / "learning_curve.svg", picture(curve))

@@ -5,6 +5,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import indent
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json
@@ -198,7 +199,7 @@ def render_report_markdown(
         parts += [fit_heading(fit), markdown_table(fit_lines(fit), text=(1, 6))]
     if costs := _cost_lines(files or {}):
         parts += ["On small devices, none of them here:", markdown_table(costs, text=(1, 2, 5))]
-    parts += [f"    {command}"] if command else []
+    parts += [indent(command, "    ")] if command else []
     return "\n\n".join(parts) + "\n"
 
 

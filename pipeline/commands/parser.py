@@ -6,6 +6,7 @@ from typing import NoReturn
 from edgedqn.pipeline.commands import BAD_INPUT
 from edgedqn.pipeline.commands.device_arguments import BUNDLE, fit
 from edgedqn.pipeline.commands.options import (
+    COLLECTING,
     COUNT,
     DIR,
     EITHER,
@@ -214,7 +215,7 @@ COMMANDS: dict[str, tuple[str, Arguments]] = {
         | fit("ship only what fits a board, and search for that")
         | FORCE,
     ),
-    "train": ("train the float agent of a run; goes on from its newest checkpoint", LEARNING_ENVIRONMENT | FORCE),
+    "train": ("train the float agent of a run; goes on from its newest checkpoint", LEARNING_ENVIRONMENT | COLLECTING | FORCE),
     "compress": (
         "say how fragile the agent of a run is, once, and compress it by recipes",
         {"path": RUN["path"] | {"nargs": "?"}}

@@ -16,6 +16,7 @@ from edgedqn.agents.training.checkpoints import has_checkpoints
 from edgedqn.benchmarks.report.table import render_fits, render_table
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.compression.report import StageReport
+from edgedqn.pipeline.collection.config import CollectionConfig
 from edgedqn.pipeline.commands import DONE, NOT_PASSED, REGRESSED, SCHEMA, print_json
 from edgedqn.pipeline.commands.files import (
     asked_budget,
@@ -194,7 +195,22 @@ def asked_changes(arguments: Namespace) -> Changes:
         tolerance=getattr(arguments, "tolerance", None),
         gate_episodes=getattr(arguments, "gate_episodes", None),
         fit=asked_budget(arguments) if arguments.command == "run" else None,
+        collection=_asked_collection(arguments),
     )
+
+
+def _asked_collection(arguments: Namespace) -> CollectionConfig | None:
+    """By actors, where they are asked for."""
+    if arguments.command != "train":
+        return None
+    options = {"actors": "actors", "policy": "actor_policy", "publish_every": "publish_every", "address": "address"}
+    given = {name: value for name, option in options.items() if (value := getattr(arguments, option)) is not None}
+    if arguments.engine == "ray":
+        print("Collected by actors: an experiment, not reproducible bit for bit.", file=sys.stderr)
+        return CollectionConfig(**given)
+    named = ", ".join(f"--{options[name].replace('_', '-')}" for name in given)
+    require(not given, f"This process collects by itself: expected --engine ray beside {named}. Got --engine local.")
+    return None
 
 
 def _do_stages(arguments: Namespace) -> int:

@@ -3,7 +3,6 @@
 import os
 import resource
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +15,12 @@ from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json, locked_folder
 from edgedqn.agents.playing.processes import WorkerDiedError, Workers
 from edgedqn.benchmarks.native_output import quiet
+from edgedqn.pipeline.collection.cluster import is_joined, join_cluster
 from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.sweeps.jobs import KINDS, Work
 from edgedqn.pipeline.sweeps.store import Store
 
-PATIENCE_S = 10.0  # for a cluster to answer, and for its tasks to end when nobody wants them any more
+PATIENCE_S = 10.0  # for the tasks of a cluster to end when nobody wants them any more
 UNNEEDED = ("checkpoints", ".lock")  # of a run folder, when it is done
 SCRATCH = "scratch"  # of a sweep's folder: where work is done
 Answer: TypeAlias = Json | Exception  # what a piece of work came to, or why it could not be done
@@ -64,20 +64,8 @@ class RayEngine:
 
     def __init__(self, address: str | None):
         """Joins the cluster of this address; `auto` finds the one of this machine. InputError: there is none, or no Ray."""
-        try:
-            import ray
-        except ImportError as error:
-            raise InputError(
-                f"The engine ray needs the extra `cluster`: pip install 'edgedqn[cluster]'. Got: {error}."
-            ) from error
-        self._ray, self._is_ours = ray, not ray.is_initialized()
-        try:
-            if self._is_ours:
-                _require_listener(address)
-                ray.init(address=address or "auto", log_to_driver=False, configure_logging=False)
-        except (OSError, ValueError, RuntimeError) as error:
-            expected = "expected the --address of a running Ray cluster"
-            raise InputError(f"Cannot join a cluster: {expected}, as `ray start --head` prints it. Got: {error}.") from error
+        self._is_ours = not is_joined()
+        self._ray = ray = join_cluster(address)
         self._task = ray.remote(num_cpus=1, max_retries=0)(_answer)
         self._running: dict[object, int] = {}
 
@@ -156,13 +144,6 @@ def _place(work: Work, store: Store, scratch: str | None) -> Iterator[Path]:
             shutil.rmtree(place, ignore_errors=True)
             raise
         shutil.rmtree(place, ignore_errors=True)
-
-
-def _require_listener(address: str | None) -> None:
-    """OSError: nobody listens at HOST:PORT. Ray itself waits for minutes."""
-    host, _, port = (address or "").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.removeprefix("ray://"), int(port)), PATIENCE_S).close()
 
 
 def _answer(call: Callable[[], Json]) -> Json:

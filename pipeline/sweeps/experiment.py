@@ -38,9 +38,9 @@ TERMINATED = 128 + signal.SIGTERM  # the exit code of what was asked to end
 
 
 def run_experiment(
-    asked: Path | Json,
+    asked: str | Path | Json,
     *,
-    out: str | None = None,
+    out: str | Path | None = None,
     workers: int | None = None,
     engine: str = "local",
     address: str | None = None,
@@ -52,7 +52,8 @@ def run_experiment(
     Raises:
       InputError: something of this cannot be used, before anything is done.
     """
-    store = store_of(asked, out)
+    asked = Path(asked) if isinstance(asked, str) else asked
+    store = store_of(asked, None if out is None else str(out))
     require(not store.is_private, f"Workers are other processes: expected a folder or a URL that they reach, too. Got {out}.")
     if storage is None and store.folder is None:
         raise InputError(
