@@ -75,7 +75,7 @@ def train(run: RunFolder) -> None:
     train_agent(source, config.training, streams=streams, folder=run.agent)
     if (curve := learning_chart(run.agent)) is not None:
         with suppress(InputError):  # without vl-convert-python there is no picture, but an agent all the same
-            write_text(run.agent / "learning_curve.svg", picture(curve))
+            write_text(run.agent / "learning_curve.svg", picture(curve.spec))
 
 
 def fragility(run: RunFolder) -> None:
@@ -220,7 +220,7 @@ def stress(run: RunFolder) -> None:
     write_json(run.benchmark, benchmark.to_json())
     if (chart := stress_chart(benchmark.stress)) is not None:
         with suppress(InputError):  # as for the learning curve
-            write_text(run.path / "stress.svg", picture(chart))
+            write_text(run.path / "stress.svg", picture(chart.spec))
 
 
 def fit(run: RunFolder, budget: Budget) -> None:
