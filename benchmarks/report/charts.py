@@ -108,8 +108,12 @@ def size_chart(rows: Sequence[BenchmarkRow], baseline: str) -> Chart | None:
         {"name": row.name, "gate": _verdict(row, baseline), "KB": size / 1_000, "text": f"{kilobytes(size)} KB"}
         for row, size in sized
     ]
+    # On the right is room for what stands beside the largest.
+    least, most = min(size for _, size in sized), max(size for _, size in sized)
+    span = max(most / least, 4.0)
     spec = fill_template(
         "size",
+        domain=[least / span**0.05 / 1_000, most * span**0.7 / 1_000],
         description=f"Size: {'; '.join(f'{row.name} {kilobytes(size)} KB' for row, size in sized)}.",
         points=points,
         color=_verdicts(rows, baseline),

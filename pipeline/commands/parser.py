@@ -87,7 +87,7 @@ RECIPES: Arguments = {
     "--recipes": {
         "nargs": "+",
         "metavar": "NAME",
-        "help": "recipes that `edgedqn compress --list` shows, or files NAME.toml with your own (default: qat-int8 "
+        "help": "recipes that `edgedqn recipes` lists, or files NAME.toml with your own (default: qat-int8 "
         "prune-qat-int8 auto-int8; ptq-int8 is always shown beside them)",
     }
 }
@@ -218,7 +218,7 @@ COMMANDS: dict[str, tuple[str, Arguments]] = {
         {"path": RUN["path"] | {"nargs": "?"}}
         | RECIPES
         | GATE
-        | {"--list": SWITCH | {"help": "list the recipes that there are, and end"}}
+        | {"--list": SWITCH | {"help": "list the recipes that there are, and end; `edgedqn recipes`"}}
         | FORCE,
     ),
     "export": ("write the .tflite files of a run", RUN | RECIPES | EXPORTING | FORCE),
@@ -240,7 +240,9 @@ COMMANDS: dict[str, tuple[str, Arguments]] = {
     "play": ("play a policy for people to watch: in a window, as a film, or in a browser", PLAY),
     "import": ("make a run of a model of Keras, PyTorch, ONNX or Stable-Baselines3, in place of a training", MODEL),
     "sweep": ("search trainings and recipes for the files worth having, as a file says; goes on where it stopped", SWEEP),
-    "doctor": ("say what is installed and whether it works", {}),
+    "recipes": ("list the recipes that come with EdgeDQN", {}),
+    "environments": ("list the environments that there are presets for, with their scores", {}),
+    "doctor": ("say what is installed, whether it works, and what is missing for which job", {}),
 }
 IMPORT_EPILOG = (
     "Not in any of these files, so it cannot be seen: an SB3 agent behind VecNormalize takes observations that are "

@@ -62,16 +62,11 @@ def train(arguments: Namespace) -> int:
 
 
 def compress(arguments: Namespace) -> int:
-    """Runs recipes on the agent, or lists those that there are."""
+    """Runs recipes on the agent, or lists those that there are in full, as JSON; `lists` has them in short."""
     if not arguments.list:
         require(arguments.path is not None, "Expected a run folder, or --list. Got neither.")
         return _do_stages(arguments)
-    if arguments.json:
-        print_json(arguments, {"schema": SCHEMA, "recipes": [recipe.to_json() for recipe in RECIPES.values()]})
-        return DONE
-    width = max(map(len, RECIPES))
-    for recipe in RECIPES.values():
-        print(f"{recipe.name:<{width}}  {recipe.summary}")
+    print_json(arguments, {"schema": SCHEMA, "recipes": [recipe.to_json() for recipe in RECIPES.values()]})
     return DONE
 
 

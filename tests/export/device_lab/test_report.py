@@ -269,11 +269,11 @@ def test_the_film_starts_by_itself_unless_somebody_wants_nothing_to_move(crowded
         assert page.evaluate(shown) == other
 
 
-@pytest.mark.parametrize("count", [3, 20])
-def test_it_prints_on_one_page_dark_or_not(crowded: Callable[[int], Path], page: Any, count: int) -> None:
-    opened(page, crowded(count), width=1400, dark=True)
+@pytest.mark.parametrize(("count", "width"), [(3, 1400), (20, 1400), (20, 360)])
+def test_it_prints_on_one_page_dark_or_not(crowded: Callable[[int], Path], page: Any, count: int, width: int) -> None:
+    opened(page, crowded(count), width=width, dark=True)
     pdf = base64.b64decode(page.call("Page.printToPDF", preferCSSPageSize=True, printBackground=True)["data"])
-    (ARTIFACTS / f"report-{count}-files.pdf").write_bytes(pdf)
+    (ARTIFACTS / f"report-{count}-files-{width}.pdf").write_bytes(pdf)
     assert pdf.count(b"/Type /Page\n") == 1
 
 
