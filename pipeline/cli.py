@@ -30,6 +30,7 @@ ALONE = {
 }  # command -> its module and the function in it
 WITHOUT_TENSORFLOW = ("inspect", "doctor", "lists")  # modules of which no function needs it
 GOES_ON = ("run", "train", "compress", "export", "bench", "report", "sweep")  # where it was interrupted
+SHOWING = (*GOES_ON, *OF_FILES, "import")  # how far they are
 # What is the machine's or the user's: a disk that is full or broken, a limit, a place that may not be written, or is none.
 NOT_OURS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE),
@@ -48,6 +49,8 @@ def console() -> NoReturn:
             streams.keep_stdout_for_results()
         if modules.names_own(arguments):
             modules.look_in_current_folder()
+        if arguments.command in SHOWING:
+            import_module("edgedqn.pipeline.viewing.progress").choose_bars(quiet=arguments.quiet)
         code = _run(arguments)
     except SystemExit as stop:  # argparse's, after --help or an error
         code = int(stop.code or 0)

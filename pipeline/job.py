@@ -29,6 +29,7 @@ from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.training import check_training, find_training, with_mask
 from edgedqn.pipeline.viewing.file_details import device_costs
+from edgedqn.pipeline.viewing.progress import StageLines
 
 KINDS = ("train", "compress", "export", "bench", "report")
 
@@ -147,20 +148,23 @@ class Job:
             self.folder.change(here.to_json(), self.settings.to_json(), ungated=ungated, outdated=outdated)
             yield
 
-    def do(self, kinds: Sequence[str], *, force: bool = False) -> None:
-        """Does the stages of these kinds that are not done yet, or all of them by force. The caller holds the lock.
+    def do(self, kinds: Sequence[str], *, force: bool = False, lines: StageLines | None = None) -> None:
+        """Does the stages of these kinds that are not done yet, or all of them by force. The caller holds the lock. `lines` are
+        told of each.
 
         Raises:
           InputError: a stage they need is missing, or the agent was imported and is to be trained.
         """
-        plan = self._plan()
+        plan, lines = self._plan(), lines or StageLines()
         self._remove_checkpoints()
-        for name, stage in plan.items():
-            if stage.kind not in kinds or (self.folder.is_done(name) and not force):
-                continue
+        asked = [name for name, stage in plan.items() if stage.kind in kinds]
+        undone = stages.with_dependents(plan, [name for name in asked if force or not self.folder.is_done(name)])
+        lines.begin([name for name in asked if name in undone], [name for name in asked if name not in undone])
+        for name in filter(undone.__contains__, asked):
+            stage = plan[name]
             self._check(name, plan)
             self.folder.forget(stages.dependents(plan, name))
-            with self.folder.stage(name):
+            with lines.stage(name), self.folder.stage(name):
                 if stage.kind == "train" and force and self.folder.agent.exists():
                     remove_folder(self.folder.agent)  # or its checkpoints would be gone on from
                 stage.work()

@@ -1,6 +1,6 @@
 """The stages of a run, each from files to files. (Those of a recipe are `compression.stage`.)"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -61,6 +61,11 @@ def dependents(plan: Mapping[str, PlannedStage], name: str) -> set[str]:
         if name in stage.needs or found.intersection(stage.needs):
             found.add(other)
     return found
+
+
+def with_dependents(plan: Mapping[str, PlannedStage], names: Sequence[str]) -> set[str]:
+    """These stages, and all that need one of them."""
+    return {*names, *(other for name in names for other in dependents(plan, name))}
 
 
 def train(run: RunFolder) -> None:

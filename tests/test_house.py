@@ -34,7 +34,7 @@ WITHOUT_TENSORFLOW = (
     "benchmarks",
     *(f"pipeline.{module}" for module in ("cli", "scripting", "run", "bench_files", "bundle", "run_folder", "seeds")),
     *(f"pipeline.commands.{module}" for module in ("parser", "options", "files", "inspect", "lists", "doctor")),
-    *(f"pipeline.viewing.{module}" for module in ("film", "play", "serving")),
+    *(f"pipeline.viewing.{module}" for module in ("film", "play", "progress", "serving")),
     "pipeline.devices",
 )
 NOT_IMPORTED = ("benchmarks.peers", "export.devices.board.scripts")  # they train; they run beside a device's edge_policy.py

@@ -1,5 +1,6 @@
 """`bench`, `bundle`, `evaluate` and `play` of .tflite files, and how all of these are printed. Needs no TensorFlow."""
 
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import closing
@@ -35,6 +36,7 @@ from edgedqn.pipeline.native import limit_memory
 from edgedqn.pipeline.proving import source_of, spec_for
 from edgedqn.pipeline.viewing.play import Load, Player, film_path
 from edgedqn.pipeline.viewing.play import play as play_policy
+from edgedqn.pipeline.viewing.progress import in_colour
 from edgedqn.pipeline.viewing.serving import address, page_folder, serve, server
 
 
@@ -167,7 +169,7 @@ def print_benchmark(benchmark: Benchmark, arguments: Namespace, earlier: Benchma
     if arguments.json:
         print_json(arguments, benchmark.to_json() | ({"against": against.to_json()} if against else {}))
     else:
-        print(render_table(benchmark.rows))
+        print(in_colour(render_table(benchmark.rows), sys.stdout))
         if devices := render_devices(benchmark):
             print(f"\n{devices}")
         if stress := render_stress(benchmark):

@@ -24,12 +24,12 @@ def recipes(arguments: Namespace) -> int:
         print_json(arguments, {"schema": SCHEMA, "recipes": found})
         return DONE
     width = max(map(len, RECIPE_LIST))
-    columns = shutil.get_terminal_size((120, 24)).columns - width - 4
+    columns = max(30, shutil.get_terminal_size((120, 24)).columns - width - 2)
     for name, each in RECIPE_LIST.items():
-        mark = "*" if name in DEFAULT_RECIPES else " "
-        first, *others = wrap(each.summary, max(columns, 30))
-        print(f"{mark} {name:<{width}}  {first}", *(f"{'':<{width + 4}}{line}" for line in others), sep="\n")
-    print("\n* what `edgedqn run` takes by default. A file NAME.toml is a recipe of your own: docs/compression.md.")
+        told = f"{each.summary}{' [default]' if name in DEFAULT_RECIPES else ''}"
+        first, *others = wrap(told, columns)
+        print(f"{name:<{width}}  {first}", *(f"{'':<{width + 2}}{line}" for line in others), sep="\n")
+    print("\n[default]: what `edgedqn run` takes by itself. A file NAME.toml is a recipe of your own.")
     return DONE
 
 

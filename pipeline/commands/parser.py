@@ -265,6 +265,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, (summary, arguments) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         command.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
+        command.add_argument("--quiet", action="store_true", help="say nothing of progress on stderr")
         for argument, how in arguments.items():
             command.add_argument(argument, **how)  # type: ignore[arg-type]
         if name in ("run", "train"):

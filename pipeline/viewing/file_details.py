@@ -1,12 +1,13 @@
 """What the report says of each file besides its row: the zeros of its kernels, the rungs of its ladder, its cost on devices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 
 from edgedqn.benchmarks.report.charts import KernelZeros
 from edgedqn.benchmarks.report.page import DeviceCost, FileDetails, Rung
 from edgedqn.benchmarks.rows import Benchmark
-from edgedqn.compression.report import Findings
+from edgedqn.compression.report import Findings, StageReport
 from edgedqn.export.devices.npu import NpuEstimate
 from edgedqn.export.edge_policy import PolicyFileError, VerifiedFile, read_verified
 from edgedqn.export.tflite_file.reader import kernels
@@ -58,6 +59,24 @@ def device_costs(run: RunFolder) -> dict[str, tuple[DeviceCost, ...]]:
             )
         )
     return {bundled.file_sha256: tuple(costs)}
+
+
+def what_was_skipped(run: RunFolder, reports: Mapping[str, Sequence[StageReport]]) -> list[str]:
+    """What stages of recipes, by their `reports`, and the verification of files could not do: a line each, with the reason."""
+    told = [
+        f"{name}, {each.stage}: {reason}"
+        for name, of_recipe in reports.items()
+        for each in of_recipe
+        for reason in each.findings.skipped or ()
+    ]
+    reasons: dict[str, list[str]] = {}
+    for name in reports:
+        with suppress(PolicyFileError):
+            found = read_verified(run.model(name)).evidence.get("verification", {})
+            for what, each in found.items():
+                if "skipped" in each:
+                    reasons.setdefault(f"verification in {what}: {each['skipped']}", []).append(name)
+    return [*told, *(f"{', '.join(names)}, {reason}" for reason, names in reasons.items())]
 
 
 def _details(file: VerifiedFile, costs: Sequence[DeviceCost]) -> FileDetails:

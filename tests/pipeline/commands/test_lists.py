@@ -33,10 +33,9 @@ def test_recipes_are_all_there_with_those_that_are_taken_by_default(capsys: pyte
     ]
     assert [each["name"] for each in found if each["default"]] == sorted(DEFAULT_RECIPES, key=list(RECIPES).index)
     assert main(["recipes"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in lines if line.startswith("* ") and "`" not in line] == [
-        each["name"] for each in found if each["default"]
-    ]
+    lines = capsys.readouterr().out.partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == list(RECIPES)
+    assert "".join(lines).count("[default]") == len(DEFAULT_RECIPES)
 
 
 def test_environments_have_the_scores_that_were_measured(
