@@ -22,7 +22,7 @@ from edgedqn.compression.recipes import FLOAT32
 from edgedqn.compression.report import CompressionRecord, StageReport
 from edgedqn.export.devices.npu import NpuTarget
 from edgedqn.pipeline import stages
-from edgedqn.pipeline.bundle import Part, make_bundle, remove_bundle, shipped_file
+from edgedqn.pipeline.bundle import Part, make_bundle, remove_bundle, shipped_file, write_archive
 from edgedqn.pipeline.config import Changes, ImportedAgent, RunSettings
 from edgedqn.pipeline.devices.fitting import require_tools
 from edgedqn.pipeline.native import load_tensorflow
@@ -205,15 +205,19 @@ class Job:
         write_json(self.folder.benchmark, reduce(merged, measured, read_benchmark(self.folder.benchmark)).to_json())
         self._report_again()
 
-    def bundle(self, *, units: Sequence[float] | None = None, npu: NpuTarget | None = None) -> tuple[Part, ...]:
+    def bundle(
+        self, *, units: Sequence[float] | None = None, npu: NpuTarget | None = None, zipped: bool = False
+    ) -> tuple[Part, ...]:
         """Makes `device/` again, and whatever was missing for it when the run made it, with units and an NPU as `make_bundle`
-        takes them; and the report where it now says more of devices. The caller holds the lock.
+        takes them, and a zip where one is asked for, or there; and the report where it says more now. The caller has the lock.
 
         Errors as `shipped_file`.
         """
-        before = device_costs(self.folder)
+        before = device_costs(self.folder), self.folder.archive.exists()
         parts = make_bundle(self.shipped_file(), self.folder.device, fetch=True, units=units, npu=npu)
-        if device_costs(self.folder) != before:
+        if zipped or self.folder.archive.exists():
+            write_archive(self.folder.device)
+        if (device_costs(self.folder), self.folder.archive.exists()) != before:
             self._report_again()
         return parts
 
@@ -257,6 +261,7 @@ class Job:
 
     def _bench(self) -> None:
         benchmark = stages.bench(self.folder, self.settings.all_recipes)
+        self.folder.archive.unlink(missing_ok=True)  # of an earlier bundle
         best = best_passing(benchmark.rows, benchmark.fits)
         if best is None:
             remove_bundle(self.folder.device)

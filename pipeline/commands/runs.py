@@ -116,8 +116,8 @@ def bundle(arguments: Namespace) -> int:
         raise InputError(f"A run's bundle is {arguments.path / 'device'}: expected no --out, or a .tflite. Got both.")
     npu, job = asked_npu(arguments), Job.open(arguments.path)
     with job.locked():
-        parts = job.bundle(units=arguments.sensor_units, npu=npu)
-    print_bundle(job.folder.device, parts, arguments)
+        parts = job.bundle(units=arguments.sensor_units, npu=npu, zipped=arguments.zip)
+    print_bundle(job.folder.device, parts, arguments, archive=job.folder.archive if arguments.zip else None)
     return DONE
 
 

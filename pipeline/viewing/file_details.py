@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import zip_longest
 
 from edgedqn.benchmarks.report.charts import KernelZeros
@@ -25,7 +26,8 @@ def file_details(run: RunFolder, benchmark: Benchmark) -> dict[str, FileDetails]
             except PolicyFileError:
                 continue
             if file.file_sha256 == row.sha256:
-                found[row.name] = _details(file, costs.get(file.file_sha256, ()))
+                archive = run.archive.name if file.file_sha256 in costs and run.archive.exists() else None
+                found[row.name] = replace(_details(file, costs.get(file.file_sha256, ())), archive=archive)
     return found
 
 
@@ -74,8 +76,8 @@ def what_was_skipped(run: RunFolder, reports: Mapping[str, Sequence[StageReport]
         with suppress(PolicyFileError):
             found = read_verified(run.model(name)).evidence.get("verification", {})
             for what, each in found.items():
-                if "skipped" in each:
-                    reasons.setdefault(f"verification in {what}: {each['skipped']}", []).append(name)
+                if reason := each.get("skipped"):
+                    reasons.setdefault(f"verification in {what}: {reason}", []).append(name)
     return [*told, *(f"{', '.join(names)}, {reason}" for reason, names in reasons.items())]
 
 

@@ -7,15 +7,18 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import tqdm
 
-Bar = tqdm.tqdm[Any] if TYPE_CHECKING else tqdm.tqdm
+if TYPE_CHECKING:
+    Bar = tqdm.tqdm[object]
+else:
+    Bar = tqdm.tqdm  # takes no type when it runs
 INTERVAL_S = 30
 # What stages took of a run of CartPole-v1 that has no figures of its own yet; only their ratios count.
-USUAL_SECONDS = {"train": 60, "fragility": 15, "bench": 60, "report": 5}
-USUAL_SECONDS_OF_A_KIND = {"compress": 40, "export": 2}
+USUAL_SECONDS: dict[str, float] = {"train": 60, "fragility": 15, "bench": 60, "report": 5}
+USUAL_SECONDS_OF_A_KIND: dict[str, float] = {"compress": 40, "export": 2}
 CONTROLS_S = 0.3  # of a recipe that trains nothing
 GREEN, RED, SOFT, PLAIN = "\033[32m", "\033[31m", "\033[2m", "\033[0m"
 VERDICTS = re.compile(r"(?<=\s)(pass|failed|fail)(?=\s|$)")
@@ -24,11 +27,12 @@ VERDICTS = re.compile(r"(?<=\s)(pass|failed|fail)(?=\s|$)")
 class LineBar(Bar):
     """A bar where there is no terminal: a line every half minute, so none of what takes less."""
 
-    def __init__(self, *arguments: Any, **how: Any):
+    def __init__(self, *arguments: object, **how: object):
         """Takes what tqdm does; `disable=None` does not switch it off."""
         if how.get("disable") is None:
             how["disable"] = False
-        super().__init__(*arguments, **{**how, "mininterval": INTERVAL_S, "delay": INTERVAL_S, "leave": False, "ascii": True})
+        how |= {"mininterval": INTERVAL_S, "delay": INTERVAL_S, "leave": False, "ascii": True}
+        super().__init__(*arguments, **how)  # type: ignore[arg-type]
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """One line, and none when the bar ends."""
@@ -51,9 +55,9 @@ class LineBar(Bar):
 class NoBar(Bar):
     """None at all."""
 
-    def __init__(self, *arguments: Any, **how: Any):
+    def __init__(self, *arguments: object, **how: object):
         """Takes what tqdm does."""
-        super().__init__(*arguments, **{**how, "disable": True})
+        super().__init__(*arguments, **{**how, "disable": True})  # type: ignore[arg-type]
 
 
 def is_quiet(asked: bool) -> bool:
@@ -64,9 +68,9 @@ def is_quiet(asked: bool) -> bool:
 def choose_bars(*, quiet: bool) -> None:
     """Makes the bars of a process that is the command line's own fit where they go; before what draws them is imported."""
     if is_quiet(quiet):
-        tqdm.tqdm = NoBar  # type: ignore[misc]
+        tqdm.tqdm = NoBar  # type: ignore[assignment]
     elif not sys.stderr.isatty():
-        tqdm.tqdm = LineBar  # type: ignore[misc]
+        tqdm.tqdm = LineBar  # type: ignore[assignment]
 
 
 def has_colours(stream: TextIO) -> bool:
@@ -155,7 +159,7 @@ def _usual_seconds(name: str) -> float:
     kind, _, recipe = name.partition("/")
     if kind == "compress" and recipe in ("float32", "ptq-int8", "dynamic", "float16", "threshold"):
         return CONTROLS_S
-    return USUAL_SECONDS.get(kind) or USUAL_SECONDS_OF_A_KIND.get(kind, 0.0)
+    return USUAL_SECONDS[kind] if kind in USUAL_SECONDS else USUAL_SECONDS_OF_A_KIND.get(kind, 0.0)
 
 
 def _duration(seconds: float) -> str:
