@@ -49,7 +49,7 @@ class LineBar(Bar):
         """Leaves no trace."""
         if not self.disable:
             self.disable = True
-            self._decr_instances(self)
+            self._decr_instances(self)  # type: ignore[attr-defined]
 
 
 class NoBar(Bar):

@@ -6,10 +6,11 @@ import pytest
 from jinja2 import UndefinedError
 
 from edgedqn.benchmarks.report.templates import embedded, render_page
+from edgedqn.benchmarks.report.vega import VegaLite
 
 
 def test_a_page_has_the_frame_its_charts_and_what_draws_them() -> None:
-    given = {"description": "A <b>."}
+    given: VegaLite = {"description": "A <b>."}
     text = render_page("sweep", {"front-1": given}, searches=[])
     assert text.startswith("<!DOCTYPE html>") and "<title>EdgeDQN: a sweep</title>" in text
     assert "vegaEmbed" in text and len(text) > len(render_page("sweep", {}, searches=[])) + 100_000
