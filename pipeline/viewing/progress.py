@@ -34,7 +34,7 @@ class LineBar(Bar):
         how |= {"mininterval": INTERVAL_S, "delay": INTERVAL_S, "leave": False, "ascii": True}
         super().__init__(*arguments, **how)  # type: ignore[arg-type]
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """One line, and none when the bar ends."""
         if msg is None:
             shown = self.format_dict
@@ -68,9 +68,9 @@ def is_quiet(asked: bool) -> bool:
 def choose_bars(*, quiet: bool) -> None:
     """Makes the bars of a process that is the command line's own fit where they go; before what draws them is imported."""
     if is_quiet(quiet):
-        tqdm.tqdm = NoBar  # type: ignore[assignment]
+        tqdm.tqdm = NoBar  # type: ignore[assignment, misc]
     elif not sys.stderr.isatty():
-        tqdm.tqdm = LineBar  # type: ignore[assignment]
+        tqdm.tqdm = LineBar  # type: ignore[assignment, misc]
 
 
 def has_colours(stream: TextIO) -> bool:
