@@ -43,7 +43,6 @@ class LineBar(Bar):
             print(
                 f"  {self.desc}: {self.n:,}{of} {self.unit.strip()}, {_duration(shown['elapsed'])}{left or ''}", file=sys.stderr
             )
-        return True
 
     def close(self) -> None:
         """Leaves no trace."""
