@@ -22,13 +22,14 @@ from edgedqn.compression.recipes import FLOAT32
 from edgedqn.compression.report import CompressionRecord, StageReport
 from edgedqn.export.devices.npu import NpuTarget
 from edgedqn.pipeline import stages
-from edgedqn.pipeline.bundle import Part, make_bundle, remove_bundle, shipped_file
+from edgedqn.pipeline.bundle import Part, make_bundle, remove_bundle, shipped_file, write_archive
 from edgedqn.pipeline.config import Changes, ImportedAgent, RunSettings
 from edgedqn.pipeline.devices.fitting import require_tools
 from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.training import check_training, find_training, with_mask
 from edgedqn.pipeline.viewing.file_details import device_costs
+from edgedqn.pipeline.viewing.progress import StageLines
 
 KINDS = ("train", "compress", "export", "bench", "report")
 
@@ -148,20 +149,23 @@ class Job:
             self.folder.change(here.to_json(), self.settings.to_json(), ungated=ungated, outdated=outdated)
             yield
 
-    def do(self, kinds: Sequence[str], *, force: bool = False) -> None:
-        """Does the stages of these kinds that are not done yet, or all of them by force. The caller holds the lock.
+    def do(self, kinds: Sequence[str], *, force: bool = False, lines: StageLines | None = None) -> None:
+        """Does the stages of these kinds that are not done yet, or all of them by force. The caller holds the lock. `lines` are
+        told of each.
 
         Raises:
           InputError: a stage they need is missing, or the agent was imported and is to be trained.
         """
-        plan = self._plan()
+        plan, lines = self._plan(), lines or StageLines()
         self._remove_checkpoints()
-        for name, stage in plan.items():
-            if stage.kind not in kinds or (self.folder.is_done(name) and not force):
-                continue
+        asked = [name for name, stage in plan.items() if stage.kind in kinds]
+        undone = stages.with_dependents(plan, [name for name in asked if force or not self.folder.is_done(name)])
+        lines.begin([name for name in asked if name in undone], [name for name in asked if name not in undone])
+        for name in filter(undone.__contains__, asked):
+            stage = plan[name]
             self._check(name, plan)
             self.folder.forget(stages.dependents(plan, name))
-            with self.folder.stage(name):
+            with lines.stage(name), self.folder.stage(name):
                 if stage.kind == "train" and force and self.folder.agent.exists():
                     remove_folder(self.folder.agent)  # or its checkpoints would be gone on from
                 stage.work()
@@ -202,15 +206,19 @@ class Job:
         write_json(self.folder.benchmark, reduce(merged, measured, read_benchmark(self.folder.benchmark)).to_json())
         self._report_again()
 
-    def bundle(self, *, units: Sequence[float] | None = None, npu: NpuTarget | None = None) -> tuple[Part, ...]:
+    def bundle(
+        self, *, units: Sequence[float] | None = None, npu: NpuTarget | None = None, zipped: bool = False
+    ) -> tuple[Part, ...]:
         """Makes `device/` again, and whatever was missing for it when the run made it, with units and an NPU as `make_bundle`
-        takes them; and the report where it now says more of devices. The caller holds the lock.
+        takes them, and a zip where one is asked for, or there; and the report where it says more now. The caller has the lock.
 
         Errors as `shipped_file`.
         """
-        before = device_costs(self.folder)
+        before = device_costs(self.folder), self.folder.archive.exists()
         parts = make_bundle(self.shipped_file(), self.folder.device, fetch=True, units=units, npu=npu)
-        if device_costs(self.folder) != before:
+        if zipped or self.folder.archive.exists():
+            write_archive(self.folder.device)
+        if (device_costs(self.folder), self.folder.archive.exists()) != before:
             self._report_again()
         return parts
 
@@ -254,6 +262,7 @@ class Job:
 
     def _bench(self) -> None:
         benchmark = stages.bench(self.folder, self.settings.all_recipes)
+        self.folder.archive.unlink(missing_ok=True)  # of an earlier bundle
         best = best_passing(benchmark.rows, benchmark.fits)
         if best is None:
             remove_bundle(self.folder.device)
