@@ -11,13 +11,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgedqn.agents.errors import one_line, require
 from edgedqn.agents.playing.disturbances import Disturbance
 from edgedqn.agents.playing.evaluation import Policy, RandomPolicy, evaluate
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.processes import Workers
+from edgedqn.agents.training.bars import tqdm
 from edgedqn.benchmarks.native_output import quiet
 from edgedqn.export.edge_policy import DeviceManifest, EdgePolicy, TfliteModel, VerifiedFile, read_file
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_from_episodes
 from edgedqn.agents.playing.gate import Gate, NotBetterThanRandomError, Verdict, run_gate
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.agents.training.bars import tqdm
 from edgedqn.benchmarks.agreement import agreement, legal_in, preferences_of
 from edgedqn.benchmarks.cores.budget import Budget
 from edgedqn.benchmarks.playing import Players

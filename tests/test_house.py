@@ -21,7 +21,14 @@ MAY_IMPORT = {  # folders, of ours, with all that is in them; or single modules
     "agents": set(),
     "compression": {"agents"},
     "export": {"agents", "compression"},
-    "benchmarks": {"agents.playing", "agents.errors", "agents.files", "export.edge_policy", "export.tflite_file"},
+    "benchmarks": {
+        "agents.playing",
+        "agents.training.bars",
+        "agents.errors",
+        "agents.files",
+        "export.edge_policy",
+        "export.tflite_file",
+    },
     "pipeline": {"agents", "compression", "export", "benchmarks"},
 }
 # What a board can import, or a machine that only looks at files. Each entry is a module, or a folder with all that is in it.

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgedqn.agents.playing.environments import check_transition
 from edgedqn.agents.playing.legal import legal_actions
 from edgedqn.agents.playing.statistics import Interval, bootstrap_interval
+from edgedqn.agents.training.bars import tqdm
 
 
 class Policy(Protocol):

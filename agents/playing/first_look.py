@@ -8,7 +8,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import trange
 
 from edgedqn.agents.errors import tell
 from edgedqn.agents.playing.checks import THOROUGH
@@ -16,6 +15,7 @@ from edgedqn.agents.playing.environments import check_transition, make_environme
 from edgedqn.agents.playing.legal import MASK, mask_of
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.training.bars import tqdm
 
 REPEATED = 10  # steps of an episode that is played twice
 BYTE, FEW = 255, 32  # the largest byte; numbers of objects stay below
@@ -102,7 +102,7 @@ def _play(env: gymnasium.Env[Any, Any], env_id: str, steps: int) -> FirstLook:
     rng, n_actions = np.random.default_rng(SEED), int(env.action_space.n)  # type: ignore[attr-defined]
     observations, masks, usable = [], 0, 0
     observation, info = env.reset(seed=SEED)
-    for step in trange(steps, desc="look at the environment", unit=" steps", disable=None, leave=False):
+    for step in tqdm(range(steps), desc="look at the environment", unit=" steps", disable=None, leave=False):
         check_transition(env_id, step, observation=observation, reward=0.0)
         observations.append(np.array(observation))
         legal = mask_of(info, n_actions)

@@ -7,8 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
+from edgedqn.agents.training.bars import tqdm
 from edgedqn.agents.training.checkpoints import Checkpoints, prefixed, under
 from edgedqn.agents.training.interaction import Agent, Play, Step
 from edgedqn.agents.training.selection import Candidate, CheckpointSelection

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, Protocol
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, evaluate
+from edgedqn.agents.training.bars import tqdm
 from edgedqn.agents.training.checkpoints import State, Weights
 
 ALIKE = 0.002  # of a return: as good as equal

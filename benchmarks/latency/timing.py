@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from edgedqn.agents.training.bars import tqdm
 from edgedqn.benchmarks.filling import Rows
 from edgedqn.benchmarks.latency.full_speed import FullSpeed
 from edgedqn.benchmarks.latency.interleaved import BlockFactory, LatencyConfig, Timing, speedup, time_interleaved

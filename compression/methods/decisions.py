@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgedqn.agents.errors import require
 from edgedqn.agents.learner import FusedLearner, adam
+from edgedqn.agents.training.bars import tqdm
 from edgedqn.compression.folding import InputScaling, in_batches
 from edgedqn.compression.methods.distillation import STEPS_PER_CALL
 from edgedqn.compression.preferences import median_action_gap

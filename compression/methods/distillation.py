@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgedqn.agents.errors import require
 from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.agents.training.bars import tqdm
 from edgedqn.compression.folding import InputScaling, Weights, solve_ridge
 from edgedqn.compression.policy import Meaning
 from edgedqn.compression.preferences import Targets

@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgedqn.agents.errors import require
 from edgedqn.agents.learner import FusedLearner, adam
 from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, gather_from_episodes, visit
 from edgedqn.agents.playing.spec import OneHot
+from edgedqn.agents.training.bars import tqdm
 from edgedqn.compression.folding import Weights, in_batches
 from edgedqn.compression.methods.distillation import (
     STEPS_PER_CALL,

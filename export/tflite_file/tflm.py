@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.processes import python_command
+from edgedqn.agents.training.bars import tqdm
 from edgedqn.export.edge_policy import DeviceManifest
 
 # The interpreter prints the sum to stderr, from C++, past sys.stderr: only another process's stderr can be read.

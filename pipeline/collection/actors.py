@@ -11,11 +11,11 @@ from types import ModuleType
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from edgedqn.agents.dqn import DQN
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.playing.spec import EnvironmentSpec
+from edgedqn.agents.training.bars import tqdm
 from edgedqn.agents.training.config import Config, TrainingConfig
 from edgedqn.agents.training.interaction import Agent, Step
 from edgedqn.pipeline.collection.chunks import Unpacker, size_of

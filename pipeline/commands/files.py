@@ -8,14 +8,13 @@ from dataclasses import asdict, replace
 from functools import partial, reduce
 from pathlib import Path
 
-from tqdm import tqdm
-
 from edgedqn.agents.errors import InputError, one_line, require
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.evaluation import Evaluation
 from edgedqn.agents.playing.evaluation import evaluate as play_all
 from edgedqn.agents.playing.processes import WorkerDiedError, Workers
 from edgedqn.agents.playing.source import EnvironmentSource
+from edgedqn.agents.training.bars import tqdm
 from edgedqn.benchmarks.cores.budget import Budget, find_budget
 from edgedqn.benchmarks.device_rows import merged, read_device
 from edgedqn.benchmarks.feeding import fed

@@ -129,3 +129,17 @@ COLLECTING: Arguments = {
     "--publish-every": COUNT | {"help": "ray: gradient steps after which they get new weights (default: 1,000)"},
     "--address": {"metavar": "ADDRESS", "help": "ray: of a cluster that runs (default: the one of this machine)"},
 }
+WORKERS: Arguments = {
+    "--workers": COUNT
+    | {"help": "processes of a sweep, or of --seeds, with one core each (default: as many as there are cores)"},
+    "--retry-failed": SWITCH | {"help": "of a sweep, or of --seeds, try again what could not be done in an earlier call"},
+}
+SEEDS: Arguments = {
+    "--seeds": {
+        "type": several_seeds,
+        "metavar": "A-B",
+        "help": "do it with each of these training seeds, such as 0-9 or 0,3,7, and say what comes of all together; --out is "
+        "then the folder of all (default: runs/ENV_ID-seeds)",
+    },
+    **WORKERS,
+}

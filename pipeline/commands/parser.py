@@ -13,13 +13,14 @@ from edgedqn.pipeline.commands.options import (
     FILE,
     NATURAL,
     PATH,
+    SEEDS,
     SEVERAL,
     SWITCH,
+    WORKERS,
     Arguments,
     add_training,
     factors,
     number,
-    several_seeds,
 )
 
 RUN: Arguments = {"path": PATH | {"metavar": "RUN", "help": "a run folder"}}
@@ -51,20 +52,6 @@ LEARNING_ENVIRONMENT: Arguments = {
     "--action-levels": COUNT
     | {"help": "of each dimension of continuous actions, ends included (default: 5, from four dimensions on 3)"},
     "--action-mask": EITHER | {"help": "tell the policy which actions are legal (default: where the environment does)"},
-}
-WORKERS: Arguments = {
-    "--workers": COUNT
-    | {"help": "processes of a sweep, or of --seeds, with one core each (default: as many as there are cores)"},
-    "--retry-failed": SWITCH | {"help": "of a sweep, or of --seeds, try again what could not be done in an earlier call"},
-}
-SEEDS: Arguments = {
-    "--seeds": {
-        "type": several_seeds,
-        "metavar": "A-B",
-        "help": "do it with each of these training seeds, such as 0-9 or 0,3,7, and say what comes of all together; --out is "
-        "then the folder of all (default: runs/ENV_ID-seeds)",
-    },
-    **WORKERS,
 }
 ENVIRONMENT_OF_A_FILE: Arguments = {
     "--env": {

@@ -10,7 +10,6 @@ import gymnasium
 import numpy as np
 import tf_keras
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import Policy, evaluate, gather_observations
@@ -18,6 +17,7 @@ from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.spec import EnvironmentSpec, observation_kind
 from edgedqn.agents.teaching.teachers import Teacher
 from edgedqn.agents.trained_agent import TrainedAgent
+from edgedqn.agents.training.bars import tqdm
 from edgedqn.agents.training.build import build_network
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.presets import find_preset

@@ -6,9 +6,8 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from tqdm import tqdm
-
 from edgedqn.agents.playing.processes import WorkerDiedError
+from edgedqn.agents.training.bars import tqdm
 from edgedqn.pipeline.sweeps.engines import Engine
 from edgedqn.pipeline.sweeps.jobs import Result, Work
 from edgedqn.pipeline.sweeps.store import Store

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium
-from tqdm import tqdm
 
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.playing.evaluation import Evaluation, Policy, evaluate
+from edgedqn.agents.training.bars import tqdm
 from edgedqn.pipeline.viewing.film import FASTEST_GIF, Add, film
 
 USUAL_PACE = 30  # frames per second, where an environment names none; gymnasium's RecordVideo takes the same
