@@ -11,11 +11,12 @@ from edgedqn.agents.files import write_bytes, write_text
 from edgedqn.export import edge_policy
 from edgedqn.export.devices.model_card import front_matter
 from edgedqn.export.edge_policy import ATARI, DeviceManifest, PolicyFileError, VerifiedFile
+from edgedqn.export.edge_policy import TWIN as TWIN_SUFFIX
 from edgedqn.export.tflite_file.manifest import write_copy
 
 FILES = resources.files("edgedqn.export.devices.board.scripts")
 SCRIPTS = ("run_policy.py", "bench_on_device.py")
-TWIN = "policy-float-io.tflite"
+TWIN = f"policy{TWIN_SUFFIX}.tflite"
 
 
 def write_board(file: VerifiedFile, folder: Path, *, twin: VerifiedFile | None = None) -> None:
@@ -26,8 +27,7 @@ def write_board(file: VerifiedFile, folder: Path, *, twin: VerifiedFile | None =
     Args:
       file: the policy.
       folder: exists; files of the same names are replaced.
-      twin: the same policy with float input and output, which can be the faster one through Python; it goes into
-        `board/`, and `run_policy.py` measures both when it starts.
+      twin: the same policy with float input and output; it goes into `board/`, where `EdgePolicy.load` finds it.
     Raises:
       PolicyFileError: the two are not of one environment.
     """
