@@ -8,6 +8,7 @@ The file is proven whole before the interpreter sees a byte of it: an interprete
 """
 
 import base64
+import ctypes
 import itertools
 import json
 import math
@@ -41,6 +42,7 @@ TAKES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 
 MEANINGS = ("preferences", "q_values", "action")
 TWIN_OF = "twin_of"  # of a twin's manifest: the SHA-256 of the file whose very integers it computes
 TWIN = "-float-io"  # behind the stem of that file: the twin's name
+_TRIALS = 200  # rows that a native library must give as the interpreter does, before it steps
 LARGEST_SCALE = 1e18  # times the largest observation whose square is a finite float32, 1.8e19, this cannot overflow
 FLOAT32 = np.dtype(np.float32)
 T = TypeVar("T")
@@ -324,9 +326,10 @@ class EdgePolicy:
         # public invoke() refuses to run while one exists.
         self._input_index, self._output_index = source["index"], sink["index"]
         self._set, self._invoke, self._get = interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
+        self._native: _NativeStep | None = None
 
     @classmethod
-    def load(cls, path: str | Path, threads: int = 1) -> "EdgePolicy":
+    def load(cls, path: str | Path, threads: int = 1, *, library: str | Path | None = None) -> "EdgePolicy":
         """Reads a policy file, proves it whole, and builds its interpreter (XNNPACK on).
 
         Args:
@@ -334,14 +337,19 @@ class EdgePolicy:
             it; both must agree. Where its twin lies there, too, see `find_twin`, the interpreter runs that: the same
             integers in fewer calls through Python. Rows, actions and `device` are those of the file.
           threads: for the interpreter, at least 1.
+          library: what a compiler has made of the bundle's `board/policy_native.c`: it steps in place of the interpreter, in
+            one call. It is code, and runs. That it is of this file, and gives the rows of the interpreter, is tried first.
         Raises:
-          PolicyFileError: the file, its twin or a sidecar is damaged, empty, of a newer schema, or no policy; or the file is
-            missing.
+          PolicyFileError: the file, its twin or a sidecar is damaged, empty, of a newer schema, or no policy; the file is
+            missing; or the library is, or is of another file, or gives other rows.
           RuntimeRefusedError: it is whole, but the runtime does not take it.
         """
         path = Path(path)
         file = read_verified(path / "policy.tflite" if path.is_dir() else path)
-        return cls.from_file(file, threads, twin=find_twin(file))
+        policy = cls.from_file(file, threads, twin=find_twin(file))
+        if library is not None:
+            policy._step_by(_NativeStep(Path(library), file), Path(library))
+        return policy
 
     @classmethod
     def from_file(cls, file: "VerifiedFile", threads: int = 1, *, twin: "VerifiedFile | None" = None) -> "EdgePolicy":
@@ -367,7 +375,12 @@ class EdgePolicy:
           ValueError: the shape is wrong, the observation holds a NaN or an infinity, there is no such state, or the network
             computed a NaN, which a file whose output is the action cannot tell.
         """
-        legal = None if mask is None and not self._masked else self._legal(observation, mask)
+        if mask is None and not self._masked:
+            if self._native is not None:
+                return self._native_action(observation, self._native)
+            legal = None
+        else:
+            legal = self._legal(observation, mask)
         row = self._run(observation)
         if self._chosen:
             return row.item()
@@ -413,6 +426,8 @@ class EdgePolicy:
         and 0 where it has none in front. An observation that was refused changes nothing. On a microcontroller this is
         `policy_saturated()`.
         """
+        if self._native is not None:
+            return int(self._native.saturated[0])
         if self._quantized:
             return int(np.count_nonzero(self._real != self._clamped))
         return 0 if self._model is None else clamped_inside(self._model, self._feed)
@@ -435,7 +450,31 @@ class EdgePolicy:
         self._mask[legal] = 1
         return legal
 
+    def _step_by(self, native: "_NativeStep", path: Path) -> None:
+        """Lets a library step from here on, once it has given the interpreter's rows: on halves, outside, and in between."""
+        rng, shape = np.random.default_rng(0), self.input_shape
+        scale, offset = (np.array(values, np.float32) for values in (self.device.scale, self.device.offset))
+        for i in range(_TRIALS):
+            steps = rng.integers(-280, 280, shape) / 2 if i % 2 else rng.uniform(-140, 140, shape)
+            x = ((steps - offset) / np.where(scale == 0, 1, scale)).astype(np.float32)
+            row = self._run(x)[0] if self._levels is None else np.searchsorted(self._levels, self._run(x)[0]) - 128
+            native.step(x)
+            _expect(native.row.tolist(), row.tolist(), f"{path} gives another row than the interpreter")
+        native.saturated[0] = 0
+        self._native, self._levels = native, None
+
+    def _native_action(self, x: ArrayLike, native: "_NativeStep") -> int:
+        if type(x) is not np.ndarray or x.dtype is not FLOAT32 or x.shape != self.input_shape:
+            x = self._preprocess(x)
+        action = native.step(x)
+        if action < 0:
+            _refuse_nan(x)
+        return action
+
     def _run(self, x: ArrayLike) -> NDArray[Any]:
+        if self._native is not None:
+            self._native_action(x, self._native)
+            return self._native.row[np.newaxis].copy()
         if type(x) is not np.ndarray or x.dtype is not FLOAT32 or x.shape != self.input_shape:
             x = self._preprocess(x)
         # One dot product is several times cheaper than isfinite().all(). It can overflow on huge but finite numbers, so a
@@ -476,6 +515,8 @@ class EdgePolicy:
                 x = step(x)
         elif x.shape != self.input_shape:
             raise ValueError(f"Wrong observation shape: expected {list(self._observation_shape)}. Got {list(x.shape)}.")
+        if x.dtype.kind != "f":
+            return x.astype(FLOAT32)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes an infinity, which is refused
             return x.astype(FLOAT32, copy=False)
 
@@ -497,6 +538,41 @@ class EdgePolicy:
         frame = (frame[:, :, np.newaxis] if frame.ndim == 2 else frame).copy()
         self._frames.extend([frame] * (1 if self._frames else self._frames.maxlen or 1))
         return np.concatenate(self._frames, axis=-1)
+
+
+class _NativeStep:
+    """A step in a shared library that was made of a policy's own C source.
+
+    Attributes:
+      row: int8 [A], of the last step.
+      saturated: int32 [1], likewise.
+      step: float32 [*input_shape] -> the action; -1 where a number is not finite, with nothing changed.
+    """
+
+    def __init__(self, path: Path, file: "VerifiedFile") -> None:
+        try:
+            library = ctypes.PyDLL(str(path.resolve()))  # it is over before another thread could be let in
+            told = ctypes.c_char.in_dll(library, "edgedqn_sha256")
+            function = library.edgedqn_step
+        except (OSError, ValueError, AttributeError) as error:
+            raise PolicyFileError(
+                f"{path} cannot be loaded: expected what cc made of policy_native.c. Got: {error}."
+            ) from error
+        _expect(
+            ctypes.string_at(ctypes.addressof(told)).decode("ascii", "replace"), file.file_sha256, f"{path} is of another file"
+        )
+        feed = np.zeros(file.device.input_shape(math.prod(file.model.input.shape)), np.float32)
+        found = np.zeros(4 + file.device.n_actions, np.int8)
+        self.saturated, self.row = found[:4].view(np.int32), found[4:]
+        function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_void_p], ctypes.c_int
+        given, taken = ctypes.c_void_p(feed.ctypes.data), ctypes.c_void_p(found.ctypes.data)
+
+        def step(x: NDArray[Any]) -> int:
+            feed[...] = x
+            action: int = function(given, taken)
+            return action
+
+        self.step = step
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -562,9 +638,9 @@ def read_verified(path: str | Path) -> VerifiedFile:
 
 
 def find_twin(file: VerifiedFile) -> VerifiedFile | None:
-    """The file that computes the very integers of another between float ends, `<stem>-float-io.tflite` in `board/` or beside it.
+    """The file with the very integers of another between float ends: `<stem>-float-io.tflite` in `board/`, or beside it.
 
-    None where there is none, or it was made of another file, of which a manifest tells: it has the SHA-256 of the one.
+    None where there is none, or it was made of another file, as its manifest tells, which has the SHA-256 of the right one.
 
     Raises:
       PolicyFileError: it is damaged, or of another environment.

@@ -123,8 +123,8 @@ def _behind(graph: Sequence[Json], delegate: Json) -> set[int]:
 
 
 def load(file: VerifiedFile, config: LatencyConfig, *, twin: VerifiedFile | None = None) -> tuple[Interpreter, EdgePolicy]:
-    """The interpreter of the file, or of its twin, its tensors allocated, and the policy on it; ValueError or RuntimeError where
-    that is refused."""
+    """The interpreter of the file, or of its twin, its tensors allocated, and the policy on it; ValueError or RuntimeError
+    where that is refused."""
     kernels = OpResolverType.AUTO if config.xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     content = (twin or file).content
     interpreter = Interpreter(model_content=content, num_threads=config.threads, experimental_op_resolver_type=kernels)
