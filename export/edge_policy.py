@@ -1,6 +1,6 @@
 """Play an EdgeDQN policy on a device: this one file, a `.tflite`, NumPy and ai-edge-litert. Python 3.10 or newer.
 
-    policy = EdgePolicy.load("policy.tflite")
+    policy = EdgePolicy.load("policy.tflite")  # or the folder it lies in
     policy.reset()  # before each episode
     action = policy(observation)
 
@@ -8,6 +8,7 @@ The file is proven whole before the interpreter sees a byte of it: an interprete
 """
 
 import base64
+import ctypes
 import itertools
 import json
 import math
@@ -15,7 +16,7 @@ import re
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -39,6 +40,9 @@ MAGIC = b"EDGEDQN1"
 DIGEST_SIZE = 32
 TAKES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), "float16", "float32", "float64")
 MEANINGS = ("preferences", "q_values", "action")
+TWIN_OF = "twin_of"  # of a twin's manifest: the SHA-256 of the file whose very integers it computes
+TWIN = "-float-io"  # behind the stem of that file: the twin's name
+_TRIALS = 200  # rows that a native library must give as the interpreter does, before it steps
 LARGEST_SCALE = 1e18  # times the largest observation whose square is a finite float32, 1.8e19, this cannot overflow
 FLOAT32 = np.dtype(np.float32)
 T = TypeVar("T")
@@ -270,7 +274,14 @@ class EdgePolicy:
       input_shape: of what the network takes, without the batch; an observation has been through the preprocessing then.
     """
 
-    def __init__(self, interpreter: Interpreter, device: DeviceManifest, model: "TfliteModel | None" = None) -> None:
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        device: DeviceManifest,
+        model: "TfliteModel | None" = None,
+        *,
+        twin_of: "TfliteModel | None" = None,
+    ) -> None:
         """Wraps an interpreter whose tensors are allocated; `load` makes the arguments from a file.
 
         Args:
@@ -278,6 +289,8 @@ class EdgePolicy:
             files with a manifest; or int32 [1], the action.
           device: of the network behind it.
           model: what the interpreter was built from, if `saturated` is to know what a float input meets inside.
+          twin_of: the file with integer ends whose twin that is. `device` is its manifest then, and what is scaled, rounded
+            and turned back inside the twin is seen by nobody: `preferences` are its integers.
         """
         (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
         self.device, self._model = device, model
@@ -291,7 +304,9 @@ class EdgePolicy:
         known: dict[str, Callable[[NDArray[Any]], NDArray[Any]]]
         known = {"one_hot": self._one_hot, "frame_stack": self._stack, "flatten": np.ravel, "action_mask": self._with_mask}
         self._steps = [known[step.name] for step in device.preprocessing if step != ATARI]
-        scale, offset = np.array(device.scale, np.float32), np.array(device.offset, np.float32)
+        scale, offset = (
+            np.array(values, np.float32) for values in ([device.scale, device.offset] if twin_of is None else [1, 0])
+        )
         self._scaled = bool((scale != 1).any() or (offset != 0).any())
         # Full-size operands: NumPy converts no scalar on each call.
         self._quantized = self._feed.dtype.kind != "f"
@@ -302,36 +317,51 @@ class EdgePolicy:
         self._feed_view = self._feed.reshape(self.input_shape)  # the same memory, shaped like an observation
         self._real = np.zeros(self.input_shape, np.float32) if self._quantized else self._feed_view
         self._clamped = np.zeros(self.input_shape, np.float32)
-        self._float_output, self._chosen = sink["dtype"] == np.float32, self.output_meaning == "action"
+        integers = twin_of is not None and twin_of.output.dtype == "int8"
+        self._levels = _levels(twin_of.output) if twin_of is not None and integers else None
+        self._may_be_nan = sink["dtype"] == np.float32 and not integers
+        self._chosen = self.output_meaning == "action"
         # set_tensor and get_tensor each copy once. Per step (8-64-64-4, one thread) writing through tensor() costs as much,
         # since every step must make a new view; only views held for good would save about 1 µs, and the interpreter's
         # public invoke() refuses to run while one exists.
         self._input_index, self._output_index = source["index"], sink["index"]
         self._set, self._invoke, self._get = interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
+        self._native: _NativeStep | None = None
 
     @classmethod
-    def load(cls, path: str | Path, threads: int = 1) -> "EdgePolicy":
+    def load(cls, path: str | Path, threads: int = 1, *, library: str | Path | None = None) -> "EdgePolicy":
         """Reads a policy file, proves it whole, and builds its interpreter (XNNPACK on).
 
         Args:
-          path: the `.tflite`. Its manifest is the embedded part, else `<stem>.json` beside it; both must agree.
+          path: the `.tflite`, or a folder with a `policy.tflite`. Its manifest is the embedded part, else `<stem>.json` beside
+            it; both must agree. Where its twin lies there, too, see `find_twin`, the interpreter runs that: the same
+            integers in fewer calls through Python. Rows, actions and `device` are those of the file.
           threads: for the interpreter, at least 1.
+          library: what a compiler has made of the bundle's `board/policy_native.c`: it steps in place of the interpreter, in
+            one call. It is code, and runs. That it is of this file, and gives the rows of the interpreter, is tried first.
         Raises:
-          PolicyFileError: the file or its sidecar is missing, empty, damaged, of a newer schema, or no policy.
+          PolicyFileError: the file, its twin or a sidecar is damaged, empty, of a newer schema, or no policy; the file is
+            missing; or the library is, or is of another file, or gives other rows.
           RuntimeRefusedError: it is whole, but the runtime does not take it.
         """
-        return cls.from_file(read_verified(path), threads)
+        path = Path(path)
+        file = read_verified(path / "policy.tflite" if path.is_dir() else path)
+        policy = cls.from_file(file, threads, twin=find_twin(file))
+        if library is not None:
+            policy._step_by(_NativeStep(Path(library), file), Path(library))
+        return policy
 
     @classmethod
-    def from_file(cls, file: "VerifiedFile", threads: int = 1) -> "EdgePolicy":
-        """The same of a file that has been read and proven. RuntimeRefusedError: the runtime does not take it."""
+    def from_file(cls, file: "VerifiedFile", threads: int = 1, *, twin: "VerifiedFile | None" = None) -> "EdgePolicy":
+        """The same of a file that has been read and proven, and its twin. RuntimeRefusedError: the runtime does not take it."""
+        runs = twin or file
         try:
-            interpreter = Interpreter(model_content=file.content, num_threads=int(threads))
+            interpreter = Interpreter(model_content=runs.content, num_threads=int(threads))
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise RuntimeRefusedError(f"{file.path} is whole, but this runtime cannot run it: {reason}") from error
-        return cls(interpreter, file.device, file.model)
+            raise RuntimeRefusedError(f"{runs.path} is whole, but this runtime cannot run it: {reason}") from error
+        return cls(interpreter, file.device, runs.model, twin_of=file.model if twin else None)
 
     def __call__(self, observation: ArrayLike, mask: ArrayLike | None = None) -> int:
         """The action for one observation: the index of the largest output, the lowest among equals.
@@ -345,12 +375,17 @@ class EdgePolicy:
           ValueError: the shape is wrong, the observation holds a NaN or an infinity, there is no such state, or the network
             computed a NaN, which a file whose output is the action cannot tell.
         """
-        legal = None if mask is None and not self._masked else self._legal(observation, mask)
+        if mask is None and not self._masked:
+            if self._native is not None:
+                return self._native_action(observation, self._native)
+            legal = None
+        else:
+            legal = self._legal(observation, mask)
         row = self._run(observation)
         if self._chosen:
             return row.item()
         action = int(row.argmax()) if legal is None else int(legal[row[0, legal].argmax()])
-        if self._float_output and (best := row.item(action)) != best:  # argmax stops at a NaN, so one look finds any
+        if self._may_be_nan and (best := row.item(action)) != best:  # argmax stops at a NaN, so one look finds any
             raise ValueError(f"The policy computed a NaN: expected numbers as {self.output_meaning}. Got {row[0].tolist()}.")
         return action
 
@@ -374,6 +409,8 @@ class EdgePolicy:
         if self._masked:
             self._legal(observation, mask)
         row: NDArray[Any] = self._run(observation)[0]  # [A], or the action
+        if self._levels is not None:
+            return (np.searchsorted(self._levels, row) - 128).astype(np.int8)
         return (np.arange(self.n_actions) == row).astype(np.int8) if self._chosen else row
 
     def reset(self) -> None:
@@ -389,6 +426,8 @@ class EdgePolicy:
         and 0 where it has none in front. An observation that was refused changes nothing. On a microcontroller this is
         `policy_saturated()`.
         """
+        if self._native is not None:
+            return int(self._native.saturated[0])
         if self._quantized:
             return int(np.count_nonzero(self._real != self._clamped))
         return 0 if self._model is None else clamped_inside(self._model, self._feed)
@@ -411,7 +450,31 @@ class EdgePolicy:
         self._mask[legal] = 1
         return legal
 
+    def _step_by(self, native: "_NativeStep", path: Path) -> None:
+        """Lets a library step from here on, once it has given the interpreter's rows: on halves, outside, and in between."""
+        rng, shape = np.random.default_rng(0), self.input_shape
+        scale, offset = (np.array(values, np.float32) for values in (self.device.scale, self.device.offset))
+        for i in range(_TRIALS):
+            steps = rng.integers(-280, 280, shape) / 2 if i % 2 else rng.uniform(-140, 140, shape)
+            x = ((steps - offset) / np.where(scale == 0, 1, scale)).astype(np.float32)
+            row = self._run(x)[0] if self._levels is None else np.searchsorted(self._levels, self._run(x)[0]) - 128
+            native.step(x)
+            _expect(native.row.tolist(), row.tolist(), f"{path} gives another row than the interpreter")
+        native.saturated[0] = 0
+        self._native, self._levels = native, None
+
+    def _native_action(self, x: ArrayLike, native: "_NativeStep") -> int:
+        if type(x) is not np.ndarray or x.dtype is not FLOAT32 or x.shape != self.input_shape:
+            x = self._preprocess(x)
+        action = native.step(x)
+        if action < 0:
+            _refuse_nan(x)
+        return action
+
     def _run(self, x: ArrayLike) -> NDArray[Any]:
+        if self._native is not None:
+            self._native_action(x, self._native)
+            return self._native.row[np.newaxis].copy()
         if type(x) is not np.ndarray or x.dtype is not FLOAT32 or x.shape != self.input_shape:
             x = self._preprocess(x)
         # One dot product is several times cheaper than isfinite().all(). It can overflow on huge but finite numbers, so a
@@ -452,6 +515,8 @@ class EdgePolicy:
                 x = step(x)
         elif x.shape != self.input_shape:
             raise ValueError(f"Wrong observation shape: expected {list(self._observation_shape)}. Got {list(x.shape)}.")
+        if x.dtype.kind != "f":
+            return x.astype(FLOAT32)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes an infinity, which is refused
             return x.astype(FLOAT32, copy=False)
 
@@ -473,6 +538,41 @@ class EdgePolicy:
         frame = (frame[:, :, np.newaxis] if frame.ndim == 2 else frame).copy()
         self._frames.extend([frame] * (1 if self._frames else self._frames.maxlen or 1))
         return np.concatenate(self._frames, axis=-1)
+
+
+class _NativeStep:
+    """A step in a shared library that was made of a policy's own C source.
+
+    Attributes:
+      row: int8 [A], of the last step.
+      saturated: int32 [1], likewise.
+      step: float32 [*input_shape] -> the action; -1 where a number is not finite, with nothing changed.
+    """
+
+    def __init__(self, path: Path, file: "VerifiedFile") -> None:
+        try:
+            library = ctypes.PyDLL(str(path.resolve()))  # it is over before another thread could be let in
+            told = ctypes.c_char.in_dll(library, "edgedqn_sha256")
+            function = library.edgedqn_step
+        except (OSError, ValueError, AttributeError) as error:
+            raise PolicyFileError(
+                f"{path} cannot be loaded: expected what cc made of policy_native.c. Got: {error}."
+            ) from error
+        _expect(
+            ctypes.string_at(ctypes.addressof(told)).decode("ascii", "replace"), file.file_sha256, f"{path} is of another file"
+        )
+        feed = np.zeros(file.device.input_shape(math.prod(file.model.input.shape)), np.float32)
+        found = np.zeros(4 + file.device.n_actions, np.int8)
+        self.saturated, self.row = found[:4].view(np.int32), found[4:]
+        function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_void_p], ctypes.c_int
+        given, taken = ctypes.c_void_p(feed.ctypes.data), ctypes.c_void_p(found.ctypes.data)
+
+        def step(x: NDArray[Any]) -> int:
+            feed[...] = x
+            action: int = function(given, taken)
+            return action
+
+        self.step = step
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -535,6 +635,24 @@ def read_verified(path: str | Path) -> VerifiedFile:
     except PolicyFileError as error:
         raise PolicyFileError(f"{path}: {error}") from error
     return VerifiedFile(path=path, model=model, device=device, evidence=evidence)
+
+
+def find_twin(file: VerifiedFile) -> VerifiedFile | None:
+    """The file with the very integers of another between float ends: `<stem>-float-io.tflite` in `board/`, or beside it.
+
+    None where there is none, or it was made of another file, as its manifest tells, which has the SHA-256 of the right one.
+
+    Raises:
+      PolicyFileError: it is damaged, or of another environment.
+    """
+    for folder in (file.path.parent / "board", file.path.parent):
+        path = folder / f"{file.path.stem}{TWIN}.tflite"
+        if path.exists():
+            twin = read_verified(path)
+            if twin.device.source.get(TWIN_OF) == file.file_sha256:
+                _expect(twin.device, replace(file.device, scale=(1.0,), offset=(0.0,)), f"{path}: not of {file.path.name}")
+                return twin
+    return None
 
 
 def read_file(path: Path) -> bytes:
@@ -685,6 +803,13 @@ def element(items: Sequence[T], index: int) -> T:
     """`items[index]`, or PolicyFileError where the file's index leads outside."""
     _require(0 <= index < len(items), f"The file is damaged: expected an index below {len(items)}. Got {index}.")
     return items[index]
+
+
+def _levels(output: Tensor) -> NDArray[np.float32]:
+    """[256], ascending: the real numbers of an int8 output, as DEQUANTIZE computes them."""
+    table = output.table.table(4)
+    (scale,), (zero_point,) = (table.numbers(2, "f"), table.numbers(3, "q")) if table else ((), ())
+    return (np.arange(-128, 128) - zero_point).astype(np.float32) * np.float32(scale)
 
 
 def clamped_inside(model: TfliteModel, x: NDArray[Any]) -> int:

@@ -50,15 +50,18 @@ def invokes(file: VerifiedFile, observations: NDArray[np.generic], *, config: La
     return factory
 
 
-def steps(file: VerifiedFile, observations: NDArray[np.generic], *, config: LatencyConfig) -> BlockFactory:
+def steps(
+    file: VerifiedFile, observations: NDArray[np.generic], *, config: LatencyConfig, twin: VerifiedFile | None = None
+) -> BlockFactory:
     """Blocks of whole steps, observation in to action out, through `EdgePolicy` and all its preprocessing.
 
-    Arguments as for `invokes`; what is stepped on is what the device would have seen last of each.
+    Arguments as for `invokes`; with a twin, it is what the policy runs. What is stepped on is what the device would have seen
+    last of each.
     """
     seen: list[Observation] = []
 
     def factory() -> Block:
-        _, policy = load(file, config)
+        _, policy = load(file, config, twin=twin)
         if not seen:
             seen.extend(as_device_sees(policy, np.resize(observation, policy.input_shape)) for observation in observations)
         return time_calls(policy, itertools.cycle(seen))
@@ -119,9 +122,11 @@ def _behind(graph: Sequence[Json], delegate: Json) -> set[int]:
     return found
 
 
-def load(file: VerifiedFile, config: LatencyConfig) -> tuple[Interpreter, EdgePolicy]:
-    """The file's interpreter, its tensors allocated, and the policy on it; ValueError or RuntimeError where that is refused."""
+def load(file: VerifiedFile, config: LatencyConfig, *, twin: VerifiedFile | None = None) -> tuple[Interpreter, EdgePolicy]:
+    """The interpreter of the file, or of its twin, its tensors allocated, and the policy on it; ValueError or RuntimeError
+    where that is refused."""
     kernels = OpResolverType.AUTO if config.xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = Interpreter(model_content=file.content, num_threads=config.threads, experimental_op_resolver_type=kernels)
+    content = (twin or file).content
+    interpreter = Interpreter(model_content=content, num_threads=config.threads, experimental_op_resolver_type=kernels)
     interpreter.allocate_tensors()
-    return interpreter, EdgePolicy(interpreter, file.device)
+    return interpreter, EdgePolicy(interpreter, file.device, twin_of=file.model if twin else None)

@@ -15,7 +15,7 @@ from edgedqn.benchmarks.latency.pinning import Cores
 from edgedqn.benchmarks.latency.timed_policies import cold_starts, delegation, invokes, steps
 from edgedqn.benchmarks.latency.windows import WINDOWS, time_windows
 from edgedqn.benchmarks.rows import BenchmarkRow, Latency, Ratio
-from edgedqn.export.edge_policy import PolicyFileError, TfliteModel, VerifiedFile
+from edgedqn.export.edge_policy import TWIN_OF, PolicyFileError, TfliteModel, VerifiedFile
 from edgedqn.export.tflite_file.rewriting import float_twin
 
 # Inputs that are timed: many enough to be a sample, few enough to stay in the cache, as one that just arrived would.
@@ -79,7 +79,7 @@ class _Clocks:
 
     def interleave(self, kind: Kind, what: str) -> list[tuple[BenchmarkRow, Latency, Ratio]]:
         """What the living rows' files took, and their ratios; the rows of those that did not run have failed."""
-        timings, failures = self._time(kind, self._alive(), what)
+        timings, failures = self._time(self._factories(kind, self._alive()), what)
         self._fail(failures)
         return self._compared(timings)
 
@@ -88,7 +88,11 @@ class _Clocks:
         twins, baseline = _twins(self._alive()), self.rows.baseline
         if not twins:
             return []
-        timings, failures = self._time(steps, {baseline: self.files[baseline], **twins}, "step of the twin")
+        factories = {
+            name: steps(self.files[name], self.inputs[name], config=self.config, twin=twins.get(name))
+            for name in {baseline: None, **twins}
+        }
+        timings, failures = self._time(factories, "step of the twin")
         compared = [] if baseline in failures else self._compared(timings)
         return [each for each in compared if each[0].name in twins and each[0].name != baseline]
 
@@ -104,9 +108,8 @@ class _Clocks:
     def _alive(self) -> dict[str, VerifiedFile]:
         return {name: self.files[name] for name in self.rows.alive()}
 
-    def _time(self, kind: Kind, files: Files, what: str) -> tuple[dict[str, Timing], dict[str, str]]:
+    def _time(self, factories: Mapping[str, BlockFactory], what: str) -> tuple[dict[str, Timing], dict[str, str]]:
         with tqdm(total=self.config.blocks // 2, desc=f"time {what}", unit="round", disable=self.hide, leave=False) as bar:
-            factories = self._factories(kind, files)
             return time_interleaved(factories, self.config, rng=self.rng, on_round=bar.update, speed=self.speed)
 
     def _compared(self, timings: Mapping[str, Timing]) -> list[tuple[BenchmarkRow, Latency, Ratio]]:
@@ -122,10 +125,11 @@ class _Clocks:
 
 
 def _twins(files: Files) -> dict[str, VerifiedFile]:
-    """The twins with float ends of the files that have integer ones: what a board takes through Python, where it is faster."""
+    """The twins with float ends of the files that have integer ones: what `EdgePolicy.load` runs in their place."""
     found = {}
     for name, file in files.items():
         with suppress(PolicyFileError):  # no integer ends
             content, device = float_twin(file.model, file.device)
-            found[name] = replace(file, model=TfliteModel(content), device=device)
+            if TWIN_OF in device.source:
+                found[name] = replace(file, model=TfliteModel(content), device=device)
     return found

@@ -1,30 +1,35 @@
 """Other ends for a policy file: operators put before and behind its network.
 
-The integers in between stay, but for convolutions: an input half-way between two integers may round to the other one.
+The integers in between stay, but for convolutions that pad: an input half-way between two integers may round to the other one.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.export.edge_policy import DeviceManifest, PolicyFileError, TfliteModel
+from edgedqn.export.edge_policy import OPERATORS, TWIN_OF, DeviceManifest, PolicyFileError, TfliteModel
 from edgedqn.export.tflite_file.manifest import embed
-from edgedqn.export.tflite_file.reader import rewrite, stripped
+from edgedqn.export.tflite_file.reader import quantization, read_operators, rewrite, stripped
 
 
 def float_twin(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, DeviceManifest]:
     """The same policy with float ends: the file that browsers take, and the faster one through Python on many boards.
 
     Returns:
-      The twin of a finished file, stripped, and its own device part, which is inside it, too.
+      The twin of a finished file, stripped, and its own device part, which is inside it, too. That says `twin_of`, the
+      SHA-256 of the file, where every integer is the same, so that `EdgePolicy.load` may run the twin in its place.
     Raises:
       PolicyFileError: the file is damaged, or has no integer input.
     """
-    twin, device = with_float_ends(model, device)
-    return embed(stripped(TfliteModel(twin)), device), device
+    content, ends = with_float_ends(model, device)
+    twin = TfliteModel(content)
+    if _rounds_as_a_device(twin):
+        ends = replace(ends, source={**ends.to_json(), TWIN_OF: sha256(model.content).hexdigest()})
+    return embed(stripped(twin), ends), ends
 
 
 def with_float_ends(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, DeviceManifest]:
@@ -70,6 +75,12 @@ def with_float_ends(model: TfliteModel, device: DeviceManifest) -> tuple[bytes, 
             graph.set_end("outputs", real)
 
     return rewrite(model, change), replace(device, scale=(1.0,), offset=(0.0,))
+
+
+def _rounds_as_a_device(twin: TfliteModel) -> bool:
+    """Whether nothing is added behind the rounding in front."""
+    rounded = next(each for each in read_operators(twin) if OPERATORS.get(each.code) == "QUANTIZE")
+    return quantization(twin.tensors[rounded.outputs[0]]).zero_point == 0
 
 
 def with_action_output(model: TfliteModel) -> bytes:
@@ -177,21 +188,22 @@ class _Graph:
     def with_unit_step(self, index: int) -> int:
         """Gives the input the scale 1 and moves its old one into the kernels that read it; returns its new zero point.
 
-        Of dense layers that is 0: their zero point moves into the bias, so that what is rounded is the very number a device
-        rounds. Adding a zero point after rounding half to even would be another rounding where it is odd. A convolution may
-        pad with its zero point, so it keeps that; then the numbers are the same unless they fall on a half.
+        Of dense layers, and of convolutions that pad nothing, that is 0: their zero point moves into the bias, so that what
+        is rounded is the very number a device rounds. Adding a zero point after rounding half to even would be another
+        rounding where it is odd. A convolution that pads does so with its zero point, and keeps it; then the numbers are the
+        same unless they fall on a half.
         """
         tensors, readers = self.graph.tensors, self._readers(index)
         carriers = {index, *(int(operator.outputs[0]) for operator, kind in readers if kind in self.movers)}
         layers = [(operator, kind) for operator, kind in readers if kind in self.layers]
         scale, zero_point = np.float32(tensors[index].quantization.scale[0]), int(tensors[index].quantization.zeroPoint[0])
-        dense = all(kind == self.schema.BuiltinOperator.FULLY_CONNECTED for _, kind in layers)
+        movable = all(self._pads_nothing(operator, kind) for operator, kind in layers)
         for operator, _ in layers:
             weights = tensors[operator.inputs[1]].quantization
             weights.scale = scale * np.asarray(weights.scale, np.float32)
-            if dense:
+            if movable:
                 self._move_zero_point(operator, zero_point)
-        kept = 0 if dense else zero_point
+        kept = 0 if movable else zero_point
         for each in carriers:
             tensors[each].quantization = self.schema.QuantizationParametersT(
                 scale=np.array([1], np.float32), zeroPoint=np.array([kept], np.int64)
@@ -216,12 +228,20 @@ class _Graph:
                 pending += [int(operator.outputs[0])] if kind in self.movers else []
         return found
 
+    def _pads_nothing(self, operator: Any, kind: int) -> bool:
+        """Of a dense layer or a convolution; a depthwise one, whose kernel is laid out otherwise, is taken to pad."""
+        code = self.schema.BuiltinOperator
+        valid = kind == code.CONV_2D and operator.builtinOptions.padding == self.schema.Padding.VALID
+        return valid or kind == code.FULLY_CONNECTED
+
     def _move_zero_point(self, operator: Any, zero_point: int) -> None:
         """sum (q - z) w + b = sum q w + (b - z sum w): the bias becomes what stands in brackets."""
         kernel = self.graph.tensors[operator.inputs[1]]
         if kernel.sparsity is not None:
             raise PolicyFileError("The input cannot be scaled inside a sparse file: expected dense kernels. Got a sparse one.")
-        weights = np.frombuffer(bytes(self.model.buffers[kernel.buffer].data), np.int8).reshape(kernel.shape)  # [out, in]
+        weights = np.frombuffer(bytes(self.model.buffers[kernel.buffer].data), np.int8).reshape(
+            kernel.shape[0], -1
+        )  # [out, in]
         moved = -zero_point * weights.sum(axis=1, dtype=np.int64)  # [out]
         if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
             bias = self.graph.tensors[operator.inputs[2]]

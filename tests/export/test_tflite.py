@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import subprocess
@@ -33,7 +34,7 @@ from edgedqn.export.config import ExportConfig
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, TfliteModel, read_device_manifest
 from edgedqn.export.tflite import CALIBRATION_STATES, exported, to_tflite
 from edgedqn.export.tflite_file.manifest import write_policy
-from edgedqn.export.tflite_file.reader import kernels, quantization
+from edgedqn.export.tflite_file.reader import kernels, quantization, stripped
 from edgedqn.export.tflite_file.rewriting import float_twin
 
 SPEC = EnvironmentSpec(
@@ -373,7 +374,9 @@ def test_float_ends_give_the_same_rows_in_real_numbers(
         assert floats(observation) == integers(observation)
     if strip:
         proven = exported(policies[kind], ExportConfig())  # a twin can be made later, of the file that was proven
-        assert float_twin(TfliteModel(proven.content), proven.device) == (file.content, file.device)
+        twin, device = float_twin(TfliteModel(proven.content), proven.device)
+        assert device == file.device and device.source["twin_of"] == hashlib.sha256(proven.content).hexdigest()
+        assert stripped(TfliteModel(twin)) == stripped(TfliteModel(file.content))
 
 
 @pytest.mark.parametrize("kind", KINDS)

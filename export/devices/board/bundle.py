@@ -9,13 +9,15 @@ from string import Template
 
 from edgedqn.agents.files import write_bytes, write_text
 from edgedqn.export import edge_policy
+from edgedqn.export.devices.board.native import SOURCE, native_c
 from edgedqn.export.devices.model_card import front_matter
 from edgedqn.export.edge_policy import ATARI, DeviceManifest, PolicyFileError, VerifiedFile
+from edgedqn.export.edge_policy import TWIN as TWIN_SUFFIX
 from edgedqn.export.tflite_file.manifest import write_copy
 
 FILES = resources.files("edgedqn.export.devices.board.scripts")
 SCRIPTS = ("run_policy.py", "bench_on_device.py")
-TWIN = "policy-float-io.tflite"
+TWIN = f"policy{TWIN_SUFFIX}.tflite"
 
 
 def write_board(file: VerifiedFile, folder: Path, *, twin: VerifiedFile | None = None) -> None:
@@ -26,21 +28,24 @@ def write_board(file: VerifiedFile, folder: Path, *, twin: VerifiedFile | None =
     Args:
       file: the policy.
       folder: exists; files of the same names are replaced.
-      twin: the same policy with float input and output, which can be the faster one through Python; it goes into
-        `board/`, and `run_policy.py` measures both when it starts.
+      twin: the same policy with float input and output; it goes into `board/`, where `EdgePolicy.load` finds it.
     Raises:
       PolicyFileError: the two are not of one environment.
     """
     write_copy(file, folder / "policy.tflite")
+    source = native_c(file)
+    if twin is not None or source is not None:
+        (folder / "board").mkdir(exist_ok=True)
     if twin is not None:
         if _environment(twin.device) != _environment(file.device):
             raise PolicyFileError(f"{twin.path} is of another environment: expected {file.path}'s. Got {twin.device.env_id}.")
-        (folder / "board").mkdir(exist_ok=True)
         write_copy(twin, folder / "board" / TWIN)
+    if source is not None:
+        write_text(folder / "board" / SOURCE, source)
     shutil.copyfile(edge_policy.__file__, folder / "edge_policy.py")
     for name in SCRIPTS:
         write_bytes(folder / name, (FILES / name).read_bytes())
-    write_text(folder / "README.md", readme(file, twin is not None))
+    write_text(folder / "README.md", readme(file, has_twin=twin is not None, has_source=source is not None))
 
 
 def shipped_loop() -> bytes:
@@ -48,8 +53,8 @@ def shipped_loop() -> bytes:
     return (FILES / "run_policy.py").read_bytes()
 
 
-def readme(file: VerifiedFile, has_twin: bool) -> str:
-    """What there is to know of this very policy, as Markdown; with a twin, of the second file in `board/`, too."""
+def readme(file: VerifiedFile, *, has_twin: bool, has_source: bool) -> str:
+    """What there is to know of this very policy, as Markdown, and of its twin and its C source in `board/` where they are."""
     device, shape = file.device, list(file.device.observation_shape)
     values = {
         "env_id": device.env_id,
@@ -68,7 +73,8 @@ def readme(file: VerifiedFile, has_twin: bool) -> str:
     }
     text = Template((FILES / "README.md").read_text(encoding="utf-8")).substitute(values)
     text = front_matter(file) + text
-    return text + (FILES / "README-twin.md").read_text(encoding="utf-8") if has_twin else text
+    more = [*["twin"] * has_twin, *["native"] * has_source]
+    return text + "".join((FILES / f"README-{each}.md").read_text(encoding="utf-8") for each in more)
 
 
 def proof(evidence: Mapping[str, object]) -> str:

@@ -52,7 +52,7 @@ def test_a_twin_that_does_not_run_costs_its_row_its_own_figures_alone(
         in_twins[0] = True
         return {"int8": files["int8"]}
 
-    def steps(file: VerifiedFile, observations: Any, *, config: LatencyConfig) -> Any:
+    def steps(file: VerifiedFile, observations: Any, *, config: LatencyConfig, twin: Any = None) -> Any:
         name = file.device.recipe
         factory = timed_policies.steps(file, observations, config=config)
         if not in_twins[0] or name != names[broken]:

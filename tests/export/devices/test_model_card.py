@@ -15,7 +15,7 @@ huggingface_hub = pytest.importorskip("huggingface_hub", reason="the extra `peer
 
 def test_the_hub_knows_the_library_the_tags_and_the_proven_return() -> None:
     file = read_verified(POLICY)
-    card = huggingface_hub.ModelCard(readme(file, has_twin=False))
+    card = huggingface_hub.ModelCard(readme(file, has_twin=False, has_source=False))
     data = card.data
     assert (data.library_name, data.pipeline_tag) == ("edgedqn", "reinforcement-learning")
     assert {"reinforcement-learning", "int8", "CartPole-v1"} <= set(data.tags)

@@ -15,8 +15,7 @@ from edge_policy import ATARI, DeviceManifest, EdgePolicy, Json, PolicyFileError
 from numpy.typing import ArrayLike, NDArray
 
 HERE = Path(__file__).resolve().parent
-FILES = (HERE / "policy.tflite", HERE / "board" / "policy-float-io.tflite")  # the second, if made, has float ends
-CALLS = 2_000  # of each file, before the faster one is chosen
+CALLS = 2_000  # that are timed before the loop starts
 LONGEST_EPISODE = 27_000  # steps, with --env, where the environment sets no limit: as many as where the policy was proven
 
 
@@ -37,7 +36,7 @@ class Sensors:
 
 
 def main() -> int:
-    """Chooses the faster file, then plays."""
+    """Loads the policy, times its step, then plays."""
     parser = argparse.ArgumentParser(description="Run the policy on this board.")
     parser.add_argument("--env", action="store_true", help="play the policy's environment with gymnasium")
     parser.add_argument("--episodes", type=count, default=10, metavar="N", help="to play with --env (default: 10)")
@@ -46,7 +45,8 @@ def main() -> int:
     parser.add_argument("--hertz", type=pace, default=50, metavar="X", help="steps per second without --env (default: 50)")
     arguments = parser.parse_args()
     try:
-        policy = fastest([path for path in FILES if path.exists()])
+        policy = EdgePolicy.load(HERE)
+        print(f"Observation to action: {np.median(step_us(policy, CALLS)):.1f} µs, the median.")
         if arguments.env:
             play(policy, arguments.episodes, arguments.seed)
         else:
@@ -91,7 +91,7 @@ def loop(policy: EdgePolicy, steps: int, hertz: float) -> None:
 
 def play(policy: EdgePolicy, episodes: int, seed: int) -> None:
     """Plays the environment the policy learned in, and prints each return, undiscounted, in reward units."""
-    env = make_environment(policy.device, read_verified(FILES[0]).evidence.get("environment", {}))
+    env = make_environment(policy.device, read_verified(HERE / "policy.tflite").evidence.get("environment", {}))
     returns = []
     for episode in range(episodes):
         observation, info = env.reset(seed=seed + episode)
@@ -135,18 +135,6 @@ def make_environment(device: DeviceManifest, made: Json) -> Any:
         sys.exit(f"run_policy.py: --env plays {name}, which needs a package more: {error}. Try pip install gymnasium.")
     except Exception as error:  # gymnasium's own errors cannot be named where it may be missing
         sys.exit(f"run_policy.py: {name} cannot be made here: {error}")
-
-
-def fastest(paths: list[Path]) -> EdgePolicy:
-    """Measures the files of this policy on this machine and loads the faster one; PolicyFileError without a whole one."""
-    if not paths:
-        raise PolicyFileError(f"No policy: expected {FILES[0]}. Got no file.")
-    policies = {path.relative_to(HERE).as_posix(): EdgePolicy.load(path) for path in paths}
-    medians = {name: float(np.median(step_us(policy, CALLS))) for name, policy in policies.items()}
-    best = min(medians, key=lambda name: medians[name])
-    measured = ", ".join(f"{name} {median:.1f} µs" for name, median in medians.items())
-    print(f"Observation to action, median: {measured}. Taking {best}.")
-    return policies[best]
 
 
 def step_us(policy: EdgePolicy, calls: int) -> NDArray[np.float64]:

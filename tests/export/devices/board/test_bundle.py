@@ -10,6 +10,7 @@ import pytest
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, parse_steps
 from edgedqn.export.devices.board.bundle import TWIN, readme, write_board
+from edgedqn.export.devices.board.native import SOURCE
 from edgedqn.export.edge_policy import PolicyFileError, read_verified
 from edgedqn.export.tflite_file.manifest import device_part, write_policy
 
@@ -24,7 +25,8 @@ def test_ships_what_was_proven(bundle: Path, cartpole_files: Files) -> None:
 
 def test_the_twin_is_optional_and_of_the_same_environment(tmp_path: Path, cartpole_files: Files, float_policy: bytes) -> None:
     write_board(read_verified(cartpole_files[0]), tmp_path)
-    assert not (tmp_path / "board").exists() and "board/" not in (tmp_path / "README.md").read_text()
+    assert not (tmp_path / "board" / TWIN).exists() and TWIN not in (tmp_path / "README.md").read_text()
+    assert (tmp_path / "board" / SOURCE).exists() and SOURCE in (tmp_path / "README.md").read_text()
     (tmp_path / "other.tflite").write_bytes(float_policy)
     with pytest.raises(PolicyFileError, match=r"of another environment: .* Got Test-v0"):
         write_board(read_verified(cartpole_files[0]), tmp_path, twin=read_verified(tmp_path / "other.tflite"))
@@ -51,7 +53,7 @@ def test_the_readme_tells_the_return_where_it_was_measured(cartpole_files: Files
     path = cartpole_files[0]
     write_policy(path, path.read_bytes(), device=read_verified(path).device, evidence={"benchmark": row})
     assert "499.25, 95 % interval [498.50, 500.00], over 300 episodes; gate against the float policy: pass." in readme(
-        read_verified(path), has_twin=False
+        read_verified(path), has_twin=False, has_source=False
     )
 
 
@@ -85,7 +87,7 @@ def test_the_readme_tells_what_is_left_to_the_caller(
     device = device_part(
         spec, scale=np.ones(1, np.float32), offset=np.zeros(1, np.float32), meaning="preferences", recipe="test"
     )
-    text = readme(replace(read_verified(cartpole_files[0]), device=device), has_twin=False)
+    text = readme(replace(read_verified(cartpole_files[0]), device=device), has_twin=False, has_source=False)
     assert f"| `EdgePolicy` does | {steps[-1]}, scaling |" in text
     assert re.search(rf"\| you do \| .*{left}.*\|", text)
 
@@ -93,4 +95,4 @@ def test_the_readme_tells_what_is_left_to_the_caller(
 def test_the_readme_tells_who_chooses_the_action(cartpole_files: Files) -> None:
     file = read_verified(cartpole_files[0])
     file = replace(file, device=replace(file.device, meaning="action"))
-    assert "| action | 0 .. 1: the file itself chooses it |" in readme(file, has_twin=False)
+    assert "| action | 0 .. 1: the file itself chooses it |" in readme(file, has_twin=False, has_source=False)
