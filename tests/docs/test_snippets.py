@@ -1,0 +1,157 @@
+"""Every command and snippet of the documentation, page by page, in the order of the page.
+
+A fenced block is run, unless its title begins with `not run: `, which a reader sees and which says why. A block with another
+title is a file of that name. Trainings are short ones of a small network, with one recipe where the page asks for the default.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+
+pytest.importorskip("tensorflow", reason="the extra `train` is not installed")
+
+from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
+from edgedqn.compression.recipes import recipe
+from edgedqn.pipeline.cli import main
+from edgedqn.pipeline.config import RunConfig
+from edgedqn.pipeline.scripting import run
+
+DOCS = Path(__file__).parents[2] / "docs"
+pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="the wheel has no docs; the checkout's suite runs this")
+OF_DEVELOPERS = {"house.md", "decisions.md"}
+ELSEWHERE = {"uno.md"}  # test_uno.py
+FENCE = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+NOT_RUN = re.compile(r"not run: \w+")
+
+TRAINING = TrainingConfig(
+    steps=3_000, hidden=(16, 16), batch_size=32, learning_rate=2e-3, evaluation_interval=1_000, evaluation_episodes=2
+)
+SHORT = (
+    *("--steps", "3000", "--hidden", "16", "16", "--batch-size", "32", "--learning-rate", "2e-3"),
+    *("--evaluation-interval", "1000", "--evaluation-episodes", "2"),
+)
+DEMO = "runs/demo"  # which the pages begin with
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its title, and what is in it."""
+
+    language: str
+    title: str
+    text: str
+
+    @property
+    def is_run(self) -> bool:
+        return not self.title.startswith("not run: ")
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(*found) for found in FENCE.findall(page.read_text())]
+
+
+PAGES = sorted(path for path in DOCS.rglob("*.md") if path.name not in OF_DEVELOPERS)
+RUN = [path for path in PAGES if path.name not in ELSEWHERE and any(block.is_run for block in blocks(path))]
+
+
+def name(page: Path) -> str:
+    return page.relative_to(DOCS).as_posix()
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make demo` leaves, of a small agent. Read only."""
+    latency = LatencyConfig(blocks=4, invokes_per_block=50, patience_s=0)
+    return run(
+        "CartPole-v1",
+        out=tmp_path_factory.mktemp("demo") / "run",
+        recipes=["qat-int8"],
+        config=RunConfig(training=TRAINING, latency=latency),
+    ).folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, demo: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a run in it, as the current one; modules of it are imported, and forgotten afterwards."""
+    copytree(demo, tmp_path / DEMO)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("npm_config_offline", "true")
+    yield tmp_path
+    for module in [key for key, value in sys.modules.items() if str(getattr(value, "__file__", "")).startswith(str(tmp_path))]:
+        del sys.modules[module]
+
+
+def shortened(arguments: list[str]) -> list[str]:
+    """The same command with a short training; with the recipe that takes least, unless the run has its recipes already."""
+    if arguments[0] not in ("run", "train"):
+        return arguments
+    recipes = ["--recipes", "ptq-int8" if DEMO not in arguments else "qat-int8"] if arguments[0] == "run" else []
+    table = [] if "FrozenLake-v1" not in arguments else ["--steps", "3000"]
+    return [*arguments, *(table or SHORT), *recipes]
+
+
+def run_line(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line of a shell: `edgedqn` in this process, which has loaded TensorFlow, anything else in a shell."""
+    words = shlex.split(line, comments=True)
+    if words[0] == "cd":
+        monkeypatch.chdir(words[1])
+    elif words[0] == "edgedqn":
+        code = main(shortened(words[1:]))
+        assert code == 0 or (code == 3 and words[1] in ("run", "bench")), f"{line}: exit code {code}"
+    else:
+        environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)}
+        done = subprocess.run(["bash", "-ec", line], env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+
+
+def run_block(block: Block, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if block.title:
+        (folder / block.title).write_text(block.text)
+    if block.language == "toml":
+        assert tomllib.loads(block.text)
+        if "[[stages]]" in block.text:
+            assert recipe(block.title).name == Path(block.title).stem
+    elif block.language == "python" and not block.title:
+        exec(compile(block.text, block.title, "exec"), {"__name__": "__main__"})
+    elif block.language == "sh":
+        monkeypatch.chdir(folder)
+        for line in block.text.replace("\\\n", "").splitlines():
+            run_line(line, folder, monkeypatch)
+    else:
+        assert block.title, f"neither run nor a file: {block}"
+
+
+@pytest.mark.parametrize("page", RUN, ids=name)
+def test_a_page_runs(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for block in filter(lambda each: each.is_run, blocks(page)):
+        with redirect_stdout(StringIO()):
+            run_block(block, place, monkeypatch)
+        monkeypatch.chdir(place)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_what_is_not_run_says_why_and_all_code_is_fenced(page: Path) -> None:
+    text = page.read_text()
+    assert text.count("\n```") + text.startswith("```") == 2 * len(blocks(page)), "a fence that is not understood"
+    assert all(block.language for block in blocks(page))
+    assert all(NOT_RUN.match(block.title) for block in blocks(page) if not block.is_run)
+    assert not re.search(r"^ {4}\S", FENCE.sub("", text), re.MULTILINE), "an indented block is never run"
+
+
+def test_the_readme_names_the_commands_that_there_are() -> None:
+    readme, makefile = (DOCS.parent / "README.md").read_text(), (DOCS.parent / "Makefile").read_text()
+    targets = re.findall(r"^    make (\w+)", readme, re.MULTILINE)
+    assert targets == ["demo", "test"] and all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
