@@ -1,4 +1,4 @@
-"""Builds the documentation site into build/site/, without a network: `python docs/build.py`, which is `make docs`.
+"""Builds the documentation site into build/site/, without a network: `python docs/build.py [FOLDER]`, which is `make docs`.
 
 Into build/docs/ go the pages, the page of the command line, which is made of the parser, and the package under its real name,
 of which the API's page is made. zensical makes the site of them; a broken link ends it.
@@ -93,4 +93,4 @@ def main(build: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(ROOT / "build"))
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build"))

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
+from itertools import groupby
 from pathlib import Path
 from shutil import copytree
 
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="the wheel has no docs
 OF_DEVELOPERS = {"house.md", "decisions.md"}
 ELSEWHERE = {"uno.md"}  # test_uno.py
 FENCE = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+DIRECTIVE = re.compile(r"^::: .*\n( {4}.*\n)*", re.MULTILINE)  # what mkdocstrings puts there
 NOT_RUN = re.compile(r"not run: \w+")
 
 TRAINING = TrainingConfig(
@@ -103,18 +105,20 @@ def shortened(arguments: list[str]) -> list[str]:
     return [*arguments, *(table or SHORT), *recipes]
 
 
-def run_line(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line of a shell: `edgedqn` in this process, which has loaded TensorFlow, anything else in a shell."""
-    words = shlex.split(line, comments=True)
-    if words[0] == "cd":
-        monkeypatch.chdir(words[1])
-    elif words[0] == "edgedqn":
-        code = main(shortened(words[1:]))
-        assert code == 0 or (code == 3 and words[1] in ("run", "bench")), f"{line}: exit code {code}"
-    else:
+def run_shell(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines of a shell: `edgedqn` in this process, which has loaded TensorFlow, all between two of those in one shell."""
+    for own, lines in groupby(script.replace("\\\n", "").splitlines(), lambda line: line.startswith("edgedqn ")):
+        for line in lines if own else []:
+            arguments = shortened(shlex.split(line, comments=True)[1:])
+            code = main(arguments)
+            assert code == 0 or (code == 3 and arguments[0] in ("run", "bench")), f"{line}: exit code {code}"
+        text = "\n".join(lines)
+        if target := re.match(r"cd (\S+)", text):
+            monkeypatch.chdir(target[1])
+            text = text[target.end() :]
         environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)}
-        done = subprocess.run(["bash", "-ec", line], env=environment, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+        done = subprocess.run(["bash", "-ec", text], env=environment, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, f"{text}: {done.stdout}{done.stderr}"
 
 
 def run_block(block: Block, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,8 +132,7 @@ def run_block(block: Block, folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
         exec(compile(block.text, block.title, "exec"), {"__name__": "__main__"})
     elif block.language == "sh":
         monkeypatch.chdir(folder)
-        for line in block.text.replace("\\\n", "").splitlines():
-            run_line(line, folder, monkeypatch)
+        run_shell(block.text, monkeypatch)
     else:
         assert block.title, f"neither run nor a file: {block}"
 
@@ -148,7 +151,8 @@ def test_what_is_not_run_says_why_and_all_code_is_fenced(page: Path) -> None:
     assert text.count("\n```") + text.startswith("```") == 2 * len(blocks(page)), "a fence that is not understood"
     assert all(block.language for block in blocks(page))
     assert all(NOT_RUN.match(block.title) for block in blocks(page) if not block.is_run)
-    assert not re.search(r"^ {4}\S", FENCE.sub("", text), re.MULTILINE), "an indented block is never run"
+    text = DIRECTIVE.sub("", FENCE.sub("", text))
+    assert not re.search(r"^ {4}\S", text, re.MULTILINE), "an indented block is never run"
 
 
 def test_the_readme_names_the_commands_that_there_are() -> None:
