@@ -97,9 +97,11 @@ def place(tmp_path: Path, demo: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def shortened(arguments: list[str]) -> list[str]:
-    """The same command with a short training; with the recipe that takes least, unless the run has its recipes already."""
+    """The same command with a short training, unless its run has an agent; with a recipe that is there, or that takes least."""
     if arguments[0] not in ("run", "train"):
         return arguments
+    if Path(arguments[arguments.index("--out") + 1], "agent").exists() and DEMO not in arguments:
+        return [*arguments, "--recipes", "ptq-int8"]
     recipes = ["--recipes", "ptq-int8" if DEMO not in arguments else "qat-int8"] if arguments[0] == "run" else []
     table = [] if "FrozenLake-v1" not in arguments else ["--steps", "3000"]
     return [*arguments, *(table or SHORT), *recipes]
