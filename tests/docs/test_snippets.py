@@ -1,7 +1,7 @@
 """Every command and snippet of the documentation, page by page, in the order of the page.
 
 A fenced block is run, unless its title begins with `not run: `, which a reader sees and which says why. A block with another
-title is a file of that name. Trainings are short ones of a small network, with one recipe where the page asks for the default.
+title is a file of that name. Trainings are short ones of a small network: `STEPS` and `SMALL` say how short.
 """
 
 import re
@@ -11,7 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +22,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="the extra `train` is not installed")
 
 from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.agents.training.presets import PRESETS
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.recipes import recipe
 from edgedqn.pipeline.cli import main
@@ -36,14 +37,14 @@ FENCE = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', re.DOTALL | re
 DIRECTIVE = re.compile(r"^::: .*\n( {4}.*\n)*", re.MULTILINE)  # what mkdocstrings puts there
 NOT_RUN = re.compile(r"not run: \w+")
 
-TRAINING = TrainingConfig(
-    steps=3_000, hidden=(16, 16), batch_size=32, learning_rate=2e-3, evaluation_interval=1_000, evaluation_episodes=2
-)
-SHORT = (
-    *("--steps", "3000", "--hidden", "16", "16", "--batch-size", "32", "--learning-rate", "2e-3"),
-    *("--evaluation-interval", "1000", "--evaluation-episodes", "2"),
-)
-DEMO = "runs/demo"  # which the pages begin with
+STEPS = 3_000  # of trainings, at most
+# In place of the presets that pages name, so that these train a small network for a short time.
+SMALL = {
+    "CartPole-v1": TrainingConfig(
+        steps=STEPS, hidden=(16, 16), batch_size=32, learning_rate=2e-3, evaluation_interval=1_000, evaluation_episodes=2
+    ),
+    "FrozenLake-v1": replace(PRESETS["FrozenLake-v1"], steps=STEPS),
+}
 
 
 @dataclass(frozen=True)
@@ -71,22 +72,26 @@ def name(page: Path) -> str:
     return page.relative_to(DOCS).as_posix()
 
 
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make demo` leaves, of a small agent. Read only."""
+@pytest.fixture(autouse=True, scope="module")
+def small_presets() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        for env_id, config in SMALL.items():
+            patched.setitem(PRESETS, env_id, config)
+        yield
+
+
+@pytest.fixture(scope="module")
+def demo(small_presets: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make demo` leaves, of a small agent and with one recipe, which is that of the run then. Read only."""
     latency = LatencyConfig(blocks=4, invokes_per_block=50, patience_s=0)
-    return run(
-        "CartPole-v1",
-        out=tmp_path_factory.mktemp("demo") / "run",
-        recipes=["qat-int8"],
-        config=RunConfig(training=TRAINING, latency=latency),
-    ).folder
+    out = tmp_path_factory.mktemp("demo") / "run"
+    return run("CartPole-v1", out=out, recipes=["qat-int8"], config=RunConfig(latency=latency)).folder
 
 
 @pytest.fixture
 def place(tmp_path: Path, demo: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with a run in it, as the current one; modules of it are imported, and forgotten afterwards."""
-    copytree(demo, tmp_path / DEMO)
+    copytree(demo, tmp_path / "runs" / "demo")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -96,22 +101,11 @@ def place(tmp_path: Path, demo: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         del sys.modules[module]
 
 
-def shortened(arguments: list[str]) -> list[str]:
-    """The same command with a short training, unless its run has an agent; with a recipe that is there, or that takes least."""
-    if arguments[0] not in ("run", "train"):
-        return arguments
-    if Path(arguments[arguments.index("--out") + 1], "agent").exists() and DEMO not in arguments:
-        return [*arguments, "--recipes", "ptq-int8"]
-    recipes = ["--recipes", "ptq-int8" if DEMO not in arguments else "qat-int8"] if arguments[0] == "run" else []
-    table = [] if "FrozenLake-v1" not in arguments else ["--steps", "3000"]
-    return [*arguments, *(table or SHORT), *recipes]
-
-
 def run_shell(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lines of a shell: `edgedqn` in this process, which has loaded TensorFlow, all between two of those in one shell."""
     for own, lines in groupby(script.replace("\\\n", "").splitlines(), lambda line: line.startswith("edgedqn ")):
         for line in lines if own else []:
-            arguments = shortened(shlex.split(line, comments=True)[1:])
+            arguments = shlex.split(re.sub(r"--steps \d+", f"--steps {STEPS}", line), comments=True)[1:]
             code = main(arguments)
             assert code == 0 or (code == 3 and arguments[0] in ("run", "bench")), f"{line}: exit code {code}"
         text = "\n".join(lines)
