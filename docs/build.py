@@ -68,6 +68,8 @@ def prepare(build: Path) -> None:
     shutil.rmtree(build, ignore_errors=True)
     pages, code = build / "pages", build / "code" / "edgedqn"
     shutil.copytree(DOCS, pages, ignore=IGNORED)
+    for report in (pages / "results").rglob("*.md"):  # what a run wrote, not pages
+        report.unlink()
     shutil.copy(DOCS / "zensical.toml", build)
     write_text(pages / "reference" / "cli.md", command_line_page())
     for name in OF_ROOT:  # their links are those of the root

@@ -64,7 +64,7 @@ def blocks(page: Path) -> list[Block]:
     return [Block(*found) for found in FENCE.findall(page.read_text())]
 
 
-PAGES = sorted(path for path in DOCS.rglob("*.md") if path.name not in OF_DEVELOPERS)
+PAGES = sorted(path for path in DOCS.rglob("*.md") if path.name not in OF_DEVELOPERS and "results" not in path.parts)
 RUN = [path for path in PAGES if path.name not in ELSEWHERE and any(block.is_run for block in blocks(path))]
 
 
