@@ -107,7 +107,7 @@ def run_shell(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
         for line in lines if own else []:
             arguments = shlex.split(re.sub(r"--steps \d+", f"--steps {STEPS}", line), comments=True)[1:]
             code = main(arguments)
-            assert code == 0 or (code == 3 and arguments[0] in ("run", "bench")), f"{line}: exit code {code}"
+            assert code == 0 or (code == 3 and arguments[0] in ("run", "bench", "sweep")), f"{line}: exit code {code}"
         text = "\n".join(lines)
         if target := re.match(r"cd (\S+)", text):
             monkeypatch.chdir(target[1])
@@ -119,7 +119,7 @@ def run_shell(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run_block(block: Block, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if block.title:
-        (folder / block.title).write_text(block.text)
+        (folder / block.title).write_text(re.sub(r"\bsteps = \d+", f"steps = {STEPS}", block.text))
     if block.language == "toml":
         assert tomllib.loads(block.text)
         if "[[stages]]" in block.text:
