@@ -70,7 +70,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 # own index has a CPU build: where pip is pointed at that, nothing else is needed.
 $(PEERS): requirements-peers.lock $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -r requirements-peers.lock -c requirements.lock
-	@$(BIN)/python -c 'import kconfcheck, kconfiglib, idf_component_manager, onnx, onnxruntime, onnxscript, platformio, stable_baselines3, torch' 2> /dev/null  # an install that was broken off leaves no stamp
+	@$(BIN)/python -c 'import huggingface_hub, kconfcheck, kconfiglib, idf_component_manager, onnx, onnxruntime, onnxscript, platformio, stable_baselines3, torch' 2> /dev/null  # an install that was broken off leaves no stamp
 	@touch $@
 
 $(DOCS): requirements-docs.lock $(INSTALLED)

@@ -163,13 +163,14 @@ class DQN:
         if is_time and len(self._replay) > 0:  # the first transition may take several steps
             self._learn()
 
-    def cut_episodes(self) -> None:
-        """Ends the episodes in progress as if they had been truncated here, so that nothing is pending at a checkpoint."""
-        for transitions, last in self._episodes.values():
+    def cut_episodes(self, env_index: int | None = None) -> None:
+        """Ends the episodes in progress, or that of one environment, as if they had been truncated here, so that nothing is
+        pending: at a checkpoint, or where that environment is gone."""
+        for cut in [*self._episodes] if env_index is None else {env_index} & self._episodes.keys():
+            transitions, last = self._episodes.pop(cut)
             for transition in transitions.cut(last):
                 self._replay.add(transition)
-        self._episodes = {}
-        self._exploration.forget()
+        self._exploration.forget(env_index)
 
     @property
     def state_bytes(self) -> int:

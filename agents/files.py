@@ -151,6 +151,15 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         raise
 
 
+def write_zip(path: Path, members: Mapping[str, str | bytes]) -> None:
+    """A zip of these files, in order, of one mode and the oldest time that zips know: nothing of the moment or the machine."""
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            member = zipfile.ZipInfo(name)
+            member.compress_type, member.create_system, member.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
+            archive.writestr(member, content)
+
+
 def remove_folder(path: Path) -> None:
     """Removes a folder with all that is in it; of a symlink to one the link alone, because what it leads to is elsewhere."""
     if path.is_symlink():

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from edgedqn.export.edge_policy import PolicyFileError as PolicyFileError
     from edgedqn.pipeline.bench_files import bench as bench
     from edgedqn.pipeline.bundle import make_bundle as make_bundle
+    from edgedqn.pipeline.collection.config import CollectionConfig as CollectionConfig
     from edgedqn.pipeline.config import RunConfig as RunConfig
     from edgedqn.pipeline.devices.fitting import measure_fit as measure_fit
     from edgedqn.pipeline.job import RunResult as RunResult
@@ -73,6 +74,7 @@ _NAMES = {
     "export.edge_policy": ("EdgePolicy", "PolicyFileError"),
     "pipeline.bench_files": ("bench",),
     "pipeline.bundle": ("make_bundle",),
+    "pipeline.collection.config": ("CollectionConfig",),
     "pipeline.config": ("RunConfig",),
     "pipeline.devices.fitting": ("measure_fit",),
     "pipeline.job": ("RunResult",),

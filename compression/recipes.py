@@ -12,8 +12,12 @@ from edgedqn.compression.methods.quantization import QuantizeAware, RoundWeights
 from edgedqn.compression.methods.reinforcement import TdLearning
 from edgedqn.compression.methods.search import STUDENT, Search
 from edgedqn.compression.methods.shrinking import Shrink
+from edgedqn.compression.policy import Conversion
 from edgedqn.compression.preferences import Targets
 from edgedqn.compression.recipe import Recipe
+from edgedqn.compression.recipe_list import DEFAULT_RECIPES as DEFAULT_RECIPES
+from edgedqn.compression.recipe_list import RECIPE_LIST
+from edgedqn.compression.stage import Stage
 
 FLOAT32 = Recipe("float32", "the float Q-network as trained: the baseline", (), "float32", control=True)
 
@@ -42,89 +46,47 @@ DISTIL_SHORT = Distil(learning=SHORT, greedy_states=10_000, explored_states=5_00
 # After reinforcement learning it is another policy than its first teacher's, so that agreement with that one says nothing.
 ROUND_ITSELF = Quantize(("round", "widen", "fine_tune"), least_agreement=0.0, enough_agreement=0.0)
 
+
+def _listed(name: str, stages: tuple[Stage, ...], conversion: Conversion) -> Recipe:
+    """A recipe that `recipe_list` names."""
+    listed = RECIPE_LIST[name]
+    return Recipe(name, listed.summary, stages, conversion, control=listed.control)
+
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("ptq-int8", "the naive conversion: quantization after training, a control", (), "ptq-int8", control=True),
-        Recipe("dynamic", "int8 weights, float activations, nothing trained, a control", (), "dynamic", control=True),
-        Recipe("float16", "half precision, nothing trained, a control", (), "float16", control=True),
-        Recipe("threshold", "float, weights below 0.05 set to zero once, a control", (Threshold(),), "float32", control=True),
-        Recipe(
-            "qat-int8",
-            "rounded by as little as keeps the policy: without training, by a short fine-tuning, or taught anew",
-            (ScaleInput(), QUANTIZE_LONG),
-            "qat-int8",
+        _listed("ptq-int8", (), "ptq-int8"),
+        _listed("dynamic", (), "dynamic"),
+        _listed("float16", (), "float16"),
+        _listed("threshold", (Threshold(),), "float32"),
+        _listed("qat-int8", (ScaleInput(), QUANTIZE_LONG), "qat-int8"),
+        _listed("prune-int8", (ScaleInput(), Distil(), Prune(0.8)), "ptq-int8"),
+        _listed(
+            "prune-td-int8", (ScaleInput(), Prune(0.8, learning=TdLearning(attempts=4), end=0.2), ROUND_ITSELF), "qat-int8"
         ),
-        Recipe(
-            "prune-int8",
-            "80 % of the weights pruned (ERK), then quantized after training",
-            (ScaleInput(), Distil(), Prune(0.8)),
-            "ptq-int8",
-        ),
-        Recipe(
-            "prune-td-int8",
-            "80 % of the weights pruned (ERK) while it goes on learning by playing, then rounded to keep what it became",
-            (ScaleInput(), Prune(0.8, learning=TdLearning(attempts=4), end=0.2), ROUND_ITSELF),
-            "qat-int8",
-        ),
-        Recipe(
-            "prune-qat-int8",
-            "80 % of the weights pruned (ERK) and kept at zero while it is rounded as in qat-int8",
-            (ScaleInput(), Distil(), Prune(0.8), Quantize()),
-            "qat-int8",
-        ),
-        Recipe(
-            "prune98-qat-int8",
-            "the same with 98 % pruned, trained longer and in states it visits itself",
-            (ScaleInput(), DISTIL_MANY_STATES, *PRUNE_98),
-            "qat-int8",
-        ),
-        Recipe(
-            "cluster-qat-int8",
-            "16 distinct values per kernel, of convolutions per filter, kept in quantization-aware distillation (CQAT)",
-            (ScaleInput(), Distil(), Cluster(16), QuantizeAware(QUANTIZING_CLUSTERS)),
-            "qat-int8",
-        ),
-        Recipe(
+        _listed("prune-qat-int8", (ScaleInput(), Distil(), Prune(0.8), Quantize()), "qat-int8"),
+        _listed("prune98-qat-int8", (ScaleInput(), DISTIL_MANY_STATES, *PRUNE_98), "qat-int8"),
+        _listed("cluster-qat-int8", (ScaleInput(), Distil(), Cluster(16), QuantizeAware(QUANTIZING_CLUSTERS)), "qat-int8"),
+        _listed(
             "prune-cluster-qat-int8",
-            "80 % zeros and 16 distinct values per kernel (of convolutions per filter), both kept (PCQAT)",
             (ScaleInput(), Distil(), Prune(0.8), Cluster(16), QuantizeAware(QUANTIZING_CLUSTERS)),
             "qat-int8",
         ),
-        Recipe(
-            "shrink-qat-int8",
-            "neurons, filters and layers removed as long as the gate passes; a smaller dense network",
-            (ScaleInput(), DISTIL_SHORT, Shrink()),
-            "qat-int8",
-        ),
-        Recipe(
-            "student-qat-int8",
-            "a new network of 32 x 32 neurons (and a quarter of the filters), distilled from scratch",
-            (ScaleInput(), NewStudent(), STUDENT, QuantizeAware()),
-            "qat-int8",
-        ),
-        Recipe(
+        _listed("shrink-qat-int8", (ScaleInput(), DISTIL_SHORT, Shrink()), "qat-int8"),
+        _listed("student-qat-int8", (ScaleInput(), NewStudent(), STUDENT, QuantizeAware()), "qat-int8"),
+        _listed(
             "qat-td-int8",
-            "rounded while it goes on learning by playing, from what rounding without training makes of it",
             (ScaleInput(), QuantizeAware(TdLearning(steps=5_000, learning_rate=3e-5, evaluations=10))),
             "qat-int8",
         ),
-        Recipe("auto-int8", "the smallest student that passes the gate, searched for", (ScaleInput(), Search()), "qat-int8"),
-        Recipe(
-            "qat-float-output",
-            "qat-int8 with a last layer in float",
-            (ScaleInput(), Quantize(("round", "fine_tune"), least_agreement=0.995)),
-            "qat-int8-float-output",
+        _listed("auto-int8", (ScaleInput(), Search()), "qat-int8"),
+        _listed(
+            "qat-float-output", (ScaleInput(), Quantize(("round", "fine_tune"), least_agreement=0.995)), "qat-int8-float-output"
         ),
-        Recipe(
-            "int16x8",
-            "int16 activations where int8 falls short: nearly exact, but slow, and not for XNNPACK",
-            (ScaleInput(), RoundWeights()),
-            "int16x8",
-        ),
+        _listed("int16x8", (ScaleInput(), RoundWeights()), "int16x8"),
     )
 }
-DEFAULT_RECIPES = ("qat-int8", "prune-qat-int8", "auto-int8")
 
 
 def recipe(name: str) -> Recipe:

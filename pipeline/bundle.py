@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.files import UNFINISHED, atomic_folder
+from edgedqn.agents.files import UNFINISHED, atomic_folder, write_zip
 from edgedqn.benchmarks.cores.core import CORES, missing_tools
 from edgedqn.benchmarks.cores.footprint import NETWORK, measure
 from edgedqn.benchmarks.rows import best_passing, read_benchmark
@@ -98,6 +98,14 @@ def make_bundle(
         parts = _write_parts(file, temporary, fetch=fetch, units=units, npu=npu)
         _carry_over(folder, temporary)
     return parts
+
+
+def write_archive(folder: Path) -> Path:
+    """A zip of a bundle beside it, called as it is."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    archive = folder.with_name(f"{folder.name}.zip")
+    write_zip(archive, {f"{folder.name}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in files})
+    return archive
 
 
 def remove_bundle(folder: Path) -> None:

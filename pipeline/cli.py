@@ -21,12 +21,16 @@ from edgedqn.pipeline.native import load_tensorflow
 
 OF_FILES = ("bench", "bundle", "evaluate", "play")  # where their arguments are .tflite files; else of runs and agents
 ALONE = {
-    "import": "import_agent",
-    "inspect": "inspect",
-    "doctor": "doctor",
-    "sweep": "sweep",
+    "import": ("import_agent", "import_agent"),
+    "inspect": ("inspect", "inspect"),
+    "doctor": ("doctor", "doctor"),
+    "sweep": ("sweep", "sweep"),
+    "recipes": ("lists", "recipes"),
+    "environments": ("lists", "environments"),
 }  # command -> its module and the function in it
+WITHOUT_TENSORFLOW = ("inspect", "doctor", "lists")  # modules of which no function needs it
 GOES_ON = ("run", "train", "compress", "export", "bench", "report", "sweep")  # where it was interrupted
+SHOWING = (*GOES_ON, *OF_FILES, "import")  # how far they are
 # What is the machine's or the user's: a disk that is full or broken, a limit, a place that may not be written, or is none.
 NOT_OURS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE),
@@ -45,6 +49,8 @@ def console() -> NoReturn:
             streams.keep_stdout_for_results()
         if modules.names_own(arguments):
             modules.look_in_current_folder()
+        if arguments.command in SHOWING:
+            import_module("edgedqn.pipeline.viewing.progress").choose_bars(quiet=arguments.quiet)
         code = _run(arguments)
     except SystemExit as stop:  # argparse's, after --help or an error
         code = int(stop.code or 0)
@@ -105,15 +111,16 @@ def _is_current_folder_gone() -> bool:
 
 def _work(arguments: Namespace) -> int:
     """Imports the command's module, TensorFlow first where it needs that, and runs it."""
-    name = ALONE.get(arguments.command, arguments.command)
-    if getattr(arguments, "seeds", None):
-        name = "run_seeds"
     is_library = getattr(arguments, "ecosystem", None) is not None  # of what a run ships, which is a file, too
     of_files = arguments.command in OF_FILES and (is_library or _is_of_files(arguments))
-    if not of_files and name not in ("inspect", "doctor"):
+    module, name = ALONE.get(arguments.command, ("files" if of_files else "runs", arguments.command))
+    if getattr(arguments, "seeds", None):
+        module, name = "sweep", "run_seeds"
+    if getattr(arguments, "list", False) and not arguments.json:  # the JSON has the stages of recipes, and these TensorFlow
+        module, name = "lists", "recipes"
+    if not of_files and module not in WITHOUT_TENSORFLOW:
         _require_folder(arguments)
         load_tensorflow()
-    module = "sweep" if name == "run_seeds" else name if arguments.command in ALONE else "files" if of_files else "runs"
     code: int = getattr(import_module(f"edgedqn.pipeline.commands.{module}"), name)(arguments)
     return code
 

@@ -16,6 +16,7 @@ from edgedqn.benchmarks.latency.interleaved import LatencyConfig
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import DEFAULT_RECIPES, RECIPES, checked, recipe
 from edgedqn.export.config import ExportConfig
+from edgedqn.pipeline.collection.config import CollectionConfig
 
 CONTROL = "ptq-int8"
 
@@ -63,6 +64,7 @@ class RunSettings:
     latency: LatencyConfig = field(default_factory=LatencyConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     fit: Budget | None = None
+    collection: CollectionConfig | None = None  # of the training's steps by actors; None: by this process
 
     def __post_init__(self) -> None:
         names = [each.name for each in self.recipes]
@@ -82,6 +84,7 @@ class RunSettings:
             "latency": self.latency.to_json(),
             "export": asdict(self.export),
             "fit": self.fit and self.fit.to_json(),
+            **({"collection": self.collection.written.to_json()} if self.collection else {}),
         }
 
     @classmethod
@@ -101,6 +104,7 @@ class RunSettings:
                 latency=LatencyConfig(**value["latency"]),
                 export=ExportConfig(**value.get("export", {})),
                 fit=value.get("fit") and Budget.from_json(value["fit"]),
+                collection=value.get("collection") and CollectionConfig.from_json(value["collection"]),
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"Another version of EdgeDQN made this run; its settings are not understood: {error}.") from error
@@ -126,7 +130,11 @@ class RunSettings:
                 return None
             model = " ".join(map(shlex.quote, (self.training.source, *self.training.options)))
             return f"edgedqn import {model} {of_both}\nedgedqn run {of_both} {' '.join(last)}"
-        return " ".join(["edgedqn run", of_both, *_training_options(self.training, env_id, kind), *last])
+        of_both = " ".join([of_both, *_training_options(self.training, env_id, kind)])
+        run = " ".join(["edgedqn run", of_both, *last])
+        if self.collection is None:
+            return run
+        return f"# Actors collected: this gives other weights.\nedgedqn train {of_both} {self.collection.options()}\n{run}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +148,7 @@ class Changes:
     gate_episodes: int | None = None  # at most; it looks after a quarter and a half of them, too
     latency: LatencyConfig | None = None
     fit: Budget | None = None
+    collection: CollectionConfig | None = None  # of a new run, or as it is there already
 
     def apply(self, settings: RunSettings) -> RunSettings:
         """`settings` with these changes. InputError: a value cannot be used."""
@@ -160,6 +169,7 @@ class Changes:
             gate=gate,
             latency=self.latency or settings.latency,
             fit=fit,
+            collection=self.collection or settings.collection,
         )
 
 

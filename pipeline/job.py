@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
 
@@ -22,13 +22,14 @@ from edgedqn.compression.recipes import FLOAT32
 from edgedqn.compression.report import CompressionRecord, StageReport
 from edgedqn.export.devices.npu import NpuTarget
 from edgedqn.pipeline import stages
-from edgedqn.pipeline.bundle import Part, make_bundle, remove_bundle, shipped_file
+from edgedqn.pipeline.bundle import Part, make_bundle, remove_bundle, shipped_file, write_archive
 from edgedqn.pipeline.config import Changes, ImportedAgent, RunSettings
 from edgedqn.pipeline.devices.fitting import require_tools
 from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.run_folder import RunFolder
 from edgedqn.pipeline.training import check_training, find_training, with_mask
 from edgedqn.pipeline.viewing.file_details import device_costs
+from edgedqn.pipeline.viewing.progress import StageLines
 
 KINDS = ("train", "compress", "export", "bench", "report")
 
@@ -99,12 +100,10 @@ class Job:
         env_id = source.id
         path = Path(out) if out is not None else Path("runs") / f"{env_id.replace(':', '-').replace('/', '-')}-seed{seed}"
         there = RunFolder.open(path) if (path / "run.json").exists() else None
-        before = there and RunSettings.from_json(there.description.config).training
-        source = with_mask(
-            source,
-            None if there is None else there.description.source,
-            is_imported=isinstance(training or before, ImportedAgent),
-        )
+        known = None if there is None else RunSettings.from_json(there.description.config)
+        before = None if known is None else known.training
+        made = None if there is None else there.description.source
+        source = with_mask(source, made, is_imported=isinstance(training or before, ImportedAgent))
         base = training or (before if isinstance(before, ImportedAgent) else find_training(source, algorithm))
         if isinstance(base, ImportedAgent):
             if settings or algorithm:
@@ -112,13 +111,16 @@ class Job:
                 raise InputError(f"{path} holds an agent imported from {base.source}: expected nothing to train. Got {given}.")
         else:
             base = with_settings(base, settings or {}, env_id=env_id)
+        is_trained = there is not None and there.is_done("train") and not force
+        if is_trained and known is not None:  # who collected it is of no matter to what comes after
+            changes = replace(changes, collection=changes.collection or known.collection)
         config = changes.apply(RunSettings(training=base, gate=gate_for(env_id)))
         if config.fit is not None:
             require_tools(config.fit)
         if source.action_mask and config.export.output == "action":
             raise InputError(f"{env_id} says which actions are legal: expected an output to choose from. Got output=action.")
-        if not isinstance(base, ImportedAgent) and (force or not (there and there.is_done("train"))):
-            check_training(source, base, path / "agent")
+        if not isinstance(base, ImportedAgent) and not is_trained:
+            check_training(source, base, path / "agent", collection=config.collection)
         folder = RunFolder.create(
             path,
             source,
@@ -147,20 +149,23 @@ class Job:
             self.folder.change(here.to_json(), self.settings.to_json(), ungated=ungated, outdated=outdated)
             yield
 
-    def do(self, kinds: Sequence[str], *, force: bool = False) -> None:
-        """Does the stages of these kinds that are not done yet, or all of them by force. The caller holds the lock.
+    def do(self, kinds: Sequence[str], *, force: bool = False, lines: StageLines | None = None) -> None:
+        """Does the stages of these kinds that are not done yet, or all of them by force. The caller holds the lock. `lines` are
+        told of each.
 
         Raises:
           InputError: a stage they need is missing, or the agent was imported and is to be trained.
         """
-        plan = self._plan()
+        plan, lines = self._plan(), lines or StageLines()
         self._remove_checkpoints()
-        for name, stage in plan.items():
-            if stage.kind not in kinds or (self.folder.is_done(name) and not force):
-                continue
+        asked = [name for name, stage in plan.items() if stage.kind in kinds]
+        undone = stages.with_dependents(plan, [name for name in asked if force or not self.folder.is_done(name)])
+        lines.begin([name for name in asked if name in undone], [name for name in asked if name not in undone])
+        for name in filter(undone.__contains__, asked):
+            stage = plan[name]
             self._check(name, plan)
             self.folder.forget(stages.dependents(plan, name))
-            with self.folder.stage(name):
+            with lines.stage(name), self.folder.stage(name):
                 if stage.kind == "train" and force and self.folder.agent.exists():
                     remove_folder(self.folder.agent)  # or its checkpoints would be gone on from
                 stage.work()
@@ -201,15 +206,19 @@ class Job:
         write_json(self.folder.benchmark, reduce(merged, measured, read_benchmark(self.folder.benchmark)).to_json())
         self._report_again()
 
-    def bundle(self, *, units: Sequence[float] | None = None, npu: NpuTarget | None = None) -> tuple[Part, ...]:
+    def bundle(
+        self, *, units: Sequence[float] | None = None, npu: NpuTarget | None = None, zipped: bool = False
+    ) -> tuple[Part, ...]:
         """Makes `device/` again, and whatever was missing for it when the run made it, with units and an NPU as `make_bundle`
-        takes them; and the report where it now says more of devices. The caller holds the lock.
+        takes them, and a zip where one is asked for, or there; and the report where it says more now. The caller has the lock.
 
         Errors as `shipped_file`.
         """
-        before = device_costs(self.folder)
+        before = device_costs(self.folder), self.folder.archive.exists()
         parts = make_bundle(self.shipped_file(), self.folder.device, fetch=True, units=units, npu=npu)
-        if device_costs(self.folder) != before:
+        if zipped or self.folder.archive.exists():
+            write_archive(self.folder.device)
+        if (device_costs(self.folder), self.folder.archive.exists()) != before:
             self._report_again()
         return parts
 
@@ -226,7 +235,7 @@ class Job:
         """All stages by name, in order."""
         folder = self.folder
         recipes = {recipe.name: recipe for recipe in (FLOAT32, *self.settings.all_recipes)}
-        plan = {"train": stages.PlannedStage("train", (), partial(stages.train, folder))}
+        plan = {"train": stages.PlannedStage("train", (), partial(stages.train, folder, self.settings.collection))}
         # Nothing needs it, so that runs of earlier versions, which have none, stay as they are.
         plan["fragility"] = stages.PlannedStage("compress", ("train",), partial(stages.fragility, folder))
         for name, each in recipes.items():
@@ -253,6 +262,7 @@ class Job:
 
     def _bench(self) -> None:
         benchmark = stages.bench(self.folder, self.settings.all_recipes)
+        self.folder.archive.unlink(missing_ok=True)  # of an earlier bundle
         best = best_passing(benchmark.rows, benchmark.fits)
         if best is None:
             remove_bundle(self.folder.device)

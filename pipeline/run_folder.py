@@ -78,6 +78,7 @@ class RunFolder:
         self.benchmark = path / "benchmark.json"
         self.report = path / "report.html"
         self.device = path / "device"  # the bundle
+        self.archive = path / "device.zip"  # of it, where one was asked for
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":

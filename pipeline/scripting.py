@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edgedqn.compression.policy import CompressedPolicy
     from edgedqn.compression.recipe import Recipe
     from edgedqn.export.config import ExportConfig
+    from edgedqn.pipeline.collection.config import CollectionConfig
     from edgedqn.pipeline.config import RunConfig
     from edgedqn.pipeline.job import RunResult
     from edgedqn.pipeline.sweeps.results import SweepResult
@@ -135,7 +136,12 @@ def _register(source: "EnvironmentSource", make_env: "Callable[..., gymnasium.En
 
 
 def train(
-    env: "str | EnvironmentSource", *, steps: int | None = None, seed: int = 0, config: Config | None = None
+    env: "str | EnvironmentSource",
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    config: Config | None = None,
+    collection: "CollectionConfig | None" = None,
 ) -> "TrainedAgent":
     """Trains an agent. Nothing is kept of an interrupted training; `run` with a folder goes on from checkpoints.
 
@@ -144,8 +150,9 @@ def train(
       steps: environment steps of the training; the preset's by default.
       seed: of all randomness, >= 0. The agent is the one that `run` trains from the same seed.
       config: how to train; the preset of the environment by default.
+      collection: by actors of a Ray cluster: the seed then does not decide the agent. None: by this process.
     Raises:
-      InputError: the environment or the settings cannot be used, or learning diverged.
+      InputError: the environment, the settings or the cluster cannot be used, or learning diverged.
     """
     with quiet(), tempfile.TemporaryDirectory() as folder:
         load_tensorflow()
@@ -155,7 +162,7 @@ def train(
 
         source, settings = resolved(EnvironmentSource.of(env)), {} if steps is None else {"steps": steps}
         training = with_settings(config or find_training(source, None), settings, env_id=source.id)
-        return train_agent(source, training, streams=SeedStreams(seed), folder=Path(folder))
+        return train_agent(source, training, streams=SeedStreams(seed), folder=Path(folder), collection=collection)
 
 
 def import_agent(
@@ -210,6 +217,7 @@ def sweep(
     engine: str = "local",
     address: str | None = None,
     storage: str | None = None,
+    retry_failed: bool = False,
 ) -> "SweepResult":
     """Searches trainings and recipes for the files worth having; goes on where an earlier call stopped.
 
@@ -220,6 +228,7 @@ def sweep(
       engine: who does the work, `local` or `ray`. With a budget in trials both come to the same files.
       address: of the Ray cluster; that of this machine by default.
       storage: the URL of a database for Optuna's record; a journal file in `out` by default.
+      retry_failed: whether what could not be done in an earlier call is tried again.
     Raises:
       InputError: something of this cannot be used; nothing was done.
     """
@@ -228,12 +237,7 @@ def sweep(
         from edgedqn.pipeline.sweeps.experiment import run_experiment
 
         return run_experiment(
-            Path(asked) if isinstance(asked, str) else asked,
-            out=None if out is None else str(out),
-            workers=workers,
-            engine=engine,
-            address=address,
-            storage=storage,
+            asked, out=out, workers=workers, engine=engine, address=address, storage=storage, retry_failed=retry_failed
         )
 
 

@@ -1,6 +1,6 @@
 """The stages of a run, each from files to files. (Those of a recipe are `compression.stage`.)"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -33,6 +33,7 @@ from edgedqn.export.tflite import exported as export_policy
 from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
 from edgedqn.export.tflite_file.tflm import MicroUnavailableError
 from edgedqn.export.verify import verify, verify_micro
+from edgedqn.pipeline.collection.config import CollectionConfig
 from edgedqn.pipeline.config import ImportedAgent, RunSettings
 from edgedqn.pipeline.devices.fitting import measure_fit, measure_fits
 from edgedqn.pipeline.fragility import measure_fragility
@@ -63,8 +64,15 @@ def dependents(plan: Mapping[str, PlannedStage], name: str) -> set[str]:
     return found
 
 
-def train(run: RunFolder) -> None:
+def with_dependents(plan: Mapping[str, PlannedStage], names: Sequence[str]) -> set[str]:
+    """These stages, and all that need one of them."""
+    return {*names, *(other for name in names for other in dependents(plan, name))}
+
+
+def train(run: RunFolder, collection: CollectionConfig | None = None) -> None:
     """Trains the float agent, or goes on where that was interrupted: `agent/`, with `learning_curve.svg`.
+
+    `collection` is that of the run's settings, with the address of the cluster.
 
     Raises:
       InputError: the environment gave a NaN, or learning diverged. The best candidate so far stays in
@@ -72,10 +80,10 @@ def train(run: RunFolder) -> None:
     """
     source, config, streams = _of(run)
     assert not isinstance(config.training, ImportedAgent)
-    train_agent(source, config.training, streams=streams, folder=run.agent)
+    train_agent(source, config.training, streams=streams, folder=run.agent, collection=collection)
     if (curve := learning_chart(run.agent)) is not None:
         with suppress(InputError):  # without vl-convert-python there is no picture, but an agent all the same
-            write_text(run.agent / "learning_curve.svg", picture(curve))
+            write_text(run.agent / "learning_curve.svg", picture(curve.spec))
 
 
 def fragility(run: RunFolder) -> None:
@@ -220,7 +228,7 @@ def stress(run: RunFolder) -> None:
     write_json(run.benchmark, benchmark.to_json())
     if (chart := stress_chart(benchmark.stress)) is not None:
         with suppress(InputError):  # as for the learning curve
-            write_text(run.path / "stress.svg", picture(chart))
+            write_text(run.path / "stress.svg", picture(chart.spec))
 
 
 def fit(run: RunFolder, budget: Budget) -> None:

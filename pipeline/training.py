@@ -29,13 +29,21 @@ from edgedqn.agents.training.log import FileLog
 from edgedqn.agents.training.loop import TrainingLog, TrainingReport, TrainingSchedule, train
 from edgedqn.agents.training.presets import find_preset
 from edgedqn.agents.training.selection import Candidate, CheckpointSelection
+from edgedqn.pipeline.collection.actors import Actors, acting, check_cluster, require_deep
+from edgedqn.pipeline.collection.config import CollectionConfig
 from edgedqn.pipeline.seeds import SeedStreams
 
 ON_POLICY_STATES = 10_000
 
 
 def train_agent(
-    source: EnvironmentSource, config: Config, *, streams: SeedStreams, folder: Path, log: TrainingLog | None = None
+    source: EnvironmentSource,
+    config: Config,
+    *,
+    streams: SeedStreams,
+    folder: Path,
+    log: TrainingLog | None = None,
+    collection: CollectionConfig | None = None,
 ) -> TrainedAgent:
     """Trains an agent and writes it to `folder`, or goes on from the newest checkpoint there.
 
@@ -48,6 +56,7 @@ def train_agent(
       streams: the randomness: `train`, `select` for the choice of the checkpoint, `calibrate` for on-policy observations.
       folder: made if it is not there.
       log: of what happens; a `FileLog` in the folder by default. What it raises ends the training.
+      collection: by actors of a Ray cluster, of a deep Q-network; by this process where it is None.
     Raises:
       InputError: the environment or the settings cannot be used, the disk is too full for the checkpoints, or learning
         diverged (DivergedError).
@@ -57,13 +66,9 @@ def train_agent(
         agent, spec, network = _build(env, source, config, streams.rng("train"))
         view = spec if isinstance(config, TrainingConfig) else replace(spec, preprocessing=())  # a table takes a state's number
         selection_env = stack.enter_context(closing(agent_view(make_environment(source), view)))
-        if isinstance(config, TrainingConfig) and config.num_envs > 1:
-            envs = stack.enter_context(closing(make_vector(spec, num_envs=config.num_envs)))
-            play: Play = partial(interact_with_all, envs=envs, env_id=source.id)
-        else:
-            play = partial(interact, env=agent_view(env, view), env_id=source.id)
         first_seed = streams.first_reset_seed("train")
         checkpoints = _checkpoints(source, config, first_seed=first_seed, agent=agent, network=network, folder=folder)
+        play = stack.enter_context(_playing(agent_view(env, view), spec, config, streams=streams, collection=collection))
         selection = CheckpointSelection(
             env=selection_env,
             seeds=partial(streams.first_reset_seeds, "select"),
@@ -86,12 +91,31 @@ def train_agent(
             )
         best = _unfinished(report.best, network, spec)
         env = stack.enter_context(closing(agent_view(make_environment(source), spec)))
-        observations = gather_observations(
-            best.policy, env, reset_seeds=streams.reset_seeds("calibrate"), count=ON_POLICY_STATES
-        )
-    result = replace(best, observations=observations, statistics=_statistics(config, report))
+        seeds = streams.reset_seeds("calibrate")
+        observations = gather_observations(best.policy, env, reset_seeds=seeds, count=ON_POLICY_STATES)
+    result = replace(best, observations=observations, statistics=_statistics(config, report, play))
     result.save(folder)
     return result
+
+
+@contextmanager
+def _playing(
+    env: gymnasium.Env[Any, Any],
+    spec: EnvironmentSpec,
+    config: Config,
+    *,
+    streams: SeedStreams,
+    collection: CollectionConfig | None,
+) -> Iterator[Play]:
+    """Who takes the steps: this process, in `env` or in several environments, or actors."""
+    if collection is not None:
+        with acting(collection, spec, require_deep(config), new_rng=partial(streams.rng, "train")) as actors:
+            yield actors
+    elif isinstance(config, TrainingConfig) and config.num_envs > 1:
+        with closing(make_vector(spec, num_envs=config.num_envs)) as envs:
+            yield partial(interact_with_all, envs=envs, env_id=spec.id)
+    else:
+        yield partial(interact, env=env, env_id=spec.id)
 
 
 def find_training(source: EnvironmentSource, algorithm: str | None) -> Config:
@@ -101,16 +125,20 @@ def find_training(source: EnvironmentSource, algorithm: str | None) -> Config:
     return find_preset(source.id, kind=observation_kind(spec.observation_shape, spec.preprocessing), algorithm=algorithm)
 
 
-def check_training(source: EnvironmentSource, config: Config, folder: Path) -> None:
+def check_training(
+    source: EnvironmentSource, config: Config, folder: Path, *, collection: CollectionConfig | None = None
+) -> None:
     """Refuses what `train_agent` would refuse, without writing anything; `folder`, the agent's, need not be there.
 
     Raises:
       InputError: the environment or the settings cannot be used, the network cannot be built, the replay does not fit in
-        memory, or the checkpoints do not fit on the disk.
+        memory, the checkpoints do not fit on the disk, or there is no such cluster.
     """
     with closing(make_environment(source)) as env:
         agent, _, network = _build(env, source, config, np.random.default_rng(0))
     _checkpoints(source, config, first_seed=0, agent=agent, network=network, folder=folder)
+    if collection is not None:
+        check_cluster(collection, require_deep(config))
 
 
 def _build(
@@ -170,7 +198,8 @@ def _advice_on_divergence(best: Path) -> Iterator[None]:
         ) from error
 
 
-def _statistics(config: Config, report: TrainingReport) -> Json:
+def _statistics(config: Config, report: TrainingReport, play: Play) -> Json:
+    collected = {"collection": play.record.to_json()} if isinstance(play, Actors) else {}
     return {
         "training": asdict(config),
         "env_steps": config.steps,
@@ -178,6 +207,7 @@ def _statistics(config: Config, report: TrainingReport) -> Json:
         "checkpoint": {"env_steps": report.best.env_steps, "mean_return": report.best.mean_return},
         "evaluations": [list(evaluation) for evaluation in report.evaluations],
         "seconds": round(report.seconds, 2),
+        **collected,
     }
 
 

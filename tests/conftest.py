@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("TQDM_DISABLE", "1")  # commands say nothing of progress, but where a test asks for it
 
 from edgedqn.benchmarks.latency import full_speed
 from edgedqn.benchmarks.native_output import quiet

@@ -27,14 +27,14 @@ MAY_IMPORT = {  # folders, of ours, with all that is in them; or single modules
 # What a board can import, or a machine that only looks at files. Each entry is a module, or a folder with all that is in it.
 WITHOUT_TENSORFLOW = (
     "agents.playing",
-    "compression.report",
+    *(f"compression.{module}" for module in ("recipe_list", "report")),
     *(f"agents.{module}" for module in ("errors", "files", "numpy_network", "q_learning", "replay", "prioritized")),
-    *(f"agents.training.{module}" for module in ("config", "presets", "interaction", "loop")),
+    *(f"agents.training.{module}" for module in ("config", "presets", "reference_scores", "interaction", "loop")),
     *("export.edge_policy", "export.tflite_file", "export.devices"),
     "benchmarks",
     *(f"pipeline.{module}" for module in ("cli", "scripting", "run", "bench_files", "bundle", "run_folder", "seeds")),
-    *(f"pipeline.commands.{module}" for module in ("parser", "options", "files", "inspect", "doctor")),
-    *(f"pipeline.viewing.{module}" for module in ("film", "play", "serving")),
+    *(f"pipeline.commands.{module}" for module in ("parser", "options", "files", "inspect", "lists", "doctor")),
+    *(f"pipeline.viewing.{module}" for module in ("film", "play", "progress", "serving")),
     "pipeline.devices",
 )
 NOT_IMPORTED = ("benchmarks.peers", "export.devices.board.scripts")  # they train; they run beside a device's edge_policy.py

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -131,11 +132,12 @@ class Workers:
         return next((each for each in reversed(self._processes) if each not in self._running), None)
 
     def end(self) -> None:
-        """Ends the processes; one in the midst of a call may finish it within 5 seconds."""
+        """Ends the processes; those in the midst of a call may finish it within 5 seconds."""
         for connection in self._processes:
             connection.close()
+        until = time.monotonic() + PATIENCE_S
         for process in self._processes.values():
-            _end_of(process)
+            _end_of(process, until - time.monotonic())
         self._processes = {}
 
     def _start(self) -> None:
@@ -154,10 +156,10 @@ class Workers:
         return WorkerDiedError(f"{died}: expected an answer. Got exit code {code}.")
 
 
-def _end_of(process: subprocess.Popen[bytes]) -> int:
+def _end_of(process: subprocess.Popen[bytes], patience_s: float = PATIENCE_S) -> int:
     """Waits for a process that nobody speaks to any more, and returns its exit code."""
     try:
-        return process.wait(PATIENCE_S)
+        return process.wait(max(0.0, patience_s))
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()

@@ -84,6 +84,7 @@ class FunctionTeacher:
         values = given.reshape(-1).astype(np.float32) if given.dtype.kind in "iufb" else np.zeros(0, np.float32)
         if values.shape != (self._n_actions,) or not np.isfinite(values).all():
             expected = f"{self._n_actions} finite numbers, one for each action"
+            expected += ', or gives="action"' if values.size == 1 else ""
             raise InputError(f"{self._name} gave bad {self._gives}: expected {expected}. Got {str(given)[:80]}.")
         if self._gives == "probabilities":
             if values.min() < 0 or abs(values.sum() - 1) > 1e-3:

@@ -30,7 +30,19 @@ class Step(NamedTuple):
     legal_t: NDArray[np.bool_] | None = None  # [A], of the actions in s_t, where the environment says so
 
 
-class Agent(Scorable, Protocol):
+class Acting(Protocol):
+    """What is asked of who plays."""
+
+    env_steps: int
+
+    def act(self, observation: NDArray[Any], legal: NDArray[np.bool_] | None = None, /) -> int:
+        """The next action of one environment, one of the `legal`, [A], where that is given."""
+
+    def act_in_all(self, observations: NDArray[Any], /) -> NDArray[np.int64]:
+        """The next actions of several environments."""
+
+
+class Agent(Acting, Scorable, Protocol):
     """What the loop asks of an agent: `dqn.DQN` or `q_learning.QLearning`."""
 
     gradient_steps: int
@@ -47,12 +59,6 @@ class Agent(Scorable, Protocol):
     @property
     def state_bytes(self) -> int:
         """About how large `state` becomes."""
-
-    def act(self, observation: NDArray[Any], legal: NDArray[np.bool_] | None = None, /) -> int:
-        """The next action of one environment, one of the `legal`, [A], where that is given."""
-
-    def act_in_all(self, observations: NDArray[Any], /) -> NDArray[np.int64]:
-        """The next actions of several environments."""
 
     def observe(self, step: Step) -> None:
         """Remembers one step and learns when it is time."""
@@ -71,7 +77,7 @@ Play = Callable[[Agent, Iterator[int]], Iterator[Step]]
 """An agent and the reset seeds of its episodes, endless -> an endless stream of steps."""
 
 
-def interact(agent: Agent, reset_seeds: Iterator[int], *, env: gymnasium.Env[Any, Any], env_id: str) -> Iterator[Step]:
+def interact(agent: Acting, reset_seeds: Iterator[int], *, env: gymnasium.Env[Any, Any], env_id: str) -> Iterator[Step]:
     """Plays for ever, episode after episode, each reset with the next seed.
 
     Raises:
@@ -108,7 +114,7 @@ def interact(agent: Agent, reset_seeds: Iterator[int], *, env: gymnasium.Env[Any
 
 
 def interact_with_all(
-    agent: Agent, reset_seeds: Iterator[int], *, envs: gymnasium.vector.SyncVectorEnv, env_id: str
+    agent: Acting, reset_seeds: Iterator[int], *, envs: gymnasium.vector.SyncVectorEnv, env_id: str
 ) -> Iterator[Step]:
     """Plays L environments, as `environments.make_vector` makes them, side by side for ever; each episode is reset with the
     next seed.

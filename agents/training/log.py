@@ -37,7 +37,7 @@ class FileLog(TrainingLog):
         self._resumed_at: int | None = None  # env_steps
         self._writer: Any = None
 
-    def resume(self, env_steps: int, records: Sequence[EpisodeRecord]) -> None:
+    def resume(self, env_steps: int, records: Sequence[EpisodeRecord], evaluations: Sequence[tuple[int, float]] = ()) -> None:
         assert not self._records  # those it gets are in the events already
         self._resumed_at = env_steps
         for record in records:

@@ -55,8 +55,8 @@ class TrainingReport:
 class TrainingLog:
     """Records what happens in a training; this one records nothing. `log.FileLog` writes files."""
 
-    def resume(self, env_steps: int, records: Sequence[EpisodeRecord]) -> None:
-        """Called first, where training goes on from a checkpoint: its step, and the episodes that ended before it."""
+    def resume(self, env_steps: int, records: Sequence[EpisodeRecord], evaluations: Sequence[tuple[int, float]] = ()) -> None:
+        """Called first, where training goes on from a checkpoint: its step, and the episodes and evaluations before it."""
 
     def episode(self, record: EpisodeRecord, gradient_steps: int) -> None:
         """An episode ended."""
@@ -148,7 +148,7 @@ class _Training:
         for _ in range(values["resets"]):
             next(self.reset_seeds)
         self.resets = values["resets"]
-        self.log.resume(self.agent.env_steps, self.episodes)
+        self.log.resume(self.agent.env_steps, self.episodes, self.selection.scores)
         self.started = time.monotonic() - values["seconds"]
         return True
 

@@ -1,5 +1,5 @@
 """What a person reads.
 
-Read `table` (the terminal's), `page` (`report.html` and `report.md`), `charts` and `learning_curve` (its plots, made of the
-Vega-Lite templates in `files/`), `vega` (what draws them).
+Read `table` (the terminal's), `summary`, `page` (`report.html` and `report.md`), `charts` and `learning_curve` (its plots),
+filled into the Vega-Lite templates of `files/`, `sweep_page`, `templates` (what all pages share), `vega` (what draws plots).
 """

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
+from edgedqn.benchmarks.report.charts import Chart
 from edgedqn.benchmarks.report.vega import VegaLite, fill_template
 
 # Of more than this, episodes are drawn as a range and evaluations as a mere line: a page must not grow with the training.
@@ -21,8 +22,8 @@ Numbers = Sequence[float] | NDArray[np.int64] | NDArray[np.float64]
 TRAINING, GREEDY, CHOSEN = "#2f7ed8", "#c9761a", "#7d8794"
 
 
-def learning_chart(agent: Path) -> VegaLite | None:
-    """The curve as a Vega-Lite specification, or None where nothing is known of the training, as of an imported agent.
+def learning_chart(agent: Path) -> Chart | None:
+    """The curve, or None where nothing is known of the training, as of an imported agent.
 
     InputError: `training.csv` or `agent.json` in the agent's folder cannot be read.
     """
@@ -60,8 +61,9 @@ def learning_chart(agent: Path) -> VegaLite | None:
         layers.append(_Layer("chosen", CHOSEN, mark=mark, steps=[step], returns=[score]))
         spoken.append(f"the checkpoint chosen at step {step:,} returned {score:.1f}")
     colors = {layer.name: layer.color for layer in layers}
-    description = f"Learning curve: {'; '.join(spoken)}."
-    return fill_template("learning", description=description, layers=[layer.to_json(colors) for layer in layers])
+    told = "; ".join(spoken)
+    spec = fill_template("learning", description=f"Learning curve: {told}.", layers=[layer.to_json(colors) for layer in layers])
+    return Chart(spec, f"{spoken[-1][0].upper()}{spoken[-1][1:]}.")
 
 
 @dataclass(frozen=True)

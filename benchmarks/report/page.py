@@ -1,17 +1,15 @@
 """`report.html`: one page that opens without a network, for a person to judge a run by; and `report.md` for a pull request."""
 
-import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import indent
 
-from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.fragility import Fragility
-from edgedqn.agents.playing.statistics import Interval
-from edgedqn.benchmarks.cores.fit import FitTest
-from edgedqn.benchmarks.report.charts import KernelZeros, draw_charts, stress_chart
+from edgedqn.benchmarks.report.charts import Chart, KernelZeros, draw_charts, stress_chart
+from edgedqn.benchmarks.report.summary import gains, summary
 from edgedqn.benchmarks.report.table import (
     ABSENT,
     MORE_COLUMNS,
@@ -19,8 +17,6 @@ from edgedqn.benchmarks.report.table import (
     fit_heading,
     fit_lines,
     fit_title,
-    in_digits,
-    kilobytes,
     markdown_table,
     render_markdown,
     slow_note,
@@ -28,32 +24,35 @@ from edgedqn.benchmarks.report.table import (
     stress_lines,
     stress_summary,
 )
-from edgedqn.benchmarks.report.vega import FILES, VegaLite, page_script
-from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Ratio, best_passing, model_of
+from edgedqn.benchmarks.report.templates import render_page
+from edgedqn.benchmarks.rows import Benchmark
 
 SHORT = ("cpu", "architecture", "python", "ai-edge-litert", "xnnpack", "threads")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Film:
     """Two policies on one reset seed, side by side.
 
     Attributes:
       gif: the file's bytes.
+      still: its first picture, as a GIF, for who wants nothing to move.
       name: of the row on the right; on the left is the baseline.
       seed: of the reset.
       returns: of both episodes, as far as they were filmed.
     """
 
     gif: bytes
+    still: bytes
     name: str
     seed: int
     returns: tuple[float, float]
 
     @property
-    def base64(self) -> str:
-        """The file as it stands in a page."""
-        return b64encode(self.gif).decode("ascii")
+    def addresses(self) -> tuple[str, str]:
+        """Of both files, as they stand in a page."""
+        moving, still = (f"data:image/gif;base64,{b64encode(content).decode('ascii')}" for content in (self.gif, self.still))
+        return moving, still
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +103,13 @@ class DeviceCost:
 
 @dataclass(frozen=True)
 class FileDetails:
-    """Of one file: its kernels, in the order they run, the rungs of the ladder that made it, if one did, and its costs."""
+    """Of one file: its kernels, in the order they run, the rungs of the ladder that made it, if one did, its costs, and where
+    the zip of its bundle is, relative to the page, if there is one."""
 
     kernels: Sequence[KernelZeros] = ()
     rungs: Sequence[Rung] = ()
     costs: Sequence[DeviceCost] = ()
+    archive: str | None = None
 
 
 def render_report(
@@ -117,7 +118,7 @@ def render_report(
     *,
     command: str | None = None,
     margin: float | None = None,
-    learning: VegaLite | None = None,
+    learning: Chart | None = None,
     files: Mapping[str, FileDetails] | None = None,
     film: Film | str | None = None,
     fragility: Fragility | None = None,
@@ -142,22 +143,21 @@ def render_report(
     files = files or {}
     charts = draw_charts(rows, baseline, margin=margin, kernels={name: each.kernels for name, each in files.items()})
     charts |= {"learning": learning, "stress": stress_chart(benchmark.stress)}
-    drawn = {name: embedded(chart) for name, chart in charts.items() if chart is not None}
-    try:
-        from jinja2 import Environment
-    except ImportError as error:
-        raise InputError("The page needs Jinja2: expected the extra `train`, pip install 'edgedqn[train]'.") from error
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string((FILES / "page.html").read_text())
-    return page.render(
+    drawn = {name: chart for name, chart in charts.items() if chart is not None}
+    return render_page(
+        "page",
+        {name: chart.spec for name, chart in drawn.items()},
+        seen={name: chart.seen for name, chart in drawn.items()},
         title=_title(run or {}),
         summary=summary(rows, baseline, benchmark.fits),
+        gains=gains(rows, baseline, benchmark.fits),
+        archive=next((each.archive for each in files.values() if each.archive), None),
         columns=[title for title, _ in MORE_COLUMNS],
         table=[(row, [(title, cell(row), _sorted_by(title, cell(row))) for title, cell in MORE_COLUMNS]) for row in rows],
         baseline=baseline,
         largest=max((row.size_bytes or 0 for row in rows), default=0),
         note=slow_note(rows),
         devices=[(device, device_lines(device, rows)) for device in benchmark.devices],
-        charts=drawn,
         stress=benchmark.stress and (benchmark.stress, stress_summary(benchmark.stress), stress_lines(benchmark.stress)),
         fits=[(fit_title(test), fit_heading(test), fit_lines(test)) for test in benchmark.fits],
         film=film,
@@ -165,17 +165,10 @@ def render_report(
         ladders=[(name, each.rungs) for name, each in files.items() if each.rungs],
         costs=_cost_lines(files),
         machine=benchmark.machine.to_json(),
-        run=run or {},
+        versions=(run or {}).get("versions"),
+        stages=(run or {}).get("stages", ()),
         command=command,
-        style=(FILES / "page.css").read_text(),
-        drawing=page_script() if drawn else "",
-        script=(FILES / "page.js").read_text(),
     )
-
-
-def embedded(chart: VegaLite) -> str:
-    """As JSON within a script of a page."""
-    return json.dumps(chart, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def render_report_markdown(
@@ -198,7 +191,7 @@ def render_report_markdown(
         parts += [fit_heading(fit), markdown_table(fit_lines(fit), text=(1, 6))]
     if costs := _cost_lines(files or {}):
         parts += ["On small devices, none of them here:", markdown_table(costs, text=(1, 2, 5))]
-    parts += [f"    {command}"] if command else []
+    parts += [indent(command, "    ")] if command else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -215,54 +208,6 @@ def _cost_lines(files: Mapping[str, FileDetails]) -> list[list[str]]:
 
 def _title(run: Json) -> str:
     return f"EdgeDQN: {run['env_id']}, seed {run['seed']}" if run else "EdgeDQN benchmark"
-
-
-def summary(rows: Sequence[BenchmarkRow], baseline: str, fits: Sequence[FitTest] = ()) -> str:
-    """The smallest file that passed and what it saves, or that there is none; where it is slower, that too."""
-    best, (model, mean) = best_passing(rows, fits), model_of(rows, baseline)
-    if best is None:
-        if all(row.episode_return is None for row in rows):
-            return "Nothing was played, so no file was put to the gate: size and speed alone say nothing of the policy."
-        board = next((f" and fits {fit.budget.board}" for fit in fits if fit.is_limit), "")
-        return f"No int8 file passed its gate{board}: none is proven to play like {model}."
-    base = next(row for row in rows if row.name == baseline)
-    assert mean is not None and best.return_delta and base.size_bytes and best.size_bytes  # or nothing had passed
-    assert best.speedup and best.step_speedup
-    share, twin = best.size_bytes / base.size_bytes, best.twin_step_speedup
-    in_percent = f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
-    of_twin = f", and through its twin with float ends {_speed(twin)}" if twin else ""
-    return (
-        f"{best.name} passed its gate: {model} returns {in_digits(mean)}, and {best.name} on the same "
-        f"episodes {_difference(best.return_delta)}. It takes {kilobytes(best.size_bytes)} KB instead of "
-        f"{kilobytes(base.size_bytes)} KB, {in_percent} of the size. One invoke() is {_speed(best.speedup)}; the whole step, "
-        f"from observation to action, is {_speed(best.step_speedup)}{of_twin}.{_power(best)}"
-    )
-
-
-def _power(row: BenchmarkRow) -> str:
-    """What a gate can tell that looks at other numbers of episodes than usual."""
-    if row.gate_looks is None or row.gate_power is None:
-        return ""
-    lossless, at_margin = (round(100 * each) for each in (row.gate_power.lossless_passes, row.gate_power.at_margin_passes))
-    return (
-        f" The gate looked after {', '.join(f'{look:,}' for look in row.gate_looks)} episodes: of files without any loss "
-        f"{lossless} in 100 would pass it, of files that lose just what is not allowed any more {at_margin} (simulated, from "
-        "this file's own differences)."
-    )
-
-
-def _difference(delta: Interval) -> str:
-    if delta.low == delta.high == 0:
-        return "exactly as much"
-    how = "less" if delta.mean < 0 else "more"
-    between = f"{in_digits(delta.low)} and {in_digits(delta.high)}"
-    return f"{in_digits(abs(delta.mean))} {how} (the difference is between {between} at 95 %)"
-
-
-def _speed(ratio: Ratio) -> str:
-    if ratio.low <= 1 <= ratio.high:
-        return f"about as fast ({ratio.median:.2f}x, between {ratio.low:.2f} and {ratio.high:.2f})"
-    return f"{ratio.median:.2f} times as fast" if ratio.median > 1 else f"slower, at {ratio.median:.2f} times the speed"
 
 
 def _sorted_by(title: str, text: str) -> str:

@@ -4,10 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.statistics import Interval
-from edgedqn.benchmarks.report.page import embedded
-from edgedqn.benchmarks.report.vega import FILES, VegaLite, fill_template, page_script
+from edgedqn.benchmarks.report.templates import render_page
+from edgedqn.benchmarks.report.vega import VegaLite, fill_template
 
 COLOURS = {"proven": "#2f9e5b", "passed": "#2f7ed8", "did not pass": "#7d8794", "not proven": "#d1495b"}
 
@@ -91,18 +90,7 @@ def render_sweep(searches: Sequence[SearchPart]) -> str:
     for i, search in enumerate(searches, 1):
         drawn = {"front": front_chart(search), "importance": importance_chart(search), "parallel": parallel_chart(search)}
         charts |= {f"{name}-{i}": chart for name, chart in drawn.items() if chart is not None}
-    try:
-        from jinja2 import Environment
-    except ImportError as error:
-        raise InputError("The page needs Jinja2: expected the extra `train`, pip install 'edgedqn[train]'.") from error
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string((FILES / "sweep.html").read_text())
-    return page.render(
-        searches=searches,
-        charts={name: embedded(chart) for name, chart in charts.items()},
-        style=(FILES / "page.css").read_text(),
-        drawing=page_script() if charts else "",
-        script=(FILES / "page.js").read_text(),
-    )
+    return render_page("sweep", charts, searches=searches)
 
 
 def front_chart(search: SearchPart) -> VegaLite | None:
@@ -154,7 +142,8 @@ def importance_chart(search: SearchPart) -> VegaLite | None:
     if not bars:
         return None
     told = "; ".join(f"{bar['setting']} for {bar['objective']} {bar['share']:.0%}" for bar in bars)
-    return fill_template("importance", description=f"How much each setting matters: {told}.", bars=bars)
+    height = 22 * len({bar["setting"] for bar in bars}) * len(search.importances)
+    return fill_template("importance", description=f"How much each setting matters: {told}.", bars=bars, height=height)
 
 
 def parallel_chart(search: SearchPart) -> VegaLite | None:

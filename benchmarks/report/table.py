@@ -11,6 +11,7 @@ ABSENT = "-"
 # The medians hardly move while so large a share of the rounds ran at full speed.
 RELIABLE = 0.9
 _T = TypeVar("_T")
+MOST_TOLD = 4  # files that a sentence names
 TIMED = ("invoke", "step", "step of the twin")
 
 
@@ -85,17 +86,20 @@ def stress_lines(test: StressTest) -> list[list[str]]:
 
 
 def stress_summary(test: StressTest) -> str:
-    """Where a file is more brittle than the baseline, or that none is."""
+    """Where files are more brittle than the baseline, the worst of them, or that none is."""
     (baseline,) = (each.name for each in test.stresses[0].files if each.excess is None)
     worse: dict[str, list[str]] = {}
+    most: dict[str, float] = {}
     for stress in test.stresses:
         for each in stress.files:
             if each.excess is not None and each.excess.low > 0:
                 worse.setdefault(each.name, []).append(f"{stress.what} ({each.excess.mean:.3g} more)")
+                most[each.name] = max(most.get(each.name, 0.0), each.excess.mean)
     if not worse:
         return f"No file loses more than {baseline} beyond chance."
-    told = "; ".join(f"{name} at {', '.join(stresses)}" for name, stresses in worse.items())
-    return f"More brittle than {baseline}, beyond chance (one in 40 comparisons is that by chance): {told}."
+    told = [f"{name} at {', '.join(worse[name])}" for name in sorted(worse, key=lambda name: -most[name])[:MOST_TOLD]]
+    told += [f"and {len(worse) - MOST_TOLD} files more"] if len(worse) > MOST_TOLD else []
+    return f"More brittle than {baseline}, beyond chance (one in 40 comparisons is that by chance): {'; '.join(told)}."
 
 
 def render_fits(benchmark: Benchmark) -> str:

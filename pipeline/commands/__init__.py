@@ -1,8 +1,8 @@
 """What each command does: `cli` has parsed the arguments and imports the one module that is asked for.
 
 Results go to stdout, all else to stderr; each function returns an exit code. Read `parser`, `device_arguments` and `options`
-(the words), `runs` and `import_agent` (with TensorFlow), then `files`, `libraries`, `inspect` and `doctor` (without). `streams`
-and `modules` are about the process: where it writes, and where it looks for modules.
+(the words), `runs` and `import_agent` (with TensorFlow), then `files`, `libraries`, `inspect`, `lists` and `doctor` (without).
+`streams` and `modules` are about the process: where it writes, and where it looks for modules.
 """
 
 import json

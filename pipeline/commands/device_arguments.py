@@ -21,7 +21,7 @@ BUNDLE: Arguments = {
         "choices": ("arduino", "platformio", "esp-idf", "zephyr", "cmake"),
         "help": "make a library for these microcontrollers in place of a bundle",
     },
-    "--zip": SWITCH | {"help": "and a zip of the library"},
+    "--zip": SWITCH | {"help": "and a zip of the bundle beside it, or of the library"},
     "--library-version": {"metavar": "X.Y.Z", "help": "of the library (default: 0.1.0)"},
     "--license": {"metavar": "SPDX_ID", "help": "of the library, such as MIT (default: none is stated)"},
     "--author": {"metavar": "NAME", "help": "of the library, or 'NAME <ADDRESS>' (default: none is named)"},

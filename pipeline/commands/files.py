@@ -1,5 +1,6 @@
 """`bench`, `bundle`, `evaluate` and `play` of .tflite files, and how all of these are printed. Needs no TensorFlow."""
 
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import closing
@@ -27,7 +28,7 @@ from edgedqn.export.devices.npu import NpuTarget
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
 from edgedqn.pipeline.bench_files import bench as measure
 from edgedqn.pipeline.bench_files import wrong_with
-from edgedqn.pipeline.bundle import Part, make_bundle
+from edgedqn.pipeline.bundle import Part, make_bundle, write_archive
 from edgedqn.pipeline.commands import DONE, REGRESSED, SCHEMA, print_json
 from edgedqn.pipeline.commands.libraries import is_library_asked, make_asked_library
 from edgedqn.pipeline.devices.fitting import measure_fit, require_tools
@@ -35,6 +36,7 @@ from edgedqn.pipeline.native import limit_memory
 from edgedqn.pipeline.proving import source_of, spec_for
 from edgedqn.pipeline.viewing.play import Load, Player, film_path
 from edgedqn.pipeline.viewing.play import play as play_policy
+from edgedqn.pipeline.viewing.progress import in_colour
 from edgedqn.pipeline.viewing.serving import address, page_folder, serve, server
 
 
@@ -72,7 +74,7 @@ def bundle(arguments: Namespace) -> int:
     folder = arguments.out or Path("device")
     folder = folder.resolve() if folder.is_symlink() else folder  # it is named by the user, who means what it leads to
     parts = make_bundle(arguments.path, folder, fetch=True, units=arguments.sensor_units, npu=asked_npu(arguments))
-    print_bundle(folder, parts, arguments)
+    print_bundle(folder, parts, arguments, archive=write_archive(folder) if arguments.zip else None)
     return DONE
 
 
@@ -167,7 +169,7 @@ def print_benchmark(benchmark: Benchmark, arguments: Namespace, earlier: Benchma
     if arguments.json:
         print_json(arguments, benchmark.to_json() | ({"against": against.to_json()} if against else {}))
     else:
-        print(render_table(benchmark.rows))
+        print(in_colour(render_table(benchmark.rows), sys.stdout))
         if devices := render_devices(benchmark):
             print(f"\n{devices}")
         if stress := render_stress(benchmark):
@@ -179,14 +181,17 @@ def print_benchmark(benchmark: Benchmark, arguments: Namespace, earlier: Benchma
     return bool(arguments.fail_on_regression and against and against.regressions)
 
 
-def print_bundle(folder: Path, parts: Sequence[Part], arguments: Namespace) -> None:
+def print_bundle(folder: Path, parts: Sequence[Part], arguments: Namespace, *, archive: Path | None = None) -> None:
     """Prints where it is and what it has."""
     if arguments.json:
-        print_json(arguments, {"schema": SCHEMA, "bundle": str(folder), "parts": [asdict(part) for part in parts]})
+        found = {"schema": SCHEMA, "bundle": str(folder), "parts": [asdict(part) for part in parts]}
+        print_json(arguments, found | ({"zip": str(archive)} if archive else {}))
         return
     print(f"Bundle: {folder}")
     for part in parts:
         print(f"  {part.device:<15}  {part.remark}")
+    if archive is not None:
+        print(f"Zip: {archive}")
 
 
 def print_evaluation(player: Player, arguments: Namespace) -> int:

@@ -17,7 +17,7 @@ OPTION = {"version": "library_version"}  # the arguments that are not called lik
 
 def is_library_asked(arguments: Namespace) -> bool:
     """Whether `bundle` is to make a library; InputError where only what is said of one is there."""
-    given = [f"--{name.replace('_', '-')}" for name in (*_options(), "zip") if getattr(arguments, name)]
+    given = [f"--{name.replace('_', '-')}" for name in _options() if getattr(arguments, name)]
     require(arguments.ecosystem is not None or not given, f"Only a library has {', '.join(given)}: expected --as. Got none.")
     of_bundles = [f"--{name.replace('_', '-')}" for name in OF_BUNDLES if getattr(arguments, name)]
     alone = arguments.ecosystem is None or not of_bundles

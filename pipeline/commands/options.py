@@ -112,3 +112,20 @@ DIR: How = {"type": Path, "metavar": "DIR"}
 PATH: How = {"type": Path, "metavar": "PATH"}
 COUNT: How = {"type": positive, "metavar": "N"}
 NATURAL: How = {"type": natural, "metavar": "N"}
+
+COLLECTING: Arguments = {
+    "--engine": {
+        "choices": ("local", "ray"),
+        "default": "local",
+        "help": "who collects the steps: this process, or actors of a Ray cluster, an experiment (extra `cluster`; "
+        "docs/scaling.md). With ray it is not reproducible bit for bit: which actor is done first decides what is learned from "
+        "first (default: local)",
+    },
+    "--actors": COUNT | {"help": "ray: processes that play, with one core of the cluster each (default: 2)"},
+    "--actor-policy": {
+        "choices": ("int8", "float"),
+        "help": "ray: they play with the weights, or with the int8 file that ptq-int8 makes of them (default: int8)",
+    },
+    "--publish-every": COUNT | {"help": "ray: gradient steps after which they get new weights (default: 1,000)"},
+    "--address": {"metavar": "ADDRESS", "help": "ray: of a cluster that runs (default: the one of this machine)"},
+}

@@ -6,6 +6,7 @@ from typing import NoReturn
 from edgedqn.pipeline.commands import BAD_INPUT
 from edgedqn.pipeline.commands.device_arguments import BUNDLE, fit
 from edgedqn.pipeline.commands.options import (
+    COLLECTING,
     COUNT,
     DIR,
     EITHER,
@@ -53,7 +54,8 @@ LEARNING_ENVIRONMENT: Arguments = {
 }
 WORKERS: Arguments = {
     "--workers": COUNT
-    | {"help": "processes of a sweep, or of --seeds, with one core each (default: as many as there are cores)"}
+    | {"help": "processes of a sweep, or of --seeds, with one core each (default: as many as there are cores)"},
+    "--retry-failed": SWITCH | {"help": "of a sweep, or of --seeds, try again what could not be done in an earlier call"},
 }
 SEEDS: Arguments = {
     "--seeds": {
@@ -87,7 +89,7 @@ RECIPES: Arguments = {
     "--recipes": {
         "nargs": "+",
         "metavar": "NAME",
-        "help": "recipes that `edgedqn compress --list` shows, or files NAME.toml with your own (default: qat-int8 "
+        "help": "recipes that `edgedqn recipes` lists, or files NAME.toml with your own (default: qat-int8 "
         "prune-qat-int8 auto-int8; ptq-int8 is always shown beside them)",
     }
 }
@@ -199,6 +201,7 @@ SWEEP: Arguments = {
     },
     "--env": {"metavar": "ENV_ID", "help": "whose best, where the sweep has several"},
     "--bundle": DIR | {"help": "where that bundle goes"},
+    **fit("take only what fits a board"),
 }
 
 COMMANDS: dict[str, tuple[str, Arguments]] = {
@@ -212,13 +215,13 @@ COMMANDS: dict[str, tuple[str, Arguments]] = {
         | fit("ship only what fits a board, and search for that")
         | FORCE,
     ),
-    "train": ("train the float agent of a run; goes on from its newest checkpoint", LEARNING_ENVIRONMENT | FORCE),
+    "train": ("train the float agent of a run; goes on from its newest checkpoint", LEARNING_ENVIRONMENT | COLLECTING | FORCE),
     "compress": (
         "say how fragile the agent of a run is, once, and compress it by recipes",
         {"path": RUN["path"] | {"nargs": "?"}}
         | RECIPES
         | GATE
-        | {"--list": SWITCH | {"help": "list the recipes that there are, and end"}}
+        | {"--list": SWITCH | {"help": "list the recipes that there are, and end; `edgedqn recipes`"}}
         | FORCE,
     ),
     "export": ("write the .tflite files of a run", RUN | RECIPES | EXPORTING | FORCE),
@@ -240,7 +243,9 @@ COMMANDS: dict[str, tuple[str, Arguments]] = {
     "play": ("play a policy for people to watch: in a window, as a film, or in a browser", PLAY),
     "import": ("make a run of a model of Keras, PyTorch, ONNX or Stable-Baselines3, in place of a training", MODEL),
     "sweep": ("search trainings and recipes for the files worth having, as a file says; goes on where it stopped", SWEEP),
-    "doctor": ("say what is installed and whether it works", {}),
+    "recipes": ("list the recipes that come with EdgeDQN", {}),
+    "environments": ("list the environments that there are presets for, with their scores", {}),
+    "doctor": ("say what is installed, whether it works, and what is missing for which job", {}),
 }
 IMPORT_EPILOG = (
     "Not in any of these files, so it cannot be seen: an SB3 agent behind VecNormalize takes observations that are "
@@ -263,6 +268,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, (summary, arguments) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         command.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
+        command.add_argument("--quiet", action="store_true", help="say nothing of progress on stderr")
         for argument, how in arguments.items():
             command.add_argument(argument, **how)  # type: ignore[arg-type]
         if name in ("run", "train"):

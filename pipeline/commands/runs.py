@@ -3,6 +3,7 @@
 import shlex
 import sys
 from argparse import Namespace
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from edgedqn.agents.playing.fragility import Fragility
 from edgedqn.agents.playing.source import EnvironmentSource, WrapperSource, parse_arguments
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import has_checkpoints
+from edgedqn.benchmarks.report.summary import in_a_sentence
 from edgedqn.benchmarks.report.table import render_fits, render_table
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.compression.report import StageReport
+from edgedqn.pipeline.bundle import POLICY
+from edgedqn.pipeline.collection.config import CollectionConfig
 from edgedqn.pipeline.commands import DONE, NOT_PASSED, REGRESSED, SCHEMA, print_json
 from edgedqn.pipeline.commands.files import (
     asked_budget,
@@ -31,23 +35,29 @@ from edgedqn.pipeline.commands.options import SETTING
 from edgedqn.pipeline.config import CONTROL, Changes, resolved
 from edgedqn.pipeline.job import KINDS, Job, RunResult
 from edgedqn.pipeline.run_folder import RunFolder
+from edgedqn.pipeline.viewing.file_details import what_was_skipped
 from edgedqn.pipeline.viewing.play import Player
+from edgedqn.pipeline.viewing.progress import StageLines, in_colour, is_quiet
 
 EXPORT_OPTIONS = ("strip", "manifest", "float_io", "output", "sparse")
 
 
 def run(arguments: Namespace) -> int:
     """The main job."""
+    require(not arguments.retry_failed, "A run tries again by itself: expected --seeds beside --retry-failed. Got none.")
     job = create_job(arguments)
+    lines = asked_lines(arguments)
     with job.locked():
-        job.do(KINDS, force=arguments.force)
+        job.do(KINDS, force=arguments.force, lines=lines)
+    with suppress(InputError):  # what was compressed may have been deleted since
+        lines.skipped(what_was_skipped(job.folder, job.reports()))
     result = job.result()
     best = result.shipped.name if result.shipped else None
     if arguments.json:
         found = {"schema": SCHEMA, "run": str(result.folder), "best": best, "benchmark": result.benchmark}
         print_json(arguments, found | _fragility_as_json(result.fragility))
     else:
-        print(render_table(result.measured.rows))
+        print(in_colour(render_table(result.measured.rows), sys.stdout))
         if result.fragility is not None:
             print(f"\n{result.fragility.summary}")
         if fits := render_fits(result.measured):
@@ -62,16 +72,11 @@ def train(arguments: Namespace) -> int:
 
 
 def compress(arguments: Namespace) -> int:
-    """Runs recipes on the agent, or lists those that there are."""
+    """Runs recipes on the agent, or lists those that there are in full, as JSON; `lists` has them in short."""
     if not arguments.list:
         require(arguments.path is not None, "Expected a run folder, or --list. Got neither.")
         return _do_stages(arguments)
-    if arguments.json:
-        print_json(arguments, {"schema": SCHEMA, "recipes": [recipe.to_json() for recipe in RECIPES.values()]})
-        return DONE
-    width = max(map(len, RECIPES))
-    for recipe in RECIPES.values():
-        print(f"{recipe.name:<{width}}  {recipe.summary}")
+    print_json(arguments, {"schema": SCHEMA, "recipes": [recipe.to_json() for recipe in RECIPES.values()]})
     return DONE
 
 
@@ -93,7 +98,7 @@ def bench(arguments: Namespace) -> int:
     require(not given, f"A run knows how it is measured: expected no {', '.join(given)} beside it.")
     job = Job.open(arguments.paths[0], asked_changes(arguments))
     with job.locked():
-        job.do(("bench",), force=arguments.force)
+        job.do(("bench",), force=arguments.force, lines=asked_lines(arguments))
         if arguments.stress:
             job.stress(force=arguments.force)
         if budget is not None:
@@ -113,8 +118,8 @@ def bundle(arguments: Namespace) -> int:
         raise InputError(f"A run's bundle is {arguments.path / 'device'}: expected no --out, or a .tflite. Got both.")
     npu, job = asked_npu(arguments), Job.open(arguments.path)
     with job.locked():
-        parts = job.bundle(units=arguments.sensor_units, npu=npu)
-    print_bundle(job.folder.device, parts, arguments)
+        parts = job.bundle(units=arguments.sensor_units, npu=npu, zipped=arguments.zip)
+    print_bundle(job.folder.device, parts, arguments, archive=job.folder.archive if arguments.zip else None)
     return DONE
 
 
@@ -162,6 +167,11 @@ def create_job(arguments: Namespace) -> Job:
     return job
 
 
+def asked_lines(arguments: Namespace) -> StageLines:
+    """Where it is said how far a command is: on stderr, unless `--quiet`."""
+    return StageLines(None if is_quiet(arguments.quiet) else sys.stderr)
+
+
 def asked_settings(arguments: Namespace) -> Json:
     """Of the training, those that are given, by name."""
     return {
@@ -193,7 +203,22 @@ def asked_changes(arguments: Namespace) -> Changes:
         tolerance=getattr(arguments, "tolerance", None),
         gate_episodes=getattr(arguments, "gate_episodes", None),
         fit=asked_budget(arguments) if arguments.command == "run" else None,
+        collection=_asked_collection(arguments),
     )
+
+
+def _asked_collection(arguments: Namespace) -> CollectionConfig | None:
+    """By actors, where they are asked for."""
+    if arguments.command != "train":
+        return None
+    options = {"actors": "actors", "policy": "actor_policy", "publish_every": "publish_every", "address": "address"}
+    given = {name: value for name, option in options.items() if (value := getattr(arguments, option)) is not None}
+    if arguments.engine == "ray":
+        print("Collected by actors: an experiment, not reproducible bit for bit.", file=sys.stderr)
+        return CollectionConfig(**given)
+    named = ", ".join(f"--{options[name].replace('_', '-')}" for name in given)
+    require(not given, f"This process collects by itself: expected --engine ray beside {named}. Got --engine local.")
+    return None
 
 
 def _do_stages(arguments: Namespace) -> int:
@@ -203,7 +228,7 @@ def _do_stages(arguments: Namespace) -> int:
 
 def _do(job: Job, arguments: Namespace) -> int:
     with job.locked():
-        job.do((arguments.command,), force=arguments.force)
+        job.do((arguments.command,), force=arguments.force, lines=asked_lines(arguments))
     compressed = arguments.command == "compress"
     reports, fragility = (job.reports(), job.fragility()) if compressed else ({}, None)
     if arguments.json:
@@ -260,6 +285,8 @@ def _verdict(result: RunResult, as_json: bool) -> int:
     if missing := [name for name in ("microcontroller", "browser") if not (device / name).exists()]:
         adds = f"`edgedqn bundle {shlex.quote(str(result.folder))}`"
         print(f"Not in it: {', '.join(missing)}. {adds} adds what it can, and says why it cannot.")
+    measured = result.measured
+    print(f"{device / POLICY}: {in_a_sentence(measured.rows, measured.baseline, measured.fits)}.")
     return DONE
 
 

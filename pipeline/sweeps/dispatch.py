@@ -3,11 +3,11 @@
 import errno
 import itertools
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from tqdm import tqdm
 
-from edgedqn.agents.errors import one_line
 from edgedqn.agents.playing.processes import WorkerDiedError
 from edgedqn.pipeline.sweeps.engines import Engine
 from edgedqn.pipeline.sweeps.jobs import Result, Work
@@ -16,15 +16,23 @@ from edgedqn.pipeline.sweeps.store import Store
 RETRIES = 2  # of a piece of work whose process or machine is gone
 FULL = (errno.ENOSPC, errno.EDQUOT)  # no other work could be kept either
 T = TypeVar("T")
-R = TypeVar("R", bound=Result)
 Outcome: TypeAlias = Result | Exception  # what a piece of work came to, or why it could not be done
-Steps: TypeAlias = Generator[Sequence[Work], Sequence[Outcome], T]  # asks for work, is sent what it came to
 
 
-def results_of(outcomes: Sequence[Outcome], kind: type[R]) -> tuple[tuple[R, ...], str]:
-    """The results, and why the first that is none could not be done; empty where all were."""
-    errors = (one_line(outcome) for outcome in outcomes if isinstance(outcome, Exception))
-    return tuple(outcome for outcome in outcomes if isinstance(outcome, kind)), next(errors, "")
+@dataclass(frozen=True)
+class Needed:
+    """What a search asks for.
+
+    Attributes:
+      works: it waits until all of them are done.
+      ahead: what it will ask for later if what that needs can be done; begun after these, and after what it needs.
+    """
+
+    works: Sequence[Work]
+    ahead: Sequence[Work] = ()
+
+
+Steps: TypeAlias = Generator[Needed, Sequence[Outcome], T]  # asks for work, is sent what it came to
 
 
 class Dispatcher:
@@ -33,8 +41,11 @@ class Dispatcher:
     def __init__(self, store: Store, engine: Engine, *, total: int):
         """`total` is how many pieces of work there are to come, for the progress bar."""
         self._store, self._engine = store, engine
+        self._there = store.keys()  # what is done from here on is told by the engine
         self._numbers = itertools.count()
         self._running: dict[int, tuple[Work, int]] = {}  # with how often it was begun
+        self._waiting: dict[str, list[Work]] = {}  # by the key of the work that they need
+        self._pending: set[str] = set()  # the keys of both
         self._outcomes: dict[str, Outcome] = {}  # by the key of the work
         self._asked: dict[str, Sequence[Work]] = {}  # by the name of the search
         self._bar = tqdm(total=total, desc="sweep", unit=" files", disable=None, mininterval=0.5)
@@ -57,18 +68,24 @@ class Dispatcher:
                     self._wait()
         return {name: found[name] for name in searches}
 
-    def _ask(self, name: str, works: Sequence[Work]) -> None:
-        self._asked[name] = works
-        under_way = {work.key for work, _ in self._running.values()}
-        for work in works:
-            if work.key in self._outcomes or work.key in under_way:
-                continue
-            done = self._store.result(work.key)
-            if done is not None:
-                self._finish(work, work.comes_to.from_json(done))
-            else:
-                under_way.add(work.key)
-                self._begin(work, times=1)
+    def _ask(self, name: str, needed: Needed) -> None:
+        self._asked[name] = needed.works
+        # The order changes no result: who begins with the longest waits less for the last.
+        for work in (*sorted(needed.works, key=lambda work: not work.is_long), *needed.ahead):
+            self._want(work)
+
+    def _want(self, work: Work) -> None:
+        if work.key in self._outcomes or work.key in self._pending:
+            return
+        done = self._store.result(work.key) if work.key in self._there else None
+        if done is not None:
+            self._finish(work, work.comes_to.from_json(done))
+            return
+        self._pending.add(work.key)
+        if work.needs is not None and work.needs.key in self._pending:
+            self._waiting.setdefault(work.needs.key, []).append(work)
+        else:
+            self._begin(work, times=1)
 
     def _begin(self, work: Work, *, times: int) -> None:
         number = next(self._numbers)
@@ -87,6 +104,12 @@ class Dispatcher:
 
     def _finish(self, work: Work, outcome: Outcome) -> None:
         self._outcomes[work.key] = outcome
+        self._pending.discard(work.key)
         self._failed += isinstance(outcome, Exception)
         self._bar.set_postfix({"running": len(self._running), "failed": self._failed}, refresh=False)
         self._bar.update()
+        for waiting in self._waiting.pop(work.key, []):
+            if isinstance(outcome, Exception):
+                self._finish(waiting, outcome)
+            else:
+                self._begin(waiting, times=1)

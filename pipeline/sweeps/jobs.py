@@ -1,25 +1,20 @@
 """The pieces of work of a sweep. Each depends on nothing but what it says, so it can be done anywhere, and again."""
 
 import hashlib
-import os
-import shutil
-import tempfile
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 from edgedqn.agents.errors import InputError, require
-from edgedqn.agents.files import Json, JsonValue
+from edgedqn.agents.files import JsonValue
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.config import config_from_json
-from edgedqn.agents.training.log import FileLog
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
-from edgedqn.benchmarks.native_output import quiet
 from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
@@ -32,14 +27,13 @@ from edgedqn.pipeline.config import CONTROL, ImportedAgent
 from edgedqn.pipeline.devices.fitting import fit_of_file
 from edgedqn.pipeline.job import Job
 from edgedqn.pipeline.judge import judging
-from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.seeds import SeedStreams
+from edgedqn.pipeline.sweeps.curves import HopelessError, PatientLog
 from edgedqn.pipeline.sweeps.store import Store
 from edgedqn.pipeline.sweeps.sweep_file import Objective, changes_of, fingerprint
 from edgedqn.pipeline.training import train_agent
 
 UNTIMED = LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0.0)  # beside other work: latency is measured apart
-SCRATCH = ("checkpoints", ".lock")  # of a run folder, that nobody needs any more
 
 
 @dataclass(frozen=True)
@@ -118,12 +112,23 @@ class Work(JsonValue, ABC):
 
     kind: ClassVar[str]
     comes_to: ClassVar[type[Result]]
+    goes_on: ClassVar[bool] = False  # whether it is gone on with where it was killed; or it begins anew
 
-    @property
+    @cached_property
     def key(self) -> str:
         """By which it is found when it is done: of all that decides it."""
         said = {"kind": self.kind, "version": metadata.version("edgedqn"), **self.to_json()}
         return f"{self.kind}-{fingerprint(said)}"
+
+    @property
+    def needs(self) -> "Work | None":
+        """What must be done before it."""
+        return None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it takes longer than others of its kind."""
+        return False
 
     @abstractmethod
     def do(self, store: Store, folder: Path) -> Result:
@@ -143,6 +148,7 @@ class TeacherWork(Work):
 
     kind: ClassVar[str] = "teacher"
     comes_to: ClassVar[type[Result]] = TeacherResult
+    goes_on: ClassVar[bool] = True
     environment: Mapping[str, object]
     seed: int
     training: Mapping[str, object]
@@ -154,41 +160,23 @@ class TeacherWork(Work):
         log = PatientLog(job.folder.agent, self.hopeless)
         try:
             with job.locked():
-                with job.folder.stage("train"):
-                    source, training = job.folder.description.source, job.settings.training
-                    assert not isinstance(training, ImportedAgent)
-                    train_agent(source, training, streams=SeedStreams(self.seed), folder=job.folder.agent, log=log)
+                if not job.folder.is_done("train"):
+                    with job.folder.stage("train"):
+                        source, training = job.folder.description.source, job.settings.training
+                        assert not isinstance(training, ImportedAgent)
+                        train_agent(source, training, streams=SeedStreams(self.seed), folder=job.folder.agent, log=log)
                 job.do(("compress", "export"))
         except HopelessError:
             return TeacherResult(max(score for _, score in log.curve), tuple(log.curve), given_up=True)
-        agent = TrainedAgent.load(job.folder.agent)
-        return TeacherResult(float(agent.statistics["checkpoint"]["mean_return"]), tuple(log.curve))
+        found = TrainedAgent.load(job.folder.agent).statistics
+        curve = tuple((int(steps), float(score)) for steps, score in found["evaluations"])
+        return TeacherResult(float(found["checkpoint"]["mean_return"]), curve)
 
     def job(self, folder: Path, recipe: Recipe) -> Job:
         """The run in a folder, with one recipe."""
         changes = replace(changes_of(dict(self.changes)), recipes=(recipe,), latency=UNTIMED)
         source, training = EnvironmentSource.from_json(self.environment), config_from_json(self.training)
         return Job.create(source, out=folder, seed=self.seed, training=training, changes=changes)
-
-
-class HopelessError(InputError):
-    """A training has come to less than others had by then."""
-
-
-class PatientLog(FileLog):
-    """Keeps the mean returns on the way, and ends a training whose best is too little."""
-
-    def __init__(self, folder: Path, hopeless: Sequence[tuple[int, float]]):
-        super().__init__(folder)
-        self.curve: list[tuple[int, float]] = []
-        self._hopeless = hopeless
-
-    def evaluation(self, env_steps: int, mean_return: float) -> None:
-        super().evaluation(env_steps, mean_return)
-        self.curve.append((env_steps, mean_return))
-        asked = [least for steps, least in self._hopeless if steps <= env_steps]
-        if asked and max(score for _, score in self.curve) < asked[-1]:
-            raise HopelessError(f"Its best is below {asked[-1]:g} after {env_steps:,} steps.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +187,14 @@ class FileWork(Work):
     comes_to: ClassVar[type[Result]] = FileResult
     teacher: TeacherWork
     recipe: Mapping[str, object]
+
+    @property
+    def needs(self) -> TeacherWork:
+        return self.teacher
+
+    @property
+    def is_long(self) -> bool:
+        return Recipe.from_json(self.recipe).searches
 
     def do(self, store: Store, folder: Path) -> FileResult:
         recipe = Recipe.from_json(self.recipe)
@@ -232,6 +228,10 @@ class ProofWork(Work):
     comes_to: ClassVar[type[Result]] = ProofResult
     file: FileWork
 
+    @property
+    def needs(self) -> FileWork:
+        return self.file
+
     def do(self, store: Store, folder: Path) -> ProofResult:
         store.get(self.file.key, folder)
         job = self.file.teacher.job(folder, Recipe.from_json(self.file.recipe))
@@ -241,26 +241,6 @@ class ProofWork(Work):
 
 
 KINDS: dict[str, type[Work]] = {each.kind: each for each in (TeacherWork, FileWork, ProofWork)}
-
-
-def perform(kind: str, said: Json, url: str) -> Json:
-    """Does a piece of work in this process, which does nothing else, with one core; returns what it came to. What is done
-    already is not done again."""
-    os.environ["EDGEDQN_CORES"] = "1"
-    work, store = KINDS[kind].from_json(said), Store(url)
-    done, started = store.result(work.key), time.monotonic()
-    if done is not None:
-        return done
-    with quiet(), tempfile.TemporaryDirectory(prefix="edgedqn-") as scratch:
-        load_tensorflow()
-        folder = Path(scratch) / "run"
-        folder.mkdir()
-        result = work.do(store, folder).to_json()
-        for name in SCRATCH:
-            for path in folder.rglob(name):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        store.put(work.key, folder, result, seconds=round(time.monotonic() - started, 2))
-    return result
 
 
 def _arena(file: VerifiedFile) -> int | None:

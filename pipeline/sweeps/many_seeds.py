@@ -10,7 +10,8 @@ from edgedqn.agents.playing.statistics import Interval, across_seeds, percentile
 from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.compression.recipes import FLOAT32
 from edgedqn.pipeline.config import CONTROL
-from edgedqn.pipeline.sweeps.sweep import RECIPE, Found
+from edgedqn.pipeline.sweeps.sweep import RECIPE
+from edgedqn.pipeline.sweeps.trials import Found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +38,17 @@ class AcrossSeeds(JsonValue):
     as_good: Interval
 
 
-def across(found: Found, seeds: Sequence[int]) -> tuple[AcrossSeeds, ...]:
+def across(found: Found) -> tuple[AcrossSeeds, ...]:
     """Of a sweep that has proven all its files: the float agents, the naive conversion, and each recipe."""
     rows: dict[str, dict[int, BenchmarkRow]] = {}
     for number, proofs in found.proofs.items():
-        for seed, proof in zip(seeds, proofs, strict=True):
+        for proof in proofs:
             named = {FLOAT32.name: FLOAT32.name, CONTROL: CONTROL, str(found.trials[number].settings[RECIPE]): None}
             for name, there in named.items():
                 row = proof.own_row if there is None else proof.row(there)
                 if row is not None and row.episode_return is not None:
-                    rows.setdefault(name, {}).setdefault(seed, row)
+                    rows.setdefault(name, {}).setdefault(proof.work.file.teacher.seed, row)
+    rows = {name: dict(sorted(by_seed.items())) for name, by_seed in rows.items()}
     floats = _returns(rows.get(FLOAT32.name, {}))
     return tuple(
         AcrossSeeds(

@@ -8,8 +8,8 @@ import numpy as np
 from edgedqn.agents.playing.statistics import Interval
 from edgedqn.benchmarks.report.sweep_page import SearchPart, TrialPoint
 from edgedqn.pipeline.sweeps.results import Proven, SweepResult
-from edgedqn.pipeline.sweeps.sweep import Found, Proof, Tried
 from edgedqn.pipeline.sweeps.sweep_file import Sweep
+from edgedqn.pipeline.sweeps.trials import Found, Proof, Tried
 
 
 def parts_of(result: SweepResult) -> list[SearchPart]:
@@ -57,7 +57,7 @@ def _summary(found: Found, fronts: Sequence[Proven]) -> str:
 
 def _point(sweep: Sweep, trial: Tried, *, proven: Proven | None, proofs: Sequence[Proof], varied: Sequence[str]) -> TrialPoint:
     settings = {name: _text(trial.settings[name]) for name in varied if name in trial.settings}
-    if not trial.results:
+    if trial.error:
         return TrialPoint(number=trial.number, outcome="could not be done", settings=settings, reason=trial.error)
     judged = "passed" if trial.passed else "did not pass"
     return TrialPoint(
@@ -81,7 +81,7 @@ def _interval(trial: Tried, proofs: Sequence[Proof]) -> Interval | None:
     """What is kept on the `prove` seeds: the means over the training seeds of each one's mean and ends."""
     kept = [
         [1 + each / result.over_random for each in (row.return_delta.mean, row.return_delta.low, row.return_delta.high)]
-        for proof, result in zip(proofs, trial.results, strict=False)
+        for proof, result in zip(proofs, trial.done, strict=False)
         if (row := proof.own_row) is not None and row.return_delta is not None and result.over_random
     ]
     return Interval(*np.mean(kept, axis=0).tolist()) if kept else None

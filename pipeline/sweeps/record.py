@@ -2,7 +2,8 @@
 
 A study holds finished trials alone, in the order of their numbers: what is under way is known by the store. What a trial is
 to try depends on the seed, its number, and the trials of earlier batches; so a search that was interrupted asks again for what
-it had asked for, whoever had finished what by then.
+it had asked for, whoever had finished what by then. A trial that could not be done and is tried again is written once more, at
+the end, with a note of which one it is; what was chosen in between stays.
 """
 
 import warnings
@@ -17,7 +18,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
 from edgedqn.agents.errors import InputError, one_line
 from edgedqn.agents.files import Json, write_bytes
@@ -25,6 +26,9 @@ from edgedqn.pipeline.sweeps.sweep_file import Direction, Sampler
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 STARTING = 10  # trials at random, before TPE has anything to go by
+LEARNING = ("tpe", "nsga2")  # samplers whose choice depends on earlier trials
+AGAIN = "tries again"  # among the notes of a trial: the number of the one that it stands in the place of
+FAILED = "failed"  # why a piece of work could not be done, by its key
 
 
 @contextmanager
@@ -62,11 +66,11 @@ def _journal(path: Path) -> BaseStorage:
 
 @dataclass(frozen=True)
 class Asked:
-    """A trial that is to be tried, or was: its number, and the settings by name."""
+    """A trial that is to be tried, or was: its number, the settings by name, and Optuna's parameters."""
 
     number: int
     point: Json
-    trial: Trial
+    trial: FrozenTrial
 
 
 class Record:
@@ -81,7 +85,7 @@ class Record:
         sampler: Sampler,
         seed: int,
         batch: int,
-        suggest: Callable[[Trial], Json],
+        suggest: Callable[[BaseTrial], Json],
         grid: Sequence[Json] = (),
     ):
         """Opens the study of this name, or makes it.
@@ -101,30 +105,37 @@ class Record:
         )
         self._directions, self._sampler, self._seed = list(directions), sampler, seed
         self._batch, self._suggest, self._grid = batch, suggest, grid
+        self._trials: list[FrozenTrial] = []
+        for trial in self._study.get_trials(deepcopy=False):
+            self._keep(trial)
 
     @property
-    def trials(self) -> list[FrozenTrial]:
-        """All that are finished, in the order of their numbers."""
-        return self._study.get_trials(deepcopy=False)
+    def count(self) -> int:
+        """Of the trials that are finished: the first ones, by their numbers."""
+        return len(self._trials)
 
-    def failure(self, number: int) -> str:
-        """Why a finished trial could not be done; empty where it could, or is not finished."""
-        trials = self.trials
-        return "" if number >= len(trials) else str(trials[number].user_attrs.get("error", ""))
+    def notes(self, number: int) -> Json:
+        """What was told of a finished trial beside its values; empty where it is not finished."""
+        return self._trials[number].user_attrs if number < self.count else {}
 
     def ask(self, first: int, count: int) -> list[Asked]:
         """The trials of a batch, of which the number of the first is given: what they are to try is the same each time."""
-        earlier = self.trials[:first]
-        memory = optuna.create_study(directions=self._directions)
-        memory.add_trials(earlier)
-        asked = []
-        for number in range(first, first + count):
-            memory.sampler = self._seeded(number)
-            if self._grid:
-                memory.enqueue_trial(self._grid[number])
-            trial = memory.ask()
-            asked.append(Asked(number, self._suggest(trial), trial))
-        return asked
+        told = self._trials[first : first + count]
+        if len(told) < count:
+            memory = optuna.create_study(directions=self._directions)
+            memory.add_trials(self._trials[:first] if self._sampler in LEARNING else [])
+            before = len(memory.get_trials(deepcopy=False))
+            for number in range(first, first + count):
+                memory.sampler = self._seeded(number)
+                if number < self.count:  # chosen before, whatever would be chosen now
+                    memory.enqueue_trial(self._trials[number].params)
+                elif self._grid:
+                    memory.enqueue_trial(self._grid[number])
+                trial = memory.ask()
+                _ = trial.relative_params  # chosen when it is first looked at; TPE looks at those of trials that run
+                self._suggest(trial)
+            told += memory.get_trials(deepcopy=False)[before + len(told) :]
+        return [Asked(number, self._suggest(trial), trial) for number, trial in enumerate(told, first)]
 
     def tell(
         self,
@@ -135,28 +146,37 @@ class Record:
         curve: Mapping[int, float] | None = None,
         given_up: bool = False,
     ) -> None:
-        """Writes a finished trial down, the next by its number, unless it is there. What could not be done has no
-        values; `curve` is what came on the way, by steps."""
-        if asked.number < len(self.trials):
-            return
-        assert asked.number == len(self.trials), "in the order of their numbers"
+        """Writes a finished trial down, the next by its number, unless it is there and nothing else came of it. What could not
+        be done has no values; `curve` is what came on the way, by steps."""
+        if asked.number < self.count:
+            before = self._trials[asked.number]
+            came_to_the_same = values is None and before.user_attrs.get(FAILED) == notes.get(FAILED)
+            if before.state != TrialState.FAIL or came_to_the_same:
+                return
+            notes = {**notes, AGAIN: asked.number}
+        else:
+            assert asked.number == self.count, "in the order of their numbers"
         done = TrialState.PRUNED if given_up else TrialState.COMPLETE
-        known = asked.trial.study.get_trials(deepcopy=False)[asked.number]
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.FAIL if values is None else done,
-                values=None if values is None else list(values),
-                intermediate_values=dict(curve or {}),
-                params=known.params,
-                distributions=known.distributions,
-                user_attrs=notes,
-                system_attrs=known.system_attrs,
-            )
+        trial = optuna.trial.create_trial(
+            state=TrialState.FAIL if values is None else done,
+            values=None if values is None else list(values),
+            intermediate_values=dict(curve or {}),
+            params=asked.trial.params,
+            distributions=asked.trial.distributions,
+            user_attrs=notes,
+            system_attrs=asked.trial.system_attrs,
         )
+        self._study.add_trial(trial)
+        self._keep(trial)
+
+    def _keep(self, trial: FrozenTrial) -> None:
+        """A finished trial at the place of its number, which an earlier attempt may have."""
+        number = trial.user_attrs.get(AGAIN, self.count)
+        self._trials[number : number + 1] = [trial]
 
     def importances(self, objective: int) -> dict[str, float]:
         """How much each parameter matters for an objective, 0 to 1; empty where nothing can be said."""
-        done = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        done = [trial for trial in self._trials if trial.state == TrialState.COMPLETE]
         if len(done) < 4:
             return {}
         sign = 1 if self._directions[objective] == "minimize" else -1

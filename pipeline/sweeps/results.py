@@ -1,22 +1,23 @@
-"""What a sweep came to, as JSON, as a table, and as the bundle of its best file."""
+"""What a sweep came to, as JSON and as a table, and the best of it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgedqn.agents.errors import require
-from edgedqn.agents.files import Json
+from edgedqn.agents.errors import InputError, require
+from edgedqn.agents.files import Json, JsonValue
 from edgedqn.compression.recipes import FLOAT32
 from edgedqn.pipeline.sweeps.store import Store
-from edgedqn.pipeline.sweeps.sweep import Found, Tried
 from edgedqn.pipeline.sweeps.sweep_file import Objective, Sweep
+from edgedqn.pipeline.sweeps.trials import Found, Tried
 
 SCHEMA = 1
 BEST = ("size", "return", "latency")
 
 
 @dataclass(frozen=True)
-class Proven:
+class Proven(JsonValue):
     """A file of the front, after it was put to the gate on the `prove` seeds, once for each training seed.
 
     Attributes:
@@ -71,28 +72,49 @@ class SweepResult:
                     "teacher": found.teacher,
                     "error": found.error or None,
                     "trials": [_trial_to_json(each, self.sweep.objectives) for each in found.trials],
-                    "front": [vars(each) for each in self.proven[env_id]],
+                    "front": [each.to_json() for each in self.proven[env_id]],
                 }
                 for env_id, found in self.found.items()
             },
         }
 
     def best(self, env_id: str, by: str = "size") -> Proven:
-        """The smallest file that passed its gate with every seed, the one with the highest return, or the fastest.
+        """As `best_of`."""
+        return best_of(self.proven, env_id, by)
 
-        Raises:
-          InputError: none did, or `by` is neither.
-        """
-        require(by in BEST, f"Expected the best by {', '.join(BEST)}. Got {by!r}.")
-        passed = [each for each in self.proven.get(env_id, ()) if each.passed]
-        passed = passed if by != "latency" else [each for each in passed if each.latency_us is not None]
-        require(bool(passed), f"Nothing to take for {env_id}: expected a file that passed its gate with every seed. Got none.")
-        keys = {
-            "size": lambda each: each.size_bytes,
-            "return": lambda each: -sum(each.returns),
-            "latency": lambda each: each.latency_us,
-        }
-        return min(passed, key=lambda each: (keys[by](each), each.trial))
+
+def best_of(fronts: Mapping[str, Sequence[Proven]], env_id: str, by: str) -> Proven:
+    """The smallest file that passed its gate with every seed, the one with the highest return, or the fastest.
+
+    Raises:
+      InputError: none did, or `by` is neither.
+    """
+    require(by in BEST, f"Expected the best by {', '.join(BEST)}. Got {by!r}.")
+    passed = [each for each in fronts.get(env_id, ()) if each.passed]
+    passed = passed if by != "latency" else [each for each in passed if each.latency_us is not None]
+    timed = " and was timed" if by == "latency" else ""
+    require(
+        bool(passed), f"Nothing to take for {env_id}: expected a file that passed its gate with every seed{timed}. Got none."
+    )
+    keys = {
+        "size": lambda each: each.size_bytes,
+        "return": lambda each: -sum(each.returns),
+        "latency": lambda each: each.latency_us,
+    }
+    return min(passed, key=lambda each: (keys[by](each), each.trial))
+
+
+def read_fronts(store: Store) -> dict[str, Sequence[Proven]]:
+    """Of each environment the front of a sweep that is done. InputError: there is none, or `results.json` is damaged."""
+    text = store.read_text("results.json")
+    expected = "expected the results.json of a sweep that is done, which `edgedqn sweep` without --best makes"
+    if text is None:
+        raise InputError(f"Nothing to take from {store.url}: {expected}. Got none.")
+    try:
+        found = json.loads(text)["environments"]
+        return {env_id: tuple(map(Proven.from_json, each["front"])) for env_id, each in found.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{store.url}/results.json is damaged: {expected}. Got: {error!r}.") from error
 
 
 def proven_of(found: Found, store: Store) -> tuple[Proven, ...]:
@@ -106,14 +128,15 @@ def proven_of(found: Found, store: Store) -> tuple[Proven, ...]:
                 trial=number,
                 settings=found.trials[number].settings,
                 passed=len(done) == len(proofs)
+                and not found.trials[number].error
                 and all(row.gate == "pass" for _, row in done)
-                and not any(result.misfit for result in found.trials[number].results),
+                and not any(result.misfit for result in found.trials[number].done),
                 returns=tuple(row.episode_return.mean for _, row in done if row.episode_return),
                 floats=tuple(row.episode_return.mean for row in floats if row is not None and row.episode_return),
                 size_bytes=found.trials[number].value("bytes"),
                 runs=tuple(store.place(proof.work.key) for proof, _ in done),
                 files=tuple(row.file for _, row in done),
-                errors=tuple(proof.error for proof in proofs if proof.error),
+                errors=tuple(filter(None, (found.trials[number].error, *(proof.error for proof in proofs)))),
             )
         )
     return tuple(sorted(fronts, key=lambda each: (each.size_bytes, each.trial)))
@@ -125,8 +148,8 @@ def _trial_to_json(trial: Tried, objectives: Sequence[Objective]) -> Json:
         "settings": trial.settings,
         "passed": trial.passed,
         "error": trial.error or None,
-        "values": {each: trial.value(each) for each in objectives} if trial.results else None,
-        "sha256": [result.sha256 for result in trial.results],
+        "values": None if trial.error else {each: trial.value(each) for each in objectives},
+        "sha256": [None if result is None else result.sha256 for result in trial.results],
     }
 
 

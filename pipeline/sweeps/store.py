@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import Json, write_bytes
@@ -35,6 +36,20 @@ class Store:
         """Where it is, if it is on this machine."""
         return Path(self._root) if isinstance(self._files, LocalFileSystem) else None
 
+    @property
+    def is_private(self) -> bool:
+        """Whether no other process sees what is written here."""
+        return isinstance(self._files, MemoryFileSystem)
+
+    def keys(self) -> set[str]:
+        """Of all finished work, by one request."""
+        self._files.invalidate_cache()
+        try:
+            names = self._files.ls(f"{self._root}/work", detail=False)
+        except FileNotFoundError:
+            return set()
+        return {PurePosixPath(name).stem for name in names if name.endswith(".json")}
+
     def result(self, key: str) -> Json | None:
         """What the work came to; None where it is not done."""
         manifest = self._manifest(key)
@@ -46,14 +61,15 @@ class Store:
         assert manifest is not None, "only of finished work"
         return str(manifest["folder"])
 
-    def put(self, key: str, folder: Path, result: Json, *, seconds: float = 0.0) -> None:
-        """Keeps all files of a folder, and what they came to, in how many seconds."""
+    def put(self, key: str, folder: Path, result: Json, *, seconds: float = 0.0, cpu_seconds: float = 0.0) -> None:
+        """Keeps all files of a folder, and what they came to, in how many seconds, and how many of a processor."""
         place, digests = f"work/{key}-{uuid.uuid4().hex[:8]}", {}
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 name = path.relative_to(folder).as_posix()
                 digests[name] = self._write(f"{place}/{name}", path.read_bytes())
-        manifest = {"schema": SCHEMA, "folder": place, "files": digests, "seconds": seconds, "result": result}
+        took = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
+        manifest = {"schema": SCHEMA, "folder": place, "files": digests, **took, "result": result}
         self._write(f"work/{key}.json", json.dumps(manifest, indent=1).encode())
 
     def get(self, key: str, folder: Path) -> None:

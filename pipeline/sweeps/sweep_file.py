@@ -123,6 +123,11 @@ class Sweep:
         fit = {} if self.fit is None else {"fit": find_budget(self.fit, self.rate).to_json()}
         return {name: value for name, value in asked.items() if value not in ({}, None)} | fit
 
+    @property
+    def all_trials(self) -> int:
+        """Of each environment, of a grid all by default."""
+        return self.trials or len(self.grid())
+
     @classmethod
     def from_json(cls, value: Json) -> "Sweep":
         """Reads what a file says. InputError: it asks for what cannot be done, with what was expected."""
@@ -222,6 +227,19 @@ def changes_of(value: Json) -> Changes:
     """What `Sweep.changes` gives, for a run."""
     fit = value.get("fit")
     return Changes(**{**value, "fit": fit and Budget.from_json(fit)})
+
+
+def with_own_recipes(value: Json) -> Json:
+    """What a sweep says, with recipes themselves in the place of the files that hold them. InputError: one makes no recipe."""
+    tables = value.get("recipes")
+    return {**value, "recipes": list(map(_with_own_recipe, tables))} if isinstance(tables, list) else value
+
+
+def _with_own_recipe(table: object) -> object:
+    named = table.get("recipe") if isinstance(table, Mapping) else None
+    if not isinstance(table, Mapping) or not isinstance(named, str) or not named.endswith(".toml"):
+        return table
+    return {**table, "recipe": json.loads(json.dumps(recipe(named).to_json()))}
 
 
 def read_sweep(path: Path) -> Json:

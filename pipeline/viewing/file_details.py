@@ -1,12 +1,14 @@
 """What the report says of each file besides its row: the zeros of its kernels, the rungs of its ladder, its cost on devices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from itertools import zip_longest
 
 from edgedqn.benchmarks.report.charts import KernelZeros
 from edgedqn.benchmarks.report.page import DeviceCost, FileDetails, Rung
 from edgedqn.benchmarks.rows import Benchmark
-from edgedqn.compression.report import Findings
+from edgedqn.compression.report import Findings, StageReport
 from edgedqn.export.devices.npu import NpuEstimate
 from edgedqn.export.edge_policy import PolicyFileError, VerifiedFile, read_verified
 from edgedqn.export.tflite_file.reader import kernels
@@ -24,7 +26,8 @@ def file_details(run: RunFolder, benchmark: Benchmark) -> dict[str, FileDetails]
             except PolicyFileError:
                 continue
             if file.file_sha256 == row.sha256:
-                found[row.name] = _details(file, costs.get(file.file_sha256, ()))
+                archive = run.archive.name if file.file_sha256 in costs and run.archive.exists() else None
+                found[row.name] = replace(_details(file, costs.get(file.file_sha256, ())), archive=archive)
     return found
 
 
@@ -58,6 +61,24 @@ def device_costs(run: RunFolder) -> dict[str, tuple[DeviceCost, ...]]:
             )
         )
     return {bundled.file_sha256: tuple(costs)}
+
+
+def what_was_skipped(run: RunFolder, reports: Mapping[str, Sequence[StageReport]]) -> list[str]:
+    """What stages of recipes, by their `reports`, and the verification of files could not do: a line each, with the reason."""
+    told = [
+        f"{name}, {each.stage}: {reason}"
+        for name, of_recipe in reports.items()
+        for each in of_recipe
+        for reason in each.findings.skipped or ()
+    ]
+    reasons: dict[str, list[str]] = {}
+    for name in reports:
+        with suppress(PolicyFileError):
+            found = read_verified(run.model(name)).evidence.get("verification", {})
+            for what, each in found.items():
+                if reason := each.get("skipped"):
+                    reasons.setdefault(f"verification in {what}: {reason}", []).append(name)
+    return [*told, *(f"{', '.join(names)}, {reason}" for reason, names in reasons.items())]
 
 
 def _details(file: VerifiedFile, costs: Sequence[DeviceCost]) -> FileDetails:

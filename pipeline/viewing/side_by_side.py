@@ -1,6 +1,7 @@
 """A short film of two policy files on the same reset seed, for the report."""
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -37,17 +38,25 @@ def side_by_side(baseline: Path, candidate: Path, source: EnvironmentSource, see
         (left, left_return), (right, right_return) = (_episode(path, source, seed) for path in (baseline, candidate))
         height, longest = left[0].shape[0], max(len(left), len(right))
         between = np.full((height, GAP if height > GAP * 10 else 1, 3), 128, left[0].dtype)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "film.gif"
-            with film(path, FRAMES_PER_SECOND) as add:
-                for at in range(0, longest, -(-longest // FRAMES)):
-                    add(np.concatenate([left[min(at, len(left) - 1)], between, right[min(at, len(right) - 1)]], axis=1))
-            content = path.read_bytes()
+        frames = [
+            np.concatenate([left[min(at, len(left) - 1)], between, right[min(at, len(right) - 1)]], axis=1)
+            for at in range(0, longest, -(-longest // FRAMES))
+        ]
+        content, still = _gif(frames), _gif(frames[:1])
     except Exception as error:  # a renderer of the user's own may raise anything, and the report goes without a film
         return one_line(error)
     if len(content) > MOST_BYTES:
         return f"A report carries a film of at most {MOST_BYTES:,} bytes. Got {len(content):,}."
-    return Film(content, candidate.stem, seed, (left_return, right_return))
+    return Film(gif=content, still=still, name=candidate.stem, seed=seed, returns=(left_return, right_return))
+
+
+def _gif(frames: Sequence[NDArray[Any]]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.gif"
+        with film(path, FRAMES_PER_SECOND) as add:
+            for frame in frames:
+                add(frame)
+        return path.read_bytes()
 
 
 def _episode(path: Path, source: EnvironmentSource, seed: int) -> tuple[list[NDArray[Any]], float]:

@@ -695,3 +695,17 @@ def test_a_schedule_counts_from_one(name: str) -> None:
     counts = {"train_freq": 1, "gradient_steps": 1, "batch_size": 1, "target_update_interval": 1, name: 0}
     with pytest.raises(ValueError, match=rf"^Expected {name} of 1 or more\. Got {name}=0\.$"):
         LearningSchedule(learning_starts=0, **counts)
+
+
+def test_the_episode_of_one_environment_is_cut() -> None:
+    agent = small_agent(Options(n_step=3))
+    for lane in (0, 1):
+        for i in range(2):
+            agent.observe(Step(np.ones(FEATURES), i, 1.0, False, False, np.ones(FEATURES), lane))
+    agent.cut_episodes(1)
+    assert len(agent._replay) == 2 and [*agent._episodes] == [0]
+    agent.cut_episodes(1)  # there is none any more
+    agent.observe(Step(np.zeros(FEATURES), 0, 1.0, False, False, np.ones(FEATURES), 1))  # begins another there
+    agent.cut_episodes(1)
+    sample, _ = agent._replay.sample(1, 100)
+    assert len(agent._replay) == 3 and (sample.s_tm1[0] == 0).all(axis=-1).any()

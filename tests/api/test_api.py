@@ -10,7 +10,16 @@ import pytest
 import edgedqn
 
 PUBLIC = (
-    *("RECIPES", "Benchmark", "Budget", "CompressedPolicy", "EdgePolicy", "EnvironmentSource", "ExportConfig"),
+    *(
+        "RECIPES",
+        "Benchmark",
+        "Budget",
+        "CollectionConfig",
+        "CompressedPolicy",
+        "EdgePolicy",
+        "EnvironmentSource",
+        "ExportConfig",
+    ),
     *(
         "ForeignFile",
         "Gate",
@@ -59,7 +68,7 @@ def test_importing_it_loads_neither_numpy_nor_tensorflow() -> None:
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        AttributeError, match="has no attribute 'trian': expected one of RECIPES, Benchmark, Budget, CompressedPolicy"
+        AttributeError, match="has no attribute 'trian': expected one of RECIPES, Benchmark, Budget, CollectionConfig"
     ):
         edgedqn.trian  # noqa: B018
 

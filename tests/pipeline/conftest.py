@@ -3,8 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,17 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     config = RunConfig(training=TINY, latency=SHORT)
     out = tmp_path_factory.mktemp("runs") / "tiny"
     return run("CartPole-v1", out=out, recipes=["qat-int8", "prune-qat-int8"], config=config)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of two nodes of one core each, on this machine."""
+    utils = pytest.importorskip("ray.cluster_utils")
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+    started = utils.Cluster(initialize_head=True, head_node_args=node)
+    started.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    yield started
+    started.shutdown()
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """The device bundle: byte for byte what was proven, complete or absent, and said what it has for which device."""
 
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -19,8 +21,9 @@ from edgedqn.export.tflite_file import tflm
 from edgedqn.export.tflite_file.inspection import inspect
 from edgedqn.pipeline import bundle
 from edgedqn.pipeline.bench_files import bench
-from edgedqn.pipeline.bundle import make_bundle, remove_bundle
-from edgedqn.pipeline.job import RunResult
+from edgedqn.pipeline.bundle import make_bundle, remove_bundle, write_archive
+from edgedqn.pipeline.job import Job, RunResult
+from edgedqn.pipeline.run_folder import RunFolder
 
 SCRIPTS = {"edge_policy.py", "run_policy.py", "bench_on_device.py"}
 SHORT = LatencyConfig(blocks=2, invokes_per_block=20, patience_s=0)
@@ -255,3 +258,32 @@ def test_a_file_is_parsed_once(models: Path, tmp_path: Path, monkeypatch: pytest
     parsed.clear()
     bench([source], latency=SHORT, play=False)
     assert parsed[source.read_bytes()] == 1
+
+
+def test_a_zip_of_a_bundle_holds_all_of_it_and_the_same_bytes_again(tmp_path: Path) -> None:
+    folder = tmp_path / "device"
+    (folder / "board").mkdir(parents=True)
+    (folder / "__pycache__").mkdir()
+    (folder / "policy.tflite").write_bytes(b"TFL3")
+    (folder / "board" / "twin.tflite").write_bytes(b"twin")
+    (folder / "__pycache__" / "edge_policy.pyc").touch()
+    archive = write_archive(folder)
+    first = archive.read_bytes()
+    assert (archive, write_archive(folder).read_bytes()) == (tmp_path / "device.zip", first)
+    with zipfile.ZipFile(archive) as opened:
+        assert opened.namelist() == ["device/board/twin.tflite", "device/policy.tflite"]
+        assert opened.read("device/policy.tflite") == b"TFL3"
+
+
+def test_a_runs_zip_is_linked_in_its_report_until_the_bundle_is_another(tiny_run: RunResult, tmp_path: Path) -> None:
+    if tiny_run.shipped is None:
+        pytest.skip("nothing passed its gate")
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    run, link = RunFolder.open(tmp_path / "run"), '<a href="device.zip" download>'
+    assert link not in run.report.read_text()
+    job = Job.open(run.path)
+    with job.locked():
+        job.bundle(zipped=True)
+    assert run.archive.exists() and link in run.report.read_text()
+    with zipfile.ZipFile(run.archive) as opened:
+        assert opened.read("device/policy.tflite") == (run.device / "policy.tflite").read_bytes()

@@ -15,7 +15,20 @@ from edgedqn.pipeline.run_folder import RunFolder
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 
-COMMANDS = ("run", "train", "compress", "export", "bench", "report", "evaluate", "inspect", "play", "import", "doctor")
+COMMANDS = (
+    "run",
+    "train",
+    "compress",
+    "export",
+    "bench",
+    "report",
+    "evaluate",
+    "inspect",
+    "play",
+    "import",
+    "recipes",
+    "doctor",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

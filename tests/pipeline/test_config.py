@@ -14,6 +14,7 @@ from edgedqn.compression.methods.pruning import Threshold
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.export.config import ExportConfig
+from edgedqn.pipeline.collection.config import CollectionConfig
 from edgedqn.pipeline.config import Changes, ImportedAgent, RunSettings, resolved
 
 MINE = Recipe("mine", "of my own", (Threshold(0.03),), "float32")
@@ -28,6 +29,16 @@ def test_round_trips_through_json() -> None:
     )
     assert RunSettings.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert config.to_json()["recipes"][0] == "prune-qat-int8"
+
+
+def test_who_collects_is_written_where_it_is_not_this_process() -> None:
+    alone = RunSettings(training=TrainingConfig())
+    assert "collection" not in alone.to_json()
+    asked = CollectionConfig(actors=3, policy="float", address="127.0.0.1:1")
+    by_actors = Changes(collection=asked).apply(alone)
+    assert by_actors.collection == asked  # with the address, which is not written
+    assert RunSettings.from_json(json.loads(json.dumps(by_actors.to_json()))) == replace(alone, collection=asked.written)
+    assert Changes().apply(by_actors) == by_actors
 
 
 @pytest.mark.parametrize("export", [{"float_io": True}, {"output": "action"}])

@@ -261,7 +261,7 @@ def test_a_training_killed_before_it_was_recorded_goes_on_from_its_last_checkpoi
     job = Job.create("CartPole-v1", out=tmp_path, seed=3, training=replace(tiny_training, checkpoint_interval=512))
     train = stages.train
 
-    def killed_at_the_end(run: RunFolder) -> None:
+    def killed_at_the_end(run: RunFolder, collection: None) -> None:
         train(run)
         raise KeyboardInterrupt
 

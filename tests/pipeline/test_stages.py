@@ -52,7 +52,7 @@ def test_evidence_says_how_a_file_was_made_and_proven(tiny_run: RunResult, tiny_
 def test_the_learning_curve_lies_by_the_agent_and_in_the_report(tiny_run: RunResult) -> None:
     curve = learning_chart(tiny_run.folder / "agent")
     assert curve is not None
-    assert (tiny_run.folder / "agent" / "learning_curve.svg").read_text() == picture(curve)
+    assert (tiny_run.folder / "agent" / "learning_curve.svg").read_text() == picture(curve.spec)
     assert 'data-chart="chart-learning"' in (tiny_run.folder / "report.html").read_text()
 
 

@@ -1,21 +1,18 @@
-// Draws the charts in the page's own colours, again where those change, and sorts the table.
+// Draws the charts in the page's own colours, which follow it into the dark and onto paper; sorts the table; stops the film.
 
-const NAMES = 130;  // pixels beside a row of bars
-const dark = matchMedia("(prefers-color-scheme: dark)");
-
-function config() {
-  const style = getComputedStyle(document.documentElement);
-  const of = (name) => style.getPropertyValue(name).trim();
-  const text = { labelColor: of("--ink"), titleColor: of("--ink"), labelFontSize: 12, titleFontSize: 12 };
+function config(width) {
+  const text = { labelColor: "var(--ink)", titleColor: "var(--ink)", labelFontSize: 12, titleFontSize: 12 };
+  const names = Math.max(90, Math.min(240, 0.38 * width));  // pixels for the names of files
   return {
     background: "transparent",
     font: "system-ui, sans-serif",
-    axis: { ...text, gridColor: of("--line"), domainColor: of("--line"), tickColor: of("--line"), titleFontWeight: "normal" },
-    legend: { ...text, symbolBaseFillColor: of("--soft"), symbolBaseStrokeColor: of("--soft") },
-    header: text,
-    bar: { color: of("--mark") },
-    text: { color: of("--ink"), fontSize: 12 },
-    rule: { color: of("--soft") },
+    axis: { ...text, gridColor: "var(--line)", domainColor: "var(--line)", tickColor: "var(--line)", titleFontWeight: "normal", titleLimit: width },
+    axisX: { titleAnchor: "end", labelBound: true },
+    axisY: { labelLimit: names },
+    legend: { ...text, columns: Math.max(1, Math.floor((width - names) / 170)), labelLimit: width - names - 40, symbolBaseFillColor: "var(--soft)", symbolBaseStrokeColor: "var(--soft)" },
+    bar: { color: "var(--mark)" },
+    text: { color: "var(--ink)", fontSize: 12 },
+    rule: { color: "var(--soft)" },
     view: { stroke: null },
   };
 }
@@ -27,10 +24,10 @@ async function draw() {
   width = innerWidth;
   for (const place of document.querySelectorAll(".chart")) {
     const chart = JSON.parse(document.getElementById(place.dataset.chart).textContent);
-    if (chart.spec) chart.spec.width = Math.max(120, place.clientWidth - NAMES);  // Vega-Lite fits no facet to its place
     try {
       views.get(place)?.finalize();
-      views.set(place, await vegaEmbed(place, chart, { actions: false, renderer: "svg", config: config(), mode: "vega-lite" }));
+      const how = { actions: false, renderer: "svg", config: config(place.clientWidth), mode: "vega-lite" };
+      views.set(place, await vegaEmbed(place, chart, how));
     } catch (error) {
       place.textContent = chart.description;  // the others are drawn all the same
       console.error(error);
@@ -61,8 +58,19 @@ function sortable(table) {
   });
 }
 
+function stoppable(film) {
+  const still = film.querySelector("source"), button = film.querySelector("button");
+  const show = (moves) => {
+    still.media = moves ? "not all" : "all";
+    button.textContent = moves ? "Stop" : "Play";
+  };
+  show(!matchMedia(still.media).matches);
+  button.addEventListener("click", () => show(still.media === "all"));
+  button.hidden = false;
+}
+
 document.querySelectorAll("table.sortable").forEach(sortable);
-dark.addEventListener("change", redraw);
+document.querySelectorAll(".film").forEach(stoppable);
 let resizing;
 addEventListener("resize", () => {
   if (innerWidth === width) return;  // a phone's address bar came or went

@@ -9,6 +9,7 @@ from string import Template
 
 from edgedqn.agents.files import write_bytes, write_text
 from edgedqn.export import edge_policy
+from edgedqn.export.devices.model_card import front_matter
 from edgedqn.export.edge_policy import ATARI, DeviceManifest, PolicyFileError, VerifiedFile
 from edgedqn.export.tflite_file.manifest import write_copy
 
@@ -66,6 +67,7 @@ def readme(file: VerifiedFile, has_twin: bool) -> str:
         "offset": _numbers(device.offset),
     }
     text = Template((FILES / "README.md").read_text(encoding="utf-8")).substitute(values)
+    text = front_matter(file) + text
     return text + (FILES / "README-twin.md").read_text(encoding="utf-8") if has_twin else text
 
 

@@ -1,12 +1,11 @@
 """Writes a policy as a library, and as a zip of it."""
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from edgedqn.agents.errors import require
-from edgedqn.agents.files import atomic_folder, atomic_write, write_text
+from edgedqn.agents.files import atomic_folder, write_text, write_zip
 from edgedqn.export.devices.libraries.forms import FORMS, Texts, library_files
 from edgedqn.export.devices.libraries.library import LibraryDetails, build_library
 from edgedqn.export.edge_policy import read_verified
@@ -70,7 +69,7 @@ def make_library(
             write_text(temporary / name, text)
     archive.unlink(missing_ok=True)  # of an earlier one
     if zipped:
-        _write_zip(archive, {f"{place.name}/{name}": text for name, text in texts.items()})
+        write_zip(archive, {f"{place.name}/{name}": text for name, text in texts.items()})
     return MadeLibrary(place, archive if zipped else None)
 
 
@@ -84,12 +83,3 @@ def _require_room(place: Path, texts: Texts, ecosystem: str) -> None:
     strange = next((name for name in others if name not in texts), None)
     wanted = "a new or an empty folder, or an earlier library with nothing added"
     require(strange is None, f"{place} is in the way: expected {wanted}. Got {strange}.")
-
-
-def _write_zip(path: Path, texts: Texts) -> None:
-    """The oldest time that a zip knows, files of one mode, in order: nothing of the moment or the machine."""
-    with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
-        for name, text in texts.items():
-            member = zipfile.ZipInfo(name)
-            member.compress_type, member.create_system, member.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
-            archive.writestr(member, text)

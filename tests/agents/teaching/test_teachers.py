@@ -40,6 +40,7 @@ def test_it_ranks_actions(function: Callable[[Any], Any], gives: Answer, wanted:
         ([1.0, 2.0], "values", "gave bad values: expected 3 finite numbers, one for each action. Got [1. 2.]"),
         ([1.0, np.nan, 2.0], "values", "gave bad values: expected 3 finite numbers"),
         ("left", "values", "gave bad values: expected 3 finite numbers"),
+        (1, "values", 'gave bad values: expected 3 finite numbers, one for each action, or gives="action". Got 1.'),
         ([0.5, 0.4, 0.3], "probabilities", "gave bad probabilities: expected a sum of 1"),
         ([1.5, -0.5, 0.0], "probabilities", "gave bad probabilities"),
         (3, "action", "gave a bad action: expected 0 to 2, as the environment takes it. Got 3"),

@@ -68,7 +68,7 @@ class Log(TrainingLog):
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
 
-    def resume(self, env_steps: int, records: Sequence[EpisodeRecord]) -> None:
+    def resume(self, env_steps: int, records: Sequence[EpisodeRecord], evaluations: Sequence[tuple[int, float]] = ()) -> None:
         self.told.append(("resume", env_steps, [record.env_steps for record in records]))
 
     def episode(self, record: EpisodeRecord, gradient_steps: int) -> None:

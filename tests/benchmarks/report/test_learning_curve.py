@@ -9,8 +9,9 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.benchmarks.report import learning_curve as module
+from edgedqn.benchmarks.report.charts import Chart
 from edgedqn.benchmarks.report.learning_curve import learning_chart
-from edgedqn.benchmarks.report.vega import VegaLite, picture
+from edgedqn.benchmarks.report.vega import picture
 
 STATISTICS = {
     "evaluations": [[1_000, 20.0], [2_000, 180.0], [3_000, 150.5]],
@@ -27,9 +28,9 @@ def agent(folder: Path, episodes: int = 40, statistics: Any = STATISTICS) -> Pat
     return folder
 
 
-def drawn(chart: VegaLite | None) -> Any:
+def drawn(chart: Chart | None) -> Any:
     assert chart is not None
-    return chart
+    return chart.spec
 
 
 def layers(chart: Any) -> dict[str, Any]:
@@ -54,6 +55,11 @@ def test_episodes_mean_evaluations_and_choice_are_shown_and_told(tmp_path: Path)
         assert layer["encoding"]["color"]["scale"]["domain"] == list(shown)
 
 
+def test_what_is_to_be_seen_is_the_choice(tmp_path: Path) -> None:
+    chart = learning_chart(agent(tmp_path))
+    assert chart is not None and chart.seen == "The checkpoint chosen at step 2,000 returned 171.2."
+
+
 def test_vega_lite_draws_it(tmp_path: Path) -> None:
     svg = picture(drawn(learning_chart(agent(tmp_path))))
     for text in ("training episodes", "mean of 5", "greedy policy", "chosen", "environment steps", "return per episode"):
@@ -63,7 +69,7 @@ def test_vega_lite_draws_it(tmp_path: Path) -> None:
 
 def test_the_size_does_not_grow_with_the_training(tmp_path: Path) -> None:
     statistics = {"evaluations": [[100 * n, float(n % 7)] for n in range(1, 1_000)]}
-    charts = [learning_chart(agent(tmp_path, episodes, statistics)) for episodes in (2_000, 20_000)]
+    charts = [drawn(learning_chart(agent(tmp_path, episodes, statistics))) for episodes in (2_000, 20_000)]
     sizes = [len(json.dumps(chart)) for chart in charts]
     assert sizes[1] < 1.2 * sizes[0] < 80_000
     assert list(layers(charts[1])) == ["training episodes, range", "mean of 100", "greedy policy"]
@@ -104,7 +110,7 @@ def test_what_there_is_is_shown(tmp_path: Path) -> None:
     assert drawn(learning_chart(tmp_path))["description"].endswith("38.0 at last.")
     agent(tmp_path)
     (tmp_path / "training.csv").unlink()
-    assert list(layers(learning_chart(tmp_path))) == ["greedy policy", "chosen"]
+    assert list(layers(drawn(learning_chart(tmp_path)))) == ["greedy policy", "chosen"]
     assert "5 of them 1.0 at first, 1.0 at last" in drawn(learning_chart(agent(tmp_path, episodes=1)))["description"]
 
 

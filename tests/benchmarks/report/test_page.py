@@ -15,7 +15,7 @@ from edgedqn.benchmarks.cores.budget import find_budget
 from edgedqn.benchmarks.cores.fit import Fit, FitTest
 from edgedqn.benchmarks.machine import Machine
 from edgedqn.benchmarks.report.learning_curve import learning_chart
-from edgedqn.benchmarks.report.page import DeviceCost, FileDetails, Film, Rung, render_report, render_report_markdown, summary
+from edgedqn.benchmarks.report.page import DeviceCost, FileDetails, Film, Rung, render_report, render_report_markdown
 from edgedqn.benchmarks.report.vega import FILES
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Device, Stress, Stressed, StressTest
 
@@ -74,7 +74,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_startendtag(tag, attrs)
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "source"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -92,7 +92,7 @@ def test_the_page_stands_alone() -> None:
     page = Page(text)
     tags = [tag for tag, _ in page.elements]
     assert not {"link", "img", "iframe"} & set(tags)
-    assert set(page.charts) == {"chart-size", "chart-latency"}
+    assert set(page.charts) == {"chart-return", "chart-size", "chart-latency"}
     for _, attributes in page.elements:
         assert not {"src", "href", "xlink:href"} & set(attributes)
     style = text[text.index("<style>") : text.index("</style>")]
@@ -107,15 +107,16 @@ def test_the_page_stands_alone() -> None:
 def test_the_learning_curve_is_shown_where_there_is_one(tmp_path: Path) -> None:
     (tmp_path / "training.csv").write_text("env_steps,episode_return\n10,1.0\n30,2.0\n")
     page = Page(render_report(benchmark(row()), learning=learning_chart(tmp_path)))
-    assert page.charts["chart-learning"] == learning_chart(tmp_path)
+    curve = learning_chart(tmp_path)
+    assert curve is not None and page.charts["chart-learning"] == curve.spec
     assert len(page.ids) == len(set(page.ids))
     assert "<h2>Training</h2>" not in render_report(benchmark(row()))
 
 
 def test_a_screen_reader_gets_the_plots_and_the_tables_heads() -> None:
     page = Page(render_report(benchmark(row(), row("qat-int8", 8_000, "pass")), margin=9.6))
-    assert "the gate allows a loss of 9.6" in page.charts["chart-size"]["description"]
-    assert "qat-int8 (pass) invoke 1.00 µs" in page.charts["chart-latency"]["description"]
+    assert "the gate allows a loss of 9.6" in page.charts["chart-return"]["description"]
+    assert "qat-int8 invoke 1.00 µs" in page.charts["chart-latency"]["description"]
     scopes = [attributes["scope"] for tag, attributes in page.elements if tag == "th"]
     assert {"col", "row"} == set(scopes)
     assert "prefers-color-scheme: dark" in (FILES / "page.css").read_text()
@@ -135,7 +136,7 @@ def test_everything_given_is_escaped() -> None:
     assert "<script>alert" not in text
     assert "A &lt;fast&gt; one" in text
     points = Page(text).charts["chart-size"]["data"]["values"]
-    assert points[1]["name"] == evil
+    assert points[0]["name"] == evil
 
 
 def test_failed_rows_are_shown_with_their_reason() -> None:
@@ -152,38 +153,6 @@ def test_run_and_command_are_told() -> None:
     assert "done, 31.2 s" in text
     assert "<td>skipped</td>" in text
     assert "How to reproduce" not in render_report(benchmark(row()))
-
-
-def test_the_summary_is_honest_where_it_is_slower() -> None:
-    said = summary([row(), row("qat-int8", 5_000, "pass", speed=2.7, step=0.9)], "float32")
-    expected = "qat-int8 passed its gate: float32 returns 498.0, and qat-int8 on the same episodes exactly as much."
-    assert said.startswith(expected)
-    assert "5.00 KB instead of 20.0 KB, 25% of the size" in said
-    assert "One invoke() is 2.70 times as fast" in said
-    assert "is slower, at 0.90 times the speed" in said
-    assert "twin" not in said
-    twin = row("q", 500, "pass", twin_step_speedup={"median": 1.9, "ci95": [1.8, 2.0]})
-    said = summary([row(), twin], "float32")
-    assert "2.5% of the size" in said
-    assert said.endswith("through its twin with float ends 1.90 times as fast.")
-    assert "about as fast (1.00x" in summary([row(), row("q", 5_000, "pass")], "float32")
-
-
-def test_the_summary_compares_the_same_episodes() -> None:
-    fields: dict[str, Any] = {
-        "return": {"mean": 499.0, "ci95": [498, 500], "episodes": 100},
-        "return_delta": {"mean": -1.7, "ci95": [-6.8, 3.6]},
-    }
-    said = summary([row(), row("q", 5_000, "pass", **fields)], "float32")
-    assert "q on the same episodes 1.70 less (the difference is between -6.80 and 3.60 at 95 %)." in said
-    assert "499" not in said
-
-
-def test_the_summary_says_when_nothing_passed_or_was_played() -> None:
-    assert summary([row(), row("q", 5_000, "undecided")], "float32").startswith("No int8 file passed its gate")
-    unplayed = row("float32", **NO_RETURN)
-    assert summary([unplayed], "float32").startswith("Nothing was played")
-    assert Page(render_report(benchmark(unplayed))).charts == {}
 
 
 def test_a_device_has_its_own_table_with_nothing_unescaped() -> None:
@@ -214,16 +183,29 @@ def test_cells_sort_by_their_number_and_what_is_unknown_by_nothing() -> None:
     assert head and all(attributes["type"] == "button" for attributes in head)
 
 
-def test_a_film_waits_until_somebody_asks_for_it() -> None:
-    film = Film(b"GIF89a", "qat-int8", 31, (500.0, 499.5))
+def test_a_film_is_there_with_its_first_picture_for_who_wants_nothing_to_move() -> None:
+    film = Film(gif=b"GIF89a", still=b"GIF89a still", name="qat-int8", seed=31, returns=(500.0, 499.5))
     text = render_report(benchmark(row(), row("qat-int8", 8_000, "pass")), film=film)
     (image,) = (attributes for tag, attributes in Page(text).elements if tag == "img")
-    assert base64.b64decode(image["src"].removeprefix("data:image/gif;base64,")) == b"GIF89a"
+    (source,) = (attributes for tag, attributes in Page(text).elements if tag == "source")
+    shown = [base64.b64decode(address.removeprefix("data:image/gif;base64,")) for address in (image["src"], source["srcset"])]
+    assert shown == [film.gif, film.still] and source["media"] == "(prefers-reduced-motion: reduce)"
     assert image["alt"] == "Two episodes side by side: the float network on the left, qat-int8 on the right."
     assert "They return 500 and 499.5 as far as is shown." in text
-    assert text.index("<details>") < text.index("<img") < text.index("</details>")
-    assert "Side by side" not in render_report(benchmark(row()))
-    assert "No film: &lt;why&gt;" in render_report(benchmark(row()), film="<why>")
+    assert "<picture>" not in render_report(benchmark(row()))
+    assert "No film of the policy: &lt;why&gt;" in render_report(benchmark(row()), film="<why>")
+
+
+def test_the_zip_of_a_bundle_is_linked_where_there_is_one() -> None:
+    rows = benchmark(row(), row("qat-int8", 8_000, "pass"))
+    text = render_report(rows, files={"float32": FileDetails(), "qat-int8": FileDetails(archive="device.zip")})
+    assert '<a href="device.zip" download>' in text and "Download" not in render_report(rows)
+
+
+def test_each_plot_says_what_is_to_be_seen_in_it() -> None:
+    text = render_report(benchmark(row(), row("qat-int8", 8_000, "pass")))
+    assert "<figcaption><b>1 of 1 files passed the gate.</b> Each file stands" in text
+    assert "<b>qat-int8 is the smallest int8 file that passed: 8.00 KB, 40.0% of float32.</b>" in text
 
 
 def test_a_pull_request_reads_the_same_in_short() -> None:

@@ -115,3 +115,6 @@ def test_stress_stands_file_by_file_and_says_who_is_more_brittle() -> None:
     assert told == "More brittle than float32, beyond chance (one in 40 comparisons is that by chance): q at noise 1% (3 more)."
     assert stress_summary(mild) == "No file loses more than float32 beyond chance."
     assert render_stress(Benchmark(Machine(cpu="one"), "float32", ())) == ""
+    many = Stress("noise 1%", tuple(replace(bad.files[1], name=f"q{i}", excess=Interval(i, i, i)) for i in range(1, 7)))
+    told = stress_summary(StressTest(episodes=300, note="", stresses=(replace(many, files=(bad.files[0], *many.files)),)))
+    assert "q6 at noise 1% (6 more); q5" in told and "q2" not in told and told.endswith("and 2 files more.")

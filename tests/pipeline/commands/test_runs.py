@@ -71,6 +71,8 @@ def test_a_whole_run_of_an_own_environment_in_one_command(edgedqn: CommandLine, 
     for name in ("float32", "ptq-int8", "qat-int8"):
         assert f"\n{name} " in answer.stdout
     assert "Deploy: run/device" in answer.stdout
+    *_, sentence = answer.stdout.splitlines()
+    assert re.fullmatch(r"run/device/policy.tflite: [\d.]+ KB in place of [\d.]+ KB, .* on [\d,]+ episodes\.", sentence)
     scripts = {"edge_policy.py", "run_policy.py", "bench_on_device.py"}
     bundle = {path.name for path in (tmp_path / "run" / "device").iterdir()}
     assert bundle == {"policy.tflite", "policy.json", "README.md", *scripts, "board", "microcontroller"}

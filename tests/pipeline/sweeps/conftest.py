@@ -54,17 +54,6 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A Ray cluster of two nodes of one core each, on this machine."""
-    utils = pytest.importorskip("ray.cluster_utils")
-    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-    started = utils.Cluster(initialize_head=True, head_node_args=node)
-    started.add_node(num_cpus=1, object_store_memory=80 * 2**20)
-    yield started
-    started.shutdown()
-
-
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a database of a server that is started for the tests, reached by its socket alone."""

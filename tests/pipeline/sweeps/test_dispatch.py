@@ -4,9 +4,10 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.processes import WorkerDiedError
-from edgedqn.pipeline.sweeps.dispatch import RETRIES, Dispatcher, Steps, results_of
+from edgedqn.compression.recipes import RECIPES
+from edgedqn.pipeline.sweeps.dispatch import RETRIES, Dispatcher, Needed, Steps
 from edgedqn.pipeline.sweeps.engines import Answer
-from edgedqn.pipeline.sweeps.jobs import FileResult, TeacherResult, TeacherWork, Work
+from edgedqn.pipeline.sweeps.jobs import FileWork, ProofWork, TeacherResult, TeacherWork, Work
 from edgedqn.pipeline.sweeps.store import Store
 
 
@@ -34,7 +35,7 @@ def teacher(seed: int) -> TeacherWork:
 
 def asking(*seeds: int) -> Steps[list[object]]:
     """A search that asks for teachers once, and returns what they came to."""
-    outcomes = yield [teacher(seed) for seed in seeds]
+    outcomes = yield Needed([teacher(seed) for seed in seeds])
     return list(outcomes)
 
 
@@ -70,8 +71,37 @@ def test_a_full_disk_stops_everything(tmp_path: Path) -> None:
         Dispatcher(Store(str(tmp_path)), Answering(OSError(28, "No space")), total=1).run({"a": asking(0)})
 
 
-def test_results_are_told_from_errors() -> None:
-    good = TeacherResult(1.0)
-    assert results_of([good, good], TeacherResult) == ((good, good), "")
-    assert results_of([good, InputError("bad\ninput"), InputError("other")], TeacherResult) == ((good,), "bad input")
-    assert results_of([good], FileResult) == ((), "")
+def ahead(*seeds: int) -> Steps[list[object]]:
+    """A search that says early what it will ask of these teachers."""
+    files = {seed: FileWork(teacher=teacher(seed), recipe=RECIPES["qat-int8"].to_json()) for seed in seeds}
+    later = [*files.values(), *(ProofWork(file=file) for file in files.values())]
+    outcomes: list[object] = list((yield Needed([teacher(seed) for seed in seeds], later)))
+    done = [files[seed] for seed, outcome in zip(seeds, outcomes, strict=True) if not isinstance(outcome, Exception)]
+    outcomes += yield Needed(done)
+    outcomes += yield Needed([ProofWork(file=file) for file in done])
+    return outcomes
+
+
+FILE = {**dict.fromkeys(("verdict", "reason", "sha256"), ""), **dict.fromkeys(("kept", "size_bytes"), 1)}
+FILE |= {"multiply_accumulates": 1, "arena_bytes": None}
+
+
+def test_what_is_certain_to_come_does_not_wait_for_others(tmp_path: Path) -> None:
+    engine = Answering({"score": 1.0}, {"score": 2.0}, FILE, FILE, {"rows": []}, {"rows": []})
+    found = Dispatcher(Store(str(tmp_path)), engine, total=6).run({"a": ahead(0, 1)})["a"]
+    assert [work.kind for work in engine.submitted] == ["teacher", "teacher", "file", "file", "proof", "proof"]
+    assert len(found) == 6 and not [each for each in found if isinstance(each, Exception)]
+    # The file of the first agent is begun before the second agent is done.
+    engine = Answering({"score": 1.0}, InputError("bad"), FILE, {"rows": []})
+    found = Dispatcher(Store(str(tmp_path)), engine, total=6).run({"a": ahead(2, 3)})["a"]
+    assert [work.kind for work in engine.submitted] == ["teacher", "teacher", "file", "proof"]
+    assert len(found) == 4 and isinstance(found[1], InputError)
+
+
+def test_what_takes_longest_is_begun_first(tmp_path: Path) -> None:
+    def asks() -> Steps[None]:
+        yield Needed([FileWork(teacher=teacher(0), recipe=RECIPES[name].to_json()) for name in ("qat-int8", "auto-int8")])
+
+    engine = Answering(FILE, FILE)
+    Dispatcher(Store(str(tmp_path)), engine, total=2).run({"a": asks()})
+    assert [work.is_long for work in engine.submitted] == [True, False]

@@ -1,17 +1,20 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.files import locked_folder
 from edgedqn.agents.playing.processes import WorkerDiedError
-from edgedqn.pipeline.sweeps import jobs
-from edgedqn.pipeline.sweeps.engines import Engine, LocalEngine, RayEngine
-from edgedqn.pipeline.sweeps.jobs import TeacherWork
+from edgedqn.pipeline.sweeps.engines import Engine, LocalEngine, RayEngine, perform
+from edgedqn.pipeline.sweeps.jobs import TeacherResult, TeacherWork
 from edgedqn.pipeline.sweeps.store import Store
 
 UNKNOWN = TeacherWork(environment={"id": "CartPole-v1"}, seed=0, training={"algorithm": "no such"})
@@ -96,5 +99,68 @@ def test_work_uses_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "empty").mkdir()
     work = TeacherWork(environment={"id": "CartPole-v1"}, seed=0, training={})
     Store(str(tmp_path)).put(work.key, tmp_path / "empty", {})
-    jobs.perform(work.kind, work.to_json(), str(tmp_path))
+    perform(work.kind, work.to_json(), str(tmp_path))
     assert os.environ["EDGEDQN_CORES"] == "1"
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    Store(str(tmp_path)).put(UNKNOWN.key, tmp_path / "empty", {"score": 3.0})
+    monkeypatch.setattr(TeacherWork, "do", lambda *_: pytest.fail("It was done."))
+    assert perform("teacher", UNKNOWN.to_json(), str(tmp_path)) == {"score": 3.0}
+
+
+class Ended(BaseException):
+    """In the place of a signal."""
+
+
+def test_where_it_was_killed_it_goes_on_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[list[str]] = []
+    ends: list[BaseException | None] = [Ended(), None, InputError("It cannot be done.")]
+
+    def do(work: TeacherWork, store: Store, folder: Path) -> TeacherResult:
+        found.append(sorted(path.name for path in folder.iterdir()))
+        (folder / "checkpoint").touch()
+        assert Path(tempfile.mkdtemp()).is_relative_to(folder.parent)
+        if (end := ends.pop(0)) is not None:
+            raise end
+        return TeacherResult(1.0)
+
+    monkeypatch.setattr(TeacherWork, "do", do)
+    url, scratch = str(tmp_path / "sweep"), tmp_path / "sweep" / "scratch"
+    with pytest.raises(Ended):
+        perform("teacher", UNKNOWN.to_json(), url)
+    assert list(scratch.iterdir()) and not Path(tempfile.gettempdir()).is_relative_to(scratch)
+    perform("teacher", UNKNOWN.to_json(), url)
+    other = replace(UNKNOWN, seed=1)
+    with pytest.raises(InputError):
+        perform("teacher", other.to_json(), url)
+    assert found == [[], ["checkpoint"], []] and not list(scratch.iterdir())
+
+
+def test_elsewhere_than_here_temporary_files_go_where_the_driver_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def do(work: TeacherWork, store: Store, folder: Path) -> TeacherResult:
+        assert folder.is_relative_to(tmp_path)
+        return TeacherResult(1.0)
+
+    monkeypatch.setattr(TeacherWork, "do", do)
+    assert perform("teacher", UNKNOWN.to_json(), "memory://elsewhere", str(tmp_path))["score"] == 1.0
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_another_is_thought_to_do_is_done_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "sweep" / "scratch" / UNKNOWN.key
+    place.mkdir(parents=True)
+    monkeypatch.setattr(TeacherWork, "do", lambda work, store, folder: TeacherResult(float(folder.is_relative_to(place))))
+    with locked_folder(place):
+        assert perform("teacher", UNKNOWN.to_json(), str(tmp_path / "sweep"))["score"] == 0.0
+
+
+def test_a_session_of_the_callers_is_not_ended(cluster: Any) -> None:
+    ray = pytest.importorskip("ray")
+    ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
+    try:
+        RayEngine(cluster.address).end()
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()

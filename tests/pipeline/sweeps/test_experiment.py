@@ -1,5 +1,7 @@
 import fcntl
 import json
+import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,8 @@ from typing import Any
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.pipeline.sweeps.experiment import copy_best, run_experiment
+from edgedqn.pipeline.sweeps.experiment import _asked, _ended_by_sigterm, _tidied, copy_best, run_experiment
+from edgedqn.pipeline.sweeps.store import Store
 
 
 def trials(folder: Path) -> Any:
@@ -19,12 +22,13 @@ def test_two_processes_come_to_the_same_files_as_one(done: Path, tiny: dict[str,
     result = run_experiment(tiny, out=str(tmp_path / "two"), workers=2)
     assert trials(tmp_path / "two") == trials(done)
     assert len(trials(done)) == 4 and all(trial["sha256"] for trial in trials(done))
+    assert not (done / "scratch").exists()
     (front,) = result.proven.values()
     for each in front:
         assert (tmp_path / "two" / each.runs[0] / "report.html").is_file()
     best = result.best("CartPole-v1")
     assert best.passed and best.size_bytes == min(each.size_bytes for each in front if each.passed)
-    assert copy_best(result, best, tmp_path / "bundle")
+    assert copy_best(result.store, best, tmp_path / "bundle")
     assert (tmp_path / "bundle" / "policy.tflite").read_bytes() == (
         tmp_path / "two" / best.runs[0] / best.files[0]
     ).read_bytes()
@@ -62,13 +66,48 @@ def test_a_folder_is_gone_on_with_by_itself(done: Path, monkeypatch: pytest.Monk
 
 
 def test_a_folder_holds_one_sweep(done: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds another sweep: expected seeds as it is there"):
+    with pytest.raises(InputError, match=r"holds another sweep: expected seeds as it is there, and more"):
         run_experiment({**tiny, "seeds": [1]}, out=str(done))
+    assert _asked(Store(str(done)), {**tiny, "seeds": [1, 0]})[1].seeds == (1, 0)
     with pytest.raises(InputError, match=r"is no folder of a sweep: expected a sweep\.json in it"):
         run_experiment(tmp_path)
     (tmp_path / "sweep.json").write_text("[1]")
     with pytest.raises(InputError, match=r"sweep\.json is damaged"):
         run_experiment(tmp_path)
+
+
+def test_a_recipe_of_ones_own_is_part_of_the_sweep(tiny: dict[str, Any], tmp_path: Path) -> None:
+    recipe, out = tmp_path / "mine.toml", Store(str(tmp_path / "x"))
+    text = 'name = "mine"\nconversion = "qat-int8"\n[[stages]]\nstage = "scale_input"\n[[stages]]\nstage = "quantize"\n'
+    recipe.write_text(text)
+    value, sweep = _asked(out, {**tiny, "recipes": [{"recipe": str(recipe)}]})
+    assert value["recipes"][0]["recipe"] == json.loads(json.dumps(sweep.recipes[0].recipe.to_json()))
+    out.write_text("sweep.json", json.dumps(value))
+    assert _asked(out, {**tiny, "recipes": [{"recipe": str(recipe)}]})[1] == sweep
+    recipe.write_text(text + "rungs = ['round']\n")
+    with pytest.raises(InputError, match="expected recipes as it is there"):
+        _asked(out, {**tiny, "recipes": [{"recipe": str(recipe)}]})
+    recipe.unlink()
+    assert _asked(out, tmp_path / "x")[1] == sweep
+
+
+def test_sigterm_ends_it_as_an_exception_does() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Ray sets its own
+    try:
+        with pytest.raises(SystemExit) as end, _ended_by_sigterm():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert end.value.code == 143 and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_what_was_begun_is_removed_but_for_trainings(tmp_path: Path) -> None:
+    for name in ("teacher-1", "file-1", "proof-1"):
+        (tmp_path / "scratch" / name / "run").mkdir(parents=True)
+    _tidied(Store(str(tmp_path)))
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["teacher-1"]
+    _tidied(Store(str(tmp_path)), is_done=True)
+    assert not (tmp_path / "scratch").exists()
 
 
 def test_one_process_drives_a_sweep(done: Path) -> None:
@@ -86,7 +125,8 @@ def test_one_process_drives_a_sweep(done: Path) -> None:
         ({"address": "x:1"}, "Expected --engine ray beside it"),
         ({"engine": "ray", "workers": 2}, "Expected no --workers"),
         ({"out": None}, "Expected out, where a sweep of no file is to go"),
-        ({"out": "memory://sweep"}, "Expected --storage, the URL of a database"),
+        ({"out": "memory://sweep"}, "Workers are other processes: expected a folder or a URL that they reach, too"),
+        ({"out": "data:,x"}, "Expected --storage, the URL of a database"),
     ],
 )
 def test_what_cannot_be_done_is_refused(tiny: dict[str, Any], tmp_path: Path, settings: dict[str, Any], words: str) -> None:

@@ -1,13 +1,17 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgedqn.agents.errors import InputError
+from edgedqn.agents.training.log import FileLog
 from edgedqn.compression.recipes import RECIPES
-from edgedqn.pipeline.sweeps.jobs import FileResult, FileWork, HopelessError, PatientLog, ProofWork, TeacherWork, perform
+from edgedqn.pipeline.config import RunSettings
+from edgedqn.pipeline.sweeps.jobs import FileResult, FileWork, ProofWork, TeacherWork
 from edgedqn.pipeline.sweeps.store import Store
+from edgedqn.pipeline.sweeps.sweep_file import Sweep
 
 TEACHER = TeacherWork(environment={"id": "CartPole-v1"}, seed=0, training={"algorithm": "dqn", "steps": 100})
 FILE = FileWork(teacher=TEACHER, recipe=RECIPES["qat-int8"].to_json())
@@ -43,16 +47,6 @@ def test_what_is_done_is_a_run_that_can_be_gone_on_with(done: Path) -> None:
             assert result.value("macs") in (12, 24, 48) and 0 < result.value("bytes") < 3_000 < result.value("arena") + 2_000
 
 
-def test_a_training_that_comes_to_too_little_is_given_up(tmp_path: Path) -> None:
-    log = PatientLog(tmp_path, ((1_000, 5.0), (3_000, 20.0)))
-    log.evaluation(500, 1.0)
-    log.evaluation(1_000, 6.0)
-    log.evaluation(2_000, 2.0)  # its best counts
-    with pytest.raises(HopelessError, match=r"Its best is below 20 after 3,000 steps\."):
-        log.evaluation(3_000, 19.0)
-    assert log.curve == [(500, 1.0), (1_000, 6.0), (2_000, 2.0), (3_000, 19.0)]
-
-
 def test_what_does_not_fit_its_board_has_not_passed() -> None:
     fitting = FileResult(verdict="pass", reason="", kept=1, size_bytes=1, multiply_accumulates=1, arena_bytes=None, sha256="")
     assert fitting.passed and not replace(fitting, misfit="flash").passed and not replace(fitting, verdict="fail").passed
@@ -64,8 +58,35 @@ def test_an_arena_that_is_not_known_is_no_objective() -> None:
         unknown.value("arena")
 
 
-def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "empty").mkdir()
-    Store(str(tmp_path)).put(TEACHER.key, tmp_path / "empty", {"score": 3.0})
-    monkeypatch.setattr(TeacherWork, "do", lambda *_: pytest.fail("It was done."))
-    assert perform("teacher", TEACHER.to_json(), str(tmp_path)) == {"score": 3.0}
+class Ended(BaseException):
+    """In the place of a signal."""
+
+
+def test_a_training_that_is_killed_goes_on_to_the_same_end(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = Sweep.from_json({**tiny, "teacher": {"settings": {**tiny["teacher"]["settings"], "checkpoint_interval": 1_500}}})
+    (source,) = sweep.environments
+    first = {name: varied.ends[0] for name, varied in sweep.teacher.settings.items()}
+    training = json.loads(json.dumps(RunSettings(training=sweep.training(source, first)).to_json()["training"]))
+    work, store, flush = (
+        TeacherWork(environment=source.to_json(), seed=0, training=training),
+        Store(str(tmp_path)),
+        FileLog.flush,
+    )
+
+    def ends(log: FileLog) -> None:
+        flush(log)
+        raise Ended
+
+    (tmp_path / "whole").mkdir()
+    whole = work.do(store, tmp_path / "whole")
+    (tmp_path / "killed").mkdir()
+    monkeypatch.setattr(FileLog, "flush", ends)
+    with pytest.raises(Ended):
+        work.do(store, tmp_path / "killed")
+    monkeypatch.setattr(FileLog, "flush", flush)
+    assert work.do(store, tmp_path / "killed") == whole and [steps for steps, _ in whole.curve] == [1_000, 2_000, 3_000]
+    weights = [(tmp_path / name / "agent" / "weights.npz").read_bytes() for name in ("whole", "killed")]
+    assert weights[0] == weights[1]
+    assert len(list((tmp_path / "killed" / "agent").glob("events.*"))) == 2

@@ -9,7 +9,7 @@ from edgedqn.benchmarks.rows import BenchmarkRow
 from edgedqn.compression.recipes import RECIPES
 from edgedqn.pipeline.sweeps.jobs import FileWork, ProofWork, TeacherWork
 from edgedqn.pipeline.sweeps.many_seeds import across, as_good, render, to_json
-from edgedqn.pipeline.sweeps.sweep import Found, Proof, Tried
+from edgedqn.pipeline.sweeps.trials import Found, Proof, Tried
 
 RETURNS = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=6)
 
@@ -48,7 +48,7 @@ def found() -> Found:
 
 
 def test_each_file_is_told_once_with_all_its_seeds(found: Found) -> None:
-    files = {each.name: each for each in across(found, (0, 1))}
+    files = {each.name: each for each in across(found)}
     assert list(files) == ["float32", "ptq-int8", "qat-int8", "prune-qat-int8"]
     assert files["float32"].returns == (500.0, 499.0) and files["float32"].gates == ()
     assert files["qat-int8"].gates == ("pass", "pass") and files["qat-int8"].size_bytes == (1_000, 1_001)
@@ -58,7 +58,7 @@ def test_each_file_is_told_once_with_all_its_seeds(found: Found) -> None:
 
 
 def test_all_is_told(found: Found) -> None:
-    files = across(found, (0, 1))
+    files = across(found)
     lines = render(files).splitlines()
     assert " ".join(lines[0].split()) == "file seeds return, middle half [95 %] as good as float [95 %] passed bytes"
     assert " ".join(lines[3].split()) == "qat-int8 2 499.5 [499.5, 499.5] 50% [50%, 50%] 2 of 2 1,000 to 1,001"

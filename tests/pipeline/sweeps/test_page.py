@@ -7,8 +7,8 @@ from edgedqn.pipeline.sweeps.jobs import FileResult, FileWork, ProofWork, Teache
 from edgedqn.pipeline.sweeps.page import parts_of
 from edgedqn.pipeline.sweeps.results import Proven, SweepResult
 from edgedqn.pipeline.sweeps.store import Store
-from edgedqn.pipeline.sweeps.sweep import Found, Proof, Tried
 from edgedqn.pipeline.sweeps.sweep_file import Sweep
+from edgedqn.pipeline.sweeps.trials import Found, Proof, Tried
 
 WORK = FileWork(
     teacher=TeacherWork(environment={"id": "CartPole-v1"}, seed=0, training={}), recipe=RECIPES["qat-int8"].to_json()
@@ -30,7 +30,12 @@ def tried(number: int, verdict: str) -> Tried:
 
 
 def test_each_environment_has_its_part(tmp_path: Path) -> None:
-    trials = (tried(0, "pass"), tried(1, "fail"), tried(2, "pass"), Tried(3, {"recipe": "qat-int8", "a.width": [9]}, ()))
+    trials = (
+        tried(0, "pass"),
+        tried(1, "fail"),
+        tried(2, "pass"),
+        Tried(3, {"recipe": "qat-int8", "a.width": [9]}, (), error="No."),
+    )
     value = {"name": "qat-int8", "file": "models/qat-int8.tflite", "status": "ok", "gate": "pass"}
     row = BenchmarkRow.from_json({**value, "return_delta": Interval(-5.0, -10.0, 0.0).to_json()})
     proofs = {0: (Proof(ProofWork(file=WORK), (row,)),)}

@@ -14,7 +14,7 @@ from edgedqn.pipeline.sweeps.sweep_file import Sampler
 TRIALS, BATCH = 18, 4
 
 
-def suggest(trial: optuna.trial.Trial) -> dict[str, Any]:
+def suggest(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
     kind = trial.suggest_categorical("kind", ["a", "b"])
     return {"kind": kind, "x": trial.suggest_float(f"{kind}/x", -3, 3)}
 
@@ -49,7 +49,8 @@ def searched(where: Path | str, sampler: Sampler, interrupted: Callable[[int], b
                 if interrupted(asked.number):
                     break
     with open_storage(where) as storage:
-        return [(trial.params, trial.values, trial.user_attrs) for trial in record(storage, sampler).trials]
+        trials = optuna.load_study(study_name="search", storage=storage).trials
+    return [(trial.params, trial.values, trial.user_attrs) for trial in trials]
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
@@ -84,6 +85,33 @@ def test_what_matters_is_said_once_there_is_enough_to_say_it(tmp_path: Path) -> 
         searched(tmp_path / "a.log", "random")
         found = record(storage, "random").importances(0)
     assert set(found) <= {"kind", "a/x", "b/x"} and sum(found.values()) == pytest.approx(1)
+
+
+def points(study: Record) -> list[Any]:
+    """Of all that is tried, asked for batch after batch."""
+    return [each.point for first in range(0, TRIALS, BATCH) for each in study.ask(first, min(BATCH, TRIALS - first))]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+def test_what_could_not_be_done_is_written_once_more_when_it_can(tmp_path: Path, sampler: Sampler) -> None:
+    searched(tmp_path / "a.log", sampler)
+    with open_storage(tmp_path / "a.log") as storage:
+        study = record(storage, sampler)
+        before = points(study)
+        failed, done = study.ask(3, 2)
+        study.tell(failed, values=None, notes={"note": 3})  # it came to the same
+        study.tell(done, values=[0.0, 0.0], notes={})  # it is done
+        assert study.count == TRIALS and len(optuna.load_study(study_name="search", storage=storage).trials) == TRIALS
+        study.tell(failed, values=None, notes={"failed": {"file-1": "another reason"}})
+        study.tell(failed, values=[7.0, 7.0], notes={"note": "mended"})
+        study.tell(failed, values=[8.0, 8.0], notes={})  # it is done
+    with open_storage(tmp_path / "a.log") as storage:
+        trials = optuna.load_study(study_name="search", storage=storage).trials
+        assert [trial.state.name for trial in (trials[3], *trials[TRIALS:])] == ["FAIL", "FAIL", "COMPLETE"]
+        assert trials[-1].params == trials[3].params and trials[-1].user_attrs["tries again"] == 3
+        study = record(storage, sampler)
+        assert (study.count, study.notes(3)["note"], study.notes(4)["note"]) == (TRIALS, "mended", 4)
+        assert points(study) == before  # also what was chosen when it was not known yet
 
 
 def test_a_journal_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:

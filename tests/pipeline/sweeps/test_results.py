@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -5,11 +6,12 @@ from typing import Any
 import pytest
 
 from edgedqn.agents.errors import InputError
-from edgedqn.pipeline.sweeps.jobs import FileResult
-from edgedqn.pipeline.sweeps.results import Proven, SweepResult, render
+from edgedqn.benchmarks.rows import BenchmarkRow
+from edgedqn.pipeline.sweeps.jobs import FileResult, FileWork, ProofWork, TeacherWork
+from edgedqn.pipeline.sweeps.results import Proven, SweepResult, best_of, proven_of, read_fronts, render
 from edgedqn.pipeline.sweeps.store import Store
-from edgedqn.pipeline.sweeps.sweep import Found, Tried
 from edgedqn.pipeline.sweeps.sweep_file import Sweep
+from edgedqn.pipeline.sweeps.trials import Found, Proof, Tried
 
 FILE = FileResult(
     verdict="pass",
@@ -84,3 +86,29 @@ def test_as_json_it_has_what_was_tried_and_what_was_proven(result: SweepResult) 
     assert value["CartPole-v1"]["trials"][0]["values"] == {"return": 1.0, "bytes": 700}
     assert [each["trial"] for each in value["CartPole-v1"]["front"]] == [2, 0, 1]
     assert value["Acrobot-v1"]["error"]
+
+
+def test_what_is_written_is_read_again(result: SweepResult) -> None:
+    with pytest.raises(InputError, match=r"Nothing to take from .*: expected the results\.json of a sweep that is done"):
+        read_fronts(result.store)
+    result.store.write_text("results.json", json.dumps(result.to_json()))
+    fronts = read_fronts(result.store)
+    assert fronts == result.proven and best_of(fronts, "CartPole-v1", "return") == result.best("CartPole-v1", "return")
+    for text in ("{", "[]", "{}", '{"environments": {"a": {"front": [{}]}}}'):
+        result.store.write_text("results.json", text)
+        with pytest.raises(InputError, match=r"results\.json is damaged"):
+            read_fronts(result.store)
+
+
+def test_what_lacks_a_seed_has_not_passed_and_the_others_are_kept(tmp_path: Path) -> None:
+    works = tuple(
+        FileWork(teacher=TeacherWork(environment={"id": "x"}, seed=seed, training={}), recipe={"name": "r"}) for seed in (0, 1)
+    )
+    row = BenchmarkRow(name="r", file="models/r.tflite", status="ok", gate="pass")
+    work = ProofWork(file=works[0])
+    store = Store(str(tmp_path / "store"))
+    (tmp_path / "empty").mkdir()
+    store.put(work.key, tmp_path / "empty", {})
+    trial = Tried(0, {}, works, (FILE, None), error="Seed 1: It cannot be done.")
+    (found,) = proven_of(Found("x", {}, (trial,), {0: (Proof(work, (row,)),)}), store)
+    assert not found.passed and found.errors == ("Seed 1: It cannot be done.",) and found.size_bytes == 700

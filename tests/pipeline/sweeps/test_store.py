@@ -29,9 +29,9 @@ def run(tmp_path: Path) -> Path:
 
 def test_what_is_put_is_got(url: str, run: Path, tmp_path: Path) -> None:
     store = Store(url)
-    assert store.result("file-1") is None
+    assert store.result("file-1") is None and store.keys() == set()
     store.put("file-1", run, {"bytes": 2})
-    assert Store(url).result("file-1") == {"bytes": 2}
+    assert Store(url).result("file-1") == {"bytes": 2} and store.keys() == {"file-1"}
     store.get("file-1", tmp_path / "copy")
     files = [path for path in (tmp_path / "copy").rglob("*") if path.is_file()]
     assert sorted(path.relative_to(tmp_path / "copy").as_posix() for path in files) == ["models/a.tflite", "run.json"]

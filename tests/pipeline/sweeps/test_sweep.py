@@ -14,8 +14,9 @@ from edgedqn.pipeline.sweeps.engines import Answer
 from edgedqn.pipeline.sweeps.jobs import FileResult, FileWork, ProofWork, TeacherWork, Work
 from edgedqn.pipeline.sweeps.record import open_storage
 from edgedqn.pipeline.sweeps.store import Store
-from edgedqn.pipeline.sweeps.sweep import Found, Tried, front, run_sweep
+from edgedqn.pipeline.sweeps.sweep import run_sweep
 from edgedqn.pipeline.sweeps.sweep_file import Sweep
+from edgedqn.pipeline.sweeps.trials import Found, front
 
 SWEEP: dict[str, Any] = {
     "environments": ["CartPole-v1", "MountainCar-v0"],
@@ -96,11 +97,11 @@ def file_result(*, verdict: str, kept: float, size_bytes: int) -> FileResult:
     )
 
 
-def run(folder: Path, engine: MadeUp, change: dict[str, Any] | None = None) -> dict[str, Found]:
+def run(folder: Path, engine: MadeUp, change: dict[str, Any] | None = None, *, retry_failed: bool = False) -> dict[str, Found]:
     folder.mkdir(exist_ok=True)
     sweep = Sweep.from_json(SWEEP | (change or {}))
     with open_storage(folder / "journal.log") as storage:
-        return run_sweep(sweep, store=Store(str(folder)), storage=storage, engine=engine)
+        return run_sweep(sweep, store=Store(str(folder)), storage=storage, engine=engine, retry_failed=retry_failed)
 
 
 def test_each_environment_has_its_search_and_the_front_is_proven(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_a_training_that_is_worse_than_half_of_the_earlier_ones_is_given_up(tmp_
     assert mine[4e-2] == ()  # nothing was known yet
     assert mine[1e-3] == mine[8e-2] == ((1_000, 1.0), (2_000, 2.0))
     with open_storage(tmp_path / "a" / "journal.log") as storage:
-        study = optuna.load_study(study_name="CartPole-v1 teacher", storage=storage)
+        study = optuna.load_study(study_name="CartPole-v1 teacher (seeds: 2)", storage=storage)
         states = [trial.state.name for trial in study.trials]
     assert states == ["COMPLETE", "COMPLETE", "COMPLETE", "PRUNED", "COMPLETE"]
     asked.clear()
@@ -154,7 +155,7 @@ def test_two_sweeps_may_share_a_database(tmp_path: Path) -> None:
 
 def test_all_files_are_proven_where_that_is_asked(tmp_path: Path) -> None:
     found = run(tmp_path / "a", MadeUp(), {"prove": "all"})["CartPole-v1"]
-    assert set(found.proofs) == {trial.number for trial in found.trials if trial.results}
+    assert set(found.proofs) == {trial.number for trial in found.trials if trial.done}
 
 
 def test_nothing_is_done_twice_and_the_order_does_not_matter(tmp_path: Path) -> None:
@@ -187,13 +188,87 @@ def test_what_could_not_be_done_is_told_and_stops_nothing(tmp_path: Path) -> Non
     trials = run(tmp_path / "a", MadeUp(), change)["CartPole-v1"].trials
     failed = [trial for trial in trials if trial.error]
     assert failed and len(failed) < len(trials)
-    assert all(trial.error == "It cannot be done." and not trial.passed for trial in failed)
+    assert all(trial.error == "Seeds 0, 1: It cannot be done." and not trial.passed for trial in failed)
 
 
 def test_who_dies_is_replaced_a_few_times(tmp_path: Path) -> None:
     assert run(tmp_path / "a", MadeUp(dies=lambda count: count % 4 == 0)) == run(tmp_path / "b", MadeUp())
     found = run(tmp_path / "c", MadeUp(dies=lambda _: True))
-    assert "No agent of CartPole-v1 could be trained: expected one. Got: Who did it is gone." in found["CartPole-v1"].error
+    words = "No agent of CartPole-v1 could be trained: expected one. Got: Seeds 0, 1: Who did it is gone."
+    assert words in found["CartPole-v1"].error
+
+
+def ill(*, kind: type[Work], seed: int) -> Callable[[Work], Answer]:
+    """Answers of a machine where all work of a kind fails with a seed."""
+
+    def answer(work: Work) -> Answer:
+        its_seed = work.seed if isinstance(work, TeacherWork) else work.teacher.seed if isinstance(work, FileWork) else None
+        return OSError("The module is missing.") if isinstance(work, kind) and its_seed == seed else made_up(work)
+
+    return answer
+
+
+def test_a_seed_that_fails_loses_its_own_results_alone(tmp_path: Path) -> None:
+    found = run(tmp_path / "a", MadeUp(answers=ill(kind=FileWork, seed=1)))["CartPole-v1"]
+    assert all([result is None for result in trial.results] == [False, True] for trial in found.trials if trial.done)
+    assert {"Seed 1: The module is missing."} == {trial.error for trial in found.trials if trial.done}
+    assert not found.proofs  # a mean over fewer seeds is compared with nothing
+    assert run(tmp_path / "a", again := MadeUp())["CartPole-v1"] == found and not again.done
+    each = run(tmp_path / "b", MadeUp(answers=ill(kind=FileWork, seed=1)), {"prove": "all"})["CartPole-v1"]
+    assert [[proof.work.file.teacher.seed for proof in proofs] for proofs in each.proofs.values()] == [[0]] * len(each.proofs)
+    assert each.proofs
+
+
+def test_without_an_agent_of_each_seed_nothing_is_searched_but_each_file_may_be_proven(tmp_path: Path) -> None:
+    found = run(tmp_path / "a", MadeUp(answers=ill(kind=TeacherWork, seed=1)))["CartPole-v1"]
+    assert found.error.endswith("Got: Seed 1: The module is missing.") and not found.trials
+    teacher = {"settings": {"learning_rate": 1e-2}}
+    change = {"prove": "all", "teacher": teacher}
+    found = run(tmp_path / "b", MadeUp(answers=ill(kind=TeacherWork, seed=1)), change)["CartPole-v1"]
+    assert not found.error and found.proofs
+    assert all([work.teacher.seed for work in trial.works] == [0] and trial.error for trial in found.trials)
+    mended = run(tmp_path / "b", MadeUp(), change, retry_failed=True)["CartPole-v1"]
+    assert mended == run(tmp_path / "c", MadeUp(), change)["CartPole-v1"]
+
+
+@pytest.mark.parametrize("kind", [TeacherWork, FileWork])
+@pytest.mark.parametrize("sampler", ["random", "nsga2"])
+def test_what_failed_is_tried_again_if_that_is_asked(tmp_path: Path, kind: type[Work], sampler: str) -> None:
+    change = {"sampler": sampler}
+    broken = run(tmp_path / "a", ill_engine := MadeUp(answers=ill(kind=kind, seed=1)), change)
+    assert run(tmp_path / "a", MadeUp(), change) == broken  # it is not done again by itself
+    engine = MadeUp()
+    mended = run(tmp_path / "a", engine, change, retry_failed=True)
+    assert all({trial.error for trial in each.trials} <= {"", "Seeds 0, 1: It cannot be done."} for each in mended.values())
+    assert not {work.key for work in ill_engine.done if isinstance(made_up(work), dict)} & {work.key for work in engine.done}
+    if sampler == "random" or kind is TeacherWork:  # nothing was chosen in the light of the failures
+        assert mended == run(tmp_path / "b", MadeUp(), change)
+    assert run(tmp_path / "a", again := MadeUp(), change) == mended and not again.done
+
+
+def test_more_seeds_go_on_from_those_there_are(tmp_path: Path) -> None:
+    change: dict[str, Any] = {"sampler": "random"}
+    first = MadeUp()
+    run(tmp_path / "a", first, change)
+    second = MadeUp()
+    more = run(tmp_path / "a", second, {**change, "seeds": [2, 0, 1]})
+    assert more == run(tmp_path / "b", MadeUp(), {**change, "seeds": [2, 0, 1]})
+    done = {work.key for work in first.done if isinstance(made_up(work), dict)}
+    assert not done & {work.key for work in second.done}
+
+
+def test_nobody_waits_where_nothing_is_learned(tmp_path: Path) -> None:
+    """One piece of work alone is left at the end only: an agent's files do not wait for other agents, nor proofs for files."""
+    left: list[int] = []
+
+    def answer(work: Work) -> Answer:
+        left.append(len(engine._waiting))
+        return made_up(work)
+
+    engine = MadeUp(answers=answer)
+    change = {"sampler": "random", "prove": "all", "environments": ["CartPole-v1"], "batch": 1, "teacher": {}}
+    run(tmp_path / "a", engine, change | {"teacher": {"settings": {"learning_rate": 1e-2}}})
+    assert left[-1] == 0 and min(left[:-1]) > 0
 
 
 def test_a_full_disk_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,13 +287,3 @@ def test_more_trials_go_on_from_those_there_are(tmp_path: Path) -> None:
 def test_after_its_minutes_no_other_batch_is_begun(tmp_path: Path) -> None:
     found = run(tmp_path / "a", MadeUp(), {"minutes": 1e-9})
     assert all(len(found[env_id].trials) == SWEEP["batch"] for env_id in found)
-
-
-def tried(number: int, bytes_: int, kept: float, verdict: str = "pass") -> Tried:
-    return Tried(number, {}, (), (file_result(verdict=verdict, kept=kept, size_bytes=bytes_),))
-
-
-def test_the_front_is_what_nothing_beats() -> None:
-    trials = [tried(0, 10, 0.9), tried(1, 20, 0.9), tried(2, 20, 1.0), tried(3, 10, 0.9), tried(4, 1, 0.5, "fail")]
-    assert [trial.number for trial in front(trials, ("return", "bytes"))] == [0, 2]
-    assert front([], ("return",)) == []

@@ -3,9 +3,10 @@
 import shutil
 from pathlib import Path
 
-from edgedqn.pipeline.job import RunResult
+from edgedqn.export.edge_policy import read_verified
+from edgedqn.pipeline.job import Job, RunResult
 from edgedqn.pipeline.run_folder import RunFolder
-from edgedqn.pipeline.viewing.file_details import file_details
+from edgedqn.pipeline.viewing.file_details import file_details, what_was_skipped
 
 
 def test_zeros_and_rungs_are_those_of_the_measured_files(tiny_run: RunResult, tmp_path: Path) -> None:
@@ -19,3 +20,15 @@ def test_zeros_and_rungs_are_those_of_the_measured_files(tiny_run: RunResult, tm
     shutil.copytree(tiny_run.folder, changed)
     shutil.copy(changed / "models" / "float32.tflite", changed / "models" / "qat-int8.tflite")
     assert "qat-int8" not in file_details(RunFolder.open(changed), tiny_run.measured)
+
+
+def test_what_was_skipped_is_told_once_with_its_reason(tiny_run: RunResult, tmp_path: Path) -> None:
+    folder = RunFolder.open(tiny_run.folder)
+    reports = Job.open(tiny_run.folder).reports()
+    told = what_was_skipped(folder, reports)
+    assert all(" " in line for line in told)
+    for name in reports:
+        evidence = read_verified(folder.model(name)).evidence["verification"]
+        for what, found in evidence.items():
+            mentioned = [line for line in told if f"verification in {what}: " in line and name in line]
+            assert len(mentioned) == ("skipped" in found)

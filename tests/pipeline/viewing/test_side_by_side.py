@@ -24,6 +24,8 @@ def test_both_are_played_and_stand_side_by_side(tiny_run: RunResult) -> None:
     with Image.open(BytesIO(made.gif)) as picture:
         assert 1 < picture.n_frames <= FRAMES + 1  # type: ignore[attr-defined]
         width, height = picture.size
+    with Image.open(BytesIO(made.still)) as first:
+        assert (first.n_frames, first.size) == (1, (width, height))  # type: ignore[attr-defined]
     assert height <= HEIGHT and width == 2 * (600 // 2) + GAP and len(made.gif) <= MOST_BYTES
 
 
