@@ -4,11 +4,16 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PEERS := .venv/.installed-peers
+DOCS := .venv/.installed-docs
 
-.PHONY: demo results test test-edge test-wheel venv lint format types clean
+.PHONY: demo docs results test test-edge test-wheel venv lint format types clean
 
 demo: $(INSTALLED)  ## train, compress, export, measure: runs/demo/
 	$(BIN)/edgedqn run CartPole-v1 --out runs/demo
+
+# The documentation, for a browser: build/site/index.html. Without a network; a broken link ends it.
+docs: $(DOCS)
+	$(BIN)/python docs/build.py
 
 # What docs/results/ holds of the README's policies. About a day of one core; goes on where it stopped, in runs/.
 results: $(INSTALLED)
@@ -37,7 +42,7 @@ test-wheel: $(INSTALLED)
 	cp -r tests examples pyproject.toml build/wheel/
 	cd build/wheel && venv/bin/python -m pytest -q -c pyproject.toml --rootdir . tests/test_house.py tests/api tests/examples
 
-venv: $(INSTALLED) $(PEERS)  ## all that tests and README tables need
+venv: $(INSTALLED) $(PEERS) $(DOCS)  ## all that tests and the tables of docs/ need
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -66,6 +71,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 $(PEERS): requirements-peers.lock $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -r requirements-peers.lock -c requirements.lock
 	@$(BIN)/python -c 'import huggingface_hub, kconfcheck, kconfiglib, idf_component_manager, onnx, onnxruntime, onnxscript, platformio, stable_baselines3, torch' 2> /dev/null  # an install that was broken off leaves no stamp
+	@touch $@
+
+$(DOCS): requirements-docs.lock $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-docs.lock
 	@touch $@
 
 # Editors and the type checker see the mapped packages under their real names: a folder of links, `api/` being `edgedqn` itself.

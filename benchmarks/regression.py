@@ -10,7 +10,7 @@ from edgedqn.agents.files import JsonValue
 from edgedqn.benchmarks.report.table import RELIABLE, TIMED, full_speed
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow
 
-# Speed-ups of two runs of one file differ by less: docs/benchmarks.md.
+# Speed-ups of two runs of one file differ by less: docs/measured/latency.md.
 SPEED_NOISE = 0.05
 Z_99 = 2.576
 # Where one of these differs, so do ratios.

@@ -26,7 +26,7 @@ MOST_ACTIONS = 512
 LEVELS, FEWER_LEVELS = 5, 3  # of each dimension of a continuous action: of up to three, and of four or more
 LONGEST_TEXT = 160
 
-# What lies outside the stated limits (docs/environments.md). The first two are not EdgeDQN's.
+# What lies outside the stated limits (docs/measured/environments.md). The first two are not EdgeDQN's.
 MISSING = "a package it needs is not installed"
 BROKEN = "gymnasium cannot make it without arguments, or at all"
 REWARDS = "a vector of rewards"

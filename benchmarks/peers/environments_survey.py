@@ -2,7 +2,7 @@
 
     python -m edgedqn.benchmarks.peers.environments_survey --python ENVIRONMENT/bin/python
     python -m edgedqn.benchmarks.peers.environments_survey --python ENVIRONMENT/bin/python --only minigrid --again fault refused
-    python -m edgedqn.benchmarks.peers.environments_survey --table      # what docs/environments.md shows
+    python -m edgedqn.benchmarks.peers.environments_survey --table      # what docs/measured/environments.md shows
 
 Some packages ask for versions that are not EdgeDQN's. All are installed without asking them, in an environment of their own:
 

@@ -1,4 +1,4 @@
-"""What came of each environment of the survey, as values, and the tables of docs/environments.md made of them."""
+"""What came of each environment of the survey, as values, and the tables of docs/measured/environments.md made of them."""
 
 import re
 from collections import Counter

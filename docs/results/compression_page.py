@@ -1,4 +1,4 @@
-"""Writes the tables and plots of docs/compression.md, and the table of README.md, from the results in docs/results/.
+"""Writes the tables and plots of what compression came to, in the pages of docs/, from the results in docs/results/.
 
 python docs/results/compression_page.py
 
@@ -17,8 +17,7 @@ from each_run import fingerprint
 from edgedqn.agents.files import read_json, write_text
 
 HERE = Path(__file__).parent
-PAGE, PLOTS = HERE.parent / "compression.md", HERE / "compression"
-README = HERE.parent.parent / "README.md"
+PAGES, PLOTS = sorted(HERE.parent.rglob("*.md")), HERE / "compression"
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")
 LADDER = {
     "ptq-int8": "after training (PTQ)",
@@ -262,14 +261,12 @@ def main() -> None:
         "seconds": seconds_table(read_json(HERE / "recipe_seconds.json", 1)["environments"]),
         "gate": gate_table(read_json(HERE / "gate_power.json", 1)["agents"]),
     }
-    for path, names in ((PAGE, tables), (README, ["main"])):
-        text = path.read_text()
-        for name in names:
-            text, count = re.subn(
-                rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, t=tables[name]: f"{m[1]}\n{t}\n\n{m[2]}", text, flags=re.S
-            )
-            assert count == 1, (path, name)
-        write_text(path, text)
+    texts = {path: path.read_text() for path in PAGES}
+    for name, table in tables.items():
+        (path,) = (path for path, text in texts.items() if f"<!-- {name} -->" in text)
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+        texts[path] = re.sub(pattern, lambda m, t=table: f"{m[1]}\n{t}\n\n{m[2]}", texts[path], flags=re.S)
+        write_text(path, texts[path])
     plot(runs, LADDER, PLOTS / "ladder.png")
     plot(runs, ALLOCATIONS, PLOTS / "allocation.png")
 

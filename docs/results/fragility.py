@@ -1,4 +1,4 @@
-"""What small mistakes cost each agent, and how its files bear bad sensors: the tables of docs/fragility.md.
+"""What small mistakes cost each agent, and how its files bear bad sensors: the tables of docs/measured/sensors.md.
 
 python docs/results/fragility.py                       # half an hour; goes on where it stopped
 python docs/results/fragility.py CartPole-v1 --runs DIR

@@ -1,4 +1,4 @@
-"""How far the harness itself can be believed: the figures of docs/benchmarks.md.
+"""How far the harness itself can be believed: the figures of docs/measured/latency.md.
 
 python docs/results/harness.py                  # about six minutes; leave the machine alone meanwhile
 python docs/results/harness.py --busy           # the repetitions again beside a process that keeps another core busy

@@ -4,7 +4,8 @@ python docs/results/microcontroller.py                       # runs of docs/resu
 python docs/results/microcontroller.py CartPole-v1 --runs DIR
 
 For each file with int8 ends of a run: whether TFLite Micro's interpreter acts as XNNPACK does on 10,000 states that the float
-agent visits on `prove` seeds, and the arena. Writes docs/results/microcontroller.json and prints the table of docs/export.md.
+agent visits on `prove` seeds, and the arena. Writes docs/results/microcontroller.json and prints the table of
+docs/measured/microcontrollers.md.
 """
 
 import argparse

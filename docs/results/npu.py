@@ -6,7 +6,7 @@ python docs/results/npu.py RUN ...        # edgedqn run CartPole-v1 --recipes pt
 For each int8 file, of a run or of docs/results/policies: its zeros and its distinct weights, what remains of the weights once
 Vela has compressed them, and the cycles of a step on an Ethos-U55-128 where weights stream from flash (Shared_Sram, Vela's
 default) and where they lie in SRAM (Sram_Only). Nothing of it is measured on a device. Writes docs/results/npu.json and prints
-the tables of docs/export.md.
+the tables of docs/deploy/npu.md.
 """
 
 import argparse

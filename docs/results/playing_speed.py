@@ -1,4 +1,4 @@
-"""Environment steps per second while files are played: a 64-64 int8 policy on CartPole-v1, for docs/benchmarks.md.
+"""Environment steps per second while files are played: a 64-64 int8 policy on CartPole-v1, for docs/measured/latency.md.
 
 edgedqn run CartPole-v1 --hidden 64 64 --recipes qat-int8 --out RUN
 python docs/results/playing_speed.py RUN/models/qat-int8.tflite

@@ -25,7 +25,7 @@ SEED = 0
 
 
 def line(env_id: str, benchmark: Benchmark) -> str:
-    """What stands in docs/benchmarks.md of the best passing file."""
+    """What stands in docs/measured/latency.md of the best passing file."""
     row = best_passing(benchmark.rows)
     assert row is not None, f"{env_id}: no file passed"
     base = benchmark.row(benchmark.baseline)

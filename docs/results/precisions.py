@@ -1,4 +1,4 @@
-"""What each number format keeps and costs: the table of docs/compression.md on precision.
+"""What each number format keeps and costs: the table of docs/measured/precision.md.
 
 python docs/results/precisions.py --seeds 0         # about a minute per environment, its training not counted
 

@@ -1,4 +1,4 @@
-"""How long each recipe takes on a classic-control agent: the seconds in docs/compression.md.
+"""How long each recipe takes on a classic-control agent: the seconds in docs/recipes.md.
 
 python docs/results/recipe_seconds.py --runs DIR      # about a quarter of an hour; leave the machine alone meanwhile
 python docs/results/recipe_seconds.py Acrobot-v1      # one again

@@ -99,7 +99,7 @@ def rows_of(results: dict[str, Any], env_id: str) -> list[dict[str, Any]]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """The README's table, in Markdown."""
+    """The table of docs/measured/agents.md."""
     lines = [
         "| environment | env steps | mean return per seed | mean | IQM [95 %] | asked |",
         "|---|---|---|---|---|---|",

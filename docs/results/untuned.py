@@ -7,11 +7,12 @@ python docs/results/untuned.py --images                 # MinAtar
 python docs/results/untuned.py --table
 
 CartPole-v1, Acrobot-v1, MountainCar-v0 and LunarLander-v3 by their presets, training seeds 30 to 35, each run once: 30 to 32
-before hidden neurons were balanced by what is measured, 33 to 35 after (docs/compression.md). The mediocre: the last weights of
-LunarLander-v3 after 60,000, 100,000 and 150,000 steps and of CartPole-v1 after 10,000, seeds 0, 1 and 2, without averaging:
-averaged, five LunarLander-v3 agents of five were too good, which are in the JSON, too, as are two of CartPole-v1. Of these,
-agents whose return lies between a fifth and two thirds of the best one's are kept. They are judged at 5 %, with looks at 1,200,
-4,800 and 19,200 episodes. The images: Space Invaders, Breakout, Freeway, Asterix of MinAtar by their presets, seeds 0, 1 and 2.
+before hidden neurons were balanced by what is measured, 33 to 35 after (docs/measured/untuned.md). The mediocre: the last
+weights of LunarLander-v3 after 60,000, 100,000 and 150,000 steps and of CartPole-v1 after 10,000, seeds 0, 1 and 2, without
+averaging: averaged, five LunarLander-v3 agents of five were too good, which are in the JSON, too, as are two of CartPole-v1.
+Of these, agents whose return lies between a fifth and two thirds of the best one's are kept. They are judged at 5 %, with
+looks at 1,200, 4,800 and 19,200 episodes. The images: Space Invaders, Breakout, Freeway, Asterix of MinAtar by their presets,
+seeds 0, 1 and 2.
 
 Writes docs/results/untuned.json: of each file its return, its gate, its ties and agreement with the float agent in states of
 100 fresh episodes (stream `agreement`), its paired difference to the naive conversion with a 99.6 % interval, the rung it came

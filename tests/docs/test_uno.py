@@ -44,14 +44,14 @@ def led(firmware: Path, changes: int) -> list[tuple[float, int]]:
 )
 def test_an_environment_becomes_an_led_that_blinks_as_the_policy_says(tmp_path: Path) -> None:
     page = PAGE.read_text()
-    assert page.count("\n") <= 40
-    (sketch,) = re.findall(r"```cpp\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "Blink").mkdir()
-    (tmp_path / "Blink" / "Blink.ino").write_text(sketch)
+    ((name, sketch),) = re.findall(r'^```cpp title="(.*?)"\n(.*?)^```', page, re.DOTALL | re.MULTILINE)
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text(sketch)
     (tmp_path / "edgedqn").write_text(f"#!{sys.executable}\nfrom edgedqn.pipeline.cli import console\nconsole()\n")
     (tmp_path / "edgedqn").chmod(0o755)
     environment = os.environ | {"HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    commands = re.findall(r"^    (\S.*)", page.replace(sketch, ""), re.MULTILINE)
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    commands = "".join(blocks).splitlines()
     assert [command.split()[0] for command in commands] == ["edgedqn", "edgedqn", "mkdir", "arduino-builder"]
     for command in commands:
         answer = subprocess.run(

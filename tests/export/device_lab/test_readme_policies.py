@@ -87,8 +87,9 @@ def test_tflite_micro_acts_as_xnnpack_does(bundle: Bundle) -> None:
     content = (bundle.folder / "policy.tflite").read_bytes()
     found = compare_runtimes(content, int8_inputs(policy.device, bundle.observations))
     assert found.action_agreement >= 0.99
-    # Two numbers of a row may move towards each other, either by the difference. On the 10,000 states of docs/export.md no gap
-    # is larger than the difference itself; on these 1,000 LunarLander-v3's is 4 steps where the difference is 3.
+    # Two numbers of a row may move towards each other, either by the difference. On the 10,000 states of
+    # docs/measured/microcontrollers.md no gap is larger than the difference itself; on
+    # these 1,000 LunarLander-v3's is 4 steps where the difference is 3.
     assert found.largest_gap_of_a_disagreement_steps <= 2 * found.largest_difference_steps
 
 
