@@ -52,7 +52,7 @@ def hard(file: VerifiedFile, rng: np.random.Generator) -> Iterator[NDArray[np.fl
     """Observations: on and beside every half of each feature, saturated, huge, tiny, and of all sizes at random."""
     shape = EdgePolicy.from_file(file).input_shape
     scale, offset = (np.array(values, np.float32) for values in (file.device.scale, file.device.offset))
-    for half in np.arange(-129.5, 129.5, 0.5, np.float32):
+    for half in np.arange(-129.5, 129.5, 0.5, dtype=np.float32):
         x = np.broadcast_to((half - offset) / scale, shape).astype(np.float32)
         yield x
         yield np.nextafter(x, np.float32(rng.choice([-np.inf, np.inf])))
@@ -84,7 +84,7 @@ def test_the_readmes_policies_give_the_same_rows_wherever_a_number_falls(name: s
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.floats(width=32), min_size=4, max_size=4))
 def test_any_four_numbers_give_the_same_or_the_same_refusal(numbers: list[float]) -> None:
-    told = []
+    told: list[object] = []
     for policy in CARTPOLE:
         try:
             told.append((policy(numbers), policy.preferences(numbers).tolist(), policy.saturated))
@@ -111,7 +111,8 @@ def test_masks_stacks_states_and_own_actions_stay(network: Any, int8_file: Path)
     for i in range(30):
         observation = rng.normal(0, 2, 2).astype(np.float32)
         if i % 10 == 0:
-            integers.reset(), twin.reset()
+            integers.reset()
+            twin.reset()
         assert twin.preferences(observation).tolist() == integers.preferences(observation).tolist()
     integers, twin = pair(changed(file, network.int8, observation_shape=(2,), preprocessing=(ACTION_MASK,)))
     for mask in ([1, 0], [0, 1], [1, 1]):

@@ -39,7 +39,7 @@ def build(tmp_path: Path) -> Build:
         (tmp_path / SOURCE).write_text(change(text))
         library = tmp_path / f"{file.path.stem}.so"
         warnings = ("-std=c99", "-Wall", "-Wextra", "-Werror")
-        command = [cc, "-O3", *warnings, *flags, "-shared", "-fPIC", "-o", library, tmp_path / SOURCE]
+        command = [cc, "-O3", *warnings, *flags, "-shared", "-fPIC", "-o", str(library), str(tmp_path / SOURCE)]
         subprocess.run(command, check=True)
         return library
 
@@ -50,7 +50,7 @@ def hard(file: VerifiedFile) -> NDArray[np.float32]:
     """[N, F]: every feature on and beside every half, one at a time and all at once, far outside, and anywhere."""
     rng = np.random.default_rng(1)
     scale, offset = (np.array(values, np.float32) for values in (file.device.scale, file.device.offset))
-    halves = ((np.arange(-130, 130, 0.5, np.float32)[:, np.newaxis] - offset) / scale).astype(np.float32)
+    halves = ((np.arange(-130, 130, 0.5, dtype=np.float32)[:, np.newaxis] - offset) / scale).astype(np.float32)
     beside = [np.nextafter(halves, np.float32(side)) for side in (np.inf, -np.inf)]
     mixed = [rng.permuted(each, axis=0) for each in (halves, *beside) for _ in range(3)]
     sizes = 10.0 ** rng.uniform(-44, 38, (2_000, 1))
@@ -108,7 +108,7 @@ def test_another_policys_library_and_one_of_other_rows_are_refused(build: Build,
     library = build(files[0])
     with pytest.raises(PolicyFileError, match=r"CartPole-v1\.so is of another file: expected "):
         EdgePolicy.load(files[1].path, library=library)
-    wrong = build(files[1], change=lambda text: text.replace("sum + bias[o]", "sum"))
+    wrong = build(files[1], change=lambda text: text.replace("sum + bias[o]", "sum - bias[o]"))
     with pytest.raises(PolicyFileError, match=r"MountainCar-v0\.so gives another row than the interpreter: expected \["):
         EdgePolicy.load(files[1].path, library=wrong)
     for content in (None, b"no library"):
