@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from edgedqn.agents.playing.statistics import Interval
 from edgedqn.benchmarks.cores.fit import FitTest
-from edgedqn.benchmarks.report.table import in_digits, kilobytes
+from edgedqn.benchmarks.report.table import in_digits, kilobytes, loaded_step
 from edgedqn.benchmarks.rows import BenchmarkRow, Latency, Ratio, best_passing, model_of
 
 
@@ -27,15 +27,15 @@ def summary(rows: Sequence[BenchmarkRow], baseline: str, fits: Sequence[FitTest]
         return f"No int8 file passed its gate{board}: none is proven to play like {model}."
     base = next(row for row in rows if row.name == baseline)
     assert mean is not None and best.return_delta and base.size_bytes and best.size_bytes  # or nothing had passed
-    assert best.speedup and best.step_speedup
-    share, twin = best.size_bytes / base.size_bytes, best.twin_step_speedup
+    step = loaded_step(best).ratio
+    assert best.speedup and step
+    share = best.size_bytes / base.size_bytes
     in_percent = f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
-    of_twin = f", and through its twin with float ends {_speed(twin)}" if twin else ""
     return (
         f"{best.name} passed its gate: {model} returns {in_digits(mean)}, and {best.name} on the same "
         f"episodes {_difference(best.return_delta)}. It takes {kilobytes(best.size_bytes)} KB instead of "
         f"{kilobytes(base.size_bytes)} KB, {in_percent} of the size. One invoke() is {_speed(best.speedup)}; the whole step, "
-        f"from observation to action, is {_speed(best.step_speedup)}{of_twin}.{_power(best)}"
+        f"from observation to action, is {_speed(step)}.{_power(best)}"
     )
 
 
@@ -45,17 +45,17 @@ def gains(rows: Sequence[BenchmarkRow], baseline: str, fits: Sequence[FitTest] =
     best, base = best_passing(rows, fits), next(row for row in rows if row.name == baseline)
     if best is None:
         return []
-    found = []
+    found, step = [], loaded_step(best)
     if best.size_bytes and base.size_bytes:
         found.append(
             Gain("size", f"{kilobytes(best.size_bytes)} KB", f"{_times(base, best)} than {kilobytes(base.size_bytes)} KB")
         )
-    for what, row_time, base_time, ratio, note in (
-        ("speed of one invoke()", best.latency_us, base.latency_us, best.speedup, ""),
-        ("speed of a step, in Python", best.step_latency_us, base.step_latency_us, best.step_speedup, _of_twin(best)),
+    for what, row_time, base_time, ratio in (
+        ("speed of one invoke()", best.latency_us, base.latency_us, best.speedup),
+        ("speed of a step, in Python", step.latency, base.step_latency_us, step.ratio),
     ):
         if ratio is not None and row_time is not None and base_time is not None:
-            found.append(Gain(what, f"{ratio.median:.2f}x", f"{_both(row_time, base_time)}{note}"))
+            found.append(Gain(what, f"{ratio.median:.2f}x", _both(row_time, base_time)))
     if (played := best.episode_return) is not None and (delta := best.return_delta) is not None:
         beside = f"{in_digits(played.mean - delta.mean)} before, on the same {played.episodes:,} episodes; passed its gate"
         found.append(Gain("return", in_digits(played.mean), beside))
@@ -71,7 +71,8 @@ def in_a_sentence(rows: Sequence[BenchmarkRow], baseline: str, fits: Sequence[Fi
     if best.size_bytes and base.size_bytes:
         parts += [f"{_rounded(best.size_bytes)} KB in place of {_rounded(base.size_bytes)} KB", _times(base, best)]
     if best.speedup is not None:
-        step = f"; the whole step in Python {_briefly(best.step_speedup)}" if best.step_speedup is not None else ""
+        ratio = loaded_step(best).ratio
+        step = f"; the whole step in Python {_briefly(ratio)}" if ratio is not None else ""
         parts.append(f"{_briefly(best.speedup)} (one invoke(){step})")
     if (played := best.episode_return) is not None and (delta := best.return_delta) is not None:
         now, before = in_digits(played.mean), in_digits(played.mean - delta.mean)
@@ -102,11 +103,6 @@ def _rounded(size: int) -> str:
 
 def _both(now: Latency, before: Latency) -> str:
     return f"{now.p50:.2f} µs in place of {before.p50:.2f}"
-
-
-def _of_twin(row: BenchmarkRow) -> str:
-    twin = row.twin_step_speedup
-    return f"; its twin with float ends {twin.median:.2f}x" if twin else ""
 
 
 def _power(row: BenchmarkRow) -> str:

@@ -32,11 +32,10 @@ def test_the_summary_is_honest_where_it_is_slower() -> None:
     assert "5.00 KB instead of 20.0 KB, 25% of the size" in said
     assert "One invoke() is 2.70 times as fast" in said
     assert "is slower, at 0.90 times the speed" in said
-    assert "twin" not in said
-    twin = row("q", 500, "pass", twin_step_speedup={"median": 1.9, "ci95": [1.8, 2.0]})
+    twin = row("q", 500, "pass", twin_step_latency_us=LATENCY, twin_step_speedup={"median": 1.9, "ci95": [1.8, 2.0]})
     said = summary([row(), twin], "float32")
     assert "2.5% of the size" in said
-    assert said.endswith("through its twin with float ends 1.90 times as fast.")
+    assert said.endswith("the whole step, from observation to action, is 1.90 times as fast.")  # of what is loaded
     assert "about as fast (1.00x" in summary([row(), row("q", 5_000, "pass")], "float32")
 
 
@@ -57,11 +56,12 @@ def test_the_summary_says_when_nothing_passed_or_was_played() -> None:
 
 
 def test_the_four_numbers_stand_beside_what_they_were() -> None:
-    q = row("q", 1_552, "pass", 6.3, 1.9, twin_step_speedup={"median": 2.1, "ci95": [2.0, 2.2]})
+    twin = {"twin_step_latency_us": LATENCY | {"p50": 0.5}, "twin_step_speedup": {"median": 2.1, "ci95": [2.0, 2.2]}}
+    q = row("q", 1_552, "pass", 6.3, 1.9, **twin)
     assert gains([row(size=272_000), q], "float32") == [
         Gain("size", "1.55 KB", "175 times smaller than 272.0 KB"),
         Gain("speed of one invoke()", "6.30x", "1.00 µs in place of 1.00"),
-        Gain("speed of a step, in Python", "1.90x", "1.00 µs in place of 1.00; its twin with float ends 2.10x"),
+        Gain("speed of a step, in Python", "2.10x", "0.50 µs in place of 1.00"),
         Gain("return", "498.0", "498.0 before, on the same 300 episodes; passed its gate"),
     ]
     assert gains([row(), row("q", 5_000, "fail")], "float32") == []
