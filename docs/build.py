@@ -1,10 +1,11 @@
 """Builds the documentation site into build/site/, without a network: `python docs/build.py [FOLDER]`, which is `make docs`.
 
-Into build/docs/ go the pages, the page of the command line, which is made of the parser, and the package under its real name,
-of which the API's page is made. zensical makes the site of them; a broken link ends it.
+Into build/docs/ go the pages, the page of the command line, which is made of the parser, those of the notebooks, and the
+package under its real name, of which the API's page is made. zensical makes the site of them; a broken link ends it.
 """
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,16 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def notebook_page(path: Path) -> str:
+    """A notebook in Markdown, its code in fences; what it prints is seen where it is run."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+    where = f"`notebooks/{path.name}`; progress bars need `pip install ipywidgets`."
+    return "\n\n".join((parts[0], where, *parts[1:])) + "\n"
+
+
 def prepare(build: Path) -> None:
     """What zensical reads."""
     shutil.rmtree(build, ignore_errors=True)
@@ -72,6 +83,9 @@ def prepare(build: Path) -> None:
         report.unlink()
     shutil.copy(DOCS / "zensical.toml", build)
     write_text(pages / "reference" / "cli.md", command_line_page())
+    (pages / "notebooks").mkdir()
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        write_text(pages / "notebooks" / f"{notebook.stem}.md", notebook_page(notebook))
     for name in OF_ROOT:  # their links are those of the root
         write_text(pages / name, (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "]("))
     house = pages / "house.md"

@@ -226,11 +226,10 @@ def test_killed_it_leaves_no_process_and_called_again_it_goes_on(
 def test_lists_the_recipes_with_a_line_each(assert_refused: Refused, edgedqn: CommandLine) -> None:
     answer = edgedqn("compress", "--list")
     assert (answer.returncode, answer.stderr) == (0, "")
-    lines = answer.stdout.splitlines()
-    assert [line.split()[0] for line in lines[:2]] == ["ptq-int8", "dynamic"]
-    assert all(len(line.split()) > 3 for line in lines)
+    names = [line.split()[0] for line in answer.stdout.split("\n\n")[0].splitlines() if not line.startswith(" ")]
+    assert names[:2] == ["ptq-int8", "dynamic"]
     told = json.loads(edgedqn("compress", "--list", "--json").stdout)
-    assert [recipe["name"] for recipe in told["recipes"]] == [line.split()[0] for line in lines]
+    assert [recipe["name"] for recipe in told["recipes"]] == names
     assert_refused(edgedqn("compress"), "Expected a run folder, or --list")
 
 

@@ -235,12 +235,13 @@ def test_without_an_agent_of_each_seed_nothing_is_searched_but_each_file_may_be_
 @pytest.mark.parametrize("sampler", ["random", "nsga2"])
 def test_what_failed_is_tried_again_if_that_is_asked(tmp_path: Path, kind: type[Work], sampler: str) -> None:
     change = {"sampler": sampler}
-    broken = run(tmp_path / "a", ill_engine := MadeUp(answers=ill(kind=kind, seed=1)), change)
+    answer = ill(kind=kind, seed=1)
+    broken = run(tmp_path / "a", ill_engine := MadeUp(answers=answer), change)
     assert run(tmp_path / "a", MadeUp(), change) == broken  # it is not done again by itself
     engine = MadeUp()
     mended = run(tmp_path / "a", engine, change, retry_failed=True)
     assert all({trial.error for trial in each.trials} <= {"", "Seeds 0, 1: It cannot be done."} for each in mended.values())
-    assert not {work.key for work in ill_engine.done if isinstance(made_up(work), dict)} & {work.key for work in engine.done}
+    assert not {work.key for work in ill_engine.done if isinstance(answer(work), dict)} & {work.key for work in engine.done}
     if sampler == "random" or kind is TeacherWork:  # nothing was chosen in the light of the failures
         assert mended == run(tmp_path / "b", MadeUp(), change)
     assert run(tmp_path / "a", again := MadeUp(), change) == mended and not again.done
