@@ -81,9 +81,8 @@ def test_nothing_before_the_bench_sees_a_prove_seed(
         assert streams_of(reset_seeds) == {"train", "select", "calibrate"}
         reset_seeds.clear()
         job.do(("compress", "export"))
-    assert (
-        "calibrate" in streams_of(reset_seeds) <= {"calibrate", "select"}
-    )  # how fragile it is, other processes play if they can
+    # With one core alone, this process plays to see how fragile the agent is.
+    assert streams_of(reset_seeds) in ({"calibrate"}, {"calibrate", "select"})
 
 
 @pytest.mark.parametrize(
