@@ -43,9 +43,9 @@ def test_the_search_finds_a_page_without_a_server(site: Path, page: Any) -> None
     box = "[...document.querySelectorAll('*')].map(each => each.shadowRoot).find(root => root?.querySelector('input'))"
     page.evaluate(wait_for(f"{box} && ({box}.querySelector('input').focus(), true)"))
     page.call("Input.insertText", text="gate")
-    page.evaluate(wait_for(f"""{box}.querySelector('a[href*="how/gate"]')"""))
+    assert page.evaluate(wait_for(f"""{box}.querySelector('a[href*="how/gate"]')"""))
 
 
 def wait_for(condition: str) -> str:
     """A promise that this becomes true."""
-    return f"new Promise(done => {{ const look = () => ({condition}) ? done() : setTimeout(look, 50); look() }})"
+    return f"new Promise(done => {{ const look = () => ({condition}) ? done(true) : setTimeout(look, 50); look() }})"

@@ -15,7 +15,7 @@ from edgedqn.pipeline.commands import lists
 
 @pytest.mark.parametrize("command", [["recipes"], ["environments"], ["compress", "--list"], ["environments", "--json"]])
 def test_a_list_needs_nothing_that_takes_time_to_import(command: list[str]) -> None:
-    # What makes it answer in a fifth of a second; the time itself is measured, not asserted.
+    # What makes it answer in a tenth of a second; the time itself is measured, not asserted.
     code = (
         "import sys\nfor name in ('numpy', 'tensorflow', 'gymnasium', 'vl_convert', 'ai_edge_litert'):\n"
         "    sys.modules[name] = None\n"
