@@ -20,6 +20,12 @@ from edgedqn.pipeline.sweeps.store import Store
 UNKNOWN = TeacherWork(environment={"id": "CartPole-v1"}, seed=0, training={"algorithm": "no such"})
 
 
+@pytest.fixture(autouse=True)
+def cores_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker keeps to one core for good; the tests that come after these do not."""
+    monkeypatch.setenv("EDGEDQN_CORES", "8")
+
+
 @pytest.fixture(params=["local", "ray"])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     if request.param == "local":
@@ -94,8 +100,7 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         RayEngine(None)
 
 
-def test_work_uses_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGEDQN_CORES", "8")
+def test_work_uses_one_core(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     work = TeacherWork(environment={"id": "CartPole-v1"}, seed=0, training={})
     Store(str(tmp_path)).put(work.key, tmp_path / "empty", {})
