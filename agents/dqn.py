@@ -1,7 +1,9 @@
 """Deep Q-learning: acting, remembering, learning."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,11 @@ from numpy.typing import NDArray
 
 from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.files import Json
-from edgedqn.agents.learner import FusedLearner
+from edgedqn.agents.learner import FusedLearner, Learned
 from edgedqn.agents.losses import TemporalDifference
 from edgedqn.agents.n_step import NStepTransitions
 from edgedqn.agents.reader import Actor, Networks
-from edgedqn.agents.replay import Handle, Replay
+from edgedqn.agents.replay import Draw, Handle, Replay
 from edgedqn.agents.training.checkpoints import State, Weights, prefixed, under
 from edgedqn.agents.training.exploration import EpsilonGreedyExploration
 from edgedqn.agents.training.interaction import Step
@@ -68,12 +70,15 @@ class DQN:
         exploration: EpsilonGreedyExploration,
         schedule: LearningSchedule,
         loss: TemporalDifference,
+        overlap: bool = False,
         xla: bool = True,
     ):
         """Takes built objects.
 
-        The target network starts as a copy of what the network computes with. `xla` compiles the learning by XLA, where it
-        suits the variables.
+        The target network starts as a copy of what the network computes with. With `overlap`, an update is learned in a thread
+        of its own while the agent plays on by the weights before it, up to the next update or the end of the episodes: always
+        at the same steps, so that the same seed comes to the same weights. `xla` compiles the learning by XLA, where it suits
+        the variables.
         """
         self.network, self._target_network, reader = networks
         self.env_steps = 0
@@ -92,6 +97,8 @@ class DQN:
         self._average: Weights = self._weights()
         self._actor = reader.actor(self._average)
         self._target_is_due = True
+        self._thread = ThreadPoolExecutor(1) if overlap else None
+        self._update: tuple[Callable[[], Learned], Draw] | None = None  # in progress
         self._learner = FusedLearner(
             self._minibatch_loss,
             self.network.trainable_variables,
@@ -166,6 +173,7 @@ class DQN:
     def cut_episodes(self, env_index: int | None = None) -> None:
         """Ends the episodes in progress, or that of one environment, as if they had been truncated here, so that nothing is
         pending: at a checkpoint, or where that environment is gone."""
+        self._finish_update()
         for cut in [*self._episodes] if env_index is None else {env_index} & self._episodes.keys():
             transitions, last = self._episodes.pop(cut)
             for transition in transitions.cut(last):
@@ -211,15 +219,27 @@ class DQN:
         return tf.reduce_mean(losses * minibatch[5] if len(minibatch) > 5 else losses), errors
 
     def _learn(self) -> None:
+        self._finish_update()
         schedule = self.schedule
         transitions, draw = self._replay.sample(schedule.gradient_steps, schedule.batch_size)
         weights = () if draw.weights is None else (draw.weights,)
         copy = (self._target_is_due and schedule.target_update_rate == 1) or self._learned == 0
+        self._target_is_due = False
+        self._learned += 1
+        learn = partial(self._learner.learn, *transitions, *weights, copy_to_target=copy)
+        self._update = (self._thread.submit(learn).result if self._thread else learn, draw)
+        if self._thread is None:
+            self._finish_update()
+
+    def _finish_update(self) -> None:
+        """Takes over what the update in progress comes to; there may be none."""
+        if self._update is None:
+            return
+        (result, draw), self._update = self._update, None
         try:
-            learned = self._learner.learn(*transitions, *weights, copy_to_target=copy)
+            learned = result()
         except DivergedError as error:
             raise DivergedError(f"Learning diverged at environment step {self.env_steps}. {error}") from error
-        self._target_is_due = False
         self._first_error = self._first_error or float(learned.errors[0].max())
         self._check_size(float(learned.errors.max()))
         self._replay.sampler.learned(draw.slots, learned.errors)
@@ -227,7 +247,6 @@ class DQN:
         self.gradient_steps += learned.losses.size
         self._actor = self._reader.actor(learned.weights)
         # A shorter memory while there is little to remember, so that the initial weights are soon forgotten.
-        self._learned += 1
         keep = np.float32(min(self.schedule.averaging, self._learned / (self._learned + 5)))
         self._average = [keep * old + (1 - keep) * new for old, new in zip(self._average, learned.weights, strict=True)]
 

@@ -84,6 +84,7 @@ def table_network(n_states: int, n_actions: int) -> tf_keras.Model:
 
 
 NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # filters, size and stride of each convolution
+NIPS = ((16, 8, 4), (32, 4, 2))
 
 
 def minatar_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
@@ -102,7 +103,16 @@ def nature_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
     return _convolutions(x, rng, NATURE)
 
 
-TORSOS: dict[str, Torso | None] = {"mlp": None, "minatar": minatar_torso, "nature": nature_torso}
+def nips_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
+    """[B, 84, 84, C] -> [B, 2592]: two convolutions of 16 and 32 filters, 8x8 and 4x4, strides 4 and 2; a third of the products
+    of `nature_torso`.
+
+    Source: Mnih et al. (2013), "Playing Atari with deep reinforcement learning"; theirs has a hidden layer of 256.
+    """
+    return _convolutions(x, rng, NIPS)
+
+
+TORSOS: dict[str, Torso | None] = {"mlp": None, "minatar": minatar_torso, "nips": nips_torso, "nature": nature_torso}
 
 
 def find_torso(name: str) -> Torso | None:

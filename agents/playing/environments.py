@@ -19,6 +19,7 @@ from edgedqn.agents.playing.checks import CheckedEnvironment, told
 from edgedqn.agents.playing.legal import LegalActions, MaskFromObservation, WithMask, mask_in
 from edgedqn.agents.playing.observations import Convert, one_array, undone
 from edgedqn.agents.playing.simulators import atari
+from edgedqn.agents.playing.simulators.atari_vector import AtariVector, is_same
 from edgedqn.agents.playing.simulators.old_gym import OLD_GYM, is_old, make_old
 from edgedqn.agents.playing.source import EnvironmentSource, format_arguments
 from edgedqn.agents.playing.spec import ActionMask, Atari, EnvironmentSpec, Flatten, FrameStack, OneHot, Step, spec_of
@@ -189,12 +190,15 @@ def as_given(env: gymnasium.Env[Any, Any], spec: EnvironmentSpec) -> Convert:
     return back or (lambda observation: observation)
 
 
-def make_vector(spec: EnvironmentSpec, *, num_envs: int) -> gymnasium.vector.SyncVectorEnv:
-    """Several environments at once, as the network sees them, stepped one after the other in this process.
+def make_vector(spec: EnvironmentSpec, *, num_envs: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
+    """Several environments at once, as the network sees them, stepped one after the other in this process; games of the Arcade
+    Learning Environment in C++, where that shows the same.
 
     An episode that ends is not reset by itself (`AutoresetMode.DISABLED`): what `step` returns is its true last observation,
     and the caller resets those that are over with `options={"reset_mask": mask}` and a reset seed of its own for each.
     """
+    if is_same(spec):
+        return AtariVector(spec, num_envs=num_envs)
     return gymnasium.vector.SyncVectorEnv(
         [lambda: agent_view(make_environment(spec.source), spec)] * num_envs,
         autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED,

@@ -105,6 +105,7 @@ def assemble_dqn(
             square=config.loss == "mse",
             masked=spec.masked,
         ),
+        overlap=config.overlap,
         xla=xla,
     )
 

@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from edgedqn.agents.errors import InputError, make_plain
 
-NETWORKS = ("auto", "mlp", "minatar", "nature")
-LEAST_IMAGE = {"minatar": 3, "nature": 36}  # pixels: less would leave nothing behind the convolutions
+NETWORKS = ("auto", "mlp", "minatar", "nips", "nature")
+LEAST_IMAGE = {"minatar": 3, "nips": 20, "nature": 36}  # pixels: less would leave nothing behind the convolutions
 
 
 def _value(default: object, meaning: str, *, least: float = -inf, most: float = inf, above: float = -inf) -> Any:
@@ -23,8 +23,8 @@ class TrainingConfig:
     steps: int = _value(100_000, "environment steps", least=1)
     network: str = _value(
         "auto",
-        "what looks at the observation: mlp (as a vector, straight on), minatar or nature (their CNNs), module:function (your "
-        "own), or auto: nature for images from 36x36, minatar for those from 3x3, else mlp",
+        "what looks at the observation: mlp (as a vector, straight on), minatar, nips or nature (the CNNs of 2019, 2013 and "
+        "2015), module:function (your own), or auto: nature for images from 36x36, minatar for those from 3x3, else mlp",
     )
     hidden: tuple[int, ...] = _value((256, 256), "widths of the hidden layers behind it", least=1)
     dueling: bool = _value(False, "separate streams for the state's value and the advantages; the last hidden layer is doubled")
@@ -57,6 +57,11 @@ class TrainingConfig:
     exploration_duration: int = _value(1, "steps that a random action lasts, once it has begun", least=1)
     averaging_steps: int = _value(
         5_000, "about how many environment steps the running average of the weights looks back; 0 averages nothing", least=0
+    )
+    overlap: bool = _value(
+        False,
+        "learn on a second core while the next train_freq steps are played, by the weights before; for slow simulators and "
+        "large networks",
     )
     num_envs: int = _value(1, "environments played side by side", least=1)
     evaluation_interval: int = _value(5_000, "environment steps between evaluations of the greedy policy", least=1)

@@ -114,7 +114,7 @@ def interact(agent: Acting, reset_seeds: Iterator[int], *, env: gymnasium.Env[An
 
 
 def interact_with_all(
-    agent: Acting, reset_seeds: Iterator[int], *, envs: gymnasium.vector.SyncVectorEnv, env_id: str
+    agent: Acting, reset_seeds: Iterator[int], *, envs: gymnasium.vector.VectorEnv[Any, Any, Any], env_id: str
 ) -> Iterator[Step]:
     """Plays L environments, as `environments.make_vector` makes them, side by side for ever; each episode is reset with the
     next seed.

@@ -65,7 +65,12 @@ FAMILY = {
 
 
 def small_agent(
-    options: Options = Options(), schedule: Any = NEVER, epsilon: float = 0.0, averaging: float = 0.0, seed: int = 0
+    options: Options = Options(),
+    schedule: Any = NEVER,
+    epsilon: float = 0.0,
+    averaging: float = 0.0,
+    seed: int = 0,
+    overlap: bool = False,
 ) -> DQN:
     """Learned by gradient descent; linear, but for the dueling streams: what the oracle below can follow."""
     rng = np.random.default_rng(seed)
@@ -91,6 +96,7 @@ def small_agent(
         exploration=EpsilonGreedyExploration(LinearDecay(epsilon, epsilon, 1), n_actions=ACTIONS, rng=np.random.default_rng(2)),
         schedule=replace(schedule, target_update_rate=options.target_update_rate, averaging=averaging),
         loss=TemporalDifference(n_step=options.n_step, discount=DISCOUNT, double=options.double, square=options.square),
+        overlap=overlap,
     )
 
 
@@ -563,6 +569,34 @@ def test_it_goes_on_where_its_state_was_taken(tmp_path: Path, name: str) -> None
     agent.cut_episodes()
     for ours, theirs in zip(again.state(), agent.state(), strict=True):
         np.testing.assert_equal(ours, theirs)
+
+
+def test_with_overlap_it_learns_the_same_and_acts_by_the_update_before() -> None:
+    """What is learned does not depend on who played: here the experience is given."""
+    options = replace(FAMILY["all"], prioritized=False)  # new ones count as the worst known by then
+    agent, beside = small_agent(options, SCHEDULE, 0, 0.9), small_agent(options, SCHEDULE, 0, 0.9, overlap=True)
+    observations = np.random.default_rng(0).normal(size=(300, FEATURES)).astype(np.float32)
+    behind = agent.act_in_all(observations)
+    differed = 0
+    for transition in experience(120, scale=2):
+        before = agent.act_in_all(observations)
+        agent.observe(Step(*transition))
+        beside.observe(Step(*transition))
+        if agent.env_steps > SCHEDULE.learning_starts and agent.env_steps % SCHEDULE.train_freq == 0:
+            behind = before
+        np.testing.assert_array_equal(beside.act_in_all(observations), behind)
+        differed += bool((agent.act_in_all(observations) != behind).any())
+    assert differed > 50 and agent.gradient_steps == beside.gradient_steps + SCHEDULE.gradient_steps
+    agent.cut_episodes()
+    beside.cut_episodes()
+    np.testing.assert_equal(beside.state()[0], agent.state()[0])
+
+
+def test_with_overlap_a_diverged_loss_stops_it_at_the_next_update() -> None:
+    agent = small_agent(Options(), SCHEDULE, overlap=True)
+    with pytest.raises(DivergedError, match=r"^Learning diverged at environment step 16\. The loss became"):
+        for transition in experience(40, scale=1e38):
+            agent.observe(Step(*transition))
 
 
 def test_the_optimizers_moments_and_its_falling_rate_go_on_too(corridor: gymnasium.Env[Any, Any], tmp_path: Path) -> None:

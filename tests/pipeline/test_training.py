@@ -63,7 +63,10 @@ def test_every_kind_of_agent_is_trained_and_can_be_loaded(
     assert (tmp_path / "checkpoints" / "best" / "agent.json").exists()
 
 
-@pytest.mark.parametrize(("env_id", "config"), [("CartPole-v1", QUICK), ("FrozenLake-v1", TABLE)])
+@pytest.mark.parametrize(
+    ("env_id", "config"),
+    [("CartPole-v1", QUICK), ("FrozenLake-v1", TABLE), ("CartPole-v1", replace(QUICK, overlap=True, num_envs=2))],
+)
 def test_what_was_interrupted_ends_as_if_it_had_not_been(
     env_id: str, config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
