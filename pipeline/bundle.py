@@ -219,8 +219,9 @@ def _add_microcontroller(file: VerifiedFile, folder: Path, units: Sequence[float
             else:
                 found["cortex_m4"] = cost
                 remark += (
-                    f": {cost['instructions']:,} instructions a step on an emulated Cortex-M4, {cost['code_bytes']:,} bytes of "
-                    f"code, {cost['constants_bytes']:,} of constants, {cost['stack_bytes']:,} of stack."
+                    f": {cost['instructions']:,} instructions of `policy_infer()` on an emulated Cortex-M4, "
+                    f"{cost['code_bytes']:,} bytes of code, {cost['constants_bytes']:,} of constants, "
+                    f"{cost['stack_bytes']:,} of stack."
                 )
     evidence = {**file.evidence, "microcontroller": found}
     write_evidence(replace(file, path=folder / POLICY, evidence=evidence))

@@ -174,7 +174,8 @@ def print_benchmark(benchmark: Benchmark, arguments: Namespace, earlier: Benchma
             print(f"\n{devices}")
         if stress := render_stress(benchmark):
             print(f"\n{stress}")
-        if fits := render_fits(benchmark):
+        asked = [fit for fit in benchmark.fits if arguments.fit is None or fit.budget == asked_budget(arguments)]
+        if fits := render_fits(replace(benchmark, fits=tuple(asked))):
             print(f"\n{fits}")
         if against:
             print(f"\n{against.render(arguments.against)}")
