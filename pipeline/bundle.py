@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,10 +101,21 @@ def make_bundle(
     return parts
 
 
+def has_archive(folder: Path) -> bool:
+    """Whether the zip of an earlier bundle lies beside a bundle's folder."""
+    archive = folder.with_name(f"{folder.name}.zip")
+    if not zipfile.is_zipfile(archive):
+        return False
+    with zipfile.ZipFile(archive) as opened:
+        return f"{folder.name}/policy.tflite" in opened.namelist()
+
+
 def write_archive(folder: Path) -> Path:
-    """A zip of a bundle beside it, called as it is."""
+    """A zip of a bundle beside it, called as it is, in place of an earlier one. InputError: something else is there."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     archive = folder.with_name(f"{folder.name}.zip")
+    if archive.exists() and not has_archive(folder):
+        raise InputError(f"{archive} is in the way: expected a new file, or the zip of an earlier bundle. Got neither.")
     write_zip(archive, {f"{folder.name}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in files})
     return archive
 
@@ -207,8 +219,9 @@ def _add_microcontroller(file: VerifiedFile, folder: Path, units: Sequence[float
             else:
                 found["cortex_m4"] = cost
                 remark += (
-                    f": {cost['instructions']:,} instructions a step on an emulated Cortex-M4, {cost['code_bytes']:,} bytes of "
-                    f"code, {cost['constants_bytes']:,} of constants, {cost['stack_bytes']:,} of stack."
+                    f": {cost['instructions']:,} instructions of `policy_infer()` on an emulated Cortex-M4, "
+                    f"{cost['code_bytes']:,} bytes of code, {cost['constants_bytes']:,} of constants, "
+                    f"{cost['stack_bytes']:,} of stack."
                 )
     evidence = {**file.evidence, "microcontroller": found}
     write_evidence(replace(file, path=folder / POLICY, evidence=evidence))

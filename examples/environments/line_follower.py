@@ -1,7 +1,7 @@
 """A robot on two wheels that follows a dark line by eight light sensors: small enough for an Arduino Uno.
 
     edgedqn run line_follower:LineFollower-v0 --steps 60000
-    edgedqn bundle runs/LineFollower-v0-... --as arduino
+    edgedqn bundle runs/line_follower-LineFollower-v0-seed0 --as arduino
 
 The sensors stand 9.525 mm apart, as on Pololu's QTR-8, and read 0 (white) to 1000 (black).
 """

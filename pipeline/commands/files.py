@@ -27,7 +27,7 @@ from edgedqn.export.devices.npu import NpuTarget
 from edgedqn.export.edge_policy import EdgePolicy, PolicyFileError, read_verified
 from edgedqn.pipeline.bench_files import bench as measure
 from edgedqn.pipeline.bench_files import wrong_with
-from edgedqn.pipeline.bundle import Part, make_bundle, write_archive
+from edgedqn.pipeline.bundle import Part, has_archive, make_bundle, write_archive
 from edgedqn.pipeline.commands import DONE, REGRESSED, SCHEMA, print_json
 from edgedqn.pipeline.commands.libraries import is_library_asked, make_asked_library
 from edgedqn.pipeline.devices.fitting import measure_fit, require_tools
@@ -73,7 +73,8 @@ def bundle(arguments: Namespace) -> int:
     folder = arguments.out or Path("device")
     folder = folder.resolve() if folder.is_symlink() else folder  # it is named by the user, who means what it leads to
     parts = make_bundle(arguments.path, folder, fetch=True, units=arguments.sensor_units, npu=asked_npu(arguments))
-    print_bundle(folder, parts, arguments, archive=write_archive(folder) if arguments.zip else None)
+    zipped = arguments.zip or has_archive(folder)
+    print_bundle(folder, parts, arguments, archive=write_archive(folder) if zipped else None)
     return DONE
 
 
@@ -173,7 +174,8 @@ def print_benchmark(benchmark: Benchmark, arguments: Namespace, earlier: Benchma
             print(f"\n{devices}")
         if stress := render_stress(benchmark):
             print(f"\n{stress}")
-        if fits := render_fits(benchmark):
+        asked = [fit for fit in benchmark.fits if arguments.fit is None or fit.budget == asked_budget(arguments)]
+        if fits := render_fits(replace(benchmark, fits=tuple(asked))):
             print(f"\n{fits}")
         if against:
             print(f"\n{against.render(arguments.against)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from edgedqn.agents.errors import InputError, require
 from edgedqn.agents.files import Json
 from edgedqn.compression.recipes import RECIPES
-from edgedqn.pipeline.commands import DONE, NOT_PASSED, SCHEMA, print_json
+from edgedqn.pipeline.commands import BAD_INPUT, DONE, NOT_PASSED, SCHEMA, print_json
 from edgedqn.pipeline.commands.files import asked_budget, print_bundle
 from edgedqn.pipeline.commands.runs import asked_changes, asked_settings, asked_source
 from edgedqn.pipeline.config import CONTROL
@@ -40,6 +40,8 @@ def sweep(arguments: Namespace) -> int:
         print_json(arguments, {"schema": SCHEMA, "sweep": result.store.url, **result.to_json()})
     else:
         print(render(result, result.store.folder))
+    if all(found.error for found in result.found.values()):  # which was printed
+        return BAD_INPUT
     passed = all(any(each.passed for each in front) for front in result.proven.values())
     return DONE if passed else NOT_PASSED
 
@@ -52,8 +54,12 @@ def _copy_best(arguments: Namespace) -> int:
     env_id = arguments.env or next(iter(fronts), "")
     require(arguments.env is not None or len(fronts) == 1, f"Expected --env, one of {', '.join(fronts)}. Got none.")
     require(arguments.bundle is not None, "Expected --bundle DIR, where the best is to go. Got none.")
+    require(env_id in fronts, f"The sweep has no {env_id}: expected --env, one of {', '.join(fronts)}.")
     if (budget := asked_budget(arguments)) is not None:
-        fronts[env_id] = fitting(store, fronts.get(env_id, ()), budget)
+        passed = any(each.passed for each in fronts[env_id])
+        fronts[env_id] = fitting(store, fronts[env_id], budget)
+        expected = f"Nothing to take for {env_id}: expected a file that fits {budget.board}"
+        require(bool(fronts[env_id]) or not passed, f"{expected}. Got none among those that passed.")
     best = best_of(fronts, env_id, arguments.best)
     print_bundle(arguments.bundle, copy_best(store, best, arguments.bundle), arguments)
     return DONE

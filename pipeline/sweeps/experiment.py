@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -60,6 +61,8 @@ def run_experiment(
             f"A journal file needs a folder of this machine. Expected --storage, the URL of a database. Got {out}."
         )
     value, sweep = _asked(store, asked)
+    if "arena" in sweep.objectives and find_spec("tflite_micro") is None:
+        raise InputError("The arena is an objective: expected the extra `micro`: pip install --pre 'edgedqn[micro]'. Got none.")
     with ExitStack() as stack:
         stack.enter_context(_ended_by_sigterm())
         stack.enter_context(_locked(store))

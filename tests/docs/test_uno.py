@@ -44,6 +44,7 @@ def led(firmware: Path, changes: int) -> list[tuple[float, int]]:
 )
 def test_an_environment_becomes_an_led_that_blinks_as_the_policy_says(tmp_path: Path) -> None:
     page = PAGE.read_text()
+    assert page.count("\n") <= 40
     ((name, sketch),) = re.findall(r'^```cpp title="(.*?)"\n(.*?)^```', page, re.DOTALL | re.MULTILINE)
     (tmp_path / name).parent.mkdir()
     (tmp_path / name).write_text(sketch)
@@ -61,6 +62,6 @@ def test_an_environment_becomes_an_led_that_blinks_as_the_policy_says(tmp_path: 
 
     file = read_verified(tmp_path / "runs" / "uno" / "device" / "policy.tflite")
     action = EdgePolicy(MicroInterpreter(file.content), file.device)(np.full(4, -512 / 5120, np.float32))  # pins at 0 V
-    times, levels = zip(*led(tmp_path / "build" / "Blink.ino.elf", 6), strict=True)
+    times, levels = zip(*led(tmp_path / "Blink-uno" / "Blink.ino.elf", 6), strict=True)
     assert levels == (1, 0, 1, 0, 1, 0)
     assert all(0 < wait - (QUICK_MS if action else SLOW_MS) < MOST_MS for wait in np.diff(times))

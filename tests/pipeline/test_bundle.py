@@ -21,7 +21,7 @@ from edgedqn.export.tflite_file import tflm
 from edgedqn.export.tflite_file.inspection import inspect
 from edgedqn.pipeline import bundle
 from edgedqn.pipeline.bench_files import bench
-from edgedqn.pipeline.bundle import make_bundle, remove_bundle, write_archive
+from edgedqn.pipeline.bundle import has_archive, make_bundle, remove_bundle, write_archive
 from edgedqn.pipeline.job import Job, RunResult
 from edgedqn.pipeline.run_folder import RunFolder
 
@@ -273,6 +273,11 @@ def test_a_zip_of_a_bundle_holds_all_of_it_and_the_same_bytes_again(tmp_path: Pa
     with zipfile.ZipFile(archive) as opened:
         assert opened.namelist() == ["device/board/twin.tflite", "device/policy.tflite"]
         assert opened.read("device/policy.tflite") == b"TFL3"
+    assert has_archive(folder)
+    archive.write_bytes(b"somebody's")
+    with pytest.raises(InputError, match="is in the way: expected a new file, or the zip of an earlier bundle"):
+        write_archive(folder)
+    assert archive.read_bytes() == b"somebody's"
 
 
 def test_a_runs_zip_is_linked_in_its_report_until_the_bundle_is_another(tiny_run: RunResult, tmp_path: Path) -> None:

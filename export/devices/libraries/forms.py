@@ -16,6 +16,7 @@ from edgedqn.export.devices.libraries.example import observation_header
 from edgedqn.export.devices.libraries.library import AUTHOR, Library
 from edgedqn.export.devices.libraries.templates import fill
 from edgedqn.export.devices.microcontroller.preprocessing import element_in_c, legal_in_c
+from edgedqn.export.edge_policy import ONE_HOT, DeviceManifest
 
 Texts = dict[str, str]  # path in the library -> text
 
@@ -221,7 +222,8 @@ def _readme(library: Library, ecosystem: str) -> str:
             "meaning": meaning,
             "elements": str(math.prod(device.observation_shape)),
             "shape": ", ".join(map(str, device.observation_shape)),
-            "dtype": device.observation_dtype,
+            "dtype": f" of {device.observation_dtype}" if library.units is None else "",
+            "refused": _refused(device, is_float=element == "float"),
             "preprocessing": ", ".join([*map(str, device.preprocessing), "scaling and rounding"]),
             "legal": f"| `legal` | `uint8_t[{device.n_actions}]`, not 0 for each action that is legal |\n"
             if device.masked
@@ -229,13 +231,24 @@ def _readme(library: Library, ecosystem: str) -> str:
             "own_action": OWN_ACTION if device.actions else "",
             "last": str(device.n_actions - 1),
             "version": library.details.version,
-            "license": library.details.license or "none stated: nobody but its author may copy it",
+            "license": library.details.license or "none stated (`--license MIT` states one)",
             "sha256": file.file_sha256,
             "ecosystem": FORMS[ecosystem].name,
             "use": fill(f"{ecosystem}.md", values),
             "engine": engine,
         },
     )
+
+
+def _refused(device: DeviceManifest, *, is_float: bool) -> str:
+    """Of what `act` returns -1: ": a NaN, ...", or nothing where every observation is one."""
+    kinds = [
+        (is_float, "a NaN or an infinity"),
+        (ONE_HOT in device.preprocessing, "no such state"),
+        (device.masked, "no legal action"),
+    ]
+    found = ", ".join(kind for may_be, kind in kinds if may_be)
+    return f": {found}" if found else ", which cannot be here"
 
 
 def _stated(**fields: str | None) -> Texts:

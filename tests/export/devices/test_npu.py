@@ -46,6 +46,7 @@ def test_a_policy_goes_to_the_npu_whole(name: str) -> None:
     within = compile_for_npu(file.content, NpuTarget("ethos-u55-128", "Sram_Only", "Ethos_U55_Deep_Embedded"))[1]
     assert (within.system_config, within.clock_hz, within.memory_mode) == ("Ethos_U55_Deep_Embedded", 200e6, "Sram_Only")
     assert within.cycles < estimate.cycles  # no weight has to come from a slow flash
+    assert within.sram_bytes >= within.weight_bytes  # they are copied there
 
 
 def test_what_is_written_says_whence_it_is_and_is_no_policy_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,8 @@ def test_what_fits_a_board_is_measured_once_and_shown_beside_the_rows(
     monkeypatch.undo()
     main(["bench", str(folder), "--force", "--json"])
     assert json.loads(capsys.readouterr().out)["fits"] == [fits]  # measured again, and not forgotten
+    main(["bench", str(folder), "--fit", "uno", "--rate", "1000"])
+    assert re.findall(r"(\d+) steps per second", capsys.readouterr().out) == ["1000"]  # of those asked for before nothing
 
 
 def test_what_a_board_measured_is_shown_beside_the_hosts_rows(

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ def test_it_shows_the_front_and_says_whether_each_environment_has_a_file(
     assert "704 B      500.0 of 500.0  passed: trial 0" in out and "did not pass: trial 0" in out
 
 
+def test_where_no_agent_could_be_trained_it_is_no_gate_that_failed(
+    result: SweepResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = {env_id: Found(env_id, {}, error="It diverged.") for env_id in ENVIRONMENTS}
+    none = replace(result, found=failed, proven=dict.fromkeys(ENVIRONMENTS, ()))
+    monkeypatch.setattr("edgedqn.pipeline.commands.sweep.run_experiment", lambda *_, **__: none)
+    assert main(["sweep", "a.toml"]) == 2 and "It diverged." in capsys.readouterr().out
+
+
 def test_as_json_it_is_one_object(result: SweepResult, capsys: pytest.CaptureFixture[str]) -> None:
     main(["sweep", "a.toml", "--json"])
     found = json.loads(capsys.readouterr().out)
@@ -65,7 +75,10 @@ def folder(result: SweepResult, monkeypatch: pytest.MonkeyPatch) -> str:
         (["--best", "size", "--bundle", "b"], "Expected --env, one of CartPole-v1, Acrobot-v1. Got none."),
         (["--best", "size", "--env", "CartPole-v1"], "Expected --bundle DIR, where the best is to go. Got none."),
         (["--best", "size", "--env", "Acrobot-v1", "--bundle", "b"], "Nothing to take for Acrobot-v1"),
-        (["--best", "size", "--env", "Pong", "--bundle", "b"], "Nothing to take for Pong"),
+        (
+            ["--best", "size", "--env", "Pong", "--bundle", "b"],
+            "The sweep has no Pong: expected --env, one of CartPole-v1, Acro",
+        ),
         (["--best", "size", "--env", "CartPole-v1", "--retry-failed"], "expected no --retry-failed beside it"),
         (
             ["--best", "size", "--env", "CartPole-v1", "--bundle", "b", "--out", "nowhere"],
@@ -101,7 +114,10 @@ def test_the_best_is_copied_and_nothing_is_done(
     monkeypatch.setattr("edgedqn.pipeline.commands.files.require_tools", lambda _: None)
     assert main([*words, "--fit", "pico"]) == 0
     capsys.readouterr()
-    assert main([*words, "--fit", "uno"]) == 2 and "Nothing to take for CartPole-v1" in capsys.readouterr().err
+    assert main([*words, "--fit", "uno"]) == 2
+    assert "Nothing to take for CartPole-v1: expected a file that fits uno." in capsys.readouterr().err
+    assert main([*words, "--env", "Pendulum-v1"]) == 2
+    assert "The sweep has no Pendulum-v1: expected --env, one of CartPole-v1" in capsys.readouterr().err
 
 
 def test_many_seeds_are_a_sweep_that_proves_every_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

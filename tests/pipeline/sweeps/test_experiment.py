@@ -76,6 +76,15 @@ def test_a_folder_holds_one_sweep(done: Path, tiny: dict[str, Any], tmp_path: Pa
         run_experiment(tmp_path)
 
 
+def test_an_arena_that_no_file_could_be_asked_for_is_refused_before_anything_is_done(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgedqn.pipeline.sweeps.experiment.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"^The arena is an objective: expected the extra `micro`"):
+        run_experiment({**tiny, "objectives": ["return", "arena"]}, out=str(tmp_path / "sweep"))
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_a_recipe_of_ones_own_is_part_of_the_sweep(tiny: dict[str, Any], tmp_path: Path) -> None:
     recipe, out = tmp_path / "mine.toml", Store(str(tmp_path / "x"))
     text = 'name = "mine"\nconversion = "qat-int8"\n[[stages]]\nstage = "scale_input"\n[[stages]]\nstage = "quantize"\n'
