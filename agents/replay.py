@@ -78,7 +78,7 @@ class Replay:
     the numbers of its frames. So the s_t of one transition and the s_tm1 of the next share their memory, and so do stacked
     images. There is room for 5 % more frames than transitions, for the first observations of episodes; where episodes are
     shorter than 20 steps, frames run out first, and fewer than `capacity` transitions are kept. Environments may take turns in
-    any order. One that paused while others stored more than a fourth of the ring (`most_disorder`) loses its transitions from
+    any order. One that paused while others stored more than a fourth of the ring loses its transitions from
     before the pause to after it, because keeping one would cost all others of its age their place.
 
     Source: Lin (1992); Mnih et al. (2015), "Human-level control through deep reinforcement learning".
@@ -106,7 +106,7 @@ class Replay:
         self._channels = observation_shape[-1] // frame_stack
         self._shape = observation_shape
         frame_shape = (*observation_shape[:-1], self._channels)
-        frames = _ring_size(capacity)
+        frames = capacity + capacity // 20 + 64
         stored = np.dtype(np.float32) if np.dtype(dtype).kind == "f" else np.dtype(dtype)
         needed = frames * int(np.prod(frame_shape)) * stored.itemsize + capacity * (8 * frame_stack + 12)
         require_memory(f"A replay of {capacity:,} transitions", needed + sampler.nbytes)
@@ -122,7 +122,7 @@ class Replay:
         self._oldest = 0  # the first transition that is still whole, counted like `_added`
         self._newest_start = 0  # the largest number of a first frame so far ...
         self._disorder = 0  # ... and how far one came behind it: environments side by side finish their steps in any order
-        self._most_disorder = most_disorder(capacity)
+        self._most_disorder = max(64, frames // 4)
 
     def __len__(self) -> int:
         return self._added - self._oldest
@@ -212,15 +212,6 @@ class Replay:
             return self._frames.take(slots[..., 0], axis=0)
         stacked = self._frames.take(slots, axis=0)  # [K, B, stack, ..., C]
         return np.moveaxis(stacked, 2, -2).reshape(*numbers.shape[:2], *self._shape)
-
-
-def _ring_size(capacity: int) -> int:
-    return capacity + capacity // 20 + 64
-
-
-def most_disorder(capacity: int) -> int:
-    """How many frames a transition may come behind the newest: a fourth of the ring, at most; that much is lost of it then."""
-    return max(64, _ring_size(capacity) // 4)
 
 
 _COUNTERS = ("stored", "added", "oldest", "newest_start", "disorder")
