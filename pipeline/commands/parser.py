@@ -24,7 +24,9 @@ from edgedqn.pipeline.commands.options import (
 )
 
 RUN: Arguments = {"path": PATH | {"metavar": "RUN", "help": "a run folder"}}
-POLICY: Arguments = {"path": PATH | {"help": "a .tflite, an agent folder, or a run folder (its float agent)"}}
+POLICY: Arguments = {
+    "path": PATH | {"help": "a .tflite, a bundle's folder, an agent folder, or a run folder (its float agent)"}
+}
 FORCE: Arguments = {"--force": SWITCH | {"help": "do it again, even what is done"}}
 LEARNING_ENVIRONMENT: Arguments = {
     "env_id": {"metavar": "ENV_ID", "help": "a gymnasium id such as CartPole-v1, or module:Id for your own"},
@@ -47,7 +49,8 @@ LEARNING_ENVIRONMENT: Arguments = {
         "nargs": "+",
         "default": [],
         "metavar": "KEY",
-        "help": "what the policy sees of observations in a Dict or, by numbers from 0, a Tuple (default: all that are numbers)",
+        "help": "what the policy sees of observations in a Dict or, by numbers from 0, a Tuple (default: all that are "
+        "numbers), in the order of the space, a Dict's keys sorted, not in this one",
     },
     "--action-levels": COUNT
     | {"help": "of each dimension of continuous actions, ends included (default: 5, from four dimensions on 3)"},
