@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError, one_line
+from edgedqn.agents.errors import InputError, one_line, require
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.actions import indexed
 from edgedqn.agents.playing.checks import CheckedEnvironment, told
@@ -71,7 +71,8 @@ def make_environment(source: str | EnvironmentSource, render_mode: str | None = 
     try:
         if render_mode is not None and render_mode not in env.metadata.get("render_modes", ()):
             expected = env.metadata.get("render_modes")
-            raise InputError(f"{source.id} cannot be rendered as {render_mode!r}: expected one of {expected}.")
+            require(not expected, f"{source.id} cannot be rendered as {render_mode!r}: expected one of {expected}.")
+            raise _undrawn(source.id, render_mode, "none there")
         if source.name.startswith("MinAtar/"):
             env = ForgetLastAction(env)
         if atari.is_atari(source.name):
@@ -159,9 +160,14 @@ def _made(source: EnvironmentSource, render_mode: str | None) -> gymnasium.Env[A
         raise InputError(f"{source.id} needs a package that is not installed: {one_line(error)}") from error
     except Exception as error:
         if render_mode is not None and isinstance(error, TypeError):
-            raise InputError(f"{source.id} cannot be rendered as {render_mode!r}: {error}.") from error
+            raise _undrawn(source.id, render_mode, one_line(error).rstrip(".")) from error
         given = f" with {', '.join(format_arguments(source.arguments))}" if source.arguments else ""
         raise InputError(f"{source.id} cannot be made{given}: {told(error, type(None))}.") from error
+
+
+def _undrawn(env_id: str, render_mode: str, got: str) -> InputError:
+    expected = 'expected an environment that takes `render_mode`, and names it in metadata["render_modes"]'
+    return InputError(f"{env_id} cannot be rendered as {render_mode!r}: {expected}. Got {got}.")
 
 
 def agent_view(env: gymnasium.Env[Any, Any], spec: EnvironmentSpec) -> gymnasium.Env[Any, Any]:

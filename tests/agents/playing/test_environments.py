@@ -217,7 +217,8 @@ def test_an_environment_is_rendered_in_its_own_ways_only(corridor_id: str) -> No
         InputError, match=r"^CartPole-v1 cannot be rendered as 'smell': expected one of \['human', 'rgb_array'\]\.$"
     ):
         make_environment("CartPole-v1", "smell")
-    with pytest.raises(InputError, match=rf"^{corridor_id} cannot be rendered as 'human': .*render_mode"):
+    expected = r'an environment that takes `render_mode`, and names it in metadata\["render_modes"\]\. Got .*[^.]\.$'
+    with pytest.raises(InputError, match=rf"^{corridor_id} cannot be rendered as 'human': expected {expected}"):
         make_environment(corridor_id, "human")
 
 
