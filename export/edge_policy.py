@@ -452,9 +452,9 @@ class EdgePolicy:
 
         Args:
           observation: one, as the environment gives it: an array shaped as the manifest says, [F] for a vector, or the number
-            of a state. Where the manifest names features: those by their keys, as a Dict environment gives them and
-            whatever else is there, or one vector of them in the manifest's order. Only what the manifest calls `atari` must be
-            done already. What has been through all of the preprocessing, an array of `input_shape`, is taken as it is.
+            of a state. Where the manifest names features: those by their keys, as a Dict or a Tuple environment gives them and
+            whatever else is there, or one array or list of them in the manifest's order. Only what the manifest calls `atari`
+            must be done already. What has been through all of the preprocessing, an array of `input_shape`, is taken as it is.
           mask: [A], which actions are legal, of which one is; a policy whose manifest says so needs it.
         Raises:
           ValueError: the shape is wrong, a key is missing, the observation holds a NaN or an infinity, there is no such state,
@@ -611,9 +611,8 @@ class EdgePolicy:
             return bool(self._features)
         if not self._features[0].key:  # categories alone, without keys
             return np.size(observation) == len(self._features[0].one_hot) != self._observation_shape[0]
-        return isinstance(observation, tuple) and (
-            len(observation) != self._observation_shape[0] or any(map(np.ndim, observation))
-        )
+        # What a Tuple environment gives may well be as long as the vector of it: a tuple is never that vector.
+        return isinstance(observation, tuple) and self._features[0].key.partition("/")[0].isdecimal()
 
     def _joined(self, observation: Given) -> NDArray[Any]:
         found, missing = [], []

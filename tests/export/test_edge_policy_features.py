@@ -125,6 +125,19 @@ def test_a_manifest_names_what_a_vector_is_made_of_in_order() -> None:
     assert str(Feature("m", 10, (2,) * 5)) == "m (10 numbers: each of 5 one-hot)"
 
 
+@pytest.mark.filterwarnings(TOLD)
+@pytest.mark.parametrize("last", [spaces.Text(3), spaces.Box(0, 1, ())])
+def test_a_tuple_that_is_as_long_as_its_vector_is_taken_by_its_parts(last: Any) -> None:
+    env = Gives(spaces.Tuple([spaces.Discrete(2), spaces.Box(0, 1, ()), last]))
+    vectors = one_array(env, "My-v0", ("0", "1"))
+    seen, _ = vectors.reset(seed=1)
+    fed = Fed(3)
+    policy = EdgePolicy(fed, manifest_of(vectors))
+    for observation in (env.given, seen, seen.tolist()):
+        policy(observation)
+        np.testing.assert_array_equal(fed.fed, seen.astype(np.float32))
+
+
 @pytest.mark.parametrize("space", [spaces.Box(-1, 1, (4,), np.float32), spaces.Discrete(4), spaces.MultiBinary(3)])
 def test_what_has_no_keys_is_written_as_ever(space: Any) -> None:
     env = one_array(Gives(space), "My-v0")
