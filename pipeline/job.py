@@ -165,10 +165,10 @@ class Job:
             stage = plan[name]
             self._check(name, plan)
             self.folder.forget(stages.dependents(plan, name))
-            with lines.stage(name), self.folder.stage(name):
+            with lines.stage(name) as remarks, self.folder.stage(name):
                 if stage.kind == "train" and force and self.folder.agent.exists():
                     remove_folder(self.folder.agent)  # or its checkpoints would be gone on from
-                stage.work()
+                remarks.append(stage.work() or "")
             self._remove_checkpoints()
 
     def reports(self) -> dict[str, tuple[StageReport, ...]]:

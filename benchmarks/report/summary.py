@@ -34,9 +34,9 @@ def summary(rows: Sequence[BenchmarkRow], baseline: str, fits: Sequence[FitTest]
     in_percent = f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
     return (
         f"{best.name} passed its gate: on the same {played.episodes:,} episodes {model} returns "
-        f"{in_digits(played.mean - delta.mean)}, and {best.name} {_difference(played.mean, delta)}. It takes {kilobytes(best.size_bytes)} KB instead of "
-        f"{kilobytes(base.size_bytes)} KB, {in_percent} of the size. One invoke() is {_speed(best.speedup)}; the whole step, "
-        f"from observation to action, is {_speed(step)}.{_power(best)}"
+        f"{in_digits(played.mean - delta.mean)}, and {best.name} {_difference(played.mean, delta)}. "
+        f"It takes {kilobytes(best.size_bytes)} KB instead of {kilobytes(base.size_bytes)} KB, {in_percent} of the size. "
+        f"One invoke() is {_speed(best.speedup)}; the whole step, from observation to action, is {_speed(step)}.{_power(best)}"
     )
 
 

@@ -58,8 +58,6 @@ def run(arguments: Namespace) -> int:
         print_json(arguments, found | _fragility_as_json(result.fragility))
     else:
         print(in_colour(render_table(result.measured.rows), sys.stdout))
-        if result.fragility is not None:
-            print(f"\n{result.fragility.summary}")
         if fits := render_fits(result.measured):
             print(f"\n{fits}")
         print(f"\nReport: {job.folder.report}")

@@ -69,6 +69,7 @@ def what_was_skipped(run: RunFolder, reports: Mapping[str, Sequence[StageReport]
         f"{name}, {each.stage}: {reason}"
         for name, of_recipe in reports.items()
         for each in of_recipe
+        if each.findings.rung is None  # a ladder may go on to its next rung: the JSON says why it did
         for reason in each.findings.skipped or ()
     ]
     reasons: dict[str, list[str]] = {}
