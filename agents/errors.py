@@ -64,6 +64,12 @@ def nearest(word: str, known: Iterable[str]) -> list[str]:
     return [lowered[each] for each in difflib.get_close_matches(word.lower(), lowered, n=3, cutoff=0.5)]
 
 
+def hint(word: str, known: Iterable[str]) -> str:
+    """A sentence that names them, after a space; empty where there are none."""
+    near = nearest(word, known)
+    return f" Nearest: {', '.join(near)}." if near else ""
+
+
 def short(space: object) -> str:
     """A space, or anything else that is printed over several lines, in one line of at most 80 characters."""
     text = " ".join(str(space).split())  # NumPy breaks the lines of long bounds

@@ -1,8 +1,10 @@
 """The words of the command line: each command with its arguments. Imports nothing that takes time."""
 
 import argparse
+import re
 from typing import NoReturn
 
+from edgedqn.agents.errors import hint
 from edgedqn.pipeline.commands import BAD_INPUT
 from edgedqn.pipeline.commands.device_arguments import BUNDLE, fit
 from edgedqn.pipeline.commands.options import (
@@ -269,16 +271,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors in one line, without the usage that argparse prints first; for an unknown option the line lists the known ones."""
+    """Errors in one line, without the usage that argparse prints first, and with what was probably meant."""
 
     def error(self, message: str) -> NoReturn:
+        if chosen := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
+            message += "." + hint(chosen[1], re.findall(r"[\w-]+", chosen[2]))
         self.exit(BAD_INPUT, f"edgedqn: {message}\n")
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            known = sorted(option for option in self._option_string_actions if option.startswith("--"))
-            self.error(f"unexpected argument {unknown[0]!r}: expected one of {', '.join(known)}")
+            near = hint(unknown[0], (option for option in self._option_string_actions if option.startswith("--")))
+            self.error(f"unexpected argument {unknown[0]!r}.{near} `{self.prog} --help` lists all.")
         return parsed, unknown
 
 

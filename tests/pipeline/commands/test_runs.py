@@ -45,7 +45,7 @@ def test_spaces_that_cannot_be_learned_are_refused(
 
 
 def test_unknown_recipe_gives_the_choices(assert_refused: Refused, edgedqn: CommandLine, tmp_path: Path) -> None:
-    assert_refused(edgedqn("run", "CartPole-v1", "--recipes", "int4"), "Unknown recipe 'int4'", "qat-int8, prune-int8")
+    assert_refused(edgedqn("run", "CartPole-v1", "--recipes", "int4"), "Unknown recipe 'int4'", "`edgedqn recipes` lists")
     assert not (tmp_path / "runs").exists()
 
 
