@@ -61,7 +61,11 @@ def run(arguments: Namespace) -> int:
         if fits := render_fits(result.measured):
             print(f"\n{fits}")
         print(f"\nReport: {job.folder.report}")
-    return _verdict(result, arguments.json)
+    verdict, source = _verdict(result, arguments.json), job.folder.description.source
+    if verdict == DONE and not arguments.json and not source.wrappers:  # of which a file alone brings none along
+        words = ["edgedqn", "evaluate", str(job.folder.device / POLICY), *(["--env", source.id] if ":" in source.id else [])]
+        print(f"Try: {shlex.join(words)}")
+    return verdict
 
 
 def train(arguments: Namespace) -> int:

@@ -54,6 +54,8 @@ def test_another_run_in_the_folder_is_refused_and_left_alone(
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in tiny_run.folder.rglob("*")}
     assert_refused(edgedqn("run", "CartPole-v1", "--seed", "5", "--out", tiny_run.folder), "holds another run", "seed=5")
+    longer = edgedqn("run", "CartPole-v1", "--steps", "40000", "--out", tiny_run.folder)
+    assert_refused(longer, "steps=40000", "A training that was begun is not prolonged. Choose another --out, or --force")
     assert_refused(edgedqn("run", "Acrobot-v1", "--out", tiny_run.folder), "holds another run", "env_id=Acrobot-v1")
     assert {path: path.stat().st_mtime_ns for path in tiny_run.folder.rglob("*")} == before
 
@@ -71,7 +73,8 @@ def test_a_whole_run_of_an_own_environment_in_one_command(edgedqn: CommandLine, 
     for name in ("float32", "ptq-int8", "qat-int8"):
         assert f"\n{name} " in answer.stdout
     assert "Deploy: run/device" in answer.stdout
-    *_, sentence = answer.stdout.splitlines()
+    *_, sentence, next_step = answer.stdout.splitlines()
+    assert next_step == f"Try: edgedqn evaluate run/device/policy.tflite --env {own}:Base-v0"
     assert re.fullmatch(r"run/device/policy.tflite: [\d.]+ KB in place of [\d.]+ KB, .* on [\d,]+ episodes\.", sentence)
     scripts = {"edge_policy.py", "run_policy.py", "bench_on_device.py"}
     bundle = {path.name for path in (tmp_path / "run" / "device").iterdir()}
