@@ -24,7 +24,7 @@ Refused = Callable[..., None]
 
 def test_unknown_environment_names_the_nearest(assert_refused: Refused, edgedqn: CommandLine, tmp_path: Path) -> None:
     assert_refused(edgedqn("run", "CartPol-v1"), "Unknown environment 'CartPol-v1'", "Nearest: CartPole-v1")
-    assert_refused(edgedqn("run", "no_such_module:Thing-v0"), "no_such_module", "Expected module:Id")
+    assert_refused(edgedqn("run", "no_such_module:Thing-v0"), "no_such_module", "Expected no_such_module.py in the current folder")
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == []
 
 
