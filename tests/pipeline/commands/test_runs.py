@@ -69,7 +69,9 @@ def test_a_whole_run_of_an_own_environment_in_one_command(edgedqn: CommandLine, 
     answer = edgedqn("run", f"{own}:Base-v0", "--steps", "1500", "--recipes", "qat-int8", "--out", "run")
     assert answer.returncode == 0, answer.stderr
     # No chatter, and no progress bar where there is no terminal. Of two files so small either may be the smaller.
-    assert answer.stderr in ("", "Warning: the naive conversion is the smallest that passed: ptq-int8 ships.\n")
+    # That an early policy goes on for ever is told.
+    told = [line for line in answer.stderr.splitlines() if "an episode did not end by itself" not in line]
+    assert told in ([], ["Warning: the naive conversion is the smallest that passed: ptq-int8 ships."])
     for name in ("float32", "ptq-int8", "qat-int8"):
         assert f"\n{name} " in answer.stdout
     assert "Deploy: run/device" in answer.stdout
