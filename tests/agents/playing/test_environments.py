@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.envs.toy_text.cliffwalking import CliffWalkingEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -214,6 +215,10 @@ def test_a_vector_gives_each_episodes_true_last_observation_and_resets_what_it_i
 def test_an_episode_without_any_end_is_cut_off_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgedqn.agents.playing.environments.LONGEST_EPISODE", 3)
     env = make_environment("CliffWalking-v1")
+    with monkeypatch.context() as own:  # who ends its episodes itself is not cut off, and a warning would be an error here
+        own.setattr(CliffWalkingEnv, "step", lambda self, action: (36, -1.0, False, True, {}))
+        env.reset(seed=0)
+        assert env.step(0)[3]
     env.reset(seed=0)
     assert [env.step(0)[3] for _ in range(2)] == [False, False]
     with pytest.warns(EnvironmentWarning, match=r"^CliffWalking-v1: .* cut off after 3 steps, .*: max_episode_steps, or gym"):

@@ -24,7 +24,9 @@ Refused = Callable[..., None]
 
 def test_unknown_environment_names_the_nearest(assert_refused: Refused, edgedqn: CommandLine, tmp_path: Path) -> None:
     assert_refused(edgedqn("run", "CartPol-v1"), "Unknown environment 'CartPol-v1'", "Nearest: CartPole-v1")
-    assert_refused(edgedqn("run", "no_such_module:Thing-v0"), "no_such_module", "Expected no_such_module.py in the current folder")
+    assert_refused(
+        edgedqn("run", "no_such_module:Thing-v0"), "no_such_module", "Expected no_such_module.py in the current folder"
+    )
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == []
 
 
@@ -69,9 +71,7 @@ def test_a_whole_run_of_an_own_environment_in_one_command(edgedqn: CommandLine, 
     answer = edgedqn("run", f"{own}:Base-v0", "--steps", "1500", "--recipes", "qat-int8", "--out", "run")
     assert answer.returncode == 0, answer.stderr
     # No chatter, and no progress bar where there is no terminal. Of two files so small either may be the smaller.
-    # That an early policy goes on for ever is told.
-    told = [line for line in answer.stderr.splitlines() if "an episode did not end by itself" not in line]
-    assert told in ([], ["Warning: the naive conversion is the smallest that passed: ptq-int8 ships."])
+    assert answer.stderr in ("", "Warning: the naive conversion is the smallest that passed: ptq-int8 ships.\n")
     for name in ("float32", "ptq-int8", "qat-int8"):
         assert f"\n{name} " in answer.stdout
     assert "Deploy: run/device" in answer.stdout
