@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -221,7 +221,7 @@ class LastResort(gymnasium.wrappers.TimeLimit):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         result = super().step(action)
-        if self._elapsed_steps == LONGEST_EPISODE and not result[2]:  # else it ended the episode itself
+        if cast(int, self._elapsed_steps) == LONGEST_EPISODE and not result[2]:  # else the environment ended the episode
             tell(
                 f"{self._id}: an episode did not end by itself and is cut off after {LONGEST_EPISODE:,} steps, which takes its "
                 "time. Set a limit: max_episode_steps, or gymnasium's TimeLimit."
