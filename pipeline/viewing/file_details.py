@@ -42,7 +42,7 @@ def device_costs(run: RunFolder) -> dict[str, tuple[DeviceCost, ...]]:
         costs.append(
             DeviceCost(
                 device="Cortex-M4, policy.c",
-                step=f"{plain['instructions']:,} instructions",
+                step=f"{plain['instructions']:,} instructions of policy_infer()",
                 flash_bytes=plain["code_bytes"] + plain["constants_bytes"],
                 ram_bytes=plain["stack_bytes"],
                 known="emulated",
