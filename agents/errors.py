@@ -1,11 +1,14 @@
 """The exceptions that mean: the input was bad, not our code; what is said of it; and NumPy's numbers as Python's."""
 
+import difflib
 import warnings
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from operator import is_
 from typing import TypeVar, cast
 
 T = TypeVar("T")
+_told: set[str] = set()  # by `tell`
 
 
 class InputError(ValueError):
@@ -46,8 +49,25 @@ class EnvironmentWarning(UserWarning):
 
 
 def tell(text: str) -> None:
-    """Warns of an environment; the same words once in a process."""
-    warnings.warn(text, EnvironmentWarning, stacklevel=2)
+    """Warns of an environment, in a line without a place in our code; the same words once in a process.
+
+    Python's own memory of what it warned of will not do: it is lost whenever somebody changes the filters, as TensorFlow does.
+    """
+    if text not in _told:
+        _told.add(text)
+        warnings.warn_explicit(text, EnvironmentWarning, "EdgeDQN", 0)
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """The three at most that were probably meant, the likeliest first; upper and lower case are alike."""
+    lowered = {each.lower(): each for each in known}
+    return [lowered[each] for each in difflib.get_close_matches(word.lower(), lowered, n=3, cutoff=0.5)]
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """A sentence that names them, after a space; empty where there are none."""
+    near = nearest(word, known)
+    return f" Nearest: {', '.join(near)}." if near else ""
 
 
 def short(space: object) -> str:

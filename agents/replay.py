@@ -77,7 +77,9 @@ class Replay:
     Observations are stored frame by frame, in the dtype the environment gives (float64 as float32), and a transition holds
     the numbers of its frames. So the s_t of one transition and the s_tm1 of the next share their memory, and so do stacked
     images. There is room for 5 % more frames than transitions, for the first observations of episodes; where episodes are
-    shorter than 20 steps, frames run out first, and fewer than `capacity` transitions are kept.
+    shorter than 20 steps, frames run out first, and fewer than `capacity` transitions are kept. Environments may take turns in
+    any order. One that paused while others stored more than a fourth of the ring loses its transitions from
+    before the pause to after it, because keeping one would cost all others of its age their place.
 
     Source: Lin (1992); Mnih et al. (2015), "Human-level control through deep reinforcement learning".
     """
@@ -120,6 +122,7 @@ class Replay:
         self._oldest = 0  # the first transition that is still whole, counted like `_added`
         self._newest_start = 0  # the largest number of a first frame so far ...
         self._disorder = 0  # ... and how far one came behind it: environments side by side finish their steps in any order
+        self._most_disorder = max(64, frames // 4)
 
     def __len__(self) -> int:
         return self._added - self._oldest
@@ -131,7 +134,7 @@ class Replay:
 
     def store(self, observation: NDArray[Any], after: Handle | None) -> Handle:
         """Stores the newest frame of an observation [*observation_shape], whose predecessor's handle is `after`; None begins an
-        episode, with all frames of a stack the same. The handle returned must be used before the ring of frames comes round.
+        episode, with all frames of a stack the same.
         """
         number = self._stored
         frames = self._frames
@@ -144,12 +147,19 @@ class Replay:
         return (number,) * self._stack if after is None else (*after[1:], number)
 
     def add(self, transition: Transition[Handle]) -> None:
-        """Stores one transition between observations that were stored before; the oldest makes room."""
+        """Stores one transition between observations that were stored before; the oldest makes room. One that comes too late is
+        dropped."""
         s_tm1, a_tm1, r_t, discount_t, s_t = transition
+        first = s_tm1[0]
+        if first > self._newest_start:
+            self._newest_start = first
+        elif (behind := self._newest_start - first) > self._disorder:
+            if behind > self._most_disorder:
+                return
+            self._disorder = behind
         i = self._added % self._capacity
         if len(self) == self._capacity:
             self._oldest += 1
-        first = s_tm1[0]
         if self._stack == 1:  # a number is written several times faster than a tuple, and this runs on every step
             self._s_tm1[i, 0] = first
             self._s_t[i, 0] = s_t[0]
@@ -159,10 +169,6 @@ class Replay:
         self._a_tm1[i] = a_tm1
         self._r_t[i] = r_t
         self._discount_t[i] = discount_t
-        if first > self._newest_start:
-            self._newest_start = first
-        elif self._newest_start - first > self._disorder:
-            self._disorder = self._newest_start - first
         self._added += 1
         self.sampler.added(i)
 

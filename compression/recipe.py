@@ -3,13 +3,13 @@
 import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from edgedqn.agents.errors import InputError, make_plain, require
+from edgedqn.agents.errors import InputError, make_plain, nearest, require
 from edgedqn.agents.files import Json
 from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
@@ -120,7 +120,7 @@ class Recipe:
         return cls(
             name=_setting(given["name"], str, None, what="the name of a recipe"),
             summary=_setting(given.get("summary", ""), str, None, what="the summary of a recipe"),
-            stages=tuple(_stage(stage) for stage in stages),
+            stages=tuple(_stage(stage, at=f"stage {i}") for i, stage in enumerate(stages, 1)),
             conversion=given["conversion"],
             control=_setting(given.get("control", False), bool, None, what="the control of a recipe"),
         )
@@ -136,7 +136,10 @@ class Recipe:
             value = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise InputError(f"{path} is no recipe: {error}.") from error
-        return cls.from_json({"name": path.stem, **value})
+        try:
+            return cls.from_json({"name": path.stem, **value})
+        except InputError as error:
+            raise InputError(f"{path}, {error}") from error
 
 
 def _why_not_here(stage: Stage, before: Sequence[Stage], after: Sequence[Stage]) -> str:
@@ -195,13 +198,16 @@ def _stage_to_json(stage: Stage) -> Json:
     return {"stage": stage.name, **_settings(stage)}
 
 
-def _stage(value: object) -> Stage:
-    """From its table, or from its name alone."""
+def _stage(value: object, at: str = "") -> Stage:
+    """From its table, or from its name alone; `at` says where it stands."""
     table = value if isinstance(value, Mapping) else {"stage": value}
     kind = table.get("stage")
     if not isinstance(kind, str) or kind not in STAGES:
-        raise InputError(f"Expected a stage of {', '.join(STAGES)}. Got {kind!r}.")
-    return cast(Stage, _built(STAGES[kind], None, {key: item for key, item in table.items() if key != "stage"}))
+        raise InputError(f"{at and f'{at}: '}expected a stage of {', '.join(_nearest_first(kind, STAGES))}. Got {kind!r}.")
+    try:
+        return cast(Stage, _built(STAGES[kind], None, {key: item for key, item in table.items() if key != "stage"}))
+    except InputError as error:
+        raise InputError(f"{at and f'{at} ({kind}): '}{error}") from error
 
 
 def _built(kind: type[Any], default: Any, table: Json) -> Any:
@@ -270,11 +276,17 @@ def _checked(value: object, needed: tuple[str, ...], known: tuple[str, ...], *, 
         raise InputError(f"{what} is a table of settings. Got {value!r}.")
     missing = [key for key in needed if key not in value]
     unknown = [key for key in value if key not in (*needed, *known)]
-    if missing or unknown:
-        said = f"no {missing[0]!r}" if missing else f"{unknown[0]!r}"
-        choices = ", ".join(dict.fromkeys((*needed, *known))) or "nothing"
-        raise InputError(f"{what} has settings that make no sense: expected {choices}. Got {said}.")
+    choices = dict.fromkeys((*needed, *known))
+    if unknown:
+        told = f"unknown setting {unknown[0]!r}. Expected {'one of ' if choices else ''}"
+        told += f"{', '.join(_nearest_first(unknown[0], choices)) or 'none'}."
+        raise InputError(told if what in STAGES else f"{what}: {told}")
+    require(not missing, f"{what} lacks a setting: expected {', '.join(choices)}. Got no {', '.join(missing)}.")
     return dict(value)
+
+
+def _nearest_first(word: object, known: Iterable[str]) -> Iterable[str]:
+    return dict.fromkeys([*nearest(str(word), known), *known])
 
 
 def _settings(value: Stage | Distillation | TdLearning | Targets) -> Json:

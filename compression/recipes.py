@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, hint
 from edgedqn.compression.methods.clustering import Cluster
 from edgedqn.compression.methods.distillation import Distil, Distillation, Visit
 from edgedqn.compression.methods.initialization import NewStudent, ScaleInput
@@ -98,7 +98,8 @@ def recipe(name: str) -> Recipe:
     if name.endswith(".toml"):
         return checked(Recipe.read(Path(name)))
     if name not in RECIPES:
-        raise InputError(f"Unknown recipe {name!r}. Expected a file NAME.toml or one of: {', '.join(RECIPES)}.")
+        expected = "Expected a file NAME.toml, or one that `edgedqn recipes` lists."
+        raise InputError(f"Unknown recipe {name!r}.{hint(name, RECIPES)} {expected}")
     return RECIPES[name]
 
 

@@ -16,10 +16,11 @@ import re
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -47,6 +48,7 @@ LARGEST_SCALE = 1e18  # times the largest observation whose square is a finite f
 FLOAT32 = np.dtype(np.float32)
 T = TypeVar("T")
 Json = Mapping[str, Any]
+Given: TypeAlias = "ArrayLike | Mapping[str, Any]"  # an observation: numbers, or a manifest's features by their keys
 
 # BuiltinOperator of the TFLite schema, by its names: those that policies are made of. Any other is refused, also because not
 # every kernel of an interpreter checks what it is given.
@@ -112,6 +114,80 @@ class Actions(NamedTuple):
         return np.array(list(itertools.product(*self.levels))).astype(self.dtype).reshape(-1, *self.shape)
 
 
+class Feature(NamedTuple):
+    """Numbers of an observation that is a vector: what the environment gives under one key.
+
+    `key` is a Dict's key, or the number of a Tuple's part; of what lies deeper, all of them with / between; "" where there is
+    no such thing. `size` numbers in C order. Where `one_hot` is not empty, these are categories, of so many kinds each: each
+    becomes so many numbers, 1 for its own and 0 elsewhere, and is counted from `first`, or from 0 where that is empty.
+    """
+
+    key: str
+    size: int
+    one_hot: tuple[int, ...] = ()
+    first: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.one_hot:
+            return self.key if self.size == 1 else f"{self.key} ({self.size} numbers)"
+        ranges = [f"one-hot of {first} .. {first + kinds - 1}" for first, kinds in self._categories]
+        ranges = ranges if len(ranges) <= 4 else [f"each of {len(ranges)} one-hot"]
+        return f"{self.key} ({self.size} numbers: {', '.join(ranges)})".strip()
+
+    @classmethod
+    def from_json(cls, value: Json) -> "Feature":
+        """Reads the JSON object of a manifest; PolicyFileError where it describes no numbers."""
+        size, one_hot, first = _member(value, "size", int), value.get("one_hot", []), value.get("first", [])
+        one_hot = [size] if one_hot is True else one_hot
+        lists = all(isinstance(each, list) and all(type(n) is int for n in each) for each in (one_hot, first))
+        sound = size > 0 and lists and len(first) in (0, len(one_hot)) and all(kinds > 0 for kinds in one_hot)
+        if not sound or (one_hot and sum(one_hot) != size):
+            raise PolicyFileError(f"Impossible feature: expected a key, a size, and whether it is one-hot. Got {value}.")
+        return cls(_member(value, "key", str), size, tuple(one_hot), tuple(first))
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object `from_json` reads."""
+        one_hot = {"one_hot": True if len(self.one_hot) == 1 else list(self.one_hot)} if self.one_hot else {}
+        return {"key": self.key, "size": self.size, **one_hot, **({"first": list(self.first)} if self.first else {})}
+
+    def vector(self, observation: object) -> NDArray[Any]:
+        """[size]: these numbers of an observation with keys. KeyError: it has no such; ValueError: it has others there."""
+        part = np.ravel(np.asarray(_under(observation, self.key)))
+        count = len(self.one_hot) or self.size
+        if part.size != count or part.dtype.kind not in "biuf":
+            raise ValueError(
+                f"Bad observation: expected {count} number{'s' * (count > 1)} as {self.key!r}. Got {part.tolist()}."
+            )
+        rows = [part] if not self.one_hot else []
+        for category, (first, kinds) in zip(part, self._categories, strict=False):
+            row = np.zeros(kinds, np.uint8)
+            if part.dtype.kind == "f" or not 0 <= int(category) - first < kinds:
+                expected = f"expected an integer in {first} .. {first + kinds - 1} as {self.key!r}"
+                raise ValueError(f"Bad observation: {expected}. Got {category}.")
+            row[int(category) - first] = 1
+            rows.append(row)
+        return np.concatenate(rows)
+
+    @property
+    def _categories(self) -> tuple[tuple[int, int], ...]:
+        """From what number on each is counted, and its kinds."""
+        return tuple(zip(self.first or [0] * len(self.one_hot), self.one_hot, strict=True))
+
+
+def _under(observation: object, key: str) -> object:
+    """What lies under a feature's key; KeyError where nothing does."""
+    if not key:
+        return observation
+    parts = observation.items() if isinstance(observation, Mapping) else ()
+    for head, part in enumerate(observation) if isinstance(observation, (tuple, list)) else parts:
+        if key == str(head):
+            return part
+        if key.startswith(f"{head}/"):
+            with suppress(KeyError):  # a key may have a / of its own
+                return _under(part, key[len(f"{head}/") :])
+    raise KeyError(key)
+
+
 ATARI, ONE_HOT, FLATTEN, ACTION_MASK = Step("atari"), Step("one_hot"), Step("flatten"), Step("action_mask")
 
 
@@ -174,6 +250,7 @@ class DeviceManifest:
       meaning: of the output, one of `MEANINGS`.
       recipe: that made the policy.
       actions: the environment's own; None where they are the numbers 0 .. n_actions - 1.
+      features: what an observation [F] is made of, in order, where the environment gives it under keys; else empty.
       source: the JSON object it was read from; what else that holds is kept.
     Raises:
       PolicyFileError: a value that no device could use, with what was expected.
@@ -189,6 +266,7 @@ class DeviceManifest:
     meaning: str
     recipe: str
     actions: Actions | None = None
+    features: tuple[Feature, ...] = ()
     source: Json = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -201,6 +279,9 @@ class DeviceManifest:
                 raise PolicyFileError(f"Wrong number of input {name}s: expected 1 or {channels}. Got {len(values)}.")
             if not all(type(v) in (int, float) and abs(v) <= LARGEST_SCALE for v in values):
                 raise PolicyFileError(f"Impossible input {name}: expected numbers up to {LARGEST_SCALE:g}. Got {list(values)}.")
+        sizes = sum(feature.size for feature in self.features)
+        if self.features and self.observation_shape != (sizes,):
+            raise PolicyFileError(f"Impossible features: expected {list(self.observation_shape)} numbers. Got {sizes}.")
         _require(self.meaning in MEANINGS, f"Unknown output meaning: expected one of {MEANINGS}. Got {self.meaning!r}.")
         _require(not (self.masked and self.meaning == "action"), "Legal actions need an output to choose from. Got the action.")
 
@@ -233,6 +314,7 @@ class DeviceManifest:
             observation_dtype=_member(environment, "observation_dtype", str),
             n_actions=n_actions,
             actions=actions,
+            features=tuple(map(Feature.from_json, _member(environment, "features", list) if "features" in environment else [])),
             preprocessing=tuple(map(parse_step, _member(environment, "preprocessing", list))),
             scale=_read_numbers(given, "scale"),
             offset=_read_numbers(given, "offset"),
@@ -252,6 +334,7 @@ class DeviceManifest:
             "preprocessing": list(map(str, self.preprocessing)),
         }
         environment |= {"actions": self.actions.to_json()} if self.actions else {}
+        environment |= {"features": [feature.to_json() for feature in self.features]} if self.features else {}
         packed = isinstance(old["input"]["scale"], str) if self.source else max(len(self.scale), len(self.offset)) > MANY
         return {
             **old,
@@ -297,6 +380,7 @@ class EdgePolicy:
         self.n_actions, self.output_meaning = device.n_actions, device.meaning
         self._feed = np.zeros(source["shape"], source["dtype"])
         self._observation_shape = device.observation_shape
+        self._features = device.features
         self._masked, self._mask = device.masked, np.zeros(device.n_actions, np.float32)
         self._own_actions = None if device.actions is None else device.actions.table()  # [A, *shape]
         self.input_shape = device.input_shape(self._feed.size)
@@ -363,17 +447,18 @@ class EdgePolicy:
             raise RuntimeRefusedError(f"{runs.path} is whole, but this runtime cannot run it: {reason}") from error
         return cls(interpreter, file.device, runs.model, twin_of=file.model if twin else None)
 
-    def __call__(self, observation: ArrayLike, mask: ArrayLike | None = None) -> int:
+    def __call__(self, observation: Given, mask: ArrayLike | None = None) -> int:
         """The action for one observation: the index of the largest output, the lowest among equals.
 
         Args:
           observation: one, as the environment gives it: an array shaped as the manifest says, [F] for a vector, or the number
-            of a state. Only what the manifest calls `atari` must be done already. What has been through all of the
-            preprocessing, an array of `input_shape`, is taken as it is.
+            of a state. Where the manifest names features: those by their keys, as a Dict or a Tuple environment gives them and
+            whatever else is there, or one array or list of them in the manifest's order. Only what the manifest calls `atari`
+            must be done already. What has been through all of the preprocessing, an array of `input_shape`, is taken as it is.
           mask: [A], which actions are legal, of which one is; a policy whose manifest says so needs it.
         Raises:
-          ValueError: the shape is wrong, the observation holds a NaN or an infinity, there is no such state, or the network
-            computed a NaN, which a file whose output is the action cannot tell.
+          ValueError: the shape is wrong, a key is missing, the observation holds a NaN or an infinity, there is no such state,
+            or the network computed a NaN, which a file whose output is the action cannot tell.
         """
         if mask is None and not self._masked:
             if self._native is not None:
@@ -389,7 +474,7 @@ class EdgePolicy:
             raise ValueError(f"The policy computed a NaN: expected numbers as {self.output_meaning}. Got {row[0].tolist()}.")
         return action
 
-    def action(self, observation: ArrayLike, mask: ArrayLike | None = None) -> NDArray[Any] | float:
+    def action(self, observation: Given, mask: ArrayLike | None = None) -> NDArray[Any] | float:
         """The environment's own action for one observation: of shape `device.actions.shape`, a torque or a vector for example.
         Where the manifest names none, the index that a call returns. Arguments as in a call.
         """
@@ -399,7 +484,7 @@ class EdgePolicy:
         own: NDArray[Any] = self._own_actions[index]
         return own.copy() if own.ndim else own.item()
 
-    def preferences(self, observation: ArrayLike, mask: ArrayLike | None = None) -> NDArray[Any]:
+    def preferences(self, observation: Given, mask: ArrayLike | None = None) -> NDArray[Any]:
         """The output row [A] as the file computes it: int8 steps or float32, NaN included. Arguments as in a call.
 
         Of a file whose output is the action: int8, 1 there and 0 elsewhere.
@@ -432,11 +517,11 @@ class EdgePolicy:
             return int(np.count_nonzero(self._real != self._clamped))
         return 0 if self._model is None else clamped_inside(self._model, self._feed)
 
-    def _legal(self, observation: ArrayLike, mask: ArrayLike | None) -> NDArray[np.intp]:
+    def _legal(self, observation: Given, mask: ArrayLike | None) -> NDArray[np.intp]:
         """The indices of the legal actions, ascending, which are remembered for the preprocessing; as `mask` says, or else an
         observation that has been through it."""
-        if mask is None and self._masked and np.shape(observation) == self.input_shape:
-            mask = np.asarray(observation)[-self.n_actions :]
+        if mask is None and self._masked and not isinstance(observation, Mapping):
+            mask = np.asarray(observation)[-self.n_actions :] if np.shape(observation) == self.input_shape else None
         if self._chosen:
             raise ValueError(
                 "This file gives the action, so that it cannot be told which are legal: expected no mask. Got one."
@@ -463,7 +548,7 @@ class EdgePolicy:
         native.saturated[0] = 0
         self._native, self._levels = native, None
 
-    def _native_action(self, x: ArrayLike, native: "_NativeStep") -> int:
+    def _native_action(self, x: Given, native: "_NativeStep") -> int:
         if type(x) is not np.ndarray or x.dtype is not FLOAT32 or x.shape != self.input_shape:
             x = self._preprocess(x)
         action = native.step(x)
@@ -471,7 +556,7 @@ class EdgePolicy:
             _refuse_nan(x)
         return action
 
-    def _run(self, x: ArrayLike) -> NDArray[Any]:
+    def _run(self, x: Given) -> NDArray[Any]:
         if self._native is not None:
             self._native_action(x, self._native)
             return self._native.row[np.newaxis].copy()
@@ -505,9 +590,9 @@ class EdgePolicy:
             np.maximum(clamped, self._lowest, out=clamped)
             self._feed_view[...] = clamped
 
-    def _preprocess(self, observation: ArrayLike) -> NDArray[np.float32]:
+    def _preprocess(self, observation: Given) -> NDArray[np.float32]:
         """The manifest's steps, as gymnasium's wrappers do them where an agent is trained, and float32 at last."""
-        x = np.asarray(observation)
+        x = np.asarray(self._joined(observation) if self._has_keys(observation) else observation)
         if x.dtype.kind not in "biuf":
             raise ValueError(f"Bad observation: expected numbers. Got {x.dtype}.")
         if x.shape == self._observation_shape:
@@ -519,6 +604,28 @@ class EdgePolicy:
             return x.astype(FLOAT32)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes an infinity, which is refused
             return x.astype(FLOAT32, copy=False)
+
+    def _has_keys(self, observation: Given) -> bool:
+        """Whether these are the manifest's features by their keys, and no vector yet."""
+        if not self._features or isinstance(observation, Mapping):
+            return bool(self._features)
+        if not self._features[0].key:  # categories alone, without keys
+            return np.size(observation) == len(self._features[0].one_hot) != self._observation_shape[0]
+        # What a Tuple environment gives may well be as long as the vector of it: a tuple is never that vector.
+        return isinstance(observation, tuple) and self._features[0].key.partition("/")[0].isdecimal()
+
+    def _joined(self, observation: Given) -> NDArray[Any]:
+        found, missing = [], []
+        for feature in self._features:
+            try:
+                found.append(feature.vector(observation))
+            except KeyError:
+                missing.append(feature.key)
+        if missing:
+            got = ", ".join(map(str, observation)) if isinstance(observation, Mapping) else "a tuple"
+            expected = ", ".join(feature.key for feature in self._features)
+            raise ValueError(f"Bad observation: expected {expected}. Got {got or 'none'}; missing: {', '.join(missing)}.")
+        return np.concatenate(found)
 
     def _one_hot(self, state: NDArray[Any]) -> NDArray[np.float32]:
         states = self._feed.size - self.n_actions * self._masked

@@ -111,6 +111,8 @@ def _is_current_folder_gone() -> bool:
 
 def _work(arguments: Namespace) -> int:
     """Imports the command's module, TensorFlow first where it needs that, and runs it."""
+    if arguments.command in ("evaluate", "play") and not getattr(arguments, "browser", False):
+        arguments.path = _in_bundle(arguments.path)
     is_library = getattr(arguments, "ecosystem", None) is not None  # of what a run ships, which is a file, too
     of_files = arguments.command in OF_FILES and (is_library or _is_of_files(arguments))
     module, name = ALONE.get(arguments.command, ("files" if of_files else "runs", arguments.command))
@@ -123,6 +125,12 @@ def _work(arguments: Namespace) -> int:
         load_tensorflow()
     code: int = getattr(import_module(f"edgedqn.pipeline.commands.{module}"), name)(arguments)
     return code
+
+
+def _in_bundle(path: Path) -> Path:
+    """The policy in a bundle's folder; any other path as it is."""
+    policy = path / "policy.tflite"
+    return policy if policy.exists() else path
 
 
 def _is_of_files(arguments: Namespace) -> bool:

@@ -50,6 +50,10 @@ class RunResult:
     shipped: BenchmarkRow | None
     fragility: Fragility | None = None
 
+    def __repr__(self) -> str:  # in a line, where all that was measured would fill pages
+        rows, shipped = [row.name for row in self.measured.rows], self.shipped and self.shipped.name
+        return f"RunResult(folder={str(self.folder)!r}, shipped={shipped!r}, rows={rows})"
+
     @property
     def benchmark(self) -> Json:
         """`measured` as the object of `benchmark.json`."""
@@ -106,9 +110,8 @@ class Job:
         source = with_mask(source, made, is_imported=isinstance(training or before, ImportedAgent))
         base = training or (before if isinstance(before, ImportedAgent) else find_training(source, algorithm))
         if isinstance(base, ImportedAgent):
-            if settings or algorithm:
-                given = ", ".join([*(settings or {}), *(["algorithm"] if algorithm else [])])
-                raise InputError(f"{path} holds an agent imported from {base.source}: expected nothing to train. Got {given}.")
+            given = ", ".join([*(settings or {}), *(["algorithm"] if algorithm else [])])
+            require(not given, f"{path} holds an agent imported from {base.source}: expected nothing to train. Got {given}.")
         else:
             base = with_settings(base, settings or {}, env_id=env_id)
         is_trained = there is not None and there.is_done("train") and not force
@@ -165,10 +168,10 @@ class Job:
             stage = plan[name]
             self._check(name, plan)
             self.folder.forget(stages.dependents(plan, name))
-            with lines.stage(name), self.folder.stage(name):
+            with lines.stage(name) as remarks, self.folder.stage(name):
                 if stage.kind == "train" and force and self.folder.agent.exists():
                     remove_folder(self.folder.agent)  # or its checkpoints would be gone on from
-                stage.work()
+                remarks.append(stage.work() or "")
             self._remove_checkpoints()
 
     def reports(self) -> dict[str, tuple[StageReport, ...]]:
@@ -187,8 +190,7 @@ class Job:
 
     def stress(self, *, force: bool = False) -> None:
         """Plays the files with noisy, late and stuck sensors, unless that is done; the report is made again where there is one.
-        The stage `bench` must be done, and the caller holds the lock.
-        """
+        The stage `bench` must be done, and the caller holds the lock."""
         if force or read_benchmark(self.folder.benchmark).stress is None:
             stages.stress(self.folder)
             self._report_again()
@@ -201,8 +203,7 @@ class Job:
 
     def merge(self, measured: Sequence[Path]) -> None:
         """Puts what `bench_on_device.py` wrote on devices beside the run's own rows; the report is made again where there is
-        one. The stage `bench` must be done, and the caller holds the lock. An InputError leaves all as it was.
-        """
+        one. The stage `bench` must be done, and the caller holds the lock. An InputError leaves all as it was."""
         write_json(self.folder.benchmark, reduce(merged, measured, read_benchmark(self.folder.benchmark)).to_json())
         self._report_again()
 
@@ -211,9 +212,7 @@ class Job:
     ) -> tuple[Part, ...]:
         """Makes `device/` again, and whatever was missing for it when the run made it, with units and an NPU as `make_bundle`
         takes them, and a zip where one is asked for, or there; and the report where it says more now. The caller has the lock.
-
-        Errors as `shipped_file`.
-        """
+        Errors as `shipped_file`."""
         before = device_costs(self.folder), self.folder.archive.exists()
         parts = make_bundle(self.shipped_file(), self.folder.device, fetch=True, units=units, npu=npu)
         if zipped or self.folder.archive.exists():

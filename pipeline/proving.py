@@ -1,6 +1,6 @@
 """The seeds and states on which `benchmarks` plays files to prove them, which nothing earlier has seen. Needs no TensorFlow."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -16,6 +16,7 @@ from edgedqn.agents.playing.actions import ActionLevels
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.playing.observations import Feature
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, format_steps, spec_of
 from edgedqn.benchmarks.machine import usable_cores
@@ -23,6 +24,7 @@ from edgedqn.benchmarks.playing import Play, load_policy
 from edgedqn.benchmarks.rows import Benchmark
 from edgedqn.benchmarks.stress import measure_stress
 from edgedqn.export.edge_policy import FLATTEN, Actions, DeviceManifest, EdgePolicy, VerifiedFile
+from edgedqn.export.edge_policy import Feature as DeviceFeature
 from edgedqn.pipeline.seeds import SeedStreams
 
 STATES = 10_000
@@ -138,4 +140,15 @@ def spec_for(policy: EdgePolicy, env: gymnasium.Env[Any, Any], *, source: Enviro
             f"The file is for another environment than {source.id}: expected {spec.n_actions} actions, its own. "
             f"Got {made_for.n_actions}, or other ones."
         )
+    keys, made_for_keys = _named(spec.features), _named(made_for.features)
+    require(
+        made_for_keys in ("", keys),
+        f"The file is for another environment than {source.id}: expected observations of {keys or 'no keys'}. "
+        f"Got {made_for_keys}.",
+    )
     return spec
+
+
+def _named(features: Iterable[Feature | DeviceFeature]) -> str:
+    """As `EdgePolicy` names them."""
+    return ", ".join(str(DeviceFeature(each.key, each.size, each.one_hot, each.first)) for each in features)

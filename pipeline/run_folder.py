@@ -237,8 +237,9 @@ class RunFolder:
         if is_another or (changed and self.is_begun and not force):
             key = changed[0]
             startable = not is_another and not any(key.startswith("training.source") for key in changed)
+            longer = "A training that was begun is not prolonged. " if key == "training.steps" else ""
             raise InputError(
-                f"{self.path} holds another run: expected {key}={there.get(key)}. Got {key}={here.get(key)}. "
+                f"{self.path} holds another run: expected {key}={there.get(key)}. Got {key}={here.get(key)}. {longer}"
                 f"Choose another --out{', or --force to start over' if startable else ''}."
             )
         return set(differences)

@@ -20,6 +20,7 @@ from edgedqn.benchmarks.device_rows import still_true
 from edgedqn.benchmarks.report.charts import stress_chart
 from edgedqn.benchmarks.report.learning_curve import learning_chart
 from edgedqn.benchmarks.report.page import Film, render_report, render_report_markdown
+from edgedqn.benchmarks.report.table import in_digits
 from edgedqn.benchmarks.report.vega import picture
 from edgedqn.benchmarks.rows import Benchmark, Device, best_passing, read_benchmark
 from edgedqn.compression.compress import compress as compress_agent
@@ -41,7 +42,7 @@ from edgedqn.pipeline.judge import excess_of, judging
 from edgedqn.pipeline.proving import play_on_seeds, states_on_prove_seeds, with_stress
 from edgedqn.pipeline.run_folder import RunFolder, versions
 from edgedqn.pipeline.seeds import SeedStreams
-from edgedqn.pipeline.training import train_agent
+from edgedqn.pipeline.training import outcome_of, train_agent
 from edgedqn.pipeline.viewing.file_details import file_details
 from edgedqn.pipeline.viewing.side_by_side import side_by_side
 
@@ -52,7 +53,7 @@ class PlannedStage:
 
     kind: str  # the command that does it
     needs: tuple[str, ...]  # the names of the stages it builds on
-    work: Callable[[], object]  # does it, from files to files
+    work: Callable[[], str | None]  # does it, from files to files; what there is to say of it
 
 
 def dependents(plan: Mapping[str, PlannedStage], name: str) -> set[str]:
@@ -69,10 +70,10 @@ def with_dependents(plan: Mapping[str, PlannedStage], names: Sequence[str]) -> s
     return {*names, *(other for name in names for other in dependents(plan, name))}
 
 
-def train(run: RunFolder, collection: CollectionConfig | None = None) -> None:
+def train(run: RunFolder, collection: CollectionConfig | None = None) -> str:
     """Trains the float agent, or goes on where that was interrupted: `agent/`, with `learning_curve.svg`.
 
-    `collection` is that of the run's settings, with the address of the cluster.
+    `collection` is that of the run's settings, with the address of the cluster. Gives what the agent returns, in words.
 
     Raises:
       InputError: the environment gave a NaN, or learning diverged. The best candidate so far stays in
@@ -80,16 +81,19 @@ def train(run: RunFolder, collection: CollectionConfig | None = None) -> None:
     """
     source, config, streams = _of(run)
     assert not isinstance(config.training, ImportedAgent)
-    train_agent(source, config.training, streams=streams, folder=run.agent, collection=collection)
+    agent = train_agent(source, config.training, streams=streams, folder=run.agent, collection=collection)
     if (curve := learning_chart(run.agent)) is not None:
         with suppress(InputError):  # without vl-convert-python there is no picture, but an agent all the same
             write_text(run.agent / "learning_curve.svg", picture(curve.spec))
+    return outcome_of(agent.statistics)
 
 
-def fragility(run: RunFolder) -> None:
-    """Measures what mistakes cost the agent: `agent/fragility.json`."""
+def fragility(run: RunFolder) -> str:
+    """Measures what mistakes cost the agent: `agent/fragility.json`. Gives what to expect, in words."""
     _, config, streams = _of(run)
-    measure_fragility(TrainedAgent.load(run.agent), streams=streams, gate=config.gate).save(run.fragility)
+    found = measure_fragility(TrainedAgent.load(run.agent), streams=streams, gate=config.gate)
+    found.save(run.fragility)
+    return f"acting at random returns {in_digits(found.random_return)}\n{found.summary}"
 
 
 def read_fragility(run: RunFolder) -> Fragility | None:

@@ -29,6 +29,7 @@ from edgedqn.agents.training.log import FileLog
 from edgedqn.agents.training.loop import TrainingLog, TrainingReport, TrainingSchedule, train
 from edgedqn.agents.training.presets import find_preset
 from edgedqn.agents.training.selection import Candidate, CheckpointSelection
+from edgedqn.benchmarks.report.table import in_digits
 from edgedqn.pipeline.collection.actors import Actors, acting, check_cluster, require_deep
 from edgedqn.pipeline.collection.config import CollectionConfig
 from edgedqn.pipeline.seeds import SeedStreams
@@ -209,6 +210,17 @@ def _statistics(config: Config, report: TrainingReport, play: Play) -> Json:
         "seconds": round(report.seconds, 2),
         **collected,
     }
+
+
+def outcome_of(statistics: Json) -> str:
+    """What a training came to, in words, and whether it ended while returns still rose: its best network is one of the last two
+    that were scored, and better than all before."""
+    best, scores = Candidate(**statistics.get("checkpoint", {}), weights=[]), statistics["evaluations"]
+    before, last = [mean for _, mean in scores[:-2]], scores[-2:]
+    is_late = best.env_steps in (env_steps for env_steps, _ in last)
+    rising = is_late and bool(before) and max(mean for _, mean in last) > max(before)
+    advice = ", still rising: more --steps may help" if rising else ""
+    return f"return {in_digits(best.mean_return)}{advice}"
 
 
 def with_mask(source: EnvironmentSource, before: EnvironmentSource | None, *, is_imported: bool) -> EnvironmentSource:

@@ -12,6 +12,7 @@ import pytest
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TQDM_DISABLE", "1")  # commands say nothing of progress, but where a test asks for it
 
+from edgedqn.agents import errors
 from edgedqn.benchmarks.latency import full_speed
 from edgedqn.benchmarks.native_output import quiet
 from edgedqn.pipeline.native import load_tensorflow
@@ -20,6 +21,12 @@ from edgedqn.pipeline.viewing.serving import address, server
 # As in every run: one thread, decided before anything uses TensorFlow, which cannot change it afterwards.
 with quiet():
     load_tensorflow(threads=1)
+
+
+@pytest.fixture(autouse=True)
+def nothing_told_yet() -> None:
+    """Each test may hear what an earlier one was told."""
+    errors._told.clear()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,18 +1,17 @@
 """gymnasium environments: made as a device sees them, wrapped for a network, and checked for NaNs and infinities."""
 
-import difflib
 import importlib
 import math
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError, one_line
+from edgedqn.agents.errors import InputError, nearest, one_line, require, tell
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.actions import indexed
 from edgedqn.agents.playing.checks import CheckedEnvironment, told
@@ -72,7 +71,8 @@ def make_environment(source: str | EnvironmentSource, render_mode: str | None = 
     try:
         if render_mode is not None and render_mode not in env.metadata.get("render_modes", ()):
             expected = env.metadata.get("render_modes")
-            raise InputError(f"{source.id} cannot be rendered as {render_mode!r}: expected one of {expected}.")
+            require(not expected, f"{source.id} cannot be rendered as {render_mode!r}: expected one of {expected}.")
+            raise _undrawn(source.id, render_mode, "none there")
         if source.name.startswith("MinAtar/"):
             env = ForgetLastAction(env)
         if atari.is_atari(source.name):
@@ -80,7 +80,7 @@ def make_environment(source: str | EnvironmentSource, render_mode: str | None = 
             if source.max_episode_steps is not None:  # of four frames each
                 env = gymnasium.wrappers.TimeLimit(env, source.max_episode_steps)
         elif source.max_episode_steps is None and (env.spec is None or env.spec.max_episode_steps is None):
-            env = gymnasium.wrappers.TimeLimit(env, LONGEST_EPISODE)
+            env = LastResort(env, source.id)
         for wrapper in source.wrappers:
             env = wrapper.wrap(env)
         env = CheckedEnvironment(env, source.id, options=dict(source.reset_options))
@@ -124,14 +124,20 @@ def _find(env_id: str) -> None:
             what = told(error, type(None)) if not isinstance(error, ImportError | ValueError) else str(error)
             if isinstance(error, ModuleNotFoundError) and error.name in ("gym", "shimmy"):
                 what += f". {OLD_GYM}"
-            raise InputError(f"The module of {env_id!r} cannot be imported: {what.rstrip('.')}. Expected module:Id.") from error
+            expected = "module:Id"
+            missing = error.name if isinstance(error, ModuleNotFoundError) else None
+            if missing and missing.isidentifier() and missing == module.partition(".")[0]:
+                expected = f"{missing}.py in the current folder or on PYTHONPATH"
+            raise InputError(
+                f"The module of {env_id!r} cannot be imported: {what.rstrip('.')}. Expected {expected}."
+            ) from error
     _register(name)
     if name not in gymnasium.registry and not is_old(name):
-        lowered = {known.lower(): known for known in gymnasium.registry}
-        near = [lowered[known] for known in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)]
-        near = [f"ALE/{name}"] if f"ALE/{name}" in gymnasium.registry else near
-        hint = f"Nearest: {', '.join(near)}." if near else "A gymnasium id, or module:Id, is expected."
-        raise InputError(f"Unknown environment {env_id!r}. {hint}")
+        ale = f"ALE/{name}"
+        near = [ale] if ale in gymnasium.registry else [f"{module}{colon}{each}" for each in nearest(name, gymnasium.registry)]
+        hint = f"Nearest: {', '.join(near)}." if near else "A gymnasium id is expected."
+        own = "" if colon else " One of your own is module:Id."
+        raise InputError(f"Unknown environment {env_id!r}. {hint}{own}")
 
 
 def _made(source: EnvironmentSource, render_mode: str | None) -> gymnasium.Env[Any, Any]:
@@ -160,9 +166,14 @@ def _made(source: EnvironmentSource, render_mode: str | None) -> gymnasium.Env[A
         raise InputError(f"{source.id} needs a package that is not installed: {one_line(error)}") from error
     except Exception as error:
         if render_mode is not None and isinstance(error, TypeError):
-            raise InputError(f"{source.id} cannot be rendered as {render_mode!r}: {error}.") from error
+            raise _undrawn(source.id, render_mode, one_line(error).rstrip(".")) from error
         given = f" with {', '.join(format_arguments(source.arguments))}" if source.arguments else ""
         raise InputError(f"{source.id} cannot be made{given}: {told(error, type(None))}.") from error
+
+
+def _undrawn(env_id: str, render_mode: str, got: str) -> InputError:
+    expected = 'expected an environment that takes `render_mode`, and names it in metadata["render_modes"]'
+    return InputError(f"{env_id} cannot be rendered as {render_mode!r}: {expected}. Got {got}.")
 
 
 def agent_view(env: gymnasium.Env[Any, Any], spec: EnvironmentSpec) -> gymnasium.Env[Any, Any]:
@@ -203,6 +214,23 @@ def make_vector(spec: EnvironmentSpec, *, num_envs: int) -> gymnasium.vector.Vec
         [lambda: agent_view(make_environment(spec.source), spec)] * num_envs,
         autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED,
     )
+
+
+class LastResort(gymnasium.wrappers.TimeLimit):
+    """Cuts episodes off that would perhaps never end, and says so."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], env_id: str):
+        super().__init__(env, LONGEST_EPISODE)
+        self._id = env_id
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        result = super().step(action)
+        if cast(int, self._elapsed_steps) == LONGEST_EPISODE and not result[2]:  # else the environment ended the episode
+            tell(
+                f"{self._id}: an episode did not end by itself and is cut off after {LONGEST_EPISODE:,} steps, which takes its "
+                "time. Set a limit: max_episode_steps, or gymnasium's TimeLimit."
+            )
+        return result
 
 
 class ForgetLastAction(gymnasium.Wrapper[Any, Any, Any, Any]):

@@ -14,6 +14,7 @@ SCHEMA = 1
 Mistakes = Literal["random actions", "noise"]
 # Who loses more than this share of what it earns by so few random actions is fragile.
 RELEVANT, FEW_ACTIONS = 0.02, 0.01
+KEPT = "Expect rounding to keep it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,15 @@ class Loss(JsonValue):
     def __str__(self) -> str:
         """The mistakes, in words."""
         random = self.mistakes == "random actions"
-        return f"{100 * self.size:.2g}% random actions" if random else f"noise of {self.size:.2g} action gaps"
+        gaps = "gap" if self.size == 1 else "gaps"
+        return f"{100 * self.size:.2g}% random actions" if random else f"noise of {self.size:.2g} action {gaps}"
+
+    @property
+    def said(self) -> str:
+        """What they cost, in words: nothing where the interval does not exclude it."""
+        share = self.share
+        lost = f"{_percent(share.mean)} ({_percent(share.low)} to {_percent(share.high)})" if share.low > 0 else "nothing"
+        return f"{lost} with {self}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,21 +108,18 @@ class Fragility(JsonValue):
         """A sentence or two for a person."""
         if not self.losses:
             return "This policy is no better than acting at random: there is nothing that mistakes could cost."
-        harmless = next((f"nothing with {loss}" for loss in reversed(self._of_actions) if loss.costs_nothing), None)
-        lost = next((loss for loss in self._of_actions if loss.costs_something), None)
-        told = [] if harmless is None else [harmless]
-        if lost is not None:
-            share = lost.share
-            told.append(f"{_percent(share.mean)} ({_percent(share.low)} to {_percent(share.high)}) with {lost}")
-        if not told:
-            most = self._of_actions[-1]
-            told.append(f"nothing that shows, and at most {_percent(most.share.high)}, with {most}")
+        harmless = [loss.said for loss in self._of_actions if loss.costs_nothing][-1:]
+        lost = [loss.said for loss in self._of_actions if loss.costs_something][:1]
+        noise = [loss.said for loss in self.losses if loss.mistakes == "noise" and loss.costs_something][:1]
+        most = self._of_actions[-1]
+        unclear = [] if harmless or lost else [f"nothing that shows, and at most {_percent(most.share.high)}, with {most}"]
         advice = {
             True: "It is fragile: expect it to need fine-tuning by reinforcement learning, or train it longer.",
-            False: "Expect rounding to keep it.",
+            False: "Expect rounding alone to cost some of it, and fine-tuning to keep it." if noise else KEPT,
             None: "Its returns vary too much to tell what a few of them cost.",
         }
-        return f"This policy loses {', and '.join(told)}. {advice[self.is_fragile]}"
+        *first, last = [*harmless, *lost, *unclear, *noise]
+        return f"This policy loses {', '.join(first)}{', and ' if first else ''}{last}. {advice[self.is_fragile]}"
 
     @property
     def _of_actions(self) -> list[Loss]:

@@ -1,8 +1,10 @@
 """Observations of any space, as one array or the number of a state: what a device gives, and a policy takes."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -10,6 +12,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError, require, short, tell
+from edgedqn.agents.files import JsonValue
 
 CHANNELS = (1, 3, 4)  # of a picture
 LEAST_SIDE, MANY = 4, 32  # pixels of a picture's side: more than the first; where they are many, hardly channels
@@ -19,6 +22,43 @@ Info: TypeAlias = dict[str, Any]
 Space = gymnasium.Space[Any]
 Parts: TypeAlias = "spaces.Dict | spaces.Tuple[Any]"
 Convert = Callable[[Observation], Observation]
+
+
+@dataclass(frozen=True)
+class Feature(JsonValue):
+    """Numbers of a vector that `one_array` made: what the environment gives under one key.
+
+    Attributes:
+      key: of a Dict, or the number of a Tuple's part; of what lies deeper, all of them with / between; "" without any.
+      size: how many numbers.
+      one_hot: the kinds of each category there, for each of which so many of the numbers stand; () where there are none.
+      first: from what number on each is counted; () where all are from 0.
+    """
+
+    key: str
+    size: int
+    one_hot: tuple[int, ...] = ()
+    first: tuple[int, ...] = ()
+
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ("one_hot", "first")
+
+
+class Picked(gymnasium.wrappers.TransformObservation[Any, Any, Any]):
+    """Observations made by a function of those below; `features` are what was taken, as a vector has it."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], convert: Convert, space: Space, features: tuple[Feature, ...]):
+        super().__init__(env, convert, space)
+        self.features = features
+
+
+def features_of(env: gymnasium.Env[Any, Any]) -> tuple[Feature, ...]:
+    """Of what the vector is made that `one_array` made of the observations of `env`, whatever was wrapped around it since.
+
+    () where the environment gives that vector itself, and where observations are no vector.
+    """
+    while isinstance(env, gymnasium.Wrapper) and not isinstance(env, Picked):
+        env = env.env
+    return env.features if isinstance(env, Picked) else ()
 
 
 def one_array(env: gymnasium.Env[Any, Any], env_id: str, observe: tuple[str, ...] = ()) -> gymnasium.Env[Any, Any]:
@@ -43,8 +83,9 @@ def one_array(env: gymnasium.Env[Any, Any], env_id: str, observe: tuple[str, ...
     if left_out:
         tell(f"{env_id}: observations leave out {', '.join(left_out)}: no numbers, or their number changes.")
     picked, pick = _single(numbers)
+    features = _features(numbers)
     if picked is not space:
-        env = gymnasium.wrappers.TransformObservation(env, pick, picked)
+        env = Picked(env, pick, picked, features if isinstance(picked, spaces.Box) and len(picked.shape) < 2 else ())
     match picked:
         case spaces.Discrete() if picked.start != 0:
             first = int(picked.start)
@@ -59,7 +100,7 @@ def one_array(env: gymnasium.Env[Any, Any], env_id: str, observe: tuple[str, ...
             return gymnasium.wrappers.TransformObservation(env, _last, turned)
         case spaces.Box():
             return env
-    return _flattened(env, picked, env_id)
+    return _flattened(env, picked, env_id, features)
 
 
 def undone(space: Space) -> Convert | None:
@@ -123,6 +164,25 @@ def _chosen(space: Space, numbers: Space | None, env_id: str, observe: tuple[str
     return spaces.Dict(OrderedDict((key, each) for key, each in known.items() if key in observe))
 
 
+def _features(numbers: Space) -> tuple[Feature, ...]:
+    """Of a vector of all that is in a space; () of one that is a vector itself, and where two would have one name."""
+
+    def found(space: Space, name: str) -> Iterator[Feature]:
+        match space:
+            case spaces.Dict() | spaces.Tuple():
+                for key, each in _parts(space):
+                    yield from found(each, f"{name}/{key}".strip("/"))
+            case spaces.Discrete() | spaces.MultiDiscrete():
+                kinds = np.ravel(space.n if isinstance(space, spaces.Discrete) else space.nvec).tolist()
+                first = np.ravel(space.start).tolist()
+                yield Feature(name, sum(kinds), tuple(kinds), tuple(first) if any(first) else ())
+            case _ if math.prod(space.shape or ()):
+                yield Feature(name, math.prod(space.shape or ()))
+
+    features = tuple(found(numbers, "")) if isinstance(numbers, spaces.Dict | spaces.Tuple | spaces.MultiDiscrete) else ()
+    return features if len({feature.key for feature in features}) == len(features) else ()
+
+
 def _single(numbers: Space) -> tuple[Space, Convert]:
     """The one part where there is one, else all of them; and what takes that out of an observation."""
     path, space = [], numbers
@@ -149,7 +209,9 @@ def _matching(space: Space, observation: Observation) -> Observation:
     return observation
 
 
-def _flattened(env: gymnasium.Env[Any, Any], space: Space, env_id: str) -> gymnasium.Env[Any, Any]:
+def _flattened(
+    env: gymnasium.Env[Any, Any], space: Space, env_id: str, features: tuple[Feature, ...]
+) -> gymnasium.Env[Any, Any]:
     """Its observations, of numbers, as a vector, in the smallest type that holds those of each part."""
     count = spaces.flatdim(space)
     if isinstance(space, spaces.Dict | spaces.Tuple):
@@ -159,7 +221,7 @@ def _flattened(env: gymnasium.Env[Any, Any], space: Space, env_id: str) -> gymna
     assert isinstance(flat, spaces.Box)
     dtype = np.result_type(*_dtypes(space))
     vector = spaces.Box(flat.low.astype(dtype), flat.high.astype(dtype), dtype=dtype.type)
-    return gymnasium.wrappers.TransformObservation(env, lambda x: np.asarray(spaces.flatten(space, x), dtype), vector)
+    return Picked(env, lambda x: np.asarray(spaces.flatten(space, x), dtype), vector, features)
 
 
 def _dtypes(space: Space) -> list[np.dtype[Any]]:

@@ -15,9 +15,10 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError, short
+from edgedqn.agents.errors import InputError, require, short
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.actions import ActionLevels, actions_of
+from edgedqn.agents.playing.observations import Feature, features_of
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.training.config import LEAST_IMAGE
 
@@ -67,6 +68,7 @@ class EnvironmentSpec:
     observation_high: tuple[float | None, ...]  # likewise
     n_actions: int  # actions are 0 .. n_actions - 1
     actions: ActionLevels | None = None  # the environment's own of each; None where they are these numbers
+    features: tuple[Feature, ...] = ()  # of a vector, in order, where the environment gives these under keys
     input_scale: tuple[float, ...] = (1.0,)  # what the network multiplies its input by first: per feature, or one for all
     preprocessing: tuple[Step, ...] = ()  # the steps between the simulator's observation and the network's input, in order
 
@@ -118,7 +120,9 @@ class EnvironmentSpec:
             "input_scale": self.input_scale,
             "preprocessing": tuple(format_steps(self.preprocessing)),
         }
-        return self.source.to_json() | plain | ({"actions": self.actions.to_json()} if self.actions else {})
+        plain |= {"actions": self.actions.to_json()} if self.actions else {}
+        plain |= {"features": tuple(feature.to_json() for feature in self.features)} if self.features else {}
+        return self.source.to_json() | plain
 
     @classmethod
     def from_json(cls, value: Json) -> "EnvironmentSpec":
@@ -132,6 +136,7 @@ class EnvironmentSpec:
             observation_high=tuple(value["observation_high"]),
             n_actions=value["n_actions"],
             actions=ActionLevels.from_json(value["actions"]) if "actions" in value else None,
+            features=tuple(map(Feature.from_json, value.get("features", ()))),
             input_scale=tuple(value.get("input_scale", bytes_before)),
             preprocessing=parse_steps(value["preprocessing"]),
         )
@@ -171,8 +176,7 @@ def spec_of(
     """
     source, observations = EnvironmentSource.of(source), env.observation_space
     assert isinstance(env.action_space, gymnasium.spaces.Discrete)
-    if frame_stack < 1:
-        raise InputError(f"A network sees one observation at least. Expected frame_stack of 1 or more. Got {frame_stack}.")
+    require(frame_stack >= 1, f"A network sees one observation at least. Expected frame_stack of 1 or more. Got {frame_stack}.")
     count = gymnasium.spaces.flatdim(observations)
     if not 1 <= count <= MOST_FEATURES:
         expected = f"expected 1 to {MOST_FEATURES:,} numbers"
@@ -216,6 +220,7 @@ def spec_of(
         observation_high=_bounds(high),
         n_actions=int(env.action_space.n),
         actions=actions_of(env),
+        features=features_of(env),
         input_scale=(1 / 255,) if observations.dtype == np.uint8 else (1.0,),
         preprocessing=tuple(preprocessing),
     )

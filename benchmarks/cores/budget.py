@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 
-from edgedqn.agents.errors import InputError, require
+from edgedqn.agents.errors import InputError, hint, require
 from edgedqn.agents.files import JsonValue
 from edgedqn.benchmarks.cores.core import CORES, Core, with_all_memory
 
@@ -95,7 +95,7 @@ def find_budget(text: str, rate_hz: float | None = None) -> Budget:
     if triple is None or (triple[1] or SMALLEST) not in TARGETS:
         raise InputError(
             f"No such board: expected {', '.join(BOARDS)}, or FLASH,RAM,CYCLES in bytes, bytes and cycles per step, behind the "
-            f"name of a core and a colon where it is no {SMALLEST}: {', '.join(TARGETS)}. Got {text!r}."
+            f"name of a core and a colon where it is no {SMALLEST}: {', '.join(TARGETS)}. Got {text!r}.{hint(text, BOARDS)}"
         )
     require(rate_hz is None, f"Three numbers say how many cycles a step may take: expected no rate beside them. Got {rate_hz}.")
     core, (flash, ram, cycles) = TARGETS[triple[1] or SMALLEST], map(int, triple.groups()[1:])

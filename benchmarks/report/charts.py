@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgedqn.benchmarks.report.table import kilobytes, stress_summary
+from edgedqn.benchmarks.report.table import kilobytes, loaded_step, stress_summary
 from edgedqn.benchmarks.report.vega import VegaLite, fill_template
 from edgedqn.benchmarks.rows import BenchmarkRow, StressTest, best_passing, model_of
 
@@ -156,7 +156,8 @@ def _seen_of_latency(rows: Sequence[BenchmarkRow], best: BenchmarkRow | None) ->
     timed = [(row, took.p50) for row in rows if (took := row.latency_us) is not None]
     row, p50 = min(timed, key=lambda pair: (pair[0] is not best, pair[1]))
     ratio = f", {row.speedup.median:.2f} times as fast as the baseline" if row.speedup is not None else ""
-    step = f"; its whole step {row.step_latency_us.p50:.2f} µs" if row.step_latency_us is not None else ""
+    loaded = loaded_step(row).latency
+    step = f"; its whole step {loaded.p50:.2f} µs" if loaded is not None else ""
     return f"One invoke() of {row.name} takes {p50:.2f} µs{ratio}{step}."
 
 

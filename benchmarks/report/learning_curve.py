@@ -19,7 +19,7 @@ MOST_STRETCHES = 200
 MOST_EVALUATIONS = 100
 Numbers = Sequence[float] | NDArray[np.int64] | NDArray[np.float64]
 # Legible on white and on near-black.
-TRAINING, GREEDY, CHOSEN = "#2f7ed8", "#c9761a", "#7d8794"
+TRAINING, MEAN, GREEDY, CHOSEN = "#2f7ed8", "#8b5fd6", "#c9761a", "#7d8794"
 
 
 def learning_chart(agent: Path) -> Chart | None:
@@ -43,7 +43,7 @@ def learning_chart(agent: Path) -> Chart | None:
             layers.append(_Layer("training episodes", TRAINING, mark=dots, steps=steps, returns=returns))
         shown = np.unique(np.linspace(0, len(steps) - 1, MOST_EPISODES).astype(int))
         line: VegaLite = {"type": "line", "strokeWidth": 2}
-        layers.append(_Layer(f"mean of {window}", TRAINING, mark=line, steps=steps[shown], returns=mean[shown]))
+        layers.append(_Layer(f"mean of {window}", MEAN, mark=line, steps=steps[shown], returns=mean[shown]))
         spoken.append(
             f"training episodes: {len(steps):,} over {steps[-1]:,} environment steps, mean return of {window} of them "
             f"{mean[:window][-1]:.1f} at first, {mean[-1]:.1f} at last"

@@ -203,7 +203,7 @@ def _cost_lines(files: Mapping[str, FileDetails]) -> list[list[str]]:
             marked = " *estimate*" if each.is_estimate else ""
             taken = [f"{figure}{marked}" for figure in (each.step, f"{each.flash_bytes:,}", f"{each.ram_bytes:,}")]
             lines.append([name, each.device, *taken, each.known])
-    return [["file", "device", "a step", "flash, bytes", "RAM, bytes", "known by"], *lines] if lines else []
+    return [["file", "device", "it takes", "flash, bytes", "RAM, bytes", "known by"], *lines] if lines else []
 
 
 def _title(run: Json) -> str:

@@ -19,23 +19,24 @@ class Gain(NamedTuple):
 
 def summary(rows: Sequence[BenchmarkRow], baseline: str, fits: Sequence[FitTest] = ()) -> str:
     """The smallest file that passed and what it saves, or that there is none; where it is slower, that too."""
-    best, (model, mean) = best_passing(rows, fits), model_of(rows, baseline)
+    best, (model, _) = best_passing(rows, fits), model_of(rows, baseline)
     if best is None:
         if all(row.episode_return is None for row in rows):
             return "Nothing was played, so no file was put to the gate: size and speed alone say nothing of the policy."
         board = next((f" and fits {fit.budget.board}" for fit in fits if fit.is_limit), "")
         return f"No int8 file passed its gate{board}: none is proven to play like {model}."
     base = next(row for row in rows if row.name == baseline)
-    assert mean is not None and best.return_delta and base.size_bytes and best.size_bytes  # or nothing had passed
+    played, delta = best.episode_return, best.return_delta
+    assert played and delta and base.size_bytes and best.size_bytes  # or nothing had passed
     step = loaded_step(best).ratio
     assert best.speedup and step
     share = best.size_bytes / base.size_bytes
     in_percent = f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
     return (
-        f"{best.name} passed its gate: {model} returns {in_digits(mean)}, and {best.name} on the same "
-        f"episodes {_difference(best.return_delta)}. It takes {kilobytes(best.size_bytes)} KB instead of "
-        f"{kilobytes(base.size_bytes)} KB, {in_percent} of the size. One invoke() is {_speed(best.speedup)}; the whole step, "
-        f"from observation to action, is {_speed(step)}.{_power(best)}"
+        f"{best.name} passed its gate: on the same {played.episodes:,} episodes {model} returns "
+        f"{in_digits(played.mean - delta.mean)}, and {best.name} {_difference(played.mean, delta)}. "
+        f"It takes {kilobytes(best.size_bytes)} KB instead of {kilobytes(base.size_bytes)} KB, {in_percent} of the size. "
+        f"One invoke() is {_speed(best.speedup)}; the whole step, from observation to action, is {_speed(step)}.{_power(best)}"
     )
 
 
@@ -117,12 +118,12 @@ def _power(row: BenchmarkRow) -> str:
     )
 
 
-def _difference(delta: Interval) -> str:
+def _difference(mean: float, delta: Interval) -> str:
     if delta.low == delta.high == 0:
         return "exactly as much"
     how = "less" if delta.mean < 0 else "more"
     between = f"{in_digits(delta.low)} and {in_digits(delta.high)}"
-    return f"{in_digits(abs(delta.mean))} {how} (the difference is between {between} at 95 %)"
+    return f"{in_digits(mean)}, {in_digits(abs(delta.mean))} {how} (the difference is between {between} at 95 %)"
 
 
 def _speed(ratio: Ratio) -> str:

@@ -207,7 +207,10 @@ class Quantize(Stage):
     def _lacking(self, judgement: Judgement, rung: Rung, tolerates: Callable[[float], bool]) -> str:
         """Why a candidate is not good enough to end at; empty where it is."""
         if judgement.verdict != "pass":
-            return f"the gate: {judgement.verdict}, a loss of {judgement.loss:.2f} of what is allowed"
+            loss = judgement.loss
+            figure = f"{loss:,.0f}" if loss >= 9.95 else f"{loss:.2g}"
+            lost = f"a loss of {figure} times what is allowed" if loss > 0 else "no loss on the average"
+            return f"the gate: {judgement.verdict}, {lost}"
         if judgement.tie_rate > self.most_ties:
             return f"ties in {judgement.tie_rate:.1%} of the states"
         if rung == "reinforce" or self._is_alike(judgement, tolerates):  # that has become another policy

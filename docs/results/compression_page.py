@@ -17,7 +17,7 @@ from each_run import fingerprint
 from edgedqn.agents.files import read_json, write_text
 
 HERE = Path(__file__).parent
-PAGES, PLOTS = sorted(HERE.parent.rglob("*.md")), HERE / "compression"
+PAGES, PLOTS = [HERE.parents[1] / "README.md", *sorted(HERE.parent.rglob("*.md"))], HERE / "compression"
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1")
 LADDER = {
     "ptq-int8": "after training (PTQ)",
@@ -163,6 +163,48 @@ def ablation_table(runs: Runs) -> str:
     return "\n".join(lines)
 
 
+def demo_table(rows: list[dict[str, Any]]) -> str:
+    """What `make demo` made. The step is the one that `EdgePolicy.load` takes: the twin's, where there is one."""
+    titles = (
+        "file",
+        "return [95 %]",
+        "gate",
+        "by gap",
+        "ties",
+        "KB",
+        "gzip KB",
+        "zeros",
+        "invoke µs, speed-up",
+        "step µs, speed-up",
+    )
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for row in rows:
+        low, high = row["return"]["ci95"]
+        gate = f"**{row['gate']}**" if row["gate"] else "baseline"
+        step = "twin_step" if row.get("twin_step_latency_us") else "step"
+        cells = (
+            f"`{row['name']}`",
+            f"{row['return']['mean']:.1f} [{low:.1f}, {high:.1f}]",
+            gate,
+            f"{row['gap_weighted_agreement']:.1%}",
+            f"{row['tie_rate']:.1%}",
+            f"{row['size_bytes'] / 1000:.1f}",
+            f"{row['gzip_bytes'] / 1000:.1f}",
+            f"{1 - row['nonzero_weights'] / row['weights']:.1%}",
+            _timed(row["latency_us"], row["speedup"]),
+            _timed(row[f"{step}_latency_us"], row[f"{step}_speedup"]),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _timed(latency: dict[str, float], speedup: dict[str, Any] | None) -> str:
+    if speedup is None or speedup["median"] == 1:
+        return f"{latency['p50']:.2f}"
+    low, high = speedup["ci95"]
+    return f"{latency['p50']:.2f}, {speedup['median']:.2f}x [{low:.2f}, {high:.2f}]"
+
+
 def seconds_table(environments: dict[str, dict[str, float]]) -> str:
     """How long each recipe takes, on the agents of one training seed."""
     lines = [f"| recipe | {' | '.join(environments)} |", f"|---|{'---|' * len(environments)}"]
@@ -259,14 +301,15 @@ def main() -> None:
         "precisions": precisions_table(read("precisions")),
         "ablation": ablation_table(read("distillation_ablation")),
         "seconds": seconds_table(read_json(HERE / "recipe_seconds.json", 1)["environments"]),
+        "demo": demo_table(read_json(HERE / "demo_benchmark.json", 1)["rows"]),
         "gate": gate_table(read_json(HERE / "gate_power.json", 1)["agents"]),
     }
     texts = {path: path.read_text() for path in PAGES}
     for name, table in tables.items():
-        (path,) = (path for path, text in texts.items() if f"<!-- {name} -->" in text)
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
-        texts[path] = re.sub(pattern, lambda m, t=table: f"{m[1]}\n{t}\n\n{m[2]}", texts[path], flags=re.S)
-        write_text(path, texts[path])
+        for path in (path for path, text in texts.items() if f"<!-- {name} -->" in text):
+            texts[path] = re.sub(pattern, lambda m, t=table: f"{m[1]}\n{t}\n\n{m[2]}", texts[path], flags=re.S)
+            write_text(path, texts[path])
     plot(runs, LADDER, PLOTS / "ladder.png")
     plot(runs, ALLOCATIONS, PLOTS / "allocation.png")
 

@@ -13,17 +13,17 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from edgedqn.agents.dqn import DQN
-from edgedqn.agents.errors import InputError, require
+from edgedqn.agents.errors import InputError, one_line, require
 from edgedqn.agents.playing.spec import EnvironmentSpec
 from edgedqn.agents.training.bars import tqdm
 from edgedqn.agents.training.config import Config, TrainingConfig
 from edgedqn.agents.training.interaction import Agent, Step
 from edgedqn.pipeline.collection.chunks import Unpacker, size_of
-from edgedqn.pipeline.collection.cluster import is_joined, join_cluster
+from edgedqn.pipeline.collection.cluster import is_joined, join_cluster, raised_by
 from edgedqn.pipeline.collection.collector import Answer, Collector, Request
 from edgedqn.pipeline.collection.config import CollectionConfig
 from edgedqn.pipeline.collection.published import published_bytes
-from edgedqn.pipeline.collection.publishing import RecentObservations, publish_float, publish_int8
+from edgedqn.pipeline.collection.publishing import CALIBRATION_STATES, RecentObservations, publish_float, publish_int8
 from edgedqn.pipeline.collection.record import CollectionRecord
 
 PATIENCE_S = 300.0  # for any actor to begin, where none plays
@@ -72,9 +72,9 @@ class _Actor:
 class Actors:
     """Plays for a `DQN` by actors; a `Play`, as `loop.train` takes it. They live until `end`.
 
-    Each actor has at most `chunks_ahead` chunks in flight. Steps are learned from in the order in which chunks come, and the
-    agent learns after as many steps as ever, so that gradient steps and the environment steps behind them keep their ratio. An
-    actor that is gone is replaced, and its episodes are cut off where they were.
+    Each actor has at most `chunks_ahead` chunks in flight. Actors whose chunks have come take turns, and the agent learns after
+    as many steps as ever, so that gradient steps and the environment steps behind them keep their ratio. An actor that is gone
+    is replaced, and its episodes are cut off where they were.
     """
 
     def __init__(
@@ -96,7 +96,8 @@ class Actors:
         self._version: int | None = None  # the gradient steps behind it
         self._due = 1  # gradient steps, of the next one
         self._recent = RecentObservations()
-        self._actors = [self._begin(actor) for actor in range(config.actors)]
+        self._actors: list[_Actor] = []
+        self._turns = list(range(config.actors))  # of actors; whose last one was longest ago is first
 
     def __call__(self, agent: Agent, reset_seeds: Iterator[int]) -> Iterator[Step]:
         """As `interact`, without an end; all actors begin new episodes.
@@ -107,6 +108,7 @@ class Actors:
         assert isinstance(agent, DQN)
         self._run += 1  # what is still in flight belongs to episodes that were cut off
         started, record = time.monotonic(), self.record
+        self._actors = self._actors or [self._begin(index, agent) for index in range(self._config.actors)]
         try:
             while True:
                 self._publish_if_due(agent)
@@ -126,17 +128,17 @@ class Actors:
             record.seconds += time.monotonic() - started
 
     def end(self) -> None:
-        """Nobody plays any more when this returns."""
+        """Has all of them killed, without waiting for the cluster to do it."""
         for actor in self._actors:
             self._ray.kill(actor.handle)
 
-    def _begin(self, index: int, life: int = 0, deaths: int = 0) -> _Actor:
+    def _begin(self, index: int, agent: DQN, *, life: int = 0, deaths: int = 0) -> _Actor:
         training = self._training
         handle = self._remote.remote(
             self._spec,
             num_envs=training.num_envs,
             duration=training.exploration_duration,
-            rng=self._new_rng(f"actor {index}, life {life}"),
+            rng=self._new_rng(f"actor {index}, life {life}, from step {agent.env_steps}"),
             path=sys.path,
         )
         return _Actor(handle=handle, unpack=Unpacker(index * training.num_envs), life=life, deaths=deaths)
@@ -168,8 +170,9 @@ class Actors:
     def _next(self, agent: DQN) -> tuple[_Actor, Answer] | None:
         """The first chunk that has come, or None where what came is of no use. Those of one actor come in their order."""
         ray, started = self._ray, time.monotonic()
-        awaited = {actor.asked[0].reference: index for index, actor in enumerate(self._actors)}
-        ready: list[object] = []
+        awaited = {self._actors[index].asked[0].reference: index for index in self._turns}
+        # All that are ready, in this order; asked for one, Ray may choose any of them.
+        ready, _ = ray.wait(list(awaited), num_returns=len(awaited), timeout=0)
         while not ready:
             ready, _ = ray.wait(list(awaited), num_returns=1, timeout=LOOK_S)
             waited = time.monotonic() - started
@@ -177,15 +180,15 @@ class Actors:
                 raise InputError(f"No actor began within {PATIENCE_S:g} s: expected free cores in the cluster. Got none.")
         self.record.waiting_seconds += time.monotonic() - started
         index = awaited[ready[0]]
+        self._turns.append(self._turns.pop(self._turns.index(index)))
         actor = self._actors[index]
         asked = actor.asked.popleft()
         try:
             answer: Answer = ray.get(asked.reference)
         except ray.exceptions.RayTaskError as error:
-            cause = getattr(error, "cause", None)
-            raise cause if isinstance(cause, Exception) else error from None
+            raise raised_by(error) from None
         except ray.exceptions.RayError as error:  # its process or its machine is gone
-            self._replace(index, agent, type(error).__name__)
+            self._replace(index, agent, one_line(error))
             return None
         actor.plays = True
         actor.deaths = 0
@@ -196,23 +199,25 @@ class Actors:
         """Another actor in the place of one that is gone. The steps that it had not sent are lost."""
         gone, count = self._actors[index], self._training.num_envs
         if gone.deaths == MOST_DEATHS:
-            raise InputError(f"Actor {index} is gone {MOST_DEATHS + 1} times in a row: expected it to play. Got {reason}.")
+            raise InputError(f"Actor {index} is gone {MOST_DEATHS + 1} times in a row: expected it to play. Got: {reason}")
         tqdm.write(f"Actor {index} is gone ({reason}): another takes its place.", file=sys.stderr)
         self._ray.kill(gone.handle)  # where it was merely out of reach, it shall not play on
         for env_index in range(index * count, (index + 1) * count):
             agent.cut_episodes(env_index)
         self.record.restarts += 1
-        self._actors[index] = self._begin(index, gone.life + 1, gone.deaths + 1)
+        self._actors[index] = self._begin(index, agent, life=gone.life + 1, deaths=gone.deaths + 1)
 
     def _publish_if_due(self, agent: DQN) -> None:
         """Makes the learner's weights those that actors are sent with the next request."""
-        started, record, is_file = time.monotonic(), self.record, self._config.policy == "int8"
-        # Where a training is gone on with, there is nothing to calibrate a file with at first.
-        if agent.gradient_steps < self._due or (is_file and not record.env_steps):
+        started, record, config = time.monotonic(), self.record, self._config
+        if agent.gradient_steps < self._due:
             return
+        is_int8 = config.policy == "int8"
+        # Where a training is gone on with, there is nothing to calibrate a file with at first.
+        is_file = is_int8 and record.env_steps >= CALIBRATION_STATES
         published = publish_int8(agent.network, self._spec, self._recent()) if is_file else publish_float(agent.network)
         record.publishing_seconds += time.monotonic() - started
-        self._due = agent.gradient_steps + self._config.publish_every
+        self._due = agent.gradient_steps + (config.publish_every if is_file == is_int8 else 1)
         if published is None:
             record.refused += 1
             return
@@ -268,6 +273,7 @@ def _require_room(ray: ModuleType, config: CollectionConfig, training: TrainingC
         f"Each actor takes a core of the cluster: expected {config.actors} of them. Got {cores}; `ray start --num-cpus` says "
         "how many a machine has, also where environments wait more than they compute.",
     )
-    least = config.actors * training.num_envs * (training.n_step + training.frame_stack)
+    # What comes more than a fourth of the ring behind the newest is dropped from the replay.
+    least = 4 * (config.slack_steps + config.actors * training.num_envs * (training.n_step + training.frame_stack))
     expected = f"Frames would be gone before they are used: expected buffer_size of {least} or more with these actors"
     require(training.buffer_size >= least, f"{expected}. Got {training.buffer_size}.")

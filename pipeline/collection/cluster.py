@@ -31,6 +31,15 @@ def join_cluster(address: str | None) -> ModuleType:
     return module
 
 
+def raised_by(error: Exception) -> Exception:
+    """What a task or an actor raised, of Ray's RayTaskError, with where it did as a note."""
+    cause = getattr(error, "cause", None)
+    if not isinstance(cause, Exception):
+        return error
+    cause.add_note(str(error))
+    return cause
+
+
 def is_joined() -> bool:
     """Whether this process has joined one."""
     ray = sys.modules.get("ray")

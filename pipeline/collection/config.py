@@ -19,7 +19,8 @@ class CollectionConfig(JsonValue):
     Attributes:
       actors: processes that play, >= 1, with one core of the cluster's each.
       policy: what they play with: the network's weights in float, or the `.tflite` that `ptq-int8` makes of it.
-      publish_every: gradient steps after which they get new weights, >= 1. Until the first gradient step they act at random.
+      publish_every: gradient steps after which they get new weights, >= 1. Until the first gradient step they act at random;
+        where a training is gone on with, by its weights from the start.
       chunk_steps: environment steps that an actor sends at once, >= 1.
       chunks_ahead: chunks of an actor that are asked for and not yet learned from, >= 1. So the environments are at most
         `slack_steps` ahead of the learner, and an actor that is further waits.

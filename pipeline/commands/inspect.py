@@ -8,7 +8,7 @@ from pathlib import Path
 from edgedqn.agents.files import Json
 from edgedqn.agents.playing.processes import python_command
 from edgedqn.benchmarks.foreign import refuse_other_kind
-from edgedqn.export.edge_policy import PolicyFileError
+from edgedqn.export.edge_policy import DeviceManifest, PolicyFileError
 from edgedqn.export.tflite_file import inspection
 from edgedqn.pipeline.commands import BAD_INPUT, DONE, print_json
 from edgedqn.pipeline.native import limit_memory
@@ -99,6 +99,8 @@ def render(report: Json) -> str:
     if manifest is None:
         none = f"none, so nothing proves this file whole. `edgedqn bench {report['file']} --env ENV_ID` plays it"
         return "\n".join([*lines, "", f"Manifest: {none}"])
+    if features := DeviceManifest.from_json(manifest).features:
+        lines += ["", f"Observation: put these in one vector, in this order: {', '.join(map(str, features))}."]
     return "\n".join([*lines, "", "Manifest:", *(f"  {line}" for line in json.dumps(manifest, indent=2).splitlines())])
 
 

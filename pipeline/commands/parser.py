@@ -1,8 +1,10 @@
 """The words of the command line: each command with its arguments. Imports nothing that takes time."""
 
 import argparse
+import re
 from typing import NoReturn
 
+from edgedqn.agents.errors import hint
 from edgedqn.pipeline.commands import BAD_INPUT
 from edgedqn.pipeline.commands.device_arguments import BUNDLE, fit
 from edgedqn.pipeline.commands.options import (
@@ -24,7 +26,9 @@ from edgedqn.pipeline.commands.options import (
 )
 
 RUN: Arguments = {"path": PATH | {"metavar": "RUN", "help": "a run folder"}}
-POLICY: Arguments = {"path": PATH | {"help": "a .tflite, an agent folder, or a run folder (its float agent)"}}
+POLICY: Arguments = {
+    "path": PATH | {"help": "a .tflite, a bundle's folder, an agent folder, or a run folder (its float agent)"}
+}
 FORCE: Arguments = {"--force": SWITCH | {"help": "do it again, even what is done"}}
 LEARNING_ENVIRONMENT: Arguments = {
     "env_id": {"metavar": "ENV_ID", "help": "a gymnasium id such as CartPole-v1, or module:Id for your own"},
@@ -47,7 +51,8 @@ LEARNING_ENVIRONMENT: Arguments = {
         "nargs": "+",
         "default": [],
         "metavar": "KEY",
-        "help": "what the policy sees of observations in a Dict or, by numbers from 0, a Tuple (default: all that are numbers)",
+        "help": "what the policy sees of observations in a Dict or, by numbers from 0, a Tuple (default: all that are "
+        "numbers), in the order of the space, a Dict's keys sorted, not in this one",
     },
     "--action-levels": COUNT
     | {"help": "of each dimension of continuous actions, ends included (default: 5, from four dimensions on 3)"},
@@ -266,16 +271,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors in one line, without the usage that argparse prints first; for an unknown option the line lists the known ones."""
+    """Errors in one line, without the usage that argparse prints first, and with what was probably meant."""
 
     def error(self, message: str) -> NoReturn:
+        if chosen := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
+            message += "." + hint(chosen[1], re.findall(r"[\w-]+", chosen[2]))
         self.exit(BAD_INPUT, f"edgedqn: {message}\n")
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            known = sorted(option for option in self._option_string_actions if option.startswith("--"))
-            self.error(f"unexpected argument {unknown[0]!r}: expected one of {', '.join(known)}")
+            near = hint(unknown[0], (option for option in self._option_string_actions if option.startswith("--")))
+            self.error(f"unexpected argument {unknown[0]!r}.{near} `{self.prog} --help` lists all.")
         return parsed, unknown
 
 

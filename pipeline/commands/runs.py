@@ -58,12 +58,14 @@ def run(arguments: Namespace) -> int:
         print_json(arguments, found | _fragility_as_json(result.fragility))
     else:
         print(in_colour(render_table(result.measured.rows), sys.stdout))
-        if result.fragility is not None:
-            print(f"\n{result.fragility.summary}")
         if fits := render_fits(result.measured):
             print(f"\n{fits}")
         print(f"\nReport: {job.folder.report}")
-    return _verdict(result, arguments.json)
+    verdict, source = _verdict(result, arguments.json), job.folder.description.source
+    if verdict == DONE and not arguments.json and not source.wrappers:  # of which a file alone brings none along
+        words = ["edgedqn", "evaluate", str(job.folder.device / POLICY), *(["--env", source.id] if ":" in source.id else [])]
+        print(f"Try: {shlex.join(words)}")
+    return verdict
 
 
 def train(arguments: Namespace) -> int:

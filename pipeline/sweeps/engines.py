@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import InputError, one_line
 from edgedqn.agents.files import Json, locked_folder
 from edgedqn.agents.playing.processes import WorkerDiedError, Workers
 from edgedqn.benchmarks.native_output import quiet
-from edgedqn.pipeline.collection.cluster import is_joined, join_cluster
+from edgedqn.pipeline.collection.cluster import is_joined, join_cluster, raised_by
 from edgedqn.pipeline.native import load_tensorflow
 from edgedqn.pipeline.sweeps.jobs import KINDS, Work
 from edgedqn.pipeline.sweeps.store import Store
@@ -78,10 +78,9 @@ class RayEngine:
         try:
             return number, self._ray.get(done)
         except self._ray.exceptions.RayTaskError as error:
-            cause = getattr(error, "cause", None)
-            return number, cause if isinstance(cause, Exception) else error
+            return number, raised_by(error)
         except self._ray.exceptions.RayError as error:  # its process or its machine is gone
-            return number, WorkerDiedError(f"Who did it is gone: expected an answer. Got {type(error).__name__}.")
+            return number, WorkerDiedError(f"Who did it is gone: expected an answer. Got: {one_line(error)}")
 
     def end(self) -> None:
         for task in self._running:

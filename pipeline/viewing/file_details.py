@@ -42,7 +42,7 @@ def device_costs(run: RunFolder) -> dict[str, tuple[DeviceCost, ...]]:
         costs.append(
             DeviceCost(
                 device="Cortex-M4, policy.c",
-                step=f"{plain['instructions']:,} instructions",
+                step=f"{plain['instructions']:,} instructions of policy_infer()",
                 flash_bytes=plain["code_bytes"] + plain["constants_bytes"],
                 ram_bytes=plain["stack_bytes"],
                 known="emulated",
@@ -69,6 +69,7 @@ def what_was_skipped(run: RunFolder, reports: Mapping[str, Sequence[StageReport]
         f"{name}, {each.stage}: {reason}"
         for name, of_recipe in reports.items()
         for each in of_recipe
+        if each.findings.rung is None  # a ladder may go on to its next rung: the JSON says why it did
         for reason in each.findings.skipped or ()
     ]
     reasons: dict[str, list[str]] = {}

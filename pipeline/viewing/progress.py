@@ -101,25 +101,33 @@ class StageLines:
             print(f"Done before, and kept: {', '.join(kept)}.", file=self._stream)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """While a stage is done."""
+    def stage(self, name: str) -> Iterator[list[str]]:
+        """While a stage is done. What is put into the list is said with it: the first line beside its time, others below."""
+        remarks: list[str] = []
         if self._stream is None:
-            yield
+            yield remarks
             return
         started, ended = time.monotonic(), threading.Event()
         if not self._stream.isatty():
             threading.Thread(target=self._wait, args=(name, started, ended), daemon=True).start()
         outcome = f"{self._painted(RED, 'failed')} after"
         try:
-            yield
+            yield remarks
             outcome = f"{self._painted(GREEN, 'done')} in"
+        except KeyboardInterrupt:
+            outcome = "stopped after"
+            raise
         finally:
             ended.set()
             self._took[name] = time.monotonic() - started
             left = left_of(self._pending, self._took)
-            times = f"{_duration(time.monotonic() - self._started)} so far"
+            times = f"; {_duration(time.monotonic() - self._started)} so far"
             times += f", about {_duration(left)} left" if left else ""
-            self._say(name, f"{outcome} {_duration(self._took[name])}{self._painted(SOFT, f'; {times}')}")
+            beside, *below = "\n".join(remarks).splitlines() or [""]
+            took = f"{outcome} {_duration(self._took[name])}{beside and f', {beside}'}"
+            self._say(name, took if outcome == "stopped after" else took + self._painted(SOFT, times))
+            for line in below:
+                print(f"  {line}", file=self._stream, flush=True)
 
     def skipped(self, remarks: Sequence[str]) -> None:
         """Says at the end what could not be done beside the stages."""
@@ -130,7 +138,7 @@ class StageLines:
         while not ended.wait(INTERVAL_S):
             left = left_of(self._pending, self._took, name)
             rest = f"; about {_duration(left)} left for the stages after it" if left else ""
-            self._say(name, f"{_duration(time.monotonic() - started)} so far{rest}")
+            self._say(name, f"running for {_duration(time.monotonic() - started)}{rest}")
 
     def _say(self, name: str, text: str) -> None:
         total = len(self._pending)

@@ -15,6 +15,7 @@ from edgedqn.agents.errors import (
     EnvironmentWarning,
     InputError,
     make_plain,
+    nearest,
     one_line,
     plain,
     require,
@@ -74,7 +75,18 @@ def test_a_user_is_told_by_a_warning_that_can_be_silenced() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         tell("Mine-v0 is odd.")
+        warnings.simplefilter("always")  # makes Python forget what it warned of
+        tell("Mine-v0 is odd.")
     assert [(each.category, str(each.message)) for each in caught] == [(EnvironmentWarning, "Mine-v0 is odd.")]
+    (one,) = caught
+    told = warnings.formatwarning(one.message, one.category, one.filename, one.lineno)
+    assert told == "EdgeDQN:0: EnvironmentWarning: Mine-v0 is odd.\n"
+
+
+def test_the_nearest_are_probably_meant() -> None:
+    assert nearest("sparsty", ["begin", "sparsity", "end"]) == ["sparsity"]
+    assert nearest("cartpole", ["CartPole-v1", "CartPole-v0", "Acrobot-v1"]) == ["CartPole-v1", "CartPole-v0"]
+    assert nearest("q", ["begin"]) == []
 
 
 def test_a_space_is_told_in_one_line() -> None:

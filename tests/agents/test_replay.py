@@ -164,6 +164,28 @@ def test_short_episodes_run_out_of_frames_and_keep_fewer_transitions() -> None:
     assert len(replay) == 1_000  # episodes of 20 steps fit
 
 
+@pytest.mark.parametrize("paused", [60, 250, 600, 1_200])
+def test_an_environment_that_paused_costs_the_others_little(paused: int) -> None:
+    """Others play on meanwhile, up to several rings; then what was pending comes, as of an actor that is slow or gone."""
+    replay = Replay(1_000, (2,), dtype="float32", sampler=Everything())
+    handles: dict[int, Any] = {lane: replay.store(np.array([lane, 0]), None) for lane in (0, 1)}
+
+    def step(lane: int) -> None:
+        before, t = handles[lane], replay._frames[handles[lane][0] % len(replay._frames), 1]
+        handles[lane] = replay.store(np.array([lane, t + 1]), before)
+        replay.add(Transition(before, lane, 0.0, 0.9, handles[lane]))
+
+    for lane, count in ((1, 64), (0, paused), (1, 64), (0, 3_000)):
+        for n in range(count):
+            step(lane)
+            if n % 25:
+                continue
+            held = contents(replay)
+            assert held is not None and (held.s_tm1[:, 0] == held.s_t[:, 0]).all()
+            assert (held.s_t[:, 1] - held.s_tm1[:, 1] == 1).all()
+            assert len(replay) >= min(replay._added, 1_114 * 3 // 4 - 2)
+
+
 def filled(capacity: int, count: int, seed: int = 0) -> Any:
     replay = uniform(capacity, seed=seed)
     handle = replay.store(np.zeros(2), None)

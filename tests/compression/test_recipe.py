@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -182,13 +183,19 @@ def test_fine_tuning_by_temporal_differences_is_a_word() -> None:
     ("value", "words"),
     [
         ([], r"A recipe is a table of settings\. Got \[\]"),
-        ({"conversion": "float32"}, r"expected name, conversion, .*Got no 'name'"),
-        ({"name": "x", "conversion": "float32", "colour": 3}, r"Got 'colour'"),
+        ({"conversion": "float32"}, r"A recipe lacks a setting: expected name, conversion, .*Got no name"),
+        ({"name": "x", "conversion": "float32", "colour": 3}, r"A recipe: unknown setting 'colour'\. Expected one of "),
         ({"name": "x", "conversion": "float32", "stages": "distil"}, r"in a list\. Got 'distil'"),
-        ({"name": "x", "conversion": "float32", "stages": ["melt"]}, r"Expected a stage of scale_input, .*Got 'melt'"),
-        ({"name": "x", "conversion": "float32", "stages": [7]}, r"Expected a stage of .*Got 7"),
-        ({"name": "x", "conversion": "float32", "stages": [{"stage": "prune"}]}, r"prune has settings.*Got no 'sparsity'"),
-        ({"name": "x", "conversion": "float32", "stages": [{"stage": "cluster", "k": 3}]}, r"cluster has settings.*Got 'k'"),
+        (
+            {"name": "x", "conversion": "float32", "stages": ["melt"]},
+            r"stage 1: expected a stage of .*scale_input, .*Got 'melt'",
+        ),
+        ({"name": "x", "conversion": "float32", "stages": [7]}, r"expected a stage of .*Got 7"),
+        ({"name": "x", "conversion": "float32", "stages": [{"stage": "prune"}]}, r"prune lacks a setting.*Got no sparsity"),
+        (
+            {"name": "x", "conversion": "float32", "stages": [{"stage": "cluster", "k": 3}]},
+            r"^stage 1 \(cluster\): unknown setting 'k'",
+        ),
         (
             {"name": "x", "conversion": "float32", "stages": [{"stage": "cluster", "clusters": 2.5}]},
             r"Expected a whole number for clusters of cluster\. Got 2\.5",
@@ -203,7 +210,7 @@ def test_fine_tuning_by_temporal_differences_is_a_word() -> None:
         ),
         (
             {"name": "x", "conversion": "float32", "stages": [{"stage": "distil", "learning": {"steps": 5, "speed": 2}}]},
-            r"Distillation has settings.*Got 'speed'",
+            r"^stage 1 \(distil\): Distillation: unknown setting 'speed'\. Expected one of ",
         ),
         (
             {"name": "x", "conversion": "float32", "stages": [{"stage": "distil", "targets": {"fine_tune": "td"}}]},
@@ -280,6 +287,20 @@ def test_refuses_files_that_are_no_toml(tmp_path: Path) -> None:
     for name in ("bad.toml", "bytes.toml", "missing.toml"):
         with pytest.raises(InputError, match=f"{name} is no recipe"):
             Recipe.read(tmp_path / name)
+
+
+def test_a_typo_in_a_file_is_named_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    for stages, said in (
+        (
+            '["scale_input", {stage = "prune", sparsty = 0.5}]',
+            "stage 2 (prune): unknown setting 'sparsty'. Expected one of sparsity, ",
+        ),
+        ('["scale_inptu"]', "stage 1: expected a stage of scale_input, "),
+    ):
+        path.write_text(f'conversion = "float32"\nstages = {stages}\n')
+        with pytest.raises(InputError, match=f"^{re.escape(f'{path}, {said}')}"):
+            Recipe.read(path)
 
 
 def test_every_stage_has_a_name_of_its_own_and_says_whether_it_rounds() -> None:

@@ -18,9 +18,10 @@ def test_looks_recipes_up_and_names_the_choices() -> None:
     for name, value in RECIPES.items():
         assert recipe(name) is value
         assert value.name == name
-    expected = f"Unknown recipe 'nope'. Expected a file NAME.toml or one of: {', '.join(RECIPES)}."
-    with pytest.raises(InputError, match=f"^{re.escape(expected)}$"):
-        recipe("nope")
+    expected = "Expected a file NAME.toml, or one that `edgedqn recipes` lists."
+    for name, near in (("nope", ""), ("qat8", " Nearest: qat-int8, qat-td-int8, ptq-int8.")):
+        with pytest.raises(InputError, match="^" + re.escape(f"Unknown recipe '{name}'.{near} {expected}") + "$"):
+            recipe(name)
 
 
 def test_all_recipes_that_are_promised_are_there_with_a_line_each() -> None:

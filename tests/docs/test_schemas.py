@@ -14,6 +14,7 @@ import jsonschema
 
 from edgedqn.benchmarks.machine import Machine
 from edgedqn.benchmarks.rows import Benchmark, BenchmarkRow, Latency
+from edgedqn.export.edge_policy import Feature
 
 DOCS = Path(__file__).parents[2] / "docs"
 pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="looks at the checkout, not at the package")
@@ -49,6 +50,18 @@ def test_the_schema_of_a_row_has_its_fields() -> None:
     assert schema["$defs"]["row"]["properties"].keys() == names
     machine = {Machine.KEYS.get(field.name, field.name) for field in fields(Machine)}
     assert schema["properties"]["machine"]["properties"].keys() == machine
+
+
+def test_the_features_of_an_observation_validate() -> None:
+    value = json.loads(POLICIES[0].with_suffix(".json").read_text())
+    environment = value["device"]["environment"]
+    features = [Feature("mode", 2, (2,)), Feature("gears", 5, (2, 3), (0, 1)), Feature("speed", 2)]
+    environment["features"] = [feature.to_json() for feature in features]
+    assert refusal("policy", value) == ""
+    environment["features"] = [{"key": "mode", "size": 2, "one_hot": "yes"}]
+    assert "features[0].one_hot" in refusal("policy", value)
+    environment["features"] = [{"size": 2}]
+    assert "features[0]" in refusal("policy", value)
 
 
 @pytest.mark.parametrize(

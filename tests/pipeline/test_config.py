@@ -73,7 +73,7 @@ def test_the_naive_conversion_is_always_shown_and_only_once() -> None:
 
 
 def test_unknown_and_repeated_recipes_are_refused() -> None:
-    with pytest.raises(InputError, match=r"Unknown recipe 'int4'\. Expected a file NAME\.toml or one of: ptq-int8, dynamic"):
+    with pytest.raises(InputError, match=r"Unknown recipe 'int4'\..* Expected a file NAME\.toml, or one"):
         resolved(["int4"])
     with pytest.raises(InputError, match="each recipe once"):
         RunSettings(training=TrainingConfig(), recipes=resolved(["qat-int8", RECIPES["qat-int8"]]))

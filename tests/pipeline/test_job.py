@@ -47,6 +47,12 @@ def test_the_run_folder_is_as_the_contract_has_it(tiny_run: RunResult) -> None:
     assert not list(folder.rglob(".*.*")), "a temporary file was left behind"
 
 
+def test_a_result_is_printed_in_a_line(tiny_run: RunResult) -> None:
+    assert tiny_run.shipped is not None
+    said = f"RunResult(folder='{tiny_run.folder}', shipped='{tiny_run.shipped.name}', rows=['float32', "
+    assert repr(tiny_run).startswith(said) and len(repr(tiny_run)) < 300
+
+
 def test_rows_are_as_the_contract_has_them(tiny_run: RunResult) -> None:
     rows = tiny_run.benchmark["rows"]
     assert [row["name"] for row in rows] == NAMES

@@ -15,7 +15,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from edgedqn.agents.architecture import describe
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.networks import q_network
-from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.environments import agent_view, make_environment, register_factory
 from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.source import EnvironmentSource
@@ -38,12 +38,12 @@ from edgedqn.compression.methods.shrinking import Shrink
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.stage import Stage
-from edgedqn.export.edge_policy import ACTION_MASK, Actions, DeviceManifest, EdgePolicy, VerifiedFile
+from edgedqn.export.edge_policy import ACTION_MASK, Actions, DeviceManifest, EdgePolicy, Feature, VerifiedFile, read_verified
 from edgedqn.export.tflite import to_tflite
 from edgedqn.pipeline import judge, proving
 from edgedqn.pipeline.config import Changes
 from edgedqn.pipeline.job import Job, RunResult
-from edgedqn.pipeline.proving import STATES, play_on_seeds, source_of, states_on_prove_seeds, with_stress
+from edgedqn.pipeline.proving import STATES, play_on_seeds, source_of, spec_for, states_on_prove_seeds, with_stress
 from edgedqn.pipeline.seeds import BLOCK, STREAMS, SeedStreams
 
 LESSON = Distillation(steps=100)
@@ -230,3 +230,30 @@ def test_under_stress_a_file_without_a_manifest_is_fed_as_before(monkeypatch: py
     benchmark = Benchmark(describe_machine(1), path.stem, (row,))
     with_stress(benchmark, {path.stem: path}, source=source, streams=SeedStreams(0), fed={path: device})
     assert asked["play"].fed == {path: device} and asked["observations"].shape == (20, 4)
+
+
+@pytest.mark.filterwarnings("ignore::edgedqn.agents.errors.EnvironmentWarning")
+def test_a_file_of_other_keys_is_for_another_environment(tiny_run: RunResult) -> None:
+    class Tank(CartPoleEnv):
+        """CartPole's four numbers under two keys."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            two = gymnasium.spaces.Box(-9, 9, (2,))
+            self.observation_space = gymnasium.spaces.Dict({"at": two, "angle": two})  # type: ignore[assignment]
+
+    file = read_verified(tiny_run.folder / "models" / "qat-int8.tflite")
+    register_factory("KeyedCartPole-v0", Tank)
+    source = EnvironmentSource("KeyedCartPole-v0")
+    with closing(make_environment(source)) as env:
+        for keys, refused in (((), False), (("angle", "at"), False), (("at", "angle"), True)):
+            device = replace(file.device, features=tuple(Feature(key, 2) for key in keys))
+            policy = EdgePolicy.from_file(replace(file, device=device))
+            if refused:
+                expected = r"expected observations of angle \(2 numbers\), at \(2 numbers\)\. Got at \(2"
+                with pytest.raises(InputError, match=expected):
+                    spec_for(policy, env, source=source)
+            else:
+                assert spec_for(policy, env, source=source).features  # also of a file from before there were names
+    with closing(make_environment("CartPole-v1")) as env, pytest.raises(InputError, match="expected observations of no keys"):
+        spec_for(policy, env, source=EnvironmentSource("CartPole-v1"))

@@ -17,7 +17,7 @@ from edgedqn.agents.training.checkpoints import Checkpoints, State
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
 from edgedqn.pipeline.job import RunResult
 from edgedqn.pipeline.seeds import SeedStreams
-from edgedqn.pipeline.training import ON_POLICY_STATES, train_agent
+from edgedqn.pipeline.training import ON_POLICY_STATES, outcome_of, train_agent
 
 QUICK = TrainingConfig(
     steps=900,
@@ -36,6 +36,22 @@ def test_the_agent_brings_on_policy_observations(tiny_run: RunResult) -> None:
     (observations,) = load_arrays(tiny_run.folder / "agent" / "observations.npz")
     assert observations.shape == (ON_POLICY_STATES, 4) and observations.dtype == np.float32
     assert len(np.unique(observations, axis=0)) > 1_000
+
+
+@pytest.mark.parametrize(
+    ("scores", "best", "rises"),
+    [
+        ((-200.0, -190.0, -180.0), 300, True),
+        ((-200.0, -180.0, -185.0), 200, True),
+        ((-200.0, -170.0, -180.0, -175.0), 200, False),
+        ((500.0, 400.0, 500.0), 300, False),  # no better than before
+        ((-200.0, -190.0), 200, False),
+    ],
+)
+def test_it_is_said_what_a_training_came_to(scores: tuple[float, ...], best: int, rises: bool) -> None:
+    evaluations = [[100 * (i + 1), mean] for i, mean in enumerate(scores)]
+    said = outcome_of({"checkpoint": {"env_steps": best, "mean_return": -9.876}, "evaluations": evaluations})
+    assert said == ("return -9.88, still rising: more --steps may help" if rises else "return -9.88")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ function config(width) {
     background: "transparent",
     font: "system-ui, sans-serif",
     axis: { ...text, gridColor: "var(--line)", domainColor: "var(--line)", tickColor: "var(--line)", titleFontWeight: "normal", titleLimit: width },
-    axisX: { titleAnchor: "end", labelBound: true },
+    axisX: { titleAnchor: "end", labelBound: true, labelSeparation: 12 },
     axisY: { labelLimit: names },
     legend: { ...text, columns: Math.max(1, Math.floor((width - names) / 170)), labelLimit: width - names - 40, symbolBaseFillColor: "var(--soft)", symbolBaseStrokeColor: "var(--soft)" },
     bar: { color: "var(--mark)" },

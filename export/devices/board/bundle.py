@@ -10,6 +10,7 @@ from string import Template
 from edgedqn.agents.files import write_bytes, write_text
 from edgedqn.export import edge_policy
 from edgedqn.export.devices.board.native import SOURCE, native_c
+from edgedqn.export.devices.microcontroller.preprocessing import in_order
 from edgedqn.export.devices.model_card import front_matter
 from edgedqn.export.edge_policy import ATARI, DeviceManifest, PolicyFileError, VerifiedFile
 from edgedqn.export.edge_policy import TWIN as TWIN_SUFFIX
@@ -56,6 +57,7 @@ def shipped_loop() -> bytes:
 def readme(file: VerifiedFile, *, has_twin: bool, has_source: bool) -> str:
     """What there is to know of this very policy, as Markdown, and of its twin and its C source in `board/` where they are."""
     device, shape = file.device, list(file.device.observation_shape)
+    module = device.env_id.rpartition(":")[0]
     values = {
         "env_id": device.env_id,
         "recipe": device.recipe,
@@ -63,6 +65,8 @@ def readme(file: VerifiedFile, *, has_twin: bool, has_source: bool) -> str:
         "size": f"{len(file.content):,}",
         "sha256": file.file_sha256,
         "seen": f"an array {shape} of {device.observation_dtype}" if shape else "the number of a state, an integer",
+        "module": f", and {module.replace('.', '/')}.py lies here" if module else "",
+        "given": " " * 15 + "# the vector, or a dict that has these keys" if device.features else "",
         "does": ", ".join([*(str(step) for step in device.preprocessing if step != ATARI), "scaling"]),
         "left": _left_to_you(device),
         "last_action": device.n_actions - 1,
@@ -100,6 +104,13 @@ def _choice(device: DeviceManifest) -> str:
 
 
 def _left_to_you(device: DeviceManifest) -> str:
+    if not device.features:
+        return _left_of_a_vector(device)
+    order, more = f"put these in one vector, in this order: {in_order(device)}", _left_of_a_vector(device)
+    return order if more == "nothing" else f"{order}; {more}"
+
+
+def _left_of_a_vector(device: DeviceManifest) -> str:
     if ATARI in device.preprocessing:
         fire = "" if device.env_id.rpartition(":")[2].startswith("ALE/") else "FIRE where a life begins, if the game has it; "
         return f"gymnasium's AtariPreprocessing (84 x 84 grey frames); {fire}call `reset()` before each episode"

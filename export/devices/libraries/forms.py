@@ -15,7 +15,7 @@ from edgedqn.export.devices.board.bundle import proof
 from edgedqn.export.devices.libraries.example import observation_header
 from edgedqn.export.devices.libraries.library import AUTHOR, Library
 from edgedqn.export.devices.libraries.templates import fill
-from edgedqn.export.devices.microcontroller.preprocessing import element_in_c, legal_in_c
+from edgedqn.export.devices.microcontroller.preprocessing import element_in_c, in_order, legal_in_c
 from edgedqn.export.edge_policy import ONE_HOT, DeviceManifest
 
 Texts = dict[str, str]  # path in the library -> text
@@ -219,7 +219,7 @@ def _readme(library: Library, ecosystem: str) -> str:
         | {
             "proof": proof(file.evidence),
             "element": element,
-            "meaning": meaning,
+            "meaning": f"{meaning}, in this order: {in_order(device)}" if device.features else meaning,
             "elements": str(math.prod(device.observation_shape)),
             "shape": ", ".join(map(str, device.observation_shape)),
             "dtype": f" of {device.observation_dtype}" if library.units is None else "",

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import require
-from edgedqn.export.devices.microcontroller.sources import fill
-from edgedqn.export.edge_policy import ACTION_MASK, ATARI, FLATTEN, ONE_HOT, DeviceManifest, shape_after
+from edgedqn.export.devices.microcontroller.sources import fill, harmless
+from edgedqn.export.edge_policy import ACTION_MASK, ATARI, FLATTEN, ONE_HOT, DeviceManifest, Feature, shape_after
 
 LEAST_UNIT, GREATEST_UNIT = 2.0**-96, 2.0**96  # so that every count but 0 stands for a normal float32
 
@@ -30,7 +30,7 @@ def observe_in_c(device: DeviceManifest, inputs: int, *, counts: bool, sha256: s
         "shape": ", ".join(map(str, shape)),
         "dtype": device.observation_dtype,
         "preprocessing": ", ".join(map(str, steps)) or "nothing",
-        "meaning": meaning,
+        "meaning": meaning + _indexed(device),
         "elements": math.prod(shape),
         "element": element,
         "masked": int(device.masked),
@@ -70,6 +70,25 @@ def element_in_c(device: DeviceManifest, *, counts: bool) -> tuple[str, str]:
     if device.observation_dtype in ("bool", "uint8"):
         return "uint8_t", given
     return ("int32_t", "the sensors' integers, of the units that policy_settings.h names") if counts else ("float", given)
+
+
+def in_order(device: DeviceManifest) -> str:
+    """The features of a vector that the manifest names, in order, as they may stand in any text; empty where it has none."""
+    return ", ".join(map(str, _named(device)))
+
+
+def _indexed(device: DeviceManifest) -> str:
+    """The same as lines of a comment, with the elements of an observation that each takes."""
+    lines, at = [], 0
+    for feature, name in zip(device.features, _named(device), strict=True):
+        last = at + feature.size - 1
+        lines.append(f"\n   {at if last == at else f'{at} .. {last}'}: {name}")
+        at = last + 1
+    return "".join([", in this order", *lines]) if lines else ""
+
+
+def _named(device: DeviceManifest) -> list[Feature]:
+    return [feature._replace(key=harmless(feature.key)) for feature in device.features]
 
 
 def legal_in_c(device: DeviceManifest, row: str = "") -> dict[str, str]:

@@ -9,11 +9,12 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.envs.toy_text.cliffwalking import CliffWalkingEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgedqn.agents.errors import InputError
+from edgedqn.agents.errors import EnvironmentWarning, InputError
 from edgedqn.agents.playing.environments import (
     LONGEST_EPISODE,
     BadTransitionError,
@@ -211,13 +212,27 @@ def test_a_vector_gives_each_episodes_true_last_observation_and_resets_what_it_i
     envs.close()
 
 
+def test_an_episode_without_any_end_is_cut_off_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgedqn.agents.playing.environments.LONGEST_EPISODE", 3)
+    env = make_environment("CliffWalking-v1")
+    with monkeypatch.context() as own:  # who ends its episodes itself is not cut off, and a warning would be an error here
+        own.setattr(CliffWalkingEnv, "step", lambda self, action: (36, -1.0, False, True, {}))
+        env.reset(seed=0)
+        assert env.step(0)[3]
+    env.reset(seed=0)
+    assert [env.step(0)[3] for _ in range(2)] == [False, False]
+    with pytest.warns(EnvironmentWarning, match=r"^CliffWalking-v1: .* cut off after 3 steps, .*: max_episode_steps, or gym"):
+        assert env.step(0)[3]
+
+
 @pytest.mark.filterwarnings("ignore:.*that is not in the possible render_modes:UserWarning")
 def test_an_environment_is_rendered_in_its_own_ways_only(corridor_id: str) -> None:
     with pytest.raises(
         InputError, match=r"^CartPole-v1 cannot be rendered as 'smell': expected one of \['human', 'rgb_array'\]\.$"
     ):
         make_environment("CartPole-v1", "smell")
-    with pytest.raises(InputError, match=rf"^{corridor_id} cannot be rendered as 'human': .*render_mode"):
+    expected = r'an environment that takes `render_mode`, and names it in metadata\["render_modes"\]\. Got .*[^.]\.$'
+    with pytest.raises(InputError, match=rf"^{corridor_id} cannot be rendered as 'human': expected {expected}"):
         make_environment(corridor_id, "human")
 
 
@@ -231,18 +246,28 @@ def test_an_environment_is_rendered_in_its_own_ways_only(corridor_id: str) -> No
     ],
 )
 def test_an_unknown_id_gets_the_nearest_names(env_id: str, near: str) -> None:
-    with pytest.raises(InputError, match=rf"^Unknown environment '{env_id}'\. Nearest: .*\b{near}\b.*\.$"):
+    own = r"One of your own is module:Id\."
+    with pytest.raises(InputError, match=rf"^Unknown environment '{env_id}'\. Nearest: .*\b{near}\b.*\. {own}$"):
         make_environment(env_id)
 
 
 def test_an_id_like_no_other_gets_the_rule() -> None:
-    with pytest.raises(InputError, match=r"^Unknown environment 'Qqqqqqqq'\. A gymnasium id, or module:Id, is expected\.$"):
+    with pytest.raises(
+        InputError, match=r"^Unknown environment 'Qqqqqqqq'\. A gymnasium id is expected\. One of your own is module:Id\.$"
+    ):
         make_environment("Qqqqqqqq")
 
 
-@pytest.mark.parametrize("module", ["no_such_module", "no.such.module", ".relative", "", "a:b"])
-def test_a_module_that_cannot_be_imported(module: str) -> None:
-    with pytest.raises(InputError, match=r"cannot be imported: .*Expected module:Id\.$"):
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("no_such_module", r"no_such_module\.py in the current folder or on PYTHONPATH"),
+        ("no.such.module", r"no\.py in the current folder or on PYTHONPATH"),
+        *((module, "module:Id") for module in (".relative", "", "a:b")),
+    ],
+)
+def test_a_module_that_cannot_be_imported(module: str, expected: str) -> None:
+    with pytest.raises(InputError, match=rf"cannot be imported: .*Expected {expected}\.$"):
         make_environment(f"{module}:CartPole-v1")
 
 
@@ -279,7 +304,7 @@ def test_a_users_own_environment(module: str, capsys: pytest.CaptureFixture[str]
     assert spec_of(env, env_id).id == env_id  # so that whoever reads the spec can make it again
     assert spec_of(env, env_id).observation_shape == (3,)
     assert capsys.readouterr().out == "My greets you\n"  # its prints are its user's; `cli` keeps them from --json
-    with pytest.raises(InputError, match=r"Nearest: EdgeDQNTest/My-v0"):
+    with pytest.raises(InputError, match=rf"Nearest: {module}:EdgeDQNTest/My-v0, {module}:.*[^d]\.$"):
         make_environment(f"{module}:EdgeDQNTest/Mi-v0")
 
 

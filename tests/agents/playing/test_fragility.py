@@ -29,11 +29,17 @@ FRAGILE = fragility(actions(0.005, 0.05), actions(0.05, 0.3), loss("noise", 0.3,
 def test_the_summary_says_what_the_fewest_random_actions_cost() -> None:
     advice = "It is fragile: expect it to need fine-tuning by reinforcement learning, or train it longer."
     assert FRAGILE.summary == f"This policy loses 5% (4% to 6%) with 0.5% random actions. {advice}"
-    told = "nothing with 5% random actions, and 8% (7% to 9%) with 11% random actions"
-    assert ROBUST.summary == f"This policy loses {told}. Expect rounding to keep it."
+    few, many = "nothing with 5% random actions", "8% (7% to 9%) with 11% random actions"
+    noise = "50% (49% to 51%) with noise of 1 action gap"
+    advice = "Expect rounding alone to cost some of it, and fine-tuning to keep it."
+    assert ROBUST.summary == f"This policy loses {few}, {many}, and {noise}. {advice}"
+    quiet = fragility(*ROBUST.losses[:3], loss("noise", 1.0, 0.005))
+    assert quiet.summary == f"This policy loses {few}, and {many}. Expect rounding to keep it."
+    little = fragility(actions(0.02, 0.006, width=0.004))
+    assert little.summary.startswith("This policy loses 0.6% (0.2% to 1%) with 2% random actions."), "its interval excludes 0"
     assert "no better than acting at random" in fragility().summary
     assert (FRAGILE.is_fragile, ROBUST.is_fragile) == (True, False)
-    assert [str(each) for each in ROBUST.losses[2:]] == ["11% random actions", "noise of 1 action gaps"]
+    assert [str(each) for each in ROBUST.losses[2:]] == ["11% random actions", "noise of 1 action gap"]
 
 
 def test_what_is_chance_and_what_only_many_mistakes_cost() -> None:

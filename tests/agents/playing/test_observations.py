@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgedqn.agents.errors import EnvironmentWarning, InputError
-from edgedqn.agents.playing.observations import one_array, undone
+from edgedqn.agents.playing.observations import Feature, features_of, one_array, undone
 
 TOLD = "ignore::edgedqn.agents.errors.EnvironmentWarning"
 
@@ -112,6 +112,20 @@ def test_parts_can_be_chosen() -> None:
     assert seen(many, ("11", "2")).tolist() == [2, 11]
     pair = Gives(spaces.Tuple([spaces.Discrete(3), spaces.Box(0, 1, (2,))]))
     assert seen(pair, ("1",)).tolist() == pair.given[1].tolist()
+
+
+@pytest.mark.filterwarnings(TOLD)
+def test_a_vector_is_known_by_the_keys_of_what_it_is_made_of() -> None:
+    """As `EdgePolicy` puts it together again; see tests/export/test_edge_policy_features.py."""
+    inner = spaces.Dict({"speed": spaces.Box(-1, 1, (2, 3)), "gears": spaces.MultiDiscrete([2, 3], start=[0, 1])})
+    parts = spaces.Dict({"robot": inner, "at": spaces.Discrete(4), "text": spaces.Text(3)})
+    found = (Feature("at", 4, (4,)), Feature("robot/gears", 5, (2, 3), (0, 1)), Feature("robot/speed", 6))
+    assert features_of(one_array(Gives(parts), "My-v0")) == found
+    assert features_of(gymnasium.wrappers.TimeLimit(one_array(Gives(parts), "My-v0"), 9)) == found
+    assert features_of(one_array(Gives(parts), "My-v0", ("at", "robot")))[1:] == found[1:]
+    picture, twice = spaces.Box(0, 255, (9, 9, 3), np.uint8), spaces.Box(0, 1, (2,))
+    for unnamed in (picture, spaces.Dict({"image": picture}), spaces.Dict({"a/b": twice, "a": spaces.Dict({"b": twice})})):
+        assert features_of(one_array(Gives(unnamed), "My-v0")) == ()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ def test_each_board_has_a_core_that_counts() -> None:
     ("text", "rate", "reason"),
     [
         ("due", None, "expected uno, mega, nano33, pico, esp32c3, or FLASH,RAM,CYCLES"),
+        ("mgea", None, r"Got 'mgea'\. Nearest: mega\.$"),
         ("s390x:1,2,3", None, "atmega328p.* Got 's390x:1,2,3'"),
         ("atmega328p:32769,1,1", None, "expected at most 32768 bytes of flash"),
         ("uno", 0.0, "Expected a rate of 0.001 to 1,000,000 steps per second"),

@@ -1,6 +1,7 @@
 """The plots' data is that of the rows, what was not measured is left out, and Vega-Lite takes all of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from edgedqn.benchmarks.report.charts import (
     stress_chart,
 )
 from edgedqn.benchmarks.report.vega import picture
-from edgedqn.benchmarks.rows import BenchmarkRow, Stress, Stressed, StressTest
+from edgedqn.benchmarks.rows import BenchmarkRow, Latency, Stress, Stressed, StressTest
 
 HISTOGRAM = {"from_us": 1.0, "to_us": 3.0, "counts": [6, 3, 0, 1]}
 LATENCY = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "mean": 1.5, "n": 10, "timer_us": 0.04, "histogram": HISTOGRAM}
@@ -171,5 +172,8 @@ def test_each_chart_says_what_is_to_be_seen_in_it() -> None:
         "range": "float32 has 51.0 levels between its best two actions.",
         "sparsity": "The kernel with the most zeros, 98%, is one of qat-int8.",
     }
+    twin = replace(ROWS[0], twin_step_latency_us=Latency.from_json(LATENCY | {"p50": 0.75}))
+    loaded = latency_chart([twin], "float32")
+    assert loaded is not None and loaded.seen.endswith("its whole step 0.75 µs."), "as the table has it"
     fits = return_chart(rows[:2], "float32", margin=None)
     assert fits is not None and fits.seen == "1 of 1 files passed the gate."

@@ -53,6 +53,7 @@ def test_episodes_mean_evaluations_and_choice_are_shown_and_told(tmp_path: Path)
     )
     for layer in chart["layer"]:
         assert layer["encoding"]["color"]["scale"]["domain"] == list(shown)
+        assert len(set(layer["encoding"]["color"]["scale"]["range"])) == len(shown)
 
 
 def test_what_is_to_be_seen_is_the_choice(tmp_path: Path) -> None:

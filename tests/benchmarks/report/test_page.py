@@ -51,7 +51,11 @@ RUN = {
     "env_id": "CartPole-v1",
     "seed": 3,
     "versions": {"numpy": "2.4.6"},
-    "stages": [{"name": "train", "status": "done", "seconds": 31.25}, {"name": "report", "status": "skipped", "seconds": None}],
+    "stages": [
+        {"name": "train", "status": "done", "seconds": 31.25},
+        {"name": "bench", "status": "skipped", "seconds": None},
+        {"name": "report", "status": "running", "seconds": 0.0},
+    ],
 }
 
 
@@ -151,7 +155,7 @@ def test_run_and_command_are_told() -> None:
     assert "<h1>EdgeDQN: CartPole-v1, seed 3</h1>" in text
     assert "<code>edgedqn run CartPole-v1 --seed 3</code>" in text
     assert "done, 31.2 s" in text
-    assert "<td>skipped</td>" in text
+    assert "<td>skipped</td>" in text and "<td>running" not in text, "it is what is being written"
     assert "How to reproduce" not in render_report(benchmark(row()))
 
 
@@ -245,7 +249,8 @@ def test_what_mistakes_and_stress_cost_has_a_table_each() -> None:
     stressed = replace(benchmark(row()), stress=test)
     text = render_report(stressed, fragility=found)
     page = Page(text)
-    assert found.summary in text and "<td>1.0 to 9.0%</td><td>221</td>" in text
+    assert found.summary in text and "there it returns 56.8, and acting at random 2.9." in text
+    assert "<td>1.0 to 9.0%</td><td>221</td>" in text
     assert "&lt;q&gt; at noise 1% (3 more)" in text and "What goes wrong." in text
     assert page.charts["chart-stress"]["data"]["values"][1]["name"] == "<q>"
     assert "+3.00 [+2.50, +3.50]" in render_report_markdown(stressed)

@@ -27,7 +27,7 @@ NO_RETURN: dict[str, Any] = {"return": None}
 
 def test_the_summary_is_honest_where_it_is_slower() -> None:
     said = summary([row(), row("qat-int8", 5_000, "pass", speed=2.7, step=0.9)], "float32")
-    expected = "qat-int8 passed its gate: float32 returns 498.0, and qat-int8 on the same episodes exactly as much."
+    expected = "qat-int8 passed its gate: on the same 300 episodes float32 returns 498.0, and qat-int8 exactly as much."
     assert said.startswith(expected)
     assert "5.00 KB instead of 20.0 KB, 25% of the size" in said
     assert "One invoke() is 2.70 times as fast" in said
@@ -45,8 +45,9 @@ def test_the_summary_compares_the_same_episodes() -> None:
         "return_delta": {"mean": -1.7, "ci95": [-6.8, 3.6]},
     }
     said = summary([row(), row("q", 5_000, "pass", **fields)], "float32")
-    assert "q on the same episodes 1.70 less (the difference is between -6.80 and 3.60 at 95 %)." in said
-    assert "499" not in said
+    both = "on the same 100 episodes float32 returns 500.7, and q 499.0, 1.70 less"
+    assert f"{both} (the difference is between -6.80 and 3.60 at 95 %)." in said
+    assert "498" not in said, "of other episodes"
 
 
 def test_the_summary_says_when_nothing_passed_or_was_played() -> None:

@@ -94,14 +94,13 @@ BAD = judgement("fail", returns=(0.0, 0.0))
         (  # which passed already, but for its ties: another network is tried once
             [judgement(ties=0.03), BAD],
             "round",
-            ["ties in 3.0% of the states", "the gate: fail, a loss of -0.00 of what is allowed"],
+            ["ties in 3.0% of the states", "the gate: fail, no loss on the average"],
         ),
-        ([BAD, BAD, judgement()], "distil", ["the gate: fail, a loss of -0.00 of what is allowed"] * 2 + [None]),
+        ([BAD, BAD, judgement()], "distil", ["the gate: fail, no loss on the average"] * 2 + [None]),
         (  # no rung is good: the best by return
             [judgement("undecided", returns=(5.0, 5.1)), BAD, BAD],
             "round",
-            ["the gate: undecided, a loss of -5.05 of what is allowed"]
-            + ["the gate: fail, a loss of -0.00 of what is allowed"] * 2,
+            ["the gate: undecided, no loss on the average"] + ["the gate: fail, no loss on the average"] * 2,
         ),
     ],
 )

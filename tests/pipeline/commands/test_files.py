@@ -270,6 +270,22 @@ def test_evaluate_prints_the_contract_and_the_same_return_as_the_row(edgedqn: Co
     assert len(result["returns"]) == row["return"]["episodes"]
 
 
+def test_a_bundles_folder_stands_for_its_policy(
+    tiny_run: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for suffix in (".tflite", ".json"):
+        shutil.copy(tiny_run.folder / "models" / f"qat-int8{suffix}", tmp_path / f"policy{suffix}")
+    returns = []
+    for path in (tmp_path, tmp_path / "policy.tflite"):
+        assert main(["evaluate", str(path), "--env", "CartPole-v1", "--episodes", "2", "--json"]) == 0
+        returns.append(json.loads(capsys.readouterr().out)["returns"])
+    assert returns[0] == returns[1]
+    assert main(["play", str(tmp_path), "--gif", str(tmp_path / "film.mp4")]) == 2
+    assert "Expected --gif to name a file that ends in .gif" in capsys.readouterr().err  # and not: no agent
+    assert main(["play", str(tmp_path), "--env", "Acrobot-v1", "--gif", str(tmp_path / "film.gif")]) == 2
+    assert "The file is for another environment than Acrobot-v1" in capsys.readouterr().err
+
+
 FOREIGN = Path(__file__).parents[2] / "benchmarks" / "default_converter_float.tflite"
 
 

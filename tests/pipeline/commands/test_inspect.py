@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edgedqn.export.edge_policy import PolicyFileError
+from edgedqn.export.edge_policy import Feature, PolicyFileError, read_verified
+from edgedqn.export.tflite_file.manifest import write_policy
+from edgedqn.export.tflite_file.reader import stripped
 from edgedqn.pipeline.cli import main
 from edgedqn.pipeline.commands import inspect
 from edgedqn.pipeline.job import RunResult
@@ -23,6 +26,17 @@ def test_tells_of_a_file_in_words_and_in_json(tiny_run: RunResult, capsys: pytes
     report = json.loads(capsys.readouterr().out)
     assert report["manifest"]["recipe"] == "qat-int8"
     assert report["devices"]["linux_board"] == {"runs": True, "reasons": []}
+
+
+def test_tells_in_which_order_a_vector_is_put_together(
+    tiny_run: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = read_verified(tiny_run.folder / "models" / "qat-int8.tflite")
+    device = replace(file.device, features=(Feature("mode", 2, (2,)), Feature("speed", 2)), source={})
+    write_policy(tmp_path / "a.tflite", stripped(file.model), device=device, evidence={})
+    assert main(["inspect", str(tmp_path / "a.tflite")]) == 0
+    told = "put these in one vector, in this order: mode (2 numbers: one-hot of 0 .. 1), speed (2 numbers)."
+    assert f"\nObservation: {told}\n" in capsys.readouterr().out
 
 
 def test_tells_of_what_a_plain_converter_writes(capsys: pytest.CaptureFixture[str]) -> None:

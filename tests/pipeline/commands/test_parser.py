@@ -17,9 +17,11 @@ from edgedqn.pipeline.cli import main
         (["bench", "x.tflite", "--threads", "two"], "--threads: expected a whole number of 1 or more, got 'two'"),
         (
             ["run", "CartPole-v1", "--stepz", "5"],
-            "unexpected argument '--stepz': expected one of --action-levels, --action-mask, ",
+            "unexpected argument '--stepz'. Nearest: --steps, --n-step, --strip. `edgedqn run --help` lists all.\n",
         ),
         (["rum"], "invalid choice: 'rum' (choose from"),
+        (["evalute"], "). Nearest: evaluate.\n"),
+        (["run", "CartPole-v1", "--manifest", "embeded"], ". Nearest: embedded, beside.\n"),
         ([], "the following arguments are required: COMMAND"),
     ],
 )

@@ -24,7 +24,9 @@ Refused = Callable[..., None]
 
 def test_unknown_environment_names_the_nearest(assert_refused: Refused, edgedqn: CommandLine, tmp_path: Path) -> None:
     assert_refused(edgedqn("run", "CartPol-v1"), "Unknown environment 'CartPol-v1'", "Nearest: CartPole-v1")
-    assert_refused(edgedqn("run", "no_such_module:Thing-v0"), "no_such_module", "Expected module:Id")
+    assert_refused(
+        edgedqn("run", "no_such_module:Thing-v0"), "no_such_module", "Expected no_such_module.py in the current folder"
+    )
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == []
 
 
@@ -45,7 +47,7 @@ def test_spaces_that_cannot_be_learned_are_refused(
 
 
 def test_unknown_recipe_gives_the_choices(assert_refused: Refused, edgedqn: CommandLine, tmp_path: Path) -> None:
-    assert_refused(edgedqn("run", "CartPole-v1", "--recipes", "int4"), "Unknown recipe 'int4'", "qat-int8, prune-int8")
+    assert_refused(edgedqn("run", "CartPole-v1", "--recipes", "int4"), "Unknown recipe 'int4'", "`edgedqn recipes` lists")
     assert not (tmp_path / "runs").exists()
 
 
@@ -54,6 +56,8 @@ def test_another_run_in_the_folder_is_refused_and_left_alone(
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in tiny_run.folder.rglob("*")}
     assert_refused(edgedqn("run", "CartPole-v1", "--seed", "5", "--out", tiny_run.folder), "holds another run", "seed=5")
+    longer = edgedqn("run", "CartPole-v1", "--steps", "40000", "--out", tiny_run.folder)
+    assert_refused(longer, "steps=40000", "A training that was begun is not prolonged. Choose another --out, or --force")
     assert_refused(edgedqn("run", "Acrobot-v1", "--out", tiny_run.folder), "holds another run", "env_id=Acrobot-v1")
     assert {path: path.stat().st_mtime_ns for path in tiny_run.folder.rglob("*")} == before
 
@@ -71,7 +75,8 @@ def test_a_whole_run_of_an_own_environment_in_one_command(edgedqn: CommandLine, 
     for name in ("float32", "ptq-int8", "qat-int8"):
         assert f"\n{name} " in answer.stdout
     assert "Deploy: run/device" in answer.stdout
-    *_, sentence = answer.stdout.splitlines()
+    *_, sentence, next_step = answer.stdout.splitlines()
+    assert next_step == f"Try: edgedqn evaluate run/device/policy.tflite --env {own}:Base-v0"
     assert re.fullmatch(r"run/device/policy.tflite: [\d.]+ KB in place of [\d.]+ KB, .* on [\d,]+ episodes\.", sentence)
     scripts = {"edge_policy.py", "run_policy.py", "bench_on_device.py"}
     bundle = {path.name for path in (tmp_path / "run" / "device").iterdir()}

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -92,6 +93,37 @@ def test_a_cluster_that_is_not_there_is_refused() -> None:
     pytest.importorskip("ray")
     with pytest.raises(InputError, match=r"expected the --address of a running Ray cluster"):
         RayEngine("127.0.0.1:1")
+
+
+class RayError(Exception):
+    """Of a Ray in this process."""
+
+
+class RayTaskError(RayError):
+    cause = ValueError("It cannot be done.")
+
+
+@pytest.mark.parametrize(
+    ("raised", "told", "notes"),
+    [
+        (
+            RayError("The node is out of\n memory."),
+            "Who did it is gone: expected an answer. Got: The node is out of memory.",
+            [],
+        ),
+        (RayTaskError("in `its_function`"), "It cannot be done.", ["in `its_function`"]),
+    ],
+)
+def test_why_ray_has_no_answer_is_kept(raised: Exception, told: str, notes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = SimpleNamespace(exceptions=SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError))
+    ray.remote = lambda **options: lambda function: SimpleNamespace(remote=lambda call: "a task")
+    ray.wait = lambda tasks, num_returns: (tasks, [])
+    ray.get = lambda task: (_ for _ in ()).throw(raised)
+    monkeypatch.setattr("edgedqn.pipeline.sweeps.engines.join_cluster", lambda address: ray)
+    engine = RayEngine(None)
+    engine.submit(3, UNKNOWN, "memory://nowhere")
+    number, error = engine.next()
+    assert number == 3 and str(error) == told and getattr(error, "__notes__", []) == notes
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,18 +62,26 @@ class Ended(BaseException):
     """In the place of a signal."""
 
 
-def test_a_training_that_is_killed_goes_on_to_the_same_end(
-    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sweep = Sweep.from_json({**tiny, "teacher": {"settings": {**tiny["teacher"]["settings"], "checkpoint_interval": 1_500}}})
+def teacher_of(sweep_file: dict[str, Any]) -> TeacherWork:
+    sweep = Sweep.from_json(sweep_file)
     (source,) = sweep.environments
     first = {name: varied.ends[0] for name, varied in sweep.teacher.settings.items()}
     training = json.loads(json.dumps(RunSettings(training=sweep.training(source, first)).to_json()["training"]))
-    work, store, flush = (
-        TeacherWork(environment=source.to_json(), seed=0, training=training),
-        Store(str(tmp_path)),
-        FileLog.flush,
-    )
+    return TeacherWork(environment=source.to_json(), seed=0, training=training)
+
+
+def test_a_hopeless_training_is_given_up(tiny: dict[str, Any], tmp_path: Path, without_xla: None) -> None:
+    work = replace(teacher_of(tiny), hopeless=((1_000, 501.0),))
+    result = work.do(Store(str(tmp_path)), tmp_path)  # CartPole returns 500 at most
+    assert result.given_up and [steps for steps, _ in result.curve] == [1_000] and result.score == result.curve[0][1]
+    assert not (tmp_path / "agent" / "agent.json").exists() and not (tmp_path / "models").exists()
+
+
+def test_a_training_that_is_killed_goes_on_to_the_same_end(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = teacher_of({**tiny, "teacher": {"settings": {**tiny["teacher"]["settings"], "checkpoint_interval": 1_500}}})
+    store, flush = Store(str(tmp_path)), FileLog.flush
 
     def ends(log: FileLog) -> None:
         flush(log)

@@ -82,7 +82,7 @@ def test_a_recipe_takes_other_settings_also_within_settings() -> None:
             r"Expected STAGE\.SETTING with a stage of student-qat-int8: scale_input, new_student.*Got 'prune",
         ),
         ({"distil": 3}, "Expected STAGE"),
-        ({"distil.widths": 3}, "expected .*Got 'widths'"),
+        ({"distil.widths": 3}, r"stage 3 \(distil\): unknown setting 'widths'\. Expected one of learning"),
         ({"new_student.hidden.x": 3}, r"expected settings in hidden\. Got"),
         ({"new_student.hidden": [0]}, "Expected widths of 1 or more"),
     ],

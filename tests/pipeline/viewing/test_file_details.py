@@ -1,6 +1,7 @@
 """What the report says of each file comes from that file alone."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from edgedqn.export.edge_policy import read_verified
@@ -32,3 +33,7 @@ def test_what_was_skipped_is_told_once_with_its_reason(tiny_run: RunResult, tmp_
         for what, found in evidence.items():
             mentioned = [line for line in told if f"verification in {what}: " in line and name in line]
             assert len(mentioned) == ("skipped" in found)
+    ladder = reports["qat-int8"][-1]
+    assert ladder.findings.rung
+    passed_over = replace(ladder, findings=replace(ladder.findings, skipped=("widen: no choice is lost",)))
+    assert not any("widen" in line for line in what_was_skipped(folder, {"qat-int8": (passed_over,)}))

@@ -31,13 +31,15 @@ def test_a_stage_is_a_line_with_what_it_took_and_about_what_is_left() -> None:
     lines = StageLines(told)
     lines.begin(["fragility", "compress/qat-int8", "bench"], ["train"])
     for name in ("fragility", "compress/qat-int8"):
-        with lines.stage(name):
+        with lines.stage(name) as remarks:
+            remarks.append("return 3\nIt is fragile." if name == "fragility" else "")
             time.sleep(0.05)
     lines.skipped(["qat-int8, verification in tflite_micro: not installed"])
-    kept, first, second, heading, reason = told.getvalue().splitlines()
+    kept, first, below, second, heading, reason = told.getvalue().splitlines()
     assert kept == "Done before, and kept: train."
-    assert re.fullmatch(r"\[1/3\] fragility          done in [\d.]+ s; [\d.]+ s so far, about [\d.]+ s left", first)
+    assert re.fullmatch(r"\[1/3\] fragility          done in [\d.]+ s, return 3; [\d.]+ s so far, about [\d.]+ s left", first)
     assert re.fullmatch(r"\[2/3\] compress/qat-int8  done in [\d.]+ s; [\d.]+ s so far, about [\d.]+ s left", second)
+    assert below == "  It is fragile."
     assert (heading, reason) == ("Skipped:", "  qat-int8, verification in tflite_micro: not installed")
 
 
@@ -51,6 +53,13 @@ def test_one_that_fails_says_so_and_nobody_hears_where_nobody_asked(capsys: pyte
     assert capsys.readouterr() == ("", "")
 
 
+def test_one_that_a_person_stops_did_not_fail() -> None:
+    told = io.StringIO()
+    with pytest.raises(KeyboardInterrupt), StageLines(told).stage("train"):
+        raise KeyboardInterrupt
+    assert re.fullmatch(r"\[0/0\] train  stopped after [\d.]+ s\n", told.getvalue())
+
+
 def test_a_long_stage_says_that_it_goes_on_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "INTERVAL_S", 0.02)
     for told, goes_on in ((io.StringIO(), True), (Terminal(), False)):
@@ -61,7 +70,7 @@ def test_a_long_stage_says_that_it_goes_on_where_there_is_no_terminal(monkeypatc
             while not told.getvalue() and time.monotonic() < deadline:
                 time.sleep(0.01)
         first, *others = told.getvalue().splitlines()
-        assert bool(others) == goes_on and first.startswith("[1/2] bench   ") and ("done" in first) != goes_on
+        assert bool(others) == goes_on and first.startswith("[1/2] bench   ") and ("running for" in first) == goes_on
 
 
 def test_what_is_left_is_judged_by_what_was_done() -> None:

@@ -4,6 +4,7 @@ Put your sensors into `read_sensors` and your motors into `act`. Needs numpy and
 """
 
 import argparse
+import importlib
 import itertools
 import sys
 import time
@@ -98,7 +99,7 @@ def play(policy: EdgePolicy, episodes: int, seed: int) -> None:
         policy.reset()
         total, over = 0.0, False
         while not over:
-            mask = info["action_mask"] if policy.device.masked else None
+            mask = (info if "action_mask" in info else observation)["action_mask"] if policy.device.masked else None
             observation, reward, terminated, truncated, info = env.step(policy.action(observation, mask))
             total, over = total + float(reward), terminated or truncated
         returns.append(total)
@@ -113,26 +114,35 @@ def make_environment(device: DeviceManifest, made: Json) -> Any:
     `made` is how it was made, as policy.json says.
     """
     name, settings = device.env_id, dict(made.get("arguments", {}))
-    if ATARI in device.preprocessing or any(made.get(key) for key in ("wrappers", "observe", "reset_options")):
+    unknown = () if device.features else ("observe",)
+    if ATARI in device.preprocessing or any(made.get(key) for key in ("wrappers", "reset_options", *unknown)):
         sys.exit(f"run_policy.py: {name} needs wrappers around it: play it with edgedqn instead.")
     if made.get("max_episode_steps"):
         settings["max_episode_steps"] = made["max_episode_steps"]
+    module, colon, _ = name.rpartition(":")
     try:
         import gymnasium
 
+        if colon:
+            importlib.import_module(module)
         if name.startswith("MinAtar/"):
             from minatar.gym import register_envs
 
             register_envs()
         env = gymnasium.make(name, **settings)
         space = env.observation_space
-        is_as_it_was = (space.shape or ()) == device.observation_shape and getattr(space, "start", 0) == 0
-        if not is_as_it_was or not (device.observation_shape or hasattr(space, "n")):
+        is_as_it_was = (space.shape or ()) == device.observation_shape and np.all(getattr(space, "start", 0) == 0)
+        is_known = is_as_it_was and (device.observation_shape or hasattr(space, "n"))
+        if not is_known and not device.features:  # what has keys, the policy puts together
             sys.exit(f"run_policy.py: {name} gives {space}, which edgedqn turns into a vector: play it with that instead.")
         limited = env.spec is not None and env.spec.max_episode_steps is not None
         return env if limited else gymnasium.wrappers.TimeLimit(env, LONGEST_EPISODE)
     except ImportError as error:
-        sys.exit(f"run_policy.py: --env plays {name}, which needs a package more: {error}. Try pip install gymnasium.")
+        if colon and error.name in (module, module.partition(".")[0]):
+            path = f"{module.replace('.', '/')}.py"
+            sys.exit(f"run_policy.py: --env plays {name} of a module that is not here: put {path} beside run_policy.py.")
+        text, hint = str(error).rstrip("."), " Try pip install gymnasium." if error.name == "gymnasium" else ""
+        sys.exit(f"run_policy.py: --env plays {name}, which needs a package more: {text}.{hint}")
     except Exception as error:  # gymnasium's own errors cannot be named where it may be missing
         sys.exit(f"run_policy.py: {name} cannot be made here: {error}")
 

@@ -149,7 +149,9 @@ def test_ids_of_games_are_known() -> None:
 
 
 def test_the_nearest_id_of_a_game_is_named() -> None:
-    with pytest.raises(InputError, match=r"^Unknown environment 'Breakout-v5'\. Nearest: ALE/Breakout-v5\.$"):
+    with pytest.raises(
+        InputError, match=r"^Unknown environment 'Breakout-v5'\. Nearest: ALE/Breakout-v5\. One of your own is module:Id\.$"
+    ):
         make_environment("Breakout-v5")
 
 

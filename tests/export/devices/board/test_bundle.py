@@ -11,7 +11,7 @@ from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, parse_steps
 from edgedqn.export.devices.board.bundle import TWIN, readme, write_board
 from edgedqn.export.devices.board.native import SOURCE
-from edgedqn.export.edge_policy import PolicyFileError, read_verified
+from edgedqn.export.edge_policy import Feature, PolicyFileError, parse_step, read_verified
 from edgedqn.export.tflite_file.manifest import device_part, write_policy
 
 Files = tuple[Path, Path]
@@ -46,6 +46,19 @@ def test_the_readme_is_of_this_very_policy(bundle: Path, cartpole_files: Files) 
         TWIN,
     ):
         assert fact in text
+
+
+def test_the_readme_says_in_which_order_a_vector_is_put_together(cartpole_files: Files) -> None:
+    file = read_verified(cartpole_files[0])
+    device = replace(file.device, features=(Feature("mo|de", 2, (2,)), Feature("speed", 2)), env_id="tanks.tower:Tank-v0")
+    text = readme(replace(file, device=device), has_twin=False, has_source=False)
+    order = "mo_de (2 numbers: one-hot of 0 .. 1), speed (2 numbers)"
+    assert f"| you do | put these in one vector, in this order: {order} |" in text
+    assert "# the vector, or a dict that has these keys\n" in text and "and tanks/tower.py lies here\n" in text
+    stacked = replace(device, preprocessing=(parse_step("frame_stack:2"),), scale=(1.0,), offset=(0.0,))
+    assert f"{order}; call `reset()` before" in readme(replace(file, device=stacked), has_twin=False, has_source=False)
+    plain = readme(file, has_twin=False, has_source=False)
+    assert "| you do | nothing |" in plain and "action = policy(observation)\n" in plain and "lies here" not in plain
 
 
 def test_the_readme_tells_the_return_where_it_was_measured(cartpole_files: Files) -> None:

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ import pytest
 from edgedqn.benchmarks.cores.core import CORES, missing_tools
 from edgedqn.benchmarks.cores.programs import command_for
 from edgedqn.export.devices.libraries.bundle import make_library
-from edgedqn.export.devices.libraries.library import LibraryDetails
+from edgedqn.export.devices.libraries.forms import library_files
+from edgedqn.export.devices.libraries.library import LibraryDetails, build_library
+from edgedqn.export.edge_policy import Feature, read_verified
 
 Make = Callable[[Path, str], Path]
 
@@ -153,6 +156,15 @@ def test_espressifs_tools_take_the_component_and_its_options(cartpole: Path, mak
     assert {"idf_component.yml", "CMakeLists.txt", "Kconfig", "src/policy.c", "README.md"} <= names
     pytest.importorskip("kconfcheck", reason="the extra `libraries` is not installed")
     assert "Kconfig: OK" in run(sys.executable, "-m", "kconfcheck", library / "Kconfig")
+
+
+def test_the_readme_says_in_which_order_a_vector_is_put_together(cartpole: Path, tmp_path: Path) -> None:
+    file = read_verified(cartpole)
+    named = replace(file, device=replace(file.device, features=(Feature("mode", 2, (2,)), Feature("speed", 2))))
+    texts = library_files(build_library(named, "demo", LibraryDetails()), "cmake")
+    order = "in this order: mode (2 numbers: one-hot of 0 .. 1), speed (2 numbers)"
+    assert f": as the environment gives it, {order}; then `act` does: scaling and rounding |" in texts["README.md"]
+    assert "\n   2 .. 3: speed (2 numbers). */\n" in texts["src/policy_observe.h"]
 
 
 def test_zephyrs_kconfig_reads_the_modules_options(cartpole: Path, make: Make) -> None:

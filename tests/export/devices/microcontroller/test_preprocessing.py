@@ -4,6 +4,7 @@ import ctypes
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,14 @@ from numpy.typing import NDArray
 from edgedqn.agents.errors import InputError
 from edgedqn.export.devices.microcontroller.bundle import _actions as actions_in_c
 from edgedqn.export.devices.microcontroller.fixed_point import Q16_16, input_macros
-from edgedqn.export.devices.microcontroller.preprocessing import element_in_c, input_units, observe_in_c, observe_ram_bytes
-from edgedqn.export.edge_policy import Actions, DeviceManifest, EdgePolicy, parse_step, shape_after
+from edgedqn.export.devices.microcontroller.preprocessing import (
+    element_in_c,
+    in_order,
+    input_units,
+    observe_in_c,
+    observe_ram_bytes,
+)
+from edgedqn.export.edge_policy import Actions, DeviceManifest, EdgePolicy, Feature, parse_step, shape_after
 
 STATES, ACTIONS = 7, 3
 CASES = [
@@ -239,3 +246,13 @@ def test_units_go_where_their_features_go(case: Any, units: list[float], expecte
             input_units(of, size, units)
     else:
         assert input_units(of, size, units).tolist() == expected
+
+
+def test_the_order_of_a_vector_stands_in_a_comment_that_nothing_ends() -> None:
+    plain, size = device((5,), "float32", "")
+    named = replace(plain, features=(Feature("*/x", 1), Feature("mode", 2, (2,)), Feature("speed", 2)))
+    header = observe_in_c(named, size, counts=False, sha256="ab")["policy_observe.h"]
+    lines = "\n   0: _/x\n   1 .. 2: mode (2 numbers: one-hot of 0 .. 1)\n   3 .. 4: speed (2 numbers). */\n"
+    assert f"/* An observation: as the environment gives it, in this order{lines}" in header
+    assert in_order(named) == "_/x, mode (2 numbers: one-hot of 0 .. 1), speed (2 numbers)"
+    assert "in this order" not in observe_in_c(plain, size, counts=False, sha256="ab")["policy_observe.h"]
