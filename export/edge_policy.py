@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -40,6 +40,8 @@ MANY = 64  # scales that are written as numbers; more of them in base64, a fourt
 MAGIC = b"EDGEDQN1"
 DIGEST_SIZE = 32
 TAKES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), "float16", "float32", "float64")
+ATARI_SIDE = 84  # pixels of what its agents see
+GRAYS = np.array([0.2989, 0.5870, 0.1140])  # of red, green and blue
 MEANINGS = ("preferences", "q_values", "action")
 TWIN_OF = "twin_of"  # of a twin's manifest: the SHA-256 of the file whose very integers it computes
 TWIN = "-float-io"  # behind the stem of that file: the twin's name
@@ -70,7 +72,8 @@ class RuntimeRefusedError(PolicyFileError):
 class Step(NamedTuple):
     """A step of the preprocessing, as manifests name it.
 
-    `atari` is the caller's part: gymnasium's AtariPreprocessing, 84x84 gray bytes. `one_hot` makes a vector of the number of a
+    `atari` is gymnasium's AtariPreprocessing: of the last two screens of a game the brighter, gray, in 84x84 bytes, see
+    `atari_frame`; the caller plays four frames a step. `one_hot` makes a vector of the number of a
     state, `flatten` one of an array, in C order. `action_mask` puts 1 for each legal action and 0 for each other behind a
     vector, as the caller says. `frame_stack` puts the last `frames` observations along the last axis, oldest
     first; the first of an episode `count` times.
@@ -453,8 +456,9 @@ class EdgePolicy:
         Args:
           observation: one, as the environment gives it: an array shaped as the manifest says, [F] for a vector, or the number
             of a state. Where the manifest names features: those by their keys, as a Dict or a Tuple environment gives them and
-            whatever else is there, or one array or list of them in the manifest's order. Only what the manifest calls `atari`
-            must be done already. What has been through all of the preprocessing, an array of `input_shape`, is taken as it is.
+            whatever else is there, or one array or list of them in the manifest's order. Where it has `atari`, also the last
+            screens of a game, bytes [N, H, W, 3], of which `atari_frame` makes the array. What has been through all of the
+            preprocessing, an array of `input_shape`, is taken as it is.
           mask: [A], which actions are legal, of which one is; a policy whose manifest says so needs it.
         Raises:
           ValueError: the shape is wrong, a key is missing, the observation holds a NaN or an infinity, there is no such state,
@@ -595,6 +599,8 @@ class EdgePolicy:
         x = np.asarray(self._joined(observation) if self._has_keys(observation) else observation)
         if x.dtype.kind not in "biuf":
             raise ValueError(f"Bad observation: expected numbers. Got {x.dtype}.")
+        if x.ndim == 4 and ATARI in self.device.preprocessing:
+            x = atari_frame(x)
         if x.shape == self._observation_shape:
             for step in self._steps:
                 x = step(x)
@@ -645,6 +651,44 @@ class EdgePolicy:
         frame = (frame[:, :, np.newaxis] if frame.ndim == 2 else frame).copy()
         self._frames.extend([frame] * (1 if self._frames else self._frames.maxlen or 1))
         return np.concatenate(self._frames, axis=-1)
+
+
+def atari_frame(screens: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What an agent of an Atari game sees, [84, 84]: of the last screens [N, H, W, 3], red, green and blue, gray and made
+    smaller, the brighter of each pixel; to the byte what gymnasium's AtariPreprocessing gives of the last two.
+
+    Source: the grays of the Arcade Learning Environment (`ColourPalette.cpp`); OpenCV's `resize` with INTER_AREA, in the order
+      in which it sums.
+    Raises:
+      ValueError: the shape or the dtype is another.
+    """
+    if screens.ndim != 4 or screens.shape[-1] != 3 or min(screens.shape[1:3]) < ATARI_SIDE or screens.dtype != np.uint8:
+        expected = f"expected bytes [N, H, W, 3] from {ATARI_SIDE}x{ATARI_SIDE}"
+        raise ValueError(f"Wrong screens: {expected}. Got {screens.dtype} {list(screens.shape)}.")
+    gray = np.rint(screens @ GRAYS).max(axis=0).astype(np.float32)  # [H, W]
+    rows, columns = (_areas(side) for side in gray.shape)
+    narrow, small = (np.zeros(shape, np.float32) for shape in ((len(gray), ATARI_SIDE), (ATARI_SIDE, ATARI_SIDE)))
+    for where, share in columns:
+        narrow += gray[:, where] * share
+    for where, share in rows:
+        small += narrow[where] * share[:, np.newaxis]
+    return np.rint(small).astype(np.uint8)
+
+
+@lru_cache(maxsize=4)
+def _areas(side: int) -> list[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+    """Which pixels of a side lie in each of 84 equal parts, and with what share of the part: the first of each part, the
+    second, and so on, each [84]; what is not in a part has no share."""
+    size = side / ATARI_SIDE
+    starts = np.arange(ATARI_SIDE) * size
+    first = np.floor(starts + 1e-3).astype(np.intp)
+    parts = []
+    for k in range(math.ceil(size) + 1):
+        where = first + k
+        inside = np.minimum(where + 1, starts + size) - np.maximum(where, starts)
+        share = np.where(inside > 1e-3, inside / size, 0).astype(np.float32)
+        parts.append((np.minimum(where, side - 1), share))
+    return parts
 
 
 class _NativeStep:

@@ -26,6 +26,7 @@ from edgedqn.agents.playing.spec import ActionMask, Atari, EnvironmentSpec, Flat
 # Where an environment sets no limit of its own, a policy that never ends an episode would be played for ever. Half an hour of
 # play at 15 decisions a second, as for Atari games (Mnih et al. 2015).
 LONGEST_EPISODE = 27_000
+Vector = gymnasium.vector.SyncVectorEnv | AtariVector
 _of_users: set[str] = set()  # the ids that `register_factory` has registered
 
 
@@ -201,7 +202,7 @@ def as_given(env: gymnasium.Env[Any, Any], spec: EnvironmentSpec) -> Convert:
     return back or (lambda observation: observation)
 
 
-def make_vector(spec: EnvironmentSpec, *, num_envs: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
+def make_vector(spec: EnvironmentSpec, *, num_envs: int) -> Vector:
     """Several environments at once, as the network sees them, stepped one after the other in this process; games of the Arcade
     Learning Environment in C++, where that shows the same.
 

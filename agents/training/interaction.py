@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.files import Json
-from edgedqn.agents.playing.environments import check_transition
+from edgedqn.agents.playing.environments import Vector, check_transition
 from edgedqn.agents.playing.legal import legal_actions
 from edgedqn.agents.training.checkpoints import State
 from edgedqn.agents.training.selection import Scorable
@@ -113,9 +113,7 @@ def interact(agent: Acting, reset_seeds: Iterator[int], *, env: gymnasium.Env[An
             s_tm1 = s_t
 
 
-def interact_with_all(
-    agent: Acting, reset_seeds: Iterator[int], *, envs: gymnasium.vector.VectorEnv[Any, Any, Any], env_id: str
-) -> Iterator[Step]:
+def interact_with_all(agent: Acting, reset_seeds: Iterator[int], *, envs: Vector, env_id: str) -> Iterator[Step]:
     """Plays L environments, as `environments.make_vector` makes them, side by side for ever; each episode is reset with the
     next seed.
 

@@ -7,11 +7,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgedqn.agents.playing.environments import agent_view
+from edgedqn.agents.playing.simulators.atari import register
 from edgedqn.agents.playing.spec import format_steps, spec_of
-from edgedqn.export.edge_policy import DeviceManifest, EdgePolicy, PolicyFileError, TfliteModel, check_structure
+from edgedqn.export.edge_policy import DeviceManifest, EdgePolicy, PolicyFileError, TfliteModel, atari_frame, check_structure
 
 
 class Recorder:
@@ -192,6 +195,48 @@ def test_big_integers_are_float32_before_they_are_scaled() -> None:
     policy, recorder = recorded(3, device([3], scale=(3.0,), offset=(1.0,)))
     policy(big)
     np.testing.assert_array_equal(recorder.fed[-1], big.astype(np.float32) * np.float32(3) + np.float32(1))
+
+
+# --- screens of a game -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "ALE/Breakout-v5", "ALE/Seaquest-v5"])
+def test_screens_become_what_gymnasiums_wrapper_gives_of_them(env_id: str) -> None:
+    """To the byte, and so for the policy behind: the board takes what the emulator shows."""
+    pytest.importorskip("ale_py", reason="needs games: the extra atari")
+    register(env_id)
+    raw, again = (gymnasium.make(env_id, frameskip=1, repeat_action_probability=0.0) for _ in range(2))
+    seen = gymnasium.wrappers.AtariPreprocessing(again, noop_max=0)
+    policy, recorder = recorded(84 * 84 * 2, device([84, 84], "atari", "frame_stack:2"))
+    raw.reset(seed=0)
+    seen.reset(seed=0)
+    before, rng = None, np.random.default_rng(0)
+    for _ in range(60):
+        action = int(rng.integers(raw.action_space.n))  # type: ignore[attr-defined]
+        screens = np.stack([raw.step(action)[0] for _ in range(4)][-2:])  # [2, 210, 160, 3]
+        expected = seen.step(action)[0]
+        np.testing.assert_array_equal(atari_frame(screens), expected)
+        policy.preferences(screens)
+        stack = np.stack([expected if before is None else before, expected], axis=-1)
+        np.testing.assert_array_equal(recorder.fed[-1].reshape(stack.shape), stack)
+        before = expected
+
+
+@given(st.sampled_from([(210, 160), (250, 160), (84, 84), (90, 131)]), st.integers(1, 3), st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_any_screens_are_made_small_as_opencv_does(size: tuple[int, int], count: int, seed: int) -> None:
+    cv2 = pytest.importorskip("cv2", reason="needs OpenCV: the extra atari")
+    gray = np.random.default_rng(seed).integers(0, 256, (count, *size), dtype=np.uint8)
+    expected = cv2.resize(gray.max(axis=0), (84, 84), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(atari_frame(np.repeat(gray[..., np.newaxis], 3, axis=-1)), expected)
+
+
+@pytest.mark.parametrize(
+    "screens", [np.zeros((2, 210, 160), np.uint8), np.zeros((2, 80, 160, 3), np.uint8), np.zeros((1, 210, 160, 3))]
+)
+def test_other_screens_are_refused(screens: NDArray[Any]) -> None:
+    with pytest.raises(ValueError, match=r"^Wrong screens: expected bytes \[N, H, W, 3\] from 84x84\. Got"):
+        atari_frame(screens)
 
 
 # --- manifests ---------------------------------------------------------------------------------------------------------------

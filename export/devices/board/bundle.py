@@ -67,7 +67,7 @@ def readme(file: VerifiedFile, *, has_twin: bool, has_source: bool) -> str:
         "seen": f"an array {shape} of {device.observation_dtype}" if shape else "the number of a state, an integer",
         "module": f", and {module.replace('.', '/')}.py lies here" if module else "",
         "given": " " * 15 + "# the vector, or a dict that has these keys" if device.features else "",
-        "does": ", ".join([*(str(step) for step in device.preprocessing if step != ATARI), "scaling"]),
+        "does": ", ".join([*(str(step) for step in device.preprocessing), "scaling"]),
         "left": _left_to_you(device),
         "last_action": device.n_actions - 1,
         "choice": _choice(device),
@@ -113,7 +113,7 @@ def _left_to_you(device: DeviceManifest) -> str:
 def _left_of_a_vector(device: DeviceManifest) -> str:
     if ATARI in device.preprocessing:
         fire = "" if device.env_id.rpartition(":")[2].startswith("ALE/") else "FIRE where a life begins, if the game has it; "
-        return f"gymnasium's AtariPreprocessing (84 x 84 grey frames); {fire}call `reset()` before each episode"
+        return f"play four frames a step, and give the last two screens, [2, H, W, 3]; {fire}call `reset()` before each episode"
     if device.masked:
         return "say which actions are legal: `policy(observation, mask)`"
     if any(step.name == "frame_stack" for step in device.preprocessing):
