@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
-from edgedqn.agents.networks import TORSOS, find_torso, minatar_torso, nature_torso, q_network, table_network
+from edgedqn.agents.networks import TORSOS, find_torso, minatar_torso, nature_torso, nips_torso, q_network, table_network
 
 
 def by_name(network: Any) -> dict[str, Any]:
@@ -134,6 +134,12 @@ def unfinished(x, rng):
     return "my_networks"
 
 
+def test_the_cnn_of_2013_has_its_layers_and_gives_2592_features() -> None:
+    network = q_network((84, 84, 4), 6, hidden=(256,), rng=np.random.default_rng(0), torso=nips_torso, input_scale=1 / 255)
+    shapes = [weight.shape for weight in network.get_weights()[::2]]
+    assert shapes == [(8, 8, 4, 16), (4, 4, 16, 32), (2592, 256), (256, 6)]
+
+
 def test_a_torso_of_the_users_own(module: str) -> None:
     network = q_network((5, 5, 1), 2, hidden=(8,), rng=np.random.default_rng(0), torso=find_torso(f"{module}:small"))
     assert by_name(network)["mine/kernel:0"] == (2, 2, 1, 4)
@@ -144,12 +150,15 @@ def test_a_torso_of_the_users_own(module: str) -> None:
 
 @pytest.mark.parametrize("name", ["nurture", "no_such_module:small", "my_networks:large", ":small", "my_networks:", "a.:b"])
 def test_a_torso_that_is_not_there(module: str, name: str) -> None:
-    with pytest.raises(InputError, match=rf"^No network '{name}': expected mlp, minatar, nature or module:function\. Got: "):
+    with pytest.raises(
+        InputError, match=rf"^No network '{name}': expected mlp, minatar, nips, nature or module:function\. Got: "
+    ):
         find_torso(name)
 
 
 def test_the_torsos_by_their_names() -> None:
-    assert {name: find_torso(name) for name in TORSOS} == {"mlp": None, "minatar": minatar_torso, "nature": nature_torso}
+    expected = {"mlp": None, "minatar": minatar_torso, "nips": nips_torso, "nature": nature_torso}
+    assert {name: find_torso(name) for name in TORSOS} == expected
 
 
 @pytest.mark.parametrize("somebody_seeded_keras", [False, True])

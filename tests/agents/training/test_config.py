@@ -29,7 +29,7 @@ RANGES: dict[Any, dict[str, Any]] = {
         **dict.fromkeys(("adam_epsilon", "target_update_rate", "exploration_fraction"), SHARE),
         "learning_rate": (1e-300, 10.0),
         "max_gradient_norm": POSITIVE,
-        **dict.fromkeys(("dueling", "double", "prioritized"), YES_OR_NO),
+        **dict.fromkeys(("dueling", "double", "prioritized", "overlap"), YES_OR_NO),
         **dict.fromkeys(("network", "loss"), TEXT),
         "hidden": "widths",
     },
@@ -118,7 +118,10 @@ def test_every_setting_is_in_the_table_above_and_says_what_it_is(kind: Any) -> N
         ({"quantiles": 5, "loss": "mse"}, r"expected loss='huber'\. Got loss='mse'\.$"),
         ({"buffer_size": 31, "num_envs": 8, "n_step": 3}, r"num_envs x \(n_step \+ frame_stack\) = 32 or more\. Got 31\.$"),
         ({"loss": "log"}, r"^Expected loss to be one of huber, mse\. Got loss='log'\.$"),
-        ({"network": "cnn"}, r"^Expected network to be one of auto, mlp, minatar, nature, or module:function\. Got 'cnn'\.$"),
+        (
+            {"network": "cnn"},
+            r"^Expected network to be one of auto, mlp, minatar, nips, nature, or module:function\. Got 'cnn'\.$",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str) -> None:
