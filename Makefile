@@ -21,7 +21,7 @@ results: $(INSTALLED)
 		$(BIN)/python docs/results/$$script.py || exit 1; done
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -q --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # The devices of a bundle, emulated: an aarch64 board under QEMU, a browser. What is absent is skipped, and named.
 # Screenshots are left in build/device-lab/.
@@ -29,16 +29,14 @@ test-edge: $(INSTALLED)
 	$(BIN)/python tests/export/device_lab/unpack_aarch64.py build/aarch64
 	$(BIN)/python -m pytest -q -rs tests/export/device_lab
 
-# What users install, the wheel, from a folder where the checkout is not on the path: every module is imported, and the example
-# does the main job. The second environment borrows the first one's packages; a .pth line adds their folder without running the
-# editable install in it.
+# What users install: the wheel, by pip, in an empty environment, and from a folder where the checkout is not on the path. Every
+# module is imported, and the example does the main job. simpy is for benchmarks/scaling.py alone.
 test-wheel: $(INSTALLED)
 	rm -rf build/wheel && mkdir -p build/wheel
 	$(BIN)/python -m build --wheel --no-isolation --outdir build/wheel . > build/wheel/log
-	$(BIN)/python -m venv --clear --without-pip build/wheel/venv
-	$(BIN)/python -m zipfile -e build/wheel/*.whl "$$(build/wheel/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
-	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-		> "$$(build/wheel/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth"
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install --quiet --constraint requirements.lock \
+		"$$(echo build/wheel/*.whl)[train,sweep,box2d,minatar,render]" pytest simpy
 	cp -r tests examples pyproject.toml build/wheel/
 	cd build/wheel && venv/bin/python -m pytest -q -c pyproject.toml --rootdir . tests/test_house.py tests/api tests/examples
 

@@ -102,7 +102,8 @@ def __getattr__(name: str) -> Any:
         with quiet():  # many a name loads TensorFlow
             value = getattr(import_module(f"edgedqn.{_MODULES[name]}"), name)
     except ModuleNotFoundError as error:
-        raise ImportError(f"edgedqn.{name} needs the extra `train`: pip install 'edgedqn[train]'. Got: {error}.") from error
+        extra = "sweep" if error.name in ("fsspec", "optuna") else "train"
+        raise ImportError(f"edgedqn.{name} needs the extra `{extra}`: pip install 'edgedqn[{extra}]'. Got: {error}.") from error
     globals()[name] = value
     return value
 

@@ -122,7 +122,7 @@ def _work(arguments: Namespace) -> int:
         module, name = "lists", "recipes"
     if not of_files and module not in WITHOUT_TENSORFLOW:
         _require_folder(arguments)
-        load_tensorflow()
+        load_tensorflow(sweep=module == "sweep")
     code: int = getattr(import_module(f"edgedqn.pipeline.commands.{module}"), name)(arguments)
     return code
 

@@ -3,19 +3,25 @@
 import os
 import resource
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import TextIO
 
 from edgedqn.agents.errors import InputError
 
+OF_SWEEPS = ("optuna", "fsspec")  # modules that the extra `sweep` brings
 MEMORY_BYTES = 4_000_000_000  # addresses, most of which the libraries reserve and never touch
 
 
-def load_tensorflow(threads: int = 1) -> None:
+def load_tensorflow(threads: int = 1, *, sweep: bool = False) -> None:
     """Imports TensorFlow and gives it and NumPy so many threads. One thread is what makes the same seed give the same weights.
 
     Raises:
-      InputError: it is not installed, or already runs with another number of threads.
+      InputError: it is not installed, or already runs with another number of threads; or, of a `sweep`, what that needs
+        besides is not installed.
     """
+    missing = [name for name in OF_SWEEPS if sweep and find_spec(name) is None]
+    if missing:
+        raise InputError(f"This needs the extra `sweep`: pip install 'edgedqn[sweep]'. Got: no {' and no '.join(missing)}.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         import tensorflow as tf

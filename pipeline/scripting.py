@@ -233,7 +233,7 @@ def sweep(
       InputError: something of this cannot be used; nothing was done.
     """
     with quiet():
-        load_tensorflow()
+        load_tensorflow(sweep=True)
         from edgedqn.pipeline.sweeps.experiment import run_experiment
 
         return run_experiment(

@@ -15,7 +15,7 @@ from edgedqn.benchmarks.cores.core import CORES, missing_tools
 from edgedqn.export.devices.browser.litert_js import runtime_files
 from edgedqn.pipeline.bundle import MEASURED
 from edgedqn.pipeline.commands import DONE, FAULT, SCHEMA, print_json
-from edgedqn.pipeline.native import load_tensorflow
+from edgedqn.pipeline.native import OF_SWEEPS, load_tensorflow
 from edgedqn.pipeline.run_folder import versions
 
 
@@ -38,8 +38,8 @@ EXTRAS = (
     ("import PyTorch and SB3", ("sb3",), ("torch",)),
     ("import ONNX", ("onnx",), ("onnx",)),
     ("NPU", ("npu",), ("ethosu",)),
-    ("sweep", ("sweep",), ("optuna", "fsspec")),
-    ("cluster", ("sweep", "cluster"), ("optuna", "fsspec", "ray", "psycopg")),
+    ("sweep", ("sweep",), OF_SWEEPS),
+    ("cluster", ("sweep", "cluster"), (*OF_SWEEPS, "ray", "psycopg")),
 )
 # What a bundle says of microcontrollers: TensorFlow Lite Micro, and what policy.c costs on an emulated Cortex-M4.
 MICRO = ("tflite_micro", "yaml")

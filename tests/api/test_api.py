@@ -73,10 +73,11 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
         edgedqn.trian  # noqa: B018
 
 
-def test_what_needs_tensorflow_says_which_extra_is_missing() -> None:
-    code = "import sys; sys.modules['tensorflow'] = None; import edgedqn; edgedqn.EdgePolicy; edgedqn.run; edgedqn.Recipe"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "ImportError: edgedqn.Recipe needs the extra `train`: pip install 'edgedqn[train]'." in answer.stderr
+def test_what_cannot_be_imported_says_which_extra_is_missing() -> None:
+    for module, name, extra in (("tensorflow", "Recipe", "train"), ("fsspec", "SweepResult", "sweep")):
+        code = f"import sys; sys.modules[{module!r}] = None; import edgedqn; edgedqn.EdgePolicy; edgedqn.run; edgedqn.{name}"
+        answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert f"ImportError: edgedqn.{name} needs the extra `{extra}`: pip install 'edgedqn[{extra}]'." in answer.stderr
 
 
 def test_the_page_of_the_docs_has_them_all() -> None:
