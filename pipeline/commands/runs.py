@@ -229,6 +229,7 @@ def _do_stages(arguments: Namespace) -> int:
 
 
 def _do(job: Job, arguments: Namespace) -> int:
+    said_before = job.fragility() is None and not arguments.quiet  # with the stage that measures it
     with job.locked():
         job.do((arguments.command,), force=arguments.force, lines=asked_lines(arguments))
     compressed = arguments.command == "compress"
@@ -241,7 +242,7 @@ def _do(job: Job, arguments: Namespace) -> int:
         found |= {"reports": of_recipes} if reports else {}
         print_json(arguments, found | _fragility_as_json(fragility))
     else:
-        if fragility is not None:
+        if fragility is not None and not said_before:
             print(fragility.summary)
         for name, of_recipe in reports.items():
             print(name)

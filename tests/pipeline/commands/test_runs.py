@@ -224,6 +224,7 @@ def test_killed_it_leaves_no_process_and_called_again_it_goes_on(
     assert not RunFolder.open(tmp_path / "run").is_done(stage)
     again = edgedqn(command, "run")
     assert again.returncode in (0, 3), again.stderr
+    assert (again.stdout + again.stderr).count("This policy ") == (command == "compress")  # what to expect, said once
     assert RunFolder.open(tmp_path / "run").is_done(stage)
     assert not list((tmp_path / "run").rglob(".*.part"))
 
