@@ -6,7 +6,8 @@ python docs/results/step.py --quick        # about twenty seconds: whether it wo
 
 The baseline is an untrained float network of the agent's shape: how long a step takes does not depend on weights. *Loaded* is
 what EdgePolicy.load() of a bundle runs, the twin with float ends; *file* is policy.tflite by itself, with integer ends;
-*library* is `board/policy_native.c`, compiled, where the bundle has one and there is a compiler. Writes docs/results/step.json.
+*library* is `board/policy_native.c`, compiled, where the bundle has one and there is a compiler. Its rows are compared with the
+file's in all states of 300 episodes that the file plays (stream `prove`, training seed 0). Writes docs/results/step.json.
 """
 
 import argparse
@@ -14,12 +15,14 @@ import itertools
 import shutil
 import subprocess
 import tempfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from edgedqn.agents.files import Json, write_json
+from edgedqn.agents.playing.environments import make_environment
 from edgedqn.benchmarks.latency.full_speed import FullSpeed
 from edgedqn.benchmarks.latency.interleaved import Block, BlockFactory, LatencyConfig, speedup, time_calls, time_interleaved
 from edgedqn.benchmarks.latency.pinning import pinned
@@ -31,11 +34,13 @@ from edgedqn.export.edge_policy import EdgePolicy, TfliteModel, VerifiedFile, fi
 from edgedqn.export.tflite_file.manifest import write_policy
 from edgedqn.export.tflite_file.rewriting import float_twin
 from edgedqn.pipeline.native import load_tensorflow
+from edgedqn.pipeline.seeds import SeedStreams
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "LunarLander-v3", "MinAtar-Breakout-v1")
 COMPILE = ("cc", "-O3", "-march=native", "-shared", "-fPIC")
 SIDES = ("loaded", "file", "library")
+EPISODES = 300
 
 
 def baseline(file: VerifiedFile) -> VerifiedFile:
@@ -66,6 +71,22 @@ def bundle(file: VerifiedFile, folder: Path) -> VerifiedFile:
     return twin
 
 
+def compared(folder: Path, library: Path, env_id: str) -> Json:
+    """In how many states of the proof the library gives another row than the file."""
+    file, native = EdgePolicy.load(folder / "policy.tflite"), EdgePolicy.load(folder, library=library)
+    states = different = 0
+    with closing(make_environment(env_id)) as env:
+        for seed in SeedStreams(0).first_reset_seeds("prove", EPISODES):
+            observation, _ = env.reset(seed=seed)
+            is_over = False
+            while not is_over:
+                row = file.preferences(observation)
+                states, different = states + 1, different + (not np.array_equal(row, native.preferences(observation)))
+                observation, _, ended, cut, _ = env.step(int(row.argmax()))
+                is_over = ended or cut
+    return {"states": states, "other_rows": different}
+
+
 def measure(name: str, config: LatencyConfig) -> Json:
     """The medians of one policy's sides, in µs, and their ratios to the baseline's."""
     file = read_verified(HERE / "policies" / f"{name}.tflite")
@@ -91,6 +112,7 @@ def measure(name: str, config: LatencyConfig) -> Json:
         with pinned(config.threads) as cores:
             speed = FullSpeed(config.patience_s, cores)
             timings, failures = time_interleaved(candidates, config, rng=rng, speed=speed)
+        rows = {"rows": compared(folder, library, name)} if library.exists() else {}
     assert not failures, failures
     found = {side: timing.latency() for side, timing in timings.items()}
     base = timings["float32"]
@@ -99,6 +121,7 @@ def measure(name: str, config: LatencyConfig) -> Json:
         "step_us": {side: latency.p50 for side, latency in found.items()},
         "speedup": {side: speedup(base, timing).to_json() for side, timing in timings.items() if side != "float32"},
         "full_speed": base.full_speed,
+        **rows,
     }
 
 
@@ -120,6 +143,7 @@ if __name__ == "__main__":
     rows = [measure(name, settings) for name in ENVIRONMENTS]
     print("| environment | float32, µs | loaded, µs | | file, µs | | library, µs | |\n|---|---|---|---|---|---|---|---|")
     print("\n".join(map(line, rows)))
+    print("Rows:", {row["environment"]: row["rows"] for row in rows if "rows" in row})
     print(f"At full speed: {min(row['full_speed'] for row in rows):.0%} of the rounds, at the least.")
     if not given.quick:
         write_json(
