@@ -5,12 +5,12 @@ python docs/results/collection.py waiting     # CartPole-v1 that waits 5 ms in e
 python docs/results/collection.py computing   # CartPole-v1 that computes 5 ms in each step
 python docs/results/collection.py minatar     # the first 60,000 steps of MinAtar/Breakout-v1
 
-Ten minutes each or more, and but for `waiting` on a machine that does nothing else. Each is done three times by one process,
-by two actors that play in float, and by two in int8, in turns; `edgedqn train` does it, and for actors a cluster of this
-machine is started, and ended after. Steps/s are counted from the first episode that ended after 2,000 steps (MinAtar:
-10,000), when all is compiled, to the last one that ended, without the stretches in which something was evaluated or saved,
-and without as many steps behind these as actors may have taken meanwhile. The share of acting is the time of a step without
-learning, by the policy and the epsilon of the end, over that of a step of one process. All is written to
+Ten minutes each or more, and but for `waiting` on a machine that does nothing else. Each is done with training seeds 0, 1 and 2
+by one process, by two actors that play in float, and by two in int8, in turns; `edgedqn train` does it, and for actors a
+cluster of this machine is started, and ended after. Steps/s are counted from the first episode that ended after 2,000 steps
+(MinAtar: 10,000), when all is compiled, to the last one that ended, without the stretches in which something was evaluated or
+saved, and without as many steps behind these as actors may have taken meanwhile. The share of acting is the time of a step
+without learning, by the policy and the epsilon of the end, over that of a step of one process. All is written to
 docs/results/collection.json; the medians, with the lowest and the highest, are printed.
 """
 
@@ -122,7 +122,7 @@ def steps_per_second(rows: Sequence[tuple[int, float]], pauses: Sequence[int], s
     return sum(b[0] - a[0] for a, b in free) / sum(b[1] - a[1] for a, b in free)
 
 
-def measured(case: Case, engine: str, *, folder: Path, address: str = "") -> Json:
+def measured(case: Case, engine: str, seed: int, *, folder: Path, address: str = "") -> Json:
     """One training."""
     shutil.rmtree(folder, ignore_errors=True)
     words = ENGINES[engine]
@@ -130,7 +130,8 @@ def measured(case: Case, engine: str, *, folder: Path, address: str = "") -> Jso
     wrapper = ("--wrapper", case.wrapper) if case.wrapper else ()
     load = os.getloadavg()[0]
     started = time.monotonic()
-    edgedqn("train", case.env_id, "--out", str(folder), "--steps", str(case.steps), *case.options, *wrapper, *words, *joined)
+    given = ("--out", str(folder), "--steps", str(case.steps), "--seed", str(seed), *case.options, *wrapper)
+    edgedqn("train", case.env_id, *given, *words, *joined)
     seconds = time.monotonic() - started
     statistics = read_json(folder / "agent" / "agent.json", 2)["statistics"]
     with (folder / "agent" / "training.csv").open() as file:
@@ -171,14 +172,14 @@ def middle(values: Sequence[float], digits: int) -> Json:
 def measure(name: str, runs: Path) -> Json:
     """One case by all engines, with what could be gained at most."""
     case, found, shares = CASES[name], {engine: [] for engine in ENGINES}, []
-    for again in range(TIMES):
+    for seed in range(TIMES):
         for engine, words in ENGINES.items():
-            folder = runs / f"{name}-{engine.replace(' ', '-')}-{again}"
+            folder = runs / f"{name}-{engine.replace(' ', '-')}-{seed}"
             if words:
                 with cluster() as address:
-                    found[engine].append(measured(case, engine, folder=folder, address=address))
+                    found[engine].append(measured(case, engine, seed, folder=folder, address=address))
             else:  # with no cluster beside it
-                found[engine].append(measured(case, engine, folder=folder))
+                found[engine].append(measured(case, engine, seed, folder=folder))
                 shares.append(min(1.0, acting_seconds(folder) * found[engine][-1]["steps_per_second"]))
             print(engine, json.dumps(found[engine][-1]), flush=True)
     speeds = {engine: [each["steps_per_second"] for each in found[engine]] for engine in ENGINES}
