@@ -9,14 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedqn.agents.errors import one_line
-from edgedqn.agents.playing.gate import MANY_LOOKS, Gate, GateResult, NotBetterThanRandomError, run_gate, simulated_power
+from edgedqn.agents.playing.gate import (
+    ATARI_LOOKS,
+    MANY_LOOKS,
+    Gate,
+    GateResult,
+    NotBetterThanRandomError,
+    run_gate,
+    simulated_power,
+)
 from edgedqn.agents.playing.statistics import bootstrap_interval
 from edgedqn.benchmarks.filling import FILE_FAULTS, BaselineError, Rows
 from edgedqn.benchmarks.playing import Play, Players
 from edgedqn.benchmarks.rows import BenchmarkRow, Return
 from edgedqn.export.edge_policy import PolicyFileError, VerifiedFile
 
-USUAL_LOOKS = (Gate().looks, MANY_LOOKS)
+USUAL_LOOKS = (Gate().looks, MANY_LOOKS, ATARI_LOOKS)
 OnGate = Callable[[str, GateResult], object]  # a file's name, and its verdict with the margin and the interval behind it
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_from_episodes
 from edgedqn.agents.playing.gate import Gate, NotBetterThanRandomError, Verdict, run_gate
+from edgedqn.agents.playing.simulators.atari import is_atari
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.bars import tqdm
 from edgedqn.benchmarks.agreement import agreement, legal_in, preferences_of
@@ -35,7 +36,7 @@ from edgedqn.pipeline.seeds import SeedStreams
 # A search takes the best of many: what just passes by luck here would not pass again. So it asks for a smaller loss.
 STRICTNESS = 0.9
 EARLY = 3  # the first look at a candidate is at a third of the gate's first
-MOST_EPISODES = 4_800  # of one candidate, where the gate itself would play on
+MOST_EPISODES, MOST_OF_ATARI = 4_800, 60  # of one candidate, where the gate itself would play on
 EPISODES, MOST_STATES = 100, 200  # for the agreement: of the float policy, without random actions; states of one episode
 
 
@@ -49,8 +50,9 @@ def judging(agent: TrainedAgent, *, streams: SeedStreams, gate: Gate, export: Ex
     """
     taught_by = agent.taught_by.get(streams.first_reset_seed("select"))
     gate = gate if taught_by is None else gate.within(len(taught_by))
-    looks = (max(2, gate.looks[0] // EARLY), *(look for look in gate.looks if look <= MOST_EPISODES))
-    stricter = replace(gate, tolerance=STRICTNESS * gate.tolerance, looks=looks)
+    looks = gate.within(MOST_OF_ATARI if is_atari(agent.spec.id) else MOST_EPISODES).looks
+    early = max(2, looks[0] // EARLY)
+    stricter = replace(gate, tolerance=STRICTNESS * gate.tolerance, looks=(early, *(look for look in looks if look > early)))
     play = play_on_seeds(agent.spec.source, streams, stricter, stream="select", taught_by=taught_by)
     with tempfile.TemporaryDirectory() as folder, Players(play, progress=True) as players:
         yield _FileJudge(

@@ -19,9 +19,8 @@ Verdict = Literal["pass", "fail", "undecided"]
 
 # Environments whose returns vary so much between episodes that 2 % of them cannot be told from chance.
 NOISY = ("MinAtar/", "FrozenLake", "Taxi")  # and games of the Arcade Learning Environment
-
-
 MANY_LOOKS = (1_200, 4_800, 19_200)  # their looks
+ATARI_LOOKS = (100, 300, 600)  # of those games, where an episode takes seconds
 
 
 class NotBetterThanRandomError(ValueError):
@@ -124,7 +123,8 @@ def gate_for(env_id: str, tolerance: float | None = None) -> Gate:
       InputError: a tolerance that is none.
     """
     name = env_id.rpartition(":")[2]
-    gate = Gate(tolerance=0.05, looks=MANY_LOOKS) if name.startswith(NOISY) or is_atari(name) else Gate()
+    looks = ATARI_LOOKS if is_atari(name) else MANY_LOOKS if name.startswith(NOISY) else None
+    gate = Gate() if looks is None else Gate(tolerance=0.05, looks=looks)
     return gate if tolerance is None else replace(gate, tolerance=tolerance)
 
 

@@ -97,7 +97,7 @@ GATE: Arguments = TOLERANCE | {
     "--gate-episodes": COUNT
     | {
         "help": "episodes that the gate may see, 100 or more, where a simulator is slow; it looks after N/4, N/2 and N "
-        "(default: after 300, 600 and 1,200; for those four after 1,200, 4,800 and 19,200)"
+        "(default: after 300, 600 and 1,200; Atari: 100, 300, 600; MinAtar, FrozenLake, Taxi: 1,200, 4,800, 19,200)"
     },
 }
 EXPORTING: Arguments = {

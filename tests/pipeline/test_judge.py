@@ -86,6 +86,24 @@ def test_says_what_a_candidate_scores_on_the_select_seeds(agent: TrainedAgent, c
     assert (other.action_agreement, other.gap_weighted_agreement) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("env_id", "looks", "expected"),
+    [
+        ("CartPole-v1", (30, 60), (10, 30, 60)),
+        ("CartPole-v1", (1_200, 4_800, 19_200), (400, 1_200, 4_800)),
+        ("CartPole-v1", (9_000,), (1_600, 4_800)),
+        ("CartPole-v1", (2, 3), (2, 3)),
+        ("ALE/Pong-v5", (100, 300, 600), (20, 60)),  # an episode takes seconds
+    ],
+)
+def test_looks_early_and_not_for_ever(
+    agent: TrainedAgent, env_id: str, looks: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    of_env = replace(agent, spec=replace(agent.spec, source=replace(agent.spec.source, id=env_id)))
+    with judging(of_env, streams=STREAMS, gate=Gate(looks=looks), export=ExportConfig()) as judge:
+        assert judge.stricter.looks == expected  # type: ignore[attr-defined]
+
+
 def test_of_an_agent_no_better_than_chance_nothing_can_be_said(agent: TrainedAgent) -> None:
     poor = as_file(agent, lambda weights: [*weights[:-2], -weights[-2], -weights[-1]]).network
     with judging(replace(agent, network=poor), streams=STREAMS, gate=GATE, export=ExportConfig()) as judge:
