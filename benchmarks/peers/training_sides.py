@@ -181,7 +181,6 @@ def train_edgedqn(settings: Settings, on_mark: Callable[[Mark], object]) -> None
 def train_stable_baselines3(settings: Settings, on_mark: Callable[[Mark], object]) -> None:
     """Trains with `model.learn`; a callback reads the clock where a window's collecting and its learning end."""
     import torch
-    from stable_baselines3 import DQN
     from stable_baselines3.common.callbacks import BaseCallback
 
     torch.set_num_threads(settings.threads)
@@ -203,12 +202,20 @@ def train_stable_baselines3(settings: Settings, on_mark: Callable[[Mark], object
         _on_training_end = _on_rollout_start
 
     config = settings.config
+    stable_baselines3_dqn(settings).learn(config.steps // config.train_freq * config.train_freq, callback=ReadClock())
+
+
+def stable_baselines3_dqn(settings: Settings) -> Any:
+    """Its DQN, with these settings."""
+    from stable_baselines3 import DQN
+
+    config = settings.config
     env = make_environment(settings.env_id)
     is_image = len(env.observation_space.shape or ()) == 3
     policy: dict[str, Any] = {"net_arch": list(config.hidden)}
     if is_image:
         policy |= {"features_extractor_class": _minatar_extractor(), "normalize_images": False}
-    model = DQN(
+    return DQN(
         "CnnPolicy" if is_image else "MlpPolicy",
         env,
         **{name: getattr(config, name) for name in SHARED},
@@ -219,7 +226,6 @@ def train_stable_baselines3(settings: Settings, on_mark: Callable[[Mark], object
         seed=settings.seed,
         device="cpu",
     )
-    model.learn(config.steps // config.train_freq * config.train_freq, callback=ReadClock())
 
 
 def _minatar_extractor() -> type:

@@ -65,6 +65,13 @@ def compare(settings: Settings, repeats: int, *, run: Runner) -> dict[str, Any]:
     }
 
 
+def require_packages() -> None:
+    """InputError: one of the two sides is not installed."""
+    for package, extra in NEEDED.items():
+        missing = f'{package} is not installed. It comes with the extra {extra}: pip install "edgedqn[{extra}]".'
+        require(importlib.util.find_spec(package) is not None, missing)
+
+
 def _ratio(over: list[dict[str, Any]], under: list[dict[str, Any]], over_key: str, under_key: str) -> dict[str, Any]:
     each = [a[over_key] / b[under_key] for a, b in zip(over, under, strict=True)]
     return {"median": statistics.median(each), "range": [min(each), max(each)], "each": each}
@@ -76,10 +83,15 @@ def run_in_process(job: str, settings: Settings) -> dict[str, Any]:
     Raises:
       RuntimeError: it failed; the message ends with what it wrote.
     """
-    pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(settings.threads))
+    return fresh_process("training_job", job, json.dumps(settings.to_json()), threads=settings.threads)
+
+
+def fresh_process(module: str, job: str, *arguments: str, threads: int) -> dict[str, Any]:
+    """Runs `main([job, *arguments])` of a module beside this one in a fresh Python, as `run_in_process` does."""
+    pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     environment = {**os.environ, **pools, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    code = "from edgedqn.benchmarks.peers.training_job import main; main(sys.argv[1:])"
-    command = python_command(code, job, json.dumps(settings.to_json()))
+    code = f"from edgedqn.benchmarks.peers.{module} import main; main(sys.argv[1:])"
+    command = python_command(code, job, *arguments)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"The measurement of {job} failed with exit code {done.returncode}:\n{done.stderr}")
@@ -130,9 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole result there")
     given = parser.parse_args(arguments)
     try:
-        for package, extra in NEEDED.items():
-            missing = f'{package} is not installed. It comes with the extra {extra}: pip install "edgedqn[{extra}]".'
-            require(importlib.util.find_spec(package) is not None, missing)
+        require_packages()
         require(given.env in ZOO, f"Expected --env to be one of {', '.join(ZOO)}. Got {given.env!r}.")
         make_environment(given.env).close()
         writable = given.json is None or given.json.parent.is_dir()
