@@ -97,9 +97,10 @@ class Looks:
 
 def edgedqn() -> Training:
     """Ours, by the preset of the environment; it is imported here."""
-    from edgedqn.pipeline.native import load_tensorflow
+    import tensorflow as tf
 
-    load_tensorflow()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     from edgedqn.agents.training.build import build_dqn
     from edgedqn.agents.training.interaction import interact
 
