@@ -86,6 +86,7 @@ class DQN:
         self.last_loss = float("nan")
         self._learned = 0  # calls of the learner
         self._optimizer = optimizer
+        self.learning_rate = float(optimizer.learning_rate)  # of the last step that was taken over
         self._replay = replay
         self._exploration = exploration
         self.schedule = schedule
@@ -113,11 +114,6 @@ class DQN:
     def epsilon(self) -> float:
         """The probability that the next action is random."""
         return self._exploration.epsilon(self.env_steps)
-
-    @property
-    def learning_rate(self) -> float:
-        """Of the optimizer's last step."""
-        return float(self._optimizer.learning_rate)
 
     def averaged_weights(self) -> Weights:
         """A copy of the running average of the network's weights: what is scored, kept and deployed.
@@ -209,6 +205,7 @@ class DQN:
         self._replay.restore(under("replay", arrays), values["replay"])
         for name in _COUNTERS:
             setattr(self, name, values[name])
+        self.learning_rate = float(self._optimizer.learning_rate)
         self._exploration.rng.bit_generator.state = values["rng"]
         self._actor = self._reader.actor(self._weights())
 
@@ -244,6 +241,7 @@ class DQN:
         self._check_size(float(learned.errors.max()))
         self._replay.sampler.learned(draw.slots, learned.errors)
         self.last_loss = float(learned.losses.mean())
+        self.learning_rate = float(self._optimizer.learning_rate)
         self.gradient_steps += learned.losses.size
         self._actor = self._reader.actor(learned.weights)
         # A shorter memory while there is little to remember, so that the initial weights are soon forgotten.

@@ -160,7 +160,7 @@ def _checkpoints(
 ) -> Checkpoints:
     """Where they are kept, of this training and no other. InputError: they do not fit on the disk."""
     # What does not matter, and what earlier versions did not have.
-    usual = {("keep_checkpoints", config.keep_checkpoints), ("exploration_duration", 1)}
+    usual = {("keep_checkpoints", config.keep_checkpoints), ("exploration_duration", 1), ("overlap", False)}
     layers = describe(network)  # in the identity, because the code of a network of one's own may have changed
     place = {layer["name"]: i for i, layer in enumerate(layers)}  # Keras counts the names it gives over the life of a process
     identity = {
@@ -215,7 +215,7 @@ def _statistics(config: Config, report: TrainingReport, play: Play) -> Json:
 def outcome_of(statistics: Json) -> str:
     """What a training came to, in words, and whether it ended while returns still rose: its best network is one of the last two
     that were scored, and better than all before."""
-    best, scores = Candidate(**statistics.get("checkpoint", {}), weights=[]), statistics["evaluations"]
+    best, scores = Candidate(**statistics["checkpoint"], weights=[]), statistics["evaluations"]
     before, last = [mean for _, mean in scores[:-2]], scores[-2:]
     is_late = best.env_steps in (env_steps for env_steps, _ in last)
     rising = is_late and bool(before) and max(mean for _, mean in last) > max(before)

@@ -115,7 +115,7 @@ class Fragility(JsonValue):
         unclear = [] if harmless or lost else [f"nothing that shows, and at most {_percent(most.share.high)}, with {most}"]
         advice = {
             True: "It is fragile: expect it to need fine-tuning by reinforcement learning, or train it longer.",
-            False: "Expect rounding alone to cost some of it, and fine-tuning to keep it." if noise else KEPT,
+            False: "Rounding alone may cost some of it; fine-tuning is to keep it." if noise else KEPT,
             None: "Its returns vary too much to tell what a few of them cost.",
         }
         *first, last = [*harmless, *lost, *unclear, *noise]

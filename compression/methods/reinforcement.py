@@ -113,7 +113,7 @@ class TdLearning(Training):
         if not isinstance(own, TrainingConfig):  # it was a table
             own = TrainingConfig(steps=own.steps, discount=own.discount)
         if self.from_scratch:
-            return replace(own, steps=round(self.trainings * own.steps), num_envs=1)
+            return replace(own, steps=round(self.trainings * own.steps), num_envs=1, overlap=False)
         names = ("batch_size", "discount", "n_step", "averaging_steps", "evaluation_episodes")
         given = {name: getattr(self, name) for name in names}
         waits, steps = (-(-count // STEPS_PER_CALL) * STEPS_PER_CALL for count in (self.learning_starts, self.steps))
@@ -132,6 +132,7 @@ class TdLearning(Training):
             exploration_fraction=0.1,
             exploration_final=self.epsilon,
             num_envs=1,
+            overlap=False,  # weights are chosen by zeros of the network as it is
             evaluation_interval=max(1, steps // self.evaluations),
         )
 

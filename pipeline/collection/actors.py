@@ -248,9 +248,10 @@ def check_cluster(config: CollectionConfig, training: TrainingConfig) -> None:
 
 
 def require_deep(training: Config) -> TrainingConfig:
-    """InputError: it is not of a deep Q-network."""
+    """InputError: it is not of a deep Q-network, or learns in a thread: weights are published between two updates."""
     if not isinstance(training, TrainingConfig):
         raise InputError("Actors collect for a deep Q-network: expected algorithm dqn. Got q-learning.")
+    require(not training.overlap, "Actors play beside the learner in any case: expected no --overlap with them. Got both.")
     return training
 
 

@@ -31,7 +31,7 @@ def test_the_summary_says_what_the_fewest_random_actions_cost() -> None:
     assert FRAGILE.summary == f"This policy loses 5% (4% to 6%) with 0.5% random actions. {advice}"
     few, many = "nothing with 5% random actions", "8% (7% to 9%) with 11% random actions"
     noise = "50% (49% to 51%) with noise of 1 action gap"
-    advice = "Expect rounding alone to cost some of it, and fine-tuning to keep it."
+    advice = "Rounding alone may cost some of it; fine-tuning is to keep it."
     assert ROBUST.summary == f"This policy loses {few}, {many}, and {noise}. {advice}"
     quiet = fragility(*ROBUST.losses[:3], loss("noise", 1.0, 0.005))
     assert quiet.summary == f"This policy loses {few}, and {many}. Expect rounding to keep it."

@@ -138,7 +138,7 @@ def test_from_scratch_all_is_as_the_agent_was_trained(start: tuple[Student, Comp
         discount=DISCOUNT, target_update_interval=50, exploration_fraction=1.0, exploration_final=0.5,
         averaging_steps=100, evaluation_interval=600, evaluation_episodes=2, num_envs=4,
     )  # fmt: skip
-    agent = replace(context.teacher, statistics={"training": asdict(config)})
+    agent = replace(context.teacher, statistics={"training": asdict(replace(config, overlap=True))})
     context = replace(context, teacher=agent)
     learning = TdLearning(from_scratch=True)
     assert learning.config(agent) == replace(config, num_envs=1)
@@ -179,12 +179,12 @@ def test_it_is_tried_until_it_plays_as_well_as_the_agent(
 
 def test_what_is_not_given_is_as_the_agent_was_trained(start: tuple[Student, CompressionContext]) -> None:
     _, context = start
-    own = TrainingConfig(n_step=5, discount=0.7, batch_size=17, averaging_steps=900, double=False, loss="mse")
+    own = TrainingConfig(n_step=5, discount=0.7, batch_size=17, averaging_steps=900, double=False, loss="mse", overlap=True)
     agent = replace(context.teacher, statistics={"training": asdict(own)})
     found = TdLearning(discount=0.9, steps=120, learning_starts=60, final_learning_rate=1e-5, learning_rate=4e-5).config(agent)
     assert (found.n_step, found.batch_size, found.averaging_steps, found.double, found.loss) == (5, 17, 900, False, "mse")
     assert (found.discount, found.learning_starts, found.steps) == (0.9, 100, 250)
-    assert found.learning_rate == 4e-5
+    assert found.learning_rate == 4e-5 and not found.overlap
     assert found.learning_rate_decay == pytest.approx(0.75)
     assert TdLearning().config(replace(agent, statistics={})).n_step == TrainingConfig().n_step
 

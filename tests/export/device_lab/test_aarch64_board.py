@@ -5,11 +5,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
+from edgedqn.agents.playing.gate import Gate
+from edgedqn.agents.playing.simulators.atari import register
+from edgedqn.agents.training.config import TrainingConfig
+from edgedqn.benchmarks.latency.interleaved import LatencyConfig
+from edgedqn.compression.methods.initialization import ScaleInput
+from edgedqn.compression.methods.ladder import Quantize
+from edgedqn.compression.recipe import Recipe
 from edgedqn.export.devices.board.bundle import TWIN, write_board
 from edgedqn.export.edge_policy import EdgePolicy, read_verified
+from edgedqn.pipeline.config import RunConfig
+from edgedqn.pipeline.scripting import run
 
 OBSERVATIONS = 1_000
 
@@ -48,3 +58,44 @@ def test_runs_the_scripts_of_the_bundle(board: Path, board_python: BoardPython) 
     measured = json.loads((board / "board.json").read_text())
     assert measured["machine"]["architecture"] == "aarch64"
     assert [row["file"] for row in measured["rows"]] == ["policy.tflite", f"board/{TWIN}"]
+
+
+def test_a_game_from_its_training_to_the_screens_that_a_board_sees(
+    tmp_path: Path, board_python: BoardPython, ask_board: str
+) -> None:
+    """The whole path in a thousand steps: what has learned next to nothing is compressed, proven and bundled all the same."""
+    pytest.importorskip("ale_py", reason="needs games: the extra atari")
+    training = TrainingConfig(
+        steps=1_000,
+        network="nips",
+        hidden=(16,),
+        frame_stack=4,
+        buffer_size=1_000,
+        learning_starts=300,
+        batch_size=8,
+        train_freq=8,
+        gradient_steps=1,
+        num_envs=2,
+        evaluation_interval=1_000,
+        evaluation_episodes=1,
+        finalists=1,
+    )
+    recipe = Recipe("rounded", "what is rounded and not taught", (ScaleInput(), Quantize(("round",), states=300)), "qat-int8")
+    timing = LatencyConfig(blocks=2, invokes_per_block=5, patience_s=0.0)
+    config = RunConfig(training=training, gate=Gate(0.05, looks=(2,)), latency=timing)
+    result = run("ALE/Pong-v5", out=tmp_path / "run", recipes=[recipe], config=config)
+    row = next(row for row in result.measured.rows if row.name == "rounded")
+    assert row.status == "ok" and row.gate in ("undecided", "fail") and row.arena_bytes
+    write_board(read_verified(result.folder / row.file), tmp_path / "device")
+    register("ALE/Pong-v5")
+    env = gymnasium.make("ALE/Pong-v5", frameskip=1)
+    env.reset(seed=0)
+    frames = [env.step(env.action_space.sample())[0] for _ in range(200)]
+    screens = np.stack([frames[i : i + 2] for i in range(2, 200, 4)])  # [50, 2, 210, 160, 3]: the last two of four
+    np.save(tmp_path / "device" / "observations.npy", screens)
+    (tmp_path / "device" / "ask.py").write_text(ask_board)
+    answer: dict[str, Any] = json.loads(board_python(tmp_path / "device", "ask.py", "policy.tflite"))
+    policy = EdgePolicy.load(tmp_path / "device")
+    assert answer["rows"] == [policy.preferences(x).tolist() for x in screens]
+    assert answer["actions"] == [policy(x) for x in screens]
+    assert len({tuple(row) for row in answer["rows"]}) > 10

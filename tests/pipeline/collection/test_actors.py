@@ -148,6 +148,8 @@ def test_what_the_cluster_or_the_replay_has_no_room_for_is_refused(cluster: Any)
         check_cluster(CollectionConfig(address=cluster.address), small)
     with pytest.raises(InputError, match=r"expected algorithm dqn. Got q-learning"):
         require_deep(QLearningConfig())
+    with pytest.raises(InputError, match=r"expected no --overlap with them. Got both"):
+        require_deep(replace(QUICK, overlap=True))
 
 
 def test_what_was_interrupted_goes_on(cluster: Any, tmp_path: Path, without_xla: None, monkeypatch: pytest.MonkeyPatch) -> None:
