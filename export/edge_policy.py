@@ -131,18 +131,21 @@ class Feature(NamedTuple):
     first: tuple[int, ...] = ()
 
     def __str__(self) -> str:
+        key = self.key if self.key.isprintable() else repr(self.key)[1:-1]
         if not self.one_hot:
-            return self.key if self.size == 1 else f"{self.key} ({self.size} numbers)"
+            return key if self.size == 1 else f"{key} ({self.size} numbers)"
         ranges = [f"one-hot of {first} .. {first + kinds - 1}" for first, kinds in self._categories]
         ranges = ranges if len(ranges) <= 4 else [f"each of {len(ranges)} one-hot"]
-        return f"{self.key} ({self.size} numbers: {', '.join(ranges)})".strip()
+        return f"{key} ({self.size} numbers: {', '.join(ranges)})".strip()
 
     @classmethod
     def from_json(cls, value: Json) -> "Feature":
         """Reads the JSON object of a manifest; PolicyFileError where it describes no numbers."""
         size, one_hot, first = _member(value, "size", int), value.get("one_hot", []), value.get("first", [])
         one_hot = [size] if one_hot is True else one_hot
-        lists = all(isinstance(each, list) and all(type(n) is int for n in each) for each in (one_hot, first))
+        lists = all(
+            isinstance(each, list) and all(type(n) is int and abs(n) < 2**63 for n in each) for each in (one_hot, first)
+        )
         sound = size > 0 and lists and len(first) in (0, len(one_hot)) and all(kinds > 0 for kinds in one_hot)
         if not sound or (one_hot and sum(one_hot) != size):
             raise PolicyFileError(f"Impossible feature: expected a key, a size, and whether it is one-hot. Got {value}.")
@@ -155,7 +158,7 @@ class Feature(NamedTuple):
 
     def vector(self, observation: object) -> NDArray[Any]:
         """[size]: these numbers of an observation with keys. KeyError: it has no such; ValueError: it has others there."""
-        part = np.ravel(np.asarray(_under(observation, self.key)))
+        part = np.ravel(_as_array(_under(observation, self.key)))
         count = len(self.one_hot) or self.size
         if part.size != count or part.dtype.kind not in "biuf":
             raise ValueError(
@@ -164,7 +167,7 @@ class Feature(NamedTuple):
         rows = [part] if not self.one_hot else []
         for category, (first, kinds) in zip(part, self._categories, strict=False):
             row = np.zeros(kinds, np.uint8)
-            if part.dtype.kind == "f" or not 0 <= int(category) - first < kinds:
+            if category != np.rint(category) or not 0 <= int(category) - first < kinds:  # a NaN is not equal to itself
                 expected = f"expected an integer in {first} .. {first + kinds - 1} as {self.key!r}"
                 raise ValueError(f"Bad observation: {expected}. Got {category}.")
             row[int(category) - first] = 1
@@ -175,6 +178,13 @@ class Feature(NamedTuple):
     def _categories(self) -> tuple[tuple[int, int], ...]:
         """From what number on each is counted, and its kinds."""
         return tuple(zip(self.first or [0] * len(self.one_hot), self.one_hot, strict=True))
+
+
+def _as_array(given: object) -> NDArray[Any]:
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"Bad observation: expected an array of numbers. Got {type(given).__name__}: {error}") from error
 
 
 def _under(observation: object, key: str) -> object:
@@ -524,7 +534,7 @@ class EdgePolicy:
     def _legal(self, observation: Given, mask: ArrayLike | None) -> NDArray[np.intp]:
         """The indices of the legal actions, ascending, which are remembered for the preprocessing; as `mask` says, or else an
         observation that has been through it."""
-        if mask is None and self._masked and not isinstance(observation, Mapping):
+        if mask is None and self._masked and not isinstance(observation, (Mapping, tuple)):
             mask = np.asarray(observation)[-self.n_actions :] if np.shape(observation) == self.input_shape else None
         if self._chosen:
             raise ValueError(
@@ -596,7 +606,7 @@ class EdgePolicy:
 
     def _preprocess(self, observation: Given) -> NDArray[np.float32]:
         """The manifest's steps, as gymnasium's wrappers do them where an agent is trained, and float32 at last."""
-        x = np.asarray(self._joined(observation) if self._has_keys(observation) else observation)
+        x = _as_array(self._joined(observation) if self._has_keys(observation) else observation)
         if x.dtype.kind not in "biuf":
             raise ValueError(f"Bad observation: expected numbers. Got {x.dtype}.")
         if x.ndim == 4 and ATARI in self.device.preprocessing:
@@ -662,7 +672,8 @@ def atari_frame(screens: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Raises:
       ValueError: the shape or the dtype is another.
     """
-    if screens.ndim != 4 or screens.shape[-1] != 3 or min(screens.shape[1:3]) < ATARI_SIDE or screens.dtype != np.uint8:
+    is_rgb = screens.ndim == 4 and len(screens) > 0 and screens.shape[-1] == 3
+    if not is_rgb or min(screens.shape[1:3]) < ATARI_SIDE or screens.dtype != np.uint8:
         expected = f"expected bytes [N, H, W, 3] from {ATARI_SIDE}x{ATARI_SIDE}"
         raise ValueError(f"Wrong screens: {expected}. Got {screens.dtype} {list(screens.shape)}.")
     gray = np.rint(screens @ GRAYS).max(axis=0).astype(np.float32)  # [H, W]

@@ -149,6 +149,5 @@ def _require_folder(arguments: Namespace) -> None:
     if arguments.command == "bench" and len(arguments.paths) > 1:
         raise InputError(f"Expected one run folder, or .tflite files. Got {', '.join(map(str, arguments.paths))}.")
     if arguments.command in ("evaluate", "play") and not arguments.path.exists():
-        raise InputError(
-            f"No policy in {arguments.path}: expected a .tflite, an agent folder, or a run folder with a trained agent."
-        )
+        expected = "expected a .tflite, a bundle, an agent folder, or a run folder with a trained agent"
+        raise InputError(f"No policy in {arguments.path}: {expected}.")

@@ -1,6 +1,6 @@
 """The seeds and states on which `benchmarks` plays files to prove them, which nothing earlier has seen. Needs no TensorFlow."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,6 @@ from edgedqn.agents.playing.actions import ActionLevels
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import gather_observations
 from edgedqn.agents.playing.gate import Gate
-from edgedqn.agents.playing.observations import Feature
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.playing.spec import EnvironmentSpec, format_steps, spec_of
 from edgedqn.benchmarks.machine import usable_cores
@@ -140,15 +139,11 @@ def spec_for(policy: EdgePolicy, env: gymnasium.Env[Any, Any], *, source: Enviro
             f"The file is for another environment than {source.id}: expected {spec.n_actions} actions, its own. "
             f"Got {made_for.n_actions}, or other ones."
         )
-    keys, made_for_keys = _named(spec.features), _named(made_for.features)
-    require(
-        made_for_keys in ("", keys),
-        f"The file is for another environment than {source.id}: expected observations of {keys or 'no keys'}. "
-        f"Got {made_for_keys}.",
-    )
+    features = tuple(DeviceFeature(each.key, each.size, each.one_hot, each.first) for each in spec.features)
+    if made_for.features not in ((), features):
+        named, others = (", ".join(map(str, each)) for each in (features, made_for.features))
+        raise InputError(
+            f"The file is for another environment than {source.id}: expected observations of {named or 'no keys'}. Got {others}"
+            f"{', of other categories' if others == named else ''}."
+        )
     return spec
-
-
-def _named(features: Iterable[Feature | DeviceFeature]) -> str:
-    """As `EdgePolicy` names them."""
-    return ", ".join(str(DeviceFeature(each.key, each.size, each.one_hot, each.first)) for each in features)

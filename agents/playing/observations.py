@@ -165,13 +165,14 @@ def _chosen(space: Space, numbers: Space | None, env_id: str, observe: tuple[str
 
 
 def _features(numbers: Space) -> tuple[Feature, ...]:
-    """Of a vector of all that is in a space; () of one that is a vector itself, and where two would have one name."""
+    """Of a vector of all that is in a space; () of one that is a vector itself, and where two would have one name, or a part
+    has none."""
 
     def found(space: Space, name: str) -> Iterator[Feature]:
         match space:
             case spaces.Dict() | spaces.Tuple():
                 for key, each in _parts(space):
-                    yield from found(each, f"{name}/{key}".strip("/"))
+                    yield from found(each, f"{name}/{key}" if name else key)
             case spaces.Discrete() | spaces.MultiDiscrete():
                 kinds = np.ravel(space.n if isinstance(space, spaces.Discrete) else space.nvec).tolist()
                 first = np.ravel(space.start).tolist()
@@ -179,8 +180,14 @@ def _features(numbers: Space) -> tuple[Feature, ...]:
             case _ if math.prod(space.shape or ()):
                 yield Feature(name, math.prod(space.shape or ()))
 
+    if _has_nameless(numbers):
+        return ()
     features = tuple(found(numbers, "")) if isinstance(numbers, spaces.Dict | spaces.Tuple | spaces.MultiDiscrete) else ()
     return features if len({feature.key for feature in features}) == len(features) else ()
+
+
+def _has_nameless(space: Space) -> bool:
+    return isinstance(space, spaces.Dict | spaces.Tuple) and any(not key or _has_nameless(each) for key, each in _parts(space))
 
 
 def _single(numbers: Space) -> tuple[Space, Convert]:

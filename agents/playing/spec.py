@@ -27,7 +27,8 @@ MOST_FEATURES = 1_000_000
 
 @dataclass(frozen=True)
 class Atari:
-    """The caller's part, `simulators.atari.as_seen`: every 4th frame, the brighter of two, 84x84 gray bytes."""
+    """What `simulators.atari.as_seen` does: every 4th frame, which is the caller's part on a device, and of the last two
+    screens the brighter, in 84x84 gray bytes, which `EdgePolicy` makes there."""
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,8 @@ def load_agent(path: Path, render_mode: str | None = None) -> Player:
             path = folder.best_checkpoint
             print(f"The training is not done: this is its best checkpoint so far, {path}.", file=sys.stderr)
     if not (path / "agent.json").exists():
-        raise InputError(f"No policy in {path}: expected a .tflite, an agent folder, or a run folder with a trained agent.")
+        expected = "expected a .tflite, a bundle, an agent folder, or a run folder with a trained agent"
+        raise InputError(f"No policy in {path}: {expected}.")
     agent = TrainedAgent.load(path)
     return Player(agent.policy, agent_view(make_environment(agent.spec.source, render_mode), agent.spec), agent.spec.id)
 

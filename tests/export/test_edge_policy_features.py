@@ -43,7 +43,7 @@ SPACES = st.recursive(
     LEAVES,
     lambda inner: (
         st.lists(inner, min_size=1, max_size=12).map(spaces.Tuple)
-        | st.dictionaries(st.sampled_from(["a", "b", "c/d"]), inner, min_size=1, max_size=3).map(spaces.Dict)
+        | st.dictionaries(st.sampled_from(["a", "b", "c/d", "/e", "e/", ""]), inner, min_size=1, max_size=3).map(spaces.Dict)
     ),
     max_leaves=5,
 )
@@ -121,8 +121,11 @@ def test_a_manifest_names_what_a_vector_is_made_of_in_order() -> None:
     assert fed.fed.tolist() == [40, 0, 1, 9.5]
     policy({"pressure": np.float32(9.5), "mode": np.int64(0), "demand": np.array(40), "label": "tower1"})
     assert fed.fed.tolist() == [40, 1, 0, 9.5]
+    policy({"pressure": 9.5, "mode": 1.0, "demand": 40})
+    assert fed.fed.tolist() == [40, 0, 1, 9.5]
     assert str(Feature("", 5, (2, 3), (0, 1))) == "(5 numbers: one-hot of 0 .. 1, one-hot of 1 .. 3)"
     assert str(Feature("m", 10, (2,) * 5)) == "m (10 numbers: each of 5 one-hot)"
+    assert str(Feature("a\x1b[2J", 1)) == r"a\x1b[2J"
 
 
 @pytest.mark.filterwarnings(TOLD)
@@ -155,6 +158,7 @@ def test_what_has_no_keys_is_written_as_ever(space: Any) -> None:
         ({}, "expected demand, mode, pressure. Got none; missing: demand, mode, pressure."),
         ({"pressure": 1.0, "demand": 2.0, "mode": 2}, "expected an integer in 0 .. 1 as 'mode'. Got 2."),
         ({"pressure": 1.0, "demand": 2.0, "mode": 0.5}, "expected an integer in 0 .. 1 as 'mode'. Got 0.5."),
+        ({"pressure": 1.0, "demand": 2.0, "mode": float("nan")}, "expected an integer in 0 .. 1 as 'mode'. Got nan."),
         ({"pressure": [1.0, 3.0], "demand": 2.0, "mode": 1}, "expected 1 number as 'pressure'. Got [1.0, 3.0]."),
         ({"pressure": "low", "demand": 2.0, "mode": 1}, "expected 1 number as 'pressure'. Got ['low']."),
         ({"pressure": float("nan"), "demand": 2.0, "mode": 1}, "expected finite numbers. Got nan at index 3."),
@@ -174,6 +178,7 @@ def test_an_observation_that_lacks_a_key_or_has_something_else_there_is_refused(
         [{"key": "a", "size": 0}, {"key": "b", "size": 4}],
         [{"key": "a", "size": 4, "one_hot": [2, 3]}],
         [{"key": "a", "size": 4, "one_hot": True, "first": [1, 2]}],
+        [{"key": "a", "size": 4, "one_hot": True, "first": [10**4_299]}],
         [{"key": "a", "size": 4, "one_hot": "yes"}],
         [{"key": 1, "size": 4}],
         [{"size": 4}],

@@ -24,7 +24,7 @@ def is_same(spec: EnvironmentSpec) -> bool:
     kinds = [type(step) for step in spec.preprocessing]
     return (
         source.name.startswith("ALE/")
-        and kinds in ([Atari], [Atari, FrameStack])
+        and kinds == [Atari, FrameStack]
         and {*_arguments(spec)} <= _KNOWN
         and source.max_episode_steps is None
         and not (source.wrappers or source.reset_options or source.observe or source.action_mask)
@@ -59,8 +59,7 @@ class AtariVector(gymnasium.vector.VectorEnv[NDArray[np.uint8], NDArray[np.int64
             use_fire_reset=False,
         )
         self.num_envs = num_envs
-        shape = spec.input_shape  # [84, 84, K], or [84, 84] of a single frame
-        self.single_observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
+        self.single_observation_space = gymnasium.spaces.Box(0, 255, spec.input_shape, np.uint8)  # [84, 84, K]
         self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, num_envs)
         self.single_action_space, self.action_space = self._games.single_action_space, self._games.action_space
         self.metadata = {"autoreset_mode": gymnasium.vector.AutoresetMode.DISABLED}
@@ -86,8 +85,8 @@ class AtariVector(gymnasium.vector.VectorEnv[NDArray[np.uint8], NDArray[np.int64
         return self._observations(), rewards, terminated, truncated, info
 
     def close_extras(self, **_: object) -> None:
-        """Frees the emulators."""
-        self._games.close()
+        """Frees the emulators, which goes by forgetting them."""
+        del self._games
 
     def _observations(self) -> NDArray[np.uint8]:
-        return self._frames.reshape(self.observation_space.shape)
+        return self._frames.copy()

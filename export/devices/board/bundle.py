@@ -1,5 +1,6 @@
 """The part of a device bundle for Linux boards: the policy, its runtime, a loop, a benchmark, and a README of its own."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,9 +11,8 @@ from string import Template
 from edgedqn.agents.files import write_bytes, write_text
 from edgedqn.export import edge_policy
 from edgedqn.export.devices.board.native import SOURCE, native_c
-from edgedqn.export.devices.microcontroller.preprocessing import in_order
 from edgedqn.export.devices.model_card import front_matter
-from edgedqn.export.edge_policy import ATARI, DeviceManifest, PolicyFileError, VerifiedFile
+from edgedqn.export.edge_policy import ATARI, DeviceManifest, Feature, PolicyFileError, VerifiedFile
 from edgedqn.export.edge_policy import TWIN as TWIN_SUFFIX
 from edgedqn.export.tflite_file.manifest import write_copy
 
@@ -66,7 +66,7 @@ def readme(file: VerifiedFile, *, has_twin: bool, has_source: bool) -> str:
         "sha256": file.file_sha256,
         "seen": f"an array {shape} of {device.observation_dtype}" if shape else "the number of a state, an integer",
         "module": f", and {module.replace('.', '/')}.py lies here" if module else "",
-        "given": " " * 15 + "# the vector, or a dict that has these keys" if device.features else "",
+        "given": " " * 15 + f"# the vector, or {_with_keys(device.features[0])}" if device.features else "",
         "does": ", ".join([*(str(step) for step in device.preprocessing), "scaling"]),
         "left": _left_to_you(device),
         "last_action": device.n_actions - 1,
@@ -106,14 +106,31 @@ def _choice(device: DeviceManifest) -> str:
 def _left_to_you(device: DeviceManifest) -> str:
     if not device.features:
         return _left_of_a_vector(device)
-    order, more = f"put these in one vector, in this order: {in_order(device)}", _left_of_a_vector(device)
+    named, more = ", ".join(map(_as_code, device.features)), _left_of_a_vector(device)
+    order = f"put these in one vector, in this order: {named}"
     return order if more == "nothing" else f"{order}; {more}"
+
+
+def _as_code(feature: Feature) -> str:
+    """A feature with its key as Python and JSON write it, in a cell of a Markdown table."""
+    key = json.dumps(feature.key).replace("`", "\\u0060").replace("|", "\\u007c")
+    return str(feature._replace(key=f"`{key}`")) if feature.key else str(feature)
+
+
+def _with_keys(first: Feature) -> str:
+    """What `EdgePolicy` takes in place of the vector, by its first feature."""
+    if not first.key:
+        return "the categories"
+    return "a tuple that has these parts" if first.key.partition("/")[0].isdecimal() else "a dict that has these keys"
 
 
 def _left_of_a_vector(device: DeviceManifest) -> str:
     if ATARI in device.preprocessing:
         fire = "" if device.env_id.rpartition(":")[2].startswith("ALE/") else "FIRE where a life begins, if the game has it; "
-        return f"play four frames a step, and give the last two screens, [2, H, W, 3]; {fire}call `reset()` before each episode"
+        game = (
+            "play four frames a step, and give the last two screens, [2, H, W, 3], the first of an episode alone, [1, H, W, 3]"
+        )
+        return f"{game}; {fire}call `reset()` before each episode"
     if device.masked:
         return "say which actions are legal: `policy(observation, mask)`"
     if any(step.name == "frame_stack" for step in device.preprocessing):

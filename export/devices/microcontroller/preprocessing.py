@@ -66,7 +66,8 @@ def element_in_c(device: DeviceManifest, *, counts: bool) -> tuple[str, str]:
     """What an observation in C is made of, `policy_element`: its type, and what it is. Arguments as `observe_in_c`."""
     if ONE_HOT in device.preprocessing:
         return "int32_t", "the number of a state, from 0"
-    given = "as the environment gives it" + ("; what `atari` stands for is done" if ATARI in device.preprocessing else "")
+    given = "one vector" if device.features else "as the environment gives it"
+    given += "; what `atari` stands for is done" if ATARI in device.preprocessing else ""
     if device.observation_dtype in ("bool", "uint8"):
         return "uint8_t", given
     return ("int32_t", "the sensors' integers, of the units that policy_settings.h names") if counts else ("float", given)

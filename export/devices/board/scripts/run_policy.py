@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edge_policy import ATARI, DeviceManifest, EdgePolicy, Json, PolicyFileError, read_verified
+from edge_policy import ATARI, DeviceManifest, EdgePolicy, Json, read_verified
 from numpy.typing import ArrayLike, NDArray
 
 HERE = Path(__file__).resolve().parent
@@ -52,7 +52,7 @@ def main() -> int:
             play(policy, arguments.episodes, arguments.seed)
         else:
             loop(policy, arguments.steps, arguments.hertz)
-    except PolicyFileError as error:
+    except ValueError as error:  # PolicyFileError, or an observation that is none of the policy's
         sys.exit(f"run_policy.py: {error}")
     except KeyboardInterrupt:
         print()
@@ -99,7 +99,12 @@ def play(policy: EdgePolicy, episodes: int, seed: int) -> None:
         policy.reset()
         total, over = 0.0, False
         while not over:
-            mask = (info if "action_mask" in info else observation)["action_mask"] if policy.device.masked else None
+            mask = None
+            if policy.device.masked:
+                is_inside = isinstance(observation, dict) and "action_mask" in observation
+                mask = np.ravel((observation if is_inside else info)["action_mask"])
+            if isinstance(observation, list) and policy.device.features:
+                observation = tuple(observation)  # of a Tuple space
             observation, reward, terminated, truncated, info = env.step(policy.action(observation, mask))
             total, over = total + float(reward), terminated or truncated
         returns.append(total)

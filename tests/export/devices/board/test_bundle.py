@@ -50,11 +50,15 @@ def test_the_readme_is_of_this_very_policy(bundle: Path, cartpole_files: Files) 
 
 def test_the_readme_says_in_which_order_a_vector_is_put_together(cartpole_files: Files) -> None:
     file = read_verified(cartpole_files[0])
-    device = replace(file.device, features=(Feature("mo|de", 2, (2,)), Feature("speed", 2)), env_id="tanks.tower:Tank-v0")
+    features = (Feature("mo|d`e", 2, (2,)), Feature("wind speed", 2))
+    device = replace(file.device, features=features, env_id="tanks.tower:Tank-v0")
     text = readme(replace(file, device=device), has_twin=False, has_source=False)
-    order = "mo_de (2 numbers: one-hot of 0 .. 1), speed (2 numbers)"
+    order = r'`"mo\u007cd\u0060e"` (2 numbers: one-hot of 0 .. 1), `"wind speed"` (2 numbers)'
     assert f"| you do | put these in one vector, in this order: {order} |" in text
     assert "# the vector, or a dict that has these keys\n" in text and "and tanks/tower.py lies here\n" in text
+    for key, words in (("0/x", "a tuple that has these parts"), ("", "the categories")):
+        other = replace(device, features=(Feature(key, 4, (2, 2)),))
+        assert f"# the vector, or {words}\n" in readme(replace(file, device=other), has_twin=False, has_source=False)
     stacked = replace(device, preprocessing=(parse_step("frame_stack:2"),), scale=(1.0,), offset=(0.0,))
     assert f"{order}; call `reset()` before" in readme(replace(file, device=stacked), has_twin=False, has_source=False)
     plain = readme(file, has_twin=False, has_source=False)

@@ -163,7 +163,7 @@ def test_the_readme_says_in_which_order_a_vector_is_put_together(cartpole: Path,
     named = replace(file, device=replace(file.device, features=(Feature("mode", 2, (2,)), Feature("speed", 2))))
     texts = library_files(build_library(named, "demo", LibraryDetails()), "cmake")
     order = "in this order: mode (2 numbers: one-hot of 0 .. 1), speed (2 numbers)"
-    assert f": as the environment gives it, {order}; then `act` does: scaling and rounding |" in texts["README.md"]
+    assert f": one vector, {order}; then `act` does: scaling and rounding |" in texts["README.md"]
     assert "\n   2 .. 3: speed (2 numbers). */\n" in texts["src/policy_observe.h"]
 
 

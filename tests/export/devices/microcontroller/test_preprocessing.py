@@ -253,6 +253,6 @@ def test_the_order_of_a_vector_stands_in_a_comment_that_nothing_ends() -> None:
     named = replace(plain, features=(Feature("*/x", 1), Feature("mode", 2, (2,)), Feature("speed", 2)))
     header = observe_in_c(named, size, counts=False, sha256="ab")["policy_observe.h"]
     lines = "\n   0: _/x\n   1 .. 2: mode (2 numbers: one-hot of 0 .. 1)\n   3 .. 4: speed (2 numbers). */\n"
-    assert f"/* An observation: as the environment gives it, in this order{lines}" in header
+    assert f"/* An observation: one vector, in this order{lines}" in header
     assert in_order(named) == "_/x, mode (2 numbers: one-hot of 0 .. 1), speed (2 numbers)"
     assert "in this order" not in observe_in_c(plain, size, counts=False, sha256="ab")["policy_observe.h"]
