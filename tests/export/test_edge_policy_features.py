@@ -171,6 +171,15 @@ def test_an_observation_that_lacks_a_key_or_has_something_else_there_is_refused(
     assert str(error.value) == f"Bad observation: {said}"
 
 
+@pytest.mark.filterwarnings(TOLD)
+def test_what_makes_no_array_is_refused_in_a_sentence() -> None:
+    policy, _ = policy_of(spaces.Tuple([spaces.Box(0, 1, (2,)), spaces.Discrete(2)]))
+    ragged: tuple[Any, ...] = ([np.zeros(2), 1], (np.zeros(2), [[1], [1, 2]]))
+    for observation in ragged:
+        with pytest.raises(ValueError, match=r"^Bad observation: expected an array of numbers\. Got list: "):
+            policy(observation)
+
+
 @pytest.mark.parametrize(
     "features",
     [

@@ -232,7 +232,11 @@ def test_any_screens_are_made_small_as_opencv_does(size: tuple[int, int], count:
 
 
 @pytest.mark.parametrize(
-    "screens", [np.zeros((2, 210, 160), np.uint8), np.zeros((2, 80, 160, 3), np.uint8), np.zeros((1, 210, 160, 3))]
+    "screens",
+    [
+        *(np.zeros(shape, np.uint8) for shape in ((2, 210, 160), (2, 80, 160, 3), (0, 210, 160, 3), (2, 210, 160, 4))),
+        np.zeros((1, 210, 160, 3)),
+    ],
 )
 def test_other_screens_are_refused(screens: NDArray[Any]) -> None:
     with pytest.raises(ValueError, match=r"^Wrong screens: expected bytes \[N, H, W, 3\] from 84x84\. Got"):

@@ -15,6 +15,7 @@ from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.agents.training.checkpoints import Checkpoints, State
 from edgedqn.agents.training.config import QLearningConfig, TrainingConfig
+from edgedqn.pipeline import training
 from edgedqn.pipeline.job import RunResult
 from edgedqn.pipeline.seeds import SeedStreams
 from edgedqn.pipeline.training import ON_POLICY_STATES, outcome_of, train_agent
@@ -28,6 +29,18 @@ QUICK = TrainingConfig(
     evaluation_episodes=2,
     finalists=2,
     checkpoint_interval=400,
+)
+GAME = replace(
+    QUICK,
+    steps=400,
+    network="nips",
+    frame_stack=2,
+    train_freq=8,
+    num_envs=2,
+    evaluation_interval=400,
+    evaluation_episodes=1,
+    finalists=1,
+    checkpoint_interval=200,
 )
 TABLE = QLearningConfig(steps=3_000, evaluation_interval=1_000, evaluation_episodes=5, finalists=2, checkpoint_interval=1_000)
 
@@ -85,11 +98,13 @@ def test_every_kind_of_agent_is_trained_and_can_be_loaded(
         ("CartPole-v1", QUICK),
         ("FrozenLake-v1", TABLE),
         ("CartPole-v1", replace(QUICK, overlap=True, num_envs=2, learning_rate_decay=0.5, prioritized=True)),
+        ("ALE/Pong-v5", replace(GAME, overlap=True)),
     ],
 )
 def test_what_was_interrupted_ends_as_if_it_had_not_been(
     env_id: str, config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(training, "ON_POLICY_STATES", 100)
     whole = train_agent(EnvironmentSource(env_id), config, streams=SeedStreams(3), folder=tmp_path / "whole")
     save, saved = Checkpoints.save, []
 

