@@ -141,6 +141,11 @@ class Findings(JsonValue):
     attempts: tuple[Attempt, ...] | None = None
     rung: str | None = None
 
+    @property
+    def judged(self) -> Judgement | None:
+        """How what was returned played; None where no judge was asked."""
+        return None if self.chosen is None or self.attempts is None else self.attempts[self.chosen].judgement
+
 
 Findings.LEFT_OUT = tuple(Findings.keys())
 
@@ -151,7 +156,7 @@ class StageReport(JsonValue):
 
     Attributes:
       agreement: the share of on-policy states in which the student, as it is in Keras, acts as its teacher.
-      mean_return: of the student over 20 episodes, in reward units.
+      mean_return: of the student, in reward units, over 20 episodes; of what was judged, as it was judged.
     """
 
     KEYS: ClassVar[Mapping[str, str]] = {"mean_return": "return"}

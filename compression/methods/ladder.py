@@ -245,8 +245,8 @@ def _is_taught(student: Student) -> bool:
 def judgement_of(findings: Findings) -> Judgement:
     """Of the candidate that a ladder returned. Raises InputError where there was no judge."""
     require(findings.attempts is not None, "A search plays its candidates as files. Expected a judge. Got none.")
-    assert findings.attempts is not None and findings.chosen is not None
-    return findings.attempts[findings.chosen].judgement
+    assert findings.judged is not None
+    return findings.judged
 
 
 def _is_better(candidate: Judgement, below: Judgement) -> bool:

@@ -74,9 +74,11 @@ class Search(Stage):
         bisection = _Bisection(passing=len(sizes))
         while not trials.stopped and (index := bisection.next()) is not None:
             bisection.record(index, passed=trials.judge(sizes[index]) == "pass")
-        found, passed = trials.smallest()
+        chosen, passed = trials.smallest()
+        found = trials.rounded[chosen]
         return found, Findings(
             passed=passed,
+            chosen=chosen,
             size=size_of(found.network),
             stopped=trials.stopped or "all sizes are settled",
             env_steps=_played(trials.attempts),
@@ -133,7 +135,7 @@ class _Trials:
         self._search, self._student, self._context, self._started = search, student, context, started
         self.attempts: list[Attempt] = []
         self.stopped = ""  # why no more may be tried
-        self._rounded: list[Student] = []
+        self.rounded: list[Student] = []
 
     def judge(self, size: Widths) -> str:
         """Teaches a fresh network of this size and has it played: the verdict. One that sees images and is undecided loses
@@ -146,13 +148,12 @@ class _Trials:
                 break
         return judgement.verdict
 
-    def smallest(self) -> tuple[Student, bool]:
-        """That passed and fits, and True; where none does, what lost least, and False."""
-        passed = [attempt.judgement.verdict == "pass" and not attempt.lacking for attempt in self.attempts]
-        passing = [student for student, one in zip(self._rounded, passed, strict=True) if one]  # each smaller than before
-        if passing:
+    def smallest(self) -> tuple[int, bool]:
+        """The attempt that passed and fits, and True; where none does, that which lost least, and False."""
+        passing = [i for i, each in enumerate(self.attempts) if each.judgement.verdict == "pass" and not each.lacking]
+        if passing:  # each smaller than before
             return passing[-1], True
-        return self._rounded[int(np.argmin([attempt.judgement.loss for attempt in self.attempts]))], False
+        return int(np.argmin([attempt.judgement.loss for attempt in self.attempts])), False
 
     def _judge(self, network: tf_keras.Model) -> tuple[tf_keras.Model, Judgement]:
         """A network that is taught on from these weights, in float, and what it came to as a file."""
@@ -167,7 +168,7 @@ class _Trials:
         judged = replace(judged, states=student.states[:0], preferences=student.preferences[:0])
         excess = _excess(judged, context) if judgement.verdict == "pass" else ""
         self.attempts.append(Attempt(judgement=judgement, size=size_of(network), lacking=excess or None))
-        self._rounded.append(judged)
+        self.rounded.append(judged)
         seconds = time.monotonic() - self._started
         self.stopped = judgement.reason if judgement.agent_is_no_better_than_random else search._spent(self.attempts, seconds)
         return network, judgement

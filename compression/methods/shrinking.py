@@ -76,12 +76,14 @@ class Shrink(Stage):
             skipped.append("the gate: no smaller network passed it, so what is handed on is as large as before, and unjudged")
             rounded, _ = self.quantizing.apply(kept, replace(context, judge=None))
         before, after = _neurons(student.network), _neurons(kept.network)
+        passing = [i for i, attempt in enumerate(trials.attempts) if attempt.judgement.verdict == "pass"]
         return rounded, Findings(
             neurons_before=before,
             neurons_after=after,
             neurons_removed=1 - after / before if before else 0.0,
             size=size_of(kept.network),
-            passed=trials.rounded is not None,
+            passed=bool(passing),
+            chosen=passing[-1] if passing else None,
             skipped=tuple(skipped),
             attempts=tuple(trials.attempts),
         )
