@@ -35,7 +35,7 @@ class CollectionConfig(JsonValue):
 
     actors: int = 2
     policy: ActorPolicy = "int8"
-    publish_every: int = 1_000
+    publish_every: int = 250
     chunk_steps: int = AT_ONCE
     chunks_ahead: int = 2
     address: str | None = None

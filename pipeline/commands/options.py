@@ -126,7 +126,7 @@ COLLECTING: Arguments = {
         "choices": ("int8", "float"),
         "help": "ray: they play with the weights, or with the int8 file that ptq-int8 makes of them (default: int8)",
     },
-    "--publish-every": COUNT | {"help": "ray: gradient steps after which they get new weights (default: 1,000)"},
+    "--publish-every": COUNT | {"help": "ray: gradient steps after which they get new weights (default: 250)"},
     "--address": {"metavar": "ADDRESS", "help": "ray: of a cluster that runs (default: the one of this machine)"},
 }
 WORKERS: Arguments = {
