@@ -215,7 +215,7 @@ def _statistics(config: Config, report: TrainingReport, play: Play) -> Json:
 def outcome_of(statistics: Json) -> str:
     """What a training came to, in words, and whether it ended while returns still rose: its best network is one of the last two
     that were scored, and better than all before."""
-    best, scores = Candidate(**statistics["checkpoint"], weights=[]), statistics["evaluations"]
+    best, scores = Candidate(**statistics.get("checkpoint", {}), weights=[]), statistics["evaluations"]
     before, last = [mean for _, mean in scores[:-2]], scores[-2:]
     is_late = best.env_steps in (env_steps for env_steps, _ in last)
     rising = is_late and bool(before) and max(mean for _, mean in last) > max(before)
