@@ -23,7 +23,7 @@ LADDER = {
     "ptq-int8": "after training (PTQ)",
     "qat-q-values": "QAT",
     "qat-scaled-q-values": "QAT, scaled input",
-    "qat-int8": "QAT, scaled input, clipped gaps",
+    "qat-int8": "the ladder",
 }
 PRECISIONS = {
     "float32": "float32",
