@@ -167,7 +167,8 @@ class Feature(NamedTuple):
         rows = [part] if not self.one_hot else []
         for category, (first, kinds) in zip(part, self._categories, strict=False):
             row = np.zeros(kinds, np.uint8)
-            if category != np.rint(category) or not 0 <= int(category) - first < kinds:  # a NaN is not equal to itself
+            is_whole = math.isfinite(category) and category == np.rint(category)
+            if not is_whole or not 0 <= int(category) - first < kinds:
                 expected = f"expected an integer in {first} .. {first + kinds - 1} as {self.key!r}"
                 raise ValueError(f"Bad observation: {expected}. Got {category}.")
             row[int(category) - first] = 1

@@ -159,6 +159,7 @@ def test_what_has_no_keys_is_written_as_ever(space: Any) -> None:
         ({"pressure": 1.0, "demand": 2.0, "mode": 2}, "expected an integer in 0 .. 1 as 'mode'. Got 2."),
         ({"pressure": 1.0, "demand": 2.0, "mode": 0.5}, "expected an integer in 0 .. 1 as 'mode'. Got 0.5."),
         ({"pressure": 1.0, "demand": 2.0, "mode": float("nan")}, "expected an integer in 0 .. 1 as 'mode'. Got nan."),
+        ({"pressure": 1.0, "demand": 2.0, "mode": float("inf")}, "expected an integer in 0 .. 1 as 'mode'. Got inf."),
         ({"pressure": [1.0, 3.0], "demand": 2.0, "mode": 1}, "expected 1 number as 'pressure'. Got [1.0, 3.0]."),
         ({"pressure": "low", "demand": 2.0, "mode": 1}, "expected 1 number as 'pressure'. Got ['low']."),
         ({"pressure": float("nan"), "demand": 2.0, "mode": 1}, "expected finite numbers. Got nan at index 3."),
