@@ -20,6 +20,7 @@ results: $(INSTALLED)
 	for script in policies microcontroller cores uno plain_c fit npu compression distillation_ablation precisions compression_page; do \
 		$(BIN)/python docs/results/$$script.py || exit 1; done
 
+# Files in the order of their names: those with the most tests first, the notebooks would come last, on one core.
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -q --numprocesses auto --dist loadfile --no-loadscope-reorder
 

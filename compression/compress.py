@@ -17,7 +17,7 @@ from edgedqn.compression.folding import InputScaling, plain_network
 from edgedqn.compression.policy import FLOAT_OUTPUT, CompressedPolicy, Excess, Judge
 from edgedqn.compression.preferences import median_action_gap
 from edgedqn.compression.recipe import Recipe
-from edgedqn.compression.report import StageReport
+from edgedqn.compression.report import UNPLAYABLE, StageReport
 from edgedqn.compression.stage import CompressionContext, Stage, Student, choices_of, q_values_of
 
 AGREEMENT_STATES = 2_000
@@ -97,7 +97,8 @@ def _run(
     policy = student.as_policy(context.teacher.spec)
     agreement = float((policy.actions(states) == choices_of(context.teacher, states)).mean())
     # A network with fake quantization takes half a millisecond a step: seconds for what the judge has told already.
-    mean_return = findings.judged.mean_return if findings.judged else _mean_return(policy, context)
+    was_played = findings.judged is not None and findings.judged.loss != UNPLAYABLE
+    mean_return = findings.judged.mean_return if findings.judged and was_played else _mean_return(policy, context)
     return student, StageReport(
         stage=stage.name, agreement=agreement, mean_return=mean_return, seconds=seconds, findings=findings
     )

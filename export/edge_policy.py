@@ -536,7 +536,8 @@ class EdgePolicy:
         """The indices of the legal actions, ascending, which are remembered for the preprocessing; as `mask` says, or else an
         observation that has been through it."""
         if mask is None and self._masked and not isinstance(observation, (Mapping, tuple)):
-            mask = np.asarray(observation)[-self.n_actions :] if np.shape(observation) == self.input_shape else None
+            x = _as_array(observation)
+            mask = x[-self.n_actions :] if x.shape == self.input_shape else None
         if self._chosen:
             raise ValueError(
                 "This file gives the action, so that it cannot be told which are legal: expected no mask. Got one."
@@ -627,7 +628,7 @@ class EdgePolicy:
         if not self._features or isinstance(observation, Mapping):
             return bool(self._features)
         if not self._features[0].key:  # categories alone, without keys
-            return np.size(observation) == len(self._features[0].one_hot) != self._observation_shape[0]
+            return _as_array(observation).size == len(self._features[0].one_hot) != self._observation_shape[0]
         # What a Tuple environment gives may well be as long as the vector of it: a tuple is never that vector.
         return isinstance(observation, tuple) and self._features[0].key.partition("/")[0].isdecimal()
 

@@ -50,7 +50,7 @@ def judging(agent: TrainedAgent, *, streams: SeedStreams, gate: Gate, export: Ex
     """
     taught_by = agent.taught_by.get(streams.first_reset_seed("select"))
     gate = gate if taught_by is None else gate.within(len(taught_by))
-    looks = gate.within(MOST_OF_ATARI if is_atari(agent.spec.id) else MOST_EPISODES).looks
+    looks = gate.within(MOST_OF_ATARI if is_atari(agent.spec.source.name) else MOST_EPISODES).looks
     early = max(2, looks[0] // EARLY)
     stricter = replace(gate, tolerance=STRICTNESS * gate.tolerance, looks=(early, *(look for look in looks if look > early)))
     play = play_on_seeds(agent.spec.source, streams, stricter, stream="select", taught_by=taught_by)
@@ -90,7 +90,7 @@ class _FileJudge:
         except RuntimeRefusedError as error:  # XNNPACK does not take int8 layers that never fire
             return Judgement(
                 verdict="fail",
-                mean_return=float(players.returns(None, self.gate.looks[0]).mean()),
+                mean_return=float(players.returns(None, self.stricter.looks[0]).mean()),
                 loss=UNPLAYABLE,
                 episodes=0,
                 env_steps=0,
@@ -103,7 +103,7 @@ class _FileJudge:
         verdict: Verdict = "undecided"
         reason = ""
         try:
-            margin = replace(self.gate, looks=self.stricter.looks[1:] or self.gate.looks).margin(
+            margin = self.gate.within(MOST_EPISODES).margin(
                 float_returns=partial(players.to_compare, float_file), random_returns=partial(players.returns, None)
             )
         except NotBetterThanRandomError as error:  # nothing can be lost, nor proven

@@ -26,6 +26,7 @@ from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.benchmarks.peers.time_to_score_job import GOALS, SIDES
 from edgedqn.benchmarks.peers.training_throughput import UNDISTURBED, fresh_process, require_packages
 
+PACKAGES = ("edgedqn", "tensorflow", "tf_keras", "torch", "stable_baselines3")
 DRAWS = 10_000  # of seeds, for the interval of a ratio of medians
 Runner = Callable[[str, str, int], Json]  # side, environment id, training seed -> what `time_to_score_job.measure` gives
 
@@ -39,17 +40,14 @@ def race(env_ids: Sequence[str], seeds: Sequence[int], *, file: Path | None, run
     """Trains both sides with each seed, turn by turn; goes on where the file ends.
 
     Returns:
-      A JSON object: `runs`, by environment, side and seed what came of the training; `machine` and `versions`.
+      A JSON object: `runs`, by environment, side and seed what came of the training, and on which machine, by which versions.
     """
     report: dict[str, Any] = read_json(file, 1) if file is not None and file.exists() else {"schema": 1, "runs": {}}
-    report |= {
-        "machine": describe_machine(1).to_json(),
-        "versions": {package: version(package) for package in ("tensorflow", "tf_keras", "torch", "stable_baselines3")},
-    }
+    made_by = {"machine": describe_machine(1).to_json()["cpu"], **{package: version(package) for package in PACKAGES}}
     for env_id, seed, side in tqdm([*itertools.product(env_ids, seeds, SIDES)], "time to score", unit=" runs", disable=None):
         runs = report["runs"].setdefault(env_id, {}).setdefault(side, {})
-        if str(seed) not in runs:
-            runs[str(seed)] = run(side, env_id, seed)
+        if str(seed) not in runs or _was_disturbed(runs[str(seed)]):
+            runs[str(seed)] = {**run(side, env_id, seed), "made_by": made_by}
             if file is not None:
                 write_json(file, report)
     return report
@@ -72,24 +70,35 @@ def render(report: Json) -> str:
         if set(runs) == set(SIDES):
             median, low, high = ratio_of(runs)
             sides = (_seconds(list(runs[side].values())) for side in SIDES)
-            ratio = f"{median:.1f} [{low:.1f}, {high:.1f}]"
+            ours, peers = (_is_bound(list(runs[side].values())) for side in SIDES)
+            shown = f"{median:.1f} [{low:.1f}, {high:.1f}]"
+            ratio = "-" if ours and peers else f"{'< ' * ours}{'> ' * peers}{shown}"
             lines.append(f"| {' | '.join((env_id, f'{GOALS[env_id].score:g}', *sides, ratio))} |")
     busy = [
         f"{env_id}, {side}, seed {seed}: {run['cpu_share']:.2f}"
         for env_id, runs in report["runs"].items()
         for side, of_seeds in runs.items()
         for seed, run in of_seeds.items()
-        if run["cpu_share"] < UNDISTURBED
+        if _was_disturbed(run)
     ]
-    told = f"Processor time fell below wall time, so the machine was busy; measure again: {'; '.join(busy)}."
+    told = f"Processor time fell below wall time, so the machine was busy; the same call measures again: {'; '.join(busy)}."
     return "\n".join([*lines, *([told] if busy else [])])
+
+
+def _was_disturbed(run: dict[str, Any]) -> bool:
+    return bool(run["cpu_share"] < UNDISTURBED)
+
+
+def _is_bound(runs: Sequence[dict[str, Any]]) -> bool:
+    """Whether the median of the seconds is no more than a bound: half of the trainings or more never arrived."""
+    return 2 * sum(not run["reached"] for run in runs) >= len(runs)
 
 
 def _seconds(runs: Sequence[dict[str, Any]]) -> str:
     """The median, from where to where, and how many never reached it."""
     seconds = [run["seconds"] for run in runs]
     never = sum(not run["reached"] for run in runs)
-    bound = "> " if 2 * never > len(runs) else ""
+    bound = "> " if _is_bound(runs) else ""
     shown = f"{bound}{np.median(seconds):.1f} [{min(seconds):.1f}, {max(seconds):.1f}]"
     return f"{shown}, {never} of {len(runs)} never" if never else shown
 

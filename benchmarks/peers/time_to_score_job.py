@@ -5,6 +5,7 @@
 
 import itertools
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,11 +18,13 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.agents.playing.evaluation import Policy, evaluate
 from edgedqn.agents.playing.spec import spec_of
 from edgedqn.agents.training.config import TrainingConfig
 from edgedqn.agents.training.presets import find_preset
+from edgedqn.benchmarks.latency.pinning import pinned
 from edgedqn.benchmarks.peers.training_sides import ZOO, Settings, clock, stable_baselines3_dqn
 
 EPISODES = 20
@@ -56,7 +59,7 @@ class Goal:
 
     score: float
     zoo: TrainingConfig
-    look: int
+    look: int  # a multiple of how many steps are collected at once
 
     @property
     def most_steps(self) -> int:
@@ -67,7 +70,7 @@ class Goal:
 GOALS = {
     "CartPole-v1": Goal(475.0, replace(ZOO["CartPole-v1"], steps=50_000), 512),
     "Acrobot-v1": Goal(-80.0, _LUNAR_LANDER, 1_000),
-    "MountainCar-v0": Goal(-110.0, _MOUNTAIN_CAR, 1_000),
+    "MountainCar-v0": Goal(-110.0, _MOUNTAIN_CAR, 960),
     "LunarLander-v3": Goal(200.0, _LUNAR_LANDER, 2_000),
 }
 Look = Callable[[int, Policy], bool]  # environment steps, the greedy policy -> whether to go on
@@ -86,11 +89,16 @@ class Looks:
         self.rows: list[tuple[int, float, float]] = []
         self._away, self._started = 0.0, clock()
 
+    @property
+    def seconds(self) -> float:
+        """Of training, until now."""
+        return round(clock() - self._started - self._away, 3)
+
     def __call__(self, env_steps: int, policy: Policy) -> bool:
         """Whether the training goes on: it has not reached its score, and has steps left."""
-        begin = clock()
+        begin, seconds = clock(), self.seconds
         mean = float(np.mean(evaluate(policy, self._env, seeds=itertools.islice(self._seeds, EPISODES)).returns))
-        self.rows.append((env_steps, round(begin - self._started - self._away, 3), mean))
+        self.rows.append((env_steps, seconds, mean))
         self._away += clock() - begin
         return mean < self._goal.score and env_steps < self._goal.most_steps
 
@@ -120,6 +128,7 @@ def edgedqn() -> Training:
 def stable_baselines3() -> Training:
     """Stable-Baselines3's DQN, as its zoo trains it, with epsilon falling in as many steps as there; it is imported here."""
     import torch
+    import torch._dynamo  # which PyTorch would import with its first optimizer
     from stable_baselines3.common.callbacks import BaseCallback
 
     torch.set_num_threads(1)
@@ -128,12 +137,16 @@ def stable_baselines3() -> Training:
     class Looking(BaseCallback):  # type: ignore[misc] # SB3 takes only its own, and ships no types
         def __init__(self, every: int, look: Look):
             super().__init__()
-            self._every, self._look = every, look
+            self._every, self._look, self._goes_on = every, look, True
 
         def _on_step(self) -> bool:
-            if self.num_timesteps % self._every or self.num_timesteps <= self.model.learning_starts:
-                return True
-            return self._look(self.num_timesteps, partial(_greedy, self.model))
+            return self._goes_on
+
+        def _on_rollout_start(self) -> None:  # all that was collected is learned from
+            if self.num_timesteps % self._every == 0 and self.num_timesteps > self.model.learning_starts:
+                self._goes_on = self._look(self.num_timesteps, partial(_greedy, self.model))
+
+        _on_training_end = _on_rollout_start
 
     def train(env_id: str, seed: int, look: Look) -> None:
         goal = GOALS[env_id]
@@ -155,25 +168,33 @@ def measure(side: str, env_id: str, seed: int) -> dict[str, Any]:
     """Trains until the score is reached, or the steps are spent.
 
     Returns:
-      `reached`; `seconds` of training up to there, what is compiled included, what is imported and the looks not; `env_steps`;
-      `import_s`; `cpu_share`, processor time / wall time, about 1 on one undisturbed thread; `looks`, as of `Looks`.
+      `reached`, and the `score` to reach; `seconds` of training up to there, or to its end, what is compiled included, what is
+      imported and the looks not; `env_steps`; `import_s`; `cpu_share`, processor time / wall time, about 1 on one undisturbed
+      core; `looks`, as of `Looks`; `diverged`: why it ended early, or None.
     """
     begin = clock()
     train = SIDES[side]()
     import_s = clock() - begin
-    with closing(make_environment(env_id)) as env:
-        looks = Looks(GOALS[env_id], env)
+    goal, diverged = GOALS[env_id], None
+    with closing(make_environment(env_id)) as env, pinned(1):
+        looks = Looks(goal, env)
         began, cpu = clock(), time.process_time()
-        train(env_id, seed, looks)
-        cpu_share = (time.process_time() - cpu) / (clock() - began)
-    env_steps, seconds, mean = looks.rows[-1]
+        try:
+            train(env_id, seed, looks)
+        except DivergedError as error:
+            diverged = str(error)
+        ended, cpu_share = looks.seconds, (time.process_time() - cpu) / (clock() - began)
+    env_steps, seconds, mean = looks.rows[-1] if looks.rows else (0, ended, -math.inf)
+    reached = mean >= goal.score
     return {
-        "reached": mean >= GOALS[env_id].score,
-        "seconds": seconds,
+        "reached": reached,
+        "score": goal.score,
+        "seconds": seconds if reached else ended,
         "env_steps": env_steps,
         "import_s": round(import_s, 3),
         "cpu_share": round(cpu_share, 3),
         "looks": looks.rows,
+        "diverged": diverged,
     }
 
 

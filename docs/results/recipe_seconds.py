@@ -42,6 +42,11 @@ def seconds_of(env_id: str, folder: Path, recipes: list[str] | None) -> dict[str
     return {name.removeprefix("compress/"): seconds for name, seconds in stages.items() if name.startswith("compress/")}
 
 
+def commit_of(checkout: Path) -> str:
+    described = subprocess.run(["git", "-C", checkout, "describe", "--always"], check=True, capture_output=True, text=True)
+    return described.stdout.strip()
+
+
 def take_turns(env_id: str, earlier: Path, runs: Path, asked: list[str] | None) -> Json:
     """Of each recipe that is asked for and the earlier version has: the medians of both, in seconds, and their ratio."""
     script = Path("docs", "results", RESULTS.stem)
@@ -51,10 +56,14 @@ def take_turns(env_id: str, earlier: Path, runs: Path, asked: list[str] | None) 
         for version, checkout in (("earlier", earlier), ("now", Path(__file__).parents[2])):
             only = ["--recipes", *recipes] if recipes else []  # those that the earlier one has
             words = [env_id, "--runs", str(runs / version), *only]
+            result = checkout / script.with_suffix(".json")
+            if version == "now":
+                result = runs / result.name
+                words += ["--json", str(result)]
             python = sys.executable if version == "now" else checkout / ".venv" / "bin" / "python"
             environ = {name: value for name, value in os.environ.items() if version == "now" or name != "PYTHONPATH"}
             subprocess.run([python, checkout / script.with_suffix(".py"), *words], check=True, env=environ)
-            turns[version].append(read_json(checkout / script.with_suffix(".json"), 1)["environments"][env_id])
+            turns[version].append(read_json(result, 1)["environments"][env_id])
             recipes = [name for name in turns["earlier"][-1] if name != "float32" and (asked is None or name in asked)]
     found: Json = {}
     for name in recipes:
@@ -68,21 +77,24 @@ if __name__ == "__main__":
     parser.add_argument("env_ids", nargs="*", default=list(ENVIRONMENTS), metavar="ENV_ID", help="(all)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go (runs)")
     parser.add_argument("--recipes", nargs="+", metavar="NAME", help="(all)")
+    parser.add_argument("--json", type=Path, default=RESULTS, help="where the result goes (beside this script)")
     parser.add_argument("--against", type=Path, metavar="DIR", help="the checkout of an earlier version, to take turns with")
     arguments = parser.parse_args()
+    machine = {**describe_machine(1).to_json(), "cores": len(os.sched_getaffinity(0))}
     for env_id in arguments.env_ids if arguments.against else ():
         compared = take_turns(env_id, arguments.against, arguments.runs, arguments.recipes)
         earlier = read_json(AGAINST, 1)["environments"] if AGAINST.exists() else {}
-        write_json(AGAINST, {"schema": 1, "environments": {**earlier, env_id: compared}})
-        print(env_id, ", ".join(f"{name} {each['ratio']}" for name, each in compared.items()), flush=True)
+        commits = {"earlier": commit_of(arguments.against), "now": commit_of(Path(__file__).parents[2])}
+        compared = {"commits": commits, "recipes": compared}
+        write_json(AGAINST, {"schema": 1, "machine": machine, "environments": {**earlier, env_id: compared}})
+        print(env_id, ", ".join(f"{name} {each['ratio']}" for name, each in compared["recipes"].items()), flush=True)
     if arguments.against:
         sys.exit()
     with quiet():
         found = {
             env_id: seconds_of(env_id, arguments.runs / f"{env_id}-seed0", arguments.recipes) for env_id in arguments.env_ids
         }
-    machine = {**describe_machine(1).to_json(), "cores": len(os.sched_getaffinity(0))}
-    earlier = read_json(RESULTS, 1)["environments"] if RESULTS.exists() else {}
-    write_json(RESULTS, {"schema": 1, "machine": machine, "environments": {**earlier, **found}})
+    earlier = read_json(arguments.json, 1)["environments"] if arguments.json.exists() else {}
+    write_json(arguments.json, {"schema": 1, "machine": machine, "environments": {**earlier, **found}})
     for env_id, seconds in found.items():
         print(env_id, ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()))

@@ -2,7 +2,7 @@
 times as fast as the float baseline's in the same run.
 
 python docs/results/step.py                # about two minutes; leave the machine alone meanwhile
-python docs/results/step.py --quick        # about twenty seconds: whether it works
+python docs/results/step.py --quick        # about a minute: whether it works
 
 The baseline is an untrained float network of the agent's shape: how long a step takes does not depend on weights. *Loaded* is
 what EdgePolicy.load() of a bundle runs, the twin with float ends; *file* is policy.tflite by itself, with integer ends;
@@ -112,7 +112,7 @@ def measure(name: str, config: LatencyConfig) -> Json:
         with pinned(config.threads) as cores:
             speed = FullSpeed(config.patience_s, cores)
             timings, failures = time_interleaved(candidates, config, rng=rng, speed=speed)
-        rows = {"rows": compared(folder, library, name)} if library.exists() else {}
+        rows = {"rows": compared(folder, library, file.device.env_id)} if library.exists() else {}
     assert not failures, failures
     found = {side: timing.latency() for side, timing in timings.items()}
     base = timings["float32"]

@@ -1,7 +1,7 @@
 """What a sweep loses when it is killed, what a second process gains, and what it finds.
 
 python docs/results/sweeps.py kills        # a quarter of an hour: the driver is killed ten times and started again
-python docs/results/sweeps.py efficiency   # as long at most; leave the machine alone meanwhile
+python docs/results/sweeps.py efficiency   # as long; leave the machine alone meanwhile
 python docs/results/sweeps.py classic      # examples/sweeps/classic_control.toml: up to an hour
 
 Kills: by SIGKILL, at random moments, three times each while an agent is trained, while files are compressed and while they are

@@ -230,7 +230,7 @@ def _do_stages(arguments: Namespace) -> int:
 
 
 def _do(job: Job, arguments: Namespace) -> int:
-    said_before = job.fragility() is None and not arguments.quiet  # with the stage that measures it
+    measured = arguments.force or not job.folder.is_done("fragility")  # in this call: then its stage says it
     with job.locked():
         job.do((arguments.command,), force=arguments.force, lines=asked_lines(arguments))
     compressed = arguments.command == "compress"
@@ -243,7 +243,7 @@ def _do(job: Job, arguments: Namespace) -> int:
         found |= {"reports": of_recipes} if reports else {}
         print_json(arguments, found | _fragility_as_json(fragility))
     else:
-        if fragility is not None and not said_before:
+        if fragility is not None and (not measured or is_quiet(arguments.quiet)):
             print(fragility.summary)
         for name, of_recipe in reports.items():
             print(name)

@@ -22,7 +22,7 @@ from edgedqn.compression.methods.search import Search
 from edgedqn.compression.policy import CompressedPolicy
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import FLOAT32, RECIPES
-from edgedqn.compression.report import Findings
+from edgedqn.compression.report import UNPLAYABLE, Findings, Judgement
 from edgedqn.compression.stage import CompressionContext, Stage, Student
 
 SHORT = Distillation(steps=50)
@@ -96,6 +96,27 @@ def test_a_stages_return_is_what_its_student_scores(policies: dict[str, Compress
     """The agent balances by design, and what was taught from it does, too, rounded or not."""
     returns = [report.mean_return for report in policies["tiny-pruned"].reports]
     assert returns == [500.0, *[pytest.approx(500.0, abs=50)] * 3]
+
+
+@pytest.mark.parametrize(("loss", "expected"), [(0.5, 432.1), (UNPLAYABLE, 500.0)])
+def test_what_a_judge_has_played_is_not_played_once_more(
+    teacher: TrainedAgent, env: gymnasium.Env[Any, Any], loss: float, expected: float
+) -> None:
+    said = Judgement(
+        verdict="pass",
+        mean_return=432.1,
+        loss=loss,
+        episodes=100,
+        env_steps=50_000,
+        size_bytes=1_000,
+        action_agreement=1.0,
+        gap_weighted_agreement=1.0,
+        tie_rate=0.0,
+    )
+    rounded = Recipe("x", "", (ScaleInput(), Quantize(("round",), states=300)), "qat-int8")
+    rng = np.random.default_rng(0)
+    policy = compress(teacher, rounded, env=env, reset_seeds=itertools.count(), rng=rng, judge=lambda _: said)
+    assert [report.mean_return for report in policy.reports] == [500.0, pytest.approx(expected, abs=5)]
 
 
 def test_a_search_without_a_judge_is_refused(teacher: TrainedAgent, env: gymnasium.Env[Any, Any]) -> None:

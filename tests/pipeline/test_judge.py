@@ -94,6 +94,7 @@ def test_says_what_a_candidate_scores_on_the_select_seeds(agent: TrainedAgent, c
         ("CartPole-v1", (9_000,), (1_600, 4_800)),
         ("CartPole-v1", (2, 3), (2, 3)),
         ("ALE/Pong-v5", (100, 300, 600), (20, 60)),  # an episode takes seconds
+        ("ale_py:ALE/Pong-v5", (100, 300, 600), (20, 60)),
     ],
 )
 def test_looks_early_and_not_for_ever(

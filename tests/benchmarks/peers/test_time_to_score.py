@@ -36,6 +36,11 @@ def test_the_sides_take_turns_and_what_the_file_has_is_not_done_again(tmp_path: 
     asked.clear()
     race(["CartPole-v1"], [1, 2], file=file, run=run)
     assert asked == [("edgedqn", 2), ("stable_baselines3", 2)]
+    asked.clear()
+    first["runs"]["CartPole-v1"]["edgedqn"]["1"]["cpu_share"] = 0.9
+    file.write_text(json.dumps(first))
+    race(["CartPole-v1"], [1], file=file, run=run)
+    assert asked == [("edgedqn", 1)]  # something else was going on
     assert set(json.loads(file.read_text())["runs"]["CartPole-v1"]["edgedqn"]) == {"0", "1", "2"}
 
 
@@ -47,9 +52,9 @@ def test_the_ratio_is_that_of_the_medians_and_the_table_says_who_never_arrived()
     assert last == "| Acrobot-v1 | -80 | 5.0 [4.0, 6.0] | 40.0 [30.0, 50.0], 1 of 3 never | 8.0 [5.0, 12.5] |"
     for run in report["runs"]["Acrobot-v1"]["stable_baselines3"].values():
         run["reached"] = False
-    assert "| > 40.0 [30.0, 50.0], 3 of 3 never |" in render(report)
+    assert "| > 40.0 [30.0, 50.0], 3 of 3 never | > 8.0 [5.0, 12.5] |" in render(report)
     report["runs"]["CartPole-v1"]["edgedqn"]["1"]["cpu_share"] = 0.5
-    assert render(report).endswith("measure again: CartPole-v1, edgedqn, seed 1: 0.50.")
+    assert render(report).endswith("measures again: CartPole-v1, edgedqn, seed 1: 0.50.")
 
 
 def test_the_other_side_really_trains() -> None:

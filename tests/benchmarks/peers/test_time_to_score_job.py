@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 pytest.importorskip("tensorflow", reason="trains")
 
+from edgedqn.agents.errors import DivergedError
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.benchmarks.peers import time_to_score_job
-from edgedqn.benchmarks.peers.time_to_score_job import GOALS, Looks, measure
+from edgedqn.benchmarks.peers.time_to_score_job import GOALS, SIDES, Looks, measure
 
 
 def left(_: NDArray[Any]) -> int:
@@ -21,7 +22,7 @@ def left(_: NDArray[Any]) -> int:
 
 def test_looks_end_a_training_at_its_score_or_after_twice_the_zoos_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     goal = GOALS["CartPole-v1"]
-    now = iter((0.0, 3.0, 10.0, 12.0, 20.0, 21.0, 30.0))
+    now = iter((0.0, 3.0, 3.0, 10.0, 12.0, 12.0, 20.0, 21.0, 21.0, 30.0))
     monkeypatch.setattr(time_to_score_job, "clock", lambda: next(now))
     with closing(make_environment("CartPole-v1")) as env:
         looks = Looks(goal, env)
@@ -44,6 +45,17 @@ def test_our_side_really_trains_up_to_the_score(monkeypatch: pytest.MonkeyPatch)
     assert found["import_s"] >= 0 and found["cpu_share"] > 0
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_a_training_that_diverges_has_not_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverge(*_: object) -> None:
+        raise DivergedError("The loss is NaN.")
+
+    monkeypatch.setitem(SIDES, "edgedqn", lambda: diverge)
+    found = measure("edgedqn", "CartPole-v1", 0)
+    assert (found["reached"], found["env_steps"], found["diverged"]) == (False, 0, "The loss is NaN.")
+    assert found["seconds"] >= 0
+
+
 def test_the_zoo_is_the_zoos() -> None:
     """RL Baselines3 Zoo, hyperparams/dqn.yml."""
     expected = {
@@ -59,4 +71,4 @@ def test_the_zoo_is_the_zoos() -> None:
     assert {env_id: tuple(getattr(goal.zoo, name) for name in names) for env_id, goal in GOALS.items()} == expected
     for goal in GOALS.values():
         assert (goal.zoo.hidden, goal.zoo.double, goal.zoo.n_step) == ((256, 256), False, 1)
-        assert goal.most_steps == 2 * goal.zoo.steps
+        assert goal.most_steps == 2 * goal.zoo.steps and goal.look % goal.zoo.train_freq == 0

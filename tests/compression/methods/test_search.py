@@ -93,6 +93,7 @@ def test_finds_the_smallest_that_passes_and_hands_it_on_as_judged(start: tuple[S
     tried = hidden_sizes(said)
     assert len(tried) <= 6
     assert tried[-1] == (6,)
+    assert said.chosen is not None and tried[said.chosen] == (8,)
     assert tried.count((6,)) == 2
     assert said.env_steps == 100 * len(tried)
 

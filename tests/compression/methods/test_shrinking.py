@@ -72,6 +72,7 @@ def test_looks_between_what_passed_and_what_failed_and_hands_on_the_last_that_pa
     # 32 may fall to 4: sqrt(32 x 3) pass, sqrt(10 x 3) fail, sqrt(10 x 5) pass; then 6, and a layer less.
     assert sizes[:4] == [10, 5, 7, 6]
     assert outcomes(said) == ["pass", "fail", "pass", "fail", "fail"]
+    assert said.chosen == 2
     assert len(hidden_sizes(said)[-1]) == 1
     assert said.size is not None
     assert widths(shrunk.network)[1] == hidden_sizes(said)[2] == said.size.hidden
