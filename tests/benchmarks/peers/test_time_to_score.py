@@ -36,12 +36,12 @@ def test_the_sides_take_turns_and_what_the_file_has_is_not_done_again(tmp_path: 
     asked.clear()
     race(["CartPole-v1"], [1, 2], file=file, run=run)
     assert asked == [("edgedqn", 2), ("stable_baselines3", 2)]
+    assert set(json.loads(file.read_text())["runs"]["CartPole-v1"]["edgedqn"]) == {"0", "1", "2"}
     asked.clear()
     first["runs"]["CartPole-v1"]["edgedqn"]["1"]["cpu_share"] = 0.9
     file.write_text(json.dumps(first))
     race(["CartPole-v1"], [1], file=file, run=run)
     assert asked == [("edgedqn", 1)]  # something else was going on
-    assert set(json.loads(file.read_text())["runs"]["CartPole-v1"]["edgedqn"]) == {"0", "1", "2"}
 
 
 def test_the_ratio_is_that_of_the_medians_and_the_table_says_who_never_arrived() -> None:
