@@ -24,7 +24,7 @@ from edgedqn.agents.files import Json, read_json, write_json
 from edgedqn.agents.playing.environments import make_environment
 from edgedqn.benchmarks.machine import describe_machine
 from edgedqn.benchmarks.peers.time_to_score_job import GOALS, SIDES
-from edgedqn.benchmarks.peers.training_throughput import UNDISTURBED, fresh_process, require_packages
+from edgedqn.benchmarks.peers.training_throughput import UNDISTURBED, fresh_process, require_folder_of, require_packages
 
 PACKAGES = ("edgedqn", "tensorflow", "tf_keras", "torch", "stable_baselines3")
 DRAWS = 10_000  # of seeds, for the interval of a ratio of medians
@@ -118,8 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             require(env_id in GOALS, f"Expected environments of {', '.join(GOALS)}. Got {env_id!r}.")
             make_environment(env_id).close()
         require(min(given.seeds) >= 0, f"Expected --seeds of 0 or more. Got {min(given.seeds)}.")
-        writable = given.json is None or given.json.parent.is_dir()
-        require(writable, f"Expected a file in an existing folder. Got --json {given.json}.")
+        require_folder_of(given.json)
         report = race(given.env_ids, given.seeds, file=given.json, run=run_in_process)
     except InputError as error:
         print(f"time_to_score: {error}", file=sys.stderr)

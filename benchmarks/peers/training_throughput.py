@@ -72,6 +72,11 @@ def require_packages() -> None:
         require(importlib.util.find_spec(package) is not None, missing)
 
 
+def require_folder_of(file: Path | None) -> None:
+    """InputError: the file of --json has no folder to stand in."""
+    require(file is None or file.parent.is_dir(), f"Expected a file in an existing folder. Got --json {file}.")
+
+
 def _ratio(over: list[dict[str, Any]], under: list[dict[str, Any]], over_key: str, under_key: str) -> dict[str, Any]:
     each = [a[over_key] / b[under_key] for a, b in zip(over, under, strict=True)]
     return {"median": statistics.median(each), "range": [min(each), max(each)], "each": each}
@@ -145,8 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_packages()
         require(given.env in ZOO, f"Expected --env to be one of {', '.join(ZOO)}. Got {given.env!r}.")
         make_environment(given.env).close()
-        writable = given.json is None or given.json.parent.is_dir()
-        require(writable, f"Expected a file in an existing folder. Got --json {given.json}.")
+        require_folder_of(given.json)
         zoo = ZOO[given.env]
         steps, hidden = (zoo.steps if given.steps is None else given.steps), tuple(given.hidden or zoo.hidden)
         settings = Settings(given.env, replace(zoo, steps=steps, hidden=hidden), given.threads)
