@@ -83,8 +83,10 @@ def table_network(n_states: int, n_actions: int) -> tf_keras.Model:
     return tf_keras.Model(state, tf_keras.layers.Dense(n_actions, use_bias=False, name="q_values")(state), name="q_network")
 
 
-NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # filters, size and stride of each convolution
+# Filters, size and stride of each convolution.
+MINATAR = ((16, 3, 1),)
 NIPS = ((16, 8, 4), (32, 4, 2))
+NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 
 
 def minatar_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
@@ -92,7 +94,7 @@ def minatar_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
 
     Source: Young and Tian (2019), "MinAtar"; theirs has a hidden layer of 128 behind it.
     """
-    return _convolutions(x, rng, ((16, 3, 1),))
+    return _convolutions(x, rng, MINATAR)
 
 
 def nature_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
@@ -112,6 +114,7 @@ def nips_torso(x: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
     return _convolutions(x, rng, NIPS)
 
 
+CONVOLUTIONS = {"minatar": MINATAR, "nips": NIPS, "nature": NATURE}
 TORSOS: dict[str, Torso | None] = {"mlp": None, "minatar": minatar_torso, "nips": nips_torso, "nature": nature_torso}
 
 

@@ -96,8 +96,8 @@ class NumpyNetwork(GreedyPolicy):
                 x = x.reshape(len(x), -1)  # [B, F]
                 continue
             if patches is not None:
-                x = patches(x)  # [B, H' W', h w in]
-            x = x.dot(operator.kernel.reshape(-1, operator.kernel.shape[-1]))  # [B, H' W', out] or [B, out]
+                x = patches(x)  # [B H' W', h w in]
+            x = x.dot(operator.kernel.reshape(-1, operator.kernel.shape[-1]))  # [B H' W', out] or [B, out]
             x += operator.bias
             if operator.relu:
                 np.maximum(x, 0, out=x)
@@ -135,22 +135,29 @@ class _Patches:
             _steps(size, window, stride, padding)
             for size, window, stride in zip((height, width), (kernel_height, kernel_width), strides, strict=True)
         )
-        y = np.arange(rows)[:, None, None, None] * strides[0] - top + np.arange(kernel_height)[:, None]  # [H', 1, h, 1]
-        x = np.arange(columns)[:, None, None] * strides[1] - left + np.arange(kernel_width)  # [W', 1, w]
-        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)  # [H', W', h, w]
-        pixel = np.where(inside, y * width + x, height * width)  # one past the image: a zero
-        index = pixel[..., None] * channels + np.arange(channels)  # [H', W', h, w, C]
-        self._padded = not inside.all()
-        self._index = index.reshape(rows * columns, -1)  # [H' W', h w C]
-        self._channels = channels
+        # What the steps reach, and what of it the image covers: with strides, it may end before the image does.
+        covered = (
+            max((rows - 1) * strides[0] + kernel_height, top + height),
+            max((columns - 1) * strides[1] + kernel_width, left + width),
+        )
+        self._padded = covered != (height, width)
+        self._inside = np.s_[:, top : top + height, left : left + width]
+        self._covered = (*covered, channels)
+        pixel = np.dtype(np.float32).itemsize * channels
+        line = pixel * covered[1]
+        self._strides = (line * covered[0], line * strides[0], pixel * strides[1], line, np.dtype(np.float32).itemsize)
+        self._shape = (rows, columns, kernel_height, kernel_width * channels)
         self.output_shape = (rows, columns, kernel_shape[3])
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[B, H, W, C] -> [B, H' W', h w C]."""
-        flat = images.reshape(len(images), -1)  # [B, H W C]
+        """[B, H, W, C] -> [B H' W', h w C]."""
         if self._padded:
-            flat = np.hstack([flat, np.zeros((len(flat), self._channels), np.float32)])
-        return flat.take(self._index, axis=1)
+            padded = np.zeros((len(images), *self._covered), np.float32)
+            padded[self._inside] = images
+            images = padded
+        # A view in which patches overlap: copying it moves whole rows of a patch, five times faster than number by number.
+        view = np.ndarray((len(images), *self._shape), np.float32, np.ascontiguousarray(images), strides=self._strides)
+        return view.reshape(len(images) * self._shape[0] * self._shape[1], -1)
 
 
 # An agent that learns makes its network again after each update, of the same shapes.

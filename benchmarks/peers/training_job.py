@@ -11,7 +11,7 @@ import resource
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing, redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict
 from typing import Any
 from unittest.mock import patch
@@ -19,9 +19,7 @@ from unittest.mock import patch
 import gymnasium
 import numpy as np
 
-from edgedqn.agents.playing.environments import make_environment
-from edgedqn.agents.playing.spec import spec_of
-from edgedqn.benchmarks.peers.training_sides import SIDES, Mark, Settings, clock, steady_state, train_edgedqn
+from edgedqn.benchmarks.peers.training_sides import SIDES, Mark, Settings, clock, made_for, steady_state, train_edgedqn
 
 
 def measure(side: str, settings: Settings) -> dict[str, Any]:
@@ -96,15 +94,16 @@ def matrix_products(settings: Settings) -> dict[str, Any]:
       backward pass of the online one, for one minibatch; a convolution counts as the one product it is once its inputs are
       laid out; `count`: how many products that is.
     """
-    with closing(make_environment(settings.env_id)) as env:
-        spec = spec_of(env, settings.env_id)
-    layers, batch = [], settings.config.batch_size
-    features = math.prod(spec.input_shape)
-    if settings.config.network_for(spec.input_shape) == "minatar":
-        height, width, channels = spec.input_shape
-        outputs = (height - 2) * (width - 2)
-        layers, features = [(batch * outputs, 9 * channels, 16)], 16 * outputs
-    widths = (features, *settings.config.hidden, spec.n_actions)
+    from edgedqn.agents.networks import CONVOLUTIONS
+
+    env, spec = made_for(settings)
+    env.close()
+    layers, batch, shape = [], settings.config.batch_size, spec.input_shape
+    for filters, size, stride in CONVOLUTIONS.get(settings.config.network_for(shape), ()):
+        height, width = ((side - size) // stride + 1 for side in shape[:2])
+        layers.append((batch * height * width, size * size * shape[2], filters))
+        shape = (height, width, filters)
+    widths = (math.prod(shape), *settings.config.hidden, spec.n_actions)
     layers += [(batch, *pair) for pair in itertools.pairwise(widths)]
     products = [
         (left, right, np.empty((left.shape[0], right.shape[1]), np.float32))

@@ -11,8 +11,9 @@ import gymnasium
 import numpy as np
 
 from edgedqn.agents.errors import require
-from edgedqn.agents.playing.environments import make_environment
-from edgedqn.agents.playing.spec import spec_of
+from edgedqn.agents.playing.environments import agent_view, make_environment
+from edgedqn.agents.playing.first_look import with_scale
+from edgedqn.agents.playing.spec import EnvironmentSpec, spec_of
 from edgedqn.agents.training.config import TrainingConfig
 
 # RL Baselines3 Zoo's values, the vanilla DQN that Stable-Baselines3 has, and its default gradient clipping.
@@ -58,7 +59,22 @@ _BREAKOUT = replace(
     exploration_fraction=0.1,
     exploration_final=0.1,
 )
-ZOO = {"CartPole-v1": _CARTPOLE, "LunarLander-v3": _LUNAR_LANDER, "MinAtar/Breakout-v1": _BREAKOUT}
+# Of 10 M steps, those behind `learning_starts`, when the zoo's agent still explores in nine of ten.
+_PONG = replace(
+    _CARTPOLE,
+    steps=103_000,
+    frame_stack=4,
+    hidden=(512,),
+    learning_rate=1e-4,
+    batch_size=32,
+    learning_starts=100_000,
+    target_update_interval=1_000,
+    train_freq=4,
+    gradient_steps=1,
+    exploration_fraction=0.9,
+    exploration_final=0.01,
+)
+ZOO = {"CartPole-v1": _CARTPOLE, "LunarLander-v3": _LUNAR_LANDER, "MinAtar/Breakout-v1": _BREAKOUT, "ALE/Pong-v5": _PONG}
 # Settings that Stable-Baselines3 calls as we do.
 SHARED = (
     *("learning_rate", "batch_size", "buffer_size", "learning_starts", "train_freq", "gradient_steps"),
@@ -156,6 +172,13 @@ def steady_state(marks: Sequence[Mark], settings: Settings) -> SteadyState:
     )
 
 
+def made_for(settings: Settings) -> tuple[gymnasium.Env[Any, Any], EnvironmentSpec]:
+    """The environment as a network sees it, on both sides, and its spec."""
+    env = make_environment(settings.env_id)
+    spec = with_scale(spec_of(env, settings.env_id, frame_stack=settings.config.frame_stack))
+    return agent_view(env, spec), spec
+
+
 def train_edgedqn(settings: Settings, on_mark: Callable[[Mark], object]) -> None:
     """Trains as `agents.training.loop.train` does, without its evaluations."""
     import tensorflow as tf
@@ -165,9 +188,9 @@ def train_edgedqn(settings: Settings, on_mark: Callable[[Mark], object]) -> None
     from edgedqn.agents.training.build import build_dqn
     from edgedqn.agents.training.interaction import interact
 
-    env = make_environment(settings.env_id)
+    env, spec = made_for(settings)
     config = settings.config
-    agent = build_dqn(spec_of(env, settings.env_id), config, rng=np.random.default_rng(settings.seed))
+    agent = build_dqn(spec, config, rng=np.random.default_rng(settings.seed))
     stream = interact(env=env, env_id=settings.env_id, agent=agent, reset_seeds=itertools.count(settings.seed))
     for step in itertools.islice(stream, config.steps):
         window_ends = (agent.env_steps + 1) % config.train_freq == 0
@@ -210,13 +233,15 @@ def stable_baselines3_dqn(settings: Settings) -> Any:
     from stable_baselines3 import DQN
 
     config = settings.config
-    env = make_environment(settings.env_id)
-    is_image = len(env.observation_space.shape or ()) == 3
+    env, spec = made_for(settings)
+    network = config.network_for(spec.input_shape)
     policy: dict[str, Any] = {"net_arch": list(config.hidden)}
-    if is_image:
+    if network == "minatar":
         policy |= {"features_extractor_class": _minatar_extractor(), "normalize_images": False}
+    elif network == "nature":  # its own, whose features are the first hidden layer
+        policy = {"net_arch": list(config.hidden[1:]), "features_extractor_kwargs": {"features_dim": config.hidden[0]}}
     return DQN(
-        "CnnPolicy" if is_image else "MlpPolicy",
+        "MlpPolicy" if network == "mlp" else "CnnPolicy",
         env,
         **{name: getattr(config, name) for name in SHARED},
         gamma=config.discount,

@@ -29,6 +29,8 @@ def test_matrix_products_are_those_of_two_forward_passes_and_one_backward(small:
     assert found["us"] > 0
     images = Settings("MinAtar/Breakout-v1", ZOO["MinAtar/Breakout-v1"])
     assert matrix_products(images)["count"] == 3 + 4 + 4  # one convolution, two Dense layers
+    screens = Settings("ALE/Pong-v5", ZOO["ALE/Pong-v5"])
+    assert matrix_products(screens)["count"] == 3 + 4 * 4  # three convolutions, two Dense layers
     widths = replace(small, config=replace(small.config, hidden=(8, 8)))
     assert matrix_products(widths)["count"] == 3 + 4 + 4
 
