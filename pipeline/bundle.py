@@ -26,6 +26,7 @@ from edgedqn.export.tflite_file.arena import arena_bounds
 from edgedqn.export.tflite_file.manifest import write_evidence, write_policy
 from edgedqn.export.tflite_file.rewriting import float_twin
 from edgedqn.pipeline.run_folder import RunFolder
+from edgedqn.pipeline.viewing.recording import recorded
 
 MEASURED = CORES["cortex-m4f"]
 POLICY, LOOP = "policy.tflite", "run_policy.py"
@@ -230,7 +231,7 @@ def _add_microcontroller(file: VerifiedFile, folder: Path, units: Sequence[float
 
 def _add_page(file: VerifiedFile, folder: Path, fetch: bool) -> Part:
     try:
-        write_browser(file, folder / "browser", fetch=fetch)
+        write_browser(file, folder / "browser", fetch=fetch, recording=recorded(file))
     except InputError as error:
         return Part("browser", False, f"No page for browsers. {error}")
     return Part("browser", True, "A page that runs the policy with LiteRT.js.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgedqn.agents.errors import InputError
 from edgedqn.export.devices.browser.bundle import CONTENT_POLICY, write_browser
 from edgedqn.export.edge_policy import read_verified
+from edgedqn.pipeline.viewing.recording import recorded
 
 
 @contextmanager
@@ -24,7 +25,8 @@ def page_folder(path: Path) -> Iterator[Path]:
     """
     if path.suffix == ".tflite":
         with tempfile.TemporaryDirectory(prefix="edgedqn-page-") as temporary:
-            write_browser(read_verified(path), Path(temporary))
+            file = read_verified(path)
+            write_browser(file, Path(temporary), recording=recorded(file))
             yield Path(temporary)
         return
     for folder in (path, path / "browser", path / "device" / "browser"):

@@ -1,8 +1,13 @@
 """The browser's part of a device bundle: a page that runs the policy with LiteRT.js, and fetches nothing from elsewhere."""
 
+import gzip
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.files import write_bytes, write_json
@@ -11,14 +16,35 @@ from edgedqn.export.edge_policy import VerifiedFile
 
 SCHEMA = 1
 PAGE = ("index.html", "page.css", "page.js", "policy.js", "dynamics.js", "drawing.js")
+RECORDING = "recording.bin"  # by gzip; servers would undo that by themselves if the name said so
 # The page's content security policy, which its server should send too: WebAssembly, and requests to its own server alone.
 CONTENT_POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:"
 
 
-def write_browser(file: VerifiedFile, folder: Path, *, runtime: Mapping[str, bytes] | None = None, fetch: bool = True) -> None:
+class Recording(NamedTuple):
+    """Images that a policy was shown in Python, and what it did.
+
+    Attributes:
+      observations: of one episode from its beginning, as the policy is given them: bytes [N, H, W] or [N, H, W, C].
+      actions: [N].
+    """
+
+    observations: NDArray[np.uint8]
+    actions: list[int]
+
+
+def write_browser(
+    file: VerifiedFile,
+    folder: Path,
+    *,
+    runtime: Mapping[str, bytes] | None = None,
+    fetch: bool = True,
+    recording: Recording | None = None,
+) -> None:
     """Writes a page, the policy and LiteRT.js into `folder`, 9.9 MB of which is LiteRT.js.
 
-    The page plays the classic-control environments; of others it runs the policy on random observations. It needs a server,
+    The page plays the classic-control environments, and what was recorded of others; without that it runs the policy on random
+    observations. It needs a server,
     `edgedqn play --browser` or any other: browsers load no modules from `file://`.
 
     Args:
@@ -26,6 +52,7 @@ def write_browser(file: VerifiedFile, folder: Path, *, runtime: Mapping[str, byt
       folder: made where missing; files of the same names are replaced.
       runtime: file name -> content of LiteRT.js; from the user's cache by default.
       fetch: let npm fetch what the cache does not hold, once.
+      recording: what the page is to play, and to compare its actions with.
     Raises:
       InputError: its ends are not float32, or LiteRT.js cannot be had.
     """
@@ -39,7 +66,12 @@ def write_browser(file: VerifiedFile, folder: Path, *, runtime: Mapping[str, byt
     for name in PAGE:
         write_bytes(folder / name, _page_file(name))
     write_bytes(folder / "policy.tflite", file.content)
-    write_json(folder / "manifest.json", {"schema": SCHEMA, "device": file.device.to_json(), "file_sha256": file.file_sha256})
+    recorded = {}
+    if recording is not None:
+        write_bytes(folder / RECORDING, gzip.compress(recording.observations.tobytes(), mtime=0))
+        recorded = {"recording": {"file": RECORDING, "actions": recording.actions}}
+    manifest = {"schema": SCHEMA, "device": file.device.to_json(), "file_sha256": file.file_sha256, **recorded}
+    write_json(folder / "manifest.json", manifest)
 
 
 def readme() -> str:

@@ -124,3 +124,16 @@ def test_a_browser_computes_the_actions_of_python(bundle: Bundle, page: Any, ser
     assert len(set(actions)) > 1
     page.screenshot(ARTIFACTS / f"{re.sub(r'[^A-Za-z0-9]+', '-', policy.device.env_id)}.png")
     assert page.complaints == []
+
+
+def test_a_page_plays_the_images_that_an_episode_showed(bundle: Bundle, page: Any, serve: Callable[[Path], str]) -> None:
+    page.open(serve(bundle.folder / "browser"))
+    page.evaluate("policy.then(() => true)")
+    page.evaluate("document.getElementById('speed').value = '16'")
+    text = page.evaluate("new Promise(done => setTimeout(() => done(document.body.innerText), 1500))")
+    shown = dict(zip(lines := text.splitlines(), lines[1:], strict=False))
+    assert ("As in Python" in shown) == (bundle.observations[0].ndim == 3)
+    if "As in Python" in shown:
+        same, count = map(int, shown["As in Python"].split(" of "))
+        assert same == count > 0
+        page.screenshot(ARTIFACTS / "recorded.png")

@@ -2,6 +2,18 @@
 
 export const WIDTH = 600, HEIGHT = 360;
 
+// Draws an image of bytes, [H, W] or [H, W, C], in grays from black to `brightest`: of C channels the largest of each pixel.
+export function drawImage(canvas, [height, width, channels = 1], bytes, brightest) {
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d"), image = context.createImageData(width, height);
+  for (let pixel = 0; pixel < width * height; pixel++) {
+    const gray = (255 * Math.max(...bytes.subarray(pixel * channels, (pixel + 1) * channels))) / brightest;
+    image.data.set([gray, gray, gray, 255], 4 * pixel);
+  }
+  context.putImageData(image, 0, 0);
+}
+
 export function draw(canvas, environmentId, state) {
   const ratio = window.devicePixelRatio || 1;
   const width = Math.round(canvas.clientWidth * ratio);

@@ -1,6 +1,7 @@
-// The page: plays the policy where its environment is known, else runs it on random observations; shows how fast it is.
+// The page: plays the policy where its environment is known or was recorded, else runs it on random observations; shows how fast
+// it is.
 
-import { draw } from "./drawing.js";
+import { draw, drawImage } from "./drawing.js";
 import { environments } from "./dynamics.js";
 import { BrowserPolicy } from "./policy.js";
 
@@ -12,6 +13,7 @@ class Player {
     this.policy = policy;
     this.id = id;
     this.rules = environments[id];
+    this.framesPerSecond = this.rules.framesPerSecond;
     this.returns = [];
     this.begin();
   }
@@ -46,6 +48,42 @@ class Player {
   }
 }
 
+// Shows the policy what it was shown in Python; what it does changes nothing there.
+class Watcher {
+  framesPerSecond = 15; // as Atari's agents decide
+
+  constructor(policy, id) {
+    this.policy = policy;
+    this.id = id;
+    this.brightest = policy.recording.frames.reduce((most, frame) => Math.max(most, ...frame), 1);
+    element("stage").classList.add("image");
+    this.begin();
+  }
+
+  begin() {
+    this.policy.reset();
+    this.steps = this.same = 0;
+    this.over = false;
+  }
+
+  async step() {
+    const { frames, actions } = this.policy.recording;
+    if (this.over) this.begin();
+    this.action = await this.policy.act(frames[this.steps]);
+    this.same += this.action === actions[this.steps];
+    this.steps += 1;
+    this.over = this.steps === frames.length;
+  }
+
+  show() {
+    const { frames } = this.policy.recording, shape = this.policy.device.environment.observation_shape;
+    drawImage(element("stage"), shape, frames[Math.max(0, this.steps - 1)], this.brightest);
+    element("step").textContent = `${this.steps} of ${frames.length}`;
+    element("action").textContent = this.action ?? "–";
+    element("same").textContent = `${this.same} of ${this.steps}`;
+  }
+}
+
 async function main() {
   const policy = await BrowserPolicy.load();
   const { id, n_actions: actions } = policy.device.environment;
@@ -55,10 +93,12 @@ async function main() {
   element("provenance").textContent = `Recipe ${policy.device.recipe}. ${actions} actions, the largest preference wins.`;
   const micros = await timeSteps(policy);
   element("latency").textContent = `${micros.toFixed(1)} µs`;
-  element("status").textContent = environments[id]
-    ? "Every action is computed in this browser, by the policy file."
-    : "This page has no simulation of the environment: the policy ran on random observations.";
-  if (environments[id]) play(new Player(policy, id));
+  const Shown = environments[id] ? Player : policy.recording ? Watcher : undefined;
+  const computed = "Every action is computed in this browser, by the policy file";
+  element("status").textContent = !Shown
+    ? "This page has no simulation of the environment: the policy ran on random observations."
+    : Shown === Player ? `${computed}.` : `${computed}, from what an episode showed it in Python.`;
+  if (Shown) play(new Shown(policy, id));
   return policy;
 }
 
@@ -85,7 +125,8 @@ function play(player) {
   // Who asks for less motion decides when it begins.
   let running = !matchMedia("(prefers-reduced-motion: reduce)").matches;
   let busy = false, last = performance.now(), owed = 0;
-  for (const shown of [element("stage"), element("controls"), ...document.querySelectorAll(".playing")]) shown.hidden = false;
+  const figures = document.querySelectorAll(player instanceof Player ? ".playing" : ".recorded");
+  for (const shown of [element("stage"), element("controls"), ...figures]) shown.hidden = false;
   element("stage").setAttribute("aria-label", `${player.id}, drawn as the policy plays it`);
   const label = () => (element("pause").textContent = running ? "Pause" : "Play");
   element("pause").addEventListener("click", () => {
@@ -101,7 +142,7 @@ function play(player) {
     last = now;
     if (!running || busy) return;
     busy = true;
-    owed += (elapsed / 1_000) * player.rules.framesPerSecond * Number(element("speed").value);
+    owed += (elapsed / 1_000) * player.framesPerSecond * Number(element("speed").value);
     try {
       for (; owed >= 1; owed -= 1) await player.step();
       player.show();

@@ -34,6 +34,7 @@ export class BrowserPolicy {
     const model = await loadAndCompile(new Uint8Array(content), { accelerator: "wasm", environment });
     const policy = new BrowserPolicy(model, environment, manifest.device);
     policy.bytes = content.byteLength;
+    policy.recording = manifest.recording && (await recorded(manifest));
     return policy;
   }
 
@@ -133,6 +134,15 @@ export class BrowserPolicy {
 function numbers(values) {
   if (typeof values !== "string") return Float32Array.from(values);
   return new Float32Array(Uint8Array.from(atob(values), (letter) => letter.charCodeAt(0)).buffer);
+}
+
+// What was recorded in Python: `frames`, bytes [N][size] in row-major order, and the `actions` [N] taken there.
+async function recorded({ device, recording: { file, actions } }) {
+  const packed = new Blob([await fetched(file, "arrayBuffer")]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const bytes = new Uint8Array(await new Response(packed).arrayBuffer());
+  const size = device.environment.observation_shape.reduce((product, each) => product * each, 1);
+  if (bytes.length !== size * actions.length) throw new Error(`${file}: expected ${actions.length} frames of ${size} bytes.`);
+  return { actions, frames: actions.map((_, i) => bytes.subarray(i * size, (i + 1) * size)) };
 }
 
 async function fetched(name, kind) {
