@@ -1,6 +1,7 @@
 """How often the gate passes policies whose loss is known.
 
 python docs/results/gate_power.py RUN ...     # run folders with a trained agent: about a minute each
+python docs/results/gate_power.py --looks     # seconds: how often each set of looks is right, on normal differences
 
 For each agent, five candidates are paired with it on the same 5,000 reset seeds:
 
@@ -10,6 +11,9 @@ For each agent, five candidates are paired with it on the same 5,000 reset seeds
 
 Losses are shares of (the agent's return - a random policy's). Then the gate judges each candidate 100 times, each time on
 episodes in another order, as if these were all there is. Writes docs/results/gate_power.json.
+
+With --looks: paired differences are drawn from normal distributions whose standard deviation is so many times what may be lost,
+and each gate looks at them 500 times, once without a loss and once with a loss of just what may not be lost. Written there, too.
 """
 
 import argparse
@@ -24,7 +28,7 @@ from tqdm import tqdm
 from edgedqn.agents.files import read_json, write_json
 from edgedqn.agents.playing.environments import agent_view, make_environment
 from edgedqn.agents.playing.evaluation import EpsilonGreedy, Policy, RandomPolicy, evaluate
-from edgedqn.agents.playing.gate import Gate, run_gate
+from edgedqn.agents.playing.gate import ATARI_LOOKS, MANY_LOOKS, Gate, run_gate, simulated_power
 from edgedqn.agents.trained_agent import TrainedAgent
 from edgedqn.benchmarks.native_output import quiet
 from edgedqn.pipeline.run_folder import RunFolder
@@ -33,6 +37,8 @@ RESULTS = Path(__file__).with_suffix(".json")
 EPISODES, REPETITIONS = 5_000, 100
 GATE = Gate()
 FIRST_SEED = 2**30  # far from those of any run
+SPREADS = (2, 4, 8, 16, 32)  # standard deviations, in what may be lost
+LOOKS = (GATE.looks, MANY_LOOKS, ATARI_LOOKS)
 
 
 class Catastrophes:
@@ -102,10 +108,27 @@ def verdicts(differences: NDArray[np.float64], margin: float, range_: float, rng
     return {"loss": float(-differences.mean() / range_), **counts}
 
 
+def look_all() -> list[dict[str, Any]]:
+    """For each set of looks and each spread, the shares that pass of files without a loss, and at the margin."""
+    draws = np.random.default_rng(0).normal(size=100_000)
+    return [
+        {"looks": list(looks), "spread": spread, **simulated_power(Gate(looks=looks), 1.0, spread * draws).to_json()}
+        for looks in LOOKS
+        for spread in SPREADS
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders with a trained agent")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders with a trained agent")
+    parser.add_argument("--looks", action="store_true", help="what each set of looks sees")
     arguments = parser.parse_args()
+    if arguments.looks:
+        results = {**read_json(RESULTS, 1), "looks": look_all()}
+        write_json(RESULTS, results)
+        for row in results["looks"]:
+            shares = (f"{row[name]:.1%}" for name in ("lossless_passes", "at_margin_passes"))
+            print("|", ", ".join(f"{look:,}" for look in row["looks"]), "|", row["spread"], "|", " | ".join(shares), "|")
     for run in arguments.runs:
         with quiet():
             found = measure(run)
