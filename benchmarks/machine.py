@@ -13,6 +13,7 @@ from edgedqn.agents.files import JsonValue
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 CPU_INFO = Path("/proc/cpuinfo")
+CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -81,6 +82,21 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def forget_peak_memory() -> None:
+    """Has `peak_memory_mb` count from now on, where the system allows it.
+
+    Source: Linux, Documentation/filesystems/proc.rst, `clear_refs`.
+    """
+    with suppress(OSError):
+        CLEAR_REFS.write_text("5")
+
+
+def peak_memory_mb() -> int | None:
+    """The largest resident size of this process, in megabytes; None where the system does not say."""
+    lines = (_read(STATUS) or "").splitlines()
+    return next((round(1024 * int(line.split()[1]) / 1e6) for line in lines if line.startswith("VmHWM:")), None)
 
 
 def usable_cores() -> int:

@@ -22,6 +22,7 @@ from edgedqn.agents.files import (
 )
 from edgedqn.agents.playing.source import EnvironmentSource
 from edgedqn.agents.training.checkpoints import has_checkpoints
+from edgedqn.benchmarks.machine import forget_peak_memory, peak_memory_mb
 
 SCHEMA = 1
 # `change` takes these for the same agent, and redoes what depends on them.
@@ -34,11 +35,16 @@ VERSIONED = ("edgedqn", "numpy", "gymnasium", "ai-edge-litert", "tensorflow", "t
 
 @dataclass(frozen=True)
 class StageRecord(JsonValue):
-    """A stage that was begun: "running", "done" or "failed", and the seconds it took."""
+    """A stage that was begun: "running", "done" or "failed", the seconds it took, and the most memory that this process held
+    meanwhile, without that of processes that played for it; None where the system does not say, or an earlier version ran it.
+    """
+
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ("peak_memory_mb",)
 
     name: str
     status: str
     seconds: float
+    peak_memory_mb: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,14 +204,15 @@ class RunFolder:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Records that a stage runs, and that it is done or has failed, with the seconds it took."""
+        """Records that a stage runs, and that it is done or has failed, with the seconds and the memory it took."""
         started, status = time.monotonic(), "failed"
+        forget_peak_memory()
         self._record(StageRecord(name, "running", 0.0))
         try:
             yield
             status = "done"
         finally:
-            self._record(StageRecord(name, status, round(time.monotonic() - started, 2)))
+            self._record(StageRecord(name, status, round(time.monotonic() - started, 2), peak_memory_mb()))
 
     def _record(self, stage: StageRecord) -> None:
         self.forget({stage.name})
