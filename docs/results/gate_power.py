@@ -13,7 +13,8 @@ Losses are shares of (the agent's return - a random policy's). Then the gate jud
 episodes in another order, as if these were all there is. Writes docs/results/gate_power.json.
 
 With --looks: paired differences are drawn from normal distributions whose standard deviation is so many times what may be
-lost, and each gate looks at them 500 times, once without a loss and once with a loss of just what may not be lost. Written there, too.
+lost, and each gate looks at them 500 times, once without a loss and once with a loss of just what may not be lost. Written
+there, too.
 """
 
 import argparse
