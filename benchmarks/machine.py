@@ -84,13 +84,16 @@ def _version(package: str) -> str | None:
         return None
 
 
-def forget_peak_memory() -> None:
-    """Has `peak_memory_mb` count from now on, where the system allows it.
+def forget_peak_memory() -> bool:
+    """Has `peak_memory_mb` count from now on; whether the system allows it.
 
     Source: Linux, Documentation/filesystems/proc.rst, `clear_refs`.
     """
-    with suppress(OSError):
+    try:
         CLEAR_REFS.write_text("5")
+    except OSError:
+        return False
+    return True
 
 
 def peak_memory_mb() -> int | None:

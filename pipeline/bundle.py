@@ -5,8 +5,9 @@ import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from edgedqn.agents.errors import InputError
@@ -16,7 +17,7 @@ from edgedqn.benchmarks.cores.footprint import NETWORK, measure
 from edgedqn.benchmarks.rows import best_passing, read_benchmark
 from edgedqn.export.devices.board.bundle import shipped_loop, write_board
 from edgedqn.export.devices.browser import bundle as browser
-from edgedqn.export.devices.browser.bundle import write_browser
+from edgedqn.export.devices.browser.bundle import Recording, write_browser
 from edgedqn.export.devices.microcontroller import bundle as microcontroller
 from edgedqn.export.devices.microcontroller.bundle import write_microcontroller
 from edgedqn.export.devices.npu import NpuTarget, write_npu
@@ -168,7 +169,7 @@ def _write_parts(
         write_board(file, folder, twin=twin)
         board = Part("Linux board", True, f"{POLICY}{', and its twin with float ends' if twin else ''}.")
         small = _add_microcontroller(file, folder, units)
-        page = _add_page(twin or file, folder, fetch)
+        page = _add_page(twin or file, folder, fetch, record=partial(recorded, file))
     with (folder / "README.md").open("a", encoding="utf-8") as readme:
         for heading, part, text in (
             ("On a microcontroller", small, microcontroller.readme()),
@@ -229,9 +230,9 @@ def _add_microcontroller(file: VerifiedFile, folder: Path, units: Sequence[float
     return Part("microcontroller", True, remark)
 
 
-def _add_page(file: VerifiedFile, folder: Path, fetch: bool) -> Part:
+def _add_page(file: VerifiedFile, folder: Path, fetch: bool, *, record: Callable[[], Recording | None]) -> Part:
     try:
-        write_browser(file, folder / "browser", fetch=fetch, recording=recorded(file))
+        write_browser(file, folder / "browser", fetch=fetch, record=record)
     except InputError as error:
         return Part("browser", False, f"No page for browsers. {error}")
     return Part("browser", True, "A page that runs the policy with LiteRT.js.")

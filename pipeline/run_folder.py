@@ -206,13 +206,13 @@ class RunFolder:
     def stage(self, name: str) -> Iterator[None]:
         """Records that a stage runs, and that it is done or has failed, with the seconds and the memory it took."""
         started, status = time.monotonic(), "failed"
-        forget_peak_memory()
+        told = forget_peak_memory()
         self._record(StageRecord(name, "running", 0.0))
         try:
             yield
             status = "done"
         finally:
-            self._record(StageRecord(name, status, round(time.monotonic() - started, 2), peak_memory_mb()))
+            self._record(StageRecord(name, status, round(time.monotonic() - started, 2), peak_memory_mb() if told else None))
 
     def _record(self, stage: StageRecord) -> None:
         self.forget({stage.name})

@@ -40,8 +40,8 @@ def profile_edgedqn(settings: Settings) -> dict[str, Any]:
 
     Returns:
       Under `shares`, the shares of wall time: `environment` (step and reset), `acting`, `replay` (adding and sampling),
-      `learning` (the gradient steps, and handing the weights over to acting), and `other` (the loop, the checks, and the
-      clocks); under `step_us`, the same in µs per environment step.
+      `learning` (the gradient steps, and handing the weights over to acting), and `other` (the loop, the checks, what
+      is done to observations behind the environment, and the clocks); under `step_us`, the same in µs per environment step.
     """
     from edgedqn.agents.dqn import DQN
     from edgedqn.agents.replay import Replay

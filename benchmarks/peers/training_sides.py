@@ -59,7 +59,7 @@ _BREAKOUT = replace(
     exploration_fraction=0.1,
     exploration_final=0.1,
 )
-# Of 10 M steps, those behind `learning_starts`, when the zoo's agent still explores in nine of ten.
+# What is timed is as nine of the zoo's ten million steps are: one action in a hundred is random. Its exploration is cut short.
 _PONG = replace(
     _CARTPOLE,
     steps=103_000,

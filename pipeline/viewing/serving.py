@@ -26,7 +26,7 @@ def page_folder(path: Path) -> Iterator[Path]:
     if path.suffix == ".tflite":
         with tempfile.TemporaryDirectory(prefix="edgedqn-page-") as temporary:
             file = read_verified(path)
-            write_browser(file, Path(temporary), recording=recorded(file))
+            write_browser(file, Path(temporary), record=functools.partial(recorded, file))
             yield Path(temporary)
         return
     for folder in (path, path / "browser", path / "device" / "browser"):

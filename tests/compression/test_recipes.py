@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from edgedqn.agents.errors import InputError
+from edgedqn.compression.methods.ladder import Quantize
 from edgedqn.compression.methods.pruning import Prune
 from edgedqn.compression.recipe import Recipe
 from edgedqn.compression.recipes import DEFAULT_RECIPES, FLOAT32, RECIPES, checked, recipe
@@ -44,6 +45,11 @@ def test_the_pruning_recipes_prune_what_they_say(name: str, sparsity: float) -> 
     (prune,) = [stage for stage in RECIPES[name].stages if isinstance(stage, Prune)]
     assert (prune.sparsity, prune.allocation) == (sparsity, "erk")
     assert f"{sparsity:.0%}".rstrip("%") in RECIPES[name].summary
+
+
+def test_what_98_percent_were_pruned_of_ends_where_its_file_passes() -> None:
+    last = RECIPES["prune98-qat-int8"].stages[-1]
+    assert isinstance(last, Quantize) and (last.least_agreement, last.enough_agreement) == (0.0, 0.0)
 
 
 def test_reads_a_file_of_ones_own(tmp_path: Path) -> None:

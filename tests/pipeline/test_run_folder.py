@@ -11,6 +11,7 @@ import pytest
 
 from edgedqn.agents.errors import InputError
 from edgedqn.agents.playing.source import EnvironmentSource
+from edgedqn.pipeline import run_folder
 from edgedqn.pipeline.run_folder import RunFolder, versions
 
 CONFIG = {"training": {"steps": 10, "hidden": [8]}, "recipes": ["qat-int8"]}
@@ -41,8 +42,28 @@ def test_run_json_is_as_the_contract_has_it(tmp_path: Path) -> None:
         pass
     description = json.loads((tmp_path / "run.json").read_text())
     assert set(description) == {"schema", "env_id", "seed", "config", "versions", "stages"}
-    assert set(description["stages"][0]) - {"peak_memory_mb"} == {"name", "status", "seconds"}
+    assert set(description["stages"][0]) - {"peak_memory_mb"} == {"name", "status", "seconds"}  # where it can be measured
     assert description["versions"] == versions() and "numpy" in description["versions"]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_stage_has_its_own_most_memory_where_that_can_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    peak = 900  # of an earlier stage
+
+    def forget() -> bool:
+        nonlocal peak
+        peak = 0 if told else peak
+        return told
+
+    monkeypatch.setattr(run_folder, "forget_peak_memory", forget)
+    monkeypatch.setattr(run_folder, "peak_memory_mb", lambda: peak)
+    run = create(tmp_path)
+    with run.stage("train"):
+        peak = max(peak, 300)
+    (stage,) = RunFolder.open(tmp_path).description.stages
+    assert stage.peak_memory_mb == (300 if told else None)
 
 
 def test_the_same_run_goes_on_and_another_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The browser's part of a device bundle: a page that runs the policy with LiteRT.js, and fetches nothing from elsewhere."""
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +39,7 @@ def write_browser(
     *,
     runtime: Mapping[str, bytes] | None = None,
     fetch: bool = True,
-    recording: Recording | None = None,
+    record: Callable[[], Recording | None] | None = None,
 ) -> None:
     """Writes a page, the policy and LiteRT.js into `folder`, 9.9 MB of which is LiteRT.js.
 
@@ -52,7 +52,7 @@ def write_browser(
       folder: made where missing; files of the same names are replaced.
       runtime: file name -> content of LiteRT.js; from the user's cache by default.
       fetch: let npm fetch what the cache does not hold, once.
-      recording: what the page is to play, and to compare its actions with.
+      record: gives what the page is to play, and to compare its actions with; asked once the page can be made.
     Raises:
       InputError: its ends are not float32, or LiteRT.js cannot be had.
     """
@@ -67,7 +67,7 @@ def write_browser(
         write_bytes(folder / name, _page_file(name))
     write_bytes(folder / "policy.tflite", file.content)
     recorded = {}
-    if recording is not None:
+    if record is not None and (recording := record()) is not None:
         write_bytes(folder / RECORDING, gzip.compress(recording.observations.tobytes(), mtime=0))
         recorded = {"recording": {"file": RECORDING, "actions": recording.actions}}
     manifest = {"schema": SCHEMA, "device": file.device.to_json(), "file_sha256": file.file_sha256, **recorded}

@@ -1,5 +1,6 @@
 """What a policy was shown, for a page to show it again."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,19 @@ def test_an_episode_is_kept_as_bytes_with_what_the_policy_did() -> None:
     policy = EdgePolicy.load(BREAKOUT)
     assert found.actions == [policy(each.astype(bool)) for each in found.observations]
     assert len(set(found.actions)) > 1
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"id": "MinAtar/Breakout-v1", "wrappers": ["nowhere:Wrapper"]},
+        {"id": "MinAtar/Breakout-v1", "arguments": {"inner": {"env_id": "nowhere:Game-v0"}}},
+    ],
+)
+def test_no_module_is_imported_that_a_sidecar_names(made: dict[str, object]) -> None:
+    file = read_verified(BREAKOUT)
+    assert recorded(replace(file, evidence={**file.evidence, "environment": made})) is None
+    assert "nowhere" not in sys.modules
 
 
 @pytest.mark.parametrize("env_id", ["os:MinAtar/Breakout-v1", "MinAtar/Nowhere-v1", "MinAtar/Asterix-v1"])

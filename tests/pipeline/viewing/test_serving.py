@@ -79,8 +79,7 @@ def test_finds_the_page_in_a_bundle_or_a_run(site: Path, tmp_path: Path) -> None
 def test_makes_a_page_for_a_file_and_takes_it_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     monkeypatch.setattr(serving, "read_verified", lambda path: path)
-    monkeypatch.setattr(serving, "recorded", lambda file: None)
-    monkeypatch.setattr(serving, "write_browser", lambda file, folder, recording: made.append((file, folder)))
+    monkeypatch.setattr(serving, "write_browser", lambda file, folder, record: made.append((file, folder)))
     with page_folder(tmp_path / "policy.tflite") as folder:
         assert made == [(tmp_path / "policy.tflite", folder)] and folder.exists()
     assert not folder.exists()

@@ -55,7 +55,7 @@ class Watcher {
   constructor(policy, id) {
     this.policy = policy;
     this.id = id;
-    this.brightest = policy.recording.frames.reduce((most, frame) => Math.max(most, ...frame), 1);
+    this.brightest = policy.recording.frames.reduce((most, frame) => frame.reduce((a, b) => (a > b ? a : b), most), 1);
     element("stage").classList.add("image");
     this.begin();
   }
