@@ -84,10 +84,11 @@ if __name__ == "__main__":
     for env_id in arguments.env_ids if arguments.against else ():
         compared = take_turns(env_id, arguments.against, arguments.runs, arguments.recipes)
         earlier = read_json(AGAINST, 1)["environments"] if AGAINST.exists() else {}
-        commits = {"earlier": commit_of(arguments.against), "now": commit_of(Path(__file__).parents[2])}
-        compared = {"commits": commits, "recipes": compared}
-        write_json(AGAINST, {"schema": 1, "machine": machine, "environments": {**earlier, env_id: compared}})
-        print(env_id, ", ".join(f"{name} {each['ratio']}" for name, each in compared["recipes"].items()), flush=True)
+        commits = {"commits": [commit_of(arguments.against), commit_of(Path(__file__).parents[2])]}
+        compared = {name: {**each, **commits} for name, each in compared.items()}
+        of_env = {**earlier.get(env_id, {}), **compared}
+        write_json(AGAINST, {"schema": 1, "machine": machine, "environments": {**earlier, env_id: of_env}})
+        print(env_id, ", ".join(f"{name} {each['ratio']}" for name, each in compared.items()), flush=True)
     if arguments.against:
         sys.exit()
     with quiet():
