@@ -95,7 +95,7 @@ def test_a_missing_extra_is_named_in_one_line(
     [
         (
             ["--env", "CartPole-v9"],
-            "Expected --env to be one of CartPole-v1, LunarLander-v3, MinAtar/Breakout-v1. Got 'CartPole-v9'",
+            "Expected --env to be one of CartPole-v1, LunarLander-v3, MinAtar/Breakout-v1, ALE/Pong-v5. Got 'CartPole-v9'",
         ),
         (["--steps", "1000"], "and steps=1000"),
         (["--steps", "0"], "Got steps=0"),
