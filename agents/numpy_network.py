@@ -155,7 +155,7 @@ class _Patches:
             padded = np.zeros((len(images), *self._covered), np.float32)
             padded[self._inside] = images
             images = padded
-        # A view in which patches overlap: copying it moves whole rows of a patch, five times faster than number by number.
+        # A view in which patches overlap: copying it moves whole rows of a patch.
         view = np.ndarray((len(images), *self._shape), np.float32, np.ascontiguousarray(images), strides=self._strides)
         return view.reshape(len(images) * self._shape[0] * self._shape[1], -1)
 

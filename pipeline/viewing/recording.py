@@ -29,7 +29,7 @@ def recorded(file: VerifiedFile) -> Recording | None:
     if not images or device.masked:
         return None
     policy, observations, actions = EdgePolicy.load(file.path), [], []
-    steps = min(LONGEST, MOST_BYTES // math.prod(device.observation_shape))
+    steps = min(LONGEST, max(1, MOST_BYTES // math.prod(device.observation_shape)))
     try:
         source = source_of(file)
         if ":" in json.dumps([source.id, dict(source.arguments)], separators=(",", "=")):  # module:Id, here or further inside

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedqn.export.edge_policy import EdgePolicy, read_verified
+from edgedqn.export.edge_policy import ACTION_MASK, FLATTEN, EdgePolicy, read_verified
+from edgedqn.pipeline.viewing import recording
 from edgedqn.pipeline.viewing.recording import LONGEST, recorded
 
 BREAKOUT = Path(__file__).parents[3] / "docs" / "results" / "policies" / "MinAtar-Breakout-v1.tflite"
@@ -41,6 +42,13 @@ def test_no_module_is_imported_that_a_sidecar_names(made: dict[str, object]) -> 
 def test_nothing_is_kept_where_the_environment_is_not_the_files_own_or_names_a_module(env_id: str) -> None:
     file = read_verified(BREAKOUT)
     assert recorded(replace(file, device=replace(file.device, env_id=env_id))) is None
+
+
+def test_nothing_is_played_where_legal_actions_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "make_environment", lambda _: pytest.fail("played"))
+    file = read_verified(BREAKOUT)
+    told = replace(file.device, preprocessing=(FLATTEN, ACTION_MASK))
+    assert recorded(replace(file, device=told)) is None
 
 
 def test_nothing_is_kept_of_vectors() -> None:
